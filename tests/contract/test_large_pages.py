@@ -105,14 +105,13 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     assert page.status == 200, (address, page.text)
     took, used = measure(dashboard, visitor, address)
     for sql, parameters in statements:
-        if "FOR UPDATE" not in sql:  # of the worker that answers
-            faults += [f"{who} {address}: {scan}\n{sql}" for scan in scans(bed, sql, parameters)]
-            if not bed.database.is_postgres:
-                number, limit = count_steps(bed, sql, parameters), MAX_STEPS
-            else:
-                number, limit = count_rows(bed, sql, parameters) if is_analyzed else 0, MAX_ROWS
-            most = max(most, number)
-            faults += [f"{who} {address}: {number} rows or steps\n{sql}"] if number > limit else []
+        faults += [f"{who} {address}: {scan}\n{sql}" for scan in scans(bed, sql, parameters)]
+        if not bed.database.is_postgres:
+            number, limit = count_steps(bed, sql, parameters), MAX_STEPS
+        else:
+            number, limit = count_rows(bed, sql, parameters) if is_analyzed else 0, MAX_ROWS
+        most = max(most, number)
+        faults += [f"{who} {address}: {number} rows or steps\n{sql}"] if number > limit else []
     print(f"{who} {address}: {took:.0f} ms, {used:.0f} ms CPU, {len(statements)} statements, {most} rows or steps")
     faults += [f"{who} {address}: {len(statements)} statements"] if len(statements) > MAX_STATEMENTS else []
     return faults

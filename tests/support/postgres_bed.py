@@ -121,10 +121,6 @@ class PostgresBed:
         self.query("SELECT pg_reload_conf()")
         wait_until(lambda: self.query(loaded) != before, "the server has read its files")
 
-    def has_waiting_lock(self) -> bool:
-        """Return whether a transaction waits for a lock of another one."""
-        return self.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").strip() != "0"
-
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from tutumd.model import (
     Accepted,
     ActionState,
@@ -38,6 +40,9 @@ from tutumd.store.wakeup import Wakeup
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
 ORIGIN = Origin(address="127.0.0.1", user_agent="test")
+_WAITING_FOR_A_LOCK = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @dataclass
@@ -122,6 +127,11 @@ class StoreBed:
         self.clock.move(2 * call_counts.LAG.total_seconds())
         while self.queue.count_calls():
             pass
+
+    def is_waiting_for_a_lock(self) -> bool:
+        """Return whether a transaction on PostgreSQL waits for one of another, which it does for 2 s at most."""
+        with self.database.read() as connection:
+            return bool(connection.execute(_WAITING_FOR_A_LOCK).scalar())
 
     def has_pending_action(self) -> bool:
         return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
