@@ -15,7 +15,7 @@ from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
-from tests.support.runs import FakeRun, late_when
+from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
@@ -162,10 +162,6 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
         cluster.controllers.quota = 0
     words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
     told: list[str] = []
-
-    def is_about(resource: str) -> bool:
-        return missing in [each.permission for each in cluster.requests if each.resource == resource]
-
     with kube.opened(cluster, tmp_path) as engine:
         acts: list[Callable[[], Any]] = [
             lambda: engine.discover(),
@@ -173,8 +169,8 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             lambda: engine.logs(service, 5),
             # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
-            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING)).reason,
-            lambda: engine.scale(service, 4, late_when(lambda: is_about("events"))).reason,
+            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING, deadline_s=60, stall_s=60)).reason,
+            lambda: engine.scale(service, 4, FakeRun(deadline_s=1 if kind == "events" else 60)).reason,
         ]
         for act in acts:
             try:
