@@ -19,7 +19,10 @@ from tutumd.engines.local.engine import LocalEngine
 from tutumd.engines.local.procfs import read_environment
 from tutumd.model import Autorestart, Definition, Service, ServiceSnapshot, ServiceState
 
-STABLE_S = 0.15
+STABLE_S = 0.4
+PATIENT_S = 100.0
+"""Takes no time where a process ends by itself, however late."""
+
 SLEEP = "exec sleep 1000"
 
 

@@ -19,7 +19,8 @@ from tests.support.hanging_host import HangingHost
 from tests.support.ssh_bed import SshBed, clients
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
-from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, connect
+from tutumd.engines.dockerapi import connection, ssh
+from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, PROBE_LIMIT_S, connect
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 # As many as a worker may run on an engine, and more than sshd lets log in at a time.
@@ -44,6 +45,9 @@ def fake(tmp_path: Path) -> Iterator[FakeDocker]:
 
 @pytest.fixture
 def bed(fake: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshBed]:
+    """A server, and limits for what takes longer to log in than a host should."""
+    for module, name in ((connection, "CONNECT_LIMIT_S"), (connection, "PROBE_LIMIT_S"), (ssh, "_QUEUE_S")):
+        monkeypatch.setattr(module, name, 100)
     with SshBed(tmp_path, fake.url) as bed:
         monkeypatch.setenv("PATH", bed.environment["PATH"])
         yield bed
@@ -184,9 +188,12 @@ def test_no_process_outlives_a_server_that_is_killed(bed: SshBed) -> None:
 
 
 @pytest.mark.slow
-def test_a_host_that_hangs_after_the_login_is_noticed_in_time(bed: SshBed, engine: DockerEngine) -> None:
+def test_a_host_that_hangs_after_the_login_is_noticed_in_time(
+    bed: SshBed, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.probe()
-    with bed.stopped():
+    with bed.stopped(), monkeypatch.context() as patch:
+        patch.setattr(connection, "PROBE_LIMIT_S", PROBE_LIMIT_S)
         began = time.monotonic()
         with pytest.raises(EngineUnavailableError, match="did not respond in time"):
             engine.probe()
@@ -195,7 +202,8 @@ def test_a_host_that_hangs_after_the_login_is_noticed_in_time(bed: SshBed, engin
 
 
 @pytest.mark.slow
-def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed) -> None:
+def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PROBE_LIMIT_S", PROBE_LIMIT_S)
     with closing(HangingHost()) as host:
         url = f"ssh://127.0.0.1:{host.port}"
         with closing(connect(url, None)) as client, ThreadPoolExecutor(MANY) as pool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -44,11 +44,10 @@ def health_checked(bed: PodmanBed) -> Iterator[None]:
 
     def check() -> None:
         while not stop.wait(0.2):
-            for name in bed.podman("ps", "--format", "{{.ID}}").split():
-                try:
-                    bed.podman("healthcheck", "run", name)
-                except RuntimeError:
-                    continue
+            with suppress(RuntimeError):  # one is removed just now, or is unhealthy
+                for name in bed.podman("ps", "--format", "{{.ID}}").split():
+                    with suppress(RuntimeError):
+                        bed.podman("healthcheck", "run", name)
 
     checking = Thread(target=check)
     checking.start()

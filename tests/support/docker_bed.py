@@ -32,6 +32,7 @@ from typing import Self
 
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
+from tests.support.leaks import END_S
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
@@ -139,6 +140,8 @@ class DockerBed:
             self.stop_engine()
         for registry in self._registries.values():
             registry.stop()
+        with suppress(TimeoutError):  # the last ones end by themselves
+            wait_until(lambda: not leftovers.processes(self.name), "all processes have ended", timeout_s=END_S)
         survivors = [f"process {pid} outlived the engine" for pid in leftovers.processes(self.name)]
         leftovers.remove(self.name)
         return survivors + leftovers.traces(self.name)
