@@ -7,6 +7,7 @@ from typing import Any
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.runs import FakeRun
 from tests.support.services import service_row
+from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.model import Outcome, Service, ServiceSnapshot
 
@@ -60,6 +61,13 @@ def states(bed: DockerBed) -> dict[str, str]:
         return {}
     shown = bed.docker("container", "inspect", "--format", "{{.Name}} {{.State.Status}}", *ids).splitlines()
     return {name.removeprefix("/"): status for name, status in map(str.split, shown)}
+
+
+def asked_from(bed: DockerBed, container: str, address: str) -> str:
+    """Return the body of `http://ADDRESS/`, asked for from inside a container, once something listens there."""
+    return wait_until(
+        lambda: bed.run("exec", container, "wget", "-q", "-O-", f"http://{address}/").stdout, f"{address} answers"
+    ).strip()
 
 
 def version(bed: DockerBed, name: str) -> str:

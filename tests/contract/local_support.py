@@ -16,9 +16,13 @@ from tests.support.runs import FakeRun
 from tests.support.services import service_row
 from tests.support.waiting import wait_until
 from tutumd.engines.local.engine import LocalEngine
+from tutumd.engines.local.procfs import read_environment
 from tutumd.model import Autorestart, Definition, Service, ServiceSnapshot, ServiceState
 
-STABLE_S = 0.15
+STABLE_S = 0.4
+PATIENT_S = 100.0
+"""Takes no time where a process ends by itself, however late."""
+
 SLEEP = "exec sleep 1000"
 
 
@@ -80,12 +84,10 @@ class LocalHost:
         """Return the environment, by PID, of every process of the machine that carries the service's UUID."""
         found: dict[int, Mapping[str, str]] = {}
         for process in psutil.process_iter():
-            try:
-                environment = process.environ()
-                if process.status() != psutil.STATUS_ZOMBIE and environment.get("TUTUM_SERVICE_UUID") == self.uuid:
-                    found[process.pid] = environment
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
+            entries = (os.fsdecode(entry).partition("=") for entry in read_environment(process.pid) if entry)
+            environment = {name: value for name, _, value in entries}
+            if environment.get("TUTUM_SERVICE_UUID") == self.uuid and runs(process):
+                found[process.pid] = environment
         return found
 
     def pids(self) -> set[int]:

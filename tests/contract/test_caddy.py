@@ -22,14 +22,14 @@ def test_a_call_waits_for_a_server_that_restarts_and_keeps_its_body(tmp_path: Pa
     def call(port: int) -> None:
         answers.append(request(port, "POST", CALL, headers={}, body={"a": 1}))
 
-    with caddy(tmp_path, [web]) as port:
+    with caddy(tmp_path, [web], try_s=100) as port:
         wait_until(lambda: request(port, "POST", "/", headers={}).status == 503, "Caddy knows that the server is away")
         caller = threading.Thread(target=call, args=(port,))
         caller.start()
         caller.join(0.5)
         assert caller.is_alive()
         with replica(port=web) as server:
-            caller.join(20)
+            caller.join(120)
         assert [answer.status for answer in answers] == [202]
         assert [body for _, _, body in server.got] == [b'{"a": 1}']
 

@@ -53,7 +53,7 @@ def opened(url: str) -> Iterator[DockerEngine]:
 def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
     """Open an engine and follow its events."""
     with opened(url) as engine, watching(engine) as changed:
-        assert changed.wait(30)
+        assert changed.wait(120)
         yield engine, changed
 
 
@@ -76,7 +76,7 @@ def test_only_what_an_event_is_about_is_looked_at_again(fake: FakeDocker) -> Non
         one = f"{7:064x}"
         fake.documents[one] = {**fake.documents[one], "Name": "/renamed"}
         fake.tell("rename", 7)
-        assert changed.wait(30)
+        assert changed.wait(120)
         assert asked(fake, engine) == ["/containers/json", "/containers/00000000000007/json"]
         assert {"renamed"} == names(engine) - {f"app-{number}" for number in range(1, 51)}
 
@@ -95,7 +95,7 @@ def test_an_image_that_changed_is_looked_at_again_with_its_containers(fake: Fake
         engine.discover()
         changed.clear()
         fake.tell("tag", 0, kind="image")
-        assert changed.wait(30)
+        assert changed.wait(120)
         assert len([path for path in asked(fake, engine) if path.startswith("/images/sha256:")]) == 1
 
 
@@ -109,7 +109,7 @@ def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocke
     with opened(fake.url) as engine:
         for _ in range(2):
             with watching(engine) as changed:
-                assert changed.wait(30)
+                assert changed.wait(120)
                 assert len(asked(fake, engine)) >= 52
                 assert len(asked(fake, engine)) == 1
 
@@ -162,7 +162,7 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
             discovery = Discovery("worker", engine, b.queue)
             discovery.start()
             try:
-                wait_until(lambda: stored(b) == MANY and is_at_rest(), "the first look is over", 120, 0.5)
+                wait_until(lambda: stored(b) == MANY and is_at_rest(), "the first look is over", 600, 0.5)
                 began, used = time.monotonic(), time.process_time()
                 time.sleep(2 * FULL_PASS_S + 2)
                 share = (time.process_time() - used) / (time.monotonic() - began)

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, service, states
+from tests.contract.docker_support import APP, asked_from, inspected, opened, service, states
 from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
@@ -17,7 +17,7 @@ from tutumd.model import Outcome, Service
 
 def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:
     """Redeploy a service, in one attempt."""
-    return engine.redeploy(service(f"name:{name}"), FakeRun(action_uuid=f"{number:08x}-0000", deadline_s=120))
+    return engine.redeploy(service(f"name:{name}"), FakeRun(action_uuid=f"{number:08x}-0000"))
 
 
 def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(clean_bed: DockerBed) -> None:
@@ -34,7 +34,7 @@ def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(
             assert states(clean_bed) == {"web": "running", "sidecar": "running"}
             owner = inspected(clean_bed, "web")["Id"]
             assert inspected(clean_bed, "sidecar")["HostConfig"]["NetworkMode"] == f"container:{owner}"
-            assert clean_bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/")
+            assert asked_from(clean_bed, "sidecar", "127.0.0.1:8080")
 
 
 def test_a_service_that_depends_on_neither_does_not_wait_for_them(clean_bed: DockerBed) -> None:
@@ -45,22 +45,22 @@ def test_a_service_that_depends_on_neither_does_not_wait_for_them(clean_bed: Doc
     waits, other_ended = Event(), Event()
 
     def hold_until_the_other_ended() -> None:
-        assert waits.wait(60)
-        assert other_ended.wait(60)
+        assert waits.wait(200)
+        assert other_ended.wait(200)
 
     hold = once_at("web runs as", hold_until_the_other_ended)
-    holder = FakeRun(action_uuid="11111111-0000", deadline_s=180, stall_s=180, on_log=hold)
+    holder = FakeRun(action_uuid="11111111-0000", deadline_s=600, stall_s=600, on_log=hold)
     waiting = FakeRun(action_uuid="22222222-0000", on_log=once_at("waiting until another redeploy", waits.set))
     with opened(clean_bed) as engine, ThreadPoolExecutor(2) as pool:
         first = pool.submit(engine.redeploy, service("name:web"), holder)
         wait_until(lambda: any(line.startswith("stop-first") for line in holder.lines), "the first one is at work")
         second = pool.submit(engine.redeploy, service("name:sidecar"), waiting)
-        assert waits.wait(60)
+        assert waits.wait(200)
         assert redeploy(engine, "other", 3).success
         assert not first.done()
         other_ended.set()
-        assert first.result(120).success
-        assert second.result(120).success
+        assert first.result(300).success
+        assert second.result(300).success
     assert states(clean_bed) == {"web": "running", "sidecar": "running", "other": "running"}
 
 

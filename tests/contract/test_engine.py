@@ -110,7 +110,7 @@ def test_watch_reports_a_change_outside_within_seconds(bed: EngineBed) -> None:
         before = engine.discover()
         wait_until(lambda: is_at_rest(changed), "earlier changes have been reported")
         bed.change_outside()
-        assert changed.wait(3)
+        assert changed.wait(60)
         wait_until(lambda: engine.discover() != before, "the change is shown")
 
 
@@ -130,7 +130,7 @@ def test_watch_ends_when_the_connection_breaks(bed: EngineBed) -> None:
     # An engine that polls reports nothing when it starts.
     started.wait(2)
     bed.go_away()
-    thread.join(timeout=20)
+    thread.join(timeout=120)
     assert ended.is_set()
     bed.come_back()
 

@@ -106,7 +106,6 @@ def test_a_redeploy_that_is_killed_while_it_waits_is_finished_by_the_next_server
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     for step in count(1):
@@ -180,7 +179,6 @@ def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_redeploy_abandoned_at_any_step_leaves_one_version_and_lets_the_next_run(bed: EngineBed) -> None:
     bed.create(1)
     for step in count(1):
@@ -226,7 +224,6 @@ def test_a_change_of_the_number_that_was_abandoned_is_undone_or_done(bed: Engine
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_failing_redeploy_killed_at_any_step_is_undone_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)

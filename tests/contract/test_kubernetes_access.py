@@ -123,7 +123,7 @@ def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
         thread.start()
         wait_until(lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "watches")
         stop.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert len(engine.discover()) == 4
         verbs: list[Callable[[], Any]] = [
             lambda: engine.redeploy(WEB, FakeRun()),
@@ -169,7 +169,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             lambda: engine.logs(service, 5),
             # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
-            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING)).reason,
+            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING, deadline_s=60, stall_s=60)).reason,
             lambda: engine.scale(service, 4, FakeRun(deadline_s=1 if kind == "events" else 60)).reason,
         ]
         for act in acts:

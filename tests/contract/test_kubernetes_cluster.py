@@ -14,7 +14,6 @@ from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
-pytestmark = pytest.mark.timeout(600)
 KINDS = ("statefulset", "daemonset")
 
 

@@ -108,7 +108,7 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
         )
         changed.clear()
         create_in(cluster, "shop", "web")
-        assert changed.wait(5)
+        assert changed.wait(60)
         asked = len(cluster.requests)
         with pytest.raises(PartialDiscoveryError) as raised:
             engine.discover()
@@ -125,7 +125,7 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
 
     with kube.opened(cluster, tmp_path) as engine, watching(engine) as changed:
         wait_until(
-            lambda: len([request for request in cluster.requests if request.verb == "watch"]) == 4, "four watches"
+            lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "four watches"
         )
         cluster.store.create("deployments", deployment())
         shows("deployment/shop/web")
@@ -142,7 +142,7 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
 def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, tmp_path: Path) -> None:
     with kube.opened(cluster, tmp_path) as engine, watching(engine):
         wait_until(
-            lambda: len([request for request in cluster.requests if request.verb == "watch"]) == 4, "four watches"
+            lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "four watches"
         )
         with cluster.store.lock:
             cluster.store.create("deployments", deployment(replicas=0))
@@ -157,7 +157,7 @@ def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restar
     cluster.store.watch_error = Refusal(500, "etcdserver: leader changed")
     ended = pytest.raises(EngineUnavailableError, match="the cluster ended a watch: etcdserver: leader changed")
     stop = threading.Event()
-    limit = threading.Timer(3, stop.set)
+    limit = threading.Timer(60, stop.set)
     limit.start()
     with kube.opened(cluster, tmp_path) as engine, ended:
         engine.watch(lambda: None, stop)

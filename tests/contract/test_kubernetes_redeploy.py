@@ -114,10 +114,10 @@ def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
     seen: list[list[str]] = []
 
     def look(line: str) -> None:
-        if line == "1 of 1 new pods are ready: they have to stay so for 1 s":
+        if line == "1 of 1 new pods are ready: they have to stay so for 5 s":
             seen.append(sorted(kube.pods(cluster, "web").values()))
 
-    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=1.0)) as engine:
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=5.0)) as engine:
         assert engine.redeploy(WEB, FakeRun(tag="v2", on_log=look)).success
     assert seen == [["v1", "v2"]]
 

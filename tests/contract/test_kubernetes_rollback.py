@@ -139,9 +139,9 @@ def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_later(kuberne
 
 def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
     cluster, _ = kubernetes
-    slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
+    slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=8)
     kube.create(cluster, stateful_set(template=slow))
-    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=1.5)) as engine:
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=7.0)) as engine:
         run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=controllers.HANGING)
         outcome = engine.redeploy(DB, run)
     assert (outcome.success, outcome.rolled_back) == (False, True)

@@ -115,8 +115,8 @@ def test_partial_success_keeps_what_came_up_and_says_so(kubernetes: ClusterAndEn
     outcome = engine.scale(DB, 5, late_when(lambda: kube.is_described(cluster, "has no node")))
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == (
-        "3 of 5 pods are ready, and the action did not end within 60 s: pod db-3 has no node: 0/2 nodes are available: "
-        "2 Insufficient cpu.; the service was set to 3, as many as became ready"
+        "3 of 5 pods are ready, and the action did not end within 300 s: pod db-3 has no node: 0/2 nodes are "
+        "available: 2 Insufficient cpu.; the service was set to 3, as many as became ready"
     )
     assert replicas(cluster, "db", "statefulsets") == len(outcome.containers_after) == 3
 

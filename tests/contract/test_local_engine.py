@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.local_support import SLEEP, LocalHost, is_alive, wait_for_lines
+from tests.contract.local_support import PATIENT_S, SLEEP, LocalHost, is_alive, wait_for_lines
 from tests.support.processes import zombies
 from tests.support.waiting import wait_until
 
@@ -47,13 +47,13 @@ def test_only_the_owner_may_read_the_data_folder(host: LocalHost) -> None:
 
 
 def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tmp_path: Path) -> None:
-    engine = host.started(target=1)
+    host.started(target=1)
     (old,) = host.pids()
     note = tmp_path / "note"
     command = f"kill -0 {old} && echo old runs >> {note}; {SLEEP}"
     seen: list[tuple[bool, int]] = []
     run = host.run(on_sleep=lambda: seen.append((is_alive(old), len(host.pids()))))
-    assert engine.redeploy(host.service(command, target=1), run).success
+    assert host.engine(stable_s=2.0).redeploy(host.service(command, target=1), run).success
     assert (True, 2) in seen
     assert wait_for_lines(note, 1) == ["old runs"]
     assert old not in host.pids()
@@ -71,7 +71,8 @@ def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tm
 def test_a_new_set_that_dies_leaves_the_old_one_running(
     host: LocalHost, command: str, reason: str, log_tail: str
 ) -> None:
-    engine = host.started()
+    host.started()
+    engine = host.engine(stable_s=PATIENT_S)
     before, shown = host.pids(), host.shown(engine)
     outcome = engine.redeploy(host.service(command, target=3), host.run())
     assert not outcome.success
@@ -108,7 +109,7 @@ def test_a_definition_that_cannot_be_started_is_the_reason(
 
 
 def test_a_first_start_that_fails_leaves_nothing(host: LocalHost) -> None:
-    engine = host.engine()
+    engine = host.engine(stable_s=PATIENT_S)
     outcome = engine.start(host.service("exit 1"), host.run())
     assert not outcome.success
     assert engine.discover() == ()
@@ -133,7 +134,7 @@ def test_a_scale_up_that_dies_leaves_the_running_ones_and_the_target(host: Local
     engine.start(host.service(command), host.run())
     before = host.pids()
     flag.touch()
-    outcome = engine.scale(host.service(), 4, host.run())
+    outcome = host.engine(stable_s=PATIENT_S).scale(host.service(), 4, host.run())
     assert not outcome.success
     assert "exit code 9" in outcome.reason
     assert outcome.log_tail == "no more"
@@ -159,7 +160,7 @@ def test_everything_that_a_process_started_ends_with_it(host: LocalHost, tmp_pat
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["it runs", "a signal has stopped it"])
 def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path, stopped: bool) -> None:
-    engine = host.engine()
+    engine = host.engine(grace_s=120.0)
     note = tmp_path / "note"
     command = f"trap 'sleep 0.3; echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
     engine.start(host.service(command, target=1), host.run())

@@ -1,5 +1,6 @@
 """Exits of processes are learned from the kernel, and from /proc where that is not possible."""
 
+import gc
 import os
 import resource
 import subprocess
@@ -7,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tutumd.engines.local.exit_watch import ExitWatch
-from tutumd.engines.local.procfs import Identity, read_stat
+from tutumd.engines.local.procfs import Identity, read_environment, read_stat
 
 
 @dataclass(slots=True)
@@ -101,7 +104,26 @@ def test_the_upper_half_of_the_descriptors_stays_free(identity: Identity) -> Non
     assert proc.reads == [identity.pid] * 2
 
 
+def test_a_process_keeps_its_environment_while_it_replaces_its_program(tmp_path: Path) -> None:
+    program = tmp_path / "again"
+    program.write_text('exec sh "$0"')
+    with subprocess.Popen(["sh", str(program)], env={"MARK": "1", "PATH": os.defpath}) as restless:
+        try:
+            found = [b"MARK=1" in read_environment(restless.pid) for _ in range(10_000)]
+        finally:
+            restless.kill()
+    assert found.count(False) == 0
+
+
+def test_a_process_without_an_environment_has_none() -> None:
+    with subprocess.Popen(["sleep", "1000"], env={}) as bare:
+        assert read_environment(bare.pid) == frozenset()
+        bare.kill()
+        wait_until(lambda: read_environment(bare.pid) == frozenset(), "nor has it as a zombie")
+
+
 def test_no_descriptor_is_left_open(identity: Identity) -> None:
+    gc.collect()  # what an earlier test forgot to close
     before = os.listdir("/proc/self/fd")
     with closing(ExitWatch(Proc().is_running)) as exits:
         exits.watch({identity})

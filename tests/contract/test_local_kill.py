@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.contract.engines.verbs import watching
-from tests.contract.local_support import SLEEP, LocalHost
+from tests.contract.local_support import PATIENT_S, SLEEP, LocalHost
 from tests.support.programs import running
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
@@ -78,7 +78,7 @@ def test_a_failure_that_was_noted_is_what_the_action_ends_with(host: LocalHost, 
     for step in range(1, 1000):
         earlier, run = run, host.run(kill_at=step)
         with pytest.raises(Killed):
-            host.engine().redeploy(service, run)
+            host.engine(stable_s=PATIENT_S).redeploy(service, run)
         if "failure" in earlier.journal:  # one step after it was noted, the new set is given up
             break
     flag.touch()  # it would run now, but the action has failed
@@ -184,7 +184,7 @@ def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, num
     host.engine()
     with server_of(host, "while :; do echo line; sleep 0.1; done") as server:
         os.killpg(server.pid, number)  # as a terminal does
-        server.wait(20)
+        server.wait(120)
     engine = host.engine()
     assert host.names(engine) == ["web-1", "web-2"]
     written = engine.logs(host.service(), 10000)
@@ -204,7 +204,7 @@ def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host:
     wait_until(lambda: not host.pids(), "the end of the processes")
     engine = host.engine()
     with watching(engine) as changed:
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
         wait_until(lambda: all(c.stopped for c in host.shown(engine).containers), "both ends")
     shown = host.shown(engine)
     assert shown.state is ServiceState.NOT_RUNNING
@@ -218,7 +218,7 @@ def test_the_exit_of_a_process_that_another_server_started_is_noticed(host: Loca
     with watching(engine) as changed:
         assert not changed.wait(timeout=0.6), "both are found running"
         os.kill(min(host.pids()), signal.SIGKILL)
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
     assert sorted(c.state for c in host.shown(engine).containers) == [ContainerState.RUNNING, ContainerState.STOPPED]
 
 

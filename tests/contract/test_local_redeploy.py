@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.contract.engines.verbs import watching
-from tests.contract.local_support import LocalHost
+from tests.contract.local_support import PATIENT_S, LocalHost
 from tests.support.waiting import wait_until
 from tutumd.engines.local.records import definition_digest
 from tutumd.errors import EngineRefusedError
@@ -52,7 +52,8 @@ def test_variables_of_a_redeploy_that_fails_leave_nothing(host: LocalHost) -> No
     service = host.service(target=1)
     engine = host.engine()
     engine.start(service, host.run())
-    assert not engine.redeploy(host.service("exit 1", target=1), host.run(variables=VARIABLES)).success
+    patient = host.engine(stable_s=PATIENT_S)
+    assert not patient.redeploy(host.service("exit 1", target=1), host.run(variables=VARIABLES)).success
     assert engine.scale(service, 2, host.run()).success
     assert variables_of(host) == {(None, None, None)}
 
@@ -79,7 +80,7 @@ def test_a_plan_lists_what_would_be_started_and_ended_and_changes_nothing(host: 
         image_after=definition_digest(new.definition),
         steps=(
             "start web-1, web-2",
-            "wait until each has run for 0.15 s",
+            "wait until each has run for 0.4 s",
             "end the old web-1: SIGTERM, and SIGKILL to what is left after 5 s",
         ),
         notes=(

@@ -29,7 +29,7 @@ def test_an_exit_is_noticed_reported_and_leaves_no_zombie(host: LocalHost) -> No
     engine = host.started()
     with watching(engine) as changed:
         os.kill(host.leader("web-2"), signal.SIGKILL)
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
         shown = host.shown(engine)
     assert shown.state is ServiceState.PARTLY_RUNNING
     assert [(c.name, c.state, c.exit_code) for c in shown.containers] == [
@@ -44,7 +44,7 @@ def test_a_change_by_an_action_is_reported_too(host: LocalHost) -> None:
     engine = host.engine()
     with watching(engine) as changed:
         engine.start(host.service(), host.run())
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
 
 
 @pytest.mark.parametrize("policy", [Autorestart.ON_FAILURE, Autorestart.ALWAYS])
@@ -77,7 +77,7 @@ def test_a_process_that_ended_well_is_restarted_only_where_it_always_is(
     wait_until(lambda: "ready" in engine.logs(host.service(), 9), "the trap")
     with watching(engine) as changed:
         os.kill(host.leader("web-1"), signal.SIGTERM)
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
         if restarted:
             wait_for_lines(note, 2)
         else:
@@ -130,7 +130,7 @@ def test_a_container_ends_with_its_first_process(host: LocalHost, tmp_path: Path
     with watching(engine) as changed:
         leader = host.leader("web-1")
         os.kill(leader, signal.SIGKILL)
-        assert changed.wait(timeout=20)
+        assert changed.wait(timeout=120)
     assert not is_alive(child)
     assert host.pids() == set()
 
@@ -156,7 +156,7 @@ def test_actions_on_one_service_wait_for_each_other(host: LocalHost) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     assert host.process_names() == ["web-1", "web-2"]
 
 

@@ -44,7 +44,7 @@ def test_a_call_to_a_replica_that_hangs_goes_to_the_other_one_with_its_key(tmp_p
     with (
         replica(is_open=False) as hanging,
         replica() as other,
-        nginx_bed.nginx(tmp_path, (hanging.port, other.port), call_timeout_s=1) as port,
+        nginx_bed.nginx(tmp_path, (hanging.port, other.port)) as port,
     ):
         assert set(call_until(port, lambda: hanging.got)) == {202}
         assert hanging.got[0] in other.got
@@ -67,7 +67,7 @@ def test_a_call_that_no_replica_takes_is_told_whether_it_may_be_stored(
     with (
         replica(503, is_open=is_open) as first,
         replica(503) as second,
-        nginx_bed.nginx(tmp_path, (first.port, second.port), call_timeout_s=1) as port,
+        nginx_bed.nginx(tmp_path, (first.port, second.port)) as port,
     ):
         while not first.got or first.got[0] not in second.got:  # nginx takes turns
             answer = request(port, "POST", CALL, headers={})
@@ -83,7 +83,7 @@ def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query
         replica(200, is_open=False) as first,
         replica(200, is_open=False) as second,
         nginx_bed.nginx(tmp_path, (first.port, second.port), call_timeout_s=1) as port,
-        socket.create_connection(("127.0.0.1", port), timeout=30) as waiting,
+        socket.create_connection(("127.0.0.1", port), timeout=120) as waiting,
     ):
         lines = [f"POST {CALL}{query} HTTP/1.1", "Host: x", "Content-Length: 2", "Connection: close"]
         head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in header.items())])
@@ -95,7 +95,7 @@ def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query
         assert len(first.got + second.got) == 1
         first.gate.set()
         second.gate.set()
-        waiting.settimeout(30)
+        waiting.settimeout(120)
         assert waiting.recv(12) == b"HTTP/1.1 200"
     (got,) = first.got + second.got
     assert got[0] == f"{CALL}{query}"

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, version
+from tests.contract.docker_support import APP, asked_from, inspected, opened, redeploy, service, snapshots, version
 from tests.contract.engines.verbs import watching
 from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
 from tests.support.images import Image
@@ -44,11 +44,10 @@ def health_checked(bed: PodmanBed) -> Iterator[None]:
 
     def check() -> None:
         while not stop.wait(0.2):
-            for name in bed.podman("ps", "--format", "{{.ID}}").split():
-                try:
-                    bed.podman("healthcheck", "run", name)
-                except RuntimeError:
-                    continue
+            with suppress(RuntimeError):  # one is removed just now, or is unhealthy
+                for name in bed.podman("ps", "--format", "{{.ID}}").split():
+                    with suppress(RuntimeError):
+                        bed.podman("healthcheck", "run", name)
 
     checking = Thread(target=check)
     checking.start()
@@ -167,11 +166,11 @@ def test_what_a_new_container_would_lose_is_refused_untouched(clean_podman: Podm
 def test_a_failed_pull_by_somebody_disturbs_nothing(clean_podman: PodmanBed) -> None:
     clean_podman.docker("run", "-d", "--name", "web", "app:v1")
     with opened(clean_podman) as engine, watching(engine) as changed:
-        assert changed.wait(30)
+        assert changed.wait(120)
         assert set(snapshots(engine)) == {"name:web"}
         changed.clear()
         assert clean_podman.run("pull", f"{APP}:missing").returncode
-        assert changed.wait(30)
+        assert changed.wait(120)
         assert set(snapshots(engine)) == {"name:web"}
 
 
@@ -240,7 +239,7 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         assert {*before["shop-web-3"]["NetworkSettings"]["Networks"]} == {"shop_front", "shop_back"}
         # By its own name, although each was renamed, and by that of the service.
         for name in ("shop-web-2", "shop-web-3", "web"):
-            assert bed.docker("exec", "shop-web-1", "wget", "-q", "-O-", f"http://{name}:8080/") == "v2"
+            assert asked_from(bed, "shop-web-1", f"{name}:8080") == "v2"
         bed.compose(folder, "up", "-d", "--scale", "web=3")
         assert {name: inspected(bed, name)["Id"] for name in before} == {
             name: document["Id"] for name, document in before.items()
@@ -249,7 +248,6 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
 
 
-@pytest.mark.timeout(600)
 def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
     start_web(clean_podman)
     clean_podman.push("app", "v2")

@@ -143,7 +143,7 @@ def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Pa
     hba = postgres_bed.folder / "data" / "pg_hba.conf"
     trusted = hba.read_text()
     hba.write_text(f"local all {role} scram-sha-256\n{trusted}")
-    postgres_bed.query("SELECT pg_reload_conf()")
+    postgres_bed.reload()
     as_role = url.replace("tutumd@", f"{role}:p4ssw0rd@")
     try:
         cases = {
@@ -157,7 +157,7 @@ def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Pa
             assert cause in refusal(data, case)
     finally:
         hba.write_text(trusted)
-        postgres_bed.query("SELECT pg_reload_conf()")
+        postgres_bed.reload()
     postgres_bed.become_standby()
     try:
         assert "it is a read-only standby" in refusal(data, url)

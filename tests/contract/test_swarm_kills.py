@@ -56,12 +56,7 @@ def redeploy(engine: SwarmEngine, run: FakeRun) -> Outcome:
 
 def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
     """Return a run whose time is over as soon as a container of the hanging image has written something."""
-
-    def has_written() -> bool:
-        ids = bed.run("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=web").stdout.split()
-        return any("serving hanging" in bed.run("logs", container).stdout for container in ids)
-
-    return late_when(has_written, kill_at=kill_at)
+    return late_when(lambda: swarm.has_written(bed, "serving hanging"), kill_at=kill_at)
 
 
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:

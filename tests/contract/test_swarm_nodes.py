@@ -32,7 +32,7 @@ def bed(nodes: SwarmBed) -> Iterator[SwarmBed]:
     yield nodes
     for worker in nodes.workers:
         worker.start_engine()
-    wait_until(lambda: nodes.ready() == 3, "all nodes are back", timeout_s=30)
+    wait_until(lambda: nodes.ready() == 3, "all nodes are back")
     nodes.manager.clean()
 
 
@@ -47,7 +47,7 @@ def create(bed: SwarmBed, engine: SwarmEngine, *options: str, replicas: int, ima
     number = () if "global" in options else ("--replicas", str(replicas))
     created = ("service", "create", "--detach", "--name", "web", "--endpoint-mode", "dnsrr", *number, *options, image)
     bed.manager.docker(*created)
-    wait_until(lambda: swarm.snapshot(engine, "web").running == replicas, f"{replicas} tasks run", timeout_s=30)
+    wait_until(lambda: swarm.snapshot(engine, "web").running == replicas, f"{replicas} tasks run")
     return swarm.snapshot(engine, "web")
 
 
@@ -65,7 +65,7 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
                 nodes.clear()
                 return
 
-    run = FakeRun(deadline_s=120, on_sleep=kill_node_under_new_task)
+    run = FakeRun(on_sleep=kill_node_under_new_task)
     outcome = engine.redeploy(swarm.service("web"), run)
     assert any(line.startswith("a node went down") for line in run.lines), run.lines
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
@@ -83,14 +83,14 @@ def test_tasks_of_a_node_that_is_down_do_not_count_as_running(bed: SwarmBed, eng
     # Held to their nodes, so that nothing takes the place of what is lost.
     create(bed, engine, "--mode", "global", replicas=3)
     bed.workers[0].kill_engine()
-    wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "one task does not count any more", timeout_s=30)
+    wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "one task does not count any more")
 
 
 def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: SwarmBed, engine: SwarmEngine) -> None:
     bed.manager.push("app", "v1")
     create(bed, engine, "--mode", "global", replicas=3)
     bed.workers[0].stop_engine()
-    wait_until(lambda: bed.ready() == 2, "the node is down", timeout_s=30)
+    wait_until(lambda: bed.ready() == 2, "the node is down")
     digest = bed.manager.push("app", "v2")
     outcome = engine.redeploy(swarm.service("web"), FakeRun())
     assert (outcome.success, len(outcome.containers_after)) == (True, 2), outcome.reason
@@ -171,11 +171,11 @@ def test_an_old_task_is_not_stopped_for_one_that_its_node_would_not_take(
     reserved = ("--reserve-memory", str(memory * 6 // 10))
     filler = ("--detach", "--name", "filler", "--replicas", "2", "--constraint", f"node.id!={node}", *reserved)
     bed.manager.docker("service", "create", *filler, "--endpoint-mode", "dnsrr", APP)
-    wait_until(lambda: swarm.snapshot(engine, "filler").running == 2, "the other nodes are full", timeout_s=30)
+    wait_until(lambda: swarm.snapshot(engine, "filler").running == 2, "the other nodes are full")
     (old,) = create(bed, engine, *reserved, replicas=1).containers
     bed.manager.docker("node", "update", "--availability", "pause", node)
     try:
-        outcome = engine.redeploy(swarm.service("web"), FakeRun(deadline_s=12))
+        outcome = engine.redeploy(swarm.service("web"), FakeRun(deadline_s=30))
         assert not outcome.success
         assert "no suitable node" in outcome.reason or "no node has room" in outcome.reason
         assert outcome.containers_after == (old.id,), outcome.reason

@@ -1,5 +1,7 @@
 """Redeploy on a real Swarm: the specification that it writes, rollback, and updates by others."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.contract import swarm_support as swarm
@@ -7,14 +9,14 @@ from tests.contract.docker_support import APP
 from tests.contract.swarm_support import Sampler
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, once_at
+from tests.support.runs import FakeRun, late_when, once_at
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 
 SETTINGS = ("--update-parallelism", "2", "--update-delay", "1s", "--update-failure-action", "continue")
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
-SHORT_LIVED = Image(version="short", command=("sh", "-c", "echo up; sleep 2; echo 'fatal: cannot go on'; exit 4"))
+ENDS_AT_A_SIGN = "while ! test -e /signs/end; do sleep 0.1; done; echo 'fatal: cannot go on'; exit 4"
 
 
 @pytest.mark.parametrize("settings", [(), SETTINGS], ids=["default settings", "settings of the user"])
@@ -63,14 +65,18 @@ def test_an_image_that_gets_no_further_is_ended_after_the_time_in_the_label(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, order: str
 ) -> None:
     clean_bed.push("app", "v1")
-    labels = (f"--label=tutum.redeploy.order={order}", "--label=tutum.redeploy.stall=3")
+    labels = (f"--label=tutum.redeploy.order={order}", "--label=tutum.redeploy.stall=500")
     swarm.create(clean_bed, "web", APP, *labels)
     before = swarm.spec(clean_bed, "web")
     clean_bed.push("app", HANGING)
-    run = FakeRun(deadline_s=600, stall_s=600)
+    run: FakeRun = FakeRun(
+        deadline_s=1e6,
+        stall_s=600,
+        on_sleep=lambda: run.skip(550 if swarm.has_written(clean_bed, "serving hanging") else 0),
+    )
     outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, order == "stop-first")
-    assert "there was no progress for 3 s" in outcome.reason
+    assert "there was no progress for 500 s" in outcome.reason
     assert any(line.startswith("probing") for line in run.lines) == (order == "start-first")
     assert swarm.spec(clean_bed, "web") == before
 
@@ -80,7 +86,9 @@ def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngin
     swarm.create(clean_bed, "web", APP)
     before, snapshot = swarm.spec(clean_bed, "web"), swarm.snapshot(swarm_engine, "web")
     clean_bed.push("app", HANGING)
-    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun(deadline_s=5))
+    outcome = swarm_engine.redeploy(
+        swarm.service("web"), late_when(lambda: swarm.has_written(clean_bed, "serving hanging"))
+    )
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "the action did not end within" in outcome.reason
     assert "is starting" in outcome.reason
@@ -91,13 +99,20 @@ def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngin
     }
 
 
-def test_an_update_that_the_engine_pauses_is_undone(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+def test_an_update_that_the_engine_pauses_is_undone(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed, tmp_path: Path
+) -> None:
     clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP, "--label", "tutum.redeploy.stable=1.5")
+    swarm.create(clean_bed, "web", APP, "--mount", f"type=bind,source={tmp_path},target=/signs,readonly")
     before = swarm.spec(clean_bed, "web")
-    clean_bed.push("app", SHORT_LIVED)
+    clean_bed.push("app", Image(version="ending", command=("sh", "-c", ENDS_AT_A_SIGN)))
     pause = ("service", "update", "--detach", "--update-failure-action", "pause", "--update-monitor", "10s", "web")
-    run = FakeRun(on_log=once_at("1 of 2 new containers run", lambda: clean_bed.run(*pause)))
+
+    def let_the_engine_pause() -> None:
+        clean_bed.docker(*pause)
+        (tmp_path / "end").touch()
+
+    run = FakeRun(on_log=once_at("1 of 2 new containers run", let_the_engine_pause))
     outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     # Whichever is seen first.

@@ -7,7 +7,7 @@ import pytest
 from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, late_when
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
@@ -32,7 +32,7 @@ def test_scaling_succeeds_while_others_keep_updating_the_service(
         outcome = swarm_engine.scale(swarm.service("web"), 2, FakeRun())
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(timeout=200)
     assert outcome.success, outcome.reason
     assert swarm.replicas(clean_bed, "web") == 2
     assert "number" in swarm.spec(clean_bed, "web")["Labels"]
@@ -42,7 +42,11 @@ def test_containers_without_room_are_taken_back(swarm_engine: SwarmEngine, clean
     # No machine has room for three tasks of a third and a bit of a CPU more than all it has.
     cpus = str(int(clean_bed.docker("info", "--format", "{{.NCPU}}")) * 0.4)
     swarm.create(clean_bed, "web", "app:v1", "--reserve-cpu", cpus, replicas=2)
-    outcome = swarm_engine.scale(swarm.service("web"), 3, FakeRun(deadline_s=4))
+    outcome = swarm_engine.scale(
+        swarm.service("web"),
+        3,
+        late_when(lambda: "no suitable node" in clean_bed.docker("service", "ps", "--no-trunc", "web")),
+    )
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "2 of 3 containers run, and the action did not end within" in outcome.reason
     assert "no suitable node (insufficient resources on 1 node)" in outcome.reason

@@ -51,7 +51,7 @@ def test_everything_that_the_engine_does_passes_and_uses_each_rule(clean_bed: Do
         clean_bed.push("app", "v3-broken")
         assert "fatal" in engine.redeploy(swarm.service("web"), FakeRun()).log_tail
         stop.set()
-        watch.join(30)
+        watch.join(60)
         assert not watch.is_alive()
     assert [line for line in proxy.refused() if line.startswith("403")] == []
     passed = proxy.passed()

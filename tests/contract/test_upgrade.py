@@ -60,7 +60,7 @@ def test_half_done_actions_are_finished(database_url: str, clean_bed: DockerBed,
         server.start()
         try:
             for row in TABLES["actions"]:
-                action = server.wait_for_action(f"/api/v1/action/{row['uuid']}/", timeout_s=120)
+                action = server.wait_for_action(f"/api/v1/action/{row['uuid']}/")
                 assert action["state"] == "Success", action
             assert server.request("GET", "/api/v1/action/").json["meta"]["total_count"] == len(TABLES["actions"])
             check_containers(clean_bed, names)
@@ -295,7 +295,7 @@ def local_processes() -> Iterator[dict[str, object]]:
         for left in marked_processes().values():
             left.kill()
         for process in started:
-            process.wait(10)
+            process.wait(60)
 
 
 def check_processes(names: Names) -> None:

@@ -59,8 +59,9 @@ def test_only_an_assertion_proves_a_guard(tmp_path: Path, body: str, missed: boo
     (tmp_path / "conftest.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--all', action='store_true')\n"
     )
+    limit_s = 1 if "sleep" in body else 200
     (tmp_path / "test_it.py").write_text(
-        f"import time\nimport pytest\n@pytest.mark.timeout(1)\ndef test_it():\n    {body}\n"
+        f"import time\nimport pytest\n@pytest.mark.timeout({limit_s})\ndef test_it():\n    {body}\n"
     )
     result, reason = judge(tmp_path, ["test_it.py"])
     assert result is missed

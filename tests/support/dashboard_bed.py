@@ -20,6 +20,7 @@ from tutumd.web.app import create_app
 from tutumd.web.context import WebContext
 
 KEY = "key-of-a-visitor-"
+ANSWERER = "a worker that answers"
 
 
 class DashboardBed:
@@ -49,7 +50,7 @@ class DashboardBed:
             (request,) = wait_until(lambda: self.bed.queue.take_requests(engines), "the page asks the engine")
             self.bed.queue.save_response(request.uuid, response)
 
-        thread = threading.Thread(target=respond)
+        thread = threading.Thread(target=respond, name=ANSWERER)
         thread.start()
         try:
             yield

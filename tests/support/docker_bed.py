@@ -26,18 +26,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
+from tests.support.leaks import END_S
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
 __all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed"]
 
 # An HTTP GET of its first argument; busybox's own wget crashes outside of a container on Debian 12.
-_FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode().strip())"
+_FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=60).read().decode().strip())"
 
 # Puts an index of images that a registry has: repository with the registry, tag, and ARCHITECTURE=DIGEST of each.
 _PUT_INDEX = """
@@ -48,13 +50,13 @@ url = f"http://{registry}/v2/{path}/manifests/"
 accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"}
 manifests = []
 for architecture, digest in (image.split("=") for image in images):
-    with r.urlopen(r.Request(url + digest, headers=accept), timeout=5) as response:
+    with r.urlopen(r.Request(url + digest, headers=accept), timeout=60) as response:
         body, kind = response.read(), response.headers["Content-Type"]
     platform = {"os": "linux", "architecture": architecture}
     manifests.append({"mediaType": kind, "size": len(body), "digest": digest, "platform": platform})
 kind = "application/vnd.docker.distribution.manifest.list.v2+json"
 index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).encode()
-r.urlopen(r.Request(url + tag, index, {"Content-Type": kind}, method="PUT"), timeout=5).close()
+r.urlopen(r.Request(url + tag, index, {"Content-Type": kind}, method="PUT"), timeout=60).close()
 print("sha256:" + hashlib.sha256(index).hexdigest())
 """
 
@@ -138,6 +140,8 @@ class DockerBed:
             self.stop_engine()
         for registry in self._registries.values():
             registry.stop()
+        with suppress(TimeoutError):  # the last ones end by themselves
+            wait_until(lambda: not leftovers.processes(self.name), "all processes have ended", timeout_s=END_S)
         survivors = [f"process {pid} outlived the engine" for pid in leftovers.processes(self.name)]
         leftovers.remove(self.name)
         return survivors + leftovers.traces(self.name)
@@ -202,13 +206,19 @@ class DockerBed:
         """Return `docker KIND inspect NAME`, parsed; `kind` is container, image, service, network or volume."""
         return dict(json.loads(self.docker(kind, "inspect", name))[0])
 
-    def in_namespace(self, *command: str, timeout_s: float = 30) -> str:
+    def in_namespace(self, *command: str, timeout_s: float = 120) -> str:
         """Run a program in the bed's network namespace and return its stdout."""
         return namespace.run_in(self.name, command, timeout_s)
 
     def fetch(self, address: str) -> str:
-        """Return the body of `http://ADDRESS/`, asked for from inside the namespace."""
-        return self.in_namespace(sys.executable, "-c", _FETCH, f"http://{address}/").strip()
+        """Return the body of `http://ADDRESS/`, asked for from inside the namespace, once something listens there."""
+
+        def answer() -> str:
+            with suppress(RuntimeError):
+                return self.in_namespace(sys.executable, "-c", _FETCH, f"http://{address}/").strip()
+            return ""
+
+        return wait_until(answer, f"{address} answers")
 
     # Images
 
@@ -269,7 +279,7 @@ class DockerBed:
         # Containers of removed services go by themselves, a moment later.
         wait_until(lambda: self._remove_all("container", "ls", "--all", "--quiet"), "all containers are gone")
         # A network stays in use for a moment after the last task of a service has left it.
-        wait_until(self._remove_networks, "all networks are gone", timeout_s=30)
+        wait_until(self._remove_networks, "all networks are gone")
         self._remove_all("volume", "ls", "--quiet")
         own = {f"app:{version}" for version in VERSIONS}
         references = self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
@@ -321,9 +331,7 @@ class DockerBed:
             ],
             self.folder / "engine.log",
         )
-        wait_until(
-            lambda: self._engine_answers(swarm=again), f"the engine responds; {self.folder}/engine.log", timeout_s=60
-        )
+        wait_until(lambda: self._engine_answers(swarm=again), f"the engine responds; {self.folder}/engine.log")
 
     def stop_engine(self) -> None:
         """Stop the engine as a service manager would; its containers end."""
@@ -339,7 +347,8 @@ class DockerBed:
             # Its containerd dies with it, but not in every release. Engine 20.10 goes by the pid file alone, and waits
             # for a process that is dead, or a zombie where nothing reaps orphans.
             for pid in leftovers.processes(self.name, program="containerd"):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             wait_until(lambda: not leftovers.processes(self.name, program="containerd"), "containerd ends")
             (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 

@@ -43,7 +43,7 @@ def replica(
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             made.got.append((self.path, self.headers["Idempotency-Key"], body))
-            made.gate.wait(60)
+            made.gate.wait(300)
             self.left -= 1
             if self.left < 0:
                 self.close_connection = True
@@ -66,4 +66,4 @@ def replica(
         finally:
             made.gate.set()
             server.shutdown()
-            thread.join(10)
+            thread.join(60)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.support.leaks import LeakCheck, end_processes, forget_failure
+from tests.support.leaks import END_S, LeakCheck, end_processes, forget_failure
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -53,7 +53,7 @@ class LeakPlugin:
         name = f"the {fixturedef.scope} fixture {fixturedef.argname}"
 
         def check() -> None:
-            if left := end_processes(name):
+            if left := end_processes(name, end_s=END_S):
                 pytest.fail(f"{name} left behind: {left}", pytrace=False)
 
         fixturedef.addfinalizer(check)  # finalizers run in reverse order, so this one runs last

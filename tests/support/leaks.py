@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,15 @@ import psutil
 
 OWNER = "TEST_OWNER"
 _STARTS_OF_PROCESSES = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn"})
-_THREAD_END_S = 20.0
+END_S = 20.0
+"""How long what is about to end may take, in a process of pytest."""
 
 
 class LeakCheck:
     """The check for leftovers of one pytest process."""
 
-    def __init__(self) -> None:
+    def __init__(self, end_s: float = END_S) -> None:
+        self._end_s = end_s
         self._known_threads = set(threading.enumerate())
         self._has_spawned = False
         sys.addaudithook(self._audit)
@@ -58,7 +61,7 @@ class LeakCheck:
             folder: The test's folder for temporary files, if it has one.
         """
         # Looking at every process takes longer than most tests, and most tests start none.
-        processes = end_processes(name, folder) if self._has_spawned else []
+        processes = end_processes(name, folder, self._end_s) if self._has_spawned else []
         threads = [thread for thread in threading.enumerate() if self._is_left(thread)]
         self._known_threads.update(threads)
         return processes + [f"thread {thread.name}" for thread in threads]
@@ -67,7 +70,7 @@ class LeakCheck:
         # A daemon thread does not delay the exit of the interpreter.
         if thread in self._known_threads or thread.daemon:
             return False
-        thread.join(_THREAD_END_S)
+        thread.join(self._end_s)
         return thread.is_alive()
 
 
@@ -79,10 +82,20 @@ def current_owner() -> dict[str, str]:
     return {OWNER: os.environ[OWNER]} if OWNER in os.environ else {}
 
 
-def end_processes(owner: str | None = None, folder: Path | None = None) -> list[str]:
-    """End the processes of an owner, and those that work in a folder; return a line for each."""
+def end_processes(owner: str | None = None, folder: Path | None = None, end_s: float = 0.0) -> list[str]:
+    """End the processes of an owner, and those that work in a folder; return a line for each.
+
+    Args:
+        end_s: How long one may take to end by itself. One that was killed lives for a moment.
+    """
     mark = f"{OWNER}={_full(owner)}".encode() if owner else None
-    found = [each for each in psutil.process_iter() if each.pid != os.getpid() and _belongs(each.pid, mark, folder)]
+    deadline = time.monotonic() + end_s
+    while found := [
+        each for each in psutil.process_iter() if each.pid != os.getpid() and _belongs(each.pid, mark, folder)
+    ]:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.05)
     left = []
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):

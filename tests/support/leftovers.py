@@ -49,7 +49,7 @@ def remove(name: str) -> list[int]:
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes(name), f"the processes of {name} end", timeout_s=20)
+    wait_until(lambda: not processes(name), f"the processes of {name} end")
     for mount in reversed(mounts(name)):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     shutil.rmtree(folder_of(name), ignore_errors=True)

@@ -20,7 +20,7 @@ def make(name: str) -> None:
     check(["ip", "-n", name, "link", "set", "lo", "up"])
 
 
-def run_in(name: str, command: Sequence[str], timeout_s: float = 30) -> str:
+def run_in(name: str, command: Sequence[str], timeout_s: float = 120) -> str:
     """Run a program in the namespace and return its stdout. Raises RuntimeError when it fails."""
     return check([*enter(name), *command], timeout_s)
 
@@ -40,16 +40,16 @@ def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[
 
 
 def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    """End the process with this signal, or with SIGKILL if it has not ended after 30 s."""
+    """End the process with this signal, or with SIGKILL if it has not ended after two minutes."""
     process.send_signal(how)
     try:
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
-def check(command: Sequence[str], timeout_s: float = 30) -> str:
+def check(command: Sequence[str], timeout_s: float = 120) -> str:
     """Run a program and return its stdout. Raises RuntimeError, with its stderr, when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:

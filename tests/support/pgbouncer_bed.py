@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
+from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
 # Two connections to the server for all clients, so that one client's transactions meet another's connection. All else
@@ -41,8 +42,7 @@ class PgBouncerBed:
     """One private PgBouncer."""
 
     def __init__(self, postgres: PostgresBed) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._postgres = postgres
         self._process: subprocess.Popen[bytes] | None = None
         self._file = postgres.folder / "pgbouncer.ini"
@@ -72,7 +72,7 @@ class PgBouncerBed:
         """Stop it at once, whoever is connected."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def _accepts(self) -> bool:

@@ -117,7 +117,7 @@ class PodmanBed(DockerBed):
             ["env", *self._settings(), *self._command(), "system", "service", "--time=0", self.url],
             self.folder / "engine.log",
         )
-        wait_until(self._api_answers, f"podman answers; {self.folder}/engine.log", timeout_s=30)
+        wait_until(self._api_answers, f"podman answers; {self.folder}/engine.log")
 
     def kill_engine(self) -> None:
         """Kill the API with SIGKILL; the containers run on."""

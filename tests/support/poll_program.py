@@ -14,7 +14,7 @@ import sys
 import time
 
 PAUSE_S = 0.004
-TIMEOUT_S = 5
+TIMEOUT_S = 30
 _DNS = ("127.0.0.11", 53)
 
 

@@ -38,7 +38,7 @@ def polling(bed: DockerBed, name: str, network: str, *, retries: int = 0) -> Ite
             assert process.stdout is not None
             assert process.stdout.readline() == "asking\n"
             yield polled
-            told = json.loads(process.communicate(timeout=30)[0])
+            told = json.loads(process.communicate(timeout=120)[0])
         finally:
             process.kill()
             bed.docker("rm", "--force", beside)

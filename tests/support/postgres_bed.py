@@ -72,7 +72,7 @@ class PostgresBed:
                 user=self.uid,
                 group=self.gid,
             )
-        wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log", timeout_s=120)
+        wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log")
 
     def stop_server(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT ends its connections at once."""
@@ -80,11 +80,11 @@ class PostgresBed:
         process, self._process = self._process, None
         process.send_signal(how)
         try:
-            process.wait(30)
+            process.wait(120)
         finally:
             # A Popen that nobody waited for would warn in whichever test is running when it is collected.
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
     def send_to_all(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the server; SIGSTOP makes it hang, SIGCONT lets it go on."""
@@ -114,15 +114,18 @@ class PostgresBed:
         done = self._run("psql", "-h", str(self.folder), "-U", "tutumd", "-d", database, "-Atc", statement)
         return done.stdout.decode()
 
-    def has_waiting_lock(self) -> bool:
-        """Return whether a transaction waits for a lock of another one."""
-        return self.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").strip() != "0"
+    def reload(self) -> None:
+        """Let the server read its files again, and wait until new connections go by them."""
+        loaded = "SELECT pg_conf_load_time()"
+        before = self.query(loaded)
+        self.query("SELECT pg_reload_conf()")
+        wait_until(lambda: self.query(loaded) != before, "the server has read its files")
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
         command = [self._program("pg_isready"), "-q", "-h", str(self.folder)]
-        return subprocess.run(command, check=False, timeout=10).returncode == 0
+        return subprocess.run(command, check=False, timeout=60).returncode == 0
 
     def _program(self, name: str) -> str:
         found = programs()
@@ -135,7 +138,7 @@ class PostgresBed:
             check=True,
             capture_output=True,
             cwd=self.folder,
-            timeout=60,
+            timeout=120,
             user=self.uid,
             group=self.gid,
         )

@@ -59,4 +59,4 @@ def previous_release(source: Path, url: str) -> Iterator[PreviousRelease]:
     try:
         yield PreviousRelease(process)
     finally:
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)

@@ -68,7 +68,7 @@ class PreviousRelease:
         ]
         results: SimpleQueue[Any] = SimpleQueue()
         self.intake.store(batch, results.put)
-        return [result.action_uuid for result in results.get(timeout=30)]
+        return [result.action_uuid for result in results.get(timeout=120)]
 
     def claim(self) -> dict[str, Any] | None:
         """Claim an action, and return its inputs."""

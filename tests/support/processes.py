@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import psutil
 
+from tests.support.waiting import wait_until
+
 
 def runs(process: psutil.Process) -> bool:
     """Return whether a process runs or is stopped; one that ended and was not waited for does not."""
@@ -39,7 +41,10 @@ def send_to_tree(pid: int, number: signal.Signals) -> None:
 
     The first one comes first: after SIGSTOP it starts no others that would escape the signal.
     """
-    psutil.Process(pid).send_signal(number)
+    first = psutil.Process(pid)
+    first.send_signal(number)
+    if number == signal.SIGSTOP:
+        wait_until(lambda: first.status() == psutil.STATUS_STOPPED, "it has stopped", pause_s=0.001)
     send(below(pid), number)
 
 

@@ -3,20 +3,21 @@
 import http.client
 import json
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-from tests.support.leaks import current_owner, end_processes
+from tests.support.leaks import END_S, current_owner, end_processes
 from tests.support.processes import runs
 from tests.support.waiting import wait_until
 
@@ -28,9 +29,6 @@ PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
 
 LIMIT_S = 240.0
 """Of what a busy machine does in seconds: it only ends a hang, and is longer than any wait that a test asks for."""
-
-_given_ports: set[int] = set()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -89,7 +87,7 @@ class LiveServer:
                 if "local" in self._options:
                     self.terminate_services()
                 assert self.stop() in (0, -signal.SIGTERM)
-                left = end_processes(folder=self.folder)
+                left = end_processes(folder=self.folder, end_s=END_S)
                 assert not left, f"the server left processes behind: {left}"
         finally:
             if self._process is not None:
@@ -289,24 +287,29 @@ class LiveServer:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on.
+    """Return a port that nobody listens on, and that no test of this run has got, or will soon.
 
     It is below the range that Linux takes ports of outgoing connections from, no other process of the same run draws
     it, and this one does only once. So it stays free until it is used, also while a server is being restarted.
     """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    while True:
-        port = random.randrange(10_000 + own, 32_000, workers)
-        if port in _given_ports:
-            continue
+    for port in _PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            _given_ports.add(port)
             return port
+    raise RuntimeError("no port is free")
+
+
+def _ports() -> Iterator[int]:
+    """Yield one port after the other from a random one on: of several workers of pytest, each has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000 + worker, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    return islice(cycle(ports), secrets.randbelow(len(ports)), None)
+
+
+_PORTS = _ports()
 
 
 def request(

@@ -42,6 +42,7 @@ class SshBed:
         self.known_hosts = folder / "known_hosts"
         self.authorized_keys = folder / "authorized_keys"
         self.bin = folder / "bin"
+        self._logins = folder / "logins"
 
     def __enter__(self) -> Self:
         self._write_keys()
@@ -60,6 +61,11 @@ class SshBed:
     @property
     def log(self) -> str:
         return (self._folder / "sshd.log").read_text(errors="replace")
+
+    @property
+    def logins(self) -> int:
+        """The number of times that the client has begun to log in."""
+        return self._logins.stat().st_size if self._logins.exists() else 0
 
     def start(self) -> None:
         """Start the server, and wait until it listens."""
@@ -96,12 +102,13 @@ class SshBed:
         """Stop the server and end all sessions, as if the host was switched off."""
         if self._process is None:
             return
+        self._process.send_signal(signal.SIGSTOP)  # so that no session begins that would stay
         sessions = self._sessions()
         namespace.end(self._process, signal.SIGKILL)
         self._process = None
         (self._folder / "sshd.log").unlink()
         processes.send(sessions, signal.SIGKILL)
-        psutil.wait_procs(sessions, timeout=10)
+        psutil.wait_procs(sessions, timeout=60)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -136,7 +143,7 @@ class SshBed:
         )
         self.bin.mkdir()
         program = self.bin / "ssh"
-        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+        program.write_text(f'#!/bin/sh\nprintf . >> {self._logins}\nexec {shutil.which("ssh")} -F {config} "$@"\n')
         program.chmod(0o755)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from tutumd.model import (
     Accepted,
     ActionState,
@@ -38,6 +40,9 @@ from tutumd.store.wakeup import Wakeup
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
 ORIGIN = Origin(address="127.0.0.1", user_agent="test")
+_WAITING_FOR_A_LOCK = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @dataclass
@@ -82,7 +87,7 @@ class StoreBed:
 
     def call(self, handler: Handler, amount: int = 1) -> str:
         """Call a handler, and return the action's UUID."""
-        return accept(self.intake, call(handler, amount)).result(10).action_uuid
+        return accept(self.intake, call(handler, amount)).result(60).action_uuid
 
     def send(
         self,
@@ -98,7 +103,7 @@ class StoreBed:
         result: Future[CallResult] = Future()
         sent = replace(call(handler, amount), evaluation=evaluation, key=key, content=content)
         (intake or self.intake).store([sent], lambda results: result.set_result(results[0]))
-        return result.result(30)
+        return result.result(60)
 
     def accepted(self, handler: Handler, evaluation: Evaluation | None = None, **how: Any) -> Accepted:
         """Call a handler, which must accept the call."""
@@ -122,6 +127,11 @@ class StoreBed:
         self.clock.move(2 * call_counts.LAG.total_seconds())
         while self.queue.count_calls():
             pass
+
+    def is_waiting_for_a_lock(self) -> bool:
+        """Return whether a transaction on PostgreSQL waits for one of another, which it does for 2 s at most."""
+        with self.database.read() as connection:
+            return bool(connection.execute(_WAITING_FOR_A_LOCK).scalar())
 
     def has_pending_action(self) -> bool:
         return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)

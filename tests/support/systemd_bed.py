@@ -86,7 +86,7 @@ class SystemdBed:
     def _stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(60)
         leftovers.remove(self.name)
 
     def run(self, *command: str, check: bool = True, cwd: str = "/opt/checkout") -> str:

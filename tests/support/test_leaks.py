@@ -15,7 +15,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
 
 def test_a_process_is_blamed_on_its_test_and_ended() -> None:
-    check = LeakCheck()
+    check = LeakCheck(end_s=0.5)
     with check.test("first"):
         left = subprocess.Popen(SLEEP)
     assert check.end_leftovers_of_test("second", None) == []
@@ -26,7 +26,7 @@ def test_a_process_is_blamed_on_its_test_and_ended() -> None:
 
 
 def test_a_process_of_a_wider_fixture_is_not_blamed_on_the_test() -> None:
-    check = LeakCheck()
+    check = LeakCheck(end_s=0.5)
     with check.test("test"):
         with check.fixture("fixture"):
             left = subprocess.Popen(SLEEP)
@@ -39,9 +39,8 @@ def test_a_process_that_works_in_the_folder_of_the_test_is_ended(tmp_path: Path)
     assert str(left.pid) in end_processes(folder=tmp_path)[0]
 
 
-def test_a_thread_is_blamed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_THREAD_END_S", 0.1)
-    check = LeakCheck()
+def test_a_thread_is_blamed_once() -> None:
+    check = LeakCheck(end_s=0.5)
     stop = threading.Event()
     with check.test("test"):
         thread = threading.Thread(target=stop.wait, name="left")

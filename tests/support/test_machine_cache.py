@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,9 +52,14 @@ made_once("thing", "1", lambda folder: ((folder / "half").touch(), time.sleep(60
     assert {path.name for path in cache.iterdir()} == {"thing-1", "thing.lock"}
 
 
+def is_later(touched: Path, than: Path) -> bool:
+    touched.touch()
+    return touched.stat().st_mtime > than.stat().st_mtime
+
+
 def test_of_each_kind_the_newest_are_kept(cache: Path) -> None:
     for key in "12345":
-        made_once("thing", key, write)
-        time.sleep(0.01)  # the time stamp of the file system
+        made = made_once("thing", key, write)
+        wait_until(partial(is_later, cache / "thing.lock", made), "the clock of the file system goes on", pause_s=0.001)
     made_once("other", "1", write)
     assert {path.name for path in cache.glob("*-*")} == {"thing-3", "thing-4", "thing-5", "other-1"}

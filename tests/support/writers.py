@@ -45,7 +45,7 @@ class Writer:
     def kill(self) -> None:
         """Kill the process."""
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 @contextmanager

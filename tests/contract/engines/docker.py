@@ -23,7 +23,7 @@ _COMMON = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.AWAY})
 class _ImagesBed(EngineBed, ABC):
     """What both engines have in common: images that are pushed, and containers of one daemon."""
 
-    deadline_s = 60.0
+    deadline_s = 300.0
 
     def __init__(self, bed: DockerBed, stack: ExitStack) -> None:
         self.bed = bed

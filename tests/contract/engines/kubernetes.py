@@ -23,7 +23,7 @@ class KubernetesEngineBed(EngineBed):
 
     kind = "kubernetes"
     abilities = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.HEALTH, Ability.AWAY})
-    deadline_s = 60.0
+    deadline_s = 300.0
 
     def __init__(self, cluster: FakeCluster, folder: Path, stack: ExitStack) -> None:
         self._cluster = cluster

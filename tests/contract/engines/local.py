@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
-from tests.contract.local_support import LocalHost, local_host
+from tests.contract.local_support import PATIENT_S, LocalHost, local_host
 from tests.support.waiting import wait_until
 from tutumd.model import Service
 from tutumd.ports.engine import Engine
@@ -22,7 +22,7 @@ class LocalBed(EngineBed):
 
     kind = "local"
     abilities = frozenset({Ability.CREATES, Ability.ZERO, Ability.ENDS})
-    deadline_s = 30.0
+    deadline_s = 300.0
 
     def __init__(self, host: LocalHost) -> None:
         self._host = host
@@ -35,7 +35,7 @@ class LocalBed(EngineBed):
         return self._host.service(command, target=self._target, envvars={**SECRET, "VERSION": self._version})
 
     def engine(self) -> Engine:
-        return self._host.engine()
+        return self._host.engine(**({"stable_s": PATIENT_S} if self._version == "crashing" else {}))
 
     def create(self, count: int = 2) -> None:
         self._target = count

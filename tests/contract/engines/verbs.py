@@ -67,7 +67,7 @@ def watching(engine: Engine) -> Iterator[threading.Event]:
         yield changed
     finally:
         ending.set()
-        thread.join(timeout=20)
+        thread.join(timeout=60)
     assert not thread.is_alive()
 
 

@@ -30,7 +30,7 @@ def call_often(bed: StoreBed, handler: Handler, times: int) -> None:
     for _ in range(times // BATCH):
         results: Future[Sequence[CallResult]] = Future()
         bed.intake.store([call(handler, 1)] * BATCH, results.set_result)
-        assert len(results.result(30)) == BATCH
+        assert len(results.result(120)) == BATCH
 
 
 def test_deliveries_are_found_whether_or_not_they_are_filed(bed: StoreBed) -> None:

@@ -43,13 +43,13 @@ def test_a_call_that_waited_for_a_claim_causes_another_run(
             if not claimed_by(connection) or waiting.running() or waiting.done():
                 return
             waiting.set_running_or_notify_cancel()
-            Thread(target=lambda: waiting.set_result(accept(other, call(handler, 2)).result(10))).start()
-            wait_until(lambda: is_waiting(postgres_bed, database_url), "the call waits for the service")
+            Thread(target=lambda: waiting.set_result(accept(other, call(handler, 2)).result(120))).start()
+            wait_until(bed.is_waiting_for_a_lock, "the call waits for the service")
 
         with second_intake(bed, database_url) as other:
             sa.event.listen(bed.database._engine, "commit", call_before_the_claim_commits)
             claimed.append(bed.claim())
-            second = waiting.result(20).action_uuid
+            second = waiting.result(120).action_uuid
         assert claimed[0] is not None
         assert claimed[0].action.uuid == first
         assert second != first
@@ -60,11 +60,6 @@ def test_a_call_that_waited_for_a_claim_causes_another_run(
 def claimed_by(connection: sa.Connection) -> bool:
     statement = sa.text("SELECT count(*) FROM actions WHERE state = 'In progress'")
     return bool(connection.execute(statement).scalar())
-
-
-def is_waiting(bed: PostgresBed, url: str) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
-    return bed.query(f"{waiting}'{name_of(url)}'").strip() != "0"
 
 
 @pytest.mark.parametrize("whose", ["DATABASE {name}", "ROLE tutumd"])
@@ -87,7 +82,7 @@ def test_transactions_read_what_is_committed_and_may_write(
         postgres_bed.query(f"BEGIN READ WRITE; ALTER {target} RESET {setting.partition(' ')[0]}; COMMIT")
 
 
-def test_workers_that_start_at_once_register_their_engines(postgres_bed: PostgresBed, database_url: str) -> None:
+def test_workers_that_start_at_once_register_their_engines(database_url: str) -> None:
     with open_store(database_url) as bed:
         with bed.database.write() as connection:
             connection.execute(sa.delete(engines))
@@ -97,11 +92,11 @@ def test_workers_that_start_at_once_register_their_engines(postgres_bed: Postgre
 
         def register_before_the_first_commits(_connection: sa.Connection) -> None:
             registered.append(pool.submit(other.register, "second", [ENGINE]))
-            wait_until(lambda: is_waiting(postgres_bed, database_url), "the second worker waits for the first")
+            wait_until(bed.is_waiting_for_a_lock, "the second worker waits for the first")
 
         sa.event.listen(bed.database._engine, "commit", register_before_the_first_commits, once=True)
         with ThreadPoolExecutor(1) as pool:
             bed.queue.register("first", [ENGINE])
-            registered[0].result(20)
+            registered[0].result(120)
         database.close()
         assert [engine.name for engine in bed.store.engines()] == [ENGINE.name]

@@ -77,7 +77,7 @@ def test_amounts_are_applied_in_order_and_those_with_the_same_cap_are_one(bed: S
         bed.accepted(free, amount=amount)
     stored: Future[Sequence[CallResult]] = Future()
     bed.intake.store([call(free, 2), call(free, 5)], stored.set_result)
-    assert all(isinstance(result, Accepted) for result in stored.result(30))
+    assert all(isinstance(result, Accepted) for result in stored.result(120))
     for amount in (1, 2):
         bed.accepted(capped, evaluation, amount=amount)
     bed.accepted(free, amount=7)
@@ -90,7 +90,7 @@ def test_amounts_of_two_actions_in_one_batch_stay_apart(bed: StoreBed) -> None:
     for _ in range(2):  # new actions, then the same ones
         stored: Future[Sequence[CallResult]] = Future()
         bed.intake.store([call(web, 1), call(db, 10), call(web, 2)], stored.set_result)
-        assert all(isinstance(result, Accepted) for result in stored.result(30))
+        assert all(isinstance(result, Accepted) for result in stored.result(120))
     amounts = {claim.service.name: bed.queue.amounts(claim) for claim in (bed.claimed(), bed.claimed())}
     assert amounts == {"web": ((6, None),), "db": ((20, None),)}
 

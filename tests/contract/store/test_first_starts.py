@@ -38,7 +38,7 @@ class Processes:
         together = threading.Barrier(PROCESSES)
 
         def begin(queue: SqlQueue) -> object:
-            together.wait(10)
+            together.wait(120)
             return work(queue)
 
         with ThreadPoolExecutor(PROCESSES) as pool:

@@ -138,7 +138,7 @@ def test_a_call_and_forgetting_at_once_leave_no_action_without_an_end(bed: Store
     caller.start()
     wait_until(lambda: bool(accepted), "a call is accepted")
     bed.store.forget(bed.admin, web)
-    caller.join(30)
+    caller.join(120)
     assert not caller.is_alive()
     assert {bed.store.action(bed.admin, uuid).state for uuid in accepted} == {ActionState.CANCELED}
 

@@ -37,7 +37,7 @@ def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
     bed.store.change_handler(bed.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
     stored: Future[Sequence[CallResult]] = Future()
     bed.intake.store([call(handler)], stored.set_result)
-    (result,) = stored.result(10)
+    (result,) = stored.result(120)
     assert isinstance(result, EvaluationNeeded)
 
 

@@ -112,7 +112,7 @@ def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
         for _ in range(60):
             stored: Future[Sequence[CallResult]] = Future()
             bed.intake.store([call(handler) for handler in called], stored.set_result)
-            assert all(isinstance(result, Accepted) for result in stored.result(30))
+            assert all(isinstance(result, Accepted) for result in stored.result(120))
     finally:
         stop.set()
         counting.join(60)
@@ -137,7 +137,7 @@ def test_progress_is_shown_while_the_handler_exists(bed: StoreBed) -> None:
 
 def test_only_its_owner_reads_a_delivery_with_its_content(bed: StoreBed) -> None:
     handler = bed.handler("web")
-    accept(bed.intake, replace(call(handler), content='{"headers": [["a", "b"]], "body": "hi"}')).result(10)
+    accept(bed.intake, replace(call(handler), content='{"headers": [["a", "b"]], "body": "hi"}')).result(120)
     (listed,) = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).objects
     assert (listed.outcome, listed.content) == (DeliveryOutcome.QUEUED, {})
     read = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, listed.number)

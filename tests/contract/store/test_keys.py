@@ -260,7 +260,7 @@ def test_of_two_uses_of_a_login_link_at_once_one_wins(bed: StoreBed, ann: User) 
         path, start = make_login_link(bed.store, "ann", bed.clock()), Barrier(len(stores))
 
         def use_at_once(store: SqlStore, path: str = path, start: Barrier = start) -> User | None:
-            start.wait(30)
+            start.wait(120)
             return use(bed, path, secrets.token_hex(32), store)
 
         with ThreadPoolExecutor(len(stores)) as pool:
@@ -285,14 +285,14 @@ def test_a_login_link_and_the_removal_of_its_user_do_not_wait_for_each_other(bed
         path = make_login_link(bed.store, name, bed.clock())
 
         def remove(name: str = name, start: Barrier = start) -> int:
-            start.wait(30)
+            start.wait(120)
             return other.remove_user(name)
 
         with ThreadPoolExecutor(1) as pool:
             removed = pool.submit(remove)
-            start.wait(30)
+            start.wait(120)
             use(bed, path, f"{number:064}")
-            assert removed.result(30) == 0
+            assert removed.result(120) == 0
         assert bed.store.session_user(f"{number:064}") is None
 
 

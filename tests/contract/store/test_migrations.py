@@ -58,7 +58,7 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(6)]
     with ThreadPoolExecutor(len(databases)) as pool:
         for done in [pool.submit(database.migrate) for database in databases]:
-            done.result(30)
+            done.result(120)
     with databases[0].read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     for database in databases:

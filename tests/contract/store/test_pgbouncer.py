@@ -37,7 +37,7 @@ def test_calls_and_runs_share_two_connections_to_the_server(bed: StoreBed, datab
     with second_intake(bed, database_url) as other, ThreadPoolExecutor(4) as pool:
         for _ in range(8):  # so often that statements are prepared
             calls = [pool.submit(bed.send, handler, intake=intake) for intake in (bed.intake, other) * 2]
-            assert all(isinstance(each.result(20), Accepted) for each in calls)
+            assert all(isinstance(each.result(120), Accepted) for each in calls)
             claim = bed.claimed()
             assert bed.queue.amounts(claim) == ((4, None),)
             bed.queue.save_journal(claim, {"step": 1})
@@ -68,7 +68,7 @@ def test_calls_are_refused_while_pgbouncer_is_away_and_none_is_lost(
         before = accepted[0]
         wait_until(lambda: accepted[0] >= before + 5, "calls are accepted again")
         stop.set()
-        calling.result(20)
+        calling.result(120)
     assert bed.queue.amounts(bed.claimed()) == ((accepted[0], None),)
 
 

@@ -90,7 +90,7 @@ def test_a_handler_below_another_service_is_not_called(bed: StoreBed) -> None:
     handler = bed.handler("web")
     wrong = call(handler)
     with pytest.raises(NotFoundError):
-        accept(bed.intake, replace(wrong, service_uuid=bed.service_uuid("db"))).result(10)
+        accept(bed.intake, replace(wrong, service_uuid=bed.service_uuid("db"))).result(120)
     assert bed.claim() is None
 
 
@@ -109,7 +109,7 @@ def test_two_workers_never_claim_the_same_action(bed: StoreBed) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert len(claimed) == len(set(claimed)) == 20
 
 
@@ -298,7 +298,7 @@ def test_revoking_on_one_replica_holds_on_the_other(bed: StoreBed, database_url:
             bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
             late = accept(other, call(handler))
             with pytest.raises(NotFoundError):
-                late.result(30)
+                late.result(120)
             wait(futures, 30)
 
 

@@ -55,7 +55,7 @@ def test_equal_deliveries_of_one_batch_are_one(bed: StoreBed) -> None:
     stored: Future[Sequence[CallResult]] = Future()
     delivery = replace(call(handler, 2), key="webhook-id:1")
     bed.intake.store([delivery, delivery, replace(delivery, key="webhook-id:2")], stored.set_result)
-    results = stored.result(30)
+    results = stored.result(120)
     assert len({result.action_uuid for result in results if isinstance(result, Accepted)}) == 1
     assert all(isinstance(result, Accepted) and result.action_seq for result in results)
     assert bed.queue.amounts(bed.claimed()) == ((4, None),)
@@ -178,7 +178,7 @@ def test_keys_of_one_batch_count(bed: StoreBed, database_url: str) -> None:
     stored: Future[Sequence[CallResult]] = Future()
     with second_intake(bed, database_url, max_keys=2) as intake:
         intake.store([replace(call(handler), key=f"webhook-id:{n}") for n in range(3)], stored.set_result)
-        assert [isinstance(result, Accepted) for result in stored.result(30)] == [True, True, False]
+        assert [isinstance(result, Accepted) for result in stored.result(120)] == [True, True, False]
 
 
 def test_keys_of_days_that_are_over_are_deleted_in_parts(bed: StoreBed) -> None:
@@ -228,7 +228,7 @@ def send_both(bed: StoreBed, handler: Handler, key: str, previous_key: str) -> C
     """Call a handler with a key, where the previous release would take another one."""
     result: Future[Sequence[CallResult]] = Future()
     bed.intake.store([replace(call(handler), key=key, previous_key=previous_key)], result.set_result)
-    return result.result(30)[0]
+    return result.result(120)[0]
 
 
 def prune(bed: StoreBed, *, limit: int) -> None:

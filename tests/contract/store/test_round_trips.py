@@ -66,14 +66,14 @@ def test_leases_hold_although_the_database_is_far_away(bed: StoreBed, proxy: Pos
     engine = SlowEngine()
     proxy.delay_s = 0.1
     with working(database_url, engine, lease=LEASE, failing="none") as _:
-        wait_until(lambda: len(engine.redeploys) == RUNS, "all run", timeout_s=120)
+        wait_until(lambda: len(engine.redeploys) == RUNS, "all run")
         began = datetime.now(UTC)
-        wait_until(lambda: datetime.now(UTC) > began + LEASE, "more than a lease goes by", timeout_s=30)
+        wait_until(lambda: datetime.now(UTC) > began + LEASE, "more than a lease goes by")
         proxy.delay_s = 0.0
         assert len(engine.redeploys) == RUNS
         for go_on in engine.redeploys:
             go_on.set()
-        wait_until(lambda: not in_state(bed, ActionState.IN_PROGRESS), "all have ended", timeout_s=60)
+        wait_until(lambda: not in_state(bed, ActionState.IN_PROGRESS), "all have ended")
     assert len(in_state(bed, ActionState.SUCCESS)) == RUNS
 
 

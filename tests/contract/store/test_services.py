@@ -227,12 +227,12 @@ def test_a_service_that_gets_a_handler_just_before_its_deletion_stays(bed: Store
             # It sees the service without the handler, wants to forget it, and has to wait for this transaction.
             forgetting = pool.submit(bed.show, "db")
             wait([forgetting], 0.5)
-        forgetting.result(30)
+        forgetting.result(120)
     assert bed.store.handlers(bed.admin, web, query()).total == 1
 
 
 def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -> None:
-    accepted = accept(bed.intake, call(bed.handler("web"))).result(10)
+    accepted = accept(bed.intake, call(bed.handler("web"))).result(120)
     uuid = accepted.action_uuid
     assert bed.store.action(bed.admin, uuid).reason == ""
     bed.clock.move(16)
@@ -254,13 +254,13 @@ def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: Sto
     together = threading.Barrier(2)
 
     def sync(queue: SqlQueue) -> None:
-        together.wait(10)
+        together.wait(120)
         queue.sync(ENGINE, [snapshot(name) for name in names], revisions=before)
 
     try:
         with ThreadPoolExecutor(2) as pool:
             for done in [pool.submit(sync, queue) for queue in queues]:
-                done.result(30)
+                done.result(120)
     finally:
         database.close()
     shown = bed.store.services(bed.admin, query()).objects

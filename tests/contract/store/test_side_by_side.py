@@ -60,7 +60,7 @@ class NewRelease:
         ]
         results: Future[Any] = Future()
         self.bed.intake.store(batch, results.set_result)
-        accepted: list[Accepted] = results.result(30)
+        accepted: list[Accepted] = results.result(120)
         return [result.action_uuid for result in accepted]
 
     def claim(self) -> dict[str, Any] | None:

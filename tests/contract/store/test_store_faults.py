@@ -29,7 +29,7 @@ def test_a_locked_database_refuses_calls_only_while_it_is_locked(
         wait_until(lambda: bed.intake.failing_s() is not None or future.done(), "the intake says that it hangs")
         assert not future.done()
         with pytest.raises(UnavailableError):
-            future.result(30)
+            future.result(120)
         assert bed.intake.failing_s() is not None
     wait_until(lambda: bed.intake.failing_s() is None, "the intake tries again by itself")
     assert bed.claim() is None
@@ -45,7 +45,7 @@ def test_a_database_locked_by_another_process_refuses_calls_only_in_the_meantime
         with other_process.write():
             future = accept(bed.intake, call(handler))
             with pytest.raises(UnavailableError):
-                future.result(30)
+                future.result(120)
     finally:
         other_process.close()
     assert bed.call(handler) == first

@@ -89,14 +89,14 @@ class Host:
             run.save(JOURNAL)
         self._ask("redeploy", service)
         if self.permits:
-            assert self.permits.acquire(timeout=60)
+            assert self.permits.acquire(timeout=300)
         return Outcome(success=True)
 
     def _ask(self, what: str, service: Service | None = None) -> None:
         if service:
             self.asked.append(f"{what} {service.name}")
         if self.hanging:
-            assert self.hanging.wait(60)
+            assert self.hanging.wait(300)
             raise EngineUnavailableError("the engine did not respond in time")
         if self.is_away:
             raise EngineUnavailableError("connection refused")
@@ -142,9 +142,9 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
         for host in hosts:
             if host.hanging:
                 host.hanging.set()
-        worker.stop(5)
+        worker.stop(60)
         for thread in set(threading.enumerate()) - others:
-            thread.join(30)  # one that a host held up would open another connection
+            thread.join(120)  # one that a host held up would open another connection
         database.close()
 
 

@@ -105,7 +105,7 @@ def running() -> Iterator[FakeCluster]:
         server.shutdown()
         server.server_close()
         for thread in threads:
-            thread.join(timeout=10)
+            thread.join(timeout=60)
 
 
 class _Handler(BaseHTTPRequestHandler):

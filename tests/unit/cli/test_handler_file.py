@@ -4,7 +4,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
@@ -140,7 +140,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=_TEXTS, value=_VALUES)
 def test_a_written_value_is_read_as_it_was(key: str, value: Any) -> None:
     assert tomllib.loads(toml_line(key, value)) == {key: value}

@@ -35,7 +35,7 @@ def test_redeploys_with_a_common_container_take_turns_and_others_do_not_wait() -
         with locks.hold(names, runs[number]):
             order.append(number)
             if number < len(ends):
-                assert ends[number].wait(30)
+                assert ends[number].wait(120)
 
     with ThreadPoolExecutor(3) as pool:
         holds = [pool.submit(hold, 0, PARENT)]
@@ -51,7 +51,7 @@ def test_redeploys_with_a_common_container_take_turns_and_others_do_not_wait() -
         wait_until(lambda: order == [0, 1], "the second one has its turn")
         ends[1].set()
         for each in holds:
-            each.result(30)
+            each.result(120)
     assert order == [0, 1, 2]
     assert runs[1].lines == ["waiting until another redeploy has finished with sidecar"]
 

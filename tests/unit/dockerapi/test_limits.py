@@ -128,7 +128,7 @@ def silent_pull() -> Iterator[Client]:
 
 
 def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PULL_SILENCE_S", 0.2)
+    monkeypatch.setattr(connection, "PULL_SILENCE_S", 3.0)
     reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
     with silent_pull() as client, pytest.raises(EngineRefusedError, match=reason):
         pull(client, parse_reference("app:1"), {}, FakeRun())

@@ -38,7 +38,7 @@ class ActionQueue(FakeQueue):
         self, worker: str, names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
     ) -> Claim | None:
         self.asked.set()
-        assert self.woken.wait(30)
+        assert self.woken.wait(120)
         return self.claims.pop() if self.claims else None
 
     def wake(self) -> None:

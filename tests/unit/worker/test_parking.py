@@ -63,7 +63,7 @@ class HangingEngine(FakeEngine):
     def probe(self) -> None:
         self.probes += 1
         if self.probes == 1:
-            assert self.go_on.wait(30)
+            assert self.go_on.wait(120)
             raise AWAY
 
 

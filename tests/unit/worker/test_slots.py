@@ -31,7 +31,7 @@ class Tasks:
         self.end(*self.slots.tasks())
 
     def _wait(self, task: str) -> None:
-        assert self._go_on[task].wait(10)
+        assert self._go_on[task].wait(120)
 
     def _count(self) -> None:
         self.freed += 1

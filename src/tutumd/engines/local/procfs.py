@@ -1,11 +1,14 @@
 """The fields of /proc that the local engine reads."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 DEAD_STATES = frozenset("ZXx")
+_EXEC_TRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +59,18 @@ def read_stat(pid: int) -> Stat | None:
 def read_environment(pid: int) -> frozenset[bytes]:
     """Return the `NAME=value` entries that a process was started with; none if they cannot be read."""
     try:
-        return frozenset(_read(f"/proc/{pid}/environ").split(b"\0"))
+        for _ in range(_EXEC_TRIES):
+            if content := _read(f"/proc/{pid}/environ"):
+                return frozenset(content.split(b"\0"))
+            Path(f"/proc/{pid}/exe").readlink()  # a zombie or a thread of the kernel has none
+            # proc_pid_stat(5), fields 50 and 51: both are 0 while a process replaces its program.
+            begin, end = map(int, _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[47:49])
+            if begin == end != 0:
+                break
+            time.sleep(0.001)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return frozenset()
+        pass
+    return frozenset()
 
 
 def live_processes() -> Iterator[Stat]:
