@@ -57,7 +57,7 @@ def health(bed: DockerBed, name: str) -> str:
     return f"{state['Health']['Status']}: {last[0]['Output'].strip()}"
 
 
-def wait_for_health(bed: DockerBed, name: str, begin: str, timeout_s: float = 120) -> None:
+def wait_for_health(bed: DockerBed, name: str, begin: str, timeout_s: float = 240) -> None:
     wait_until(lambda: health(bed, name).startswith(begin), f"{name} is {begin!r}", timeout_s=timeout_s)
 
 
@@ -72,7 +72,7 @@ def as_documented(bed: DockerBed, image: str, *options: str) -> None:
         env=bed.environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def tutum(bed: DockerBed, *arguments: str) -> str:
     key = re.search(r"API key: (\S+)", bed.docker("logs", "tutumd"))
     assert key is not None
     account = ("TUTUM_REST_HOST=http://127.0.0.1:8000", "TUTUM_USER=admin", f"TUTUM_APIKEY={key[1]}")
-    return namespace.run_in(bed.name, ["env", *account, str(BIN / "tutum"), *arguments], timeout_s=120)
+    return namespace.run_in(bed.name, ["env", *account, str(BIN / "tutum"), *arguments], timeout_s=240)
 
 
 def test_it_redeploys_a_service_and_ends_in_order(bed: DockerBed, image: str) -> None:
@@ -92,8 +92,8 @@ def test_it_redeploys_a_service_and_ends_in_order(bed: DockerBed, image: str) ->
     as_documented(bed, image, *QUICK)
     wait_for_health(bed, "tutumd", "healthy: ready")
     url = tutum(bed, "webhook-handler", "create", "--name", "ci", "web").split()[-1]
-    call = f"import urllib.request as r; print(r.urlopen(r.Request('{url}?wait=60', method='POST')).read().decode())"
-    assert json.loads(bed.in_namespace(sys.executable, "-c", call, timeout_s=90))["state"] == "Success"
+    call = f"import urllib.request as r; print(r.urlopen(r.Request('{url}?wait=240', method='POST')).read().decode())"
+    assert json.loads(bed.in_namespace(sys.executable, "-c", call, timeout_s=280))["state"] == "Success"
     assert bed.docker("inspect", "--format", "{{.Id}}", "web") != before
     assert bed.docker("exec", "tutumd", "id", "-u").strip() == "10001"
     bed.docker("stop", "--time", "60", "tutumd")
@@ -169,7 +169,7 @@ def test_the_list_of_its_packages_is_what_is_in_it(bed: DockerBed, image: str) -
 
 def test_a_build_without_pip_among_the_wheels_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["script/image", "--wheels", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        ["script/image", "--wheels", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 1
     assert f"no wheel of pip in {tmp_path}: see --wheels above" in done.stderr

@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import Answer, LiveServer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +103,8 @@ def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None
     uuid, gate = live_server.run_gated_service("scale-after-call")
     uri = f"/api/v1/service/{uuid}/"
     handler = live_server.add_handler(uuid, "more", "SCALEUP")
-    live_server.request("POST", f"{uri}redeploy/")
-    live_server.wait_for_service(uuid, state="Redeploying")
+    begun = live_server.request("POST", f"{uri}redeploy/").headers["x-tutum-action-uri"]
+    wait_until(lambda: live_server.request("GET", begun).json["state"] != "Pending", "the redeploy has begun")
     called = live_server.request("POST", f"{uri}webhook/handler/{handler}/call/2/")
     asked = live_server.request("POST", f"{uri}scale/")
     gate.touch()

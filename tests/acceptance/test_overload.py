@@ -11,13 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.server import LiveServer
+from tests.support.server import Answer, LiveServer
 from tests.support.waiting import wait_until
 
 IDLE = 1500
 SLOW = 100
-QUICK_S = 10.0
-"""Half of the time after which the server closes idle connections."""
 
 
 @pytest.fixture
@@ -34,18 +32,21 @@ def test_idle_connections_and_slow_senders_do_not_hold_up_a_call(live_server: Li
     path = f"/api/v1/service/{service}/webhook/handler/{live_server.add_handler(service)}/call/"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
     with ExitStack() as stack:
+        opened = []
         for number in range(IDLE + SLOW):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", live_server.port), timeout=10))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", live_server.port), timeout=60))
+            opened.append(connection)
             if number >= IDLE:
                 # Half of them stop within the head, the others within the body.
                 connection.sendall(head.encode() if number % 2 else f"{head}\r\nbegun".encode())
-        took = []
-        for _ in range(10):
-            begun = time.monotonic()
+        answer = live_server.request("POST", path, authorization=None)
+        opened[0].setblocking(False)
+        with pytest.raises(BlockingIOError):  # so the call did not wait until the server closed the idle ones
+            opened[0].recv(1)
+        assert answer.status == 202
+        for _ in range(9):
             answer = live_server.request("POST", path, authorization=None)
-            took.append(time.monotonic() - begun)
             assert answer.status == 202
-        assert max(took) < QUICK_S
     live_server.wait_for_action(answer.json["action"])
     assert live_server.request("GET", answer.json["action"]).json["state"] == "Success"
 
@@ -60,11 +61,11 @@ def test_a_server_without_free_files_goes_on_when_some_are_free_again(tmp_path: 
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (max_files, max_files))
         with ExitStack() as stack:
             for _ in range(300):
-                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             wait_until(lambda: process.num_fds() >= max_files - 2, "no file is free")
-            before = sum(process.cpu_times()[:2])
+            before, began = sum(process.cpu_times()[:2]), time.monotonic()
             time.sleep(2)  # a fixed time, to measure how busy the server is
-            assert sum(process.cpu_times()[:2]) - before < 1
+            assert sum(process.cpu_times()[:2]) - before < (time.monotonic() - began) / 2
         wait_until(lambda: is_accepted(server, path), "calls are accepted again")
 
 
@@ -79,9 +80,11 @@ def is_accepted(server: LiveServer, path: str) -> bool:
 def test_a_server_without_its_engine_is_degraded_and_says_which(tmp_path: Path) -> None:
     far = f"far=docker:unix://{tmp_path}/nobody.sock"
     with LiveServer(tmp_path, "--engine", far, "--engine", "local") as server:
-        wait_until(
-            lambda: server.request("GET", "/readyz").json["engines"] == {"far": "unreachable", "local": "ok"},
-            "both engines were looked at",
-        )
-        answer = server.request("GET", "/readyz", authorization=None)
+        known = {"far": "unreachable", "local": "ok"}
+
+        def looked() -> Answer | None:
+            answer = server.request("GET", "/readyz", authorization=None)
+            return answer if answer.json["engines"] == known else None
+
+        answer = wait_until(looked, "both engines were looked at")
         assert (answer.status, answer.json["status"], answer.json["database"]) == (200, "degraded", "ok")

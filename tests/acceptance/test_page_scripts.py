@@ -110,7 +110,8 @@ def show(browser: Browser, server: Server) -> Callable[..., Page]:
     def show_page(screen: Screen = DESK, *, is_dark: bool = False, time_zone: str = "UTC") -> Page:
         page = browser.open(ADDRESS, screen, is_dark=is_dark, time_zone=time_zone)
         page.route("**/*", server.serve)
-        page.clock.install(time=NOW)
+        page.clock.install(time=NOW - timedelta(hours=1))
+        page.clock.pause_at(NOW)
         page.goto("/")
         return page
 

@@ -38,7 +38,7 @@ class Prometheus:
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=30):
                 return True
         except OSError:
             return False
@@ -65,15 +65,15 @@ def prometheus(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
     ):
         assert there in config
         config = config.replace(there, here)
-    (folder / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{config}")
+    (folder / "prometheus.yml").write_text(f"global: {{scrape_interval: 5s, evaluation_interval: 5s}}\n{config}")
     command = [
         *("prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"),
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (folder / "output").open("wb") as output, running(command, stdout=output, stderr=output):
         found = Prometheus(port)
-        wait_until(found.is_ready, "Prometheus is ready", timeout_s=60)
-        wait_until(lambda: value(found, 'up{job="tutumd"}') == 1, "the server was scraped", timeout_s=60)
+        wait_until(found.is_ready, "Prometheus is ready", timeout_s=120)
+        wait_until(lambda: value(found, 'up{job="tutumd"}') == 1, "the server was scraped", timeout_s=120)
         yield found
 
 
@@ -81,9 +81,9 @@ def prometheus(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
 def worked(server: LiveServer, prometheus: Prometheus) -> None:
     """The server has performed an action between two scrapes."""
     url = server.make_handler(server.run_service("scraped"))["url"]
-    assert server.post(f"{url}?wait=60").status == 200
+    assert server.post(f"{url}?wait=120").status == 200
     done = 'tutumd_actions_total{operation="REDEPLOY",result="success"}'
-    wait_until(lambda: value(prometheus, done) == 1, "the action was scraped", timeout_s=60)
+    wait_until(lambda: value(prometheus, done) == 1, "the action was scraped", timeout_s=120)
 
 
 def value(prometheus: Prometheus, expression: str) -> float | None:
@@ -104,21 +104,23 @@ def alerts() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("expression", dashboard_expressions())
 def test_each_panel_of_the_dashboard_has_data(worked: None, prometheus: Prometheus, expression: str) -> None:
-    found = prometheus.query(expression)
-    assert found, expression
+    # A scrape that took too long leaves a gap.
+    found = wait_until(lambda: prometheus.query(expression), f"{expression} has data", timeout_s=120)
     assert not METRIC.search(json.dumps([series["metric"] for series in found]))
 
 
 def test_each_metric_of_the_alerts_exists(worked: None, prometheus: Prometheus) -> None:
     names = {name for alert in alerts() for name in METRIC.findall(alert["expr"])}
     assert names
-    assert not {name for name in names if not prometheus.query(name)}
+    for name in names:
+        wait_until(lambda name=name: prometheus.query(name), f"{name} exists", timeout_s=120)  # type: ignore[misc] # early binding
 
 
 def test_no_alert_fires_while_all_is_well(worked: None, prometheus: Prometheus) -> None:
     # A machine that runs all tests may be as slow as the one alert about times says.
     for alert in [each for each in alerts() if each["alert"] != "TutumdCallsSlow"]:
-        assert not prometheus.query(alert["expr"]), alert["alert"]
+        # An alert fires once this is so for some time, and a scrape that took too long is no fault.
+        wait_until(lambda expr=alert["expr"]: not prometheus.query(expr), f"no {alert['alert']}", timeout_s=120)  # type: ignore[misc] # early binding
 
 
 def test_the_rules_are_valid_and_fire_when_they_should() -> None:
@@ -142,5 +144,14 @@ def test_names_and_units_are_as_prometheus_wants_them(worked: None, server: Live
 
 def test_the_guide_names_each_metric(worked: None, prometheus: Prometheus) -> None:
     named = set(re.findall(r"^\| `(tutumd_\w+)`", GUIDE.read_text(), re.MULTILINE))
-    names = {series["metric"]["__name__"] for series in prometheus.query('{__name__=~"tutumd_.*"}')}
-    assert named == {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+    def known() -> set[str]:
+        names = {series["metric"]["__name__"] for series in prometheus.query('{__name__=~"tutumd_.*"}')}
+        return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+    assert (
+        wait_until(
+            lambda: "tutumd_actions_total" in (found := known()) and found, "the last scrape is there", timeout_s=120
+        )
+        == named
+    )

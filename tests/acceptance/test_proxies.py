@@ -58,7 +58,7 @@ def test_a_call_through_tls_waits_for_its_action_and_is_from_its_client(
     with proxy(folder, server.port) as (port, certificate):
         # A header that the client sends itself is not believed.
         sent = ("--interface", CLIENT, "--header", "X-Forwarded-For: 203.0.113.9", "--data", '{"a": 1}')
-        url = f"https://localhost:{port}{path}call/?wait=60"
+        url = f"https://localhost:{port}{path}call/?wait=240"
         curl = ["curl", "--silent", "--show-error", "--fail-with-body", "--ipv4", "--cacert", certificate, *sent, url]
         answer = json.loads(subprocess.run(curl, check=True, capture_output=True).stdout)
     assert answer["state"] == "Success"

@@ -39,7 +39,7 @@ def test_without_a_public_url_the_command_line_uses_its_own_and_says_so(tmp_path
         assert server.make_handler(uuid)["call_url"] is None
         command = [str(BIN / "tutum"), "webhook-handler", "create", "web"]
         environment = server.client_environment
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=True)
         assert done.stdout.splitlines()[1].startswith(f"{server.url}/api/v1/service/{uuid}/")
         assert done.stderr.splitlines() == [
             "This URL works on the server's machine only: start the server with --public-url https://NAME"

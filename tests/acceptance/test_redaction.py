@@ -49,7 +49,7 @@ def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, v
                 continue
             assert ["x-event", "push"] in kept["headers"]
             assert {"header x-copy", "secrets in the body"} <= set(kept["left_out"])
-    with closing(sqlite3.connect(live_server.data / "tutumd.db", timeout=10)) as database:
+    with closing(sqlite3.connect(live_server.data / "tutumd.db", timeout=240)) as database:
         assert not [line for line in database.iterdump() if SECRET in line]
     assert SECRET not in live_server.log
 
@@ -75,6 +75,6 @@ def test_a_redelivery_tells_what_it_goes_without(live_server: LiveServer, servic
 
 def test_who_waits_is_told_too_that_the_body_was_not_passed(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service, pass_body=True)
-    answer = live_server.post(f"{handler['url']}?wait=30", b"\xff")
+    answer = live_server.post(f"{handler['url']}?wait=120", b"\xff")
     assert (answer.status, answer.json["state"]) == (200, "Success")
     assert answer.json["notes"] == ["the body was not passed on: it is not UTF-8"]

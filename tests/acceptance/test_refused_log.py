@@ -50,7 +50,7 @@ def test_why_a_call_was_refused_is_in_the_log(
 
 def test_a_delivery_shows_what_became_of_its_action(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service)
-    assert live_server.post(f"{handler['url']}?wait=30").status == 200
+    assert live_server.post(f"{handler['url']}?wait=120").status == 200
     (listed,) = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
     assert (listed["outcome"], listed["action_state"], listed["action_reason"]) == ("queued", "Success", "")
 
@@ -63,7 +63,7 @@ def test_json_ends_with_a_line_end(live_server: LiveServer, service: str) -> Non
         live_server.request("GET", handler["resource_uri"]),
         live_server.request("GET", "/api/v1/nothing/"),
         live_server.post(handler["url"]),
-        live_server.post(f"{handler['url']}?wait=30"),
+        live_server.post(f"{handler['url']}?wait=120"),
         live_server.post(unknown),
     ]
     assert [answer.status for answer in answers] == [200, 200, 404, 202, 200, 404]

@@ -73,7 +73,7 @@ def tree(ready: Path) -> Iterator[Path]:
 
 def git(copy: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=Tests", "-c", "user.email=tests@example.com", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *identity, *arguments], cwd=copy, check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", *identity, *arguments], cwd=copy, check=True, capture_output=True, timeout=240)
 
 
 def release(tree: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -82,7 +82,7 @@ def release(tree: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         cwd=tree,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

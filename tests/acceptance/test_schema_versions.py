@@ -26,7 +26,7 @@ def run(folder: Path, database_url: str, *arguments: str) -> subprocess.Complete
     port = {"TUTUMD_PORT": str(free_port())}
     command = [str(BIN / "tutumd"), *arguments, *options]
     return subprocess.run(
-        command, env=environment | port, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment | port, cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
 
 

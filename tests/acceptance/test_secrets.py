@@ -93,7 +93,7 @@ def _call_it(server: LiveServer, handler: dict[str, Any]) -> list[str]:
     """Call a handler in each way; answers the secrets of the status URLs."""
     status_tokens = []
     for url in {handler["url"], handler.get("old", handler["url"])}:
-        for query in ("", "?wait=20", f"?t={SECRET}&token={SECRET}"):
+        for query in ("", "?wait=120", f"?t={SECRET}&token={SECRET}"):
             answer = server.post(url + query, f'{{"s": "{SECRET}"}}'.encode(), X_Hook=SECRET, X_Other=SECRET)
             assert answer.status in (200, 202), answer
             status_url = answer.json["status_url"]
@@ -178,5 +178,5 @@ def _provoke_internal_errors(server: LiveServer, service: str, handlers: list[st
 
 
 def _change(database: Path, statement: str) -> None:
-    with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+    with closing(sqlite3.connect(database, timeout=240)) as connection, connection:
         connection.execute(statement)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.wheelhouse import wheels
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -35,7 +35,7 @@ def run(checkout: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TUTUM", "PIP_"))}
     return subprocess.run(
-        command, cwd=checkout, env=inherited | locked, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=checkout, env=inherited | locked, capture_output=True, text=True, timeout=900, check=False
     )
 
 

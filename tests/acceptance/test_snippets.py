@@ -51,7 +51,7 @@ def recorder() -> Iterator[Recorder]:
 def run(text: str, secret: str) -> None:
     require_programs("curl", "openssl")
     shell = text.replace("SECRET='…'", f"SECRET='{secret}'")
-    subprocess.run(["sh", "-eu", "-c", shell], check=True, timeout=30, stdout=subprocess.DEVNULL)
+    subprocess.run(["sh", "-eu", "-c", shell], check=True, timeout=240, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ SIGNAL_AT_EACH_CALL = """
 import faulthandler, os, signal, sys
 from tutumd.main.stop_request import StopRequest
 
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 for moment in range(1, 16):
     stop, calls = StopRequest(), 0
 
@@ -33,5 +33,5 @@ print("stopped each time")
 
 def test_a_signal_at_any_moment_stops_the_worker() -> None:
     command = [sys.executable, "-c", SIGNAL_AT_EACH_CALL]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.stdout == "stopped each time\n", done.stderr

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,25 +10,32 @@ import psutil
 import pytest
 
 from tests.acceptance.raw_http import Connection, request
-from tests.support.server import PATIENT, Answer, LiveServer
+from tests.support.processes import runs
+from tests.support.server import Answer, LiveServer
 from tests.support.waiting import wait_until
 
 WAITERS = 20
-GRACE_S = 8
+GRACE_S = 20
+DELAY_S = 15
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> LiveServer:
-    return LiveServer(tmp_path, "--engine", "local", "--grace", str(GRACE_S), command=PATIENT)
+def service(tmp_path: Path) -> Iterator[str]:
+    """A service that runs; the server that has started it is stopped."""
+    with LiveServer(tmp_path, "--engine", "local") as first:
+        uuid = first.run_service("waited-for")
+        first.stop()
+        yield uuid
 
 
-def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(server: LiveServer) -> None:
-    with server, ExitStack() as stack:
-        service, gate = server.run_gated_service("waited-for")
+def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(service: str, tmp_path: Path) -> None:
+    # A redeploy goes on as long as the server runs: it waits until its containers have run for long.
+    options = ("--engine", "local", "--grace", str(GRACE_S), "--redeploy-stable", "900")
+    with LiveServer(tmp_path, *options) as server, ExitStack() as stack:
         handler = server.make_handler(service)
         waiters = [stack.enter_context(Connection(server)) for _ in range(WAITERS)]
         for waiter in waiters:
-            waiter.send(request("POST", f"{handler['url']}?wait=60", headers=()))
+            waiter.send(request("POST", f"{handler['url']}?wait=300", headers=()))
         deliveries = f"{handler['resource_uri']}delivery/?limit=1"
         wait_until(lambda: server.request("GET", deliveries).json["meta"]["total_count"] == WAITERS, "all wait")
         # Keep the HTTP server open until its grace is over.
@@ -43,27 +51,33 @@ def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(ser
             assert (answer.status, answer.json["state"]) in ((504, "In progress"), (504, "Pending"))
             assert answer.json["status_url"].startswith("/api/v1/status/")
             assert answer.headers["x-tutum-action-uri"].startswith("/api/v1/action/")
-        assert process.is_running(), "they did not wait for the grace"
-        assert server.stop() in (0, -signal.SIGTERM)
-        assert time.monotonic() - began < 1.7 * GRACE_S, "the graces of HTTP and of the worker run at once"
+        assert runs(process), "they did not wait for the grace"
+        wait_until(lambda: not runs(process), "the server ends", timeout_s=120)
+        assert server.wait() in (0, -signal.SIGTERM)
+        assert time.monotonic() - began < 1.8 * GRACE_S, "the graces of HTTP and of the worker run at once"
         assert [connection.answer().status for connection in slow] == [503, 503]
-        gate.touch()
         assert "Traceback" not in server.log
         server.start()
+        for action in server.objects("/api/v1/action/"):
+            if action["end_date"] is None:
+                server.request("POST", f"{action['resource_uri']}cancel/")
+                server.wait_for_action(action["resource_uri"])
 
 
 def test_a_server_that_will_stop_says_so_to_proxies_and_goes_on_for_the_delay(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, "--engine", "local", "--stop-delay", "2") as server:
+    with LiveServer(tmp_path, "--engine", "local", "--stop-delay", str(DELAY_S)) as server:
         handler = server.make_handler(str(server.create_service("quiet")["uuid"]))
         assert server.request("GET", "/readyz").status == 200
         began = time.monotonic()
-        psutil.Process(server.pid).send_signal(signal.SIGTERM)
+        process = psutil.Process(server.pid)
+        process.send_signal(signal.SIGTERM)
         answer = wait_until(lambda: _refusal(server), "the server says that it stops")
         assert answer.json["status"] == "stopping"
         assert server.post(handler["url"]).status == 202
         assert server.request("GET", "/healthz").status == 200
+        wait_until(lambda: not runs(process), "the server ends", timeout_s=120)
         assert server.wait() in (0, -signal.SIGTERM)
-        assert time.monotonic() - began >= 2
+        assert time.monotonic() - began >= DELAY_S
         server.start()
 
 

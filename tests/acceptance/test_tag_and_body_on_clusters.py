@@ -20,7 +20,7 @@ BODY = "TUTUM_TRIGGER_BODY"
 
 
 def action_of(server: LiveServer, answer: Answer) -> dict[str, Any]:
-    return dict(server.wait_for_action(answer.headers["x-tutum-action-uri"], timeout_s=90))
+    return dict(server.wait_for_action(answer.headers["x-tutum-action-uri"], timeout_s=240))
 
 
 def environment(bed: DockerBed) -> tuple[list[str], list[str]]:
@@ -38,7 +38,7 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
     api_uuid = server.find("api", running_num_containers=1)["uuid"]
     url = server.make_handler(api_uuid, tag={"allow": ["2.*", "3.*"]}, pass_body=True)["url"]
     bodies = ("first ünïcode = 'x'\n", "second")
-    for body, query in zip(bodies, ("?tag=2.0&wait=90", "?wait=90"), strict=True):
+    for body, query in zip(bodies, ("?tag=2.0&wait=140", "?wait=140"), strict=True):
         answer = server.post(url + query, body.encode())
         assert (answer.status, answer.json["state"]) == (200, "Success"), answer
         action = action_of(server, answer)
@@ -50,11 +50,11 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
     before = swarm.spec(bed, "api")
     for tag in ("1.0", "2.0@sha256:" + "1" * 64, "..%2Fother"):
         assert server.post(f"{url}?tag={tag}").status == 400
-    missing = server.post(f"{url}?tag=3.0&wait=90", b"third")
+    missing = server.post(f"{url}?tag=3.0&wait=140", b"third")
     assert (missing.status, missing.json["state"]) == (502, "Failed")
     assert f"{IMAGE}:3.0" in missing.json["reason"]
     bed.push("app", "v3-broken", tag="3.0")
-    broken = server.post(f"{url}?tag=3.0&wait=90", b"third")
+    broken = server.post(f"{url}?tag=3.0&wait=140", b"third")
     assert (broken.status, broken.json["state"]) == (502, "Failed")
     action = action_of(server, broken)
     assert (action["rolled_back"], action["image_before"], action["image_after"]) == (False, *[digests["2.0"]] * 2)
@@ -62,7 +62,7 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
     payload = server.make_handler(api_uuid, tag={"allow": ["1.*"], "from": "body.push_data.tag"})["url"]
     skipped = server.post(payload, b'{"push_data": {"tag": "2.0"}}', Content_Type="application/json")
     assert (skipped.status, skipped.json["state"]) == (200, "Skipped"), skipped
-    named = server.post(f"{payload}?wait=90", b'{"push_data": {"tag": "1.0"}}', Content_Type="application/json")
+    named = server.post(f"{payload}?wait=140", b'{"push_data": {"tag": "1.0"}}', Content_Type="application/json")
     assert action_of(server, named)["image_after"] == digests["1.0"]
     # A handler that passes no body leaves the variable of the one before alone.
     assert environment(bed)[0] == ["KEPT=1", f"{BODY}=second"]
@@ -77,7 +77,7 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
         with LiveServer(tmp_path, "--engine", "kubernetes", environment=environment) as server:
             service = server.find("web", running_num_containers=2)["uuid"]
             url = server.make_handler(service, tag={"allow": ["v2", "missing"]}, pass_body=True)["url"]
-            for body, query in (("first ünïcode\n", "?tag=v2&wait=60"), ("second", "?wait=60")):
+            for body, query in (("first ünïcode\n", "?tag=v2&wait=140"), ("second", "?wait=140")):
                 answer = server.post(url + query, body.encode())
                 assert (answer.status, answer.json["state"]) == (200, "Success"), answer
                 assert action_of(server, answer)["image_after"] == digests["v2"]
@@ -86,7 +86,7 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
                 env = sorted(main["env"], key=lambda one: one["name"])  # the API puts new ones first
                 assert (main["image"], env) == ("registry.test/app:v2", [kept, {"name": BODY, "value": body}])
             assert server.post(f"{url}?tag=v3").status == 400
-            failed = server.post(f"{url}?tag={controllers.MISSING}&wait=60", b"third")
+            failed = server.post(f"{url}?tag={controllers.MISSING}&wait=140", b"third")
             assert (failed.status, failed.json["state"]) == (502, "Failed")
             assert action_of(server, failed)["rolled_back"]
             assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == spec

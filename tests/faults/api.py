@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.server import APIKEY, USER, Answer, request
 from tests.support.waiting import wait_until
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 CREDENTIALS = f"ApiKey {USER}:{APIKEY}"
 _PAGE = 100
 

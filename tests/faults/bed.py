@@ -17,7 +17,7 @@ SERVICES = ("api", "blog", "cart", "docs")
 CONTAINERS = 2
 """How many containers each service has when a round begins."""
 
-_READY_S = 30.0
+_READY_S = 120.0
 
 
 class Bed:

@@ -55,11 +55,11 @@ class SqliteDisk:
 
     def close(self) -> None:
         if self.is_small:
-            subprocess.run(["umount", str(self.data)], check=True, timeout=30)
+            subprocess.run(["umount", str(self.data)], check=True, timeout=120)
 
     def _mount(self) -> bool:
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0700", "tutumd-faults", str(self.data)]
-        return subprocess.run(command, check=False, timeout=30, capture_output=True).returncode == 0
+        return subprocess.run(command, check=False, timeout=120, capture_output=True).returncode == 0
 
 
 class PostgresServer:

@@ -17,7 +17,7 @@ from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Finding,
 from tutumd.ports.engine import Run
 
 NAME = "shared"
-_LIMIT_S = 5.0
+_LIMIT_S = 60.0
 _ON_THE_WAY_S = 0.005
 _LOOK_S = 0.25
 

@@ -18,7 +18,7 @@ LEASE_S = 10.0
 """How long a worker keeps an action without a sign of life: WorkerLimits.lease of tutumd/worker/loop.py."""
 
 _LOOK_S = 0.02
-_BUSY_S = 10.0
+_BUSY_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

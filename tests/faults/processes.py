@@ -21,7 +21,7 @@ TUTUMD = (sys.executable, "-c", "from tutumd.main import main; main()")
 GRACE_S = 1.0
 """How long a worker that is to end may go on: less than most runs take, so that they are handed over."""
 
-_END_S = 40.0
+_END_S = 120.0
 
 
 class Program:

@@ -14,10 +14,10 @@ from tests.faults.faults import Fault
 from tests.faults.journal import BEGIN, Containers
 from tests.faults.observe import Observer
 
-QUIET_S = 90.0
+QUIET_S = 300.0
 """How long everything may take to end once there are no more calls and no more faults."""
 
-SHOWN_S = 15.0
+SHOWN_S = 120.0
 """Time that the API may take to show the running containers."""
 
 _WARM_UP_S = 1.0

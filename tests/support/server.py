@@ -30,6 +30,7 @@ PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
 LIMIT_S = 240.0
 """Of what a busy machine does in seconds: it only ends a hang, and is longer than any wait that a test asks for."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A response of the server."""

@@ -6,9 +6,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
-from tests.support import leaks
 from tests.support.leaks import LeakCheck, end_processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]

@@ -12,6 +12,8 @@ from tutumd.ports.intake import CallResult, OnStored
 from tutumd.web.call import batches
 from tutumd.web.call.batches import Batches
 
+LIMIT_S = 60
+
 
 class HeldIntake:
     """An intake whose batches end one by one; the action of a call is its amount."""
@@ -70,15 +72,15 @@ def test_a_single_call_is_stored_at_once_and_calls_during_a_batch_together() -> 
         intake = HeldIntake()
         calls = Batches(intake)
         first = store(calls, call(100))
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         others = [store(calls, call(number)) for number in range(20, 60)]
         await asyncio.sleep(0.05)
         assert intake.sizes == [1]
         intake.end_batch()
-        await asyncio.wait_for(first, 10)
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(first, LIMIT_S)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        return intake.sizes, [done.action_uuid for done in await asyncio.wait_for(asyncio.gather(*others), 10)]
+        return intake.sizes, [done.action_uuid for done in await asyncio.wait_for(asyncio.gather(*others), LIMIT_S)]
 
     sizes, results = asyncio.run(many())
     assert sizes == [1, 40]
@@ -90,9 +92,9 @@ def test_an_error_concerns_only_its_call() -> None:
         intake = HeldIntake()
         calls = Batches(intake)
         waiting = [store(calls, call(number)) for number in (12, 13, 14)]
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), LIMIT_S)
 
     before, refused, after = asyncio.run(some())
     assert isinstance(before, Accepted)
@@ -110,13 +112,13 @@ def test_a_failing_callback_delays_no_other_call() -> None:
 
         calls.submit(call(20), fail)
         beside = store(calls, call(21))
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        results = [await asyncio.wait_for(beside, 10)]
+        results = [await asyncio.wait_for(beside, LIMIT_S)]
         later = store(calls, call(22))
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        return [*results, await asyncio.wait_for(later, 10)]
+        return [*results, await asyncio.wait_for(later, LIMIT_S)]
 
     assert [result.action_uuid for result in asyncio.run(some())] == ["21", "22"]
 
@@ -128,9 +130,9 @@ def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPa
         intake = HeldIntake()
         calls = Batches(intake)
         waiting = [store(calls, call(number)) for number in range(20, 30)]
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), LIMIT_S)
         return sum(isinstance(result, UnavailableError) for result in done)
 
     assert asyncio.run(flood()) == 7
@@ -142,13 +144,13 @@ def test_calls_are_refused_at_once_while_the_database_has_taken_none_for_long() 
         calls = Batches(intake)
         intake.failing = batches.MAX_STALL_S + 1
         with pytest.raises(UnavailableError, match="nothing was changed"):
-            await asyncio.wait_for(store(calls, call(1)), 10)
+            await asyncio.wait_for(store(calls, call(1)), LIMIT_S)
         assert intake.sizes == []
         intake.failing = None
         stored = store(calls, call(2))
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         intake.end_batch()
-        return (await asyncio.wait_for(stored, 10)).action_uuid
+        return (await asyncio.wait_for(stored, LIMIT_S)).action_uuid
 
     assert asyncio.run(refused_then_stored()) == "2"
 
@@ -160,10 +162,10 @@ def test_calls_behind_a_batch_that_hangs_are_refused(monkeypatch: pytest.MonkeyP
         intake = HeldIntake()
         calls = Batches(intake)
         hanging = store(calls, call(1))
-        await asyncio.wait_for(wait_until_held(intake), 10)
+        await asyncio.wait_for(wait_until_held(intake), LIMIT_S)
         with pytest.raises(UnavailableError, match="nothing was changed"):
-            await asyncio.wait_for(store(calls, call(2)), 10)
+            await asyncio.wait_for(store(calls, call(2)), LIMIT_S)
         intake.end_batch()
-        return (await asyncio.wait_for(hanging, 10)).action_uuid
+        return (await asyncio.wait_for(hanging, LIMIT_S)).action_uuid
 
     assert asyncio.run(behind()) == "1"

@@ -20,7 +20,7 @@ class HungReader:
 
     def read(self) -> Figures:
         self.reads += 1
-        assert self.may_end.wait(30)
+        assert self.may_end.wait(120)
         raise UnavailableError("the database is away")
 
 
