@@ -5,6 +5,9 @@ import threading
 import time
 from pathlib import Path
 
+THREADS = "proxy"
+"""Name of its threads, which last as long as the connections."""
+
 
 class PostgresProxy:
     """Forwards a TCP port of this machine to the socket of a bed.
@@ -39,7 +42,7 @@ class PostgresProxy:
             thread.join(10)
 
     def _start(self, target: object, *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # a function
+        thread = threading.Thread(target=target, args=arguments, name=THREADS, daemon=True)  # type: ignore[arg-type]  # a function
         self._threads.append(thread)
         thread.start()
 
