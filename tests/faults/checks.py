@@ -10,7 +10,7 @@ from tests.faults.stalls import stalled_s
 
 PROMISED_S = 15.0
 TAKEOVER_S = 4 * PROMISED_S
-"""A later takeover is late however busy the machine is. An earlier one may have waited for the machine as others did."""
+"""Later is late however busy the machine is. Before, a takeover may take longer by what processes had to wait."""
 _TELLING_S = 5.0
 
 

@@ -468,3 +468,17 @@ def test_what_ends_sessions_is_counted(bed: StoreBed, ann: User, event: str) -> 
     before = bed.store.ended
     act()
     assert bed.store.ended > before
+
+
+@pytest.mark.parametrize("is_by_link", [False, True])
+def test_a_sign_in_that_ends_the_session_before_is_counted(bed: StoreBed, ann: User, is_by_link: bool) -> None:
+    bed.store.add_session(ann, NewSession(token_sha256=TOKEN, expires=_soon(bed)))
+    bed.store.add_login_link(ann.name, LINK, _soon(bed))
+    again = NewSession(token_sha256=OTHER_KEY, expires=_soon(bed), replaces=TOKEN)
+    before = bed.store.ended
+    if is_by_link:
+        bed.store.use_login_link(LINK, again, ORIGIN)
+    else:
+        bed.store.add_session(ann, again)
+    assert bed.store.session_user(TOKEN) is None
+    assert bed.store.ended > before
