@@ -43,7 +43,7 @@ def test_a_connection_that_does_not_ask_to_the_end_is_closed(target: Target) -> 
         again.send(HEALTH)
         assert again.answer("GET").status == 200
         again.send(half)
-        # Within twice HEAD_S of tutumd/web/call/protocol.py.
+        # By the server, which takes HEAD_S of tutumd/web/call/protocol.py once or twice: a client would wait for more.
         assert all(connection.is_closed for connection in (silent, begun, again))
 
 

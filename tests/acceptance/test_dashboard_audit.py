@@ -88,6 +88,8 @@ def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServe
     visitor.sign_in(member.name, member.key)
     page = visitor.get("/audit/")
     assert not page.find("input", name="user"), "members see only what they did"
+    days = [page.find("label", for_=page.find("input", name=name)[0].attributes["id"]) for name in ("since", "until")]
+    assert [label.text for (label,) in days] == ["Since (UTC)", "Until (UTC)"], "times are shown in the reader's zone"
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     page = page.submit("Filter", what="handler created", via="api", service_name=" audit-filtered ", until=today)
     assert [each.find("td", data_label="What")[0].text.startswith("handler created") for each in rows(page)] == [True]

@@ -46,8 +46,10 @@ class Memory:
         self.peak = max(self.peak, self._process.memory_info().rss)
 
 
-def pipeline(server: LiveServer, raw: bytes, is_over: threading.Event, *, reads: bool, memory: Memory) -> None:
-    """Send a request as often as the connection takes it, until that is over, and read the responses or not."""
+def pipeline(
+    server: LiveServer, raw: bytes, is_over: threading.Event, *, reads: bool, memory: Memory, responses: list[int]
+) -> None:
+    """Send a request as often as the connection takes it, until that is over, and read and count responses or not."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.setblocking(False)
         many = raw * (256 * 1024 // len(raw))
@@ -57,8 +59,10 @@ def pipeline(server: LiveServer, raw: bytes, is_over: threading.Event, *, reads:
             while not is_over.is_set():
                 for _, events in selector.select(0.1):
                     try:
-                        if events & selectors.EVENT_READ and reads and not connection.recv(1 << 20):
-                            return
+                        if events & selectors.EVENT_READ and reads:
+                            if not (received := connection.recv(1 << 20)):
+                                return
+                            responses.append(received.count(b"HTTP/1.1 404"))
                         if events & selectors.EVENT_WRITE:
                             sent = (sent + connection.send(many[sent:])) % len(many)
                     except BlockingIOError:
@@ -87,15 +91,17 @@ def test_pipelining_takes_no_memory_and_holds_nobody_up(stranger_server: LiveSer
     server, memory = stranger_server, Memory(stranger_server.pid)
     raw = request("POST", unknown_call(), headers=())
     is_over, least, answered = threading.Event(), time.monotonic() + 5, 0
-    with in_threads(4, lambda: pipeline(server, raw, is_over, reads=reads, memory=memory)):
+    responses: list[int] = []
+    with in_threads(4, lambda: pipeline(server, raw, is_over, reads=reads, memory=memory, responses=responses)):
         try:
-            # Whoever is held up by the others waits as long as they go on.
             while answered < 50 or time.monotonic() < least:
                 assert server.request("POST", unknown_call(), authorization=None).status == 404
                 answered += 1
         finally:
             is_over.set()
     assert memory.growth < MAX_GROWTH
+    # All that one connection has sent before others are served would be hundreds.
+    assert sum(responses) < 4 * 100 * answered, "each connection has its turn"
 
 
 def test_pipelined_requests_are_answered_in_order(target: Target) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests.faults.callers import Call
 from tests.faults.journal import Containers, Entry
+from tests.faults.stalls import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Evidence:
         before, after: The containers of each service, by the engine's journal.
         is_proxied: The calls went through nginx, which is there all the time.
         shown: Target and running containers of each service, by the API.
+        stalls: How busy the machine was.
     """
 
     calls: Sequence[Call]
@@ -47,4 +49,5 @@ class Evidence:
     after: Containers
     shown: Mapping[str, tuple[int, int]]
     downs: Sequence[Down] = ()
+    stalls: Sequence[Mark] = ()
     is_proxied: bool = False

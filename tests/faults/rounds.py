@@ -13,6 +13,7 @@ from tests.faults.evidence import Down, Evidence
 from tests.faults.faults import Fault
 from tests.faults.journal import BEGIN, Containers
 from tests.faults.observe import Observer
+from tests.faults.stalls import Mark, marked
 
 QUIET_S = 300.0
 """How long everything may take to end once there are no more calls and no more faults."""
@@ -51,13 +52,14 @@ class Rounds:
         self._arrange(fault, chance)
         before = self._bed.journal.containers.copy()
         started = time.monotonic()
-        calls, downs = self._disturb(number, fault, chance)
-        ended = [text for program in self._bed.programs if (text := program.ended_by_itself())]
-        disturbed_s = time.monotonic() - started
-        unquiet = self._wait_quiet()
-        quiet_s = time.monotonic() - started - disturbed_s
+        with marked() as stalls:
+            calls, downs = self._disturb(number, fault, chance)
+            ended = [text for program in self._bed.programs if (text := program.ended_by_itself())]
+            disturbed_s = time.monotonic() - started
+            unquiet = self._wait_quiet()
+            quiet_s = time.monotonic() - started - disturbed_s
         self._wait_shown()
-        evidence = self._collect(calls, downs, before)
+        evidence = self._collect(calls, downs, before, stalls)
         how = "together" if self._bed.is_together else "proxied" if self._bed.proxy else "apart"
         return Report(
             title=f"{self._bed.kind:<10} round {number:>3} {fault.name:<18} {how:<8}",
@@ -100,7 +102,9 @@ class Rounds:
                 return
             time.sleep(_LOOK_S)
 
-    def _collect(self, calls: Sequence[Call], downs: Sequence[Down], before: Containers) -> Evidence:
+    def _collect(
+        self, calls: Sequence[Call], downs: Sequence[Down], before: Containers, stalls: Sequence[Mark]
+    ) -> Evidence:
         deliveries = self._observer.new_deliveries()
         return Evidence(
             calls=calls,
@@ -111,6 +115,7 @@ class Rounds:
             after=self._bed.journal.containers.copy(),
             shown=self._observer.shown(),
             downs=downs,
+            stalls=stalls,
             is_proxied=self._bed.proxy is not None,
         )
 

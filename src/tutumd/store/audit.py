@@ -98,13 +98,16 @@ def read_page(
 
 
 def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
-    """Return which columns must have which values: first what few entries have in common."""
+    """Return which columns must have which values: first what the viewer may see, then what few entries have in common.
+
+    Where the next page begins would tell of entries that the viewer does not see, if they were looked through.
+    """
     wanted = (
         ("service_uuid", viewer.access.service_uuid),
-        ("service_name", filters.service_name),
         ("stack", viewer.access.stack),
-        ("stack", filters.stack),
         ("user_name", None if viewer.administers else viewer.name),
+        ("service_name", filters.service_name),
+        ("stack", filters.stack),
         ("user_name", filters.user_name),
         ("what", filters.what),
         ("via", filters.via),

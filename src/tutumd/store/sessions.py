@@ -33,11 +33,11 @@ class SqlSessions(StorePart):
         """Begin a transaction that may end sessions."""
         with self._database.write() as connection:
             yield connection
-        self.ended += 1  # only now: who read sessions before, knows the ended ones
+        self.ended += 1  # only now: who read sessions before may have read the ended ones
 
     def add_session(self, user: User, new: NewSession) -> int:
         try:
-            with self._database.write() as connection:
+            with self._ending() as connection:
                 return _begin(connection, user, new, self._clock())
         except IntegrityError as error:  # in the meantime
             raise NotFoundError(f"the user {user.name!r} was removed, or the key was revoked") from error
@@ -97,7 +97,7 @@ class SqlSessions(StorePart):
         now = self._clock()
         is_link = sa.and_(login_links.c.token_sha256 == token_sha256, login_links.c.expires > now)
         owner = sa.select(users).join(login_links, login_links.c.user_uuid == users.c.uuid).where(is_link)
-        with self._database.write() as connection:
+        with self._ending() as connection:
             # The user first, as who removes one locks it before the link: else the two could wait for each other.
             row = connection.execute(owner.with_for_update(read=True, key_share=True, of=users)).first()
             used = sa.delete(login_links).where(is_link).returning(login_links.c.user_uuid)

@@ -432,6 +432,30 @@ def test_a_page_looks_through_so_many_entries_and_says_where_to_go_on(bed: Store
     assert [len(page.entries) for page in pages] == [0, 0, 0, 0, 1]
 
 
+def test_members_cannot_tell_that_others_did_something(bed: StoreBed, ann: User) -> None:
+    bob = replace(bed.store.add_user("bob", is_admin=False), access=Access(via=Via.API))
+    with bed.database.write() as connection:
+        connection.execute(
+            sa.insert(metadata.tables["audit"]),
+            [
+                dict.fromkeys(("credential", "address", "user_agent", "details"), "")
+                | {"at": bed.clock(), "user_name": "ann", "via": "api", "what": "handler created"}
+                | {"service_name": "shop/web", "stack": "shop"}
+            ]
+            * 1_100,
+        )
+    for filters in (
+        AuditFilters(service_name="shop/web"),
+        AuditFilters(stack="shop"),
+        AuditFilters(user_name="ann"),
+        AuditFilters(what="handler created"),
+        AuditFilters(via=Via.API),
+        AuditFilters(since=bed.clock(), until=bed.clock()),
+    ):
+        page = bed.store.audit(bob, filters)
+        assert (page.entries, page.next) == ((), None), filters
+
+
 def test_old_entries_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed, ann: User) -> None:
     web = bed.service_uuid("web")
     bed.store.add_handlers(ann, web, [NEW] * 5)
@@ -467,4 +491,18 @@ def test_what_ends_sessions_is_counted(bed: StoreBed, ann: User, event: str) -> 
     act = change.prepare(bed, ann)
     before = bed.store.ended
     act()
+    assert bed.store.ended > before
+
+
+@pytest.mark.parametrize("is_by_link", [False, True])
+def test_a_sign_in_that_ends_the_session_before_is_counted(bed: StoreBed, ann: User, is_by_link: bool) -> None:
+    bed.store.add_session(ann, NewSession(token_sha256=TOKEN, expires=_soon(bed)))
+    bed.store.add_login_link(ann.name, LINK, _soon(bed))
+    again = NewSession(token_sha256=OTHER_KEY, expires=_soon(bed), replaces=TOKEN)
+    before = bed.store.ended
+    if is_by_link:
+        bed.store.use_login_link(LINK, again, ORIGIN)
+    else:
+        bed.store.add_session(ann, again)
+    assert bed.store.session_user(TOKEN) is None
     assert bed.store.ended > before

@@ -153,6 +153,13 @@ def test_a_run_that_nobody_takes_over_in_time_is_found() -> None:
     assert "was taken over never" in violation(evidence(entries=first, downs=[down(4.0)]))
     late = run(20.0, "web-1", run="r2", worker=SECOND)
     assert "was taken over after 16.0 s" in violation(evidence(entries=[*first, *late], downs=[down(4.0)]))
+    for waited_s, is_late in ((0.5, True), (1.5, False)):
+        stalls = [(3.9, 100.0), (4.1, 100.2), (19.9, 100.2), (20.1, 100.0 + waited_s), (99.0, 200.0)]
+        on_a_busy_machine = evidence(entries=[*first, *late], downs=[down(4.0)], stalls=stalls)
+        assert len(check_all(on_a_busy_machine)) == is_late
+    far_too_late = run(65.0, "web-1", run="r2", worker=SECOND)
+    busy = evidence(entries=[*first, *far_too_late], downs=[down(4.0)], stalls=[(4.0, 0.0), (65.0, 61.0)])
+    assert "was taken over after 61.0 s" in violation(busy)
     in_time = run(14.0, "web-1", run="r2", worker=SECOND)
     assert check_all(evidence(entries=[*first, *in_time], downs=[down(4.0)])) == []
 

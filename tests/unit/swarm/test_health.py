@@ -280,4 +280,5 @@ def test_a_task_lost_before_it_ran_stalls_the_updater(tasks: list[Task], found: 
 )
 def test_two_new_tasks_in_one_place_are_left_by_an_updater_that_ended(tasks: list[Task], found: set[str]) -> None:
     assert stalled_tasks(view(spec(NEW), *tasks, state="completed"), NEW) == found
-    assert stalled_tasks(view(spec(NEW), *tasks, state="updating"), NEW) == set()
+    for state in ("", "updating", "paused", "rollback_paused"):
+        assert stalled_tasks(view(spec(NEW), *tasks, state=state), NEW) == set(), state

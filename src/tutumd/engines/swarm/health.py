@@ -125,7 +125,8 @@ def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
     places = Counter(task.slot for task in running)
     if view.updating:
         return frozenset(task.id for task in tasks if task.lost_before_start and places[task.slot])
-    return frozenset(task.id for task in running if places[task.slot] > 1)
+    is_completed = view.update_state == "completed"
+    return frozenset(task.id for task in running if is_completed and places[task.slot] > 1)
 
 
 def needs_room(view: ServiceView, new: Version) -> bool:

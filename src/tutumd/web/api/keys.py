@@ -51,8 +51,8 @@ def revoke_key(
 def list_audit(request: Request, viewer: Reader) -> key_schemas.AuditOut:
     """List who did what, newest first: as an admin all, else what you did. Pages: limit, before (`meta.next`).
 
-    The other parameters choose entries with these values, and the days from `since` to `until`. With them, a page may
-    have few objects, or none, though `meta.next` is there.
+    The other parameters choose entries with these values, and the days of UTC from `since` to `until`. With them, a
+    page may have few objects, or none, though `meta.next` is there.
     """
     filters, before, limit = parse_audit_query(request.query_params.multi_items())
     page = context(request).store.audit(viewer, filters, before=before, limit=limit)
