@@ -83,9 +83,9 @@ def in_state(bed: StoreBed, state: ActionState) -> list[Action]:
 
 def test_claims_pass_over_the_actions_of_other_engines(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
+    service, now = bed.service_uuid("db"), bed.clock()
     rows = [
-        pending_actions.new_action(bed.service_uuid("db"), "other", Verb.REDEPLOY, origin=ORIGIN, now=bed.clock())
-        | {"open": False}
+        pending_actions.new_action(service, "other", Verb.REDEPLOY, origin=ORIGIN, now=now) | {"open": False}
         for _ in range(10_000)
     ]
     with bed.database.write() as connection:
