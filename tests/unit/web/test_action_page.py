@@ -1,5 +1,7 @@
 """The page of an action that waits, or that ended before it did anything."""
 
+from datetime import timedelta
+
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page
 from tutumd.model import Origin, Verb
@@ -16,8 +18,14 @@ def test_it_says_that_a_debounce_holds_an_action_back(dashboard: DashboardBed) -
     bed.show("web")
     handler = bed.handler("web", debounce=60)
     action = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
-    (step,) = open_action(dashboard, action).find("li", aria_current="step")
+    page = open_action(dashboard, action)
+    (step,) = page.find("li", aria_current="step")
     assert "waiting for more calls: a handler with a debounce holds it back" in step.text
+    due = (bed.clock() + timedelta(seconds=60)).strftime("%H:%M:%S")
+    held = f"a handler with a debounce holds it back. It begins in 1 min, at {due}, if no more calls come."
+    assert held in page.text
+    for path in ("/", "/services/", f"/service/{handler.service_uuid}/"):
+        assert held in page.visitor.get(path).text, path
 
 
 def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardBed) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -75,7 +76,7 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
-    action = _read_action(store, visitor, uuid)
+    action, held_until = _read_action(store, visitor, uuid)
     service = store.service(visitor, action.service_uuid)
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
@@ -100,18 +101,20 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         buttons=list_buttons(action, visitor),
         can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
+        held_until=held_until,
         is_waiting=action.ended is None and bool(action.reason),
         error=error,
         describe_agent=describe_agent,
     )
 
 
-def _read_action(store: Store, visitor: User, uuid: str) -> Action:
-    """Return an action; of one that has not begun, `reason` says what it waits for."""
+def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, datetime | None]:
+    """Return an action, and until when calls hold it; of one that has not begun, `reason` says what it waits for."""
     action = store.action(visitor, uuid)
     if action.state is not ActionState.PENDING or action.reason:
-        return action
-    return replace(action, reason=store.action_summary(visitor, uuid).waits_for)
+        return action, None
+    summary = store.action_summary(visitor, uuid)
+    return replace(action, reason=summary.waits_for), summary.held_until
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:
