@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from tutumd.application import services as rules
 from tutumd.application.timeline import build
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Scope, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.action_buttons import list_buttons
@@ -26,6 +26,8 @@ router = APIRouter(prefix="/action/{uuid}")
 _DELIVERIES = 10
 _CONTAINERS = 12
 _SHORT = 8
+_ASKED = (AuditEvent.ACTION_SUBMITTED, AuditEvent.ACTION_RETRIED)
+_CLOCKS_DIFFER = timedelta(seconds=2)
 After = Annotated[int, Query(ge=0, le=2**62)]
 
 
@@ -98,6 +100,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=deliveries,
         delivery_count=total,
+        asked_by=_find_askers(store, visitor, action, service, web.clock()),
         buttons=list_buttons(action, visitor),
         can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
@@ -115,6 +118,14 @@ def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, dateti
         return action, None
     summary = store.action_summary(visitor, uuid)
     return replace(action, reason=summary.waits_for), summary.held_until
+
+
+def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:
+    """Return the users who asked for an action, as far as the visitor may know: admins all, others themselves."""
+    until = (action.started or action.ended or now) + _CLOCKS_DIFFER
+    filters = AuditFilters(service_name=service.full_name, since=action.created - _CLOCKS_DIFFER, until=until)
+    found = [each for each in store.audit(visitor, filters).entries if each.action_uuid == action.uuid]
+    return sorted({each.user_name for each in found if each.what in _ASKED})
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:
