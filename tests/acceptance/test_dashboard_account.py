@@ -81,6 +81,8 @@ def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_ser
     assert len(rows(whole, "Sessions")) == len(rows(whole, "API keys")) == 22
     assert not whole.find("a", "Show all 22 keys")
     assert signed_in(live_server).get("/account/?show=all").find("h3")
+    less = "This session may do less."
+    assert less in signed_in(live_server, member.name, keys[-1]).get("/account/").text and less not in page.text
 
 
 def test_nobody_ends_the_session_of_another_user(live_server: LiveServer) -> None:
