@@ -150,6 +150,11 @@ def test_a_handler_that_takes_no_calls_says_so(live_server: LiveServer, visitor:
     waiting = made.follow("Watch the first call arrive")
     resource = url.removeprefix(live_server.url).removesuffix("call/")
     assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
+    closed = visitor.get(waiting.path)
+    assert "Nobody can call" in closed.find("h1")[0].text and "Waiting for the first call" not in closed.text
+    assert closed.follow("Show the handler").submit("Enable").status == 200
+    assert "Waiting for the first call" in visitor.get(waiting.path).text
+    assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
     assert live_server.post(url.removeprefix(live_server.url)).status == 404
     refused = wait_for(waiting, "A call was refused with 404", "Enable the handler on its page.")
     assert "Calls get a 404 until it is enabled." in refused.text

@@ -48,7 +48,7 @@ def test_a_session_is_listed_and_ended_from_another_one(live_server: LiveServer)
     assert newest.text.startswith("Firefox on Linux, 127.0.0.1 login link")
     assert newest.text.endswith("this one")
     assert oldest.text.startswith(f"Chrome on Android, 127.0.0.1 {member.key[:12]}")
-    assert page.submit("End", within=oldest).path == "/account/"
+    assert page.submit("End", within=oldest).alert == "The session is ended."
     assert phone.get("/account/").path.startswith("/sign-in/")
     assert len(rows(desk.get("/account/"), "Sessions")) == 1
 
@@ -58,7 +58,7 @@ def test_all_other_sessions_are_ended_at_once(live_server: LiveServer) -> None:
     others = [signed_in(live_server, member.name, member.key) for _ in range(3)]
     visitor = signed_in(live_server, member.name, member.key)
     assert len(rows(visitor.get("/account/"), "Sessions")) == 4
-    assert visitor.get("/account/").submit("End all others").path == "/account/"
+    assert visitor.get("/account/").submit("End all others").alert == "All other sessions are ended."
     assert all(other.get("/").path == "/sign-in/" for other in others)
     assert len(rows(visitor.get("/account/"), "Sessions")) == 1
 
@@ -81,6 +81,8 @@ def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_ser
     assert len(rows(whole, "Sessions")) == len(rows(whole, "API keys")) == 22
     assert not whole.find("a", "Show all 22 keys")
     assert signed_in(live_server).get("/account/?show=all").find("h3")
+    less = "This session may do less."
+    assert less in signed_in(live_server, member.name, keys[-1]).get("/account/").text and less not in page.text
 
 
 def test_nobody_ends_the_session_of_another_user(live_server: LiveServer) -> None:
@@ -110,7 +112,7 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
     assert live_server.request("GET", "/api/v1/webhook/handler/", authorization=authorization).status == 403
     assert key not in visitor.get("/account/").html
     page = visitor.get("/account/").submit("Revoke", within=rows(visitor.get("/account/"), "API keys")[1])
-    assert page.path == "/account/"
+    assert page.alert == "The key is revoked: requests with it are refused."
     assert live_server.request("GET", "/api/v1/service/", authorization=authorization).status == 401
 
 

@@ -60,7 +60,28 @@ def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     page.locator("summary", has_text="Revoke").click()
     page.get_by_role("button", name="Revoke it").click()
     expect(page.get_by_role("heading", name="handler-form")).to_be_visible()
+    expect(page.get_by_text("The handler is revoked: its URL returns 404, for good.")).to_be_visible()
     assert live_server.post(call).status == 404
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_button_to_save_stays_in_sight_and_covers_nothing_that_has_the_focus(
+    browser: Browser, live_server: LiveServer, path: str, screen: Screen
+) -> None:
+    page = browser.open(live_server.url, screen)
+    sign_in(page, USER, APIKEY)
+    page.goto(f"{path}edit/")
+    save, bar = page.get_by_role("button", name="Save"), page.locator(".handler-form > .acts")
+    expect(save).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollHeight") > 1.5 * screen.height
+    fields = page.locator(".handler-form input:visible, .handler-form select:visible, .handler-form summary:visible")
+    for each in fields.all()[:-1]:  # the last one is in the bar
+        each.focus()
+        box, below = each.bounding_box(), bar.bounding_box()
+        assert box and below and box["y"] + box["height"] <= below["y"] + 1, each
+    page.set_viewport_size({"width": screen.width, "height": 400})
+    page.evaluate("window.scrollTo(0, 0)")
+    expect(save).not_to_be_in_viewport()
 
 
 def test_only_what_the_choices_need_is_shown(browser: Browser, live_server: LiveServer, service: str) -> None:

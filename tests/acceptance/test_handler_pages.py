@@ -251,7 +251,9 @@ def test_a_change_by_somebody_else_is_not_overwritten_unseen(made: Made, visitor
 
 def test_a_disabled_handler_is_not_found_until_it_is_enabled(made: Made, visitor: Visitor) -> None:
     page = visitor.get(made.path).submit("Disable")
-    assert "its URL returns 404" in page.text and made.call() == 404
+    assert said(page) == "The handler is disabled." and "Calls get a 404 until it is enabled." in page.text
+    assert page.text.count("isabled") == 2, "by its state, and once as what was done"
+    assert made.call() == 404
     page = page.submit("Enable")
     assert "calls count again" in said(page) and made.call() == 202
 
@@ -298,7 +300,9 @@ def test_a_revoked_handler_is_not_found_and_its_pages_lead_to_the_service(made: 
     page = visitor.get(made.path)
     edit, trial = visitor.get(f"{made.path}edit/"), visitor.get(f"{made.path}try/")
     assert "404" in page.text
-    assert page.submit("Revoke it").path == f"/service/{made.service}/"
+    revoked = page.submit("Revoke it")
+    assert revoked.path.startswith(f"/service/{made.service}/?")
+    assert "The handler is revoked: its URL returns 404, for good." in said(revoked)
     assert made.call() == 404
     for gone in (visitor.get(made.path), edit.submit("Save", name="x"), trial.submit("Try this payload")):
         assert gone.status == 404

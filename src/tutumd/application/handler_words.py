@@ -106,7 +106,7 @@ def _write_rate(value: str) -> list[str]:
 
 
 _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
-    "enabled": lambda _: ["Disabled: its URL returns 404."],
+    "enabled": lambda _: ["Takes no calls."],
     "expires_datetime": lambda value: [f"Until {_date(parse_date('expires_datetime', value))}; then it returns 404."],
     "max_uses": lambda value: [f"{_count(value, 'call')} in all; then it returns 404."],
     "max_containers": lambda value: [f"Adds up to {_count(value, 'container')} of the service in all."],

@@ -44,6 +44,7 @@ from tutumd.model.services import (
     full_name,
 )
 from tutumd.model.summaries import (
+    HELD,
     ActionSummary,
     HandlerName,
     Overview,
@@ -54,6 +55,7 @@ from tutumd.model.summaries import (
 
 __all__ = [
     "DURATION_BOUNDS_S",
+    "HELD",
     "MAX_AMOUNT",
     "Accepted",
     "Access",

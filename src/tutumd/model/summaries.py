@@ -8,6 +8,9 @@ from tutumd.model.actions import ActionState, Verb
 from tutumd.model.engines import EngineInfo
 from tutumd.model.services import Service, ServiceState
 
+HELD = "waiting for more calls: a handler with a debounce holds it back"
+"""What an action waits for until it is due."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSummary:
@@ -16,6 +19,7 @@ class ActionSummary:
     Attributes:
         number: Increases with each action of any service. Lists go on with `before` this.
         service_name: With its stack.
+        open: Whether an equal request that comes now joins it, instead of waiting for its end.
         due: When a pending action may begin, or one in progress tries again. It is in the future only if it waits.
         waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
         reason: Why it failed, or a note; may be empty.
@@ -28,6 +32,7 @@ class ActionSummary:
     engine: str
     verb: Verb
     state: ActionState
+    open: bool
     target: int | None
     tag: str | None
     created: datetime
@@ -45,6 +50,11 @@ class ActionSummary:
     def since(self) -> datetime:
         """When it came into its state: when it ended, else when it began, else when it was asked for."""
         return self.ended or self.started or self.created
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When it begins if no more calls come; None if no debounce holds it back."""
+        return self.due if self.waits_for == HELD else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, ActionSummary, User, Verb, full_name
+from tutumd.model import HELD, ActionState, ActionSummary, User, Verb, full_name
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import (
     Row,
@@ -22,7 +22,21 @@ from tutumd.store.tables.services import services
 
 _running = actions.alias("running")
 _NAMES = (
-    *("seq", "uuid", "service_uuid", "engine", "verb", "state", "cancel", "target", "tag", "created", "due", "started"),
+    *(
+        "seq",
+        "uuid",
+        "service_uuid",
+        "engine",
+        "verb",
+        "state",
+        "open",
+        "cancel",
+        "target",
+        "tag",
+        "created",
+        "due",
+        "started",
+    ),
     *("ended", "address", "reason", "rolled_back", "image_before", "image_after", "worker"),
 )
 _COLUMNS = (
@@ -87,7 +101,7 @@ def _waits_for(row: Row, now: datetime) -> str:
         return reason
     is_pending = row.state == ActionState.PENDING.value
     if row.due > now:
-        return "waiting for more calls: a handler with a debounce holds it back" if is_pending else str(row.reason)
+        return HELD if is_pending else str(row.reason)
     if is_pending and row.service_is_busy:
         return "waiting for the action that runs on its service"
     return f"waiting for its turn on engine {row.engine!r}"

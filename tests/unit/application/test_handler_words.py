@@ -13,7 +13,7 @@ URL = "https://hooks.example/api/v1/service/s/webhook/handler/h/call/"
 
 
 SET: dict[str, tuple[Any, str]] = {
-    "enabled": (False, "Disabled: its URL returns 404."),
+    "enabled": (False, "Takes no calls."),
     "expires_datetime": ("2030-01-31T12:00:00Z", "Until 2030-01-31 12:00:00 UTC; then it returns 404."),
     "max_uses": (1000, "1,000 calls in all; then it returns 404."),
     "max_containers": (1, "Adds up to 1 container of the service in all."),

@@ -1,7 +1,10 @@
 """The page of an action that waits, or that ended before it did anything."""
 
+from datetime import timedelta
+
 from tests.support.dashboard_bed import DashboardBed
-from tests.support.pages import Page
+from tests.support.pages import Page, Visitor
+from tests.support.stores import snapshot
 from tutumd.model import Origin, Verb
 
 
@@ -16,8 +19,14 @@ def test_it_says_that_a_debounce_holds_an_action_back(dashboard: DashboardBed) -
     bed.show("web")
     handler = bed.handler("web", debounce=60)
     action = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
-    (step,) = open_action(dashboard, action).find("li", aria_current="step")
+    page = open_action(dashboard, action)
+    (step,) = page.find("li", aria_current="step")
     assert "waiting for more calls: a handler with a debounce holds it back" in step.text
+    due = (bed.clock() + timedelta(seconds=60)).strftime("%H:%M:%S")
+    held = f"a handler with a debounce holds it back. It begins in 1 min, at {due}, if no more calls come."
+    assert held in page.text
+    for path in ("/", "/services/", f"/service/{handler.service_uuid}/"):
+        assert held in page.visitor.get(path).text, path
 
 
 def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardBed) -> None:
@@ -53,3 +62,24 @@ def test_what_was_canceled_before_it_began_changed_nothing(dashboard: DashboardB
     page = open_action(dashboard, action)
     assert "canceled on request before it began" in page.text
     assert "Before and after" not in page.text
+
+
+def test_it_names_the_users_who_asked_for_an_action_to_those_who_may_know(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    ann, bob = dashboard.visit("ann", is_admin=False), dashboard.visit("bob")
+    bed.sync(snapshot("web", owner="ann"))
+    called = bed.call(bed.handler("web"))
+    assert "Asked by" not in open_action(dashboard, called).text
+    bed.finish(bed.claimed())
+    page, joined = (_redeploy(visitor, bed.service_uuid("web")) for visitor in (ann, bob))
+    assert joined.path == page.path
+    bed.clock.move(60)
+    bed.finish(bed.claimed())
+    bed.clock.move(60)
+    assert "Asked by bob" in _redeploy(bob, bed.service_uuid("web")).text
+    assert "Asked by ann, bob" in bob.get(page.path).text
+    assert "Asked by ann From" in ann.get(page.path).text
+
+
+def _redeploy(visitor: Visitor, service: str) -> Page:
+    return visitor.post(f"/service/{service}/redeploy/", {"csrf": visitor.get("/account/").form("Sign out").csrf})

@@ -62,6 +62,17 @@ def test_running_actions_are_in_the_corner_of_all_pages(dashboard: DashboardBed)
     assert not member.get("/").find("aside", id="corner")[0].find("a")
 
 
+def test_links_to_different_pages_have_different_names(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    handler = dashboard.bed.handler("web")
+    visitor = dashboard.visit()
+    for path in ("/", f"/service/{handler.service_uuid}/handler/{handler.number}/"):
+        targets: dict[str, set[str]] = {}
+        for link in visitor.get(path).find("a"):
+            targets.setdefault(link.label, set()).add(link.attributes["href"])
+        assert not {name: found for name, found in targets.items() if len(found) > 1}
+
+
 def test_warnings_that_matter_are_shown(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.sync(replace(snapshot("web"), warnings=("its disk is full",)))

@@ -32,6 +32,16 @@ def _card(page: Page, title: str) -> str:
     return find_card(page, title).text
 
 
+def _submit(dashboard: DashboardBed, verb: Verb) -> None:
+    bed = dashboard.bed
+    bed.store.submit(bed.admin, bed.service_uuid("web"), verb, target=None, origin=ORIGIN)
+
+
+def _open_plan(dashboard: DashboardBed, visitor: Visitor) -> Page:
+    with dashboard.answering({"plan": PLAN}):
+        return _open(dashboard, visitor, path="redeploy/")
+
+
 def _redeploy(dashboard: DashboardBed, before: str, after: str, reason: str = "") -> None:
     bed = dashboard.bed
     bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
@@ -144,6 +154,24 @@ def test_the_plan_comes_before_the_redeploy(dashboard: DashboardBed) -> None:
     assert page.path == f"/action/{action.uuid}/"
 
 
+def test_the_plan_says_what_a_redeploy_joins_or_waits_for(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    _submit(dashboard, Verb.REDEPLOY)
+    bed.claimed()
+    visitor = dashboard.visit()
+    runs, waits = "Redeploy in progress: a redeploy now waits for its end.", "Redeploy pending: a redeploy now joins it"
+    page = _open_plan(dashboard, visitor)
+    assert runs in page.text and waits not in page.text
+    _submit(dashboard, Verb.REDEPLOY)
+    page = _open_plan(dashboard, visitor)
+    assert runs in page.text and waits in page.text
+    _submit(dashboard, Verb.STOP)
+    page = _open_plan(dashboard, visitor)
+    assert "Redeploy pending: a redeploy now waits for its end." in page.text, "what is to come in between closes it"
+    assert "Stop pending: a redeploy now waits for its end." in page.text
+
+
 def test_a_plan_that_is_refused_says_why_and_has_no_button(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     visitor = dashboard.visit()
@@ -202,7 +230,7 @@ def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> Non
     page = _open(dashboard, dashboard.visit(), "legacy")
     assert "Gone" in page.text and not page.find("a", "Redeploy…") and not page.find("button", "Stop")
     assert "1 handler will be revoked" in page.text and "tutum service forget legacy" in page.text
-    assert page.submit("Forget").path == "/services/"
+    assert page.submit("Forget").alert == "The service is forgotten, and its handlers are revoked."
     assert not bed.store.unused_handlers(bed.admin, None, query()).total
     assert page.visitor.get(f"/service/{handler.service_uuid}/").status == 404
 

@@ -13,6 +13,7 @@ from tutumd.errors import NOT_FOUND, NotFoundError, TutumdError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
+from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.sign_in import go_to
@@ -59,7 +60,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
 def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
     """Revoke an API key of one's own, or as an admin of another `owner`."""
     rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
-    return go_to(request, "/account/")
+    return go_to(request, with_deed("/account/", "key-revoked"))
 
 
 @router.post("/account/session/{number}/end/")
@@ -68,7 +69,7 @@ def end_session(request: Request, visitor: Reader, number: Annotated[int, Path(g
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
         raise NotFoundError(NOT_FOUND)
-    return go_to(request, "/account/")
+    return go_to(request, with_deed("/account/", "session-ended"))
 
 
 @router.post("/account/sessions/end/")
@@ -79,7 +80,7 @@ def end_other_sessions(request: Request, visitor: Reader) -> Response:
     for session in store.sessions(visitor.name):
         if session.number != visitor.access.session:
             store.end_sessions(visitor, session.number)
-    return go_to(request, "/account/")
+    return go_to(request, with_deed("/account/", "sessions-ended"))
 
 
 def _render(

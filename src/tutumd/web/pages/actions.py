@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from tutumd.application import services as rules
 from tutumd.application.timeline import build
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Scope, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.action_buttons import list_buttons
@@ -25,6 +26,8 @@ router = APIRouter(prefix="/action/{uuid}")
 _DELIVERIES = 10
 _CONTAINERS = 12
 _SHORT = 8
+_ASKED = (AuditEvent.ACTION_SUBMITTED, AuditEvent.ACTION_RETRIED)
+_CLOCKS_DIFFER = timedelta(seconds=2)
 After = Annotated[int, Query(ge=0, le=2**62)]
 
 
@@ -75,7 +78,7 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
-    action = _read_action(store, visitor, uuid)
+    action, held_until = _read_action(store, visitor, uuid)
     service = store.service(visitor, action.service_uuid)
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
@@ -97,21 +100,32 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=deliveries,
         delivery_count=total,
+        asked_by=_find_askers(store, visitor, action, service, web.clock()),
         buttons=list_buttons(action, visitor),
         can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
+        held_until=held_until,
         is_waiting=action.ended is None and bool(action.reason),
         error=error,
         describe_agent=describe_agent,
     )
 
 
-def _read_action(store: Store, visitor: User, uuid: str) -> Action:
-    """Return an action; of one that has not begun, `reason` says what it waits for."""
+def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, datetime | None]:
+    """Return an action, and until when calls hold it; of one that has not begun, `reason` says what it waits for."""
     action = store.action(visitor, uuid)
     if action.state is not ActionState.PENDING or action.reason:
-        return action
-    return replace(action, reason=store.action_summary(visitor, uuid).waits_for)
+        return action, None
+    summary = store.action_summary(visitor, uuid)
+    return replace(action, reason=summary.waits_for), summary.held_until
+
+
+def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:
+    """Return the users who asked for an action, as far as the visitor may know: admins all, others themselves."""
+    until = (action.started or action.ended or now) + _CLOCKS_DIFFER
+    filters = AuditFilters(service_name=service.full_name, since=action.created - _CLOCKS_DIFFER, until=until)
+    found = [each for each in store.audit(visitor, filters).entries if each.action_uuid == action.uuid]
+    return sorted({each.user_name for each in found if each.what in _ASKED})
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ from asyncio import to_thread
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
@@ -13,6 +12,7 @@ from fastapi.routing import APIRoute
 from tutumd.errors import NotFoundError
 from tutumd.model import Handler, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_commands import HandlerCommands, commands_for
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import is_secure
@@ -75,8 +75,7 @@ def rights_of(visitor: User) -> dict[str, bool]:
 
 def go_back(found: FoundHandler, did: str) -> RedirectResponse:
     """Redirect to the page of a handler, which says what was done."""
-    address = f"{found.path}?{urlencode({'did': did})}"
-    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+    return RedirectResponse(with_deed(found.path, did), 303, headers={"Cache-Control": "no-store"})
 
 
 class HandlerRoute(APIRoute):

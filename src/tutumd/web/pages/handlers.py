@@ -15,6 +15,7 @@ from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import DeliveryOutcome, Handler, User
 from tutumd.web.context import context
+from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_routes import (
     BASE,
     FoundHandler,
@@ -34,14 +35,6 @@ router = make_router()
 RECENT = 20
 GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 """How long an old URL may still work, as the CLI writes it."""
-_DID = {
-    "created": "The handler is created. Show its URL and give it to the sender.",
-    "changed": "The change is saved. Calls from now on follow it.",
-    "unchanged": "Nothing was different, so nothing is changed.",
-    "enabled": "The handler is enabled: calls count again.",
-    "disabled": "The handler is disabled: its URL returns 404.",
-    "rotated": "The handler has a new URL. Show it and give it to the sender.",
-}
 
 
 @router.get(BASE)
@@ -61,7 +54,6 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
         **rights_of(visitor),
         state=judge_handler(found.handler, web.clock()),
         words=describe(found.handler),
-        said=_DID.get(request.query_params.get("did", ""), ""),
         deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
         outcome=outcome,
         filters=filters,
@@ -117,7 +109,7 @@ def revoke_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
     """Revoke the handler, and lead to its service."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
     web.store.delete_handler(visitor, found.service.uuid, found.handler.uuid)
-    address = f"{web.public_path}/service/{found.service.uuid}/"
+    address = with_deed(f"{web.public_path}/service/{found.service.uuid}/", "revoked")
     return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
 
 

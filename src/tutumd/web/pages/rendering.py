@@ -13,6 +13,7 @@ from tutumd.model import ActionSummary, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.cookies import set_cookie
+from tutumd.web.pages.deeds import DEEDS
 from tutumd.web.pages.formats import FILTERS
 
 _templates = Environment(
@@ -29,9 +30,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`;
-    all but the block `live` know `running` (the visitor's actions in progress). For a request of a script that
-    refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `asset(path)`, `ui`
+    (the macros) and `values`; all but the block `live` know `running` (the visitor's actions in progress). For a
+    request of a script that refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
@@ -45,6 +46,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "corner_tag": getattr(request.state, "corner_tag", ""),
         "random_id": secrets.token_urlsafe(16),
         "now": now,
+        "said": DEEDS.get(request.query_params.get("did", ""), ""),
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
     }

@@ -10,6 +10,7 @@ from tutumd.application.handler_state import judge_handler
 from tutumd.application.queries import parse_position
 from tutumd.errors import TutumdError
 from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User
+from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import render
@@ -77,6 +78,11 @@ def render_service(
         busy=any(each.state in _UNFINISHED for each in history),
         **_pages(request, visitor, service, history),
     )
+
+
+def read_unfinished(store: Store, viewer: User, uuid: str) -> list[ActionSummary]:
+    """Return the actions of a service that run or wait, newest first."""
+    return [each for each in store.service_actions(viewer, uuid, limit=_HISTORY) if each.state in _UNFINISHED]
 
 
 def _pages(request: Request, visitor: User, service: Service, newest: tuple[ActionSummary, ...]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, InvalidInputError
-from tutumd.model import Action, User, Verb
+from tutumd.model import User, Verb
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.engine_answers import ask
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service import render_service
+from tutumd.web.pages.service import read_unfinished, render_service
 from tutumd.web.pages.service_buttons import command
 from tutumd.web.pages.visitors import Admin, Caller, Operator, SentForm, field
 
@@ -33,6 +34,7 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
         at=f"{web.public_path}/service/{service.uuid}",
         plan=plan,
         missing=missing,
+        unfinished=read_unfinished(web.store, visitor, service.uuid),
         command=command("redeploy", service),
         dry_run=command("redeploy", service, "--dry-run"),
     )
@@ -70,7 +72,7 @@ def forget(request: Request, visitor: Operator, uuid: str) -> Response:
         context(request).store.forget(visitor, uuid)
     except ConflictError as error:
         return render_service(request, visitor, uuid, error)
-    return _go_to(request, "/services/")
+    return _go_to(request, with_deed("/services/", "forgotten"))
 
 
 @router.post("/scale/")
@@ -84,7 +86,8 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
         _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
     except (InvalidInputError, ConflictError) as error:
         return render_service(request, visitor, uuid, error, typed_target=text)
-    return _show(request, uuid, action)
+    address = f"/action/{action.uuid}/" if action else with_deed(f"/service/{uuid}/", "scaled")
+    return _go_to(request, address)
 
 
 def _parse_target(text: str, server_cap: int) -> int:
@@ -96,14 +99,12 @@ def _parse_target(text: str, server_cap: int) -> int:
 def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     try:
-        service, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
     except ConflictError as error:  # it has gone on since the page was loaded
         return render_service(request, visitor, uuid, error)
-    return _show(request, uuid, action) if service.gone_since is None or action else _go_to(request, "/services/")
-
-
-def _show(request: Request, uuid: str, action: Action | None) -> Response:
-    return _go_to(request, f"/action/{action.uuid}/" if action else f"/service/{uuid}/")
+    if action is None:
+        return _go_to(request, with_deed("/services/", "forgotten"))
+    return _go_to(request, f"/action/{action.uuid}/")
 
 
 def _go_to(request: Request, path: str) -> RedirectResponse:
