@@ -123,13 +123,17 @@ def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     page = browser.open(live_server.url, PHONE)
     sign_in(page, USER, APIKEY)
     page.goto(f"/service/{service}/")
-    running = live_server.post(handlers[0]["url"].removeprefix(live_server.url), b"{}").json["action"]
+    paths = [handler["url"].removeprefix(live_server.url) for handler in handlers]
+    running = live_server.post(paths[0], b"{}").json["action"]
     wait_until(lambda: live_server.request("GET", running).json["state"] == "In progress", "the redeploy runs")
-    live_server.post(handlers[1]["url"].removeprefix(live_server.url), b"{}")
-    page.reload()
-    expect(page.locator(".notice")).to_have_count(2)
-    for card in ("containers", "handlers", "actions", "deliveries"):
-        row = page.locator(f"#{card} tbody tr").first.bounding_box()
-        assert row is not None and row["y"] + row["height"] <= 2 * PHONE.height, card
-    gate.touch()
-    live_server.wait_for_action(running)
+    waiting = live_server.post(paths[1], b"{}").json["action"]
+    try:
+        page.reload()
+        expect(page.locator(".notice:visible")).to_have_count(2)
+        for card in ("containers", "handlers", "actions", "deliveries"):
+            row = page.locator(f"#{card} tbody tr").first.bounding_box()
+            assert row is not None and row["y"] + row["height"] <= 2 * PHONE.height, card
+    finally:
+        live_server.request("POST", f"{waiting}cancel/")
+        gate.touch()
+        live_server.wait_for_action(running)
