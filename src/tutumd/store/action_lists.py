@@ -22,22 +22,8 @@ from tutumd.store.tables.services import services
 
 _running = actions.alias("running")
 _NAMES = (
-    *(
-        "seq",
-        "uuid",
-        "service_uuid",
-        "engine",
-        "verb",
-        "state",
-        "open",
-        "cancel",
-        "target",
-        "tag",
-        "created",
-        "due",
-        "started",
-    ),
-    *("ended", "address", "reason", "rolled_back", "image_before", "image_after", "worker"),
+    *("seq", "uuid", "service_uuid", "engine", "verb", "state", "open", "cancel", "target", "tag", "created", "due"),
+    *("started", "ended", "address", "reason", "rolled_back", "image_before", "image_after", "worker"),
 )
 _COLUMNS = (
     *(actions.c[name] for name in _NAMES),
