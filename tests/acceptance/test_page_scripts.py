@@ -90,6 +90,7 @@ def draw(count: int, *, is_part: bool) -> str:
         "live_tag": "",
         "now": NOW,
         "version": "1",
+        "said": "",
         "count": count,
     }
     known |= {"asset": lambda path: f"/static/{path}", "at": NOW - timedelta(minutes=3)}
