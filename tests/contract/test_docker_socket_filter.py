@@ -83,8 +83,11 @@ def follow(engine: DockerEngine, bed: DockerBed) -> str:
 
 
 def read_output(engine: DockerEngine, bed: DockerBed) -> str:
-    wait_until(lambda: "serving v1" in engine.logs(service("name:web"), 10), "its output is there")
-    return "succeeded"
+    def read() -> str:
+        text = engine.logs(service("name:web"), 10)
+        return f"succeeded: {text}" if "serving v1" in text else f"failed: {text}" if "refuses" in text else ""
+
+    return wait_until(read, "its output is there")
 
 
 def replace_beside(engine: DockerEngine, bed: DockerBed) -> str:
