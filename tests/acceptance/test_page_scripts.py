@@ -226,9 +226,12 @@ def test_a_button_copies_and_says_so(show: Callable[..., Page], has_clipboard: b
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#said")).to_have_text("Copied")
     assert page.evaluate("() => (window.kept || navigator.clipboard).readText()") == "text to copy"
-    page.get_by_role("button", name="Copy the digest").click()
-    said = "getComputedStyle(document.querySelector('[title=\"Copy the digest\"][data-result]'), '::after')"
-    assert page.evaluate(f"parseFloat({said}.height) < parseFloat({said}.width)"), "it is said in one line"
+    button = page.get_by_role("button", name="Copy the digest")
+    button.click()
+    expect(button).to_have_attribute("data-result", "done")  # the time of the page stands still: it stays
+    in_one_line = """button => { const said = getComputedStyle(button, '::after');
+        return parseFloat(said.height) < parseFloat(said.width) }"""
+    assert button.evaluate(in_one_line), "it is said in one line"
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
