@@ -14,6 +14,8 @@ from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession, Scope
 
+_BEYOND_UTC = "9999-12-31T23:59:59-14:00"
+
 
 def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY, **headers: str) -> Visitor:
     visitor = Visitor(server.url, **headers)
@@ -124,6 +126,7 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
         ("scope", "all", "scope must be read, call, operate, admin: the rights of the key, got 'all'"),
         ("expires", "soon", "expires must be days such as 90d or a date, got 'soon'"),
         ("expires", "2001-01-01", "expires must be in the future, got '2001-01-01'"),
+        ("expires", _BEYOND_UTC, f"expires must be days such as 90d or a date, got '{_BEYOND_UTC}'"),
     ],
 )
 def test_what_is_wrong_with_a_key_is_told_at_its_field(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tutumd.application import accounts, services
@@ -114,8 +114,8 @@ def parse_expiry(text: object, now: datetime) -> datetime | None:
     if match := _DAYS.fullmatch(str(text)):
         return now + timedelta(days=int(match[1]))
     try:
-        expires = parse_date("expires", str(text))
-    except InvalidInputError:
+        expires = parse_date("expires", str(text)).astimezone(UTC)
+    except (InvalidInputError, OverflowError):  # OverflowError: a date that UTC has no year for
         raise InvalidInputError(f"expires must be days such as 90d or a date, got {str(text)[:50]!r}") from None
     if expires <= now:
         raise InvalidInputError(f"expires must be in the future, got {str(text)[:50]!r}")

@@ -1,0 +1,40 @@
+"""A handler that gets a new URL while somebody else changes it: nothing false is said about it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.dashboard_bed import serve_dashboard
+from tests.support.stores import open_store
+from tutumd.model import Handler, NewHandler, User
+from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Wakeup
+
+
+class _Rotating(SqlStore):
+    """A store in which somebody gives a handler a new URL just before another visitor's change of it."""
+
+    def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
+        self.rotate_handler(viewer, service_uuid, uuid, self._clock())
+        super().delete_handler(viewer, service_uuid, uuid)
+
+    def change_handler(
+        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+    ) -> Handler:
+        self.rotate_handler(viewer, service_uuid, uuid, self._clock())
+        return super().change_handler(viewer, service_uuid, uuid, change)
+
+
+@pytest.mark.parametrize("button", ["Revoke it", "Disable"])
+def test_a_handler_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Path, button: str) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed:
+        store = _Rotating(bed.database, bed.clock, Wakeup())
+        with serve_dashboard(replace(bed, store=store)) as dashboard:
+            bed.show("web")
+            handler = bed.handler("web")
+            visitor = dashboard.visit()
+            page = visitor.get(f"/service/{handler.service_uuid}/handler/{handler.number}/").submit(button)
+        assert (page.status, "a new URL at the same moment" in page.alert) == (409, True)
+        assert store.handler_by_number(bed.admin, handler.service_uuid, handler.number).options == handler.options
