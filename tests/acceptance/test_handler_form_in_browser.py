@@ -64,6 +64,24 @@ def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     assert live_server.post(call).status == 404
 
 
+def test_a_deed_is_said_once(browser: Browser, live_server: LiveServer, path: str) -> None:
+    page = browser.open(live_server.url)
+    sign_in(page, USER, APIKEY)
+    for button, said in (("Disable", "The handler is disabled."), ("Enable", "The handler is enabled:")):
+        page.goto(path)
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.get_by_text(said)).to_be_visible()
+        expect(page).to_have_url(f"{live_server.url}{path}")
+        with page.expect_response(f"{live_server.url}{path}") as refreshed:
+            page.evaluate("document.getElementById('live').dispatchEvent(new Event('refresh'))")
+        assert refreshed.value.ok
+        expect(page.get_by_text(said)).to_be_visible()
+        page.goto("/services/")
+        page.go_back()
+        expect(page.get_by_role("heading", name="all of it")).to_be_visible()
+        expect(page.get_by_text(said)).to_be_hidden()
+
+
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
 def test_the_button_to_save_stays_in_sight_and_covers_nothing_that_has_the_focus(
     browser: Browser, live_server: LiveServer, path: str, screen: Screen

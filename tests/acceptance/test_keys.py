@@ -2,12 +2,14 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, opened_accounts, run_tutumd
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import USER, Answer, LiveServer
+from tests.support.stores import open_store
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession, Origin, Scope
 
@@ -129,6 +131,32 @@ def test_commands_make_limited_keys_and_list_their_limits(live_server: LiveServe
     assert entry[2] == "command tutumd apikey add"
     assert entry[4] == "key made"
     assert entry[7].startswith(f"{key[:12]} of dora, scope call, service {service}, until 20")
+
+
+def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
+    def audit(*options: str) -> list[str]:
+        done = run_tutumd(tmp_path, "audit", *options)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return [line.split("\t")[4] for line in done.stdout.splitlines()]
+
+    with open_store(f"sqlite:///{tmp_path / 'tutumd.db'}") as bed:
+        bed.store.add_user("ann", is_admin=False)
+        bed.show("web")
+        bed.handler("web")
+        columns = "at, user_name, via, credential, address, user_agent, service_name, stack, details"
+        with bed.database.write() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO audit (what, {columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                f" FROM numbers WHERE i < 1100) SELECT 'key made', {columns} FROM numbers, audit WHERE details = 'ann'"
+            )
+    assert audit("--user", "the server", "--what", "user added") == ["user added"] * 2
+    made = audit("--service-name", "web")
+    assert made == ["handler created"]
+    every = ("--what", "handler created", "--user", "admin", "--since", "2015-10-13", "--until", "2199-12-31")
+    assert audit(*every, "--via", "api", "--service-name", "web") == made
+    assert audit("--stack", "web") == []
+    wrong = run_tutumd(tmp_path, "audit", "--what", "all")
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (1, 1)
 
 
 def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, dora: Member) -> None:

@@ -147,24 +147,40 @@ def make_login_link(
 
 def list_audit(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many entries.")] = 50,
+    user: Annotated[str, typer.Option(help="Only what this user did.")] = "",
+    what: Annotated[str, typer.Option(help="Only this kind of change, such as 'handler created'.")] = "",
+    via: Annotated[str, typer.Option(help="Only what came this way: api, page or command.")] = "",
+    service_name: Annotated[str, typer.Option(help="Only this service, such as shop/web.")] = "",
+    stack: Annotated[str, typer.Option(help="Only this stack.")] = "",
+    since: Annotated[str, typer.Option(help="From this day (UTC) on, such as 2026-10-13.")] = "",
+    until: Annotated[str, typer.Option(help="Up to the end of this day (UTC).")] = "",
     data_dir: DataDir = None,
     database: Database = None,
 ) -> None:
     """List who did what, newest first: when, who, how and with which credentials, from where, what."""
+    from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
     from tutumd.main.operator import operator
 
-    for entry in _open_store(data_dir, database).audit(operator("tutumd audit"), limit=limit).entries:
-        columns = [
-            f"{entry.at:%Y-%m-%d %H:%M:%S}",
-            entry.user_name,
-            f"{entry.via} {entry.credential}",
-            entry.address,
-            entry.what,
-            entry.service_name,
-            f"handler {entry.handler_number}" if entry.handler_number else "",
-            entry.details,
-        ]
-        typer.echo("\t".join(_printable(column) for column in columns))
+    given = (user, what, via, service_name, stack, since, until)
+    filters = parse_audit_filters(dict(zip(AUDIT_FILTERS, given, strict=True)))
+    store, by = _open_store(data_dir, database), operator("tutumd audit")
+    before = None
+    while limit:
+        page = store.audit(by, filters, before=before, limit=limit)
+        for entry in page.entries:
+            columns = [
+                f"{entry.at:%Y-%m-%d %H:%M:%S}",
+                entry.user_name,
+                f"{entry.via} {entry.credential}",
+                entry.address,
+                entry.what,
+                entry.service_name,
+                f"handler {entry.handler_number}" if entry.handler_number else "",
+                entry.details,
+            ]
+            typer.echo("\t".join(_printable(column) for column in columns))
+        before = page.next
+        limit = limit - len(page.entries) if before else 0
 
 
 def _minute(time: datetime) -> str:

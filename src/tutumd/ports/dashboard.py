@@ -48,8 +48,8 @@ class Dashboard(Protocol):
             unused_before: A handler that was created before, and not called since, counts as unused.
         """
 
-    def running_actions(self, viewer: User, limit: int = 20) -> tuple[ActionSummary, ...]:
-        """Return actions in progress, newest first. It costs next to nothing."""
+    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[ActionSummary, ...]:
+        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
 
     def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
         """Return an action. Raises NotFoundError."""

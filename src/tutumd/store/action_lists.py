@@ -35,9 +35,11 @@ _COLUMNS = (
 class SqlActionLists(StorePart):
     """The part of Dashboard in tutumd.ports that is about actions."""
 
-    def running_actions(self, viewer: User, limit: int = 20) -> tuple[ActionSummary, ...]:
+    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[ActionSummary, ...]:
+        now = self._clock()
         with self._database.read() as connection:
-            return read_running(connection, viewer, self._clock(), limit)
+            running = read_running(connection, viewer, now, limit)
+            return running + read_waiting(connection, viewer, now, limit - len(running))
 
     def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
         action = select_summaries().where(actions.c.uuid == uuid, visible_to(viewer))

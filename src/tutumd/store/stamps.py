@@ -194,7 +194,8 @@ _LIVE_GROUPS = (
         sa.func.max(actions.c.seq),
         sa.func.sum(sa.cast(actions.c.cancel, sa.Integer)),
         sa.func.sum(actions.c.attempts),
-        sa.func.max(actions.c.due),
+        # In milliseconds: the sum of many would be too large.
+        sa.func.sum(sa.type_coerce(actions.c.due, sa.BigInteger) // 1_000),
     )
     .select_from(actions)
     .join(services, services.c.uuid == actions.c.service_uuid)

@@ -36,7 +36,7 @@ def reads_of(bed: StoreBed, large: LargeStore, viewer: User) -> Reads:
         "service_list, later": lambda: store.service_list(viewer, after=late),
         "service_list, gone": lambda: store.service_list(viewer, gone=True),
         "overview": lambda: store.overview(viewer, unused_before=month_ago),
-        "running_actions": lambda: store.running_actions(viewer),
+        "unfinished_actions": lambda: store.unfinished_actions(viewer),
         "action_summary": lambda: store.action_summary(viewer, recent),
         "service_actions": lambda: store.service_actions(viewer, uuid),
         "service_deliveries": lambda: store.service_deliveries(viewer, uuid),

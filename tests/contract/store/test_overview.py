@@ -54,6 +54,8 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
     bed.accepted(db, bed.evaluate(db, debounce_s=60))
     found = overview(bed)
     assert names(found.running) == ["web"]
+    assert bed.store.unfinished_actions(bed.admin) == (*found.running, *found.waiting)
+    assert bed.store.unfinished_actions(bed.admin, limit=2) == (*found.running, found.waiting[0])
     assert [(action.service_name, action.waits_for) for action in found.waiting] == [
         ("web", "waiting for the action that runs on its service"),
         ("db", "waiting for more calls: a handler with a debounce holds it back"),
@@ -72,9 +74,9 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
 def test_a_run_that_waits_for_another_try_says_why(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
-    assert [action.waits_for for action in bed.store.running_actions(bed.admin)] == [""]
+    assert [action.waits_for for action in bed.store.unfinished_actions(bed.admin)] == [""]
     bed.queue.retry_later(claim, delay=timedelta(seconds=9), reason="waiting for another try: no route to host")
-    (action,) = bed.store.running_actions(bed.admin)
+    (action,) = bed.store.unfinished_actions(bed.admin)
     assert action.waits_for == "waiting for another try: no route to host"
     assert action.due == bed.clock() + timedelta(seconds=9)
 

@@ -133,8 +133,8 @@ def test_a_member_finds_and_counts_only_their_own_services(bed: StoreBed, member
     assert bed.store.service_list(member, search="db").counts.states == {}
     action = bed.call(bed.handler("db"))
     bed.claimed()
-    assert bed.store.running_actions(member) == ()
-    assert bed.store.running_actions(bed.admin) == (bed.store.action_summary(bed.admin, action),)
+    assert bed.store.unfinished_actions(member) == ()
+    assert bed.store.unfinished_actions(bed.admin) == (bed.store.action_summary(bed.admin, action),)
     with pytest.raises(NotFoundError):
         bed.store.service_actions(member, bed.service_uuid("db"))
     with pytest.raises(NotFoundError):

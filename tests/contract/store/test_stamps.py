@@ -214,6 +214,16 @@ def test_the_end_of_an_action_that_no_call_joins_changes_the_stamp_of_its_servic
     assert service_stamp(bed) != before
 
 
+def test_each_action_that_a_call_holds_back_for_longer_changes_the_overview(bed: StoreBed) -> None:
+    held = [(bed.handler(name, debounce=seconds), seconds) for name, seconds in (("web", 60), ("db", 600))]
+    seen = set()
+    for handler, seconds in held * 2:
+        bed.accepted(handler, bed.evaluate(handler, debounce_s=seconds))
+        seen.add(overview_stamp(bed))
+        bed.clock.move(1)
+    assert len(seen) == 4
+
+
 def test_the_end_of_a_debounce_changes_all_stamps(bed: StoreBed) -> None:
     handler = bed.handler("web", debounce=10)
     uuid = bed.accepted(handler, bed.evaluate(handler, debounce_s=10)).action_uuid

@@ -1,4 +1,4 @@
-"""The overview: what failed, runs and waits; what a new installation lacks; and the corner of running actions."""
+"""The overview: what failed, runs and waits; what a new installation lacks; and the corner of unfinished actions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,27 @@ def test_running_actions_are_in_the_corner_of_all_pages(dashboard: DashboardBed)
         assert link.attributes["href"] == f"/action/{action}/" and link.text.startswith("Redeploy web")
     member = dashboard.visit("bob", is_admin=False)
     assert not member.get("/").find("aside", id="corner")[0].find("a")
+
+
+def test_waiting_actions_are_in_the_corner_after_those_that_run(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web", "db", "api", "job")
+    visitor = dashboard.visit()
+    held = bed.handler("db", debounce=60)
+    bed.accepted(held, bed.evaluate(held, debounce_s=60))
+    bed.call(bed.handler("web"))
+    bed.claimed()
+    links = visitor.get("/services/").find("aside", id="corner")[0].find("a")
+    assert [link.text for link in links] == ["Redeploy web just now", "Redeploy db, begins in 1 min"]
+    bed.call(bed.handler("api"))
+    bed.call(bed.handler("job"))
+    *links, more = visitor.get("/running/").find("aside", id="corner")[0].find("a")
+    assert [link.text.partition(" in ")[0] for link in links] == [
+        "Redeploy web just now",
+        "Redeploy db, begins",
+        "Redeploy api, waiting just now",
+    ]
+    assert (more.text, more.attributes["href"]) == ("More on the overview", "/")
 
 
 def test_links_to_different_pages_have_different_names(dashboard: DashboardBed) -> None:

@@ -1,4 +1,7 @@
-"""What a form did, as the page that it leads to says once: its address names the deed."""
+"""What a form did, as the page that it leads to says once: its address names the deed.
+
+`app.js` takes it out of the address, so that neither a reload nor a bookmark says it again.
+"""
 
 from collections.abc import Mapping
 

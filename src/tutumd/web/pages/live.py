@@ -40,7 +40,7 @@ _PATH = re.compile(
 )
 """Addresses of pages that scripts refresh. Those that ask an engine are none: all others would wait with them."""
 CORNER = b"/running/"
-"""Address of the corner of running actions, which each page has besides its own live part."""
+"""Address of the corner of unfinished actions, which each page has besides its own live part."""
 _SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
 
 

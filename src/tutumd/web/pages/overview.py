@@ -1,4 +1,4 @@
-"""The first page: what failed, what runs, what waits and why; and the corner of running actions of all pages."""
+"""The first page: what failed, what runs, what waits and why; and the corner of unfinished actions of all pages."""
 
 from dataclasses import dataclass
 
@@ -69,8 +69,8 @@ def show_overview(request: Request, visitor: Reader) -> Response:
 
 @router.get("/running/")
 def show_running(request: Request, visitor: Reader) -> Response:
-    """Show the corner of running actions alone, for a script that refreshes it."""
-    return render(request, "corner.html", running=context(request).store.running_actions(visitor))
+    """Show the corner of unfinished actions alone, for a script that refreshes it."""
+    return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
 
 
 def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Step]:

@@ -31,7 +31,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
     `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `asset(path)`, `ui`
-    (the macros) and `values`; all but the block `live` know `running` (the visitor's actions in progress). For a
+    (the macros) and `values`; all but the block `live` know `unfinished` (actions that run or wait). For a
     request of a script that refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
@@ -55,16 +55,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
-        html = page.render(known | {"running": _read_running(request)} | values)
+        html = page.render(known | {"unfinished": _read_unfinished(request)} | values)
     response = HTMLResponse(html, status)
     if new_token := getattr(request.state, "new_token", ""):
         set_cookie(request, response, new_token)
     return response
 
 
-def _read_running(request: Request) -> tuple[ActionSummary, ...]:
+def _read_unfinished(request: Request) -> tuple[ActionSummary, ...]:
     visitor: User | None = getattr(request.state, "visitor", None)
     try:
-        return context(request).store.running_actions(visitor) if visitor else ()
+        return context(request).store.unfinished_actions(visitor) if visitor else ()
     except TutumdError:
         return ()  # the database is away, which the page says

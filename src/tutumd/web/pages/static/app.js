@@ -1,5 +1,5 @@
 "use strict";
-// What pages do by themselves: times in the reader's zone, copy buttons, the theme, menus, forms sent once.
+// What pages do by themselves: times in the reader's zone, copy buttons, the theme, menus, forms sent once, deeds said once.
 (() => {
   const root = document.documentElement;
   const on = (name, act, target = document) => target.addEventListener(name, act);
@@ -92,6 +92,13 @@
     event.target.dataset.sent = "1";
   });
   on("pageshow", () => all("form[data-sent]", form => delete form.dataset.sent), window);
+
+  // What a form did is said once: not again after a reload, or by a bookmark. See deeds.py.
+  const here = new URL(location);
+  if (here.searchParams.has("did")) {
+    here.searchParams.delete("did");
+    history.replaceState(history.state, "", here);
+  }
 
   on("htmx:after:swap", () => { showTimes(); showTheme(); });
   let ticks = 0;
