@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 
-from tutumd.errors import NotFoundError
+from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Handler, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.deeds import with_deed
@@ -21,6 +22,10 @@ from tutumd.web.uris import call_uri
 ServiceUuid = Annotated[str, Path()]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 BASE = "/service/{service_uuid}/handler/{number}/"
+_HAS_NEW_URL = (
+    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
+    " again, and repeat it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class FoundHandler:
 def find_handler(request: Request, visitor: User, service_uuid: str, number: int) -> FoundHandler:
     """Return the handler of an address. Raises NotFoundError."""
     web, uuid = context(request), parse_uuid(service_uuid)
+    request.state.handler_number = number
     service = web.store.service(visitor, uuid)
     handler = web.store.handler_by_number(visitor, uuid, number)
     return FoundHandler(
@@ -79,7 +85,10 @@ def go_back(found: FoundHandler, did: str) -> RedirectResponse:
 
 
 class HandlerRoute(APIRoute):
-    """A route whose page, once its handler is revoked, says so and leads to the service."""
+    """A route whose page, once its handler is revoked, says so and leads to the service.
+
+    A handler that somebody gave a new URL in the meantime is not revoked: what was to be done is refused.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the route's function."""
@@ -89,18 +98,22 @@ class HandlerRoute(APIRoute):
             try:
                 return await handle(request)
             except NotFoundError:
-                service = await to_thread(_find_service, request)
-                return await to_thread(render, request, "handler_gone.html", 404, service=service)
+                return await to_thread(_show_gone, request)
 
         return handle_revoked
 
 
-def _find_service(request: Request) -> Service:
-    """Return the service of an address. Raises NotFoundError, also if the visitor is not known."""
+def _show_gone(request: Request) -> Response:
+    """Return the page of a revoked handler. Raises NotFoundError, also if the visitor is not known."""
     visitor: User | None = getattr(request.state, "visitor", None)
     if visitor is None:
         raise NotFoundError("the dashboard has no visitor yet")
-    return context(request).store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
+    store = context(request).store
+    service = store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
+    with suppress(NotFoundError):
+        store.handler_by_number(visitor, service.uuid, getattr(request.state, "handler_number", 0))
+        raise ConflictError(_HAS_NEW_URL)
+    return render(request, "handler_gone.html", 404, service=service)
 
 
 def make_router() -> APIRouter:
