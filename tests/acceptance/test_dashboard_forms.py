@@ -237,3 +237,8 @@ def test_forms_of_a_session_that_ended_lead_to_the_sign_in(live_server: LiveServ
     visitor.cookies = cookies
     ended = replace(form, address="/account/sessions/end/")
     assert visitor.post(ended.address, dict(ended.fields)).path == "/sign-in/"
+    visitor.cookies = {}  # the browser's own has expired, too
+    for _ in ("expired", "signed out in another tab, which shows the sign-in"):
+        refused = visitor.send("POST", ended.address, dict(ended.fields), Accept="text/html")
+        assert refused.status == 403 and "sign in" in refused.text.lower(), refused.text
+        assert refused.follow("Sign in").path == "/sign-in/"

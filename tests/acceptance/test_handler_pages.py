@@ -239,6 +239,12 @@ def test_what_the_inputs_cannot_show_is_shown_as_json_and_not_lost(
     assert (twice.status, made.now["filter"]) == (400, odd)
 
 
+def test_a_list_is_shown_whole(live_server: LiveServer, service: str, visitor: Visitor) -> None:
+    made = Made(live_server, service, allow_from=["10.0.0.0/8", "127.0.0.0/8", "2001:db8::/32"])
+    rows = [field.attributes["rows"] for field in visitor.get(f"{made.path}edit/").find("textarea", name="allow_from")]
+    assert rows == ["3"]
+
+
 def test_a_change_by_somebody_else_is_not_overwritten_unseen(made: Made, visitor: Visitor) -> None:
     page = visitor.get(f"{made.path}edit/")
     assert made.server.request("PATCH", made.handler["resource_uri"], {"debounce": 9}).status == 200

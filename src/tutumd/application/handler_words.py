@@ -44,8 +44,8 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
         if value != field.json_default:
             write = _WRITERS.get(field.name, lambda each, title=field.title or field.name: _write_any(title, each))
             sentences[field.group] += write(value)
-    if options["max_uses"]:
-        sentences[FIELDS["max_uses"].group].append(f"{_count(handler.uses, 'call')} of these used so far.")
+            if field.name == "max_uses":
+                sentences[field.group].append(f"{_count(handler.uses, 'call')} of these used so far.")
     return tuple(
         (title, tuple(lines or [UNSET[title]])) for title, lines in sentences.items() if lines or title in UNSET
     )

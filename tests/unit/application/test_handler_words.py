@@ -42,6 +42,11 @@ def test_what_is_set_is_said_below_its_heading(name: str) -> None:
     assert not any(line.endswith(sentence) for lines in plain.values() for line in lines)
 
 
+def test_calls_that_are_used_follow_their_limit() -> None:
+    limits = dict(describe(make_handler({"operation": "REDEPLOY", "max_uses": 9, "rate_limit": "1/minute"})))["Limits"]
+    assert [line.partition(" call")[0] for line in limits] == ["9", "0", "1"]
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

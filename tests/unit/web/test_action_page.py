@@ -33,11 +33,13 @@ def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardB
     bed = dashboard.bed
     bed.show("web")
     handler = bed.handler("web")
-    bed.call(handler)
+    running = bed.call(handler)
     bed.claimed()
     waiting = bed.call(handler)
-    (step,) = open_action(dashboard, waiting).find("li", aria_current="step")
+    page = open_action(dashboard, waiting)
+    (step,) = page.find("li", aria_current="step")
     assert "waiting for the action that runs on its service" in step.text
+    assert page.follow("Show the one that runs").path == f"/action/{running}/"
 
 
 def test_it_says_what_an_action_waits_for_however_many_newer_ones_its_service_has(dashboard: DashboardBed) -> None:

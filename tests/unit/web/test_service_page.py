@@ -7,7 +7,7 @@ import pytest
 from tests.support.dashboard_bed import DashboardBed, find_card
 from tests.support.pages import Page, Visitor
 from tests.support.stores import ENGINE, ORIGIN, query, snapshot
-from tutumd.model import Operation, Outcome, Scope, Verb
+from tutumd.model import NewHandler, Operation, Outcome, Scope, Verb
 
 DIGESTS = [f"sha256:{letter * 64}" for letter in "abc"]
 PLAN = {
@@ -233,6 +233,26 @@ def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> Non
     assert page.submit("Forget").alert == "The service is forgotten, and its handlers are revoked."
     assert not bed.store.unused_handlers(bed.admin, None, query()).total
     assert page.visitor.get(f"/service/{handler.service_uuid}/").status == 404
+
+
+def test_a_command_names_a_service_by_its_uuid_where_its_name_means_another_one_too(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web", "-x", "gone")
+    bed.show("web", "-x")
+    other = replace(ENGINE, name="second")
+    bed.queue.register("worker", [ENGINE, other])
+    assert bed.queue.sync(other, [snapshot("web", prefix="d"), snapshot("gone", prefix="d")], revisions={})
+    visitor = dashboard.visit()
+    for service in bed.store.services(bed.admin, query()).objects:
+        new = NewHandler(operation=Operation.REDEPLOY, name="ci")
+        (handler,) = bed.store.add_handlers(bed.admin, service.uuid, [new])
+        word = "gone" if (service.name, service.engine) == ("gone", "second") else service.uuid
+        page = visitor.get(f"/service/{service.uuid}/")
+        assert f"tutum service {'forget' if service.gone_since else 'stop'} {word}" in page.text
+        assert f"tutum webhook-handler rm {word} ci" in visitor.get(f"{page.path}handler/{handler.number}/").text
+        assert f"tutum webhook-handler create {word} " in visitor.get(f"{page.path}connect/?sender=github").text
+    choices = [choice.text for choice in visitor.get("/connect/").find("a") if choice.text.startswith("web")]
+    assert [choice.rpartition("on ")[2] for choice in choices] == ["docker", "second"], choices
 
 
 def test_what_is_redeployed_has_no_button_to_start_it(dashboard: DashboardBed) -> None:

@@ -106,6 +106,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         busy=action.ended is None,
         held_until=held_until,
         is_waiting=action.ended is None and bool(action.reason),
+        waits_for=_find_running(store, visitor, action) if action.state is ActionState.PENDING else "",
         error=error,
         describe_agent=describe_agent,
     )
@@ -118,6 +119,12 @@ def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, dateti
         return action, None
     summary = store.action_summary(visitor, uuid)
     return replace(action, reason=summary.waits_for), summary.held_until
+
+
+def _find_running(store: Store, visitor: User, action: Action) -> str:
+    """Return the UUID of the action that runs on the same service; empty if none does."""
+    running = store.running_actions(visitor)
+    return next((each.uuid for each in running if each.service_uuid == action.service_uuid), "")
 
 
 def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:

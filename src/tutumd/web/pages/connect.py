@@ -16,6 +16,7 @@ from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import Operator, Reader, SentForm, field, hash_form
 
 router = APIRouter()
@@ -36,6 +37,7 @@ def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
         search=search,
         services=[each.service for each in found.services[:_MAX_SERVICES]],
         has_more=len(found.services) > _MAX_SERVICES,
+        has_engines=len(found.engines) > 1,
     )
 
 
@@ -92,6 +94,6 @@ def _show_form(
         sender=sender,
         fields=fields,
         error=str(error) if error and not any(each.error for each in fields) else "",
-        command=write_command(service.full_name, rules.make_document(sender, choice, "")),
+        command=write_command(name_in_command(web.store, visitor, service), rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )

@@ -5,6 +5,7 @@ from shlex import quote
 
 from tutumd.model import Handler, Query, Service, User
 from tutumd.ports.store import Store
+from tutumd.web.pages.service_buttons import name_in_command
 
 _UNKNOWN = "HANDLER"
 """Stands for a handler whose name does not tell it from others: the CLI then wants the start of its UUID."""
@@ -35,4 +36,4 @@ def commands_for(store: Store, viewer: User, service: Service, handler: Handler)
     if name.isprintable() and not name.startswith("-") and name.strip():
         same = store.handlers(viewer, service.uuid, Query(filters={"name": name}, limit=1))
         word = quote(name) if same.total == 1 else _UNKNOWN
-    return HandlerCommands(service=quote(service.full_name), handler=word)
+    return HandlerCommands(service=quote(name_in_command(store, viewer, service)), handler=word)

@@ -14,7 +14,7 @@ from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service_buttons import command, list_buttons
+from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
 from tutumd.web.pages.service_settings import list_settings
 from tutumd.web.pages.visitors import Reader
@@ -45,6 +45,7 @@ def render_service(
     web, at = context(request), f"{context(request).public_path}/service/{uuid}"
     status, text, _ = describe_error(error) if error else (200, "", {})
     service = web.store.service(visitor, uuid)
+    name = name_in_command(web.store, visitor, service)
     handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
     history = web.store.service_actions(visitor, uuid, limit=_HISTORY)
     now = web.clock()
@@ -63,13 +64,13 @@ def render_service(
         containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
         handler_states={each.number: judge_handler(each, now) for each in handlers.objects},
-        buttons=list_buttons(service, visitor, handlers.total),
+        buttons=list_buttons(service, name, visitor, handlers.total),
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
         engine_href=ServiceFilters(engine=service.engine).address(web.public_path),
         stack_href=ServiceFilters(stack=service.stack).address(web.public_path),
-        scale_command=command("scale", service, "N"),
+        scale_command=command("scale", name, "N"),
         server_cap=web.server_cap,
         unfinished=[each for each in history if each.state in _UNFINISHED],
         newest_end=next((each for each in history if each.state not in _UNFINISHED), None),

@@ -13,7 +13,7 @@ from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.engine_answers import ask
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import read_unfinished, render_service
-from tutumd.web.pages.service_buttons import command
+from tutumd.web.pages.service_buttons import command, name_in_command
 from tutumd.web.pages.visitors import Admin, Caller, Operator, SentForm, field
 
 router = APIRouter(prefix="/service/{uuid}")
@@ -26,6 +26,7 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     """Show what a redeploy would do, and the button that does it."""
     web = context(request)
     service = web.store.service(visitor, parse_uuid(uuid))
+    name = name_in_command(web.store, visitor, service)
     plan, missing = ask(request, service, partial(rules.plan, web.store, visitor, service.uuid))
     return render(
         request,
@@ -35,8 +36,8 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
         plan=plan,
         missing=missing,
         unfinished=read_unfinished(web.store, visitor, service.uuid),
-        command=command("redeploy", service),
-        dry_run=command("redeploy", service, "--dry-run"),
+        command=command("redeploy", name),
+        dry_run=command("redeploy", name, "--dry-run"),
     )
 
 

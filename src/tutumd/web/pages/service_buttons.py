@@ -2,9 +2,13 @@
 
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
+from tutumd.application.services import find
+from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Scope, Service, ServiceState, User
+from tutumd.ports.store import Store
 
 _COMING = (ServiceState.RUNNING, ServiceState.STARTING, ServiceState.SCALING, ServiceState.REDEPLOYING)
 """States in which a service runs, or soon will."""
@@ -28,25 +32,35 @@ class Button:
     confirm: str = ""
 
 
-def command(verb: str, service: Service, *arguments: str) -> str:
-    """Return the command of the CLI that acts on a service."""
-    return shlex.join(["tutum", "service", verb, service.full_name, *arguments])
+def name_in_command(store: Store, viewer: User, service: Service) -> str:
+    """Return the name of a service, or its UUID where a command would take the name for another one or an option."""
+    name = service.full_name
+    with suppress(NotFoundError, ConflictError):
+        if not name.startswith("-") and find(store, viewer, name) == service.uuid:
+            return name
+    return service.uuid
 
 
-def list_buttons(service: Service, visitor: User, handlers: int) -> list[Button]:
-    """Return the buttons that a visitor may press now."""
-    return list(_gone(service, visitor, handlers) if service.gone_since else _present(service, visitor, handlers))
+def command(verb: str, name: str, *arguments: str) -> str:
+    """Return the command of the CLI that acts on a service, which it names as `name_in_command`."""
+    return shlex.join(["tutum", "service", verb, name, *arguments])
 
 
-def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
+def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> list[Button]:
+    """Return the buttons that a visitor may press now. `name`: of the service in commands."""
+    list_some = _gone if service.gone_since else _present
+    return list(list_some(service, name, visitor, handlers))
+
+
+def _present(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
     if visitor.may(Scope.OPERATE):
         if service.state not in _COMING:
-            yield Button(label="Start", path="start/", command=command("start", service), icon="play")
+            yield Button(label="Start", path="start/", command=command("start", name), icon="play")
         if service.state is not ServiceState.STOPPED:
             yield Button(
                 label="Stop",
                 path="stop/",
-                command=command("stop", service),
+                command=command("stop", name),
                 icon="square",
                 confirm=f"{_count(service.running, 'container')} will stop. A redeploy leaves the service stopped:"
                 " only a start runs it again.",
@@ -55,7 +69,7 @@ def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]
         yield Button(
             label="Terminate",
             path="terminate/",
-            command=command("terminate", service),
+            command=command("terminate", name),
             kind="danger",
             icon="trash-2",
             confirm=f"The service ends for good, with {_count(len(service.containers), 'container')} and"
@@ -63,12 +77,12 @@ def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]
         )
 
 
-def _gone(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
+def _gone(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
     if visitor.may(Scope.OPERATE):
         yield Button(
             label="Forget",
             path="forget/",
-            command=command("forget", service),
+            command=command("forget", name),
             kind="danger",
             icon="trash-2",
             confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"

@@ -10,7 +10,7 @@ from tutumd.application.queries import parse_number
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.engine_answers import ask
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service_buttons import command
+from tutumd.web.pages.service_buttons import command, name_in_command
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
@@ -35,5 +35,5 @@ def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
         missing=missing,
         tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
         tail=lines,
-        command=command("logs", service, "--tail", str(lines)),
+        command=command("logs", name_in_command(web.store, visitor, service), "--tail", str(lines)),
     )

@@ -103,13 +103,14 @@ def _lead_to_sign_in(request: Request, _: Exception) -> Response:
 def _show_error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return error_response(status, text, headers)
+    is_signed_out = False
     try:
-        find_visitor(request)
+        is_signed_out = find_visitor(request) is None
     except errors.TutumdError:
         request.state.visitor = None  # the database is away, or the proxy names no user: which is the error
     heading = _HEADINGS.get(status, "That did not work")
     text = _NO_PAGE if text in (NO_ROUTE, errors.NOT_FOUND) else text
-    response = render(request, "error.html", status, heading=heading, error=text)
+    response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)
     response.headers.update(headers or {})
     return response
 

@@ -62,10 +62,13 @@ async def protect(request: Request) -> None:
     request.state.form = form = await run_in_threadpool(_parse, body)
     token = read_token(request)
     if not token:
-        raise ForbiddenError("your browser sent no cookie: allow cookies for this server, and load the page again")
+        raise ForbiddenError(
+            "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
+        )
     expected = make_csrf(token, read_user_name(request))
     if not hmac.compare_digest(expected.encode(), field(form, CSRF_FIELD).encode()):
-        raise ForbiddenError("this form is out of date: go back, load the page again, and repeat it")
+        first = "you are signed out. Sign in, " if visitor is None else ""
+        raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
 
 def _parse(body: bytes) -> Form:
