@@ -252,7 +252,7 @@ def test_a_command_names_a_service_by_its_uuid_where_its_name_means_another_one_
         assert f"tutum webhook-handler rm {word} ci" in visitor.get(f"{page.path}handler/{handler.number}/").text
         assert f"tutum webhook-handler create {word} " in visitor.get(f"{page.path}connect/?sender=github").text
     choices = [choice.text for choice in visitor.get("/connect/").find("a") if choice.text.startswith("web")]
-    assert [choice.rpartition("on ")[2] for choice in choices] == ["docker", "second"], choices
+    assert {choice.rpartition("on ")[2] for choice in choices} == {"docker", "second"}, choices
 
 
 def test_what_is_redeployed_has_no_button_to_start_it(dashboard: DashboardBed) -> None:

@@ -19,6 +19,7 @@ from tutumd.web.pages.action_buttons import list_buttons
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.visitors import Admin, Operator, Reader
 
 router = APIRouter(prefix="/action/{uuid}")
@@ -123,8 +124,8 @@ def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, dateti
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:
     """Return the UUID of the action that runs on the same service; empty if none does."""
-    running = store.running_actions(visitor)
-    return next((each.uuid for each in running if each.service_uuid == action.service_uuid), "")
+    unfinished = read_unfinished(store, visitor, action.service_uuid)
+    return next((each.uuid for each in unfinished if each.state is not ActionState.PENDING), "")
 
 
 def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:
