@@ -107,6 +107,7 @@ def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so
     (key,) = re.findall(r"tutumd_[0-9a-f]{40}", shown[0].find("input", aria_label="Copy key")[0].attributes["value"])
     assert f"this form has made the key {key[:12]}… already" in shown[1].alert
     assert key not in shown[1].html
+    assert shown[1].find("section", id="keys")[0].find("code", f"{key[:12]}…"), "there it can be revoked"
     assert "this form has made the key" in page.submit("Make a key", scope="read", expires="7d").alert
     assert page.submit("Make a key", scope="call", expires="7d").status == 201, "with other fields it is another form"
 

@@ -183,7 +183,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 claim,
                 state=_final_state(outcome).value,
                 ended=now,
-                reason=storable(outcome.reason),
+                reason=_reason(outcome),
                 log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
@@ -279,6 +279,15 @@ def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
         deaths=row.deaths,
         leftover=leftover,
     )
+
+
+def _reason(outcome: Outcome) -> sa.ColumnElement[str] | str:
+    """Return the reason of an outcome; a success also tells whoever canceled the action that it was too late."""
+    reason = storable(outcome.reason)
+    if not outcome.success:
+        return reason
+    too_late = "; ".join(filter(None, (reason, "the cancel came too late: no safe point was left")))
+    return sa.case((actions.c.cancel, too_late), else_=reason)
 
 
 def _final_state(outcome: Outcome) -> ActionState:

@@ -238,6 +238,17 @@ def test_a_cancel_of_a_running_action_reaches_its_worker(bed: StoreBed) -> None:
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.CANCELED
 
 
+@pytest.mark.parametrize(("reason", "before"), [("", ""), ("only 2 of 3 run", "only 2 of 3 run; ")])
+def test_a_cancel_that_comes_too_late_is_told(bed: StoreBed, reason: str, before: str) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    bed.store.cancel(bed.admin, claim.action.uuid)
+    bed.queue.finish(claim, Outcome(success=True, reason=reason), None)
+    action = bed.store.action(bed.admin, claim.action.uuid)
+    assert action.state is ActionState.SUCCESS
+    assert action.reason == f"{before}the cancel came too late: no safe point was left"
+
+
 def test_a_retry_is_a_new_action_with_the_amounts_of_the_old_one(bed: StoreBed) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     bed.call(handler, 3)

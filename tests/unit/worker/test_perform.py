@@ -172,19 +172,6 @@ def test_a_canceled_run_says_what_it_left_and_calls_nothing_failed_that_was_not_
     assert outcome.reason == f"canceled on request: {detail}"
 
 
-@pytest.mark.parametrize(("reason", "before"), [("", ""), ("only 2 of 3 run", "only 2 of 3 run; ")])
-def test_a_cancel_that_came_too_late_is_told(reason: str, before: str) -> None:
-    def cancel(run: LeasedRun) -> None:
-        run.is_canceled = True
-
-    engine = FakeEngine(snapshot())
-    engine.when_scaling = cancel
-    engine.scale_outcome = Outcome(success=True, reason=reason)
-    outcome = performed(engine, FakeQueue(), Verb.SCALE, target=3)
-    assert outcome.success and not outcome.canceled
-    assert outcome.reason == f"{before}the cancel came too late: no safe point was left"
-
-
 def test_an_action_that_has_begun_is_the_engines_to_end_even_if_the_service_is_gone() -> None:
     engine = FakeEngine(None)
     absent = "engine 'swarm' has no 'web' at present: nothing was done"

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from tutumd.application import keys as rules
 from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, NotFoundError, TutumdError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TutumdError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
@@ -50,9 +50,10 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
             web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
         )
     except TutumdError as error:
-        if not error.field:
+        if not error.field and not isinstance(error, ConflictError):
             raise
-        return _render(request, visitor, 400, sent=document, owner=owner, errors={error.field: str(error)})
+        status = 400 if error.field else 409
+        return _render(request, visitor, status, sent=document, owner=owner, errors={error.field: str(error)})
     return _render(request, visitor, 201, made=key, owner=owner)
 
 
