@@ -100,6 +100,22 @@ def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace
     assert twice.server.post(url, b'{"ref": "refs/heads/main"}').status == 200
 
 
+def test_a_delivery_that_is_sent_again_twice_at_once_is_carried_out_once_more(twice: Twice) -> None:
+    # A call whose action failed is carried out when it is repeated: this one waits until all have come.
+    made = twice.server.make_handler(twice.service, name=f"again-{uuid.uuid4()}", debounce=300)
+    assert twice.server.post(str(made["url"]).removeprefix(twice.server.url)).status == 202
+    log = f"{made['resource_uri']}delivery/"
+    (first,) = twice.server.objects(log)
+    handler = twice.get(f"/service/{twice.service}/").follow(str(made["name"])).path
+    page = twice.get(f"{handler}delivery/{first['id']}/")
+    assert [each.status for each in twice.send(page, "Redeliver")] == [200, 200]
+    outcomes = [each["outcome"] for each in twice.server.objects(log)]
+    assert (len(outcomes), outcomes.count("repeated")) == (3, 1), outcomes
+    twice.get(page.path).submit("Redeliver")
+    outcomes = [each["outcome"] for each in twice.server.objects(log)]
+    assert (len(outcomes), outcomes.count("repeated")) == (4, 1), "a page that is loaded anew has another form"
+
+
 def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so(twice: Twice) -> None:
     page = twice.get("/account/")
     shown = sorted(twice.send(page, "Make a key", scope="read", expires="7d"), key=lambda each: each.status)

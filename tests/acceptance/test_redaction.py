@@ -78,3 +78,11 @@ def test_who_waits_is_told_too_that_the_body_was_not_passed(live_server: LiveSer
     answer = live_server.post(f"{handler['url']}?wait=120", b"\xff")
     assert (answer.status, answer.json["state"]) == (200, "Success")
     assert answer.json["notes"] == ["the body was not passed on: it is not UTF-8"]
+
+
+@pytest.mark.parametrize("query", ["", "?ref=x"])
+def test_a_url_in_the_user_agent_is_not_kept(live_server: LiveServer, service: str, query: str) -> None:
+    handler = live_server.make_handler(service)
+    assert live_server.post(handler["url"] + query, User_Agent=f"hook (to {handler['url']})").status == 202
+    kept = newest(live_server, handler)
+    assert handler["uuid"] not in kept["user_agent"] and kept["user_agent"].startswith("hook (to ")

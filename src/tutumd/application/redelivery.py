@@ -24,8 +24,12 @@ async def redeliver(
     number: int,
     origin: Origin,
     now: datetime,
+    form_sha256: str | None = None,
 ) -> tuple[Call, Accepted | NotQueued]:
     """Call a handler with the content of a delivery, without checking its sender or whether it was seen before.
+
+    Args:
+        form_sha256: Of the form that asks for it. Sent again, it repeats that call.
 
     Raises:
         NotFoundError: The viewer has no such delivery.
@@ -36,7 +40,8 @@ async def redeliver(
     obstacle = find_obstacle(delivery)
     if obstacle:
         raise ConflictError(obstacle)
-    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), read_input(delivery, origin, now)
+    call = _make_call(delivery, service_uuid, handler_uuid, origin, form_sha256)
+    call_input = read_input(delivery, origin, now)
 
     await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
@@ -57,13 +62,14 @@ def find_obstacle(delivery: Delivery) -> str:
     return "this delivery was not stored whole: let its sender send it again" if delivery.content.get("is_cut") else ""
 
 
-def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin: Origin) -> Call:
+def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin: Origin, key: str | None) -> Call:
     return Call(
         service_uuid=service_uuid,
         handler_uuid=handler_uuid,
         amount=delivery.amount,
         origin=origin,
         body_size=delivery.body_size,
+        key=key,
         content=delivery.raw,
         has_tag_param=True,  # so that the store asks for an evaluation even if there are no options
     )

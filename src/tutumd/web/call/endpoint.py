@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from tutumd.errors import (
     TutumdError,
     UnavailableError,
 )
-from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued, Origin
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
@@ -66,13 +67,14 @@ class CallEndpoint:
             began = time.monotonic()
             service, handler, amount = path.groups()
             headers, query = decode_headers(scope), _parse_query(scope)
+            content = redact_call(headers, query, body, None)
             call = Call(
                 service_uuid=parse_uuid(service),
                 handler_uuid=parse_uuid(handler),
                 amount=1 if amount is None else parse_amount(amount),
-                origin=self._context.read_origin(scope),
+                origin=_redact_agent(self._context.read_origin(scope), content),
                 body_size=len(body),
-                content=encode_json(redact_call(headers, query, body, None)),
+                content=encode_json(content),
                 key=delivery_key(headers),
                 previous_key=delivery_key(headers, PREVIOUS_DELIVERY_IDS),
                 has_tag_param=any(name == "tag" for name, _ in query),
@@ -184,13 +186,11 @@ class CallEndpoint:
         if evaluation.hide:
             return replace(received, evaluation=evaluation)
         content = redact_call(headers, query, body, options.verify)
-        # The store keeps the user agent in a column of its own: it is redacted as the header is.
-        origin = replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", ""))
         return replace(
             received,
             evaluation=evaluation,
             content=encode_json(content),
-            origin=origin,
+            origin=_redact_agent(received.origin, content),
             key=redact_key(received.key, options.verify),
             previous_key=redact_key(received.previous_key, options.verify),
         )
@@ -240,6 +240,11 @@ def decode_headers(scope: Scope) -> list[tuple[str, str]]:
 
 def _parse_query(scope: Scope) -> list[tuple[str, str]]:
     return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _redact_agent(origin: Origin, content: Mapping[str, Any]) -> Origin:
+    """Return an origin for the store, which keeps the user agent in a column of its own, redacted as the header is."""
+    return replace(origin, user_agent=dict(content["headers"]).get("user-agent", ""))
 
 
 def _notes(call: Call, accepted: Accepted) -> dict[str, Any]:

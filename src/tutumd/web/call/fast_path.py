@@ -125,7 +125,6 @@ class FastPath:
             origin, evaluation = parsed.origin, None
             remembered = self._context.admission_cache.recall(handler_uuid)
             if remembered is not None:
-                origin = parsed.redacted_origin
                 evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
                 if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
                     return False
@@ -186,7 +185,7 @@ class ParsedHeaders:
 
     Attributes:
         cache_key: By which HeaderCache finds it.
-        redacted_origin: `origin` with the user agent as the stored headers have it.
+        origin: With the user agent as the stored headers have it.
         visible: All headers but those with the name of a secret.
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
         key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
@@ -196,7 +195,6 @@ class ParsedHeaders:
 
     cache_key: CacheKey
     origin: Origin
-    redacted_origin: Origin
     visible: bytes
     stored_json: str | None
     key: str | None
@@ -234,11 +232,9 @@ class HeaderCache:
         decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in visible]
         stored = headers.redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
-        origin = self._read_origin(scope)
         return ParsedHeaders(
             cache_key=cache_key,
-            origin=origin,
-            redacted_origin=replace(origin, user_agent=dict(stored).get("user-agent", "")),
+            origin=replace(self._read_origin(scope), user_agent=dict(stored).get("user-agent", "")),
             visible=b"\n".join(b"%b: %b" % header for header in visible),
             stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),

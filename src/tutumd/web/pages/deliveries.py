@@ -14,7 +14,7 @@ from tutumd.web.context import context
 from tutumd.web.errors import STATUSES
 from tutumd.web.pages.handler_routes import BASE, FoundHandler, Number, ServiceUuid, find_handler, make_router
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Reader
+from tutumd.web.pages.visitors import Caller, Reader, SentForm, hash_form
 
 router = make_router()
 
@@ -85,9 +85,17 @@ def leave_redelivery(
 
 @router.post(f"{_DELIVERY}redeliver/")
 async def redeliver_delivery(
-    request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number, delivery_number: DeliveryNumber
+    request: Request,
+    visitor: Caller,
+    service_uuid: ServiceUuid,
+    number: Number,
+    delivery_number: DeliveryNumber,
+    form: SentForm,
 ) -> Response:
-    """Call the handler with the content of a delivery, and show the delivery that this makes."""
+    """Call the handler with the content of a delivery, and show the delivery that this makes.
+
+    The same form, sent again, repeats that call: nothing is carried out twice.
+    """
     web = context(request)
     found = await run_in_threadpool(find_handler, request, visitor, service_uuid, number)
     try:
@@ -101,6 +109,7 @@ async def redeliver_delivery(
             number=delivery_number,
             origin=web.read_origin(request.scope),
             now=web.clock(),
+            form_sha256=hash_form(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
         return await run_in_threadpool(_show, request, visitor, found, delivery_number, error=error)
