@@ -71,14 +71,14 @@ def test_waiting_actions_are_in_the_corner_after_those_that_run(dashboard: Dashb
     bed.call(bed.handler("web"))
     bed.claimed()
     links = visitor.get("/services/").find("aside", id="corner")[0].find("a")
-    assert [link.text for link in links] == ["Redeploy web just now", "Redeploy db, begins in 1 min"]
+    assert [link.text for link in links] == ["Redeploy web just now", "Redeploy db begins in 1 min"]
     bed.call(bed.handler("api"))
     bed.call(bed.handler("job"))
     *links, more = visitor.get("/running/").find("aside", id="corner")[0].find("a")
     assert [link.text.partition(" in ")[0] for link in links] == [
         "Redeploy web just now",
-        "Redeploy db, begins",
-        "Redeploy api, waiting just now",
+        "Redeploy db begins",
+        "Redeploy api waiting just now",
     ]
     assert (more.text, more.attributes["href"]) == ("More on the overview", "/")
 

@@ -1,0 +1,78 @@
+"""The URL of a handler, and whether it is found: show, disable, rotate, revoke."""
+
+import pytest
+
+from tests.acceptance.handler_pages.made import Made, said
+from tests.support.pages import Visitor
+
+
+def test_a_disabled_handler_is_not_found_until_it_is_enabled(made: Made, visitor: Visitor) -> None:
+    page = visitor.get(made.path).submit("Disable")
+    assert said(page) == "The handler is disabled." and "Calls get a 404 until it is enabled." in page.text
+    assert page.text.count("isabled") == 2, "by its state, and once as what was done"
+    assert made.call() == 404
+    page = page.submit("Enable")
+    assert "calls count again" in said(page) and made.call() == 202
+
+
+def test_the_url_is_in_the_response_to_its_button_and_nowhere_else(made: Made, visitor: Visitor) -> None:
+    made.call()
+    shown = visitor.get(made.path)
+    uuid = made.handler["uuid"]
+    for path in ("", "edit/", "try/"):
+        assert uuid not in visitor.get(made.path + path).html
+    page = shown.submit("Show the URL")
+    url = made.server.url + made.handler["url"]
+    assert page.find("input", aria_label="Copy the URL")[0].attributes["value"] == url
+    assert f"curl -sS --fail-with-body -X POST '{url}?wait=300'" in page.text
+    assert page.headers["cache-control"] == "no-store" and page.headers["referrer-policy"] == "no-referrer"
+    assert uuid not in page.title and uuid not in page.path
+    assert not any(uuid in each.attributes.get("id", "") for each in page.root.walk())
+    back = visitor.get(f"{made.path}url/")
+    assert back.path == made.path and uuid not in back.html
+    assert uuid not in made.server.log
+
+
+@pytest.mark.parametrize("grace", ["0", "1d"])
+def test_a_rotated_handler_takes_calls_of_the_old_url_for_the_chosen_time(
+    made: Made, visitor: Visitor, grace: str
+) -> None:
+    page = visitor.get(made.path).submit("Make a new URL", grace=grace)
+    assert "The handler has a new URL." in said(page)
+    assert ("Nobody has called it since." in page.text) == (grace != "0")
+    assert made.call() == (404 if grace == "0" else 202)
+    page = visitor.get(made.path)
+    assert ("that sender still needs the new URL" in page.text) == (grace != "0")
+    url = page.submit("Show the URL").find("input", aria_label="Copy the URL")[0].attributes["value"]
+    assert made.handler["uuid"] not in url
+    assert made.server.post(url.removeprefix(made.server.url)).status == 202
+
+
+def test_a_grace_that_the_page_does_not_offer_is_refused(made: Made, visitor: Visitor) -> None:
+    assert visitor.get(made.path).submit("Make a new URL", grace="99d").status == 400
+    assert made.now["rotation"] is None
+
+
+def test_a_revoked_handler_is_not_found_and_its_pages_lead_to_the_service(made: Made, visitor: Visitor) -> None:
+    page = visitor.get(made.path)
+    edit, trial = visitor.get(f"{made.path}edit/"), visitor.get(f"{made.path}try/")
+    assert "404" in page.text
+    revoked = page.submit("Revoke it")
+    assert revoked.path.startswith(f"/service/{made.service}/?")
+    assert "The handler is revoked: its URL returns 404, for good." in said(revoked)
+    assert made.call() == 404
+    for gone in (visitor.get(made.path), edit.submit("Save", name="x"), trial.submit("Try this payload")):
+        assert gone.status == 404
+        assert gone.follow("Handlers of handler-pages").path == f"/service/{made.service}/"
+    assert page.submit("Disable").status == page.submit("Revoke it").status == 404
+
+
+def test_each_button_names_the_command_that_does_the_same(made: Made, visitor: Visitor) -> None:
+    made.server.request("PATCH", made.handler["resource_uri"], {"name": "o'dd $x"})
+    page = visitor.get(made.path)
+    word = """handler-pages 'o'"'"'dd $x'"""
+    for command in ("show {} --url", "set {} --disable", "rotate {} --grace 1d", "rm {}"):
+        assert f"tutum webhook-handler {command.format(word)}" in page.text
+    made.server.make_handler(made.service, name="o'dd $x")
+    told = "tutum webhook-handler rm handler-pages HANDLER # its UUID is in: tutum webhook-handler list handler-pages"
+    assert told in visitor.get(made.path).text

@@ -1,0 +1,192 @@
+"""Changes that the audit log tells of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from tests.support.stores import ORIGIN, StoreBed, query
+from tutumd.model import (
+    AuditEntry,
+    AuditEvent,
+    Definition,
+    NewHandler,
+    NewKey,
+    NewSession,
+    Operation,
+    Scope,
+    User,
+    Verb,
+)
+
+KEY, OTHER_KEY, TOKEN, LINK = "aa" * 32, "dd" * 32, "bb" * 32, "cc" * 32
+"""SHA-256 of two keys, of a session's token and of a login link."""
+NEW = NewHandler(name="hook", operation=Operation.REDEPLOY)
+SECRETS = ("enc:v1:s3cr3t", "v4lue")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that a user does, and what the log then tells.
+
+    Attributes:
+        prepare: Returns what is to be done, from the store and the user.
+        details: What the entry says beside the event.
+    """
+
+    event: AuditEvent
+    prepare: Callable[[StoreBed, User], Callable[[], object]]
+    details: str = ""
+
+
+def _with_handler(
+    do: Callable[[StoreBed, User, str, str], object],
+) -> Callable[[StoreBed, User], Callable[[], object]]:
+    def prepare(bed: StoreBed, user: User) -> Callable[[], object]:
+        handler = bed.store.add_handlers(user, bed.service_uuid("web"), [NEW])[0]
+        return lambda: do(bed, user, handler.service_uuid, handler.uuid)
+
+    return prepare
+
+
+def _with_action(do: Callable[[StoreBed, User, str], object]) -> Callable[[StoreBed, User], Callable[[], object]]:
+    def prepare(bed: StoreBed, user: User) -> Callable[[], object]:
+        action = bed.store.submit(user, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+        return lambda: do(bed, user, action.uuid)
+
+    return prepare
+
+
+def _abandon(bed: StoreBed, user: User) -> Callable[[], object]:
+    action = bed.store.submit(user, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+    bed.claimed()
+    return lambda: bed.store.abandon(user, action.uuid)
+
+
+def _retry(bed: StoreBed, user: User) -> Callable[[], object]:
+    action = bed.store.submit(user, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+    bed.store.cancel(user, action.uuid)
+    return lambda: bed.store.retry(user, action.uuid, ORIGIN)
+
+
+def _repeat(bed: StoreBed, user: User) -> Callable[[], object]:
+    handler = bed.handler("web")
+    bed.call(handler)
+    number = bed.store.deliveries(user, handler.service_uuid, handler.uuid, query()).objects[0].number
+    return lambda: bed.store.record_redelivery(user, handler.service_uuid, handler.uuid, number)
+
+
+def _create(bed: StoreBed, user: User) -> object:
+    return bed.store.create_service(
+        user, engine="docker", name="made", image="none", definition=Definition(command="id"), target=1
+    )
+
+
+def _update(bed: StoreBed, user: User) -> Callable[[], object]:
+    made: Any = _create(bed, user)
+    definition = Definition(command="id", envvars={"PASSWORD": SECRETS[1]})
+    return lambda: bed.store.update_service(user, made.uuid, definition=definition, image="none", target=3)
+
+
+def _forget(bed: StoreBed, user: User) -> Callable[[], object]:
+    bed.handler("web")
+    web = bed.service_uuid("web")
+    bed.show("db")
+    return lambda: bed.store.forget(user, web)
+
+
+def _remove_user(bed: StoreBed, user: User) -> Callable[[], object]:
+    bed.store.add_user("bob", is_admin=False)
+    return lambda: bed.store.remove_user("bob", user)
+
+
+def _revoke_key(bed: StoreBed, user: User) -> Callable[[], object]:
+    bed.store.add_key(user.name, NewKey(key_sha256=OTHER_KEY, hint="tutumd_67890"))
+    return lambda: bed.store.revoke_keys("tutumd_67890", user)
+
+
+def _end_session(bed: StoreBed, user: User) -> Callable[[], object]:
+    number = bed.store.add_session(user, NewSession(token_sha256=TOKEN, expires=bed.clock() + timedelta(days=1)))
+    return lambda: bed.store.end_sessions(user, number)
+
+
+def soon(bed: StoreBed) -> datetime:
+    return bed.clock() + timedelta(days=1)
+
+
+CHANGED = NewHandler(name="hook", operation=Operation.REDEPLOY, options={"verify": {"secrets": [SECRETS[0]]}})
+LIMITED = NewKey(key_sha256=KEY, hint="tutumd_12345", scope=Scope.CALL, stack="shop")
+CHANGES = (
+    Change(
+        event=AuditEvent.HANDLER_CREATED,
+        prepare=lambda bed, user: lambda: bed.store.add_handlers(user, bed.service_uuid("web"), [NEW]),
+        details="REDEPLOY 'hook'",
+    ),
+    Change(
+        event=AuditEvent.HANDLER_CHANGED,
+        prepare=_with_handler(lambda bed, user, *uuids: bed.store.change_handler(user, *uuids, lambda _: CHANGED)),
+        details="REDEPLOY 'hook'; changed: verify",
+    ),
+    Change(
+        event=AuditEvent.HANDLER_ROTATED,
+        prepare=_with_handler(lambda bed, user, *uuids: bed.store.rotate_handler(user, *uuids, soon(bed))),
+        details="REDEPLOY 'hook'; the old URL is accepted until 2026-01-02 00:00:00 UTC",
+    ),
+    Change(
+        event=AuditEvent.HANDLER_REVOKED,
+        prepare=_with_handler(lambda bed, user, *uuids: bed.store.delete_handler(user, *uuids)),
+        details="REDEPLOY 'hook'",
+    ),
+    Change(
+        event=AuditEvent.ACTION_SUBMITTED,
+        prepare=lambda bed, user: (
+            lambda: bed.store.submit(user, bed.service_uuid("web"), Verb.SCALE, target=5, origin=ORIGIN)
+        ),
+        details="SCALE to 5",
+    ),
+    Change(
+        event=AuditEvent.ACTION_CANCELED,
+        prepare=_with_action(lambda bed, user, uuid: bed.store.cancel(user, uuid)),
+        details="STOP",
+    ),
+    Change(event=AuditEvent.ACTION_ABANDONED, prepare=_abandon, details="STOP"),
+    Change(event=AuditEvent.ACTION_RETRIED, prepare=_retry, details="STOP, as action "),
+    Change(event=AuditEvent.DELIVERY_REPEATED, prepare=_repeat, details="delivery 1"),
+    Change(event=AuditEvent.SERVICE_CREATED, prepare=lambda bed, user: lambda: _create(bed, user)),
+    Change(
+        event=AuditEvent.SERVICE_CHANGED,
+        prepare=_update,
+        details="changed: envvars, target_num_containers to 3",
+    ),
+    Change(event=AuditEvent.SERVICE_FORGOTTEN, prepare=_forget, details="handlers revoked: 1"),
+    Change(
+        event=AuditEvent.USER_ADDED,
+        prepare=lambda bed, user: lambda: bed.store.add_user("bob", is_admin=False, by=user),
+        details="bob, a member",
+    ),
+    Change(event=AuditEvent.USER_REMOVED, prepare=_remove_user, details="bob"),
+    Change(
+        event=AuditEvent.KEY_MADE,
+        prepare=lambda bed, user: lambda: bed.store.add_key(user.name, replace(LIMITED, expires=soon(bed)), user),
+        details="tutumd_12345 of ann, scope call, stack shop, until 2026-01-02 00:00 UTC",
+    ),
+    Change(event=AuditEvent.KEY_REVOKED, prepare=_revoke_key, details="tutumd_67890 of ann"),
+    Change(
+        event=AuditEvent.LOGIN_LINK_MADE,
+        prepare=lambda bed, user: lambda: bed.store.add_login_link(user.name, LINK, soon(bed), user),
+        details="for ann",
+    ),
+    Change(
+        event=AuditEvent.SESSION_STARTED,
+        prepare=lambda bed, user: partial(
+            bed.store.add_session, user, NewSession(token_sha256=TOKEN, expires=soon(bed))
+        ),
+        details="session 1",
+    ),
+    Change(event=AuditEvent.SESSION_ENDED, prepare=_end_session, details="session 1"),
+)
+
+
+def newest(bed: StoreBed) -> AuditEntry:
+    return bed.store.audit(bed.admin, limit=1).entries[0]
