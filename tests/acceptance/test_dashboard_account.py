@@ -126,7 +126,7 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
         ("scope", "all", "scope must be read, call, operate, admin: the rights of the key, got 'all'"),
         ("expires", "soon", "expires must be days such as 90d or a date, got 'soon'"),
         ("expires", "2001-01-01", "expires must be in the future, got '2001-01-01'"),
-        ("expires", _BEYOND_UTC, f"expires must be days such as 90d or a date, got '{_BEYOND_UTC}'"),
+        ("expires", _BEYOND_UTC, f"expires must lie within the years 1 to 9999 of UTC, got '{_BEYOND_UTC}'"),
     ],
 )
 def test_what_is_wrong_with_a_key_is_told_at_its_field(

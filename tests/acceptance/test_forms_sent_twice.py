@@ -108,7 +108,9 @@ def test_a_delivery_that_is_sent_again_twice_at_once_is_carried_out_once_more(tw
     (first,) = twice.server.objects(log)
     handler = twice.get(f"/service/{twice.service}/").follow(str(made["name"])).path
     page = twice.get(f"{handler}delivery/{first['id']}/")
-    assert [each.status for each in twice.send(page, "Redeliver")] == [200, 200]
+    sent = twice.send(page, "Redeliver")
+    assert [(each.status, "Repeated" in each.text) for each in sent] == [(200, False)] * 2
+    assert sent[0].path == sent[1].path, "both lead to the one that was carried out"
     outcomes = [each["outcome"] for each in twice.server.objects(log)]
     assert (len(outcomes), outcomes.count("repeated")) == (3, 1), outcomes
     twice.get(page.path).submit("Redeliver")

@@ -115,8 +115,10 @@ def parse_expiry(text: object, now: datetime) -> datetime | None:
         return now + timedelta(days=int(match[1]))
     try:
         expires = parse_date("expires", str(text)).astimezone(UTC)
-    except (InvalidInputError, OverflowError):  # OverflowError: a date that UTC has no year for
+    except InvalidInputError:
         raise InvalidInputError(f"expires must be days such as 90d or a date, got {str(text)[:50]!r}") from None
+    except OverflowError:
+        raise InvalidInputError(f"expires must lie within the years 1 to 9999 of UTC, got {str(text)[:50]!r}") from None
     if expires <= now:
         raise InvalidInputError(f"expires must be in the future, got {str(text)[:50]!r}")
     return expires

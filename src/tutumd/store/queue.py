@@ -286,7 +286,7 @@ def _reason(outcome: Outcome) -> sa.ColumnElement[str] | str:
     reason = storable(outcome.reason)
     if not outcome.success:
         return reason
-    too_late = "; ".join(filter(None, (reason, "the cancel came too late: no safe point was left")))
+    too_late = "; ".join(filter(None, (reason, "the cancel came too late")))
     return sa.case((actions.c.cancel, too_late), else_=reason)
 
 

@@ -26,15 +26,21 @@ class _Rotating(SqlStore):
         self.rotate_handler(viewer, service_uuid, uuid, self._clock())
         return super().change_handler(viewer, service_uuid, uuid, change)
 
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        self.rotate_handler(viewer, service_uuid, handler_uuid, self._clock())
+        super().record_redelivery(viewer, service_uuid, handler_uuid, number)
 
-@pytest.mark.parametrize("button", ["Revoke it", "Disable"])
+
+@pytest.mark.parametrize("button", ["Revoke it", "Disable", "Redeliver"])
 def test_a_handler_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Path, button: str) -> None:
     with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed:
         store = _Rotating(bed.database, bed.clock, Wakeup())
         with serve_dashboard(replace(bed, store=store)) as dashboard:
             bed.show("web")
             handler = bed.handler("web")
-            visitor = dashboard.visit()
-            page = visitor.get(f"/service/{handler.service_uuid}/handler/{handler.number}/").submit(button)
+            bed.call(handler)
+            path = f"/service/{handler.service_uuid}/handler/{handler.number}/"
+            path += "delivery/1/" if button == "Redeliver" else ""
+            page = dashboard.visit().get(path).submit(button)
         assert (page.status, "a new URL at the same moment" in page.alert) == (409, True)
         assert store.handler_by_number(bed.admin, handler.service_uuid, handler.number).options == handler.options

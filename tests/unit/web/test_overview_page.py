@@ -78,7 +78,7 @@ def test_waiting_actions_are_in_the_corner_after_those_that_run(dashboard: Dashb
     assert [link.text.partition(" in ")[0] for link in links] == [
         "Redeploy web just now",
         "Redeploy db begins",
-        "Redeploy api waiting just now",
+        "Redeploy api waiting 1 s",
     ]
     assert (more.text, more.attributes["href"]) == ("More on the overview", "/")
 

@@ -80,7 +80,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
     action, held_until = _read_action(store, visitor, uuid)
-    service = store.service(visitor, action.service_uuid)
+    service, is_pending = store.service(visitor, action.service_uuid), action.state is ActionState.PENDING
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
     return render(
@@ -107,7 +107,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         busy=action.ended is None,
         held_until=held_until,
         is_waiting=action.ended is None and bool(action.reason),
-        waits_for=_find_running(store, visitor, action) if action.state is ActionState.PENDING else "",
+        waits_for=_find_running(store, visitor, action) if is_pending and not held_until else "",
         error=error,
         describe_agent=describe_agent,
     )
@@ -125,7 +125,8 @@ def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, dateti
 def _find_running(store: Store, visitor: User, action: Action) -> str:
     """Return the UUID of the action that runs on the same service; empty if none does."""
     unfinished = read_unfinished(store, visitor, action.service_uuid)
-    return next((each.uuid for each in unfinished if each.state is not ActionState.PENDING), "")
+    running = (each.uuid for each in unfinished if each.state is not ActionState.PENDING)
+    return next((uuid for uuid in running if uuid != action.uuid), "")  # it may have begun just now
 
 
 def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:

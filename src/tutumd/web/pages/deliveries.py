@@ -12,9 +12,17 @@ from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooMa
 from tutumd.model import Delivery, DeliveryOutcome, Scope, User
 from tutumd.web.context import context
 from tutumd.web.errors import STATUSES
-from tutumd.web.pages.handler_routes import BASE, FoundHandler, Number, ServiceUuid, find_handler, make_router
+from tutumd.web.pages.handler_routes import (
+    BASE,
+    HAS_NEW_URL,
+    FoundHandler,
+    Number,
+    ServiceUuid,
+    find_handler,
+    make_router,
+)
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Reader, SentForm, hash_form
+from tutumd.web.pages.visitors import Caller, Reader, SentForm, field, hash_form
 
 router = make_router()
 
@@ -109,22 +117,34 @@ async def redeliver_delivery(
             number=delivery_number,
             origin=web.read_origin(request.scope),
             now=web.clock(),
-            form_sha256=hash_form(form),
+            # A page of the previous release has nothing in its form that tells it from others.
+            form_sha256=hash_form(form) if field(form, "once") else None,
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
-        return await run_in_threadpool(_show, request, visitor, found, delivery_number, error=error)
+        return await run_in_threadpool(_refuse, request, visitor, found, delivery_number, error)
     made = await run_in_threadpool(_find_made, request, visitor, found, delivery_number)
     address = "deliveries/" if made is None else f"delivery/{made}/?again={delivery_number}"
     return RedirectResponse(found.path + address, 303, headers={"Cache-Control": "no-store"})
 
 
+def _refuse(request: Request, visitor: User, found: FoundHandler, number: int, error: TutumdError) -> Response:
+    """Show a delivery, and why it was not sent again."""
+    now = find_handler(request, visitor, found.service.uuid, found.handler.number)
+    has_new_url = isinstance(error, NotFoundError) and now.handler.uuid != found.handler.uuid
+    return _show(request, visitor, now, number, error=ConflictError(HAS_NEW_URL) if has_new_url else error)
+
+
 def _find_made(request: Request, visitor: User, found: FoundHandler, after: int) -> int | None:
-    """Return the number of the newest delivery that came from this visitor's address since another one."""
+    """Return the number of the newest delivery that came from this visitor's address since another one.
+
+    A form that was sent twice made one more, as repeated, that says nothing new.
+    """
     address = context(request).read_origin(request.scope).address
     received = context(request).store.service_deliveries(
         visitor, found.service.uuid, handler_number=found.handler.number, limit=_NEWEST
     )
-    return next((each.number for each in received if each.number > after and each.address == address), None)
+    own = (each for each in received if each.number > after and each.address == address)
+    return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 
 def _show(

@@ -22,7 +22,7 @@ from tutumd.web.uris import call_uri
 ServiceUuid = Annotated[str, Path()]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 BASE = "/service/{service_uuid}/handler/{number}/"
-_HAS_NEW_URL = (
+HAS_NEW_URL = (
     "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
     " again, and repeat it"
 )
@@ -112,7 +112,7 @@ def _show_gone(request: Request) -> Response:
     service = store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
     with suppress(NotFoundError):
         store.handler_by_number(visitor, service.uuid, getattr(request.state, "handler_number", 0))
-        raise ConflictError(_HAS_NEW_URL)
+        raise ConflictError(HAS_NEW_URL)
     return render(request, "handler_gone.html", 404, service=service)
 
 
