@@ -118,6 +118,18 @@ def test_a_delivery_that_is_sent_again_twice_at_once_is_carried_out_once_more(tw
     assert (len(outcomes), outcomes.count("repeated")) == (4, 1), "a page that is loaded anew has another form"
 
 
+def test_an_action_that_is_retried_twice_at_once_has_one_new_one(twice: Twice) -> None:
+    made = twice.server.make_handler(twice.service, debounce=300)
+    path = twice.server.post(str(made["url"]).removeprefix(twice.server.url)).json["action"]
+    page = twice.get(path.removeprefix("/api/v1"))
+    page.submit("Cancel the action")
+    canceled = twice.get(page.path)
+    sent = twice.send(canceled, "Retry")
+    assert [each.status for each in sent] == [200, 200]
+    assert sent[0].path == sent[1].path != canceled.path
+    assert twice.get(page.path).submit("Retry").path not in (canceled.path, sent[0].path), "another form"
+
+
 def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so(twice: Twice) -> None:
     page = twice.get("/account/")
     shown = sorted(twice.send(page, "Make a key", scope="read", expires="7d"), key=lambda each: each.status)

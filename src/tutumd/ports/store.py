@@ -253,8 +253,12 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
             ConflictError: It has ended, or is pending.
         """
 
-    def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
-        """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other."""
+    def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
+        """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other.
+
+        Args:
+            form_sha256: Of the form that asks for it. Sent again, it returns the action that it made.
+        """
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         """Return an action's log lines numbered above `after`, at most 1,000."""

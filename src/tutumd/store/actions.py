@@ -1,6 +1,8 @@
 """The store's actions and their logs, for the application."""
 
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -13,6 +15,7 @@ from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
 from tutumd.store.tables.actions import OPEN, action_lines, actions
+from tutumd.store.tables.columns import new_uuid
 from tutumd.store.tables.services import services
 from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
@@ -108,11 +111,14 @@ class SqlActions(StorePart):
             self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
             return read_action(connection, uuid, now)
 
-    def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
+    def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
+        uuid_of_new = _uuid_for(uuid, form_sha256) if form_sha256 else new_uuid()
         with self._wakeup.write(self._database) as (connection, woken):
             old = _lock_action(connection, viewer, uuid, woken)
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
+            if connection.scalar(sa.select(sa.exists().where(actions.c.uuid == uuid_of_new))):
+                return read_action(connection, uuid_of_new, self._clock())
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
             # A SCALEUP that failed may have kept some of its containers.
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
@@ -130,9 +136,9 @@ class SqlActions(StorePart):
                 now=self._clock(),
             )
             inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
-            seqs = pending_actions.insert(connection, [{**new, **inputs, "open": False}])
+            seqs = pending_actions.insert(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
-            action = read_action(connection, new["uuid"], self._clock())
+            action = read_action(connection, uuid_of_new, self._clock())
             self._record_action(
                 connection, viewer, AuditEvent.ACTION_RETRIED, action, f"{old.verb}, as action {old.uuid}"
             )
@@ -154,6 +160,12 @@ class SqlActions(StorePart):
                 .limit(MAX_LINES)
             ).all()
         return tuple(_line_from(row) for row in rows)
+
+
+def _uuid_for(action_uuid: str, form_sha256: str) -> str:
+    """Return the UUID of the action that a form makes of another one: the same for the same form."""
+    digest = sha256(f"{action_uuid} {form_sha256}".encode()).digest()
+    return str(UUID(bytes=digest[:16], version=4))
 
 
 def _line_from(row: Row) -> LogLine:
