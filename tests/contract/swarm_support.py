@@ -13,7 +13,7 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 
-STABLE_S = 1.0
+STABLE_S = 2.0
 SERVER_CAP = 10
 
 

@@ -19,6 +19,8 @@ HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 LASTING = Image(version="lasting", healthcheck=("CMD", "/bin/true"), labels={"version": "lasting"})
 MAX_STEPS = 14
 STABLE_S = 0.3
+PATIENT_S = 60.0
+"""For a container that ends by itself: a busy machine may take its time to tell."""
 
 
 @pytest.fixture
@@ -37,16 +39,18 @@ def checked_bed(clean_bed: DockerBed) -> Iterator[DockerBed]:
     yield clean_bed
 
 
-def interrupted(bed: DockerBed, verb: Callable[[SwarmEngine, FakeRun], Outcome], first: FakeRun) -> Outcome | None:
+def interrupted(
+    bed: DockerBed, verb: Callable[[SwarmEngine, FakeRun], Outcome], first: FakeRun, *, stable_s: float = STABLE_S
+) -> Outcome | None:
     """Run the verb until it is killed, then resume it on another engine; return None if the first run ended."""
-    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+    with swarm.opened(bed, stable_s=stable_s) as engine:
         try:
             verb(engine, first)
         except Killed:
             pass
         else:
             return None
-    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+    with swarm.opened(bed, stable_s=stable_s) as engine:
         return verb(engine, first.again())
 
 
@@ -77,7 +81,7 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
     bed.push("app", "v3-broken")
     for step in range(MAX_STEPS):
         first = FakeRun(kill_at=step) if step else FakeRun(kill_in_sleep=True)
-        outcome = interrupted(bed, redeploy, first)
+        outcome = interrupted(bed, redeploy, first, stable_s=PATIENT_S)
         assert bed.inspect("service", "web") == before, step
         if outcome is None:
             break
