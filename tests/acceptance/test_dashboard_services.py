@@ -46,8 +46,11 @@ def test_a_service_is_scaled_stopped_started_and_terminated(live_server: LiveSer
     assert page.alert == "The number of containers is set: as many start with the service."
     _wait_for(visitor.get(address).submit("Start"), live_server)
     assert "1 of 1 containers run" in visitor.get(address).text
-    _wait_for(visitor.get(address).submit("Terminate"), live_server)
-    assert visitor.get(address).status == 404
+    action = visitor.get(address).submit("Terminate")
+    _wait_for(action, live_server)
+    for path in (address, action.path):
+        gone = visitor.get(path)
+        assert gone.status == 404 and "terminated" in gone.alert, "it was done, and that is why it is not there"
 
 
 def test_logs_are_shown(live_server: LiveServer, visitor: Visitor) -> None:

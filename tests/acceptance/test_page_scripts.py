@@ -205,6 +205,18 @@ def test_who_is_signed_out_gets_the_whole_page_anew(show: Callable[..., Page], s
     assert page.evaluate("() => window.isOld") is None
 
 
+def test_who_is_signed_out_keeps_what_they_typed(show: Callable[..., Page], server: Server) -> None:
+    page = show()
+    page.get_by_label("Long").fill("a long text")
+    server.status = 401
+    refresh(page, server)
+    expect(page.get_by_text("You are signed out")).to_be_in_viewport()
+    expect(page.get_by_label("Long")).to_have_value("a long text")
+    asked = len(server.asked)
+    page.clock.run_for(60_000)
+    assert len(server.asked) == asked, "signed in again elsewhere, its forms are still of the session that ended"
+
+
 def test_moments_are_in_the_zone_of_the_reader_and_by_the_clock_of_the_server(show: Callable[..., Page]) -> None:
     page = show(time_zone="Asia/Tokyo")
     moment = page.locator("main time").first

@@ -44,7 +44,12 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
-_NO_PAGE = "there is no such page, or it is not yours: check the address, or begin at the overview"
+_NOT_FOUND = {
+    NO_ROUTE: "there is no such page, or it is not yours: check the address, or begin at the overview",
+    # Also where the page of the action that terminated a service asks how far it is.
+    errors.NOT_FOUND: "it is not there, or not yours. A service that is terminated or forgotten takes its actions and "
+    "webhook handlers with it",
+}
 _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
 # Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
@@ -109,7 +114,7 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     except errors.TutumdError:
         request.state.visitor = None  # the database is away, or the proxy names no user: which is the error
     heading = _HEADINGS.get(status, "That did not work")
-    text = _NO_PAGE if text in (NO_ROUTE, errors.NOT_FOUND) else text
+    text = _NOT_FOUND.get(text, text)
     response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)
     response.headers.update(headers or {})
     return response

@@ -6,7 +6,7 @@
 (() => {
   const PARTS = '[hx-trigger="refresh"][id]', IDLE_S = 15, SLOWEST_S = 30;
   const known = new Map(); // of each part's id: {etag, fails, due, timer}
-  let updated = new Date();
+  let updated = new Date(), isTyped = false, isOver = false;
 
   const about = part => {
     if (!known.has(part.id)) known.set(part.id, {etag: part.dataset.etag, fails: 0, due: false, timer: 0});
@@ -20,7 +20,7 @@
     const marks = [...part.querySelectorAll("[data-every]")].filter(mark => mark.closest(PARTS) === part);
     const own = +(part.dataset.refresh || marks.pop()?.dataset.every || IDLE_S);
     clearTimeout(it.timer);
-    if (own) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
+    if (own && !isOver) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
   }
 
   function refresh(id) {
@@ -33,12 +33,16 @@
 
   function show(isOnline) {
     const note = document.getElementById("offline");
+    isOnline &&= !isOver; // another part is still there
     if (isOnline) updated = new Date();
     if (!note) return;
     note.hidden = isOnline;
-    const text = isOnline ? "" : `Offline: last updated ${updated.toLocaleTimeString()}. Trying again.`;
+    const over = "You are signed out, or this is not there any more. Copy what you typed, then load the page again.";
+    const text = isOnline ? "" : isOver ? over : `Offline: last updated ${updated.toLocaleTimeString()}. Trying again.`;
     if (note.textContent !== text) note.textContent = text;
   }
+
+  document.addEventListener("input", () => isTyped = true);
 
   document.addEventListener("htmx:config:request", ({target, detail: {ctx}}) => {
     if (!isPart(target)) return;
@@ -50,8 +54,12 @@
   document.addEventListener("htmx:before:response", event => {
     const {target, detail: {ctx: {response: {raw}}}} = event;
     if (!isPart(target)) return;
-    // Signed out, or it is not there any more: the page itself says so, and leads to where one can sign in.
-    if ([401, 403, 404].includes(raw.status) || raw.redirected) return event.preventDefault(), location.reload();
+    // Signed out, or it is not there any more: the page itself says so, and leads to where one can sign in. What somebody
+    // has typed would be lost with it.
+    if ([401, 403, 404].includes(raw.status) || raw.redirected) {
+      event.preventDefault();
+      return isTyped ? (isOver = true) : location.reload();
+    }
     const it = about(target);
     it.answered = raw.ok || raw.status === 304;
     if (raw.status === 200) it.etag = raw.headers.get("ETag");
