@@ -50,12 +50,14 @@ def twice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         else:
             bed: PostgresBed = request.getfixturevalue("postgres_bed")
             database = bed.new_database()
-            first, second = (_replica(stack, folder, database) for folder in folders)
+            # Each has processes of its own: an engine of two would be performed on by either.
+            replicas = zip(folders, ("local", "other=local"), strict=True)
+            first, second = (_replica(stack, folder, engine, database) for folder, engine in replicas)
         yield _sign_in(first, second)
 
 
-def _replica(stack: ExitStack, folder: Path, database: str) -> LiveServer:
-    return stack.enter_context(LiveServer(folder, "--engine", "local", "--database", database))
+def _replica(stack: ExitStack, folder: Path, engine: str, database: str) -> LiveServer:
+    return stack.enter_context(LiveServer(folder, "--engine", engine, "--database", database))
 
 
 def _sign_in(first: LiveServer, second: LiveServer) -> Twice:
