@@ -50,7 +50,7 @@ def twice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         else:
             bed: PostgresBed = request.getfixturevalue("postgres_bed")
             database = bed.new_database()
-            # Each has processes of its own: an engine of two would be performed on by either.
+            # Each has its own processes: with one name for both engines, either would run the actions of the other.
             replicas = zip(folders, ("local", "other=local"), strict=True)
             first, second = (_replica(stack, folder, engine, database) for folder, engine in replicas)
         yield _sign_in(first, second)

@@ -115,6 +115,15 @@ class StoreBed:
         assert isinstance(result, Accepted)
         return result
 
+    def bury_audit(self, where: str) -> None:
+        """Copy the entry of the audit log for which an SQL condition holds as so many others that it is far behind."""
+        columns = "at, user_name, via, credential, address, user_agent, service_name, stack, details"
+        with self.database.write() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO audit (what, {columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                f" FROM numbers WHERE i < 1100) SELECT 'key made', {columns} FROM numbers, audit WHERE {where}"
+            )
+
     def evaluate(self, handler: Handler, **facts: Any) -> Evaluation:
         """Return an evaluation by the handler's present options."""
         needed = self.send(handler)

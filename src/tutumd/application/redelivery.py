@@ -24,7 +24,7 @@ async def redeliver(
     number: int,
     origin: Origin,
     now: datetime,
-    form_sha256: str | None = None,
+    form_sha256: str = "",
 ) -> tuple[Call, Accepted | NotQueued]:
     """Call a handler with the content of a delivery, without checking its sender or whether it was seen before.
 
@@ -40,7 +40,7 @@ async def redeliver(
     obstacle = find_obstacle(delivery)
     if obstacle:
         raise ConflictError(obstacle)
-    call = _make_call(delivery, service_uuid, handler_uuid, origin, form_sha256)
+    call = _make_call(delivery, service_uuid, handler_uuid, origin, form_sha256 or None)
     call_input = read_input(delivery, origin, now)
 
     await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)

@@ -282,7 +282,7 @@ def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
 
 
 def _reason(outcome: Outcome) -> sa.ColumnElement[str] | str:
-    """Return the reason of an outcome; a success also tells whoever canceled the action that it was too late."""
+    """Return the reason of an outcome. Where a canceled action succeeds, it also says that the cancel came too late."""
     reason = storable(outcome.reason)
     if not outcome.success:
         return reason

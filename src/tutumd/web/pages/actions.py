@@ -20,7 +20,7 @@ from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import read_unfinished
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_once
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -62,8 +62,8 @@ def abandon(request: Request, visitor: Admin, uuid: str) -> Response:
 def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
     """Repeat an action, and show the new one. The same form, sent again, leads to it as well."""
     web = context(request)
-    origin, once = web.read_origin(request.scope), hash_form(form) if field(form, "once") else ""
-    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, once))
+    origin = web.read_origin(request.scope)
+    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_once(form)))
 
 
 def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:

@@ -22,7 +22,7 @@ from tutumd.web.pages.handler_routes import (
     make_router,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import Caller, Reader, SentForm, hash_once
 
 router = make_router()
 
@@ -117,8 +117,7 @@ async def redeliver_delivery(
             number=delivery_number,
             origin=web.read_origin(request.scope),
             now=web.clock(),
-            # A page of the previous release has nothing in its form that tells it from others.
-            form_sha256=hash_form(form) if field(form, "once") else None,
+            form_sha256=hash_once(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
         return await run_in_threadpool(_refuse, request, visitor, found, delivery_number, error)
