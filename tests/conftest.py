@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the tests that are marked slow, too")
+    parser.addoption("--nightly", action="store_true", help="run every test, those that are marked nightly, too")
 
 
 # First, so that `-m` sees the markers.
@@ -45,6 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
     if item.path.name == "test_kubernetes_cluster.py" and not IN_A_CLUSTER:
         return True
+    if config.option.nightly:
+        return False
+    if item.get_closest_marker("nightly"):
+        return "nightly" not in config.option.markexpr
     is_slow = item.get_closest_marker("slow") is not None
     return is_slow and not config.option.all and "slow" not in config.option.markexpr
 

@@ -23,7 +23,10 @@ PARTS = {
     "sdk": "the Python SDK",
     "faults": "the fault rounds of `script/faults`",
 }
-SLOW = "slow: takes long, and runs only with --all"
+SLOW = {
+    "slow": "runs with --all: a real engine, database or browser shows again what a faster test proves, or it takes seconds",
+    "nightly": "runs with --nightly: full matrices of kills, load, soak, large stores, benchmarks",
+}
 _FIXTURES = {
     "chromium": "chromium",
     "docker_bed": "docker",
@@ -37,9 +40,8 @@ _FIXTURES = {
 
 def register(config: pytest.Config) -> None:
     """Register every marker: pytest refuses any other one."""
-    for name, text in PARTS.items():
+    for name, text in (PARTS | SLOW).items():
         config.addinivalue_line("markers", f"{name}: {text}")
-    config.addinivalue_line("markers", SLOW)
 
 
 def mark_parts(item: pytest.Item) -> None:
