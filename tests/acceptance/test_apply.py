@@ -21,7 +21,7 @@ import tutum
 from tests.acceptance.accounts import add_member
 from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
-from tests.support.server import APIKEY, BIN, LIMIT_S, USER, LiveServer
+from tests.support.server import BIN, LIMIT_S, LiveServer
 from tutum.cli.app import run
 from tutum.handler_fields import FIELDS
 
@@ -44,33 +44,17 @@ max_containers = 10
 """
 
 
-class Applied:
+class Applied(Console):
     """`tutum` in this process, as the examples' user of a server."""
 
     def __init__(self, server: LiveServer, folder: Path) -> None:
-        self.server = server
+        super().__init__(server)
         self.file = folder / "handlers.toml"
-
-    def __call__(self, *arguments: str, code: int = 0, **variables: str) -> tuple[str, str]:
-        """Run a command line with these variables, check its exit code, and return what it printed."""
-        out, err = io.StringIO(), io.StringIO()
-        client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{self.server.url}/api/v1/")
-        with (
-            mock.patch.dict(os.environ, variables),
-            mock.patch.object(tutum, "default_client", client),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as ended,
-        ):
-            run(arguments)
-        client.close()
-        assert (ended.value.code or 0) == code, (out.getvalue(), err.getvalue())
-        return out.getvalue(), err.getvalue()
 
     def apply(self, text: str, *options: str, code: int = 0, **variables: str) -> tuple[str, str]:
         """Apply a text."""
         self.file.write_text(text, encoding="utf-8")
-        return self("apply", str(self.file), *options, code=code, **variables)
+        return self.run("apply", str(self.file), *options, code=code, **variables)
 
     def handlers(self, service: str) -> list[dict[str, Any]]:
         """Return the handlers of a service, with all their fields."""
@@ -344,13 +328,13 @@ def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: st
     made = cli.create(service, {"name": "busy"})
     for _ in range(5):
         assert cli.server.post(made["url"]).status == 202
-        assert f'name = "{name_of(cli, service)}"' in cli("export")[0]
+        assert f'name = "{name_of(cli, service)}"' in cli.run("export")[0]
 
 
 def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, service: str) -> None:
     for document in ({}, {"name": "twice"}, {"name": "twice"}, {"name": "once"}):
         cli.create(service, document)
-    text, told = cli("export", service)
+    text, told = cli.run("export", service)
     assert told.count("not exported") == text.count("# Not exported") == 3
     assert "Nothing to do: 1 handler as the file says." in cli.apply(text, "--check")[0]
 
@@ -358,7 +342,7 @@ def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, servic
 def test_the_file_of_the_guide_is_applied_and_exported_again(cli: Applied, service: str) -> None:
     [example] = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
     cli.apply(example.replace("shop/web", name_of(cli, service)), "--yes", SHOP_WEB_CI_SECRET="x")
-    exported, _ = cli("export", service)
+    exported, _ = cli.run("export", service)
     body = exported[exported.index("[[service]]") :].replace(name_of(cli, service), "shop/web")
     assert re.sub(r"APPLIED_\w+_CI_SECRET", "SHOP_WEB_CI_SECRET", body) == example
 

@@ -26,12 +26,14 @@ BEDS: dict[str, type[EngineBed]] = {
     "kubernetes": KubernetesEngineBed,
     **({"cluster": ClusterBed} if cluster_support.KUBECONFIG else {}),
 }
+IN_MEMORY = ("kubernetes",)
 _DAEMONS = {"docker": "clean_bed", "podman": "clean_podman", "swarm": "clean_bed"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: a real Kubernetes cluster")
     config.addinivalue_line("markers", "every_engine: a contract test, generated for every engine")
+    config.addinivalue_line("markers", "every_step: kills at every step: slow in memory, nightly on a real engine")
     config.addinivalue_line("markers", "needs(ability): a contract test for engines that have it")
     config.addinivalue_line("markers", "lacks(ability): a contract test for engines that have it not")
 
@@ -42,8 +44,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         needed = {ability for mark in metafunc.definition.iter_markers("needs") for ability in mark.args}
         lacking = {ability for mark in metafunc.definition.iter_markers("lacks") for ability in mark.args}
         kinds = [kind for kind, bed in BEDS.items() if needed <= bed.abilities and not lacking & bed.abilities]
-        marked = [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in kinds]
+        every_step = metafunc.definition.get_closest_marker("every_step") is not None
+        marked = [pytest.param(kind, marks=list(_marks(kind, every_step=every_step))) for kind in kinds]
         metafunc.parametrize("bed", marked, indirect=True)
+
+
+def _marks(kind: str, *, every_step: bool) -> Iterator[pytest.MarkDecorator]:
+    yield getattr(pytest.mark, kind)
+    if every_step:
+        yield pytest.mark.slow if kind in IN_MEMORY else pytest.mark.nightly
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_a_redeploy_that_is_killed_while_it_waits_is_finished_by_the_next_server
     check_runs(bed, ["v2"], 0)
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     for step in count(1):
@@ -122,7 +122,7 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: Engin
     assert step > 4
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 @pytest.mark.needs(Ability.ENDS)
 def test_a_redeploy_whose_new_containers_end_while_no_server_runs_is_no_success(bed: EngineBed) -> None:
     bed.create(1)
@@ -178,7 +178,7 @@ def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed
     check_runs(bed, ["v2"], 0)
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 def test_a_redeploy_abandoned_at_any_step_leaves_one_version_and_lets_the_next_run(bed: EngineBed) -> None:
     bed.create(1)
     for step in count(1):
@@ -203,7 +203,7 @@ def test_a_redeploy_abandoned_at_any_step_leaves_one_version_and_lets_the_next_r
     assert step > 3
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 def test_a_change_of_the_number_that_was_abandoned_is_undone_or_done(bed: EngineBed) -> None:
     bed.create(1)
     for step in count(1):
@@ -223,7 +223,7 @@ def test_a_change_of_the_number_that_was_abandoned_is_undone_or_done(bed: Engine
     assert step > 1
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 def test_a_failing_redeploy_killed_at_any_step_is_undone_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -239,7 +239,7 @@ def test_a_failing_redeploy_killed_at_any_step_is_undone_by_the_next_server(bed:
     assert step > 3
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 def test_a_change_of_the_number_killed_at_any_step_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(2)
     for step in count(1):
@@ -254,7 +254,7 @@ def test_a_change_of_the_number_killed_at_any_step_is_finished_by_the_next_serve
     assert step > 2
 
 
-@pytest.mark.slow
+@pytest.mark.every_step
 @pytest.mark.needs(Ability.CREATES)
 def test_a_termination_killed_at_any_step_is_finished_by_the_next_server(bed: EngineBed) -> None:
     for step in count(1):

@@ -1,5 +1,6 @@
 """Container images made without a build or a network: busybox, an init script that obeys SIGTERM, and a version."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 BUSYBOX = Path("/usr/bin/busybox") if Path("/usr/bin/busybox").exists() else Path("/bin/busybox")
@@ -81,7 +83,7 @@ def archive(images: Mapping[str, Image]) -> bytes:
     with tarfile.open(fileobj=out, mode="w") as tar:
         _add(tar, "base/layer.tar", base)
         for number, (reference, image) in enumerate(images.items()):
-            version = _layer({"version": (image.version + "\n").encode()})
+            version = _version_layer(image.version)
             config = json.dumps(_config(image, layers=(base, version))).encode()
             name = hashlib.sha256(config).hexdigest()
             _add(tar, f"{name}.json", config)
@@ -90,6 +92,25 @@ def archive(images: Mapping[str, Image]) -> bytes:
             manifest.append({"Config": f"{name}.json", "RepoTags": [reference], "Layers": layers})
         _add(tar, "manifest.json", json.dumps(manifest).encode())
     return out.getvalue()
+
+
+def parts(image: Image) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the configuration of an image and its layers, compressed as a registry has them.
+
+    The image has the same ID as in `archive`.
+    """
+    layers = (_base_layer(), _version_layer(image.version))
+    return json.dumps(_config(image, layers)).encode(), tuple(_compressed(layer) for layer in layers)
+
+
+@cache
+def _compressed(layer: bytes) -> bytes:
+    return gzip.compress(layer, compresslevel=1, mtime=0)
+
+
+@cache
+def _version_layer(version: str) -> bytes:
+    return _layer({"version": f"{version}\n".encode()})
 
 
 def _config(image: Image, layers: Sequence[bytes]) -> dict[str, object]:
@@ -125,6 +146,7 @@ def architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
+@cache
 def _base_layer() -> bytes:
     links = {f"bin/{applet}": "busybox" for applet in APPLETS}
     files = {"bin/busybox": BUSYBOX.read_bytes(), "serve": SERVE.encode(), "crash": CRASH.encode()}

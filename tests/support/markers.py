@@ -24,7 +24,7 @@ PARTS = {
     "faults": "the fault rounds of `script/faults`",
 }
 SLOW = {
-    "slow": "runs with --all: a real engine, database or browser shows again what a faster test proves, or it takes seconds",
+    "slow": "runs with --all: takes seconds, or shows on a real engine, database or browser what a faster test proves",
     "nightly": "runs with --nightly: full matrices of kills, load, soak, large stores, benchmarks",
 }
 _FIXTURES = {

@@ -1,14 +1,19 @@
 """Programs in a network namespace of the tests."""
 
+import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.support.leaks import current_owner
 from tests.support.leftovers import NAMESPACES
 
+T = TypeVar("T")
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _owners: dict[str, dict[str, str]] = {}
 """Who made each namespace: the owner of all that runs in it."""
 
@@ -23,6 +28,23 @@ def make(name: str) -> None:
 def run_in(name: str, command: Sequence[str], timeout_s: float = 120) -> str:
     """Run a program in the namespace and return its stdout. Raises RuntimeError when it fails."""
     return check([*enter(name), *command], timeout_s)
+
+
+def call_in(name: str, function: Callable[[], T]) -> T:
+    """Call a function in a thread of its own that is in the namespace, and return its result."""
+    with ThreadPoolExecutor(1, initializer=_join, initargs=(name,)) as thread:
+        return thread.submit(function).result()
+
+
+def _join(name: str) -> None:
+    """Move this thread into the namespace: setns(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    namespace = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(namespace, _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"no thread can join the namespace {name}")
+    finally:
+        os.close(namespace)
 
 
 def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":

@@ -12,12 +12,10 @@ It has the verbs of `DockerBed`, and is driven by the same command line clients,
 import base64
 import json
 import signal
-import tempfile
-from pathlib import Path
+from typing import Any
 
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import ANONYMOUS, PASSWORD, PRIVATE, USER, DockerBed
-from tests.support.images import VERSIONS, Image, archive
 from tests.support.waiting import wait_until
 
 _CONTAINERS = """
@@ -38,6 +36,8 @@ insecure = true
 
 class PodmanBed(DockerBed):
     """One private Podman and its registries; see the module's text."""
+
+    _is_swarm = False
 
     def __init__(self) -> None:
         super().__init__("-podman")
@@ -66,22 +66,6 @@ class PodmanBed(DockerBed):
         """Run podman's own command line on the bed's containers and return its stdout, stripped."""
         return namespace.run_in(self.name, ["env", *self._settings(), *self._command(), *arguments]).strip()
 
-    def push(self, repository: str, version: str | Image, tag: str = "latest", registry: str = ANONYMOUS) -> str:
-        """Push a version as `REGISTRY/REPOSITORY:TAG`, as if from another machine, and return its digest.
-
-        Pushed by another store than the bed's own: Podman keeps for an image every digest that it ever had.
-        """
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            source, digest = Path(folder) / "image.tar", Path(folder) / "digest"
-            source.write_bytes(archive({"to-push:now": VERSIONS[version] if isinstance(version, str) else version}))
-            other = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp"]
-            command = ["env", *self._settings(), "podman", *other]
-            namespace.run_in(self.name, [*command, "load", "--input", str(source)])
-            target = f"docker://{registry}/{repository}:{tag}"
-            login = ["--creds", f"{USER}:{PASSWORD}"] if registry == PRIVATE else []
-            namespace.run_in(self.name, [*command, "push", *login, "--digestfile", str(digest), "to-push:now", target])
-            return digest.read_text().strip()
-
     def login(self, registry: str = PRIVATE) -> None:
         """Log the bed's client configuration in to the registry; Podman itself asks it by https only, so by hand."""
         login = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
@@ -91,27 +75,16 @@ class PodmanBed(DockerBed):
         """Take the registry's credentials out of the bed's client configuration."""
         (self.docker_config / "config.json").unlink()
 
-    def clean(self) -> None:
-        """Remove every container, network, volume and image that a test made, and end its faults."""
-        for registry in self._registries.values():
-            registry.start()
-        if self._engine is None:
-            self.start_engine()
-        self.podman("rm", "--all", "--force", "--volumes", "--time", "0")
-        self.podman("network", "prune", "--force")
-        self.podman("volume", "prune", "--force")
-        own = {f"localhost/app:{version}" for version in VERSIONS}
-        for image in json.loads(self.podman("images", "--format", "json")):
-            for name in set(image.get("Names") or [image["Id"]]) - own:
-                self.run("rmi", "--force", name)
-        self.load(VERSIONS)
-        for file in self.docker_config.iterdir():
-            file.unlink()
+    def _remove_containers(self, api: Any) -> None:
+        if api.containers(all=True):
+            self.podman("rm", "--all", "--force", "--volumes", "--time", "0")
 
     # Faults
 
     def start_engine(self) -> None:
-        """Start the API and wait until it responds."""
+        """Start the API, unless it runs, and wait until it responds."""
+        if self._engine is not None:
+            return
         self._engine = namespace.spawn_in(
             self.name,
             ["env", *self._settings(), *self._command(), "system", "service", "--time=0", self.url],

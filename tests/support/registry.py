@@ -1,11 +1,19 @@
 """Registry of a test bed: docker-registry in the bed's network namespace."""
 
+import base64
+import hashlib
 import json
 import signal
+import socket
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tests.support import namespace
+from tests.support import images, namespace
+from tests.support.images import Image
 from tests.support.waiting import wait_until
 
 ANONYMOUS = "127.0.0.1:5000"
@@ -14,6 +22,12 @@ USER = "tester"
 PASSWORD = "tutumd-test"
 # bcrypt of PASSWORD at its lowest cost, the only form that docker-registry reads.
 _HTPASSWD = f"{USER}:$2b$04$vRYHhoR3Na27z8IkKCJCEu2WVbbHFL8C6.DPFOKAAzE83rUjE11Te\n"
+
+
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+_CONFIG = "application/vnd.docker.container.image.v1+json"
+_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
 class Registry:
@@ -49,6 +63,67 @@ class Registry:
             namespace.end(self._process, signal.SIGKILL)
             self._process = None
 
+    def push(self, repository: str, image: Image, tag: str) -> str:
+        """Put an image under a tag, as a client on another machine does, and return its digest."""
+        return namespace.call_in(self._bed, lambda: self._push(repository, image, tag)[1])
+
+    def push_index(self, repository: str, pushed: Iterable[Image], tag: str) -> str:
+        """Put images of several architectures under one tag, and return the digest of their index."""
+
+        def put() -> str:
+            entries = []
+            for image in pushed:
+                size, digest = self._push(repository, image, image.architecture)
+                platform = {"os": "linux", "architecture": image.architecture}
+                entries.append({"mediaType": _MANIFEST, "size": size, "digest": digest, "platform": platform})
+            return self._put_manifest(repository, tag, {"mediaType": _INDEX, "manifests": entries})[1]
+
+        return namespace.call_in(self._bed, put)
+
+    def _push(self, repository: str, image: Image, tag: str) -> tuple[int, str]:
+        config, layers = images.parts(image)
+        for blob in (config, *layers):
+            self._put_blob(repository, blob)
+        document = {
+            "mediaType": _MANIFEST,
+            "config": _description(config, _CONFIG),
+            "layers": [_description(layer, _LAYER) for layer in layers],
+        }
+        return self._put_manifest(repository, tag, document)
+
+    def _put_blob(self, repository: str, blob: bytes) -> None:
+        """Upload a blob, unless the repository has it (distribution spec, "Pushing blobs")."""
+        digest = _digest(blob)
+        if self._request("HEAD", f"/v2/{repository}/blobs/{digest}", expected=(200, 404))[0] == 200:
+            return
+        _, location = self._request("POST", f"/v2/{repository}/blobs/uploads/", expected=(202,))
+        upload = urlsplit(location)
+        self._request("PUT", f"{upload.path}?{upload.query}&digest={digest}", blob, expected=(201,))
+
+    def _put_manifest(self, repository: str, tag: str, document: Mapping[str, object]) -> tuple[int, str]:
+        text = json.dumps({"schemaVersion": 2, **document}).encode()
+        kind = str(document["mediaType"])
+        self._request("PUT", f"/v2/{repository}/manifests/{tag}", text, {"Content-Type": kind}, expected=(201,))
+        return len(text), _digest(text)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        expected: Sequence[int],
+    ) -> tuple[int, str]:
+        """Send one request; return the status and the Location."""
+        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        authorized = {"Authorization": f"Basic {login}"} if self.address == PRIVATE else {}
+        with closing(HTTPConnection(self.address, timeout=60)) as connection:
+            connection.request(method, path, body, {**authorized, **(headers or {})})
+            response = connection.getresponse()
+            assert response.status in expected, (method, path, response.status, response.read())
+            return response.status, response.headers.get("Location", "")
+
     def _settings(self) -> dict[str, object]:
         settings: dict[str, object] = {
             "version": 0.1,
@@ -61,4 +136,18 @@ class Registry:
         return settings
 
     def _listens(self) -> bool:
-        return f" {self.address} " in namespace.run_in(self._bed, ["ss", "-Hltn"])
+        host, _, port = self.address.rpartition(":")
+
+        def connects() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex((host, int(port))) == 0
+
+        return namespace.call_in(self._bed, connects)
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+
+def _description(blob: bytes, kind: str) -> dict[str, object]:
+    return {"mediaType": kind, "size": len(blob), "digest": _digest(blob)}
