@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test by its parts, and leave out what does not run here: in CI, a skip counts as a failure."""
     for item in items:
         markers.mark_parts(item)
+        markers.mark_copies(item)
+        markers.mark_group(item)
     left_out = [item for item in items if _is_left_out(item, config)]
     kept = set(items) - set(left_out)
     items[:] = [item for item in items if item in kept]

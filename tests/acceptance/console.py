@@ -1,4 +1,4 @@
-"""The command line client, run against a server. It runs in this process: to start Python for each command takes longer."""
+"""The command line client, run against a server, in this process: starting Python takes longer than a command."""
 
 import io
 import json

@@ -369,7 +369,7 @@ def test_an_exported_file_changes_nothing_here_and_makes_the_same_elsewhere(
     for document in documents:
         here.create(service, document)
         secrets += document.get("verify", {}).get("secrets", [])
-    text, told = here("export", name)
+    text, told = here.run("export", name)
     assert not any(secret in text for secret in secrets if len(secret) > 12)
     variables = dict(zip(re.findall(r"^#   (\w+)$", text, re.MULTILINE), secrets, strict=True))
     assert all(variable in told for variable in variables)

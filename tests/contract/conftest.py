@@ -27,6 +27,8 @@ BEDS: dict[str, type[EngineBed]] = {
     **({"cluster": ClusterBed} if cluster_support.KUBECONFIG else {}),
 }
 IN_MEMORY = ("kubernetes",)
+QUICK = ("local", "docker", "kubernetes")
+"""Others repeat with --all only what these engines have shown."""
 _DAEMONS = {"docker": "clean_bed", "podman": "clean_podman", "swarm": "clean_bed"}
 
 
@@ -53,6 +55,8 @@ def _marks(kind: str, *, every_step: bool) -> Iterator[pytest.MarkDecorator]:
     yield getattr(pytest.mark, kind)
     if every_step:
         yield pytest.mark.slow if kind in IN_MEMORY else pytest.mark.nightly
+    elif kind not in QUICK:
+        yield pytest.mark.slow
 
 
 @pytest.fixture

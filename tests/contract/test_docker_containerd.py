@@ -10,6 +10,8 @@ from tests.support.images import VERSIONS, Image
 from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:

@@ -11,6 +11,8 @@ from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
+pytestmark = pytest.mark.slow
+
 OWN = architecture()
 # What a machine of this architecture runs as well.
 OTHER = {"amd64": "386", "arm64": "arm"}[OWN]

@@ -6,9 +6,13 @@ The clock of a run jumps, so that nothing here depends on how fast the machine i
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.contract.docker_support import APP, opened, service, states, version
 from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun
+
+pytestmark = pytest.mark.slow
 
 STALL_S = 600
 

@@ -14,6 +14,8 @@ from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome, Service
 
+pytestmark = pytest.mark.slow
+
 
 def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:
     """Redeploy a service, in one attempt."""

@@ -11,6 +11,8 @@ from tests.support.docker_proxy import proxied
 from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
 
+pytestmark = pytest.mark.slow
+
 # On a host with this many others.
 OTHERS = 500
 # Most of them look at the service's own old and new container, between two steps or while both run.

@@ -11,6 +11,8 @@ from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ServiceState
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = """
 services:
   web:

@@ -188,7 +188,7 @@ def test_every_feature_works_through_the_filter(host: DockerBed, tmp_path: Path,
         assert proxy.refused() == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("call", allowed_calls(), ids=_short)
 def test_without_a_rule_what_needs_it_names_the_refused_request(host: DockerBed, tmp_path: Path, call: str) -> None:
     with filtering(tmp_path, host.url, without=call) as proxy, opened(host, url=proxy.url) as engine:

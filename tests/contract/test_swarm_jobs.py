@@ -1,5 +1,7 @@
 """Jobs on a real Swarm: a redeploy runs them once more."""
 
+import pytest
+
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
@@ -7,6 +9,8 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
+
+pytestmark = pytest.mark.slow
 
 IMAGE = APP.replace("/app", "/job")
 

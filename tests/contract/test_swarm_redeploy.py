@@ -60,6 +60,7 @@ def test_a_broken_image_is_rolled_back_with_the_reason(swarm_engine: SwarmEngine
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["start-first", "stop-first"], ids=["probe", "update"])
 def test_an_image_that_gets_no_further_is_ended_after_the_time_in_the_label(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, order: str
@@ -81,6 +82,7 @@ def test_an_image_that_gets_no_further_is_ended_after_the_time_in_the_label(
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.slow
 def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "healthy")
     swarm.create(clean_bed, "web", APP)
@@ -99,6 +101,7 @@ def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngin
     }
 
 
+@pytest.mark.slow
 def test_an_update_that_the_engine_pauses_is_undone(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, tmp_path: Path
 ) -> None:
@@ -122,6 +125,7 @@ def test_an_update_that_the_engine_pauses_is_undone(
     assert swarm.spec(clean_bed, "web")["TaskTemplate"] == before["TaskTemplate"]
 
 
+@pytest.mark.slow
 def test_a_redeploy_frees_a_service_whose_last_update_is_paused(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
@@ -137,6 +141,7 @@ def test_a_redeploy_frees_a_service_whose_last_update_is_paused(
     assert swarm.running(clean_bed, "web") == ["v2", "v2"]
 
 
+@pytest.mark.slow
 def test_an_update_by_another_client_is_reported_and_stays(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)
@@ -162,6 +167,7 @@ def test_a_registry_that_is_away_leaves_the_service_untouched(swarm_engine: Swar
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.slow
 def test_a_private_image_is_found_with_a_login_made_after_the_start(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
@@ -176,6 +182,7 @@ def test_a_private_image_is_found_with_a_login_made_after_the_start(
     assert swarm.running(clean_bed, "web") == ["v2"]
 
 
+@pytest.mark.slow
 def test_an_image_that_was_built_here_is_used_as_it_is(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     # A registry host that refuses connections: nothing beyond loopback is asked.
     name = f"{ANONYMOUS}/built"
@@ -188,6 +195,7 @@ def test_an_image_that_was_built_here_is_used_as_it_is(swarm_engine: SwarmEngine
     assert swarm.running(clean_bed, "web") == ["v2"]
 
 
+@pytest.mark.slow
 def test_a_service_with_a_volume_never_has_two_tasks_at_once(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP, "--mount", "type=volume,source=data,target=/data", replicas=1)
@@ -210,6 +218,7 @@ def test_a_global_service_is_redeployed(swarm_engine: SwarmEngine, clean_bed: Do
     assert swarm.snapshot(swarm_engine, "web").target == 1
 
 
+@pytest.mark.slow
 def test_a_service_that_is_removed_during_a_redeploy_is_reported(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:

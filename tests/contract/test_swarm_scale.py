@@ -13,6 +13,8 @@ from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ServiceState
 
+pytestmark = pytest.mark.slow
+
 
 def test_scaling_succeeds_while_others_keep_updating_the_service(
     swarm_engine: SwarmEngine, clean_bed: DockerBed

@@ -4,6 +4,8 @@ import re
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
@@ -12,6 +14,8 @@ from tests.support.server import request
 from tests.support.socket_filter import SWARM_CONFIG, allowed_calls, filtering
 from tests.support.waiting import wait_until
 from tutumd.model import Level
+
+pytestmark = pytest.mark.slow
 
 REFUSED = (
     ("GET", "/info"),

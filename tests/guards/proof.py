@@ -52,7 +52,7 @@ def passes(tests: Sequence[str]) -> str:
         return run.stdout if run.returncode else ""
 
 
-_PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--all")
+_PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--nightly")
 
 
 def judge(copy: Path, tests: Sequence[str]) -> tuple[bool, str]:

@@ -27,6 +27,8 @@ SLOW = {
     "slow": "runs with --all: takes seconds, or shows on a real engine, database or browser what a faster test proves",
     "nightly": "runs with --nightly: full matrices of kills, load, soak, large stores, benchmarks",
 }
+DIALECT = "dialect: the two databases may differ in it; other tests run on PostgreSQL with --all only"
+_BEDS = ("podman", "swarm", "docker", "chromium")
 _FIXTURES = {
     "chromium": "chromium",
     "docker_bed": "docker",
@@ -42,12 +44,26 @@ def register(config: pytest.Config) -> None:
     """Register every marker: pytest refuses any other one."""
     for name, text in (PARTS | SLOW).items():
         config.addinivalue_line("markers", f"{name}: {text}")
+    config.addinivalue_line("markers", DIALECT)
 
 
 def mark_parts(item: pytest.Item) -> None:
     """Mark a test with the parts that it is about or needs."""
     for name in set(_parts(item)):
         item.add_marker(name)
+
+
+def mark_copies(item: pytest.Item) -> None:
+    """Mark a test slow that says on PostgreSQL what it says on SQLite, too."""
+    is_copy = getattr(item, "callspec", None) and item.callspec.params.get("database_url") == "postgresql"  # type: ignore[attr-defined] # of a function
+    if is_copy and not item.get_closest_marker("dialect"):
+        item.add_marker("slow")
+
+
+def mark_group(item: pytest.Item) -> None:
+    """Let the tests of one test bed, or else of one file, run in one worker, so that it is set up once."""
+    group = next((bed for bed in _BEDS if item.get_closest_marker(bed)), str(item.path))
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _parts(item: pytest.Item) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call, query
@@ -11,6 +12,8 @@ from tutumd.ports.intake import CallResult
 from tutumd.store import action_deliveries
 from tutumd.store.tables.deliveries import action_deliveries as filed
 from tutumd.store.tables.deliveries import deliveries
+
+pytestmark = pytest.mark.dialect
 
 BATCH = 500
 

@@ -17,6 +17,8 @@ from tutumd.store.queue import SqlQueue
 from tutumd.store.tables.schema import meta
 from tutumd.store.wakeup import Listener, Wakeup
 
+pytestmark = pytest.mark.dialect
+
 APART_S = 300.0
 
 

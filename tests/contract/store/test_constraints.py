@@ -19,6 +19,8 @@ from tutumd.store.locks import lock_services
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.columns import microseconds
 
+pytestmark = pytest.mark.dialect
+
 
 def insert_action(bed: StoreBed, verb: Verb = Verb.REDEPLOY, **values: Any) -> None:
     """Insert an action of the service `web`, open unless told otherwise."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, snapshot
@@ -12,6 +13,8 @@ from tutumd.model import ContainerState, Outcome
 from tutumd.store import retention
 from tutumd.store.tables.columns import new_uuid
 from tutumd.store.tables.services import containers
+
+pytestmark = pytest.mark.dialect
 
 MANY = 5_000
 KEEP = timedelta(days=90)

@@ -26,6 +26,8 @@ from tutumd.store.upsert import insert_missing
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery
 
+pytestmark = pytest.mark.dialect
+
 DOCKER = ENGINE.name
 LEASE = timedelta(seconds=10)
 SHORT = timedelta(seconds=5)

@@ -14,6 +14,8 @@ from tutumd.ports.intake import CallResult
 from tutumd.store.intake import MAX_ATTEMPTS
 from tutumd.store.tables.deliveries import deliveries
 
+pytestmark = pytest.mark.dialect
+
 BATCH = 256
 UNSTORABLE = "\ud800"
 """A lone surrogate, which neither database can store. The edge lets none through."""

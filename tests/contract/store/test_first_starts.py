@@ -21,6 +21,8 @@ from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import services
 from tutumd.store.wakeup import Wakeup
 
+pytestmark = pytest.mark.dialect
+
 PROCESSES, ROUNDS = 4, 8
 OTHER = EngineInfo(name="swarm", kind="swarm", can_create=False)
 TABLES = (engines, meta, services)

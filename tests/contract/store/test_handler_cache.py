@@ -28,6 +28,8 @@ from tutumd.store.tables.handlers import handlers
 from tutumd.store.tables.services import changed_services
 from tutumd.store.wakeup import Wakeup
 
+pytestmark = pytest.mark.dialect
+
 
 def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
     handler = bed.handler("web")

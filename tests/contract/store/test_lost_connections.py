@@ -24,6 +24,8 @@ from tutumd.store.leases import renew_claims, update_claimed
 from tutumd.store.locks import lock_services
 from tutumd.store.wakeup import Listener, Wakeup
 
+pytestmark = pytest.mark.dialect
+
 
 @pytest.fixture
 def database_url(postgres_bed: PostgresBed) -> str:

@@ -19,6 +19,8 @@ from tutumd.store.database import Database
 from tutumd.store.tables.schema import HEAD, metadata
 from tutumd.store.upgrade import run_migrations
 
+pytestmark = pytest.mark.dialect
+
 INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL",
     "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'",

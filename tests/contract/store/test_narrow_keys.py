@@ -10,6 +10,8 @@ from tests.support.stores import ORIGIN, StoreBed, query, snapshot
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Access, Definition, NewHandler, Operation, Query, ServiceSnapshot, User, Verb
 
+pytestmark = pytest.mark.dialect
+
 STACKS = {"web": "shop", "db": "shop", "mail": "post"}
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 NEW = NewHandler(operation=Operation.REDEPLOY)

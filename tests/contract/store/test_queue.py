@@ -16,6 +16,8 @@ from tutumd.errors import ConflictError, LeaseLostError, LockedError, NotFoundEr
 from tutumd.model import ActionState, Operation, Outcome, Verb
 from tutumd.ports.queue import Renewal
 
+pytestmark = pytest.mark.dialect
+
 T = TypeVar("T")
 
 

@@ -15,6 +15,8 @@ from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
 
+pytestmark = pytest.mark.dialect
+
 DAY_S = 24 * 3600
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
@@ -15,6 +16,8 @@ from tutumd.store.tables.deliveries import deliveries
 from tutumd.store.tables.engines import requests
 from tutumd.store.tables.handlers import client_rates
 from tutumd.store.tables.services import containers, services
+
+pytestmark = pytest.mark.dialect
 
 KEEP = timedelta(days=90)
 AGE_S = timedelta(days=91).total_seconds()

@@ -8,6 +8,8 @@ from tests.support.stores import StoreBed, snapshot
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, ServiceState, ServiceSummary, User, Verb
 
+pytestmark = pytest.mark.dialect
+
 
 @pytest.fixture
 def member(bed: StoreBed) -> User:

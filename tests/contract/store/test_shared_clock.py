@@ -5,8 +5,12 @@ import hashlib
 import hmac
 from datetime import timedelta
 
+import pytest
+
 from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed
+
+pytestmark = pytest.mark.dialect
 
 UNUSED = "/api/v1/webhook/handler/?unused_days=30"
 SECRET = base64.b64encode(b"s" * 32).decode()

@@ -28,6 +28,8 @@ from tutumd.store.wake_socket import WakeSocket
 from tutumd.store.wakeup import MIN_PAUSE_S, Listener, Wakeup
 from tutumd.web.call.long_poll import LongPoll
 
+pytestmark = pytest.mark.dialect
+
 LONG_S = 100.0
 """The interval of polling here: it does not make up for a wake-up that is lost."""
 

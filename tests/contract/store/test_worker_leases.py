@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import pytest
+
 from tests.support.postgres_proxy import THREADS
 from tests.support.stores import ENGINE, StoreBed, snapshot
 from tests.support.waiting import wait_until
@@ -18,6 +20,8 @@ from tutumd.store.queue import SqlQueue
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import GIVE_UP_AFTER
+
+pytestmark = pytest.mark.dialect
 
 LEASE = timedelta(seconds=6)
 

@@ -11,6 +11,8 @@ from tests.support.stores import StoreBed
 from tutumd.model import Access, AuditEntry, AuditFilters, User, Via
 from tutumd.store.tables.schema import metadata
 
+pytestmark = pytest.mark.dialect
+
 DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in (10, 11, 12)]
 
 
