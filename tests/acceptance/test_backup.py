@@ -308,7 +308,7 @@ def run_killed(nth: int, folder: Path, *arguments: str | Path) -> int:
     return subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False).returncode
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_restore_that_is_killed_at_any_step_can_be_repeated(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with closing(sqlite3.connect(data / "tutumd.db")) as database:
@@ -338,7 +338,7 @@ def test_a_restore_that_is_killed_at_any_step_can_be_repeated(backup: Path, tmp_
     assert nth > 10 and half_restored > 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_backup_that_is_killed_at_any_step_leaves_the_former_one(backup: Path, tmp_path: Path) -> None:
     former = backup.read_bytes()
     for nth in range(1, 100):

@@ -10,7 +10,7 @@ from tests.faults.rounds import Rounds
 from tests.support.guards import lacking
 from tests.support.postgres_bed import missing_postgres
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 SEED = 2015
 CHOSEN = {

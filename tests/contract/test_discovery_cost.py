@@ -149,7 +149,7 @@ def test_of_three_workers_one_asks_the_engine(tmp_path: Path) -> None:
         assert [bool(fake.paths) for fake in fakes].count(True) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_path: Path) -> None:
     socket = tmp_path / "docker.sock"
     command = [sys.executable, "-c", _SERVE, str(socket), str(MANY)]

@@ -46,7 +46,7 @@ def large(database_url: str) -> Iterator[tuple[DashboardBed, LargeStore]]:
             yield dashboard, filled
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_pages_execute_few_statements_and_read_no_large_table(large: tuple[DashboardBed, LargeStore]) -> None:
     dashboard, filled = large

@@ -67,7 +67,7 @@ def new_action(number: int, bed: StoreBed) -> dict[str, object]:
     return pending_actions.new_action(uuid_of(number), engine, Verb.REDEPLOY, origin=ORIGIN, now=bed.clock())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_scrape_is_quick_with_ten_thousand_services(bed: StoreBed) -> None:
     bed.queue.register("worker", [ENGINE], slots=16)
     fill(bed)

@@ -64,7 +64,7 @@ def large_bed(database_url: str) -> Iterator[tuple[StoreBed, LargeStore]]:
         yield bed, large
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pages_read_no_large_table_as_a_whole(large_bed: tuple[StoreBed, LargeStore]) -> None:
     bed, large = large_bed
     for viewer in (bed.admin, large.members[0]):
