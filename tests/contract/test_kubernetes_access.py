@@ -145,6 +145,7 @@ def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
 SCALING = "autoscaling"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("missing", sorted(granted("namespace.yaml")), ids=" ".join)
 def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, missing: Permission) -> None:
     group, resource, verb = missing
@@ -162,6 +163,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
         cluster.controllers.quota = 0
     words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
     told: list[str] = []
+    limit_s = 2 if kind == "events" else 60
     with kube.opened(cluster, tmp_path) as engine:
         acts: list[Callable[[], Any]] = [
             lambda: engine.discover(),
@@ -169,8 +171,8 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             lambda: engine.logs(service, 5),
             # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
-            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING, deadline_s=60, stall_s=60)).reason,
-            lambda: engine.scale(service, 4, FakeRun(deadline_s=1 if kind == "events" else 60)).reason,
+            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING, deadline_s=limit_s)).reason,
+            lambda: engine.scale(service, 4, FakeRun(deadline_s=limit_s)).reason,
         ]
         for act in acts:
             try:

@@ -223,6 +223,7 @@ def workers(bed: StoreBed, database_url: str) -> Iterator[Workers]:
         yield pair
 
 
+@pytest.mark.slow
 def test_another_worker_goes_on_after_one_was_killed(workers: Workers) -> None:
     workers.lines[0].is_cut = True
     workers.engines[1].names = ("web", "new")
@@ -238,6 +239,7 @@ def test_another_worker_goes_on_at_once_after_one_was_stopped(workers: Workers) 
     assert workers.wait_for(1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_reach_the_engine_yields_and_does_not_come_back(workers: Workers) -> None:
     first = workers.engines[0]
     first.error = "no route"
@@ -251,6 +253,7 @@ def test_a_worker_that_does_not_reach_the_engine_yields_and_does_not_come_back(w
     assert workers.wait_for(0)
 
 
+@pytest.mark.slow
 def test_an_engine_that_no_worker_reaches_is_away_steadily_until_one_does(workers: Workers) -> None:
     for engine in workers.engines:
         engine.error = "no answer"

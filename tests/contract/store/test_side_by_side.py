@@ -19,6 +19,8 @@ from tests.support.previous_release import extract, previous_release
 from tests.support.stores import LEASE, ORIGIN, StoreBed, open_store
 from tutumd.model import Accepted, Call, Claim, Evaluation, Outcome
 
+pytestmark = pytest.mark.slow
+
 Calls = list[dict[str, Any]]
 WhichRelease = str
 BOTH = ("previous", "new")

@@ -98,6 +98,7 @@ def working(
         database.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_reclaims_its_own_lost_action_renews_the_new_lease(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     with working(database_url, engine, lease=LEASE, failing="renew") as queue:
