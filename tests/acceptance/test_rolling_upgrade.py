@@ -1,4 +1,4 @@
-"""An upgrade from the previous release under calls: rolling on PostgreSQL behind nginx, stop and start on SQLite."""
+"""An upgrade with a migration under calls: rolling on PostgreSQL behind nginx, stop and start on SQLite."""
 
 import http.client
 import threading
@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from tests.faults.processes import TUTUMD, Program
-from tests.support import nginx_bed
+from tests.support import next_release, nginx_bed
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
-from tests.support.previous_release import extract
 from tests.support.server import APIKEY, USER, LiveServer, free_port, request
 from tests.support.waiting import wait_until
 
@@ -95,22 +94,22 @@ class Callers:
 
 
 @pytest.fixture(scope="module")
-def previous(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """The command `tutumd` of the previous release."""
-    source = extract(tmp_path_factory.mktemp("previous-release"))
+def newer(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The command `tutumd` of the next release."""
+    source = next_release.write_source(tmp_path_factory.mktemp("next-release") / "src")
     return ("env", f"PYTHONPATH={source}", *TUTUMD)
 
 
 class Installation:
     """Two web replicas, two workers and nginx. Each part can be replaced by the new version."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], previous: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder, self._environment = folder, environment
         self.port, *self._webs = free_port(), free_port(), free_port()
         self.parts: dict[str, Program] = {}
         self._start("nginx", (), nginx_bed.command(folder, self.port, self._webs, None, CALL_TIMEOUT_S))
         for name in ("web1", "web2", "worker1", "worker2"):
-            self.start(name, previous)
+            self.start(name, TUTUMD)
 
     def start(self, name: str, tutumd: tuple[str, ...]) -> None:
         """Start a part with a version, and wait until it is ready."""
@@ -159,7 +158,7 @@ class Installation:
 
 
 @contextmanager
-def installed(folder: Path, bed: DockerBed, database_url: str, previous: tuple[str, ...]) -> Iterator[Installation]:
+def installed(folder: Path, bed: DockerBed, database_url: str) -> Iterator[Installation]:
     environment = {name: value for name, value in bed.environment.items() if not name.startswith("TUTUM")} | {
         "TUTUMD_DATABASE": database_url,
         "TUTUMD_ADMIN_USER": USER,
@@ -167,7 +166,7 @@ def installed(folder: Path, bed: DockerBed, database_url: str, previous: tuple[s
         "TUTUMD_TRUSTED_PROXIES": "127.0.0.1",
     }
     with ExitStack() as stack:
-        made = Installation(folder, environment, previous)
+        made = Installation(folder, environment)
         stack.callback(made.stop)
         yield made
 
@@ -181,23 +180,23 @@ def summary(what: str, calls: list[Call], rate: float) -> str:
 @pytest.mark.nginx
 @pytest.mark.timeout(1800)
 def test_a_rolling_upgrade_on_postgresql_loses_no_call(
-    clean_bed: DockerBed, postgres_bed: PostgresBed, previous: tuple[str, ...], tmp_path: Path
+    clean_bed: DockerBed, postgres_bed: PostgresBed, newer: tuple[str, ...], tmp_path: Path
 ) -> None:
     clean_bed.push("app", "v1")
     for service in ("api", "jobs"):
         clean_bed.docker("run", "-d", "--name", service, "--label", f"tutum.service={service}", IMAGE)
-    with installed(tmp_path, clean_bed, postgres_bed.new_database(), previous) as made:
+    with installed(tmp_path, clean_bed, postgres_bed.new_database()) as made:
         urls = [
             made.make_handler("api", operation="REDEPLOY"),
             made.make_handler("jobs", operation="SCALEUP", max_containers=3),
         ]
         callers = Callers(made.port, urls, CALLS_PER_S)
         callers.start()
-        wait_until(lambda: callers.has(CALLS_PER_S * 2), "the previous release takes calls", timeout_s=120)
+        wait_until(lambda: callers.has(CALLS_PER_S * 2), "this release takes calls", timeout_s=120)
         for part in ("web1", "web2", "worker1", "worker2"):
-            made.replace(part, TUTUMD)
+            made.replace(part, newer)
         done = len(callers.calls)
-        wait_until(lambda: callers.has(done + CALLS_PER_S * 2), "the new one takes calls", timeout_s=120)
+        wait_until(lambda: callers.has(done + CALLS_PER_S * 2), "the next one takes calls", timeout_s=120)
         calls = callers.stop()
         print(summary("rolling upgrade", calls, callers.rate))
         assert [call for call in calls if call.status != 202] == []
@@ -208,8 +207,8 @@ def test_a_rolling_upgrade_on_postgresql_loses_no_call(
         assert made.get("/api/v1/service/?name=jobs")["objects"][0]["running_num_containers"] == 3
 
 
-def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(previous: tuple[str, ...], tmp_path: Path) -> None:
-    server = LiveServer(tmp_path, "--engine", "local", command=previous)
+def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(newer: tuple[str, ...], tmp_path: Path) -> None:
+    server = LiveServer(tmp_path, "--engine", "local")
     server.start()
     uuid = server.run_service("jobs")
     urls = [
@@ -218,11 +217,11 @@ def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(previous: tu
     ]
     callers = Callers(server.port, urls, calls_per_s=40, tries=600)
     callers.start()
-    wait_until(lambda: callers.has(100), "the previous release takes calls", timeout_s=120)
+    wait_until(lambda: callers.has(100), "this release takes calls", timeout_s=120)
     assert server.stop() == 0
-    with LiveServer(tmp_path, "--engine", "local", port=server.port) as new:
+    with LiveServer(tmp_path, "--engine", "local", port=server.port, command=newer) as new:
         done = len(callers.calls)
-        wait_until(lambda: callers.has(done + 100), "the new one takes calls", timeout_s=120)
+        wait_until(lambda: callers.has(done + 100), "the next one takes calls", timeout_s=120)
         calls = callers.stop()
         print(summary("stop and start", calls, callers.rate))
         assert [call for call in calls if call.status not in (200, 202)] == []

@@ -1,6 +1,7 @@
 """Bringing the schema of a database up to date."""
 
 import logging
+import re
 import time
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tutumd.store.database import Database
 
 GIVE_UP_S = 600.0
+SCRIPTS = Path(__file__).parent / "migrations"
+_UNRELEASED = re.compile(r"000\d")
 _RETRY_PAUSE_S = 1.0
 _LOCK = 0x7475_7475_6D64
 # A change of a table waits for the transactions that use it, and all that come later wait behind it. So it waits only
@@ -32,11 +35,13 @@ _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", 
 _log = logging.getLogger(__name__)
 
 
-def upgrade(database: "Database", *, from_older: bool = True) -> None:
+def upgrade(database: "Database", *, from_older: bool = True, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
     """Bring the schema up to date, quickly if it is already.
 
     Args:
         from_older: Whether to change the schema of an older version. An empty database gets its tables in any case.
+        head: Revision of the newest migration.
+        scripts: Alembic's folder with all migrations.
 
     Raises:
         SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay. Or its tables
@@ -45,20 +50,20 @@ def upgrade(database: "Database", *, from_older: bool = True) -> None:
     """
     with database.read() as connection:
         version = _version(connection)
-    if version == HEAD:
+    if version == head:
         return
     if version is not None:
-        _check_known(version)
+        _check_known(version, head, scripts)
         if not from_older:
             raise SettingsError(
-                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {HEAD}:"
+                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {head}:"
                 " start its server first, which upgrades the database; see UPGRADING.md"
             )
     began = time.monotonic()
     while True:
         try:
             with database.write() as connection:
-                _upgrade(connection)
+                _upgrade(connection, head, scripts)
             return
         except UnavailableError as error:
             if not is_locked(error):
@@ -71,56 +76,66 @@ def upgrade(database: "Database", *, from_older: bool = True) -> None:
             time.sleep(_RETRY_PAUSE_S)
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(_POSTGRES_LIMITS))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     version = _version(connection)
-    if version == HEAD:
+    if version == head:
         return  # another process was quicker
     if version is not None:
-        _check_known(version)  # another process may have been newer, too
+        _check_known(version, head, scripts)  # another process may have been newer, too
         began = time.monotonic()
-        _log.warning("migrating the database from %s to %s; this process serves when that is done", version, HEAD)
-        run_migrations(connection)
+        _log.warning("migrating the database from %s to %s; this process serves when that is done", version, head)
+        run_migrations(connection, scripts)
         _log.warning("the database was migrated: that took %.1f s", time.monotonic() - began)
         return
     if found := sa.inspect(connection).get_table_names():
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
-    # Half a second faster than the migrations; a test compares the two.
-    metadata.create_all(connection)
-    for trigger in change_log.TRIGGERS if connection.dialect.name == "sqlite" else ():
-        connection.exec_driver_sql(trigger)
+    # Half a second faster than Alembic.
+    create_tables(connection)
     _versions.create(connection)
     connection.execute(sa.insert(_versions).values(version_num=HEAD))
 
 
-def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
-    """Run the migrations that the database lacks, up to a revision."""
+def create_tables(connection: sa.Connection) -> None:
+    """Create all tables, indexes and triggers in an empty database."""
+    metadata.create_all(connection)
+    for trigger in change_log.TRIGGERS if connection.dialect.name == "sqlite" else ():
+        connection.exec_driver_sql(trigger)
+
+
+def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
+    """Run the migrations that the database lacks."""
     from alembic import command  # slow to import, and rarely needed
 
-    config = _config()
+    config = _config(scripts)
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    command.upgrade(config, "head")
 
 
-def _check_known(version: str) -> None:
-    """Raise SettingsError if no migration of ours made this schema."""
+def _check_known(version: str, head: str, scripts: Path) -> None:
+    """Raise SettingsError if no migration of a release made this schema."""
     from alembic.script import ScriptDirectory  # slow to import, and rarely needed
 
-    if version not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
+    if _UNRELEASED.fullmatch(version):
         raise SettingsError(
-            f"the database has the schema {version}, and {_ours()} knows none after {HEAD}: a newer tutumd or"
+            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
+            " that version runs, then start this one with a new data folder or database"
+        )
+    if version not in {script.revision for script in ScriptDirectory.from_config(_config(scripts)).walk_revisions()}:
+        raise SettingsError(
+            f"the database has the schema {version}, and {_ours()} knows none after {head}: a newer tutumd or"
             " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
             " upgrade; see UPGRADING.md"
         )
 
 
-def _config() -> "Config":
+def _config(scripts: Path) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(scripts))
     return config
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-HEAD = "0007"
+HEAD = "1"
 """Revision of the newest migration."""
 
 meta = sa.Table(
