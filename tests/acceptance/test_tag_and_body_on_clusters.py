@@ -9,7 +9,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import ANONYMOUS, DockerBed
-from tests.support.kubernetes import api, controllers
+from tests.support.kubernetes import api, kubelets
 from tests.support.kubernetes.workloads import container, deployment, template
 from tests.support.server import Answer, LiveServer
 
@@ -69,7 +69,7 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
 
 
 def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> None:
-    digests = {tag: controllers.digest_of(f"registry.test/app:{tag}").partition("@")[2] for tag in ("v1", "v2")}
+    digests = {tag: kubelets.digest_of(f"registry.test/app:{tag}").partition("@")[2] for tag in ("v1", "v2")}
     with api.running() as cluster:
         environment = {"KUBECONFIG": cluster.write_kubeconfig(tmp_path / "kubeconfig")}
         kept = {"name": "KEPT", "value": "a-secret"}
@@ -86,7 +86,7 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
                 env = sorted(main["env"], key=lambda one: one["name"])  # the API puts new ones first
                 assert (main["image"], env) == ("registry.test/app:v2", [kept, {"name": BODY, "value": body}])
             assert server.post(f"{url}?tag=v3").status == 400
-            failed = server.post(f"{url}?tag={controllers.MISSING}&wait=140", b"third")
+            failed = server.post(f"{url}?tag={kubelets.MISSING}&wait=140", b"third")
             assert (failed.status, failed.json["state"]) == (502, "Failed")
             assert action_of(server, failed)["rolled_back"]
             assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == spec

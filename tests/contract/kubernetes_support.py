@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.controllers import digest_of
+from tests.support.kubernetes.kubelets import digest_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.services import service_row
 from tests.support.waiting import wait_until

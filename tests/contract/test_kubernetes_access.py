@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
@@ -136,7 +136,7 @@ def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
         ]
         for verb in verbs:
             assert verb().success
-        assert engine.redeploy(DB, FakeRun(tag=controllers.CRASHING)).rolled_back
+        assert engine.redeploy(DB, FakeRun(tag=kubelets.CRASHING)).rolled_back
         cluster.controllers.quota = 0
         assert engine.scale(DB, 4, FakeRun()).rolled_back
     assert {request.permission for request in cluster.requests} == allowed
@@ -171,7 +171,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             lambda: engine.logs(service, 5),
             # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
-            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING, deadline_s=limit_s)).reason,
+            lambda: engine.redeploy(service, FakeRun(tag=kubelets.CRASHING, deadline_s=limit_s)).reason,
             lambda: engine.scale(service, 4, FakeRun(deadline_s=limit_s)).reason,
         ]
         for act in acts:

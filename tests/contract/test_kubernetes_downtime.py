@@ -8,17 +8,17 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun, late_when
 
-TAGS = ("v2", controllers.MISSING, controllers.CRASHING)
+TAGS = ("v2", kubelets.MISSING, kubelets.CRASHING)
 # That a probe answers and its pod dies later, or that one without a probe does nothing, only the probe could tell.
 CASES = [
     *((tag, probed) for tag in TAGS for probed in (True, False)),
-    (controllers.HANGING, True),
-    (controllers.SHORT_LIVED, False),
+    (kubelets.HANGING, True),
+    (kubelets.SHORT_LIVED, False),
 ]
 
 
@@ -50,7 +50,7 @@ def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(
 
 
 @pytest.mark.parametrize("made", [stateful_set, daemon_set])
-@pytest.mark.parametrize("tag", ["v2", controllers.CRASHING])
+@pytest.mark.parametrize("tag", ["v2", kubelets.CRASHING])
 def test_pods_that_go_one_by_one_are_missing_one_at_a_time(kubernetes: ClusterAndEngine, made: Any, tag: str) -> None:
     cluster, engine = kubernetes
     service, name, wanted = (DB, "db", 3) if made is stateful_set else (AGENT, "agent", 2)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import WEB, ClusterAndEngine
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import deployment, probed
@@ -25,7 +25,7 @@ def test_a_change_by_another_client_after_a_lost_response_is_not_taken_for_ours(
     with pytest.raises(EngineUnavailableError):
         engine.redeploy(WEB, run)
     cluster.after = lambda request: None
-    hanging = f"registry.test/app:{controllers.HANGING}"
+    hanging = f"registry.test/app:{kubelets.HANGING}"
     key = ("deployments", "shop", "web")
     cluster.store.change(
         key, lambda new: new["spec"]["template"]["spec"]["containers"][0].update(image=hanging, command=["theirs"])
@@ -46,7 +46,7 @@ def mark(request: ApiRequest) -> None:
         request.body["spec"]["template"]["metadata"]["annotations"]["webhook"] = "was here"
 
 
-@pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
+@pytest.mark.parametrize("tag", ["v2", kubelets.MISSING])
 def test_what_a_webhook_adds_to_the_template_is_no_change_by_another_client(
     kubernetes: ClusterAndEngine, tag: str
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import DB, TIMING, WEB
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import autoscaler, container, deployment, stateful_set, template
 from tests.support.runs import FakeRun, Killed
@@ -63,12 +63,12 @@ def test_a_resumed_broken_redeploy_of_a_stateful_set_is_rolled_back(bed: tuple[F
         assert kube.ready_tags(cluster, "db") == ["v1", "v1"]
         cluster.requests.clear()
 
-    for outcome in cut_off_at_each_step(lambda run: engine.redeploy(DB, run), reset, tag=controllers.MISSING):
+    for outcome in cut_off_at_each_step(lambda run: engine.redeploy(DB, run), reset, tag=kubelets.MISSING):
         assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
         assert "manifest unknown" in outcome.reason
 
 
-@pytest.mark.parametrize("tag", ["v2", controllers.SHORT_LIVED])
+@pytest.mark.parametrize("tag", ["v2", kubelets.SHORT_LIVED])
 def test_without_a_probe_a_resumed_redeploy_leaves_no_setting_behind(
     bed: tuple[FakeCluster, KubernetesEngine], tag: str
 ) -> None:

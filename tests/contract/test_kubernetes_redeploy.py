@@ -11,7 +11,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import DB, DIGESTS, WEB, ClusterAndEngine
 from tests.contract.swarm_support import Sampler
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
@@ -196,7 +196,7 @@ def test_a_change_by_another_client_supersedes_ours_and_stays(kubernetes: Cluste
     def deploy(new: Any) -> None:
         new["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/app:v9"
 
-    run = FakeRun(tag=controllers.HANGING)
+    run = FakeRun(tag=kubelets.HANGING)
 
     def deploy_after_ours() -> None:
         wait_until(lambda: bool(cluster.changes()), "ours was sent")

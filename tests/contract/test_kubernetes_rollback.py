@@ -8,7 +8,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, DIGESTS, WEB, ClusterAndEngine
 from tests.contract.swarm_support import Sampler
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun, late_when
@@ -18,10 +18,10 @@ from tutumd.errors import EngineUnavailableError
 @pytest.mark.parametrize(
     ("tag", "words"),
     [
-        (controllers.MISSING, ": manifest unknown"),
-        (controllers.CRASHING, "container app: exited with 3"),
-        (controllers.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
-        (controllers.SHORT_LIVED, "container app: exited with 3"),
+        (kubelets.MISSING, ": manifest unknown"),
+        (kubelets.CRASHING, "container app: exited with 3"),
+        (kubelets.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
+        (kubelets.SHORT_LIVED, "container app: exited with 3"),
     ],
 )
 def test_a_broken_image_is_put_back_while_the_old_pods_serve(
@@ -39,7 +39,7 @@ def test_a_broken_image_is_put_back_while_the_old_pods_serve(
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("the rollout failed: pod web-")
     assert words in outcome.reason
-    crashed = tag in (controllers.CRASHING, controllers.SHORT_LIVED)
+    crashed = tag in (kubelets.CRASHING, kubelets.SHORT_LIVED)
     assert outcome.log_tail == ("starting\nfatal: no database" if crashed else "")
     assert min(sampler.samples) == 2
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
@@ -51,8 +51,8 @@ def test_a_broken_image_is_put_back_while_the_old_pods_serve(
 @pytest.mark.parametrize(
     ("tag", "words"),
     [
-        (controllers.HANGING, "runs but is not ready"),
-        (controllers.HOMELESS, "has no node: 0/2 nodes are available: 2 Insufficient cpu."),
+        (kubelets.HANGING, "runs but is not ready"),
+        (kubelets.HOMELESS, "has no node: 0/2 nodes are available: 2 Insufficient cpu."),
     ],
 )
 def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
@@ -70,7 +70,7 @@ def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
 def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=1))
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.HANGING))
+    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.HANGING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "ProgressDeadlineExceeded" in outcome.reason
 
@@ -83,7 +83,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_
     kube.create(cluster, stateful_set(template=template(container(), name="db")))
     before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
     cluster.allowed = lambda request: request.verb != "delete"
-    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
+    outcome = engine.redeploy(DB, FakeRun(tag=kubelets.CRASHING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("the rollout failed: pod db-2, container app")
     assert "after the rollback a pod that is stuck at the failed version could not be deleted" in outcome.reason
@@ -94,7 +94,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_
 
 def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
-    slow = template(container(tag=controllers.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
+    slow = template(container(tag=kubelets.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
     kube.create(cluster, daemon_set(template=slow))
     outcome = engine.redeploy(AGENT, late_when(lambda: kube.is_stopping(cluster)))
     assert (outcome.success, outcome.rolled_back) == (False, True)
@@ -115,7 +115,7 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: C
         return [patch.content_type for patch in patches].count(request.content_type) > 1
 
     cluster.allowed = allow
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))
+    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.MISSING))
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
     assert "the rollback failed" not in outcome.reason
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
@@ -131,7 +131,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_later(kuberne
         return request.verb != "delete" or len(deletes) > 1
 
     cluster.allowed = allow
-    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
+    outcome = engine.redeploy(DB, FakeRun(tag=kubelets.CRASHING))
     assert outcome.rolled_back
     assert "could not be freed" not in outcome.reason
     assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
@@ -142,7 +142,7 @@ def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEng
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=8)
     kube.create(cluster, stateful_set(template=slow))
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=7.0)) as engine:
-        run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=controllers.HANGING)
+        run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=kubelets.HANGING)
         outcome = engine.redeploy(DB, run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "after the rollback" not in outcome.reason
@@ -160,7 +160,7 @@ def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: Cluster
             cluster.allowed = lambda request: request.resource != hidden
 
     cluster.after = forbid
-    run = FakeRun(tag=controllers.MISSING)
+    run = FakeRun(tag=kubelets.MISSING)
     with pytest.raises(EngineUnavailableError, match=f"Missing permission: verb (get|list) on {hidden}"):
         engine.redeploy(WEB, run)
     again = run.again()
@@ -173,7 +173,7 @@ def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: Cluster
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-@pytest.mark.parametrize("tag", ["v2", controllers.MISSING, controllers.CRASHING])
+@pytest.mark.parametrize("tag", ["v2", kubelets.MISSING, kubelets.CRASHING])
 def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: ClusterAndEngine, tag: str) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun, late_when
@@ -88,7 +88,7 @@ def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernet
 def test_what_does_not_come_up_is_put_back_with_the_reason(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=template(PROBED)))
-    spoil(cluster, controllers.MISSING)
+    spoil(cluster, kubelets.MISSING)
     outcome = engine.scale(WEB, 3, FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("2 of 3 pods are ready: pod web-")
@@ -100,7 +100,7 @@ def test_what_does_not_come_up_is_put_back_with_the_reason(kubernetes: ClusterAn
 def test_a_pod_without_a_probe_that_dies_a_moment_later_is_not_kept(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
-    spoil(cluster, controllers.SHORT_LIVED)
+    spoil(cluster, kubelets.SHORT_LIVED)
     outcome = engine.scale(WEB, 3, FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "container app: exited with 3" in outcome.reason
@@ -110,7 +110,7 @@ def test_a_pod_without_a_probe_that_dies_a_moment_later_is_not_kept(kubernetes: 
 def test_partial_success_keeps_what_came_up_and_says_so(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, stateful_set(replicas=1, template=template(PROBED, name="db")))
-    full = f"registry.test/app:{controllers.HOMELESS}"
+    full = f"registry.test/app:{kubelets.HOMELESS}"
     cluster.controllers.image_of = lambda pod, image: full if pod == "db-3" else image
     outcome = engine.scale(DB, 5, late_when(lambda: kube.is_described(cluster, "has no node")))
     assert (outcome.success, outcome.rolled_back) == (False, False)
@@ -146,7 +146,7 @@ def test_stop_remembers_the_number_and_start_brings_it_back(kubernetes: ClusterA
 def test_a_start_that_fails_stops_it_again(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(replicas=0, annotations={"tutum.stopped.replicas": "2"}))
-    spoil(cluster, controllers.CRASHING)
+    spoil(cluster, kubelets.CRASHING)
     outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "container app: exited with 3" in outcome.reason
@@ -187,7 +187,7 @@ def test_a_start_that_fails_under_an_autoscaler_stops_it_again(kubernetes: Clust
             cluster.store.change(key, lambda new: new["spec"].update(minReplicas=4))
 
     cluster.after = busy
-    spoil(cluster, controllers.MISSING)
+    spoil(cluster, kubelets.MISSING)
     outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "manifest unknown" in outcome.reason
@@ -277,7 +277,7 @@ def test_a_minimum_that_brings_nothing_up_is_lowered_again(kubernetes: ClusterAn
     cluster, engine = kubernetes
     kube.create(cluster, deployment(annotations=RAISE_MIN, template=template(PROBED)))
     cluster.store.create("horizontalpodautoscalers", autoscaler())
-    spoil(cluster, controllers.MISSING)
+    spoil(cluster, kubelets.MISSING)
     outcome = engine.scale(WEB, 4, FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     scaler = cluster.store.get(("horizontalpodautoscalers", "shop", "web-hpa"))

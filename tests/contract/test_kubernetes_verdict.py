@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun
@@ -38,7 +38,7 @@ def test_an_image_that_exits_is_a_failure_with_its_code_and_its_output(
     cluster, engine = kubernetes
     cluster.controllers.log["app before"] = "2026-01-01T00:00:01Z fatal: no database\n"
     before = create(cluster, service, make, probed=is_probed)
-    outcome = engine.redeploy(service, FakeRun(tag=controllers.EXITING))
+    outcome = engine.redeploy(service, FakeRun(tag=kubelets.EXITING))
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
     assert outcome.reason.startswith(f"the rollout failed: pod {service.name}-")
     assert "container app: exited with 7" in outcome.reason
@@ -47,7 +47,7 @@ def test_an_image_that_exits_is_a_failure_with_its_code_and_its_output(
 
 
 @pytest.mark.parametrize(("service", "make"), KINDS)
-@pytest.mark.parametrize("tag", [controllers.MISSING, controllers.CRASHING, "v2"])
+@pytest.mark.parametrize("tag", [kubelets.MISSING, kubelets.CRASHING, "v2"])
 def test_a_status_that_is_ahead_of_its_pods_is_not_believed(
     kubernetes: ClusterAndEngine, service: Service, make: Make, tag: str
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
     assert engine.redeploy(WEB, run).success
 
     def spoil(pod: dict[str, Any]) -> None:
-        pod["spec"]["containers"][0]["image"] = f"registry.test/app:{controllers.CRASHING}"
+        pod["spec"]["containers"][0]["image"] = f"registry.test/app:{kubelets.CRASHING}"
 
     for pod in cluster.store.list("pods"):
         if "deletionTimestamp" not in pod["metadata"]:
@@ -126,7 +126,7 @@ def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes:
 def test_new_pods_of_a_scale_up_that_exit_are_a_failure(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
-    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{controllers.EXITING}"
+    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{kubelets.EXITING}"
     outcome = engine.scale(WEB, 3, FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "container app: exited with 7" in outcome.reason
@@ -135,7 +135,7 @@ def test_new_pods_of_a_scale_up_that_exit_are_a_failure(kubernetes: ClusterAndEn
 def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.BUSY))
+    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.BUSY))
     assert outcome.success, outcome.reason
 
 
@@ -143,7 +143,7 @@ def test_a_missing_permission_to_read_the_output_is_named(kubernetes: ClusterAnd
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
     cluster.allowed = lambda request: request.resource != "pods/log"
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.EXITING))
+    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.EXITING))
     assert (outcome.rolled_back, outcome.log_tail) == (True, "")
     assert "container app: exited with 7" in outcome.reason
     assert "its output is not known: cannot get pods/log web-" in outcome.reason
@@ -195,7 +195,7 @@ def test_a_refusal_from_before_the_change_is_not_believed(kubernetes: ClusterAnd
 def break_template(cluster: FakeCluster) -> None:
     """Roll a broken image out to the StatefulSet as somebody else, and wait until it is stuck."""
     kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
-    broken = template(container(tag=controllers.CRASHING, probed=True), name="db")
+    broken = template(container(tag=kubelets.CRASHING, probed=True), name="db")
     cluster.store.change(("statefulsets", "shop", "db"), lambda new: new["spec"].update(template=broken))
     wait_until(lambda: kube.is_described(cluster, "exited with 3"), "db-2 is stuck")
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
-from tests.support.kubernetes import controllers
+from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import REPOSITORY, container, deployment, template
 from tutumd.model import Service
 from tutumd.ports.engine import Engine
 
-_TAGS = {"unhealthy": controllers.HANGING}
+_TAGS = {"unhealthy": kubelets.HANGING}
 _DEPLOYMENT = ("deployments", "shop", "web")
 
 
@@ -57,7 +57,7 @@ class KubernetesEngineBed(EngineBed):
 
     def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         if version == "missing":
-            return {"tag": controllers.MISSING}
+            return {"tag": kubelets.MISSING}
         # Nodes that pull get another image by the same name.
         image = f"{REPOSITORY}:{_TAGS.get(version, version)}"
         self._cluster.controllers.image_of = lambda pod, _: image

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from tests.support.kubernetes.controllers import Controllers
+from tests.support.kubernetes.kubelets import mark_deleted
 from tests.support.kubernetes.rules import Permission, granted
 from tests.support.kubernetes.store import Refusal, Store
 
@@ -262,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
         pod = self.cluster.store.get(key)
         if request.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
             raise Refusal(409, "Precondition failed: UID in precondition differs")
-        self.cluster.store.change(key, lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
+        self.cluster.store.change(key, mark_deleted)
         return pod
 
     def _watch(self, request: ApiRequest) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubernetes.workloads import daemon_set, deployment, probed, stateful_set
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.unit.kubernetes.values import AT, SINCE, pod, view, workload
 from tutumd.engines.kubernetes.health import (
     FailureWatch,
@@ -15,8 +15,9 @@ from tutumd.engines.kubernetes.health import (
     is_rolled_back,
     window_s,
 )
+from tutumd.engines.kubernetes.plan import plan_redeploy
 from tutumd.engines.kubernetes.view import PodContainer, describe_pod, find_culprit
-from tutumd.engines.kubernetes.workloads import Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import Workload, find_unprobed, fingerprint
 from tutumd.engines.rollout.outcome import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
 
@@ -140,10 +141,40 @@ def test_a_failure_that_passes_in_between_begins_anew() -> None:
 
 def test_new_pods_without_a_probe_have_to_run_for_a_while() -> None:
     timing = Timing(stable_s=10.0, poll_s=0.5)
-    assert window_s(workload(deployment()), timing) == 10.0
-    assert window_s(workload(deployment(annotations={"tutum.redeploy.stable": "2"})), timing) == 2.0
-    assert window_s(workload(deployment(template=probed())), timing) == 0.25
-    assert window_s(workload(deployment(replicas=0)), timing) == 0.25
+    assert window_s(view(workload(deployment())), timing) == 10.0
+    assert window_s(view(workload(deployment(annotations={"tutum.redeploy.stable": "2"}))), timing) == 2.0
+    assert window_s(view(workload(deployment(template=probed()))), timing) == 0.25
+    assert window_s(view(workload(deployment(replicas=0))), timing) == 0.25
+
+
+SIDECAR = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}
+MIGRATION = {"name": "migrate", "image": "app:v2"}
+STARTED: dict[str, Any] = {"startupProbe": {"exec": {}}, "livenessProbe": {"exec": {}}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "name"),
+    [
+        (template(container(probed=True)), ""),
+        (template(container()), "app"),
+        (template(container(**STARTED)), "app"),
+        (template(container(probed=True), container("log")), "log"),
+        (template(container(probed=True), container("log", probed=True)), ""),
+        (template(container(probed=True), initContainers=[SIDECAR]), "proxy"),
+        (template(container(probed=True), initContainers=[{**SIDECAR, "readinessProbe": {"exec": {}}}]), ""),
+        (template(container(probed=True), initContainers=[MIGRATION]), ""),
+    ],
+)
+def test_every_container_that_lasts_needs_a_readiness_probe(pods: dict[str, Any], name: str) -> None:
+    assert find_unprobed(pods["spec"]) == name
+    plan = plan_redeploy(view(workload(deployment(template=pods))), None, {}, Timing(stable_s=10.0))
+    assert plan.min_ready == (10 if name else None)
+
+
+def test_a_container_that_only_the_pods_have_needs_a_readiness_probe_too() -> None:
+    subject = workload(deployment(template=probed()))
+    assert view(subject, pod("a"), pod("b", unprobed="injected")).unprobed == "injected"
+    assert view(subject, pod("a"), pod("b", unprobed="injected", deleting=True)).unprobed == ""
 
 
 def test_a_workload_is_rolled_back_when_as_many_pods_are_ready_as_before() -> None:

@@ -93,7 +93,7 @@ def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
         {"minReadySeconds": 3},
         {"minReadySeconds": 2, "progressDeadlineSeconds": 3},
         {"replicas": 0},
-        {"template": template(container(startupProbe={"exec": {}}))},
+        {"template": template(container(readinessProbe={"exec": {}}))},
     ],
     ids=["long enough", "as long as the deadline lets it", "stopped", "with a probe"],
 )
@@ -191,7 +191,7 @@ def test_the_order_is_the_workloads_own(made: dict[str, Any], order: str, words:
 
 def test_a_dry_run_plan() -> None:
     subject = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
-    assert describe_plan(subject, planned(subject, tag="v2"), RunLimits()) == Plan(
+    assert describe_plan(WorkloadView(workload=subject, pods=()), planned(subject, tag="v2"), RunLimits()) == Plan(
         order="stop-first",
         order_reason="a StatefulSet replaces one pod after the other, the one with the highest number first",
         image_name="registry.test/app:v2",
@@ -199,7 +199,7 @@ def test_a_dry_run_plan() -> None:
         steps=(
             "restart: write kubectl.kubernetes.io/restartedAt into the pod template of the statefulset db",
             "change the image of the container app to registry.test/app:v2",
-            "set minReadySeconds to 3 during the rollout, because no probe decides when the container app is ready",
+            "set minReadySeconds to 3 during the rollout, because the container app has no readiness probe",
             "wait until 2 new pods are ready",
             "restore the pod template if that fails",
         ),

@@ -72,6 +72,7 @@ def test_a_pod_is_read() -> None:
             ),
         ),
         inits=(PodContainer(name="migrate", image="app:v1", is_lasting=False),),
+        unprobed="app",
     )
 
 

@@ -153,7 +153,7 @@ class KubernetesEngine:
         try:
             view = self._cluster.require_view(self._address(service))
             limits = self._limits.adapted(**limits_of(view.workload))
-            plan = describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
+            plan = describe_plan(view, plan_redeploy(view, tag, {}, self._timing), limits)
             stuck = describe_stuck(view)
             return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
         except EngineRefusedError as error:

@@ -58,14 +58,15 @@ def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> Rollou
     return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
 
 
-def window_s(workload: Workload, timing: Timing) -> float:
+def window_s(view: WorkloadView, timing: Timing) -> float:
     """Return for how long all new pods have to stay ready before they count.
 
-    A probe has tried them already. Without one, a dead container may be shown as ready for several seconds.
+    Probes have tried all their containers already. Without one, a dead container may be shown as ready for several
+    seconds.
     """
-    if workload.has_probe or workload.is_stopped:
+    if view.workload.is_stopped or not view.unprobed:
         return timing.poll_s / 2
-    stable_s = parse_labels([workload.annotations]).stable_s
+    stable_s = parse_labels([view.workload.annotations]).stable_s
     return timing.stable_s if stable_s is None else stable_s
 
 

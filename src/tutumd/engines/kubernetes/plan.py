@@ -29,7 +29,7 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     refuse_impossible(workload, variables)
     image = new_image(workload, tag)
     stable_s = parse_labels([workload.annotations]).stable_s
-    min_ready, capped = _min_ready(workload, timing.stable_s if stable_s is None else stable_s)
+    min_ready, capped = _min_ready(view, timing.stable_s if stable_s is None else stable_s)
     return RedeployJournal(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
@@ -49,8 +49,9 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     )
 
 
-def describe_plan(workload: Workload, journal: RedeployJournal, limits: RunLimits) -> Plan:
+def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:
     """Return the dry-run plan of a redeploy that has these limits."""
+    workload = view.workload
     order, order_reason = order_of(workload)
     main = workload.main
     steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
@@ -58,8 +59,8 @@ def describe_plan(workload: Workload, journal: RedeployJournal, limits: RunLimit
         steps.append(f"change the image of the container {main['name']} to {journal.image}")
     if journal.min_ready is not None:
         steps.append(
-            f"set minReadySeconds to {journal.min_ready} during the rollout, because no probe decides when the "
-            f"container {main['name']} is ready"
+            f"set minReadySeconds to {journal.min_ready} during the rollout, because the container {view.unprobed} "
+            "has no readiness probe"
         )
     return Plan(
         order=order,
@@ -164,14 +165,14 @@ def _notes(workload: Workload) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _min_ready(workload: Workload, stable_s: float) -> tuple[int | None, tuple[str, ...]]:
+def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[str, ...]]:
     """Return the minReadySeconds of this redeploy (None: the present value will do), and notes about it.
 
-    Without a readiness probe a pod is ready as soon as it runs: an image that crashes a second later would have
-    replaced all working pods.
+    Without readiness probes a pod is ready as soon as its containers run: an image that crashes a second later would
+    have replaced all working pods.
     """
-    seconds = math.ceil(stable_s)
-    if workload.is_stopped or workload.has_probe:
+    workload, seconds = view.workload, math.ceil(stable_s)
+    if workload.is_stopped or not view.unprobed:
         return None, ()
     notes: tuple[str, ...] = ()
     deadline = workload.progress_deadline_s

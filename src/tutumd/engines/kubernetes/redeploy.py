@@ -123,7 +123,7 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         status = check_rollout(view, journal.ordered, journal.restarted_at)
         if status is RolloutStatus.SUPERSEDED:
             return fail(run, journal, _superseded(view.workload, journal))
-        needed_s = window_s(view.workload, context.timing)
+        needed_s = window_s(view, context.timing)
         is_whole = status is RolloutStatus.SUCCEEDED
         is_stable = watch.look(view, new, is_whole=is_whole, needed_s=needed_s)
         progress = describe_progress(view, journal.restarted_at)

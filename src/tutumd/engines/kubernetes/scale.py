@@ -160,7 +160,7 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
         # Old pods have run for long.
-        needed_s = window_s(view.workload, context.timing) if journal.target > journal.least else 0.0
+        needed_s = window_s(view, context.timing) if journal.target > journal.least else 0.0
         is_stable = watch.look(view, new, is_whole=is_scaled(view, journal), needed_s=needed_s)
         if is_stable:
             return finish(run, journal, Result(success=True, reason=journal.note))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tutumd.engines.dockerapi.times import parse_time
-from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, restarted_at
+from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.outcome import restarts_text
 
@@ -93,6 +93,7 @@ class Pod:
         unscheduled: Why no node accepts it; empty if one does.
         pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
         inits: Its init containers, in order.
+        unprobed: Name of a container that lasts and has no readiness probe; empty if there is none.
         alive: It runs or shall run.
         failing: The first container that is failing; None if there is none.
         exited: The first container that has exited; None if there is none. It tells about new pods only: older ones
@@ -114,6 +115,7 @@ class Pod:
     ready_since: datetime | None = None
     unscheduled: str = ""
     pulling: bool = False
+    unprobed: str = ""
 
     @property
     def alive(self) -> bool:
@@ -142,6 +144,8 @@ class WorkloadView:
 
     Attributes:
         pods: All of them; `alive` are those that run or shall run, `ready` those of them that work.
+        unprobed: Name of a container that lasts and has no readiness probe; empty if there is none. Pods may have
+            containers that the template does not have: an admission webhook adds them.
         stopping: Number of pods that are stopping.
     """
 
@@ -155,6 +159,11 @@ class WorkloadView:
     @property
     def ready(self) -> tuple[Pod, ...]:
         return tuple(pod for pod in self.alive if pod.ready)
+
+    @property
+    def unprobed(self) -> str:
+        found = (find_unprobed(self.workload.template["spec"]), *(pod.unprobed for pod in self.alive))
+        return next(filter(None, found), "")
 
     @property
     def stopping(self) -> int:
@@ -188,6 +197,7 @@ def read_pod(json: Json) -> Pod:
         containers=containers,
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses"), are_inits=True),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
+        unprobed=find_unprobed(spec),
         pulling=sandbox.get("status") == "True" and any(each.waiting in _BEFORE_START for each in containers),
     )
 
@@ -241,9 +251,7 @@ def _containers(
 ) -> tuple[PodContainer, ...]:
     by_name = {status["name"]: status for status in statuses or ()}
     return tuple(
-        # Kubernetes: "Sidecar Containers" are init containers with this policy.
-        _container(spec, by_name.get(spec["name"]) or {}, not are_inits or spec.get("restartPolicy") == "Always")
-        for spec in specs or ()
+        _container(spec, by_name.get(spec["name"]) or {}, not are_inits or is_sidecar(spec)) for spec in specs or ()
     )
 
 

@@ -134,11 +134,6 @@ class Workload:
         return next((container for container in containers if container["name"] == name), containers[0])
 
     @property
-    def has_probe(self) -> bool:
-        """Whether a probe decides when the main container is ready. Otherwise it is ready as soon as it runs."""
-        return bool(self.main.get("readinessProbe") or self.main.get("startupProbe"))
-
-    @property
     def progress_deadline_s(self) -> int:
         """The seconds without progress after which the cluster gives a Deployment up (DeploymentSpec, its default)."""
         return int(self.spec.get("progressDeadlineSeconds") or 600)
@@ -168,6 +163,22 @@ class Workload:
     def count(self, name: str) -> int:
         """Return a number of the status. The API leaves out those that are 0."""
         return int(self.status.get(name) or 0)
+
+
+def is_sidecar(init: Json) -> bool:
+    """Return whether an init container runs as long as its pod does (Kubernetes: "Sidecar Containers")."""
+    return bool(init.get("restartPolicy") == "Always")
+
+
+def find_unprobed(pod_spec: Json) -> str:
+    """Return the name of a container that lasts and that no readiness probe tests; empty if there is none.
+
+    Such a container is ready as soon as it runs, or once its startup probe has succeeded. A liveness probe only
+    restarts it.
+    """
+    inits: list[Json] = pod_spec.get("initContainers") or []
+    lasting: list[Json] = [*pod_spec["containers"], *filter(is_sidecar, inits)]
+    return next((str(container["name"]) for container in lasting if not container.get("readinessProbe")), "")
 
 
 def restarted_at(json: Json) -> str:
