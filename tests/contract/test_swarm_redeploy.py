@@ -229,3 +229,25 @@ def test_a_service_that_is_removed_during_a_redeploy_is_reported(
     assert not outcome.success
     assert "was removed" in outcome.reason
     assert swarm_engine.inspect(swarm.service("web")) is None
+
+
+@pytest.mark.slow
+def test_a_service_that_somebody_scales_to_0_in_the_middle_of_an_update_is_rolled_back(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    first = clean_bed.push("app", "healthy")  # it has a health check: nothing is tried out before the update
+    swarm.create(clean_bed, "web", APP)
+    clean_bed.push("app", HANGING)
+    empty = once_at("0 of 2 new containers run", lambda: clean_bed.docker("service", "scale", "--detach", "web=0"))
+    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun(on_log=empty))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert outcome.reason == (
+        "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
+    )
+    assert swarm.image(clean_bed, "web") == f"{APP}:latest@{first}"
+    assert swarm.running(clean_bed, "web") == []
+    clean_bed.docker("service", "scale", "--detach", "web=1")
+    wait_until(lambda: swarm.running(clean_bed, "web") == ["healthy"], "the previous version runs")
+    clean_bed.docker("service", "scale", "web=0")
+    stopped = swarm_engine.redeploy(swarm.service("web"), FakeRun())
+    assert (stopped.success, stopped.reason.startswith("the service is stopped and stays stopped")) == (True, True)

@@ -111,7 +111,7 @@ def test_minreadyseconds_stays_below_the_deadline_of_a_deployment() -> None:
     )
     assert planned(workload(deployment()), stable_s=700).min_ready == 599
     for other in (stateful_set(), daemon_set()):
-        plan = planned(workload(other), stable_s=700)
+        plan = planned(workload(other, desiredNumberScheduled=2), stable_s=700)
         assert (plan.min_ready, plan.notes) == (700, ())
 
 
@@ -226,11 +226,11 @@ def test_a_partition_that_leaves_nothing_to_move_is_refused(spec: dict[str, int]
         refuse_impossible(subject, {})
 
 
-def test_a_daemon_set_without_a_fitting_node_is_noted() -> None:
-    # The controller wants no pod on a node that is not ready, so such a rollout ends at once.
-    words = "no node fits now, or those that do are not ready: there is no pod to replace"
-    assert words in planned(workload(daemon_set(), desiredNumberScheduled=0)).notes
-    assert words not in planned(workload(daemon_set(), desiredNumberScheduled=2)).notes
+def test_a_daemon_set_that_fits_no_node_is_refused() -> None:
+    with pytest.raises(EngineRefusedError, match="no node fits the daemonset agent, or the nodes that fit are not rea"):
+        planned(workload(daemon_set(), desiredNumberScheduled=0))
+    # The API shows 0 also before the controller has counted.
+    assert not planned(workload(daemon_set(), desiredNumberScheduled=0, observedGeneration=2)).stopped
 
 
 def test_a_workload_that_is_being_deleted_is_refused() -> None:

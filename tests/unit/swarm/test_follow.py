@@ -11,7 +11,7 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.redeploy import Watch
-from tutumd.engines.swarm.view import ServiceView, Task
+from tutumd.engines.swarm.view import Task
 
 PLANNED = replace(PLAN, config={"Order": "start-first", "Monitor": 3 * specs.NANO})
 FIRST, SECOND = task("n1", NEW), task("n2", NEW, slot="2")
@@ -26,12 +26,10 @@ class Looks:
         self._state = state
         self._watch = Watch(journal, Timing(clock=lambda: self._now, doubt_s=2.0))
 
-    def at(self, second: float, *tasks: Task, state: str | None = None) -> RolloutStatus:
+    def at(self, second: float, *tasks: Task, state: str | None = None, replicas: int = 2) -> RolloutStatus:
         self._now = second
-        return self._watch.status(self._view(*tasks, state=self._state if state is None else state))
-
-    def _view(self, *tasks: Task, state: str) -> ServiceView:
-        return view(spec(NEW), *tasks, state=state)
+        seen = view(spec(NEW, replicas=replicas), *tasks, state=self._state if state is None else state)
+        return self._watch.status(seen)
 
 
 @pytest.mark.parametrize("state", ["", "updating", "completed"])
@@ -74,6 +72,16 @@ def test_a_task_whose_node_went_down_does_not_fail_the_update_when_it_is_back() 
     back = task("n1", NEW, state="failed", desired=False)
     assert looks.at(1, back, task("n3", NEW), SECOND) is WAITING
     assert looks.at(4, back, task("n3", NEW), SECOND) is DONE
+
+
+def test_a_service_that_is_scaled_to_0_and_up_again_is_followed() -> None:
+    looks = Looks()
+    assert looks.at(0, replicas=0) is WAITING
+    assert looks.at(1.9, replicas=0) is WAITING
+    assert looks.at(2, FIRST, SECOND) is WAITING
+    assert looks.at(5, FIRST, SECOND) is DONE
+    assert looks.at(6, replicas=0) is WAITING
+    assert looks.at(8, replicas=0) is FAILED
 
 
 def test_what_the_engine_rolls_back_is_believed_at_once() -> None:

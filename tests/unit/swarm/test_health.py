@@ -50,7 +50,7 @@ UPDATES: dict[str, tuple[dict[str, Any], tuple[Task, ...], tuple[str, ...], Roll
     "back": (BEFORE, BOTH_OLD, ("rollback_completed", "rollback_paused"), RolloutStatus.ROLLED_BACK),
     "another version": (OTHER, (), ("", "updating", "completed", "rollback_started"), RolloutStatus.SUPERSEDED),
     "the version before": (BEFORE, (), ("", "updating", "completed"), RolloutStatus.SUPERSEDED),
-    "stopped": (spec(NEW, replicas=0), (), ("",), RolloutStatus.SUCCEEDED),
+    "scaled to 0": (spec(NEW, replicas=0), (), ("", "updating", "completed"), RolloutStatus.FAILED),
     "global": (EVERYWHERE, BOTH_NEW, ("completed",), RolloutStatus.SUCCEEDED),
     "global without a task": (EVERYWHERE, (), ("completed",), RolloutStatus.IN_PROGRESS),
 }
@@ -61,6 +61,12 @@ def test_the_status_of_an_update(case: str) -> None:
     inspected, tasks, states, status = UPDATES[case]
     for state in states:
         assert check_update(view(inspected, *tasks, state=state), NEW, OLD) is status, state
+
+
+def test_a_service_that_was_stopped_before_its_update_needs_no_task() -> None:
+    stopped = view(spec(NEW, replicas=0))
+    assert check_update(stopped, NEW, OLD, was_stopped=True) is RolloutStatus.SUCCEEDED
+    assert check_update(view(ORDERED), NEW, OLD, was_stopped=True) is RolloutStatus.IN_PROGRESS
 
 
 @pytest.mark.parametrize("state", ["", "updating", "completed"])

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.health import replica_failure
+from tutumd.engines.kubernetes.health import describe_unobserved, replica_failure
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.rollout.conflicts import retry_on_conflict
@@ -54,7 +54,7 @@ class WorkloadContext:
     def explain_missing(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""
         try:
-            return self.refusal(view)
+            return describe_unobserved(view.workload) or self.refusal(view)
         except EngineRefusedError as error:
             return str(error)
 

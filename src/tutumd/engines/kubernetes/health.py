@@ -44,10 +44,13 @@ class FailureWatch:
         return self._timing.pull_doubt_s
 
 
-def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> RolloutStatus:
+def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:
     """Return the status of the rollout of the template with the fingerprint `ordered`, by its own new pods.
 
     The workload's status alone is not believed: it may be that of a moment ago.
+
+    Args:
+        was_stopped: The service was stopped when the rollout began.
     """
     if fingerprint(view.workload.template) != ordered:
         return RolloutStatus.SUPERSEDED
@@ -55,7 +58,32 @@ def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> Rollou
     if _is_given_up(view.workload) or any(pod.exited for pod in new):
         return RolloutStatus.FAILED
     is_whole = sum(pod.ready for pod in new) >= view.workload.moving
-    return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
+    is_shown = is_whole and not describe_emptied(view.workload, was_stopped=was_stopped)
+    return RolloutStatus.SUCCEEDED if is_shown else RolloutStatus.IN_PROGRESS
+
+
+def describe_emptied(workload: Workload, *, was_stopped: bool) -> str:
+    """Return why a rollout replaces no pod any more; empty if it does, or if the service was stopped all the time."""
+    if workload.moving or (was_stopped and workload.is_stopped):
+        return ""
+    if workload.kind is Kind.DAEMON_SET:
+        what = f"no node fits {workload.address.words} any more, or the nodes that fit are not ready"
+    elif workload.is_stopped:
+        what = f"somebody else scaled {workload.address.words} to 0"
+    else:
+        what = f"the partition of {workload.address.words} now keeps all its pods as they are"
+    return f"{what}, so nothing shows that the new version runs"
+
+
+def describe_unobserved(workload: Workload) -> str:
+    """Return that the controller has not seen the present specification; empty if it has."""
+    if workload.observed:
+        return ""
+    seen, present = workload.count("observedGeneration"), workload.metadata["generation"]
+    return (
+        f"kube-controller-manager does not react to the change of {workload.address.words} (observedGeneration is "
+        f"{seen}, wanted is {present}): check that it runs"
+    )
 
 
 def window_s(view: WorkloadView, timing: Timing) -> float:
@@ -139,7 +167,8 @@ def describe_failure(
     elif _is_given_up(view.workload):
         what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
     else:
-        what = f"{overdue or 'the rollout was not complete'} ({describe_progress(view, restarted_at)})"
+        progress = f" ({describe_progress(view, restarted_at)})" if view.workload.moving else ""
+        what = f"{overdue or 'the rollout was not complete'}{progress}"
     if view.workload.spec.get("paused"):
         what = f"{what}; {view.workload.address.words} was paused in the meantime"
     cause = describe_pod(culprit) if culprit is not None else refusal

@@ -20,6 +20,7 @@ class RedeployJournal:
             changed).
         running_before: UIDs of the pods that were ready.
         image_before: Digest that they ran.
+        stopped: The service was stopped when the redeploy began.
         pull_note: Why the nodes may not look for a newer image; empty if they do.
         ordered: Fingerprint of the template that the API made of our patch; empty until it is known.
         undone: The same of the patch that rolled it back.
@@ -36,6 +37,7 @@ class RedeployJournal:
     image_before: str | None
     notes: tuple[str, ...] = ()
     pull_note: str = ""
+    stopped: bool = False
     ordered: str = ""
     undone: str = ""
     stage: Stage = Stage.APPLY

@@ -46,6 +46,7 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
             *capped,
         ),
         pull_note=pull_note(workload, image),
+        stopped=workload.is_stopped,
     )
 
 
@@ -94,6 +95,12 @@ def refuse_impossible(workload: Workload, variables: Variables) -> None:
         raise EngineRefusedError(
             f"{name} has the update strategy OnDelete: its pods are replaced only when somebody deletes them, so a "
             "redeploy would change nothing; use RollingUpdate"
+        )
+    if workload.kind is Kind.DAEMON_SET and workload.observed and not workload.replicas:
+        # Its controller wants no pod on a node that is not ready either.
+        raise EngineRefusedError(
+            f"no node fits {name}, or the nodes that fit are not ready (kubectl get nodes): nothing would run the new "
+            "version; the service was left as it is"
         )
     if workload.replicas and not workload.moving:
         raise EngineRefusedError(
@@ -155,8 +162,6 @@ def _notes(workload: Workload) -> tuple[str, ...]:
     notes = []
     if workload.is_stopped:
         notes.append("the service is stopped and stays stopped: its next start makes new pods")
-    if workload.status.get("desiredNumberScheduled") == 0:
-        notes.append("no node fits now, or those that do are not ready: there is no pod to replace")
     if workload.moving < workload.replicas:
         notes.append(
             f"the partition {workload.rolling['partition']} keeps {workload.replicas - workload.moving} of "

@@ -11,6 +11,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (
     check_rollout,
+    describe_emptied,
     describe_failure,
     describe_progress,
     is_finished,
@@ -120,12 +121,13 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         new = view.of(journal.restarted_at)
         left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
         report_progress(context, view.workload, new, len(journal.running_before) - left)
-        status = check_rollout(view, journal.ordered, journal.restarted_at)
+        status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
+        emptied = describe_emptied(view.workload, was_stopped=journal.stopped)
         if status is RolloutStatus.SUPERSEDED:
             return fail(run, journal, _superseded(view.workload, journal))
         needed_s = window_s(view, context.timing)
         is_whole = status is RolloutStatus.SUCCEEDED
-        is_stable = watch.look(view, new, is_whole=is_whole, needed_s=needed_s)
+        is_stable = watch.look(view, new, is_whole=is_whole, needed_s=needed_s, emptied=emptied)
         progress = describe_progress(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
         reported = log_progress(run, reported, progress + window)
@@ -158,7 +160,8 @@ def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome | Non
     view = context.view()
     new = view.of(journal.restarted_at) if view else ()
     if success:
-        status = check_rollout(view, journal.ordered, journal.restarted_at) if view else None
+        ordered, at = journal.ordered, journal.restarted_at
+        status = check_rollout(view, ordered, at, was_stopped=journal.stopped) if view else None
         if status is not RolloutStatus.SUCCEEDED:
             return None
     digest = result_digest(view.workload, new if success else view.alive) if view else None

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.health import is_rolled_back
+from tutumd.engines.kubernetes.health import describe_unobserved, is_rolled_back
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.limits import replacement_s
 from tutumd.engines.kubernetes.patches import rollback_patch
@@ -35,8 +35,10 @@ def roll_back(context: WorkloadContext, journal: RedeployJournal) -> RedeployJou
         if is_rolled_back(view, journal.restarted_at, len(journal.running_before)):
             return finish_rollback(run, journal, rolled_back=True)
         if timing.clock() - began >= timing.rollback_s + replacement_s(view.workload):
-            count = f"{len(view.ready)} of {view.workload.replicas}"
-            return finish_rollback(run, journal, f"after the rollback {count} pods are ready", rolled_back=True)
+            ready = sum(pod.restarted_at != journal.restarted_at for pod in view.ready)
+            state = f"{ready} of {view.workload.replicas} pods are ready at the previous version"
+            state = describe_unobserved(view.workload) or state
+            return finish_rollback(run, journal, f"after the rollback {state}", rolled_back=True)
         try:
             _delete_stuck_pods(context, view, journal)
         except EngineRefusedError as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tutumd.engines.kubernetes.autoscalers import Autoscaler
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import result_digest
-from tutumd.engines.kubernetes.health import is_scaled, window_s
+from tutumd.engines.kubernetes.health import describe_unobserved, is_scaled, window_s
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.looks import ChangeWatch
@@ -213,4 +213,5 @@ def _roll_back(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         kept = f"the service was set to {journal.fallback}, as many as became ready"
         return finish_rollback(run, journal, kept, rolled_back=False)
     restored = view is not None and (bool(journal.autoscaler) or view.workload.replicas == journal.before)
-    return finish_rollback(run, journal, rolled_back=restored)
+    unobserved = describe_unobserved(view.workload) if view is not None else ""
+    return finish_rollback(run, journal, f"after the rollback {unobserved}" if unobserved else "", rolled_back=restored)

@@ -57,7 +57,7 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     values = {name: value for name, value in stored.items() if name not in _RETIRED}
     try:
         for field in fields(shape):
-            if get_origin(field.type) is tuple or isinstance(values[field.name], list):
+            if get_origin(field.type) is tuple or isinstance(values.get(field.name), list):
                 values[field.name] = tuple(values[field.name])
         values["stage"] = Stage(values["stage"])
         values["result"] = None if values["result"] is None else Result(**values["result"])

@@ -9,7 +9,9 @@ from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import Phase, ServiceView, Task
 
 
-def check_update(view: ServiceView, new: Version, old: Version, lost: Collection[str] = ()) -> RolloutStatus:
+def check_update(
+    view: ServiceView, new: Version, old: Version, lost: Collection[str] = (), *, was_stopped: bool = False
+) -> RolloutStatus:
     """Return the status of our update from `old` to `new`, once it was sent. The new tasks decide it.
 
     The update status is about our update: sending it has reset the one before
@@ -18,9 +20,12 @@ def check_update(view: ServiceView, new: Version, old: Version, lost: Collection
 
     Args:
         lost: IDs of tasks whose node went down, which is no fault of theirs.
+        was_stopped: The service was stopped before the update. If it was scaled to 0 since, nothing shows that the new
+            version runs.
     """
     if view.version == new:
-        if view.update_state not in ("", "updating", "completed") or has_failed(view.of(new), lost):
+        is_emptied = specs.is_stopped(view.spec) and not was_stopped
+        if view.update_state not in ("", "updating", "completed") or is_emptied or has_failed(view.of(new), lost):
             return RolloutStatus.FAILED
         is_there = view.running or specs.is_stopped(view.spec)
         return RolloutStatus.SUCCEEDED if is_there and is_converged(view, new) else RolloutStatus.IN_PROGRESS

@@ -26,6 +26,7 @@ class RedeployJournal:
         image_after: Digest of the new image, also if its name carries none.
         order_reason: Why new tasks start before or after the old ones stop.
         note: A sentence for the result of a success.
+        stopped: The service was stopped when the redeploy began.
         result: How it ended; None while that is open.
         old, new: The version before, and that of the update.
         is_job: The service is a job: an update runs it once more.
@@ -41,6 +42,7 @@ class RedeployJournal:
     image_after: str | None = None
     order_reason: str = ""
     note: str = ""
+    stopped: bool = False
     stage: Stage = Stage.APPLY
     result: Result | None = None
 

@@ -96,6 +96,7 @@ def plan_redeploy(
             _STOPPED if stopped else "",
             _RERUN if is_job else "",
         ),
+        stopped=stopped,
         stage=stage,
         result=skipped,
     )

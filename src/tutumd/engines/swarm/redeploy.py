@@ -36,6 +36,8 @@ from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 
+_EMPTIED = "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
+
 
 def redeploy(context: ServiceContext) -> Outcome:
     """Redeploy a service, or continue to, to the end."""
@@ -116,7 +118,7 @@ class Watch:
             # Between two tasks of one slot, and before those of all nodes exist, a job looks as if it had ended.
             status, needed_s = check_job(view, journal.new), timing.stable_s
         else:
-            status = check_update(view, journal.new, journal.old, self._lost)
+            status = check_update(view, journal.new, journal.old, self._lost, was_stopped=journal.stopped)
             needed_s = journal.stable_s if view.running else 0.0
         same: tuple[str, ...] = ()
         if status is RolloutStatus.SUCCEEDED:
@@ -269,5 +271,6 @@ def _describe_removal(context: ServiceContext) -> str:
 def _failure(context: ServiceContext, view: ServiceView, journal: RedeployJournal) -> Result:
     tasks = [task for task in view.tasks if not (journal.is_job and task.state == "complete")]
     culprit = find_culprit(tasks, journal.new, str(view.status.get("Message") or ""))
-    reason = describe_failure(view, culprit, context.run)
+    is_emptied = specs.is_stopped(view.spec) and not journal.stopped
+    reason = _EMPTIED if is_emptied else describe_failure(view, culprit, context.run)
     return Result(success=False, reason=reason, log_tail=context.api.log_tail(view, culprit))
