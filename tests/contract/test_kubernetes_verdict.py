@@ -161,6 +161,35 @@ def test_a_redeploy_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> 
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
+SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def test_a_redeploy_of_a_daemon_set_that_adds_pods_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent"), updateStrategy=SURGE))
+    cluster.controllers.quota = 2
+    outcome = engine.redeploy(AGENT, FakeRun(tag="v2"))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith('the rollout was not complete (0 of 2 new pods are ready): pods "agent-')
+    assert "is forbidden: exceeded quota" in outcome.reason
+    assert kube.ready_tags(cluster, "agent") == ["v1", "v1"]
+
+
+def test_a_quota_that_leaves_room_again_undoes_nothing(tmp_path: Path) -> None:
+    pods = template(container(probed=True), name="agent")
+    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, doubt_s=0.5)) as engine:
+        kube.create(cluster, daemon_set(template=pods, updateStrategy=SURGE, minReadySeconds=2))
+        cluster.controllers.quota = 2
+
+        def make_room(request: ApiRequest) -> None:
+            if request.resource == "events":
+                cluster.controllers.quota = None
+
+        cluster.after = make_room
+        outcome = engine.redeploy(AGENT, FakeRun(tag="v2"))
+    assert outcome.success, outcome.reason
+
+
 @pytest.mark.parametrize(("service", "make"), KINDS[:2])
 def test_a_scale_up_over_quota_is_told_at_once(kubernetes: ClusterAndEngine, service: Service, make: Make) -> None:
     cluster, engine = kubernetes

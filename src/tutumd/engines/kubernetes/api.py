@@ -128,8 +128,9 @@ class Cluster:
         except StaleError:
             return
 
-    def refused_creation(self, workload: Workload) -> str:
-        """Return why its controller could not create a pod since we changed the workload; empty if it could."""
+    def refused_creation(self, view: WorkloadView) -> str:
+        """Return why the controller could not create a pod since we changed the workload; empty if it could."""
+        workload = view.workload
         fields = {"involvedObject.uid": workload.metadata["uid"], "reason": "FailedCreate", "type": "Warning"}
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
         namespace = workload.address.namespace
@@ -139,7 +140,10 @@ class Cluster:
         events = page.get("items") or ()
         # The API writes each time in UTC, in the same form.
         messages = {str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"]) for each in events}
-        return messages[max(messages)] if messages and max(messages) >= changed else ""
+        latest = max(messages, default="")
+        # A pod that was made after a refusal, or in the same second, shows that it is over. The controller tries again.
+        is_over = any(pod.created and f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" >= latest for pod in view.pods)
+        return "" if is_over or latest < changed else messages.get(latest, "")
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""

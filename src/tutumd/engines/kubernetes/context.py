@@ -49,7 +49,8 @@ class WorkloadContext:
         """Return why the cluster creates no pod that is missing; empty if it does. Raises EngineRefusedError."""
         if view.workload.kind is Kind.DEPLOYMENT:
             return replica_failure(view.workload)
-        return self.cluster.refused_creation(view.workload) if len(view.pods) < view.workload.replicas else ""
+        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
+        return self.cluster.refused_creation(view) if may_miss else ""
 
     def explain_missing(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""

@@ -129,7 +129,7 @@ def order_of(workload: Workload) -> tuple[str, str]:
         return "stop-first", "a StatefulSet replaces one pod after the other, the one with the highest number first"
     max_surge, max_unavailable = workload.rolling.get("maxSurge"), workload.rolling.get("maxUnavailable")
     if workload.kind is Kind.DAEMON_SET:
-        if max_surge in (None, 0, "0", "0%"):
+        if not workload.adds_pods:
             return "stop-first", "its maxSurge is 0: on each node the old pod stops before the new one starts"
         return "start-first", f"its maxSurge is {max_surge}: on each node the new pod is ready before the old one stops"
     if workload.strategy.get("type") == "Recreate":

@@ -153,6 +153,11 @@ class Workload:
         return self.strategy.get("rollingUpdate") or {}
 
     @property
+    def adds_pods(self) -> bool:
+        """Whether it is a DaemonSet that makes a new pod beside the old one: its maxSurge is not 0."""
+        return self.kind is Kind.DAEMON_SET and self.rolling.get("maxSurge") not in (None, 0, "0", "0%")
+
+    @property
     def moving(self) -> int:
         """The number of pods that a restart replaces: all, but in a StatefulSet only those from its partition on."""
         if self.kind is not Kind.STATEFUL_SET:
