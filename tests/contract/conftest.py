@@ -1,6 +1,7 @@
 """The engines, each on something real or in memory, and which of them a contract test is generated for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,14 @@ def cluster() -> Iterator[FakeCluster]:
 def kubernetes(cluster: FakeCluster, tmp_path: Path) -> Iterator[ClusterAndEngine]:
     """The cluster in memory, and the engine `kubernetes` on it."""
     with kubernetes_support.opened(cluster, tmp_path) as engine:
+        yield cluster, engine
+
+
+@pytest.fixture
+def impatient(cluster: FakeCluster, tmp_path: Path) -> Iterator[ClusterAndEngine]:
+    """The cluster in memory, and an engine that does not wait for long after a rollback."""
+    timing = replace(kubernetes_support.TIMING, rollback_s=0.2)
+    with kubernetes_support.opened(cluster, tmp_path, timing=timing) as engine:
         yield cluster, engine
 
 

@@ -11,7 +11,7 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, quick, stateful_set, template
 from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
@@ -109,9 +109,9 @@ def test_a_service_that_was_stopped_before_stays_so_and_says_it(kubernetes: Clus
     assert tag_of(cluster, "deployments", "web") == "v2"
 
 
-def test_a_partition_that_is_raised_above_all_pods_is_no_success(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=STATEFUL))
+def test_a_partition_that_is_raised_above_all_pods_is_no_success(impatient: ClusterAndEngine) -> None:
+    cluster, engine = impatient
+    kube.create(cluster, stateful_set(template=quick("db")))
     kept = {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}
     raised = once_at("restarting", lambda: change(cluster, "statefulsets", "db", updateStrategy=kept))
     outcome = engine.redeploy(DB, FakeRun(tag="v2", on_log=raised))
@@ -134,21 +134,19 @@ def test_a_daemon_set_that_fits_no_node_is_no_success(kubernetes: ClusterAndEngi
     assert "no node fits" in engine.plan(AGENT, "v2").refused
 
 
-def test_a_controller_that_does_not_react_is_named(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
-    cluster, _ = kubernetes
-    kube.create(cluster, deployment(template=probed(terminationGracePeriodSeconds=0)))
+def test_a_controller_that_does_not_react_is_named(impatient: ClusterAndEngine) -> None:
+    cluster, engine = impatient
+    kube.create(cluster, deployment(template=quick()))
     cluster.controllers.frozen = True
     run: FakeRun = FakeRun(tag="v2", on_sleep=lambda: run.skip(1e6))
-    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=0.1)) as engine:
-        outcome = engine.redeploy(WEB, run)
-        assert (outcome.success, outcome.rolled_back) == (False, True)
-        words = "kube-controller-manager does not react to the change of the deployment web (observedGeneration is 1, "
-        assert outcome.reason == (
-            f"the action did not end within 300 s (0 of 2 new pods are ready): {words}wanted is 2): check that it runs"
-            f"; after the rollback {words}wanted is 3): check that it runs"
-        )
-        again: FakeRun = FakeRun(on_sleep=lambda: again.skip(1e6))
-        outcome = engine.scale(WEB, 3, again)
+    outcome = engine.redeploy(WEB, run)
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    words = "kube-controller-manager does not react to the change of the deployment web (observedGeneration is 1, "
+    assert outcome.reason == (
+        f"the action did not end within 300 s (0 of 2 new pods are ready): {words}wanted is 2): check that it runs"
+        f"; after the rollback {words}wanted is 3): check that it runs"
+    )
+    again: FakeRun = FakeRun(on_sleep=lambda: again.skip(1e6))
+    outcome = engine.scale(WEB, 3, again)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "the action did not end within 300 s: kube-controller-manager does not react" in outcome.reason
-    assert "after the rollback kube-controller-manager does not react" in outcome.reason

@@ -174,7 +174,7 @@ def test_every_container_that_lasts_needs_a_readiness_probe(pods: dict[str, Any]
 def test_a_container_that_only_the_pods_have_needs_a_readiness_probe_too() -> None:
     subject = workload(deployment(template=probed()))
     assert view(subject, pod("a"), pod("b", unprobed="injected")).unprobed == "injected"
-    assert view(subject, pod("a"), pod("b", unprobed="injected", deleting=True)).unprobed == ""
+    assert view(subject, pod("a"), pod("b", unprobed="injected", due=SINCE)).unprobed == ""
 
 
 def test_a_workload_is_rolled_back_when_as_many_pods_are_ready_as_before() -> None:

@@ -44,6 +44,9 @@ def test_annotations_win() -> None:
     server = RunLimits()
     assert server.adapted(**limits_of(workload(deployment()))).stall_s == 630
     assert server.adapted(**limits_of(workload(deployment()), is_pulling=True)).stall_s == 1800
+    assert server.adapted(**limits_of(workload(stateful_set()), is_held=True)).stall_s == 120
+    slow = stateful_set(template=template(SLOW, terminationGracePeriodSeconds=300))
+    assert server.adapted(**limits_of(workload(slow), is_held=True)).stall_s == 610 + 125 + 300 + 30
     annotated = deployment(annotations={"tutum.redeploy.stall": "90", "tutum.redeploy.timeout": "7200"})
     assert server.adapted(**limits_of(workload(annotated))) == RunLimits(timeout_s=7200, stall_s=90)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.kubernetes.patches import strategic
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
-from tests.unit.kubernetes.values import AT, DIGEST, pod, workload
+from tests.unit.kubernetes.values import AT, DIGEST, SINCE, pod, workload
 from tutumd.engines.kubernetes.discover import take_snapshot
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch, rollback_patch
@@ -341,8 +341,6 @@ def test_a_journal_with_retired_fields_is_read() -> None:
 
 
 def test_a_view_knows_its_living_pods() -> None:
-    seen = WorkloadView(
-        workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed"))
-    )
+    seen = WorkloadView(workload=workload(deployment()), pods=(pod("a"), pod("b", due=SINCE), pod("c", phase="Failed")))
     assert [subject.uid for subject in seen.alive] == ["a"]
     assert seen.stopping == 1

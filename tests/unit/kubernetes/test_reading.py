@@ -1,14 +1,16 @@
 """Objects of the API are read into values: pods, snapshots, selectors, requests, autoscalers."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
-from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, workload
+from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, view, workload
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler
 from tutumd.engines.kubernetes.discover import stack_of, take_snapshot, warnings
 from tutumd.engines.kubernetes.requests import Request
+from tutumd.engines.kubernetes.stuck import describe_late
 from tutumd.engines.kubernetes.view import Pod, PodContainer, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, label_query, read_address
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
@@ -55,7 +57,6 @@ def test_a_pod_is_read() -> None:
         owner=WEB,
         restarted_at="then",
         phase="Running",
-        deleting=False,
         ready=True,
         created=SINCE,
         ready_since=SINCE,
@@ -114,7 +115,7 @@ def test_a_snapshot_of_a_deployment() -> None:
     pods = [
         pod("b", ready=False, container=crashed),
         pod("a"),
-        pod("c", deleting=True),
+        pod("c", due=SINCE),
         pod("d", phase="Failed"),
         pod("e", ready=False, phase="Pending"),
     ]
@@ -239,3 +240,40 @@ def test_the_autoscaler_of_a_workload_is_found_by_its_whole_target() -> None:
     )
     assert find_autoscaler([other, rollout], WEB) is None
     assert find_autoscaler([mine], Address(Kind.STATEFUL_SET, "shop", "web")) is None
+
+
+CONTAINERS_READY = {"type": "ContainersReady", "status": "True"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "is_lost"),
+    [
+        ([{"type": "Ready", "status": "False"}, CONTAINERS_READY], True),
+        ([{"type": "Ready", "status": "True"}, CONTAINERS_READY], False),
+        ([{"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"}, CONTAINERS_READY], False),
+        ([{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}], False),
+        ([], False),
+    ],
+)
+def test_a_pod_whose_node_does_not_respond_is_told_by_its_conditions(
+    conditions: list[dict[str, str]], is_lost: bool
+) -> None:
+    read = read_pod({**POD, "spec": {**POD["spec"], "nodeName": "n1"}, "status": {"conditions": conditions}})
+    assert (read.is_lost, read.node) == (is_lost, "n1")
+
+
+def test_a_pod_that_was_deleted_says_by_when_it_has_to_be_gone() -> None:
+    deleted = {
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 30,
+        "finalizers": ["example.com/hold"],
+    }
+    spec = {**POD["spec"], "nodeName": "n1"}
+    read = read_pod({**POD, "metadata": {**POD["metadata"], **deleted}, "spec": spec})
+    assert (read.alive, read.due, read.grace_s, read.finalizers) == (False, SINCE, 30, ("example.com/hold",))
+    seen = view(workload(deployment()), read)
+    assert describe_late(seen, SINCE) == ""
+    assert describe_late(seen, SINCE + timedelta(seconds=65)) == (
+        "pod web-5d-x has been terminating for 95 s: its node n1 has not removed it (kubectl describe pod web-5d-x "
+        "--namespace shop)"
+    )

@@ -30,7 +30,6 @@ def pod(uid: str, *, ready: bool = True, at: str = "", container: PodContainer |
         "owner": WEB,
         "restarted_at": at,
         "phase": "Running",
-        "deleting": False,
         "ready": ready,
         "created": SINCE,
         "containers": (main,),

@@ -58,7 +58,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
     Args:
         pods: Its own.
     """
-    shown = sorted((pod for pod in pods if pod.alive or pod.deleting), key=lambda pod: (str(pod.created), pod.name))
+    shown = sorted((pod for pod in pods if pod.alive or pod.due), key=lambda pod: (str(pod.created), pod.name))
     stopped = workload.is_stopped
     created = [pod.created for pod in shown if pod.created and pod.alive]
     labels = parse_labels([workload.annotations])
@@ -147,7 +147,7 @@ def _container(workload: Workload, pod: Pod) -> ContainerSnapshot:
 
 
 def _state(pod: Pod, main: PodContainer) -> ContainerState:
-    if pod.deleting:
+    if pod.due:
         return ContainerState.STOPPING
     if pod.ready:
         return ContainerState.RUNNING

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.view import Pod
+from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Workload
 from tutumd.engines.labels import Json, parse_labels
 
@@ -13,22 +13,26 @@ _MARGIN_S = 30.0
 _PROBES = ("startupProbe", "readinessProbe")
 
 
-def report_progress(context: WorkloadContext, workload: Workload, new: Sequence[Pod], gone: int) -> None:
+def report_progress(context: WorkloadContext, view: WorkloadView, new: Sequence[Pod], gone: int) -> None:
     """Report how far a change came, with its new pods and the number of old ones that are gone, and set its limits."""
     context.run.advance("created", len(new))
     context.run.advance("started", sum(pod.started for pod in new))
     context.run.advance("ready", sum(pod.ready for pod in new))
     context.run.advance("gone", gone)
-    context.run.set_limits(**limits_of(workload, is_pulling=any(pod.pulling for pod in new)))
+    is_held = bool(view.late(context.timing.now())) and all(pod.ready for pod in new)
+    context.run.set_limits(**limits_of(view.workload, is_pulling=any(pod.pulling for pod in new), is_held=is_held))
 
 
-def limits_of(workload: Workload, *, is_pulling: bool = False) -> dict[str, Any]:
+def limits_of(workload: Workload, *, is_pulling: bool = False, is_held: bool = False) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a workload.
 
     StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment counts, as the nodes must
     pull the same images within it.
+
+    Args:
+        is_held: All that is waited for is a pod that should have stopped by now, so nothing is pulled.
     """
-    step_s = max(replacement_s(workload), workload.progress_deadline_s)
+    step_s = replacement_s(workload) if is_held else max(replacement_s(workload), workload.progress_deadline_s)
     return parse_labels([workload.annotations]).limits(step_s + _MARGIN_S, is_pulling=is_pulling)
 
 

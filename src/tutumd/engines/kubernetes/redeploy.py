@@ -24,7 +24,7 @@ from tutumd.engines.kubernetes.patches import is_patched, restart_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import MERGE, STRATEGIC_MERGE
 from tutumd.engines.kubernetes.rollback import roll_back
-from tutumd.engines.kubernetes.stuck import StuckPods, describe_stuck
+from tutumd.engines.kubernetes.stuck import StuckPods, describe_late, describe_stuck
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.rollout.journal import (
@@ -120,7 +120,7 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
             return fail(run, journal, f"{context.address.words} was removed while it was redeployed")
         new = view.of(journal.restarted_at)
         left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
-        report_progress(context, view.workload, new, len(journal.running_before) - left)
+        report_progress(context, view, new, len(journal.running_before) - left)
         status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
         emptied = describe_emptied(view.workload, was_stopped=journal.stopped)
         if status is RolloutStatus.SUPERSEDED:
@@ -130,7 +130,8 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         is_stable = watch.look(view, new, is_whole=is_whole, needed_s=needed_s, emptied=emptied)
         progress = describe_progress(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
-        reported = log_progress(run, reported, progress + window)
+        late = "".join(f"; pod {pod.name} should have stopped by now" for pod in view.late(context.timing.now()))
+        reported = log_progress(run, reported, progress + window + late)
         if is_stable and is_finished(view.workload):
             return finish(run, journal, Result(success=True))
         if watch.failed or watch.refusal or status is RolloutStatus.FAILED or run.remaining_s() <= 0:
@@ -145,7 +146,8 @@ def _begin_rollback(
     refusal = watch.refusal or context.explain_missing(view)
     overdue = context.run.overdue_reason()
     reason, culprit = describe_failure(view, journal.restarted_at, watch.failed, refusal, overdue)
-    result = context.failure(join_sentences(reason, problem), culprit, view.workload.main["name"])
+    reason = join_sentences(reason, describe_late(view, context.timing.now()), problem)
+    result = context.failure(reason, culprit, view.workload.main["name"])
     return move_to(context.run, journal, Stage.ROLL_BACK, result)
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from tutumd.engines.kubernetes.autoscalers import Autoscaler
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import result_digest
-from tutumd.engines.kubernetes.health import describe_unobserved, is_scaled, window_s
+from tutumd.engines.kubernetes.health import is_scaled, window_s
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.looks import ChangeWatch
 from tutumd.engines.kubernetes.requests import MERGE
+from tutumd.engines.kubernetes.stuck import describe_late
 from tutumd.engines.kubernetes.view import WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
 from tutumd.engines.labels import STOPPED_REPLICAS
@@ -155,7 +156,7 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         target, replicas = journal.target_of(view.workload), view.workload.replicas
         new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
         gone = len(set(journal.pods_before) - {pod.uid for pod in view.pods})
-        report_progress(context, view.workload, new, gone)
+        report_progress(context, view, new, gone)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
@@ -174,14 +175,16 @@ def _begin_rollback(
 ) -> ScaleJournal:
     run = context.run
     ready = [pod for pod in view.ready if pod.uid in journal.pods_before or not pod.exited]
+    held = describe_late(view, context.timing.now())
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
-        return fail(run, journal, unfinished(run, f"{left} pods have not stopped yet"))
+        return fail(run, journal, join_sentences(unfinished(run, f"{left} pods have not stopped yet"), held))
     reason = unfinished(run, f"{len(ready)} of {journal.target_of(view.workload)} pods are ready")
     refusal = watch.refusal or context.explain_missing(view)
     culprit = watch.failed or (None if refusal else find_culprit(view.alive))
     cause = describe_pod(culprit) if culprit else refusal
-    result = context.failure(f"{reason}: {cause}" if cause else reason, culprit, view.workload.main["name"])
+    text = join_sentences(f"{reason}: {cause}" if cause else reason, held)
+    result = context.failure(text, culprit, view.workload.main["name"])
     if journal.target == journal.before:
         return finish(run, journal, result)
     if journal.shared_with and len(ready) > journal.least:
@@ -213,5 +216,4 @@ def _roll_back(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         kept = f"the service was set to {journal.fallback}, as many as became ready"
         return finish_rollback(run, journal, kept, rolled_back=False)
     restored = view is not None and (bool(journal.autoscaler) or view.workload.replicas == journal.before)
-    unobserved = describe_unobserved(view.workload) if view is not None else ""
-    return finish_rollback(run, journal, f"after the rollback {unobserved}" if unobserved else "", rolled_back=restored)
+    return finish_rollback(run, journal, rolled_back=restored)

@@ -1,10 +1,11 @@
-"""Pods that keep a StatefulSet from being replaced.
+"""Pods that keep others from being replaced: those of a StatefulSet that cannot run, and those that do not stop.
 
 A StatefulSet waits until each pod is ready before it replaces one, even by a template that would repair that pod
 (kubernetes/kubernetes#67250; its docs call the way out a forced rollback: the pod has to be deleted).
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.health import FailureWatch
@@ -35,6 +36,23 @@ def describe_stuck(view: WorkloadView) -> str:
         f"{view.workload.address.words} waits for pods that cannot run ({'; '.join(map(describe_pod, stuck))}): the "
         f"redeploy deletes them; if its account may not delete pods, do so while it runs: {_command(stuck)}"
     )
+
+
+def describe_late(view: WorkloadView, now: datetime) -> str:
+    """Return which pod should have stopped by now, for how long it has been stopping, and why; empty if there is none.
+
+    On one that has finalizers only these are left to be removed once its node has ended its containers.
+    """
+    pod = next(iter(view.late(now)), None)
+    if pod is None or pod.due is None:
+        return ""
+    age_s = (now - pod.due).total_seconds() + pod.grace_s
+    why = f"its node {pod.node} has not removed it (kubectl describe pod {pod.name} --namespace {pod.namespace})"
+    if pod.is_lost:
+        why = f"its node {pod.node} does not respond (kubectl describe node {pod.node})"
+    elif pod.finalizers and not any(container.started for container in pod.containers):
+        why = f"its containers have ended, but nobody has removed its finalizers: {', '.join(pod.finalizers)}"
+    return f"pod {pod.name} has been terminating for {age_s:.0f} s: {why}"
 
 
 class StuckPods:

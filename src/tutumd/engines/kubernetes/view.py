@@ -94,6 +94,10 @@ class Pod:
         pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
         inits: Its init containers, in order.
         unprobed: Name of a container that lasts and has no readiness probe; empty if there is none.
+        node: Name of its node; empty if it has none.
+        due: When it has to be gone; None unless it was deleted.
+        grace_s: Seconds from its deletion to that moment.
+        is_lost: Its node no longer responds.
         alive: It runs or shall run.
         failing: The first container that is failing; None if there is none.
         exited: The first container that has exited; None if there is none. It tells about new pods only: older ones
@@ -107,7 +111,6 @@ class Pod:
     owner: Address | None
     restarted_at: str
     phase: str
-    deleting: bool
     ready: bool
     created: datetime | None
     containers: tuple[PodContainer, ...]
@@ -116,10 +119,15 @@ class Pod:
     unscheduled: str = ""
     pulling: bool = False
     unprobed: str = ""
+    node: str = ""
+    due: datetime | None = None
+    grace_s: int = 0
+    finalizers: tuple[str, ...] = ()
+    is_lost: bool = False
 
     @property
     def alive(self) -> bool:
-        return not self.deleting and self.phase not in ("Succeeded", "Failed")
+        return self.due is None and self.phase not in ("Succeeded", "Failed")
 
     @property
     def failing(self) -> PodContainer | None:
@@ -167,7 +175,11 @@ class WorkloadView:
 
     @property
     def stopping(self) -> int:
-        return sum(pod.deleting for pod in self.pods)
+        return sum(pod.due is not None for pod in self.pods)
+
+    def late(self, now: datetime) -> tuple[Pod, ...]:
+        """Return the pods that should have stopped by now."""
+        return tuple(pod for pod in self.pods if pod.due is not None and pod.due < now)
 
     def of(self, restarted_at: str) -> tuple[Pod, ...]:
         """Return the living pods that the restart at that time made."""
@@ -178,8 +190,8 @@ def read_pod(json: Json) -> Pod:
     """Return a pod of the API."""
     metadata, spec, status = json["metadata"], json["spec"], json.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    scheduled, readiness, sandbox = (
-        conditions.get(name) or {} for name in ("PodScheduled", "Ready", "PodReadyToStartContainers")
+    scheduled, readiness, contained, sandbox = (
+        conditions.get(name) or {} for name in ("PodScheduled", "Ready", "ContainersReady", "PodReadyToStartContainers")
     )
     containers = _containers(spec.get("containers"), status.get("containerStatuses"))
     ready = readiness.get("status") == "True"
@@ -190,7 +202,6 @@ def read_pod(json: Json) -> Pod:
         owner=_owner(metadata),
         restarted_at=restarted_at(json),
         phase=status.get("phase") or "Pending",
-        deleting=bool(metadata.get("deletionTimestamp")),
         ready=ready,
         ready_since=parse_time(readiness.get("lastTransitionTime")) if ready else None,
         created=parse_time(metadata.get("creationTimestamp")),
@@ -198,6 +209,12 @@ def read_pod(json: Json) -> Pod:
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses"), are_inits=True),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
         unprobed=find_unprobed(spec),
+        node=str(spec.get("nodeName") or ""),
+        due=parse_time(metadata.get("deletionTimestamp")),
+        grace_s=int(metadata.get("deletionGracePeriodSeconds") or 0),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        # kubernetes: pkg/controller/util/node/controller_utils.go `MarkPodsNotReady` changes this one condition only.
+        is_lost=not ready and not readiness.get("reason") and contained.get("status") == "True",
         pulling=sandbox.get("status") == "True" and any(each.waiting in _BEFORE_START for each in containers),
     )
 
@@ -209,6 +226,8 @@ def describe_pod(pod: Pod) -> str:
         return f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
     if pod.unscheduled:
         return f"pod {pod.name} has no node: {pod.unscheduled}"
+    if pod.is_lost:
+        return f"pod {pod.name} is not ready: its node {pod.node} does not respond (kubectl describe node {pod.node})"
     return f"pod {pod.name} " + ("runs but is not ready" if pod.phase == "Running" else f"is {pod.phase.lower()}")
 
 
