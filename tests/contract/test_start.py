@@ -135,6 +135,16 @@ def test_another_applications_database_is_left_alone(database_url: str, tmp_path
     assert other_tables(database_url) == {"notes"}
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
+def test_a_database_that_cannot_hold_every_text_is_told(
+    postgres_bed: PostgresBed, tmp_path: Path, encoding: str
+) -> None:
+    assert refusal(tmp_path / "data", postgres_bed.new_database(encoding)) == (
+        f"the database has the encoding {encoding}, and tutumd needs UTF8: create one with `createdb --encoding UTF8 "
+        "--template template0 NAME`, and name it in the URL"
+    )
+
+
 def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Path) -> None:
     url, data = postgres_bed.new_database(), tmp_path / "data"
     name = url.partition("@/")[2].partition("?")[0]

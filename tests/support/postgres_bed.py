@@ -103,10 +103,11 @@ class PostgresBed:
             self.stop_server()
         shutil.rmtree(self.folder)
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """Make an empty database and return its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
-        self.query(f"CREATE DATABASE {name}")
+        other = f" ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'" if encoding != "UTF8" else ""
+        self.query(f"CREATE DATABASE {name}{other}")
         return f"postgresql://tutumd@/{name}?host={self.folder}"
 
     def query(self, statement: str, database: str = "postgres") -> str:

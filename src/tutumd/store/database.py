@@ -86,7 +86,8 @@ class Database:
             from tutumd.store import postgres_connection  # it needs the extra `postgres`
 
             postgres_connection.use(self._engine)
-            sa.event.listen(self._engine, "connect", _prepare_postgres)
+            # First: SQLAlchemy's own look at the server fails on a text that has no encoding.
+            sa.event.listen(self._engine, "connect", _prepare_postgres, insert=True)
         self._writer = self._engine.execution_options(write=True)
         self._files: SqliteFiles | None = None
         self._turns: Turns | None = None
@@ -226,6 +227,12 @@ def _prepare_postgres(connection: Any, record: Any) -> None:
     if connection.info.server_version < _OLDEST_POSTGRES * 10_000:
         found = connection.info.server_version // 10_000
         raise SettingsError(f"PostgreSQL {found} is too old: tutumd needs {_OLDEST_POSTGRES} or newer")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in ("UTF8", None):  # None: a pooler does not say it
+        raise SettingsError(
+            f"the database has the encoding {encoding}, and tutumd needs UTF8: create one with `createdb --encoding "
+            "UTF8 --template template0 NAME`, and name it in the URL"
+        )
     (record.info["epoch"],) = connection.execute(f"SELECT {_EPOCH}").fetchone()
 
 
