@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.cluster_support import ABSENT, IMAGE_1, LIMIT_S, RealCluster
 from tests.contract.kubernetes_support import service
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
@@ -55,6 +55,40 @@ def test_a_version_that_exits_is_put_back_with_its_code_and_its_output(namespace
     assert "container app: exited with 3" in outcome.reason
     assert outcome.log_tail == "fatal: cannot start"
     assert outcome.containers_after
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("deployment", "deployment"), ("statefulset", "stateful_set")])
+def test_a_service_that_somebody_scales_to_0_in_the_middle_of_a_rollout_is_put_back(
+    namespace: RealCluster, kind: str, scale: str
+) -> None:
+    created = namespace.create(kind)
+    set_scale = getattr(namespace.apps, f"patch_namespaced_{scale}_scale")
+    empty = once_at("restarting", lambda: set_scale("web", namespace.namespace, {"spec": {"replicas": 0}}))
+    outcome = namespace.engine.redeploy(created, run(tag=ABSENT, on_log=empty))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert f"somebody else scaled the {kind} web to 0" in outcome.reason
+    snapshot = namespace.snapshot(created)
+    assert (snapshot.stopped, snapshot.image_name) == (True, IMAGE_1)
+
+
+def test_a_container_that_exits_beside_one_with_a_probe_is_put_back(namespace: RealCluster) -> None:
+    base = {"image": IMAGE_1, "command": ["sh", "-c", "exec sleep 100000"]}
+    main = {**base, "name": "app", "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1}}
+    broken = "[ ! -s /pod/restarted ] || { sleep 3; exit 3; }; exec sleep 100000"
+    field = {"fieldPath": "metadata.annotations['kubectl.kubernetes.io/restartedAt']"}
+    beside = {
+        **base,
+        "name": "beside",
+        "command": ["sh", "-c", broken],
+        "volumeMounts": [{"name": "pod", "mountPath": "/pod"}],
+    }
+    volume = {"name": "pod", "downwardAPI": {"items": [{"path": "restarted", "fieldRef": field}]}}
+    pods = {"containers": [main, beside], "volumes": [volume], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": pods}
+    created = namespace.create("deployment", replicas=1, template=template)
+    outcome = namespace.engine.redeploy(created, run())
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert "container beside: exited with 3" in outcome.reason
 
 
 def test_a_stateful_set_that_is_stuck_is_freed(namespace: RealCluster) -> None:
