@@ -159,10 +159,10 @@ def fields_of(
         "max_uses": max_uses,
         "max_containers": max_containers,
         "rate_limit": rate_limit,
-        "allow_from": allow_from or None,
+        "allow_from": _text(allow_from),
         "verify": _verification(verify, verify_with or [], secret_files or []) or None,
         "filter": _filter({"branch": branches, "tag": pushed_tags, "paths": paths}, filters or []),
-        "tag": {"allow": tags} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
+        "tag": {"allow": _text(tags)} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
         "pass_body": pass_body if pass_body_as is None else pass_body_as,
         "debounce": seconds_of("--debounce", debounce) if debounce is not None else None,
         "show_log": show_log,
@@ -247,6 +247,11 @@ def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
+def _text(given: _Texts) -> str | None:
+    """Return one text for an option that was repeated. The server splits it at line ends, as it does at commas."""
+    return "\n".join(given) if given else None
+
+
 def _verification(preset: str | None, settings: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
     verification: dict[str, Any] = {} if preset is None else {"preset": preset}
     verification |= dict(parse_pairs("--verify-with", settings))
@@ -283,7 +288,9 @@ def read_text(option: str, file: str) -> str:
 
 def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:
     """Return the filter of the API: one filter, a list of several, or None."""
-    filters: list[Any] = [{"preset": preset, preset: globs} for preset, globs in globs_by_preset.items() if globs]
+    filters: list[Any] = [
+        {"preset": preset, preset: _text(globs)} for preset, globs in globs_by_preset.items() if globs
+    ]
     for text in texts:
         try:
             value = json.loads(text)

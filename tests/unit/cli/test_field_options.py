@@ -27,18 +27,18 @@ HANDLERS = f"/service/{WEB}/webhook/handler/"
         (("--max-uses", "5"), {"max_uses": 5}),
         (("--max-containers", "9"), {"max_containers": 9}),
         (("--rate-limit", "30/minute"), {"rate_limit": "30/minute"}),
-        (("--allow-from", "10.0.0.0/8", "--allow-from", "::1"), {"allow_from": ["10.0.0.0/8", "::1"]}),
-        (("--branch", "main"), {"filter": {"preset": "branch", "branch": ["main"]}}),
-        (("--on-tag", "v*", "--on-tag", "x"), {"filter": {"preset": "tag", "tag": ["v*", "x"]}}),
-        (("--path", "src/**"), {"filter": {"preset": "paths", "paths": ["src/**"]}}),
+        (("--allow-from", "10.0.0.0/8", "--allow-from", "::1"), {"allow_from": "10.0.0.0/8\n::1"}),
+        (("--branch", "main"), {"filter": {"preset": "branch", "branch": "main"}}),
+        (("--on-tag", "v*", "--on-tag", "x"), {"filter": {"preset": "tag", "tag": "v*\nx"}}),
+        (("--path", "src/**"), {"filter": {"preset": "paths", "paths": "src/**"}}),
         (("--filter", "body.action == 'published'"), {"filter": "body.action == 'published'"}),
         (("--filter", '{"preset": "skip"}'), {"filter": {"preset": "skip"}}),
         (
             ("--branch", "main", "--filter", '[{"preset": "skip"}, "body.a"]'),
-            {"filter": [{"preset": "branch", "branch": ["main"]}, {"preset": "skip"}, "body.a"]},
+            {"filter": [{"preset": "branch", "branch": "main"}, {"preset": "skip"}, "body.a"]},
         ),
-        (("--tag", "v*"), {"tag": {"allow": ["v*"]}}),
-        (("--tag", "v*", "--tag-from", "body.tag"), {"tag": {"allow": ["v*"], "from": "body.tag"}}),
+        (("--tag", "v*"), {"tag": {"allow": "v*"}}),
+        (("--tag", "v*", "--tag-from", "body.tag"), {"tag": {"allow": "v*", "from": "body.tag"}}),
         (("--pass-body",), {"pass_body": True}),
         (("--no-pass-body",), {"pass_body": False}),
         (("--pass-body-as", "TUTUM_PUSH"), {"pass_body": "TUTUM_PUSH"}),
@@ -158,7 +158,7 @@ def test_another_preset_keeps_the_secrets_that_are_set(api: FakeApi, tutum_comma
 def test_reset_sends_null_and_a_new_value_wins(api: FakeApi, tutum_command: Tutum) -> None:
     options = ("--reset", "verify", "--reset", "filter", "--branch", "main", "--name", "")
     assert tutum_command("webhook-handler", "set", "web", "deploy", *options).code == 0
-    assert api.body() == {"verify": None, "filter": {"preset": "branch", "branch": ["main"]}, "name": ""}
+    assert api.body() == {"verify": None, "filter": {"preset": "branch", "branch": "main"}, "name": ""}
 
 
 def test_reset_knows_the_fields(api: FakeApi, tutum_command: Tutum) -> None:

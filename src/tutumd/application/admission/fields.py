@@ -16,7 +16,7 @@ from typing import Any
 
 from tutumd.application.admission.addresses import Network, parse_networks
 from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_filters, write_filters
-from tutumd.application.admission.json_checks import check_flag, check_number, check_text, quote
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, check_number, check_text, quote
 from tutumd.application.admission.rates import Rate, parse_rate
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
@@ -207,7 +207,8 @@ class HandlerOptions:
     allow_from: tuple[Network, ...] = _entry(
         (),
         title="Networks",
-        schema={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
+        schema=TEXTS_SCHEMA,
+        shown_schema={"type": "array", "items": {"type": "string"}},
         example=["10.0.0.0/8", "2001:db8::/32"],
         group=_SENDER,
         help="Networks that may call. Others get a 404. IPv4 within IPv6 (`::ffff:…`) counts as IPv4.",

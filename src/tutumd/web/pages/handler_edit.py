@@ -51,7 +51,7 @@ def create_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
             web.store, visitor, service.uuid, reading.document, hash_form(form), cipher=web.cipher, now=web.clock()
         )
     except InvalidInputError as error:
-        return _show_new(request, service, typed, Reading(document={}, errors={"": str(error)}))
+        return _show_new(request, service, typed, Reading(document={}, errors={error.field: str(error)}))
     return go_back(find_handler(request, visitor, service.uuid, made.number), "created")
 
 
@@ -86,7 +86,7 @@ def change_handler(
             now=web.clock(),
         )
     except (InvalidInputError, ConflictError, SettingsError) as error:
-        return _show_edit(request, found, typed, Reading(document={}, errors={"": str(error)}), error)
+        return _show_edit(request, found, typed, Reading(document={}, errors={error.field: str(error)}), error)
     return go_back(found, "changed")
 
 
