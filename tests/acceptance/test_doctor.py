@@ -262,9 +262,8 @@ def test_a_setting_that_only_the_database_refuses_is_found(data: Path) -> None:
 
 
 def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
-    many = "".join("INSERT INTO deliveries (handler_seq, amount, received, address, user_agent, body_size, outcome)"
-                   " SELECT handler_seq, 1, received, '172.18.0.3', '', 0, 'queued' FROM deliveries LIMIT 1;"
-                   for _ in range(6))  # fmt: skip
+    columns = "handler_seq, amount, received, address, user_agent, body_size, outcome, content"
+    many = f"INSERT INTO deliveries ({columns}) SELECT {columns} FROM deliveries LIMIT 1;" * 6
     execute(f"UPDATE deliveries SET address = '172.18.0.3'; {many}")(data / "tutumd.db")
     url = f"https://127.0.0.1:{free_port()}"
     _, found = doctor(data, "--public-url", url)
@@ -273,7 +272,31 @@ def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
     assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"]
     _, found = doctor(data, "--trusted-proxies", "172.18.0.0/16")
     (same,) = [each for each in found if each["subject"] == "calls"]
-    assert "the proxy 172.18.0.3 sends no X-Forwarded-For" in same["text"]
+    assert "the last one came from 172.18.0.3, a trusted proxy, without X-Forwarded-For" in same["text"]
+    assert "docs/how-to/proxy.md" in same["mend"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "172.18.0.1", "2001:db8::7"])
+def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str) -> None:
+    """Also if the client is on the proxy's machine, or in a network of trusted proxies."""
+    hop = f"::ffff:{address}" if "." in address else address
+    content = json.dumps({"headers": [["host", "hooks.example"], ["x-forwarded-for", f"198.51.100.1, {hop}"]]})
+    columns = "handler_seq, amount, received, user_agent, body_size, outcome"
+    execute(
+        f"UPDATE deliveries SET address = '{address}', content = '{content}';"
+        + f"INSERT INTO deliveries ({columns}, address) SELECT {columns}, '127.0.0.1' FROM deliveries LIMIT 1;"
+        + "".join(
+            f"INSERT INTO deliveries ({columns}, address, content) SELECT {columns}, address, content FROM deliveries"
+            " LIMIT 1;"
+            for _ in range(6)
+        )
+        + f"INSERT INTO deliveries ({columns}, address, content)"
+        f""" SELECT {columns}, '127.0.0.1', '{{"headers": []}}' FROM deliveries LIMIT 1;"""
+    )(data / "tutumd.db")
+    trusted = ("--trusted-proxies", "127.0.0.1", "--trusted-proxies", "172.16.0.0/12")
+    _, found = doctor(data, *trusted, "--public-url", f"https://127.0.0.1:{free_port()}")
+    (calls,) = [each for each in found if each["subject"] == "calls"]
+    assert calls["level"] == "ok", calls
 
 
 class Site(http.server.BaseHTTPRequestHandler):
@@ -361,6 +384,10 @@ def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
         assert any("does not speak TLS" in each["text"] for each in found), found
     found = broken(data, "--public-url", f"https://127.0.0.1:{free_port()}")
     assert any("refuses connections" in each["text"] for each in found)
+    inside = ("--public-url", f"https://localhost:{free_port()}")
+    tried = [each for each in doctor(data, *inside, TUTUMD_HOST="0.0.0.0")[1] if each["subject"] == "public URL"]
+    assert [each["level"] for each in tried] == ["warning", "warning"]
+    assert "cannot be tried from here" in tried[1]["text"]
     found = broken(data, "--public-url", "https://hooks.invalid")
     assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)
 
