@@ -11,7 +11,7 @@ from tutum.cli import handler_calls
 from tutum.cli.completion import words
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, print_pairs, state_of
-from tutum.cli.lookup import find, label_of
+from tutum.cli.lookup import find, label_of, refuse_taken_names
 from tutum.cli.options import AsJson, HandlerName, HandlerNames, OneService, Quiet, Services
 from tutum.cli.output import hint, print_json, printable
 from tutum.cli.tables import Column, print_list, print_table
@@ -85,8 +85,10 @@ def create_handlers(
     """Create webhook handlers and print their UUIDs and URLs."""
     fields = complete_verify(fields, None)
     created: list[Handler] = []
-    for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
-        webhook = WebhookHandler.fetch(service)
+    webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
+    for webhook in webhooks:
+        refuse_taken_names(webhook, names or [])
+    for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
     if as_json:
@@ -127,6 +129,7 @@ def set_fields(
     if not changes:
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
     webhook, handler = find(service, identifier)
+    refuse_taken_names(webhook, [name or ""], but=handler.uuid)
     changed = webhook.update(handler.uuid, **complete_verify(changes, handler))
     _print_handler(webhook, changed, as_json=as_json)
 

@@ -72,7 +72,7 @@ def create_once(
 ) -> tuple[Handler, bool]:
     """Create a handler for a form, and return it and True; or the one that the form has created, and False.
 
-    Raises as `create`.
+    Raises as `create`, and ConflictError if another handler of the service has the name.
     """
     return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now), form_sha256)
 
@@ -103,15 +103,21 @@ def change(
     *,
     cipher: SecretCipher,
     now: datetime,
+    keeps_names_apart: bool = False,
 ) -> Handler:
     """Change the fields of a handler that are in a JSON object.
 
     Raises:
+        ConflictError: With `keeps_names_apart`, another handler of the service has the new name.
         InvalidInputError: A value is wrong, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
     return store.change_handler(
-        viewer, service_uuid, uuid, lambda handler: _changed_handler(handler, document, cipher, now)
+        viewer,
+        service_uuid,
+        uuid,
+        lambda handler: _changed_handler(handler, document, cipher, now),
+        keeps_names_apart=keeps_names_apart,
     )
 
 

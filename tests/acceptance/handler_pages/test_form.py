@@ -206,6 +206,20 @@ def test_a_stored_filter_that_no_call_can_match_is_told_on_the_page(made: Made, 
     assert made.server.request("PATCH", made.handler["resource_uri"], {"debounce": 4}).status == 200
 
 
+def test_forms_refuse_the_name_of_another_handler(live_server: LiveServer, service: str, visitor: Visitor) -> None:
+    first, other = Made(live_server, service, name="only one"), Made(live_server, service, name="another")
+    number = first.path.rstrip("/").rpartition("/")[2]
+    new = visitor.get(f"/service/{service}/handler/new/").submit("Create the handler", name="only one")
+    edit = visitor.get(f"{other.path}edit/").submit("Save", name="only one")
+    connect = visitor.get(f"/service/{service}/connect/?sender=curl").submit("Create the URL", name="only one")
+    assert (new.status, edit.status, connect.status) == (400, 409, 400)
+    for page in (new, edit, connect):
+        assert f"handler {number} of this service has the name 'only one': choose another name" in page.text
+        assert first.handler["uuid"] not in page.html
+    assert other.now["name"] == "another"
+    assert visitor.get(f"{first.path}edit/").submit("Save", name="only one", debounce="3").status == 200
+
+
 def test_a_list_is_shown_whole(live_server: LiveServer, service: str, visitor: Visitor) -> None:
     made = Made(live_server, service, allow_from=["10.0.0.0/8", "127.0.0.0/8", "2001:db8::/32"])
     rows = [field.attributes["rows"] for field in visitor.get(f"{made.path}edit/").find("textarea", name="allow_from")]
