@@ -49,7 +49,7 @@ Autorestart = Annotated[
 ]
 
 PS_COLUMNS = (
-    Column(heading="NAME", min_width=8),
+    Column(heading="NAME", min_width=8, is_name=True),
     Column(heading="UUID", crop_to=8, dropped=3),
     Column(heading="STATE"),
     Column(heading="RUNNING"),
@@ -71,7 +71,8 @@ def list_services(
 ) -> None:
     """List services."""
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
-    shown = [service for service in services if show_all or not service.gone_since]
+    by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
+    shown = [service for service in by_stack if show_all or not service.gone_since]
     print_list(shown, PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")

@@ -25,14 +25,23 @@ def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db", state="Stopped", running_num_containers=0))
     lines = tutum_command("service", "ps").out.splitlines()
     assert lines[0].split() == ["NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"]
-    assert lines[1].split()[:5] == ["web", WEB, "Running", "2/2", "hello:latest"]
-    assert lines[2].split()[:4] == ["db", DB, "Stopped", "0/2"]
+    assert lines[1].split()[:4] == ["db", DB, "Stopped", "0/2"]
+    assert lines[2].split()[:5] == ["web", WEB, "Running", "2/2", "hello:latest"]
+
+
+def test_ps_keeps_the_services_of_a_stack_together(api: FakeApi, tutum_command: Tutum) -> None:
+    names = ("shop/db", "alone", "blog/web", "shop/app", "blog/app")
+    api.services = [
+        service(WEB, name.rpartition("/")[2], full_name=name, stack=name.rpartition("/")[0] or None) for name in names
+    ]
+    lines = tutum_command("service", "ps").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["alone", "blog/app", "blog/web", "shop/app", "shop/db"]
 
 
 def test_ps_filters_by_state_and_prints_uuids_or_whole_services(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db", state="Stopped"))
     assert tutum_command("service", "ps", "-q", "-s", "Stopped").out == f"{DB}\n"
-    assert json.loads(tutum_command("service", "ps", "--json").out) == api.services
+    assert json.loads(tutum_command("service", "ps", "--json").out) == api.services[::-1]
 
 
 def test_ps_shows_stacks_and_hides_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
