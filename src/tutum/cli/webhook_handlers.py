@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
+from tutum.cli.apply_plan import plan_addition
 from tutum.cli.completion import words
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, print_pairs, state_of
@@ -83,11 +84,11 @@ def create_handlers(
     fields: dict[str, Any],
 ) -> None:
     """Create webhook handlers and print their UUIDs and URLs."""
-    fields = complete_verify(fields, None)
     created: list[Handler] = []
     webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
     for webhook in webhooks:
         refuse_taken_names(webhook, names or [])
+    fields = complete_verify(fields, None, lambda trial: plan_addition(webhooks[0], operation=operation, **trial))
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
@@ -130,7 +131,8 @@ def set_fields(
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
-    changed = webhook.update(handler.uuid, **complete_verify(changes, handler))
+    changes = complete_verify(changes, handler, lambda trial: webhook.plan_update(handler.uuid, **trial))
+    changed = webhook.update(handler.uuid, **changes)
     _print_handler(webhook, changed, as_json=as_json)
 
 

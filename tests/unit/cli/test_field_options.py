@@ -107,14 +107,39 @@ def test_a_secret_is_asked_for_on_a_terminal(
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
-    assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab").code == 0
-    assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
+    for options in ((), ("--secret-file", "-")):
+        assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab", *options).code == 0
+        assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
+        tried = api.planned.pop()
+        assert tried["verify"]["preset"] == "gitlab" and tried["verify"]["secrets"] != ["typed"]
+
+
+@pytest.mark.parametrize("command", [("create", "web"), ("create", "nowhere"), ("create", "web", "-n", "deploy"),
+                                     ("set", "web", "deploy")])  # fmt: skip
+def test_nobody_is_asked_for_a_secret_for_nothing(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())  # `getpass` would read it, and fail
+    api.refusal = "filter has a branch and a tag"
+    for options in ((), ("--secret-file", "-")):
+        ran = tutum_command("webhook-handler", *command, "--verify", "github", *options)
+        assert ran.code == 3
+        assert any(text in ran.err for text in (api.refusal, "no service has the name", "deploy already"))
 
 
 @pytest.mark.parametrize(
     ("options", "error"),
     [
         (("--verify", "github"), "--verify needs --secret-file FILE"),
+        (
+            ("--verify", "githb"),
+            "--verify: there is no preset 'githb': did you mean github? it must be one of github, gitlab, gitea",
+        ),
+        (("--verify", "xyz", "--secret-file", "-"), "--verify: there is no preset 'xyz': it must be one of github"),
         (("--verify", "github", "--secret-file", "/no/such/file"), "cannot read /no/such/file: No such file"),
         (("--verify", "github", "--secret-file", "/dev/null"), "there is no secret in /dev/null"),
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
