@@ -4,7 +4,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from email.utils import parsedate_to_datetime
 from shlex import quote
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from tutum.cli.completion import complete_service
 from tutum.cli.output import printable
 from tutum.cli.toml_text import toml_line
 from tutum.client import current_client
+from tutum.dates import parse_date
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.handler import Handler
 from tutum.handler_fields import FIELDS
@@ -108,7 +108,7 @@ class _Writer:
     def _value(self, service: Service, handler: Handler, name: str) -> Any:
         value = handler[name]
         if name == "expires_datetime":
-            return parsedate_to_datetime(value)
+            return parse_date(value)
         if name != "verify":
             return value
         count = value.get("secrets_set", 1)

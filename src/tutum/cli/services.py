@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -26,6 +25,7 @@ from tutum.cli.plans import show_plans
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
 from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
+from tutum.dates import parse_date
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils
 from tutum.service import Service
@@ -93,7 +93,7 @@ def _ps_row(service: Service) -> list[str]:
 def _state(service: Service) -> str:
     if not service.gone_since:
         return service.state
-    return f"Gone since {parsedate_to_datetime(service.gone_since).astimezone():%Y-%m-%d %H:%M}"
+    return f"Gone since {parse_date(service.gone_since).astimezone():%Y-%m-%d %H:%M}"
 
 
 @app.command("inspect")

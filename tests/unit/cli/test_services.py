@@ -234,7 +234,7 @@ def test_run_and_wait_prints_only_the_service_as_json_or_its_uuid(api: FakeApi, 
 
 def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutum) -> None:
     api.states = ["Pending", "Pending", "In progress", "Success"]
-    api.outcome = {"containers_before": ["/c/1/"], "containers_after": ["/c/2/", "/c/3/"]}
+    api.outcome = {"container_uris_before": ["/c/1/"], "container_uris_after": ["/c/2/", "/c/3/"]}
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 0
     assert ran.err.splitlines() == [f"REDEPLOY of web: {state}" for state in ("Pending", "In progress", "Success")]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, c
 from tutumd.application.admission.rates import Rate, parse_rate
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
+from tutumd.application.dates import write_date
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Operation
@@ -128,7 +128,7 @@ class HandlerOptions:
         help="From this date on the URL returns 404.",
         parse=_parse_expires,
         write=lambda value: value.astimezone(UTC).isoformat(),
-        show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
+        show=write_date,
     )
     max_uses: int | None = _entry(
         None,
