@@ -1,27 +1,21 @@
-"""The file that `script/generate` writes from the routes: docs/reference/openapi.json, to which `/api/v1` is held."""
+"""The file that `script/generate` writes from the routes: docs/reference/openapi.json, which `/api/v1` keeps to from a release on."""
 
-import json
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from tests.support.api_document import as_text, breaks, current  # noqa: E402 (needs the path above)
+from tests.support.api_document import as_text, breaks, current, released  # noqa: E402 (needs the path above)
 
 FILE = ROOT / "docs/reference/openapi.json"
-FROZEN = """\
-/api/v1 is frozen (DEPRECATIONS.md). Keep what was there, and add the new beside it. If a line above is about something
-that no release has, begin with the document of the last release, and run script/generate again:
-
-    git show vX.Y.Z:docs/reference/openapi.json > docs/reference/openapi.json
-"""
+FROZEN = "/api/v1 is frozen (DEPRECATIONS.md): keep what the last release has, and add the new beside it."
 
 
 def main() -> int:
     """Write the file if it is out of date, or with `--check` return 1. What breaks clients is never written."""
-    document = current()
-    if FILE.exists() and (broken := breaks(json.loads(FILE.read_text(encoding="utf-8")), document)):
+    document, frozen = current(), released(ROOT)
+    if frozen and (broken := breaks(frozen, document)):
         print(*broken, "", FROZEN, sep="\n", file=sys.stderr)
         return 1
     if FILE.exists() and FILE.read_text(encoding="utf-8") == as_text(document):

@@ -31,6 +31,7 @@ class Action(Resource):
         start_date, end_date: RFC 2822 dates; None if it has not started or ended.
         reason: Why it failed, or what is special about the result.
         log_tail: Last output of what failed.
+        containers_before, containers_after: Numbers of containers; `container_uris_…` has their paths.
         deliveries: How many webhook calls it performs.
         can_be_canceled, can_be_retried: Whether `cancel` or `retry` would have an effect now.
     """
@@ -50,8 +51,10 @@ class Action(Resource):
     rolled_back: bool | None = None
     image_before: str | None = None
     image_after: str | None = None
-    containers_before: Sequence[str] = ()
-    containers_after: Sequence[str] = ()
+    containers_before: int = 0
+    containers_after: int = 0
+    container_uris_before: Sequence[str] = ()
+    container_uris_after: Sequence[str] = ()
     deliveries: int = 0
     can_be_canceled: bool = False
     can_be_retried: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 import tutum
 from tutum.client import Client, current_client
 from tutum.errors import TutumApiError
+from tutum.responses import no_tutumd
 from tutum.settings import CONFIG_FILE
 
 
@@ -31,10 +32,13 @@ def get_auth(username: str, password: str, *, client: Client | None = None) -> t
         TutumApiError: Any other failure.
     """
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
-    body = (client or current_client()).send("GET", "auth", authorization=f"Basic {pair}").body
-    objects = body.get("objects") if isinstance(body, dict) else None
-    entry = objects[0] if isinstance(objects, list) and objects and isinstance(objects[0], dict) else {}
-    return str(entry.get("username") or username), str(entry.get("key") or password)
+    client = client or current_client()
+    body = client.send("GET", "auth", authorization=f"Basic {pair}").body
+    try:
+        (entry,) = body["objects"]
+        return str(entry["username"]), str(entry["key"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise TutumApiError(no_tutumd(client.base_url)) from error
 
 
 def is_authenticated() -> bool:

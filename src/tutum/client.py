@@ -17,9 +17,10 @@ from tutum.clock import Clock
 from tutum.errors import TutumApiError, TutumConnectionError
 from tutum.paths import origin_of, path_of
 from tutum.redaction import guard_transport_logs, redact
-from tutum.responses import ApiResponse, decode
+from tutum.responses import ApiResponse, decode, no_tutumd
 from tutum.retries import pause_before_retry_s
 from tutum.settings import CONFIG_FILE, Source, settings_of, source_of_environment, source_of_file
+from tutum.tls import explain_tls
 from tutum.version import __version__
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Client:
         while True:
             body = self.send("GET", *segments, params=query).body
             if not isinstance(body, dict) or not isinstance(body.get("objects"), list):
-                raise TutumApiError(f"the server did not respond with a list of objects; is {self.base_url} the API?")
+                raise TutumApiError(no_tutumd(self.base_url))
             yield from body["objects"]
             next_page = (body.get("meta") or {}).get("next")
             if not next_page:
@@ -186,15 +187,15 @@ class Client:
         with self._lock:
             if self._http is None:
                 guard_transport_logs()
-                self._http = httpx2.Client(
-                    transport=self._transport,
-                    headers={
-                        "Accept": "application/json",
-                        "Content-Type": "application/json",
-                        "User-Agent": f"tutum/{__version__}",
-                    },
-                    follow_redirects=False,
-                )
+                headers = {
+                    "Accept": "application/json",
+                    "Content-Type": "application/json",
+                    "User-Agent": f"tutum/{__version__}",
+                }
+                try:
+                    self._http = httpx2.Client(transport=self._transport, headers=headers, follow_redirects=False)
+                except OSError as error:
+                    raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
                 weakref.finalize(self, self._http.close)
             return self._http
 
@@ -225,7 +226,7 @@ class Client:
             elif response is not None:
                 return response
             else:
-                reason = redact(str(failure)).strip() or type(failure).__name__
+                reason = explain_tls(failure) or redact(str(failure)).strip() or type(failure).__name__
                 raise TutumConnectionError(
                     f"cannot reach {origin_of(self.base_url)}: {reason}", request=described
                 ) from failure

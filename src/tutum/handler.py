@@ -44,12 +44,12 @@ class Handler(dict[str, Any]):
 
     @property
     def created_datetime(self) -> str | None:
-        """When it was created: an RFC 2822 date."""
+        """When it was created: an ISO 8601 date."""
         return self.get("created_datetime")
 
     @property
     def last_called_datetime(self) -> str | None:
-        """When it was last called: an RFC 2822 date; None if never."""
+        """When it was last called: an ISO 8601 date; None if never."""
         return self.get("last_called_datetime")
 
     @property

@@ -95,8 +95,14 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     matches = by_uuid or by_name or by_start if identifier else []
     # What looks like a handler's UUID may be one, and is a password then.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
-    described = [f"{match.uuid[:8]}  {match.operation} {match.name}".strip() for match in matches]
-    return _single(matches, "webhook handler", shown, described)
+    return _single(matches, "webhook handler", shown, list(map(describe_handler, matches)))
+
+
+def describe_handler(handler: Handler) -> str:
+    """Return what tells a handler from others: the start of its UUID, what it does, and since when."""
+    parts = [f"{handler.operation} {handler.name}", f"created {handler.created_datetime or 'at an unknown time'}"]
+    parts.append(f"last called {handler.last_called_datetime}" if handler.last_called_datetime else "never called")
+    return f"{handler.uuid[:8]}  {', '.join(parts)}"
 
 
 def _single(matches: Sequence[Object], noun: str, identifier: str, described: Sequence[str]) -> Object:

@@ -14,7 +14,7 @@ class Outcome:
     Attributes:
         state: The action's state; or Skipped, if the handler's rules said that there was nothing to do.
         reason: Why it failed or was skipped, or what is special about the result.
-        created_datetime, start_datetime, end_datetime: RFC 2822 dates; None for what has not happened.
+        created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
         image_before, image_after: Digests of the image, where known.
         containers_before, containers_after: Numbers of containers, where known.
         log_tail: Last output of what failed; only if the handler's `show_log` is set.
@@ -25,8 +25,8 @@ class Outcome:
     reason: str | None = None
     operation: str = ""
     created_datetime: str | None = None
-    start_datetime: str | None = None
-    end_datetime: str | None = None
+    started_datetime: str | None = None
+    ended_datetime: str | None = None
     image_before: str | None = None
     image_after: str | None = None
     containers_before: int | None = None

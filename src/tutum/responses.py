@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
+from tutum.paths import origin_of
 from tutum.redaction import redact
 from tutum.retries import retry_after_s
 
@@ -41,11 +42,19 @@ def decode(response: httpx2.Response, *, described: str) -> ApiResponse:
         try:
             body = response.json()
         except ValueError as error:
-            raise TutumApiError("the response is not JSON; is the base URL right?", request=described) from error
+            raise TutumApiError(no_tutumd(str(response.request.url)), request=described) from error
     uri = response.headers.get("X-Tutum-Action-URI")
     if not uri and isinstance(body, dict) and str(body.get("action", "")).startswith("/"):
         uri = str(body["action"])
     return ApiResponse(body=body, action_uri=uri or None)
+
+
+def no_tutumd(url: str) -> str:
+    """Return the text of an error about a server that is another program."""
+    return (
+        f"{origin_of(url)} does not answer like a tutumd server: check the host, the port and the path of the URL. "
+        'It is set by "tutum login --host URL", TUTUM_REST_HOST or TUTUM_BASE_URL'
+    )
 
 
 def known_fields(kind: type, body: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +66,12 @@ def _error_of(response: httpx2.Response, *, described: str) -> TutumApiError:
     status = response.status_code
     # A server may quote the handler's UUID alone; the path of the request says which word that is.
     message = redact(str(_json_object(response).get("error") or ""), known_from=response.request.url.path)
+    if status in (400, 404, 405) and not message:
+        return TutumApiError(no_tutumd(str(response.request.url)), status=status, request=described)
     if status == 401:
         return TutumAuthError(message or "not authorized", status=status, request=described)
     if status == 404:
-        return ObjectNotFound(message or "no such object", status=status, request=described)
+        return ObjectNotFound(message, status=status, request=described)
     if 300 <= status < 400:
         message = "the server redirects; check the base URL"
     wait_s = retry_after_s(response.headers.get("Retry-After")) if status in {429, 503} else None

@@ -20,7 +20,7 @@ class Service(Resource):
         containers: Paths of its containers.
         container_envvars: List of {"key": ..., "value": ...}.
         warnings: What is wrong with its configuration, one sentence each.
-        gone_since: Since when its engine has not shown it: an RFC 2822 date; None while it does.
+        gone_since: Since when its engine has not shown it: an ISO 8601 date; None while it does.
     """
 
     endpoint = "service"

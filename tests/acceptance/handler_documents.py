@@ -4,15 +4,24 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tutumd.application.admission.json_checks import join_texts
+
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
 _NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40).filter(str.strip)
-_GLOBS = st.one_of(st.sampled_from(["main", "release/*", "refs/heads/x", "v*", 'a"b\\c']), _TEXT.filter(str.strip))
-_GLOB_LISTS = st.one_of(_GLOBS, st.lists(_GLOBS, min_size=1, max_size=5))
+_USUAL = st.sampled_from(["main", "release/*", "refs/heads/x", "v*", 'a"b\\c'])
+_GLOBS = st.one_of(_USUAL, _TEXT.filter(lambda text: text.strip() and not {"{", "}"} & {*text}))
+_NAME_CHARACTERS = st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters="{},")
+_NAME_GLOBS = st.one_of(_USUAL, st.text(_NAME_CHARACTERS, min_size=1, max_size=30))
 _SECRETS = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=60).filter(str.isprintable)
 _EXPRESSIONS = st.sampled_from(
     ["body.ref == 'refs/heads/main'", 'body."a b" && !(body.deleted)', "headers.\"x-é\" == 'ü\\\\'", "query.x"]
 )
 _HEADERS = st.sampled_from(["X-Token", "X-Signature"])
+
+
+def _lists(globs: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    lists = st.lists(globs, min_size=1, max_size=5)
+    return st.one_of(lists, lists.map(join_texts))
 
 
 def _verify() -> st.SearchStrategy[dict[str, Any]]:
@@ -32,15 +41,21 @@ def _verify() -> st.SearchStrategy[dict[str, Any]]:
 
 def _filters() -> st.SearchStrategy[Any]:
     presets = st.one_of(
-        st.fixed_dictionaries({"preset": st.just("branch"), "branch": _GLOB_LISTS}),
-        st.fixed_dictionaries({"preset": st.just("tag"), "tag": _GLOB_LISTS}, optional={"repository": _GLOBS}),
-        st.fixed_dictionaries({"preset": st.just("paths"), "paths": _GLOB_LISTS}),
+        st.fixed_dictionaries({"preset": st.just("branch"), "branch": _lists(_NAME_GLOBS)}),
+        st.fixed_dictionaries({"preset": st.just("tag"), "tag": _lists(_NAME_GLOBS)}, optional={"repository": _GLOBS}),
+        st.fixed_dictionaries({"preset": st.just("paths"), "paths": _lists(_GLOBS)}),
         st.fixed_dictionaries({"preset": st.just("skip")}, optional={"marker": _TEXT.filter(str.strip)}),
     )
     several = st.tuples(st.lists(presets, max_size=5), st.lists(_EXPRESSIONS, min_size=1, max_size=1)).map(
-        lambda pair: pair[0] + pair[1]
+        lambda pair: _without_contradictions(pair[0]) + pair[1]
     )
     return st.one_of(_EXPRESSIONS, presets, several)
+
+
+def _without_contradictions(filters: list[Any]) -> list[Any]:
+    """Return the filters without a second one of branches or tags: the server refuses those that exclude each other."""
+    named = [each for each in filters if each["preset"] in ("branch", "tag")]
+    return [each for each in filters if each not in named[1:]]
 
 
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -60,7 +75,9 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "debounce": st.integers(0, 3600),
     "show_log": st.booleans(),
 }
-_TAG = st.fixed_dictionaries({"allow": _GLOB_LISTS}, optional={"from": st.one_of(st.just("query"), _EXPRESSIONS)})
+_TAG = st.fixed_dictionaries(
+    {"allow": _lists(_NAME_GLOBS)}, optional={"from": st.one_of(st.just("query"), _EXPRESSIONS)}
+)
 _OF_REDEPLOY = {
     "tag": _TAG,
     "pass_body": st.one_of(st.booleans(), st.just("TUTUM_BODY")),

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -331,12 +332,39 @@ def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: st
         assert f'name = "{name_of(cli, service)}"' in cli.run("export")[0]
 
 
-def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, service: str) -> None:
+def test_a_file_has_all_handlers_of_one_name_and_says_what_lacks_a_name(cli: Applied, service: str) -> None:
     for document in ({}, {"name": "twice"}, {"name": "twice"}, {"name": "once"}):
         cli.create(service, document)
     text, told = cli.run("export", service)
-    assert told.count("not exported") == text.count("# Not exported") == 3
-    assert "Nothing to do: 1 handler as the file says." in cli.apply(text, "--check")[0]
+    assert told.count("not exported") == text.count("# Not exported") == 1
+    assert text.count('name = "twice"') == 2 and text.count("# 2 handlers of") == 2
+    assert told.count("have this name; rename all but one, then export again") == 1
+    assert "stands in the file twice" in cli.apply(text, "--check", code=2)[1]
+    (rename, *_) = [line.rpartition(": tutum ")[2] for line in text.splitlines() if line.startswith("# 2 handlers")]
+    cli.run(*shlex.split(rename)[:-1], "thrice")
+    assert "Nothing to do: 3 handlers as the file says." in cli.apply(cli.run("export", service)[0], "--check")[0]
+
+
+def test_commands_refuse_a_second_handler_of_the_same_name(cli: Applied, service: str) -> None:
+    (first,) = cli.run("webhook-handler", "create", service, "--name", "ci", "-q")[0].split()
+    for arguments in (("create", service, "-n", "ci"), ("create", service, "-n", "new", "-n", "ci")):
+        out, told = cli.run("webhook-handler", *arguments, code=3)
+        assert out == ""
+        assert f"has a webhook handler ci already ({first[:8]} REDEPLOY ci, created " in told
+        assert first not in told
+    assert "--name b is given twice" in cli.run("webhook-handler", "create", service, "-n", "b", "-n", "b", code=3)[1]
+    cli.run("webhook-handler", "create", service, "-n", "other")
+    assert (
+        "has a webhook handler ci already"
+        in cli.run("webhook-handler", "set", service, "other", "--name", "ci", code=3)[1]
+    )
+    assert cli.run("webhook-handler", "set", service, "ci", "--name", "ci", "--disable")[1] == ""
+    assert sorted(each["name"] for each in cli.handlers(service)) == ["ci", "other"]
+    cli.create(service, {"name": "ci"})  # as clients of 2015 do
+    for command in ("show", "call", "rotate"):
+        told = cli.run("webhook-handler", command, service, "ci", code=3)[1]
+        assert "2 webhook handlers match 'ci'" in told and f"  {first[:8]}  REDEPLOY ci, created " in told
+    assert first[:8] not in cli.run("webhook-handler", "show", service, first[:8])[1]
 
 
 def test_the_file_of_the_guide_is_applied_and_exported_again(cli: Applied, service: str) -> None:

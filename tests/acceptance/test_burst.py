@@ -35,5 +35,5 @@ def test_500_calls_during_a_redeploy_make_one_more_run(live_server: LiveServer) 
     assert [each["deliveries"] for each in actions] == [501, 1, 0]
     shown = live_server.service(service)
     assert (shown["running_num_containers"], shown["target_num_containers"]) == (2, 2)
-    assert sorted(actions[0]["containers_after"]) == sorted(shown["containers"])
-    assert not set(shown["containers"]) & set(actions[0]["containers_before"])
+    assert sorted(actions[0]["container_uris_after"]) == sorted(shown["containers"])
+    assert not set(shown["containers"]) & set(actions[0]["container_uris_before"])

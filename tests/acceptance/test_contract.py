@@ -163,8 +163,9 @@ def test_an_action_has_what_clients_read(live_server: LiveServer, service: str) 
     assert DATE.fullmatch(shown["start_date"])
     assert DATE.fullmatch(shown["end_date"])
     assert shown["ip"] == "127.0.0.1"
-    assert sorted(shown["containers_after"]) == sorted(live_server.service(service)["containers"])
+    assert sorted(shown["container_uris_after"]) == sorted(live_server.service(service)["containers"])
     more = {"location", "reason", "log_tail", "rolled_back", "image_before", "image_after", "containers_before"}
+    assert [shown[f"containers_{when}"] for when in ("before", "after")] == [0, len(shown["container_uris_after"])]
     assert more | {"deliveries"} <= shown.keys()
 
 

@@ -1,28 +1,22 @@
 """`tutumd doctor`: each thing that is broken is found, with what to do, and nothing is changed."""
 
-import http.server
 import json
 import os
 import re
 import shutil
 import sqlite3
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.faults.databases import small_disk
 from tests.support.hanging_host import HangingHost
+from tests.support.https_site import make_certificate, site
 from tests.support.server import BIN, LIMIT_S, LiveServer, free_port
 from tests.support.waiting import wait_until
 from tutumd.application.admission.encryption import make_key
@@ -262,9 +256,8 @@ def test_a_setting_that_only_the_database_refuses_is_found(data: Path) -> None:
 
 
 def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
-    many = "".join("INSERT INTO deliveries (handler_seq, amount, received, address, user_agent, body_size, outcome)"
-                   " SELECT handler_seq, 1, received, '172.18.0.3', '', 0, 'queued' FROM deliveries LIMIT 1;"
-                   for _ in range(6))  # fmt: skip
+    columns = "handler_seq, amount, received, address, user_agent, body_size, outcome, content"
+    many = f"INSERT INTO deliveries ({columns}) SELECT {columns} FROM deliveries LIMIT 1;" * 6
     execute(f"UPDATE deliveries SET address = '172.18.0.3'; {many}")(data / "tutumd.db")
     url = f"https://127.0.0.1:{free_port()}"
     _, found = doctor(data, "--public-url", url)
@@ -273,53 +266,31 @@ def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
     assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"]
     _, found = doctor(data, "--trusted-proxies", "172.18.0.0/16")
     (same,) = [each for each in found if each["subject"] == "calls"]
-    assert "the proxy 172.18.0.3 sends no X-Forwarded-For" in same["text"]
+    assert "the last one came from 172.18.0.3, a trusted proxy, without X-Forwarded-For" in same["text"]
+    assert "docs/how-to/proxy.md" in same["mend"]
 
 
-class Site(http.server.BaseHTTPRequestHandler):
-    """A site that is no tutumd: the path says how it answers. It knows no calls."""
-
-    def do_GET(self) -> None:
-        status = {"gone": 404, "proxy": 502, "moved": 301, "api": 404}.get(self.path.split("/")[1], 200)
-        body = b'{"status": "ok"}' if status == 200 else b"{}"
-        self.send_response(status)
-        self.send_header("Location", "https://elsewhere.example/")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
-@contextmanager
-def site(certificate: Path | None = None) -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def make_certificate(path: Path, days: int) -> Mapping[str, str]:
-    """Write a certificate for localhost that ends in so many days; return the environment that trusts it."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    built = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(90), now + timedelta(days))
-    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    signed = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    pem = signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    path.write_bytes(pem + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                             serialization.NoEncryption()))  # fmt: skip
-    return {"SSL_CERT_FILE": str(path)}
+@pytest.mark.parametrize("address", ["127.0.0.1", "172.18.0.1", "2001:db8::7"])
+def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str) -> None:
+    """Also if the client is on the proxy's machine, or in a network of trusted proxies."""
+    hop = f"::ffff:{address}" if "." in address else address
+    content = json.dumps({"headers": [["host", "hooks.example"], ["x-forwarded-for", f"198.51.100.1, {hop}"]]})
+    columns = "handler_seq, amount, received, user_agent, body_size, outcome"
+    execute(
+        f"UPDATE deliveries SET address = '{address}', content = '{content}';"
+        + f"INSERT INTO deliveries ({columns}, address) SELECT {columns}, '127.0.0.1' FROM deliveries LIMIT 1;"
+        + "".join(
+            f"INSERT INTO deliveries ({columns}, address, content) SELECT {columns}, address, content FROM deliveries"
+            " LIMIT 1;"
+            for _ in range(6)
+        )
+        + f"INSERT INTO deliveries ({columns}, address, content)"
+        f""" SELECT {columns}, '127.0.0.1', '{{"headers": []}}' FROM deliveries LIMIT 1;"""
+    )(data / "tutumd.db")
+    trusted = ("--trusted-proxies", "127.0.0.1", "--trusted-proxies", "172.16.0.0/12")
+    _, found = doctor(data, *trusted, "--public-url", f"https://127.0.0.1:{free_port()}")
+    (calls,) = [each for each in found if each["subject"] == "calls"]
+    assert calls["level"] == "ok", calls
 
 
 @pytest.mark.parametrize(
@@ -361,6 +332,10 @@ def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
         assert any("does not speak TLS" in each["text"] for each in found), found
     found = broken(data, "--public-url", f"https://127.0.0.1:{free_port()}")
     assert any("refuses connections" in each["text"] for each in found)
+    inside = ("--public-url", f"https://localhost:{free_port()}")
+    tried = [each for each in doctor(data, *inside, TUTUMD_HOST="0.0.0.0")[1] if each["subject"] == "public URL"]
+    assert [each["level"] for each in tried] == ["warning", "warning"]
+    assert "cannot be tried from here" in tried[1]["text"]
     found = broken(data, "--public-url", "https://hooks.invalid")
     assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)
 

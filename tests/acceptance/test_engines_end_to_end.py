@@ -72,9 +72,9 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
         assert set(item["NetworkSettings"]["Networks"]) == set(before[name]["NetworkSettings"]["Networks"])
         assert bed.docker("exec", name, "cat", "/scratch/mine", f"/data/{name}").split() == [name, "shared"]
     assert action["image_before"] != action["image_after"]
-    assert set(action["containers_before"]).isdisjoint(action["containers_after"])
-    assert len(action["containers_after"]) == 2
-    server.find("web", containers=action["containers_after"])
+    assert set(action["container_uris_before"]).isdisjoint(action["container_uris_after"])
+    assert len(action["container_uris_after"]) == 2
+    server.find("web", containers=action["container_uris_after"])
 
     bed.compose(project, "up", "-d")
     assert {n: c["Id"] for n, c in containers(bed, "label=com.docker.compose.service=web").items()} == {
@@ -83,7 +83,7 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
 
     bed.compose(project, "up", "-d", "--force-recreate")
     again = server.find("web", running_num_containers=2)
-    wait_until(lambda: server.find("web")["containers"] != action["containers_after"], "new containers show")
+    wait_until(lambda: server.find("web")["containers"] != action["container_uris_after"], "new containers show")
     assert again["uuid"] == web["uuid"]
     assert call(server, handler, web["uuid"])["state"] == "Success"
     bed.compose(project, "down", "-v")

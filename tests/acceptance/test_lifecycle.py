@@ -67,9 +67,9 @@ def test_a_service_goes_through_its_life(live_server: LiveServer, service: str) 
 
     redeployed = act("POST", "redeploy/?reuse_volumes=True", {})
     assert redeployed["state"] == "Success"
-    assert sorted(redeployed["containers_before"]) == sorted(scaled["containers"])
+    assert sorted(redeployed["container_uris_before"]) == sorted(scaled["containers"])
     fresh = live_server.service(service)
-    assert sorted(redeployed["containers_after"]) == sorted(fresh["containers"])
+    assert sorted(redeployed["container_uris_after"]) == sorted(fresh["containers"])
     assert not set(fresh["containers"]) & set(scaled["containers"])
     assert len(fresh["containers"]) == 3
 

@@ -117,7 +117,10 @@ def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
     after = server.service(service.uuid)["containers"]
     assert not service.pids & old
     assert not set(after) & set(before)
-    assert (sorted(ended["containers_before"]), sorted(ended["containers_after"])) == (sorted(before), sorted(after))
+    assert (sorted(ended["container_uris_before"]), sorted(ended["container_uris_after"])) == (
+        sorted(before),
+        sorted(after),
+    )
 
 
 def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from starlette.types import Message
@@ -41,6 +43,17 @@ def current() -> dict[str, Any]:
 
     asyncio.run(ask())
     return dict(json.loads(b"".join(message.get("body", b"") for message in sent[1:])))
+
+
+def released(root: Path) -> Json | None:
+    """Return the document of the newest release in the history of a repository; None if it has no release."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    tag = git("describe", "--tags", "--abbrev=0", "--match=v[0-9]*").strip()
+    return dict(json.loads(git("show", f"{tag}:docs/reference/openapi.json"))) if tag else None
 
 
 def as_text(document: Json) -> str:

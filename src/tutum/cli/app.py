@@ -11,6 +11,7 @@ from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS, SUMMARY
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.paths import origin_of
+from tutum.tls import explain_tls
 
 API_ERROR_EXIT_CODE = 3
 
@@ -59,7 +60,7 @@ def explain(error: TutumApiError) -> str:
     if isinstance(error, TutumAuthError):
         host = origin_of(current_client().base_url)
         return f'not authorized at {host}: run "tutum login", or set TUTUM_USER and TUTUM_APIKEY'
-    if isinstance(error, TutumConnectionError):
+    if isinstance(error, TutumConnectionError) and not explain_tls(error):
         return (
             f"{error.message}. Is the server running? "
             'Choose another one with TUTUM_REST_HOST=http://HOST:PORT or "tutum login --host"'

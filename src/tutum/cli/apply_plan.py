@@ -166,11 +166,17 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
 
 def _plan_addition(webhook: WebhookHandler, wanted: WantedHandler) -> Step:
     body = {"name": wanted.name, "operation": wanted.operation, **wanted.fields}
+    fields = plan_addition(webhook, **body)
+    details = (wanted.operation, *(f"{name}: {describe(value)}" for name, value in fields.items()))
+    return Step(verb="add", webhook=webhook, name=wanted.name, body=body, details=details)
+
+
+def plan_addition(webhook: WebhookHandler, **body: Any) -> dict[str, Any]:
+    """Return the fields that the server would set on a new handler. Raises TutumApiError if it would refuse."""
     planner = WebhookHandler.fetch(webhook.service)
     planner.add(**body)
     [fields] = planner.plan_save()
-    details = (wanted.operation, *(f"{name}: {describe(value)}" for name, value in fields.items()))
-    return Step(verb="add", webhook=webhook, name=wanted.name, body=body, details=details)
+    return fields
 
 
 def _plan_change(webhook: WebhookHandler, handler: Handler, wanted: WantedHandler) -> Step | None:

@@ -4,7 +4,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from email.utils import parsedate_to_datetime
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from tutum.cli.completion import complete_service
 from tutum.cli.output import printable
 from tutum.cli.toml_text import toml_line
 from tutum.client import current_client
+from tutum.dates import parse_date
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.handler import Handler
 from tutum.handler_fields import FIELDS
@@ -52,8 +53,8 @@ def export(
         print(
             f"not exported: secrets; the file names variables for them: {', '.join(writer.variables)}", file=sys.stderr
         )
-    for line in writer.left_out:
-        print(printable(f"not exported: {line}"), file=sys.stderr)
+    for line in dict.fromkeys(writer.notes):
+        print(printable(line), file=sys.stderr)
 
 
 def _services(identifiers: Sequence[str]) -> list[Service]:
@@ -72,12 +73,12 @@ class _Writer:
 
     Attributes:
         variables: That the file names for secrets.
-        left_out: What could not be written, a line each.
+        notes: What could not be written, and what cannot be applied, a line each.
     """
 
     def __init__(self) -> None:
         self.variables: list[str] = []
-        self.left_out: list[str] = []
+        self.notes: list[str] = []
 
     def lines_of(self, service: Service) -> Iterator[str]:
         """Yield the lines of a service and its handlers."""
@@ -86,13 +87,18 @@ class _Writer:
         handlers = WebhookHandler.fetch(service).list()
         counts = Counter(handler.name for handler in handlers)
         for handler in handlers:
-            if not handler.name or counts[handler.name] > 1:
-                why = "its name is not unique" if handler.name else "a file needs names"
-                line = f"{label_of_handler(handler)} of {service.shown_name}: {why}"
-                self.left_out.append(line)
+            if not handler.name:
+                line = f"{label_of_handler(handler)} of {service.shown_name}: a file needs names"
+                self.notes.append(f"not exported: {line}")
                 yield printable(f"# Not exported: {line}")
                 continue
             yield "\n[[service.handler]]"
+            if counts[handler.name] > 1:
+                line = f"{counts[handler.name]} handlers of {service.shown_name} have this name; rename all but one"
+                self.notes.append(f"{handler.name}: {line}, then export again")
+                yield printable(
+                    f"# {line}: tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
+                )
             yield toml_line("name", handler.name)
             yield toml_line("operation", handler.operation)
             for name, field in FIELDS.items():
@@ -102,7 +108,7 @@ class _Writer:
     def _value(self, service: Service, handler: Handler, name: str) -> Any:
         value = handler[name]
         if name == "expires_datetime":
-            return parsedate_to_datetime(value)
+            return parse_date(value)
         if name != "verify":
             return value
         count = value.get("secrets_set", 1)

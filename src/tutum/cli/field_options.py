@@ -24,6 +24,7 @@ _EFFECT = "Effect of a call"
 _ANY = "Any field"
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
+_ANY_SECRET = "whsec_" + "A" * 43 + "="
 _Texts = list[str] | None
 
 
@@ -159,10 +160,10 @@ def fields_of(
         "max_uses": max_uses,
         "max_containers": max_containers,
         "rate_limit": rate_limit,
-        "allow_from": allow_from or None,
+        "allow_from": _text(allow_from),
         "verify": _verification(verify, verify_with or [], secret_files or []) or None,
         "filter": _filter({"branch": branches, "tag": pushed_tags, "paths": paths}, filters or []),
-        "tag": {"allow": tags} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
+        "tag": {"allow": _text(tags)} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
         "pass_body": pass_body if pass_body_as is None else pass_body_as,
         "debounce": seconds_of("--debounce", debounce) if debounce is not None else None,
         "show_log": show_log,
@@ -210,11 +211,14 @@ class GroupedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str, Any]:
+def complete_verify(
+    fields: dict[str, Any], stored: Handler | None, check: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
     """Return `fields` with what `verify` lacks: the preset of the stored handler, and secrets typed on a terminal.
 
     Args:
         stored: The handler before the change; None for a new one.
+        check: Called before a secret is asked for, with the fields and another secret. It raises if they are refused.
 
     Raises:
         typer.BadParameter: A secret or the preset is missing.
@@ -228,9 +232,10 @@ def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str,
         if not known:
             raise typer.BadParameter("--secret-file and --verify-with need --verify: how the sender is checked")
         verify = {**known, **verify}
-    if "secrets" not in verify and not has_secret:
+    if verify.get("secrets", has_secret or None) is None:
         if not sys.stdin.isatty():
             raise typer.BadParameter("--verify needs --secret-file FILE, the sender's secret, or - for stdin")
+        check({**fields, "verify": {**verify, "secrets": [_ANY_SECRET]}})
         verify = {**verify, "secrets": _secrets_in("-")}
     return {**fields, "verify": verify}
 
@@ -247,11 +252,20 @@ def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
+def _text(given: _Texts) -> str | None:
+    """Return one text for an option that was repeated. The server splits it at line ends, as it does at commas."""
+    return "\n".join(given) if given else None
+
+
 def _verification(preset: str | None, settings: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
+    if preset is not None and preset.lower() not in _PRESETS:
+        wanted = dict.fromkeys((nearest(preset, _PRESETS), f"it must be one of {', '.join(_PRESETS)}"))
+        raise typer.BadParameter(f"--verify: there is no preset {preset!r}: {' '.join(wanted)}")
     verification: dict[str, Any] = {} if preset is None else {"preset": preset}
     verification |= dict(parse_pairs("--verify-with", settings))
     if files:
-        verification["secrets"] = [secret for file in files for secret in _secrets_in(file)]
+        is_typed = list(files) == ["-"] and sys.stdin.isatty()
+        verification["secrets"] = None if is_typed else [secret for file in files for secret in _secrets_in(file)]
     return verification
 
 
@@ -283,7 +297,9 @@ def read_text(option: str, file: str) -> str:
 
 def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:
     """Return the filter of the API: one filter, a list of several, or None."""
-    filters: list[Any] = [{"preset": preset, preset: globs} for preset, globs in globs_by_preset.items() if globs]
+    filters: list[Any] = [
+        {"preset": preset, preset: _text(globs)} for preset, globs in globs_by_preset.items() if globs
+    ]
     for text in texts:
         try:
             value = json.loads(text)

@@ -5,11 +5,11 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from tutum.cli.output import printable
 from tutum.cli.times import age
+from tutum.dates import parse_date
 from tutum.handler import Handler
 from tutum.handler_fields import FIELDS
 from tutum.trial import Trial
@@ -123,7 +123,7 @@ def state_of(handler: Handler) -> str:
     if handler.get("enabled") is False:
         return "disabled"
     expires = handler.get("expires_datetime")
-    if expires and parsedate_to_datetime(expires) <= datetime.now(UTC):
+    if expires and parse_date(expires) <= datetime.now(UTC):
         return "expired"
     max_uses = handler.get("max_uses")
     return "used up" if max_uses and handler.get("uses", 0) >= max_uses else "active"

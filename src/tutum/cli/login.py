@@ -10,8 +10,9 @@ import typer
 
 from tutum.auth import get_auth, save_credentials
 from tutum.client import Client, current_client
-from tutum.errors import TutumApiError, TutumAuthError
+from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.paths import origin_of
+from tutum.responses import no_tutumd
 from tutum.settings import CONFIG_FILE, DEFAULT_BASE_URL, normal_base_url, source_of_environment, source_of_file
 
 app = typer.Typer(rich_markup_mode=None)
@@ -24,7 +25,10 @@ def login(
         str | None, typer.Option("--host", metavar="URL", help="Server, such as http://127.0.0.1:8000.")
     ] = None,
 ) -> None:
-    """Check a user and an API key, and save them in ~/.tutum. In a pipe, each is a line; --host names the server."""
+    """Check a user and an API key, and save them in ~/.tutum. In a pipe, each is a line; --host names the server.
+
+    SSL_CERT_FILE names a file with the certificate of a CA of your own.
+    """
     base_url = _base_url(host)
     name = user or _ask("User name: ")
     key = _ask("API key: ", secret=True)
@@ -34,6 +38,8 @@ def login(
     server = origin_of(client.base_url)
     try:
         name, key = get_auth(name, key, client=client)
+    except ObjectNotFound as error:
+        raise TutumApiError(no_tutumd(server), status=error.status) from error
     except TutumAuthError as error:
         raise TutumApiError(f"{server} does not accept this user and API key; nothing was saved") from error
     path = save_credentials(user=name, apikey=key, base_url=base_url)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -26,6 +25,7 @@ from tutum.cli.plans import show_plans
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
 from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
+from tutum.dates import parse_date
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils
 from tutum.service import Service
@@ -49,7 +49,7 @@ Autorestart = Annotated[
 ]
 
 PS_COLUMNS = (
-    Column(heading="NAME", min_width=8),
+    Column(heading="NAME", min_width=8, is_name=True),
     Column(heading="UUID", crop_to=8, dropped=3),
     Column(heading="STATE"),
     Column(heading="RUNNING"),
@@ -71,7 +71,8 @@ def list_services(
 ) -> None:
     """List services."""
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
-    shown = [service for service in services if show_all or not service.gone_since]
+    by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
+    shown = [service for service in by_stack if show_all or not service.gone_since]
     print_list(shown, PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
@@ -92,7 +93,7 @@ def _ps_row(service: Service) -> list[str]:
 def _state(service: Service) -> str:
     if not service.gone_since:
         return service.state
-    return f"Gone since {parsedate_to_datetime(service.gone_since).astimezone():%Y-%m-%d %H:%M}"
+    return f"Gone since {parse_date(service.gone_since).astimezone():%Y-%m-%d %H:%M}"
 
 
 @app.command("inspect")

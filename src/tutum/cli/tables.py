@@ -20,12 +20,14 @@ class Column:
         min_width: Smallest width that it can be cut to; None: it is never cut.
         crop_to: Width that it is cut to, without an ellipsis, if the table is too wide.
         dropped: Where it is in the order of columns that are left out if cutting is not enough; None: it never is.
+        is_name: Other columns are cut or left out first, unless it would take more than half of the terminal.
     """
 
     heading: str
     min_width: int | None = None
     crop_to: int | None = None
     dropped: int | None = None
+    is_name: bool = False
 
     def narrowest(self, natural: int) -> int:
         """Return the smallest width that a column with such a widest cell can be cut to."""
@@ -92,8 +94,12 @@ def fitting_columns(columns: Sequence[Column], natural: Sequence[int], terminal_
     """
     shown = list(range(len(columns)))
     order = sorted((column.dropped, index) for index, column in enumerate(columns) if column.dropped is not None)
+    wanted = [
+        max(column.narrowest(width), min(width, terminal_width // 2) if column.is_name else 0)
+        for column, width in zip(columns, natural, strict=True)
+    ]
     for _, index in order:
-        least = sum(columns[each].narrowest(natural[each]) + len(_GAP) for each in shown) - len(_GAP)
+        least = sum(wanted[each] + len(_GAP) for each in shown) - len(_GAP)
         if least <= terminal_width:
             break
         shown.remove(index)
@@ -115,13 +121,13 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_wi
         ]
     while sum(widths) > room:
         cuttable = [
-            (width, index)
+            (not column.is_name, width, index)
             for index, (column, width) in enumerate(zip(columns, widths, strict=True))
             if column.min_width is not None and width > column.narrowest(width)
         ]
         if not cuttable:
             break
-        widths[max(cuttable)[1]] -= 1
+        widths[max(cuttable)[2]] -= 1
     return widths
 
 

@@ -2,9 +2,10 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 import typer
+
+from tutum.dates import parse_date
 
 _SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -12,14 +13,14 @@ _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 
 
 def age(date: str | None, *, now: datetime | None = None) -> str:
-    """Return how long ago an RFC 2822 date was; empty for None, the text itself if it is no such date."""
+    """Return how long ago a date of the API was; empty for None, the text itself if it is no date."""
     if not date:
         return ""
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parse_date(date)
     except ValueError:
         return date
-    seconds = ((now or datetime.now(UTC)) - moment.replace(tzinfo=moment.tzinfo or UTC)).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     for unit, length_s in _AGES_S.items():
         count = int(seconds // length_s)
         if count >= 1:

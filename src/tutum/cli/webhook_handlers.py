@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
+from tutum.cli.apply_plan import plan_addition
 from tutum.cli.completion import words
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, print_pairs, state_of
-from tutum.cli.lookup import find, label_of
+from tutum.cli.lookup import find, label_of, refuse_taken_names
 from tutum.cli.options import AsJson, HandlerName, HandlerNames, OneService, Quiet, Services
 from tutum.cli.output import hint, print_json, printable
 from tutum.cli.tables import Column, print_list, print_table
@@ -83,10 +84,12 @@ def create_handlers(
     fields: dict[str, Any],
 ) -> None:
     """Create webhook handlers and print their UUIDs and URLs."""
-    fields = complete_verify(fields, None)
     created: list[Handler] = []
-    for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
-        webhook = WebhookHandler.fetch(service)
+    webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
+    for webhook in webhooks:
+        refuse_taken_names(webhook, names or [])
+    fields = complete_verify(fields, None, lambda trial: plan_addition(webhooks[0], operation=operation, **trial))
+    for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
     if as_json:
@@ -127,7 +130,9 @@ def set_fields(
     if not changes:
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
     webhook, handler = find(service, identifier)
-    changed = webhook.update(handler.uuid, **complete_verify(changes, handler))
+    refuse_taken_names(webhook, [name or ""], but=handler.uuid)
+    changes = complete_verify(changes, handler, lambda trial: webhook.plan_update(handler.uuid, **trial))
+    changed = webhook.update(handler.uuid, **changes)
     _print_handler(webhook, changed, as_json=as_json)
 
 

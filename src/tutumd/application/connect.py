@@ -8,7 +8,7 @@ from itertools import chain, count
 from typing import Any
 
 from tutumd.application.admission.fields import FIELDS
-from tutumd.application.admission.json_checks import check_number
+from tutumd.application.admission.json_checks import check_number, join_texts, split_texts
 from tutumd.application.handlers import public_options
 from tutumd.application.senders import Kind, Sender
 from tutumd.errors import InvalidInputError, about
@@ -18,7 +18,6 @@ DEFAULT_CAP = 10
 
 _FIRING = "body.status == 'firing'"
 _MAX_CAP = 10_000
-_SEPARATORS = re.compile(r"[\s,]+")
 _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+)")
 
 
@@ -76,7 +75,7 @@ def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
     """
     kind = next((kind for kind in sender.kinds if kind.value == sent.get("kind")), sender.kinds[0])
     operation = next((each for each in sender.operations if each.value == sent.get("operation")), sender.operations[0])
-    patterns = tuple(each for each in _SEPARATORS.split(sent.get("patterns", "")) if each)
+    patterns = tuple(split_texts(sent.get("patterns", "")))
     if kind in (Kind.BRANCH, Kind.TAG, Kind.IMAGE) and not patterns:
         what = "branch" if kind is Kind.BRANCH else "tag"
         with about("patterns"):
@@ -102,7 +101,7 @@ def make_document(sender: Sender, choice: Choice, secret: str) -> dict[str, Any]
     document: dict[str, Any] = {"name": choice.name, "operation": choice.operation.value}
     if choice.verifies and sender.verify is not None:
         document["verify"] = {**sender.verify, "secrets": [secret]}
-    names: Any = choice.patterns[0] if len(choice.patterns) == 1 else list(choice.patterns)
+    names = list(choice.patterns) if len(choice.patterns) != 1 else join_texts(choice.patterns)
     match choice.kind:
         case Kind.BRANCH:
             document["filter"] = {"preset": "branch", "branch": names}

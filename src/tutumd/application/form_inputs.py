@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.application.admission.fields import HandlerField
-from tutumd.application.admission.json_checks import is_shallow
+from tutumd.application.admission.json_checks import is_shallow, join_texts, split_texts
 from tutumd.application.admission.verify import PRESET_FIELDS
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
@@ -132,7 +132,7 @@ def _make_input(name: str, schema: Mapping[str, Any], *, is_date: bool = False, 
         kind=Kind.DATE if is_date else _kind_of(schema),
         title=schema.get("title", ""),
         help=schema.get("description", ""),
-        example="\n".join(example) if isinstance(example, list) else str(example),
+        example=join_texts(example) if isinstance(example, list) else str(example),
         choices=tuple(map(str, schema.get("enum", ()))),
         low=schema.get("minimum"),
         high=schema.get("maximum"),
@@ -216,7 +216,7 @@ def _write(each: Input, value: Any) -> str:
         case Kind.CHECKBOX:
             return ON if value is True else OFF
         case Kind.LINES:
-            return "\n".join(map(str, value if isinstance(value, list) else [value]))
+            return join_texts(value) if isinstance(value, list) else str(value)
         case Kind.DATE:
             return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
         case Kind.SECRETS:
@@ -229,7 +229,7 @@ def _read(each: Input, text: str) -> Any:
     if each.kind is Kind.SECRETS:
         return [line for line in text.split("\n") if line.strip()] or None
     if each.kind is Kind.LINES:
-        return [line.strip() for line in text.split("\n") if line.strip()] or None
+        return split_texts(text) or None
     text = text.strip()
     if each.kind is Kind.CHECKBOX:
         return text == ON

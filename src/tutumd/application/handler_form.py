@@ -9,6 +9,7 @@ from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
+from tutumd.application.admission.json_checks import join_texts
 from tutumd.application.admission.options import check_operation, parse_options, read_stored
 from tutumd.application.form_inputs import (
     Input,
@@ -174,7 +175,7 @@ def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str
 
 def _write_example(example: Any) -> str:
     if isinstance(example, list) and all(isinstance(each, str) for each in example):
-        return "\n".join(example)
+        return join_texts(example)
     return example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tutumd.application.admission.contradictions import find_contradictions
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain
 from tutumd.application.admission.json_checks import check_number
@@ -71,7 +72,7 @@ def create_once(
 ) -> tuple[Handler, bool]:
     """Create a handler for a form, and return it and True; or the one that the form has created, and False.
 
-    Raises as `create`.
+    Raises as `create`, and ConflictError if another handler of the service has the name.
     """
     return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now), form_sha256)
 
@@ -102,15 +103,21 @@ def change(
     *,
     cipher: SecretCipher,
     now: datetime,
+    keeps_names_apart: bool = False,
 ) -> Handler:
     """Change the fields of a handler that are in a JSON object.
 
     Raises:
+        ConflictError: With `keeps_names_apart`, another handler of the service has the new name.
         InvalidInputError: A value is wrong, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
     return store.change_handler(
-        viewer, service_uuid, uuid, lambda handler: _changed_handler(handler, document, cipher, now)
+        viewer,
+        service_uuid,
+        uuid,
+        lambda handler: _changed_handler(handler, document, cipher, now),
+        keeps_names_apart=keeps_names_apart,
     )
 
 
@@ -152,6 +159,11 @@ def public_options(handler: Handler) -> dict[str, Any]:
     return write_public(read_stored(handler.options, PlaceholderCipher()))
 
 
+def list_contradictions(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each field of stored options that no call can satisfy."""
+    return find_contradictions(read_stored(options, PlaceholderCipher()))
+
+
 def check_name(name: str | None) -> str | None:
     """Return a name that a person chose. Raises InvalidInputError."""
     if name is None:
@@ -177,7 +189,9 @@ def _new_handler(document: Mapping[str, Any], cipher: SecretCipher, now: datetim
     options = parse_options(document, now)
     check_operation(options, operation)
     name = check_name(document.get("name"))
-    return NewHandler(name=name, operation=operation, options=write_stored(options, cipher))
+    return _without_contradictions(
+        {}, NewHandler(name=name, operation=operation, options=write_stored(options, cipher))
+    )
 
 
 def _changed_handler(handler: Handler, document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:
@@ -187,7 +201,16 @@ def _changed_handler(handler: Handler, document: Mapping[str, Any], cipher: Secr
     needed, untouched = _split_secrets(handler.options, document)
     options = parse_options(document, now, read_stored(needed, cipher))
     check_operation(options, handler.operation)
-    return NewHandler(name=name, operation=handler.operation, options={**write_stored(options, cipher), **untouched})
+    after = {**write_stored(options, cipher), **untouched}
+    return _without_contradictions(handler.options, NewHandler(name=name, operation=handler.operation, options=after))
+
+
+def _without_contradictions(before: Mapping[str, Any], new: NewHandler) -> NewHandler:
+    """Return the handler. Raises InvalidInputError if its options contradict each other, and did not so before."""
+    for name, text in list_contradictions(new.options).items() - list_contradictions(before).items():
+        with about(name):
+            raise InvalidInputError(text)
+    return new
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:

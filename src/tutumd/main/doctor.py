@@ -38,6 +38,7 @@ from tutumd.web.uris import status_uri
 _LIMIT_S = 12.0
 """What one check may take. They run side by side, in two rounds."""
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 (only compared)
 _COLORS = {Level.OK: "32", Level.WARNING: "33", Level.WRONG: "31"}
 _WIDTH = max(len(level) for level in Level)
 
@@ -114,7 +115,10 @@ def _later_checks(settings: Settings, contents: Contents | None) -> dict[str, Ch
         checks["worker"] = lambda: check_workers(contents)
         checks["calls"] = lambda: check_calls(settings, contents)
     if settings.public_url:
-        checks["public URL"] = lambda: check_public_url(settings.public_url, _status_path(settings, contents))
+        serves_others = settings.host in _ALL_ADDRESSES
+        checks["public URL"] = lambda: check_public_url(
+            settings.public_url, _status_path(settings, contents), serves_others=serves_others
+        )
     elif settings.trusted_proxies:
         text = "is not set: URLs that are printed begin with the address by which tutum reached the server"
         mend = "set TUTUMD_PUBLIC_URL to what senders use, such as https://hooks.example.com"

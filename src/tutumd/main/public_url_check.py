@@ -11,7 +11,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from tutumd.application.public_url import SUBJECT as _SUBJECT
-from tutumd.application.public_url import judge_address
+from tutumd.application.public_url import is_local, judge_address
 from tutumd.model.findings import Finding, ok, warning, wrong
 
 _LIMIT_S = 4.0
@@ -22,11 +22,12 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BAD_GATEWAY = (502, 503, 504)
 
 
-def check_public_url(url: str, status_path: str | None) -> Iterator[Finding]:
+def check_public_url(url: str, status_path: str | None, *, serves_others: bool = False) -> Iterator[Finding]:
     """Yield the findings about a public URL.
 
     Args:
         status_path: A path that only this server with this key and database answers with 200; None if there is none.
+        serves_others: The server listens for other machines and containers, so the proxy may run in one of them.
     """
     if finding := judge_address(url):
         yield finding
@@ -34,6 +35,13 @@ def check_public_url(url: str, status_path: str | None) -> Iterator[Finding]:
         with closing(_connect(url)) as connection:
             yield from _check_certificate(connection)
             yield from _check_answers(connection, url, status_path)
+    except ConnectionRefusedError as error:
+        if serves_others and is_local(urlsplit(url).hostname or ""):
+            # In a container, these addresses mean the container itself.
+            mend = f"try it on the machine whose address it is: curl {url}/healthz"
+            yield warning(_SUBJECT, f"{url} cannot be tried from here, where nothing listens on it", mend)
+        else:
+            yield _unreachable(url, error)
     except (OSError, http.client.HTTPException) as error:
         yield _unreachable(url, error)
 

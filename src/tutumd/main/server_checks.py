@@ -152,17 +152,25 @@ def check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:
         mend = "synchronize the clock: timedatectl set-ntp true, or chrony"
         yield warning("clock", f"the last call was stored at {newest:%Y-%m-%d %H:%M} UTC, which is to come", mend)
     if not addresses:
-        yield ok(_CALLS, "none has come yet")
+        yield ok(_CALLS, "none has come yet" if newest is None else "none of the last ones was stored with its headers")
         return
     known = {address: ip_address(address) for address in set(addresses) if _is_address(address)}
     through_proxy = bool(settings.public_url or settings.trusted_proxies)
     trusted = [a for a, ip in known.items() if any(ip in network for network in settings.trusted_proxies)]
     only = next(iter(known.values())) if len(known) == 1 else None
-    if addresses[0] in trusted:
-        mend = "let it send that header; see docs/how-to/replicas.md"
-        yield warning(_CALLS, f"the proxy {addresses[0]} sends no X-Forwarded-For: all callers look the same", mend)
-    elif only is not None and only.is_private and through_proxy and len(addresses) >= _MANY_CALLS:
-        mend = f"if that is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={only}"
+    is_hidden = through_proxy and len(addresses) >= _MANY_CALLS and not contents.forwarded
+    if addresses[0] in trusted and not contents.forwarded:
+        mend = (
+            "if your proxy forwarded the call, let the proxy send that header: docs/how-to/proxy.md has complete files."
+            " A call that does not pass the proxy needs none"
+        )
+        text = f"the last one came from {addresses[0]}, a trusted proxy, without X-Forwarded-For: its sender is unknown"
+        yield warning(_CALLS, text, mend)
+    elif is_hidden and only is not None and only.is_private:
+        mend = (
+            f"if that is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={only}:"
+            " see docs/how-to/proxy.md"
+        )
         text = f"the last {len(addresses)} came from {only}, a private address: allow_from and limits see one caller"
         yield warning(_CALLS, text, mend)
     else:

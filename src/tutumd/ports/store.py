@@ -213,12 +213,25 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
     def add_handler_once(
         self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
     ) -> tuple[Handler, bool]:
-        """Create a handler for a form, and return it and True; or the one that the form has created, and False."""
+        """Create a handler for a form, and return it and True; or the one that the form has created, and False.
+
+        Raises ConflictError if another handler of the service has the name.
+        """
 
     def change_handler(
-        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+        self,
+        viewer: User,
+        service_uuid: str,
+        uuid: str,
+        change: Callable[[Handler], NewHandler],
+        *,
+        keeps_names_apart: bool = False,
     ) -> Handler:
-        """Set a handler's name and options to what `change` returns. Nobody else can change it in between."""
+        """Set a handler's name and options to what `change` returns. Nobody else can change it in between.
+
+        Args:
+            keeps_names_apart: Raise ConflictError if another handler of the service has the new name.
+        """
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
         """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is."""

@@ -36,7 +36,8 @@ class Contents:
 
     Attributes:
         secret: A stored secret, encrypted; None if there is none.
-        addresses: Where the last calls came from, the newest first.
+        addresses: Where the last calls came from that were stored with their headers, the newest first.
+        forwarded: Those of them that a proxy named in X-Forwarded-For.
         newest: When the last call came.
         call: Numbers of the handler and the action of a call whose progress can be read; None if there is none.
         engines: When the worker of each engine last reported, and what error.
@@ -45,6 +46,7 @@ class Contents:
 
     secret: str | None
     addresses: tuple[str, ...]
+    forwarded: frozenset[str]
     newest: datetime | None
     call: tuple[int, int] | None
     engines: Mapping[str, tuple[datetime, str]]
@@ -168,17 +170,26 @@ def _check_schema(connection: sa.Connection) -> Finding:
 
 def _read(connection: sa.Connection) -> Contents:
     is_postgres = connection.dialect.name == "postgresql"
-    last = sa.select(deliveries.c.address, deliveries.c.received).order_by(deliveries.c.seq.desc()).limit(_RECENT)
+    columns = (deliveries.c.address, deliveries.c.received, deliveries.c.content)
+    last = sa.select(*columns).order_by(deliveries.c.seq.desc()).limit(_RECENT)
     calls = connection.execute(last).all()
     reported = sa.select(engines.c.name, engines.c.last_heartbeat, engines.c.error)
     return Contents(
         secret=_find_secret(connection),
-        addresses=tuple(call.address for call in calls),
+        addresses=tuple(call.address for call in calls if call.content),
+        forwarded=frozenset(call.address for call in calls if call.address in _find_hops(call.content)),
         newest=calls[0].received if calls else None,
         call=_find_call(connection),
         engines={name: (seen, error) for name, seen, error in connection.execute(reported)},
         now=connection.scalar(sa.select(sa.func.clock_timestamp())) if is_postgres else None,
     )
+
+
+def _find_hops(content: str) -> set[str]:
+    """Return the addresses in the X-Forwarded-For of a call."""
+    headers = json.loads(content or "{}").get("headers", ())
+    hops = ",".join(value for name, value in headers if name == "x-forwarded-for")
+    return {hop.strip().removeprefix("::ffff:") for hop in hops.split(",")}
 
 
 def _find_call(connection: sa.Connection) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.errors import ConflictError, about
 from tutumd.model import AuditEvent, Handler, NewHandler, Operation, Page, Query, Rotation, Service, User
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
@@ -64,12 +65,19 @@ class SqlHandlers(StorePart):
             if row is None:
                 of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
                 return self._make(connection, [read_one(connection, of_form)])[0], False
+            _refuse_twin(connection, service_uuid, entry.name, row.seq)
             handler = _handler_from(row, 0, None, now)
             _record_created(connection, viewer, service, handler)
             return handler, True
 
     def change_handler(
-        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+        self,
+        viewer: User,
+        service_uuid: str,
+        uuid: str,
+        change: Callable[[Handler], NewHandler],
+        *,
+        keeps_names_apart: bool = False,
     ) -> Handler:
         with self._database.write() as connection:
             handler = self._lock_handler(connection, viewer, service_uuid, uuid)
@@ -79,6 +87,8 @@ class SqlHandlers(StorePart):
                 .where(handlers.c.uuid == uuid)
                 .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
             )
+            if keeps_names_apart and changed.name != handler.name:
+                _refuse_twin(connection, service_uuid, changed.name, handler.number)
             self._record_handler(
                 connection, viewer, AuditEvent.HANDLER_CHANGED, handler, _changed_fields(handler, changed)
             )
@@ -173,6 +183,15 @@ def _row_of(service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, ob
         "created": now,
         "options": json.dumps(dict(entry.options)),
     }
+
+
+def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None, number: int) -> None:
+    """Raise ConflictError if another handler of the service has the name that this one just got."""
+    same = sa.select(handlers.c.seq).where(handlers.c.service_uuid == service_uuid, handlers.c.name == name)
+    twin = connection.scalar(same.where(handlers.c.seq != number, handlers.c.name != "").limit(1))
+    if twin is not None:
+        with about("name"):
+            raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")
 
 
 def _record_created(connection: sa.Connection, viewer: User, service: Service, handler: Handler) -> None:

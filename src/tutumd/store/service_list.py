@@ -17,6 +17,7 @@ from tutumd.store.tables.handlers import handlers
 from tutumd.store.tables.services import services
 
 _MAX_SEARCH = 255
+_BY_STACK = (services.c.stack, services.c.name, services.c.uuid)
 
 
 class SqlServiceList(StorePart):
@@ -41,10 +42,12 @@ class SqlServiceList(StorePart):
         by_name = select_groups(viewer, services.c.engine, services.c.stack, matches=matches)
         with self._database.read() as connection:
             groups = connection.execute(by_name).all()
-            statement = select_summarized(viewer).where(*filters)
+            page = select_services(viewer).with_only_columns(services.c.uuid).where(*filters)
             if after is not None:
-                statement = statement.where(_is_behind(connection, viewer, after))
-            rows = connection.execute(statement.limit(limit + 1)).all()
+                page = page.where(_is_behind(connection, viewer, after))
+            # Without the wide columns, which would be sorted too.
+            of_page = services.c.uuid.in_(page.order_by(*_BY_STACK).limit(limit + 1))
+            rows = connection.execute(select_summarized(viewer).where(of_page)).all()
             found = read_summaries(connection, rows[:limit], self._clock())
         counted = [group for group in groups if stack in (None, group.stack) and engine in (None, group.engine)]
         return ServiceList(
@@ -73,13 +76,13 @@ def count_states(groups: Collection[Row]) -> ServiceCounts:
 
 
 def select_summarized(viewer: User) -> sa.Select[Any]:
-    """Select services with what `read_summaries` needs, by name."""
+    """Select services with what `read_summaries` needs, by stack and name."""
     count = sa.select(sa.func.count()).where(handlers.c.service_uuid == services.c.uuid)
     newest = sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid)
     return (
         select_services(viewer)
         .add_columns(count.scalar_subquery().label("handlers"), newest.scalar_subquery().label("last_action"))
-        .order_by(services.c.name, services.c.uuid)
+        .order_by(*_BY_STACK)
     )
 
 
@@ -95,9 +98,9 @@ def read_summaries(connection: sa.Connection, rows: Sequence[Row], now: datetime
 
 
 def _is_behind(connection: sa.Connection, viewer: User, uuid: str) -> sa.ColumnElement[bool]:
-    last = sa.select(services.c.name).where(services.c.uuid == uuid, visible_to(viewer))
-    name = connection.execute(last).scalar()
-    return sa.true() if name is None else sa.tuple_(services.c.name, services.c.uuid) > sa.tuple_(name, uuid)
+    last = sa.select(*_BY_STACK).where(services.c.uuid == uuid, visible_to(viewer))
+    place = connection.execute(last).first()
+    return sa.true() if place is None else sa.tuple_(*_BY_STACK) > sa.tuple_(*place)
 
 
 def _matches(search: str) -> sa.ColumnElement[bool]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.support.stores import ORIGIN, StoreBed, accept, call, query
-from tutumd.errors import NotFoundError
-from tutumd.model import Accepted, ActionState, DeliveryOutcome, NewHandler, Operation
+from tutumd.errors import ConflictError, NotFoundError
+from tutumd.model import Accepted, ActionState, DeliveryOutcome, NewHandler, Operation, Query
 from tutumd.ports.intake import CallResult
 
 
@@ -52,8 +53,8 @@ def test_a_form_creates_one_handler_of_a_service_until_that_is_deleted(bed: Stor
     assert (made.name, is_new) == ("hook", True)
     assert bed.store.add_handler_once(bed.admin, web, replace(new, name="other"), "a" * 64) == (made, False)
     assert len(bed.store.audit(bed.admin).entries) == len(before) + 1
-    for service, form in ((web, "b" * 64), (db, "a" * 64)):
-        other, is_new = bed.store.add_handler_once(bed.admin, service, new, form)
+    for service, form, name in ((web, "b" * 64, "another"), (db, "a" * 64, "hook")):
+        other, is_new = bed.store.add_handler_once(bed.admin, service, replace(new, name=name), form)
         assert is_new
         assert other.uuid != made.uuid
     bed.store.delete_handler(bed.admin, web, made.uuid)
@@ -61,6 +62,25 @@ def test_a_form_creates_one_handler_of_a_service_until_that_is_deleted(bed: Stor
     bob = bed.store.add_user("bob", is_admin=False)
     with pytest.raises(NotFoundError):
         bed.store.add_handler_once(bob, web, new, "a" * 64)
+
+
+def test_forms_refuse_the_name_of_another_handler_of_the_service(bed: StoreBed) -> None:
+    web, hook = bed.service_uuid("web"), NewHandler(name="hook", operation=Operation.REDEPLOY)
+    made, _ = bed.store.add_handler_once(bed.admin, web, hook, "a" * 64)
+    with pytest.raises(ConflictError, match=f"handler {made.number} of this service has the name 'hook'") as refusal:
+        bed.store.add_handler_once(bed.admin, web, hook, "b" * 64)
+    assert refusal.value.field == "name"
+    for name in ("", "", None, None):
+        bed.store.add_handler_once(bed.admin, web, replace(hook, name=name), uuid4().hex)
+    (twin,) = bed.store.add_handlers(bed.admin, web, [hook])  # clients of 2015 make handlers of one name
+    (other,) = bed.store.add_handlers(bed.admin, web, [replace(hook, name="other")])
+    with pytest.raises(ConflictError):
+        bed.store.change_handler(bed.admin, web, other.uuid, lambda _: hook, keeps_names_apart=True)
+    assert bed.store.handler(bed.admin, web, other.uuid).name == "other"
+    bed.store.change_handler(bed.admin, web, twin.uuid, lambda _: hook, keeps_names_apart=True)  # the name stays
+    bed.store.change_handler(bed.admin, web, other.uuid, lambda _: hook)
+    names = [each.name for each in bed.store.handlers(bed.admin, web, Query()).objects]
+    assert names.count("hook") == 3
 
 
 def test_calls_are_counted_and_unused_handlers_listed(bed: StoreBed) -> None:

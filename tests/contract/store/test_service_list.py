@@ -32,6 +32,19 @@ def test_pages_show_each_service_once_by_name(bed: StoreBed) -> None:
     assert seen == [f"s{number}" for number in range(7)]
 
 
+def test_services_of_a_stack_stay_together(bed: StoreBed) -> None:
+    places = (("", "web"), ("shop", "db"), ("blog", "web"), ("shop", "app"), ("blog", "app"), ("", "api"))
+    bed.sync(*(replace(snapshot(name), selector=f"{stack}:{name}", stack=stack) for stack, name in places))
+    seen: list[str] = []
+    after = None
+    while True:
+        page = bed.store.service_list(bed.admin, after=after, limit=2)
+        seen += names(page.services)
+        if (after := page.next) is None:
+            break
+    assert seen == ["api", "web", "blog/app", "blog/web", "shop/app", "shop/db"]
+
+
 def test_services_of_one_name_are_each_shown_once(bed: StoreBed) -> None:
     bed.sync(*(replace(snapshot("web"), selector=f"name:web-{number}", stack=f"s{number}") for number in range(5)))
     first = bed.store.service_list(bed.admin, limit=3)

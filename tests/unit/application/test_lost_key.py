@@ -26,7 +26,7 @@ class OneHandlerStore:
         )
 
     def change_handler(
-        self, _viewer: User, _service: str, _uuid: str, change: Callable[[Handler], NewHandler]
+        self, _viewer: User, _service: str, _uuid: str, change: Callable[[Handler], NewHandler], **_how: bool
     ) -> Handler:
         wanted = change(self.handler)
         self.handler = Handler(

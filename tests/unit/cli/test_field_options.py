@@ -27,18 +27,18 @@ HANDLERS = f"/service/{WEB}/webhook/handler/"
         (("--max-uses", "5"), {"max_uses": 5}),
         (("--max-containers", "9"), {"max_containers": 9}),
         (("--rate-limit", "30/minute"), {"rate_limit": "30/minute"}),
-        (("--allow-from", "10.0.0.0/8", "--allow-from", "::1"), {"allow_from": ["10.0.0.0/8", "::1"]}),
-        (("--branch", "main"), {"filter": {"preset": "branch", "branch": ["main"]}}),
-        (("--on-tag", "v*", "--on-tag", "x"), {"filter": {"preset": "tag", "tag": ["v*", "x"]}}),
-        (("--path", "src/**"), {"filter": {"preset": "paths", "paths": ["src/**"]}}),
+        (("--allow-from", "10.0.0.0/8", "--allow-from", "::1"), {"allow_from": "10.0.0.0/8\n::1"}),
+        (("--branch", "main"), {"filter": {"preset": "branch", "branch": "main"}}),
+        (("--on-tag", "v*", "--on-tag", "x"), {"filter": {"preset": "tag", "tag": "v*\nx"}}),
+        (("--path", "src/**"), {"filter": {"preset": "paths", "paths": "src/**"}}),
         (("--filter", "body.action == 'published'"), {"filter": "body.action == 'published'"}),
         (("--filter", '{"preset": "skip"}'), {"filter": {"preset": "skip"}}),
         (
             ("--branch", "main", "--filter", '[{"preset": "skip"}, "body.a"]'),
-            {"filter": [{"preset": "branch", "branch": ["main"]}, {"preset": "skip"}, "body.a"]},
+            {"filter": [{"preset": "branch", "branch": "main"}, {"preset": "skip"}, "body.a"]},
         ),
-        (("--tag", "v*"), {"tag": {"allow": ["v*"]}}),
-        (("--tag", "v*", "--tag-from", "body.tag"), {"tag": {"allow": ["v*"], "from": "body.tag"}}),
+        (("--tag", "v*"), {"tag": {"allow": "v*"}}),
+        (("--tag", "v*", "--tag-from", "body.tag"), {"tag": {"allow": "v*", "from": "body.tag"}}),
         (("--pass-body",), {"pass_body": True}),
         (("--no-pass-body",), {"pass_body": False}),
         (("--pass-body-as", "TUTUM_PUSH"), {"pass_body": "TUTUM_PUSH"}),
@@ -107,14 +107,39 @@ def test_a_secret_is_asked_for_on_a_terminal(
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
-    assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab").code == 0
-    assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
+    for options in ((), ("--secret-file", "-")):
+        assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab", *options).code == 0
+        assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
+        tried = api.planned.pop()
+        assert tried["verify"]["preset"] == "gitlab" and tried["verify"]["secrets"] != ["typed"]
+
+
+@pytest.mark.parametrize("command", [("create", "web"), ("create", "nowhere"), ("create", "web", "-n", "deploy"),
+                                     ("set", "web", "deploy")])  # fmt: skip
+def test_nobody_is_asked_for_a_secret_for_nothing(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())  # `getpass` would read it, and fail
+    api.refusal = "filter has a branch and a tag"
+    for options in ((), ("--secret-file", "-")):
+        ran = tutum_command("webhook-handler", *command, "--verify", "github", *options)
+        assert ran.code == 3
+        assert any(text in ran.err for text in (api.refusal, "no service has the name", "deploy already"))
 
 
 @pytest.mark.parametrize(
     ("options", "error"),
     [
         (("--verify", "github"), "--verify needs --secret-file FILE"),
+        (
+            ("--verify", "githb"),
+            "--verify: there is no preset 'githb': did you mean github? it must be one of github, gitlab, gitea",
+        ),
+        (("--verify", "xyz", "--secret-file", "-"), "--verify: there is no preset 'xyz': it must be one of github"),
         (("--verify", "github", "--secret-file", "/no/such/file"), "cannot read /no/such/file: No such file"),
         (("--verify", "github", "--secret-file", "/dev/null"), "there is no secret in /dev/null"),
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
@@ -158,7 +183,7 @@ def test_another_preset_keeps_the_secrets_that_are_set(api: FakeApi, tutum_comma
 def test_reset_sends_null_and_a_new_value_wins(api: FakeApi, tutum_command: Tutum) -> None:
     options = ("--reset", "verify", "--reset", "filter", "--branch", "main", "--name", "")
     assert tutum_command("webhook-handler", "set", "web", "deploy", *options).code == 0
-    assert api.body() == {"verify": None, "filter": {"preset": "branch", "branch": ["main"]}, "name": ""}
+    assert api.body() == {"verify": None, "filter": {"preset": "branch", "branch": "main"}, "name": ""}
 
 
 def test_reset_knows_the_fields(api: FakeApi, tutum_command: Tutum) -> None:

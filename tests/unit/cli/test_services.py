@@ -25,14 +25,23 @@ def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db", state="Stopped", running_num_containers=0))
     lines = tutum_command("service", "ps").out.splitlines()
     assert lines[0].split() == ["NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"]
-    assert lines[1].split()[:5] == ["web", WEB, "Running", "2/2", "hello:latest"]
-    assert lines[2].split()[:4] == ["db", DB, "Stopped", "0/2"]
+    assert lines[1].split()[:4] == ["db", DB, "Stopped", "0/2"]
+    assert lines[2].split()[:5] == ["web", WEB, "Running", "2/2", "hello:latest"]
+
+
+def test_ps_keeps_the_services_of_a_stack_together(api: FakeApi, tutum_command: Tutum) -> None:
+    names = ("shop/db", "alone", "blog/web", "shop/app", "blog/app")
+    api.services = [
+        service(WEB, name.rpartition("/")[2], full_name=name, stack=name.rpartition("/")[0] or None) for name in names
+    ]
+    lines = tutum_command("service", "ps").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["alone", "blog/app", "blog/web", "shop/app", "shop/db"]
 
 
 def test_ps_filters_by_state_and_prints_uuids_or_whole_services(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db", state="Stopped"))
     assert tutum_command("service", "ps", "-q", "-s", "Stopped").out == f"{DB}\n"
-    assert json.loads(tutum_command("service", "ps", "--json").out) == api.services
+    assert json.loads(tutum_command("service", "ps", "--json").out) == api.services[::-1]
 
 
 def test_ps_shows_stacks_and_hides_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
@@ -225,7 +234,7 @@ def test_run_and_wait_prints_only_the_service_as_json_or_its_uuid(api: FakeApi, 
 
 def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutum) -> None:
     api.states = ["Pending", "Pending", "In progress", "Success"]
-    api.outcome = {"containers_before": ["/c/1/"], "containers_after": ["/c/2/", "/c/3/"]}
+    api.outcome = {"container_uris_before": ["/c/1/"], "container_uris_after": ["/c/2/", "/c/3/"]}
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 0
     assert ran.err.splitlines() == [f"REDEPLOY of web: {state}" for state in ("Pending", "In progress", "Success")]

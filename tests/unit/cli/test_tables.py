@@ -73,6 +73,16 @@ def test_every_table_fits_the_terminal_with_long_and_wide_cells(columns: Sequenc
     assert columns[0].heading in lines[0]
 
 
+@pytest.mark.parametrize("name", ["shop/web", "shop-production/frontend", "shop-production/frontend-application"])
+def test_the_name_of_a_service_is_whole_on_80_columns(name: str) -> None:
+    uuid, image = "61a29874-9134-48f9-b460-f37d4bec4826", "registry.example.com:5000/team/frontend-application:v1.2.3"
+    out = io.StringIO()
+    row = [name, uuid, "Partly running", "2/2", image, "3 days ago", "docker"]
+    print_to_terminal(PS_COLUMNS, [row], terminal_width=80, file=out)
+    assert out.getvalue().splitlines()[1].startswith(f"{name}  ")
+    assert uuid not in out.getvalue() and "registr" in out.getvalue()
+
+
 def test_the_reason_of_an_action_is_more_than_a_word_on_a_narrow_terminal() -> None:
     row = ["3e62f4a3", "REDEPLOY", "Failed", "shop/web", "2 minutes ago", "1", "the new container of shop-web-1 failed"]
     out = io.StringIO()

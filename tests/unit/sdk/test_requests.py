@@ -78,12 +78,29 @@ def test_errors_carry_status_and_the_servers_words(api: FakeApi, status: int, ki
     assert str(raised.value) == f"that is wrong (HTTP {status}, GET /service/{WEB}/)"
 
 
-def test_an_html_page_is_not_quoted(api: FakeApi) -> None:
-    api.script([httpx2.Response(400, html="<html>nginx</html>"), httpx2.Response(200, html="<html>login</html>")])
-    with pytest.raises(tutum.TutumApiError, match=r"^Bad Request \(HTTP 400"):
-        tutum.Service.fetch(WEB)
-    with pytest.raises(tutum.TutumApiError, match="not JSON"):
-        tutum.Service.fetch(WEB)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(404, html="<html>nginx</html>"),
+        httpx2.Response(404, json={"detail": "Not Found"}),
+        httpx2.Response(404),
+        httpx2.Response(405, json=[]),
+        httpx2.Response(400, html="<html>plain HTTP to a port with TLS</html>"),
+        httpx2.Response(200, html="<html>login</html>"),
+        httpx2.Response(200, json={"hello": "world"}),
+    ],
+    ids=repr,
+)
+def test_a_server_that_is_no_tutumd_is_called_so(api: FakeApi, answer: httpx2.Response) -> None:
+    api.script([answer] * 2)
+    with pytest.raises(
+        tutum.TutumApiError, match=r"^http://tutum.test does not answer like a tutumd server: check"
+    ) as it:
+        tutum.Service.list()
+    assert not isinstance(it.value, tutum.ObjectNotFound)
+    assert "html" not in str(it.value)
+    with pytest.raises(tutum.TutumApiError, match=r"does not answer like a tutumd server"):
+        tutum.auth.get_auth("bob", "key")
 
 
 def test_a_redirect_is_not_followed(api: FakeApi) -> None:

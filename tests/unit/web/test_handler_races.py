@@ -21,10 +21,16 @@ class _Rotating(SqlStore):
         super().delete_handler(viewer, service_uuid, uuid)
 
     def change_handler(
-        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+        self,
+        viewer: User,
+        service_uuid: str,
+        uuid: str,
+        change: Callable[[Handler], NewHandler],
+        *,
+        keeps_names_apart: bool = False,
     ) -> Handler:
         self.rotate_handler(viewer, service_uuid, uuid, self._clock())
-        return super().change_handler(viewer, service_uuid, uuid, change)
+        return super().change_handler(viewer, service_uuid, uuid, change, keeps_names_apart=keeps_names_apart)
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         self.rotate_handler(viewer, service_uuid, handler_uuid, self._clock())

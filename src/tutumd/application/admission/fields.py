@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import partial
 from typing import Any
 
 from tutumd.application.admission.addresses import Network, parse_networks
 from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_filters, write_filters
-from tutumd.application.admission.json_checks import check_flag, check_number, check_text, quote
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, check_number, check_text, quote
 from tutumd.application.admission.rates import Rate, parse_rate
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
+from tutumd.application.dates import write_date
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Operation
@@ -128,7 +128,7 @@ class HandlerOptions:
         help="From this date on the URL returns 404.",
         parse=_parse_expires,
         write=lambda value: value.astimezone(UTC).isoformat(),
-        show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
+        show=write_date,
     )
     max_uses: int | None = _entry(
         None,
@@ -207,7 +207,8 @@ class HandlerOptions:
     allow_from: tuple[Network, ...] = _entry(
         (),
         title="Networks",
-        schema={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
+        schema=TEXTS_SCHEMA,
+        shown_schema={"type": "array", "items": {"type": "string"}},
         example=["10.0.0.0/8", "2001:db8::/32"],
         group=_SENDER,
         help="Networks that may call. Others get a 404. IPv4 within IPv6 (`::ffff:…`) counts as IPv4.",

@@ -6,7 +6,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tutumd.application.admission import expressions
-from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, check_texts, quote
+from tutumd.application.admission.json_checks import (
+    TEXTS_SCHEMA,
+    check_choice,
+    check_fields,
+    check_text,
+    check_texts,
+    quote,
+    split_texts,
+)
 from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError
 
@@ -36,7 +44,6 @@ def _preset_schema(preset: str, *required: str, **properties: object) -> dict[st
     }
 
 
-_GLOBS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _SINGLE_SCHEMAS = [
     {
         "type": "string",
@@ -47,13 +54,13 @@ _SINGLE_SCHEMAS = [
     _preset_schema(
         "branch",
         "branch",
-        branch=_GLOBS_SCHEMA
+        branch=TEXTS_SCHEMA
         | {"title": "Branches", "description": "Pushes to one of these.", "examples": [["main", "release/*"]]},
     ),
     _preset_schema(
         "tag",
         "tag",
-        tag=_GLOBS_SCHEMA
+        tag=TEXTS_SCHEMA
         | {"title": "Tags", "description": "Pushes of one of these, of an image or in Git.", "examples": ["v*"]},
         repository={
             "type": "string",
@@ -65,7 +72,7 @@ _SINGLE_SCHEMAS = [
     _preset_schema(
         "paths",
         "paths",
-        paths=_GLOBS_SCHEMA
+        paths=TEXTS_SCHEMA
         | {
             "title": "Files",
             "description": "Pushes that changed one of these. `*` stays within a folder, `**` is any number of them.",
@@ -111,7 +118,11 @@ class Filter:
         if self.kind == _EXPRESSION:
             return self.patterns[0]
         key = "marker" if self.kind == "skip" else self.kind
-        value = self.patterns[0] if len(self.patterns) == 1 and self.kind != "paths" else list(self.patterns)
+        first = self.patterns[0]
+        is_list = self.kind != "skip" and (
+            len(self.patterns) > 1 or self.kind == "paths" or split_texts(first) != [first]
+        )
+        value = list(self.patterns) if is_list else first
         return {"preset": self.kind, key: value} | ({"repository": self.repository} if self.repository else {})
 
 

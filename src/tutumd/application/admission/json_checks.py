@@ -1,6 +1,7 @@
 """Checks of JSON values from users. Each returns the value or raises InvalidInputError that says what was wanted."""
 
-from collections.abc import Collection, Mapping
+import csv
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +10,8 @@ from tutumd.errors import InvalidInputError
 MAX_TEXT = 2000
 MAX_ITEMS = 50
 MAX_DEPTH = 100
+TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+"""JSON Schema of what `check_texts` takes."""
 
 
 def quote(value: object) -> str:
@@ -43,11 +46,31 @@ def check_text(name: str, value: object, max_length: int = MAX_TEXT) -> str:
 
 
 def check_texts(name: str, value: object, max_length: int = MAX_TEXT) -> tuple[str, ...]:
-    """Return a text, or a list of 1 to 50, as a tuple without duplicates."""
-    items = [value] if isinstance(value, str) else value
+    """Return a list of 1 to 50 texts, or what `split_texts` finds in one, as a tuple without duplicates."""
+    items = split_texts(value) if isinstance(value, str) else value
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
-        raise InvalidInputError(f"{name} must be a list of 1 to {MAX_ITEMS} texts, got {quote(value)}")
+        raise InvalidInputError(
+            f"{name} must be a list of 1 to {MAX_ITEMS} texts, or one text with commas or lines, got {quote(value)}"
+        )
     return tuple(dict.fromkeys(check_text(name, item, max_length) for item in items))
+
+
+def split_texts(text: str) -> list[str]:
+    """Return the items of a text that separates them by commas or line ends. Double quotes keep the commas of an item.
+
+    Spaces around items, and empty items, do not count.
+    """
+    lines = text.replace("\r", "\n").split("\n")
+    try:
+        items = [item.strip() for line in lines for row in csv.reader([line], skipinitialspace=True) for item in row]
+    except csv.Error:  # an item is longer than any field may be
+        return [text]
+    return list(filter(None, items))
+
+
+def join_texts(items: Iterable[str]) -> str:
+    """Return the text from which `split_texts` reads these items, one a line."""
+    return "\n".join(f'"{item.replace(chr(34), chr(34) * 2)}"' if {",", '"'} & {*item} else item for item in items)
 
 
 def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[str, Any]:

@@ -7,17 +7,15 @@ from typing import Any
 
 from tutumd.application.admission import expressions
 from tutumd.application.admission.filters import MAX_GLOB, Globs
-from tutumd.application.admission.json_checks import check_fields, check_texts
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
 from tutumd.errors import InvalidInputError
 
 QUERY = "query"
 TAG_SCHEMA = {
     "type": "object",
     "properties": {
-        "allow": {
-            "type": "array",
-            "items": {"type": "string"},
-            "minItems": 1,
+        "allow": TEXTS_SCHEMA
+        | {
             "title": "Allowed tags",
             "description": "Globs: `v*` allows `v1` and `v2.1`.",
             "examples": [["v*", "latest"]],

@@ -1,11 +1,11 @@
-"""JSON bodies of handlers, their calls and deliveries. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+"""JSON bodies of handlers, their calls and deliveries."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tutumd.application.admission.fields import FIELDS, HandlerField
-from tutumd.web.api.schemas import RequestBody
+from tutumd.web.api.schemas import Moment, RequestBody
 
 
 def _add_handler_fields_in(schema: dict[str, Any]) -> None:
@@ -85,8 +85,8 @@ class HandlerPlanOut(BaseModel):
 class RotationOut(BaseModel):
     """The URL that a handler had before."""
 
-    old_until: str = Field(description="Its calls are accepted until then.")
-    old_last_called_datetime: str | None
+    old_until: Moment = Field(description="Its calls are accepted until then.")
+    old_last_called_datetime: Moment | None
     old_last_address: str | None
 
 
@@ -96,8 +96,8 @@ class HandlerOut(HandlerNameOut):
     model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
 
     call_url: str | None = Field(description="The complete URL; null if the server has no `--public-url`.")
-    created_datetime: str
-    last_called_datetime: str | None
+    created_datetime: Moment
+    last_called_datetime: Moment | None
     calls: int = Field(description="How many calls it received, also skipped and refused ones.")
     uses: int = Field(description="How many of them count towards `max_uses`.")
     rotation: RotationOut | None
@@ -143,9 +143,9 @@ class ProgressOut(BaseModel):
     state: str
     reason: str
     operation: str
-    created_datetime: str
-    start_datetime: str | None
-    end_datetime: str | None
+    created_datetime: Moment
+    started_datetime: Moment | None
+    ended_datetime: Moment | None
     image_before: str | None
     image_after: str | None
     containers_before: int
@@ -160,7 +160,7 @@ class DeliveryOut(BaseModel):
 
     id: int
     resource_uri: str
-    received_datetime: str
+    received_datetime: Moment
     ip: str
     user_agent: str
     body_size: int
@@ -171,7 +171,7 @@ class DeliveryOut(BaseModel):
         "and a later call replaced its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
     )
     reason: str
-    action: str = Field(description="Empty if it caused nothing.")
+    action: str | None = Field(description="URI of the action; null if it caused nothing.")
     action_state: str | None = Field(description="State of the action now.")
     action_reason: str | None
 

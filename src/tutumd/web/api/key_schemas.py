@@ -1,8 +1,8 @@
-"""JSON bodies of API keys and of the audit log. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+"""JSON bodies of API keys and of the audit log."""
 
 from pydantic import BaseModel, Field
 
-from tutumd.web.api.schemas import RequestBody
+from tutumd.web.api.schemas import Moment, RequestBody
 
 
 class ApiKeyIn(RequestBody):
@@ -24,9 +24,9 @@ class ApiKeyOut(BaseModel):
     scope: str
     service: str | None = Field(description="URI of the only service that it is for; null: all.")
     stack: str | None = Field(description="The only stack that it is for; null: all.")
-    created_datetime: str
-    expires_datetime: str | None
-    last_used_datetime: str | None = Field(description="Up to 5 minutes late.")
+    created_datetime: Moment
+    expires_datetime: Moment | None
+    last_used_datetime: Moment | None = Field(description="Up to 5 minutes late.")
 
 
 class NewApiKeyOut(ApiKeyOut):
@@ -39,7 +39,7 @@ class AuditEntryOut(BaseModel):
     """Something that a user did."""
 
     id: int
-    datetime: str
+    datetime: Moment
     user: str
     via: str = Field(description="`api`, `page` or `command`.")
     credential: str = Field(description="First characters of the API key, `login link`, `proxy`, or a command.")

@@ -6,6 +6,7 @@ from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from tutumd.application.dates import write_date
 from tutumd.application.handlers import HandlerPlan, public_options
 from tutumd.model import (
     Action,
@@ -39,7 +40,7 @@ _ACTION_NAMES = {
 }
 
 
-def date(value: datetime | None) -> str | None:
+def date_of_2015(value: datetime | None) -> str | None:
     """Return a date in the form that clients of 2015 read: `Mon, 13 Oct 2014 11:01:43 +0000`."""
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
@@ -52,14 +53,14 @@ def handler(value: Handler, public_url: str = "") -> handler_schemas.HandlerOut:
             **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
             "call_url": public_url + call_uri(value.service_uuid, value.uuid) if public_url else None,
             **public_options(value),
-            "created_datetime": date(value.created),
-            "last_called_datetime": date(value.last_called),
+            "created_datetime": write_date(value.created),
+            "last_called_datetime": write_date(value.last_called),
             "calls": value.calls,
             "uses": value.uses,
             "rotation": rotation
             and {
-                "old_until": date(rotation.old_until),
-                "old_last_called_datetime": date(rotation.old_called),
+                "old_until": write_date(rotation.old_until),
+                "old_last_called_datetime": write_date(rotation.old_called),
                 "old_last_address": rotation.old_address,
             },
         }
@@ -77,9 +78,9 @@ def api_key(value: ApiKey) -> key_schemas.ApiKeyOut:
             "scope": value.scope,
             "service": value.service_uuid and service_uri(value.service_uuid),
             "stack": value.stack,
-            "created_datetime": date(value.created),
-            "expires_datetime": date(value.expires),
-            "last_used_datetime": date(value.last_used),
+            "created_datetime": write_date(value.created),
+            "expires_datetime": write_date(value.expires),
+            "last_used_datetime": write_date(value.last_used),
         }
     )
 
@@ -96,7 +97,7 @@ def _audit_entry(value: AuditEntry) -> key_schemas.AuditEntryOut:
     return key_schemas.AuditEntryOut.model_validate(
         {
             "id": value.number,
-            "datetime": date(value.at),
+            "datetime": write_date(value.at),
             "user": value.user_name,
             "via": value.via,
             "credential": value.credential,
@@ -126,9 +127,9 @@ def progress(value: Progress, status_url: str) -> dict[str, object]:
         "state": action.state.value,
         "reason": action.reason,
         "operation": action.verb.value,
-        "created_datetime": date(action.created),
-        "start_datetime": date(action.started),
-        "end_datetime": date(action.ended),
+        "created_datetime": write_date(action.created),
+        "started_datetime": write_date(action.started),
+        "ended_datetime": write_date(action.ended),
         "image_before": action.image_before,
         "image_after": action.image_after,
         "containers_before": len(action.containers_before),
@@ -151,7 +152,7 @@ def service(value: Service) -> schemas.ServiceOut:
         name=value.name,
         full_name=value.full_name,
         state=value.state.value,
-        gone_since=date(value.gone_since),
+        gone_since=write_date(value.gone_since),
         stack=value.stack or None,
         engine=value.engine,
         owner=value.owner,
@@ -164,7 +165,7 @@ def service(value: Service) -> schemas.ServiceOut:
         running_num_containers=value.running,
         stopped_num_containers=value.stopped,
         containers=[container_uri(uuid) for uuid in value.containers],
-        deployed_datetime=date(value.deployed),
+        deployed_datetime=date_of_2015(value.deployed),
         container_envvars=[schemas.EnvvarOut(key=key, value=variables[key]) for key in variables],
         working_dir=definition.working_dir if definition else "",
         autorestart=(definition or value).autorestart.value,
@@ -186,9 +187,9 @@ def container(value: Container) -> schemas.ContainerOut:
         image_digest=value.image_digest,
         run_command=value.run_command,
         exit_code=value.exit_code,
-        deployed_datetime=date(value.started),
-        started_datetime=date(value.started),
-        stopped_datetime=date(value.stopped),
+        deployed_datetime=date_of_2015(value.started),
+        started_datetime=write_date(value.started),
+        stopped_datetime=write_date(value.stopped),
         container_ports=[
             schemas.PortOut(inner_port=port.inner, outer_port=port.outer, protocol=port.protocol)
             for port in value.ports
@@ -207,15 +208,17 @@ def action(value: Action) -> schemas.ActionOut:
         operation=value.verb.value,
         state=value.state.value,
         object=service_uri(value.service_uuid),
-        start_date=date(value.created) or "",
-        end_date=date(value.ended),
+        start_date=date_of_2015(value.created) or "",
+        end_date=date_of_2015(value.ended),
         reason=value.reason,
         log_tail=value.log_tail,
         rolled_back=value.rolled_back,
         image_before=value.image_before,
         image_after=value.image_after,
-        containers_before=[container_uri(uuid) for uuid in value.containers_before],
-        containers_after=[container_uri(uuid) for uuid in value.containers_after],
+        containers_before=len(value.containers_before),
+        containers_after=len(value.containers_after),
+        container_uris_before=[container_uri(uuid) for uuid in value.containers_before],
+        container_uris_after=[container_uri(uuid) for uuid in value.containers_after],
         target_num_containers=value.target,
         deliveries=value.deliveries,
         ip=value.address,
@@ -231,7 +234,7 @@ def delivery(value: Delivery, path: str) -> handler_schemas.DeliveryOut:
     return handler_schemas.DeliveryOut(
         id=value.number,
         resource_uri=f"{path}{value.number}/",
-        received_datetime=date(value.received) or "",
+        received_datetime=write_date(value.received) or "",
         ip=value.address,
         user_agent=value.user_agent,
         body_size=value.body_size,
@@ -239,7 +242,7 @@ def delivery(value: Delivery, path: str) -> handler_schemas.DeliveryOut:
         tag=value.tag,
         outcome=value.outcome.value,
         reason=value.reason,
-        action=action_uri(value.action_uuid) if value.action_uuid else "",
+        action=value.action_uuid and action_uri(value.action_uuid),
         action_state=value.action_state,
         action_reason=value.action_reason,
     )
@@ -264,7 +267,7 @@ def action_logs(lines: Sequence[LogLine]) -> schemas.ActionLogsOut:
     written = [
         schemas.LineOut(
             number=line.number,
-            time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            time=write_date(line.at, "milliseconds") or "",
             text=line.text,
             phase=line.phase,
         )

@@ -1,6 +1,9 @@
-"""JSON bodies of services, containers, actions and lists. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+"""JSON bodies of services, containers, actions and lists.
 
-from typing import Any, Generic, TypeVar
+Dates are in ISO 8601 and UTC (`Moment`), except those that clients of 2015 read (`DateOf2015`).
+"""
+
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -8,6 +11,8 @@ from tutumd.application.services import UNUSED_FIELDS
 from tutumd.model import Phase
 
 Item = TypeVar("Item")
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])]
+DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"])]
 
 
 class RequestBody(BaseModel):
@@ -77,7 +82,7 @@ class ServiceOut(BaseModel):
     name: str
     full_name: str = Field(description="The name with its stack, such as `shop/web`.")
     state: str
-    gone_since: str | None = Field(description="Since when its engine has not shown it; null while it does.")
+    gone_since: Moment | None = Field(description="Since when its engine has not shown it; null while it does.")
     stack: str | None = Field(description="Compose project or Swarm stack.")
     engine: str = Field(description="Engine instance that it runs on.")
     owner: str
@@ -90,7 +95,7 @@ class ServiceOut(BaseModel):
     running_num_containers: int
     stopped_num_containers: int
     containers: list[str] = Field(description="URIs; each new container has a new one.")
-    deployed_datetime: str | None
+    deployed_datetime: DateOf2015 | None
     container_envvars: list[EnvvarOut]
     working_dir: str
     autorestart: str
@@ -119,9 +124,9 @@ class ContainerOut(BaseModel):
     image_digest: str | None
     run_command: str
     exit_code: int | None
-    deployed_datetime: str | None
-    started_datetime: str | None
-    stopped_datetime: str | None
+    deployed_datetime: DateOf2015 | None
+    started_datetime: Moment | None
+    stopped_datetime: Moment | None
     container_ports: list[PortOut]
     public_dns: str
     node: str | None
@@ -136,15 +141,17 @@ class ActionOut(BaseModel):
     operation: str
     state: str
     object: str
-    start_date: str = Field(description="When it was created.")
-    end_date: str | None
+    start_date: DateOf2015 = Field(description="When it was created.")
+    end_date: DateOf2015 | None
     reason: str = Field(description="Why it failed or waits; after a success often empty.")
     log_tail: str = Field(description="On failure the last output lines of what failed.")
     rolled_back: bool
     image_before: str | None
     image_after: str | None
-    containers_before: list[str]
-    containers_after: list[str]
+    containers_before: int = Field(description="How many containers the service had.")
+    containers_after: int
+    container_uris_before: list[str] = Field(description="URIs of these containers.")
+    container_uris_after: list[str]
     target_num_containers: int | None
     deliveries: int = Field(description="How many calls it performs.")
     ip: str
@@ -158,7 +165,7 @@ class LineOut(BaseModel):
     """One step of a run."""
 
     number: int
-    time: str = Field(description="ISO 8601, in UTC.")
+    time: Moment = Field(description="To the millisecond.")
     text: str
     phase: Phase | None = Field(description="What the run does from this step on; null: as before.")
 

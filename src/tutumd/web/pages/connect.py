@@ -10,7 +10,7 @@ from tutumd.application import handlers
 from tutumd.application.connect_form import list_fields
 from tutumd.application.sender_guide import write_command
 from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError, TutumdError
 from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.connect_wait import show_entries
@@ -64,7 +64,7 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
         handler, is_new = handlers.create_once(
             web.store, visitor, service.uuid, document, hash_form(form), cipher=web.cipher, now=web.clock()
         )
-    except InvalidInputError as error:
+    except (InvalidInputError, ConflictError) as error:
         return _show_form(request, visitor, service, sender, sent, error)
     found = find_handler(request, visitor, service_uuid, handler.number)
     return show_entries(request, visitor, found, sender, secret if is_new and "verify" in document else "")
@@ -80,7 +80,7 @@ def _show_form(
     service: Service,
     sender: Sender,
     sent: dict[str, str] | None = None,
-    error: InvalidInputError | None = None,
+    error: TutumdError | None = None,
 ) -> Response:
     web = context(request)
     others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects

@@ -50,8 +50,8 @@ def create_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
         made, _ = rules.create_once(
             web.store, visitor, service.uuid, reading.document, hash_form(form), cipher=web.cipher, now=web.clock()
         )
-    except InvalidInputError as error:
-        return _show_new(request, service, typed, Reading(document={}, errors={"": str(error)}))
+    except (InvalidInputError, ConflictError) as error:
+        return _show_new(request, service, typed, Reading(document={}, errors={error.field: str(error)}))
     return go_back(find_handler(request, visitor, service.uuid, made.number), "created")
 
 
@@ -84,9 +84,10 @@ def change_handler(
             reading.document,
             cipher=web.cipher,
             now=web.clock(),
+            keeps_names_apart=True,
         )
     except (InvalidInputError, ConflictError, SettingsError) as error:
-        return _show_edit(request, found, typed, Reading(document={}, errors={"": str(error)}), error)
+        return _show_edit(request, found, typed, Reading(document={}, errors={error.field: str(error)}), error)
     return go_back(found, "changed")
 
 

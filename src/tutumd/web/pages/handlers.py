@@ -54,6 +54,7 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
         **rights_of(visitor),
         state=judge_handler(found.handler, web.clock()),
         words=describe(found.handler),
+        contradictions=rules.list_contradictions(found.handler.options).values(),
         deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
         outcome=outcome,
         filters=filters,
