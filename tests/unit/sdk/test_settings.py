@@ -1,7 +1,5 @@
 """Where the server and the credentials come from."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -132,14 +130,6 @@ def test_authenticate_sets_the_modules_credentials(api: FakeApi) -> None:
     assert (tutum.user, tutum.apikey) == ("bob", "s3cret-key")
     tutum.auth.logout()
     assert tutum.user is None
-
-
-def test_import_reads_nothing_and_loads_no_http_library() -> None:
-    program = (
-        "import sys\nimport tutum\nprint([n for n in ('httpx2', 'rich', 'typer', 'configparser') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout == "[]\n"
 
 
 def test_every_public_name_exists() -> None:

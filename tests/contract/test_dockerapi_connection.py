@@ -1,19 +1,24 @@
-"""Time limits of the calls to an engine."""
+"""Connections to the API of an engine, and the time limits of calls."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests.exceptions
 
+from tests.bench.engines.counting_socket import counting
+from tests.bench.fake_docker import FakeDocker
 from tests.support.runs import FakeRun
 from tutumd.engines.dockerapi import connection
 from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
+from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.reference import parse_reference
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
@@ -164,3 +169,32 @@ def test_an_engine_that_takes_no_connection_has_not_refused_a_pull(monkeypatch: 
         monkeypatch.setattr(client, "send", refuse)
         with pytest.raises(EngineUnavailableError, match="did not respond in time"):
             pull(client, parse_reference("app:1"), {}, FakeRun())
+
+
+def test_connecting_sends_nothing_and_a_missing_engine_shows_at_the_first_call(tmp_path: Path) -> None:
+    client = connect(f"unix://{tmp_path}/none.sock", None)
+    with client, pytest.raises(EngineUnavailableError, match=r"cannot look: .*No such file"), translated("look"):
+        client.containers()
+
+
+def test_a_refused_tcp_connection_is_unavailable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        client = connect(f"tcp://127.0.0.1:{free.getsockname()[1]}", None)
+        with client, pytest.raises(EngineUnavailableError, match="refused"), translated("look"):
+            client.containers()
+
+
+def test_requests_of_an_engine_are_counted(tmp_path: Path) -> None:
+    with (
+        closing(FakeDocker(tmp_path / "engine.sock", 1)),
+        counting(tmp_path / "docker.sock", tmp_path / "engine.sock") as asked,
+        closing(connect(f"unix://{tmp_path}/docker.sock", None)) as client,
+    ):
+        client.probe()
+        client.containers()
+    assert [request.partition("?")[0] for request in asked] == [
+        "GET /_ping",
+        "GET /version",
+        "GET /v1.47/containers/json",
+    ]
