@@ -1,14 +1,12 @@
 """The command as a whole: help, errors, exit codes, login."""
 
-import io
-import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
 import tutum
-from tests.unit.cli.conftest import Tutum
+from tests.unit.cli.conftest import Tutum, piped
 from tests.unit.sdk.fake_api import FakeApi
 from tutum.cli.app import build
 from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS, overview
@@ -64,8 +62,7 @@ def test_login_checks_and_saves(
     api: FakeApi, home: Path, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUTUM_REST_HOST", "http://tutum.test")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("bob\ns3cret-key\n"))
-    ran = tutum_command("login")
+    ran = tutum_command("login", stdin=piped("bob\ns3cret-key\n"))
     assert (ran.code, ran.out) == (0, f"Logged in to http://tutum.test as bob; saved in {home / '.tutum'}\n")
     assert (home / ".tutum").read_text() == "[auth]\nuser = bob\napikey = s3cret-key\n\n"
     assert (home / ".tutum").stat().st_mode & 0o777 == 0o600
@@ -75,18 +72,14 @@ def test_login_with_a_wrong_key_saves_nothing(
     api: FakeApi, home: Path, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUTUM_REST_HOST", "http://tutum.test")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("wrong-key\n"))
     api.script([httpx2.Response(401)])
-    ran = tutum_command("login", "--user", "bob")
+    ran = tutum_command("login", "--user", "bob", stdin=piped("wrong-key\n"))
     assert ran.code == 3
     assert "does not accept this user and API key; nothing was saved" in ran.err
     assert "wrong-key" not in ran.err
     assert not (home / ".tutum").exists()
 
 
-def test_login_in_a_pipe_reads_only_user_and_key(
-    api: FakeApi, home: Path, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("bob\ns3cret-key\n"))
-    ran = tutum_command("login")
+def test_login_in_a_pipe_reads_only_user_and_key(api: FakeApi, home: Path, tutum_command: Tutum) -> None:
+    ran = tutum_command("login", stdin=piped("bob\ns3cret-key\n"))
     assert (ran.code, ran.out) == (0, f"Logged in to http://tutum.test as bob; saved in {home / '.tutum'}\n")
