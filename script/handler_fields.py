@@ -14,18 +14,25 @@ BEGIN, END = "<!-- begin: script/generate -->\n", "<!-- end: script/generate -->
 
 def main() -> int:
     """Write the files that are out of date, or with `--check` return 1 if there are any."""
+    stale = stale_files()
+    for path, text in stale.items():
+        print(path.relative_to(ROOT))
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+def stale_files() -> dict[Path, str]:
+    """Return the files that are out of date, each with the text that it should have."""
     reference = ROOT / "docs/reference/handler-fields.md"
     before, _, rest = reference.read_text(encoding="utf-8").partition(BEGIN)
     wanted = {
         ROOT / "src/tutum/handler_fields.json": json_list(),
         reference: before + BEGIN + markdown_table(rest) + END + rest.partition(END)[2],
     }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in stale:
-        print(path.relative_to(ROOT))
-        if "--check" not in sys.argv:
-            path.write_text(wanted[path], encoding="utf-8")
-    return 1 if stale and "--check" in sys.argv else 0
+    return {
+        path: text for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
 
 
 def json_list() -> str:

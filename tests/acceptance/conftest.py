@@ -7,8 +7,10 @@ import pytest
 
 from tests.acceptance.console import Console
 from tests.acceptance.raw_http import Target, holdings
+from tests.support.dashboard_bed import DashboardBed, serve_dashboard
 from tests.support.docker_bed import DockerBed
 from tests.support.server import LiveServer
+from tests.support.stores import open_store
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,13 @@ def target(quiet_service: Target) -> Iterator[Target]:
 @pytest.fixture
 def console(live_server: LiveServer) -> Console:
     return Console(live_server)
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[DashboardBed]:
+    """The dashboard of a new installation: a worker serves the engine `docker`, which shows nothing yet."""
+    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed, serve_dashboard(bed) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.ports.queue import Queue
 from tutumd.store.queue import SqlQueue
-from tutumd.worker.discover import FULL_PASS_S, Discovery
+from tutumd.worker.discover import Discovery, Pauses
 
 MANY = 2_000
 # A fake engine in a process of its own, so that what it costs does not count.
@@ -164,7 +164,7 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
             try:
                 wait_until(lambda: stored(b) == MANY and is_at_rest(), "the first look is over", 600, 0.5)
                 began, used = time.monotonic(), time.process_time()
-                time.sleep(2 * FULL_PASS_S + 2)
+                time.sleep(2 * Pauses().full_pass_s + 2)
                 share = (time.process_time() - used) / (time.monotonic() - began)
             finally:
                 discovery.stop(30)

@@ -6,16 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-import pytest
-
 from tests.contract.docker_support import APP, inspected, opened, service, snapshots, states
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.waiting import wait_until
 from tutumd.model import Autorestart, ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
 from tutumd.ports.queue import Queue
-from tutumd.worker import discover
-from tutumd.worker.discover import Discovery
+from tutumd.worker.discover import Discovery, Pauses
 
 COMPOSE = """
 services:
@@ -145,9 +142,8 @@ class _Shown:
 def discovered(bed: DockerBed) -> Iterator[_Shown]:
     """Yield what a worker's discovery writes to the store, whose regular passes never come."""
     shown = _Shown()
-    with opened(bed) as engine, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discover, "FULL_PASS_S", 1e6)
-        discovery = Discovery("worker", engine, cast(Queue, shown))
+    with opened(bed) as engine:
+        discovery = Discovery("worker", engine, cast(Queue, shown), pauses=Pauses(full_pass_s=1e6))
         discovery.start()
         try:
             yield shown

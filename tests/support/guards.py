@@ -5,6 +5,9 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -66,3 +69,40 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return host in ("localhost", "")
+
+
+class UnitGuard:
+    """Refuses connections, processes, databases, and files to be written outside of one folder."""
+
+    _REFUSED = frozenset(
+        {"socket.bind", "socket.connect", "socket.sendto", "sqlite3.connect", "subprocess.Popen", "os.fork"}
+    )
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._refused: list[str] = []
+        sys.addaudithook(self._audit)
+
+    @contextmanager
+    def watch(self, folder: Path) -> Iterator[None]:
+        """Fail at the end of the block if it tried any of these, even if it survived the refusal."""
+        self._folder, self._refused = str(folder), []
+        try:
+            yield
+        finally:
+            self._folder = None
+        if self._refused:
+            pytest.fail(f"a unit test has no input or output: move it, or use a fake: {self._refused}", pytrace=False)
+
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self._folder is None or (event not in self._REFUSED and not self._is_write(event, arguments)):
+            return
+        self._refused.append(f"{event} {arguments[:2]}")
+        raise PermissionError(self._refused[-1])
+
+    def _is_write(self, event: str, arguments: tuple[object, ...]) -> bool:
+        if event != "open" or isinstance(arguments[0], int):  # a descriptor of a file that was opened before
+            return False
+        flags, path = arguments[2], str(arguments[0])
+        is_write = isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+        return is_write and not path.startswith((str(self._folder), os.devnull)) and "__pycache__" not in path

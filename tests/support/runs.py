@@ -54,6 +54,7 @@ class FakeRun:
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
         on_progress: Callable[["FakeRun"], object] = lambda run: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.steps = 0
         self.lines: list[str] = []
@@ -67,7 +68,7 @@ class FakeRun:
         self._server_limits = RunLimits(timeout_s=deadline_s, stall_s=stall_s)
         self._ended = False
         self._skipped_s = 0.0
-        self._deadlines = Deadlines(self._server_limits, lambda: time.monotonic() + self._skipped_s)
+        self._deadlines = Deadlines(self._server_limits, lambda: monotonic() + self._skipped_s)
         self._reached: dict[str, int] = {}
         self.tag = tag
         self.variables = dict(variables or {})

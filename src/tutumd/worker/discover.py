@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event, Lock, Thread
 
@@ -18,12 +18,8 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
-from tutumd.worker.parking import Parking
+from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 
-FULL_PASS_S = 10.0
-"""A pass begins at least this often, even without events."""
-
-_MIN_PAUSE_S, _MAX_PAUSE_S = 0.2, 1.0
 _PAUSE_PER_PASS = 4.0
 """The pause after a pass, as a multiple of the pass: endless events use at most a fifth of a core."""
 
@@ -33,9 +29,27 @@ _LEASE_PER_PASS = 2.0
 _RENEWED_BELOW = 0.6
 """Part of the lease that is left when it is renewed."""
 
-_BEAT_S = 1.0
-_RECONNECT_S = 0.5
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """Pauses of discovery in seconds.
+
+    Attributes:
+        full_pass_s: A pass begins at least this often, even without events.
+        beat_s: The lease is looked at this often.
+        reconnect_s: Pause before a broken connection for events is made again.
+        shortest_s, longest_s: Limits of the pause after a pass.
+        probe_s: A parked engine is probed this often.
+    """
+
+    full_pass_s: float = 10.0
+    beat_s: float = 1.0
+    reconnect_s: float = 0.5
+    shortest_s: float = 0.2
+    longest_s: float = 1.0
+    probe_s: float = PROBE_PAUSE_S
 
 
 class Discovery:
@@ -45,13 +59,21 @@ class Discovery:
         parking: Whether the engine answers this worker, which need not be the one that discovers it.
     """
 
-    def __init__(self, worker: str, engine: Engine, queue: Queue, lease: timedelta = timedelta(seconds=10)) -> None:
+    def __init__(
+        self,
+        worker: str,
+        engine: Engine,
+        queue: Queue,
+        lease: timedelta = timedelta(seconds=10),
+        pauses: Pauses = Pauses(),
+    ) -> None:
         """Create the threads. `start` starts them.
 
         Args:
             lease: How long the discovery stays with this worker when it was killed, or while its passes fail.
         """
         self._lease = lease
+        self._pauses = pauses
         self._worker = worker
         self._engine = engine
         self._queue = queue
@@ -65,7 +87,7 @@ class Discovery:
             self._held.set()
         self._error: str | None = None
         self._was_away = False
-        self.parking = Parking(engine, self._parking_changed, self._stop)
+        self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -121,9 +143,9 @@ class Discovery:
                 self._log.debug("discovery was not stored", error=str(error))
             except Exception:
                 self._log.exception("discovery failed")
-                self._stop.wait(_BEAT_S)
-            self._changed.wait(_BEAT_S)
-            self._stop.wait(min(max(_MIN_PAUSE_S, _PAUSE_PER_PASS * self._pass_s), _MAX_PAUSE_S))
+                self._stop.wait(self._pauses.beat_s)
+            self._changed.wait(self._pauses.beat_s)
+            self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
         if self._engine.info.is_shared:
             with suppress(UnavailableError):
                 self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
@@ -149,7 +171,8 @@ class Discovery:
         if is_held and not was_held:
             self._is_well, self._next_pass, self._released = True, 0.0, Event()
             self._held.set()
-            self._changed.wait(_MIN_PAUSE_S)  # until events are watched: a pass before that would have to be repeated
+            # Until events are watched: a pass before that would have to be repeated.
+            self._changed.wait(self._pauses.shortest_s)
         elif was_held and not is_held:
             self._held.clear()
             self._released.set()
@@ -160,7 +183,7 @@ class Discovery:
         self._report(self._sync())
         if self._is_well:
             self._pass_s = time.monotonic() - began
-            self._next_pass = time.monotonic() + (0.0 if self._error else FULL_PASS_S)
+            self._next_pass = time.monotonic() + (0.0 if self._error else self._pauses.full_pass_s)
 
     def _sync(self) -> str:
         """Store the engine's services, and return why some could not be read; empty if all could."""
@@ -207,11 +230,11 @@ class Discovery:
                     self._log.warning("engine cannot be watched", error=str(error))
                 # A second refusal is lasting, unlike a broken connection: rely on full passes.
                 if refusals:
-                    self._stop.wait(FULL_PASS_S)
+                    self._stop.wait(self._pauses.full_pass_s)
                 refusals.add(str(error))
             except TutumdError as error:
                 self._log.debug("watching was interrupted", error=str(error))
             except Exception:
                 self._log.exception("watching failed")
             self._changed.set()
-            self._stop.wait(_RECONNECT_S)
+            self._stop.wait(self._pauses.reconnect_s)

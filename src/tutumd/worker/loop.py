@@ -22,7 +22,6 @@ from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
 
-HEARTBEAT_S = 5.0
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
 LOG_BATCH = 1_000
@@ -50,6 +49,7 @@ class WorkerLimits:
         engine_slots: Runs at once on one engine instance.
         max_runs: Runs at once in all.
         log_rows, log_bytes: Deliveries of a handler that are kept.
+        heartbeat_s: How often the worker reports that it lives, and cleans up.
     """
 
     server_cap: int
@@ -61,13 +61,21 @@ class WorkerLimits:
     log_rows: int = 10_000
     log_bytes: int = 64 * 1024 * 1024
     lease: timedelta = timedelta(seconds=10)
+    heartbeat_s: float = 5.0
 
 
 class Worker:
     """Performs the actions of engine instances in a bounded number of threads."""
 
     def __init__(
-        self, queue: Queue, engines: Mapping[str, Engine], limits: WorkerLimits, clock: Clock, *, name: str = ""
+        self,
+        queue: Queue,
+        engines: Mapping[str, Engine],
+        limits: WorkerLimits,
+        clock: Clock,
+        *,
+        name: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a worker for engine instances by their names. `start` starts it. `name` is by default a new one."""
         self.name = name or str(uuid.uuid4())
@@ -75,6 +83,7 @@ class Worker:
         self._engines = engines
         self._limits = limits
         self._clock = clock
+        self._monotonic = monotonic
         self._stop = Event()
         self._registered_at = 0.0
         self._rounds: dict[str, float] = {}
@@ -128,12 +137,12 @@ class Worker:
         """`ok`, or which loop is stuck or has ended. A loop that the database refuses goes round, so it is `ok`."""
         if self._stop.is_set():
             return "ok"
-        now = time.monotonic()
+        now = self._monotonic()
         stuck = [f"{name} for {now - began:.0f} s" for name, began in self._rounds.items() if now - began > STUCK_S]
         return f"stuck: {', '.join(stuck)}" if stuck else "ok"
 
     def _begin_round(self, loop: str) -> None:
-        self._rounds[loop] = time.monotonic()
+        self._rounds[loop] = self._monotonic()
 
     def _keep_claiming(self) -> None:
         while not self._stop.is_set():
@@ -192,7 +201,7 @@ class Worker:
         """Send heartbeats, count calls and delete old rows, in small batches so that calls do not wait."""
         beats = 0
         has_more = False
-        while not self._stop.wait(HEARTBEAT_S):
+        while not self._stop.wait(self._limits.heartbeat_s):
             self._begin_round("housekeeping")
             beats += 1
             try:
@@ -220,8 +229,8 @@ class Worker:
         trim = partial(self._queue.trim_logs, LOG_BATCH, log_rows=limits.log_rows, log_bytes=limits.log_bytes)
         prune = partial(self._queue.prune, limits.keep, PRUNE_BATCH, keep_audit=limits.keep_audit)
         tasks: list[Callable[[], bool]] = [self._queue.count_calls, trim, *([prune] if prunes else [])]
-        end = time.monotonic() + HEARTBEAT_S
-        while (tasks := [do_batch for do_batch in tasks if do_batch()]) and time.monotonic() < end:
+        end = self._monotonic() + limits.heartbeat_s
+        while (tasks := [do_batch for do_batch in tasks if do_batch()]) and self._monotonic() < end:
             if self._stop.wait(BATCH_PAUSE_S):
                 break
         return prune in tasks

@@ -22,17 +22,28 @@ class Parking:
         reason: Why the engine is parked; empty if it is not.
     """
 
-    def __init__(self, engine: Engine, on_change: Callable[[], None], stop: Event) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        on_change: Callable[[], None],
+        stop: Event,
+        pause_s: float = PROBE_PAUSE_S,
+        start: Callable[[Thread], None] = Thread.start,
+    ) -> None:
         """Begin with an engine that answers.
 
         Args:
             on_change: Called when the engine is parked, and when it may be used again.
             stop: Ends the probing once it is set.
+            pause_s: Time between the starts of two probes.
+            start: Starts a thread, or raises RuntimeError if the system has none left.
         """
         self.reason = ""
         self._engine = engine
         self._on_change = on_change
         self._stop = stop
+        self._pause_s = pause_s
+        self._start_thread = start
         self._lock = Lock()
         self._probes = BoundedSemaphore(_MAX_PROBES)
         self._opened = Event()
@@ -62,7 +73,7 @@ class Parking:
             self._opened.set()
 
     def _start(self, target: Callable[[], None]) -> None:
-        Thread(target=target, name=f"probe {self._engine.info.name}", daemon=True).start()
+        self._start_thread(Thread(target=target, name=f"probe {self._engine.info.name}", daemon=True))
 
     def _keep_probing(self) -> None:
         while not (self.is_open or self._stop.is_set()):
@@ -71,7 +82,7 @@ class Parking:
                     self._start(self._probe)
                 except RuntimeError:  # no thread is left for it: this one asks, even if that takes longer
                     self._probe()
-            self._opened.wait(PROBE_PAUSE_S)
+            self._opened.wait(self._pause_s)
 
     def _probe(self) -> None:
         """Park the engine if it does not answer, else open it. A probe that ends after an answer is too late."""

@@ -50,8 +50,10 @@ def test_options_that_changed_count_as_new(cache: calls.AdmissionCache, clock: F
     assert cache.recall("other") is None
 
 
-def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_MAX_CACHED", 2)
-    for handler in ("first", "second", "third"):
+def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache) -> None:
+    handlers = [f"handler {number}" for number in range(3_000)]
+    for handler in handlers:
         read(cache, handler)
-    assert [bool(cache.recall(handler)) for handler in ("first", "second", "third")] == [False, True, True]
+    remembered = [handler for handler in handlers if cache.recall(handler)]
+    assert remembered == handlers[-len(remembered) :]
+    assert 1_000 < len(remembered) < len(handlers)

@@ -1,13 +1,7 @@
 """The arithmetic and the tables of `script/bench --engines`."""
 
-from contextlib import closing
-from pathlib import Path
-
 from tests.bench.engines import report
-from tests.bench.engines.counting_socket import counting
 from tests.bench.engines.results import ALIAS, NGINX, START_FIRST, SWARM, Requests, Round, Row, requests, targets
-from tests.bench.fake_docker import FakeDocker
-from tutumd.engines.dockerapi.connection import connect
 
 MACHINE = {"date": "2026-01-01", "cpus": 2, "python": "Python 3.11", "engine": "26.1.5", "load_before": 0.1}
 
@@ -34,18 +28,3 @@ def test_redeploys_are_compared_with_their_targets() -> None:
     shown = report.tables(MACHINE, rows)
     assert "| docker, start-first | 12.0 s | 1.0 s | 12.00 | through nginx: 0 of 3,000 failed" in shown
     assert "| swarm, 2 tasks | 18.0 s | 9.0 s | 2.00 |" in shown
-
-
-def test_requests_of_an_engine_are_counted(tmp_path: Path) -> None:
-    with (
-        closing(FakeDocker(tmp_path / "engine.sock", 1)),
-        counting(tmp_path / "docker.sock", tmp_path / "engine.sock") as asked,
-        closing(connect(f"unix://{tmp_path}/docker.sock", None)) as client,
-    ):
-        client.probe()
-        client.containers()
-    assert [request.partition("?")[0] for request in asked] == [
-        "GET /_ping",
-        "GET /version",
-        "GET /v1.47/containers/json",
-    ]

@@ -1,8 +1,6 @@
 """The options of `tutum webhook-handler create` and `set`."""
 
-import io
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from tests.unit.cli.conftest import Tutum
+from tests.unit.cli.conftest import Tutum, piped, typed
 from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
 from tutum.cli.times import moment_of, seconds_of
 from tutum.handler_fields import FIELDS
@@ -91,24 +89,20 @@ def test_a_secret_is_read_from_a_file(api: FakeApi, tutum_command: Tutum, tmp_pa
     assert "old one" not in ran.out + ran.err
 
 
-def test_a_secret_is_read_from_a_pipe(api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"s3cret\n")))
+def test_a_secret_is_read_from_a_pipe(api: FakeApi, tutum_command: Tutum) -> None:
     options = ("--verify", "hmac", "--verify-with", "header=X-Sign", "--verify-with", "prefix=v1=")
-    assert tutum_command("webhook-handler", "set", "web", "deploy", *options, "--secret-file", "-").code == 0
+    command = ("webhook-handler", "set", "web", "deploy", *options, "--secret-file", "-")
+    assert tutum_command(*command, stdin=piped("s3cret\n")).code == 0
     assert api.body()["verify"] == {"preset": "hmac", "header": "X-Sign", "prefix": "v1=", "secrets": ["s3cret"]}
 
 
 def test_a_secret_is_asked_for_on_a_terminal(
     api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")  # it opens the terminal, which a test has not
     for options in ((), ("--secret-file", "-")):
-        assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab", *options).code == 0
+        ran = tutum_command("webhook-handler", "create", "web", "--verify", "gitlab", *options, stdin=typed(""))
+        assert ran.code == 0
         assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
         tried = api.planned.pop()
         assert tried["verify"]["preset"] == "gitlab" and tried["verify"]["secrets"] != ["typed"]
@@ -116,17 +110,11 @@ def test_a_secret_is_asked_for_on_a_terminal(
 
 @pytest.mark.parametrize("command", [("create", "web"), ("create", "nowhere"), ("create", "web", "-n", "deploy"),
                                      ("set", "web", "deploy")])  # fmt: skip
-def test_nobody_is_asked_for_a_secret_for_nothing(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
-) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdin", Terminal())  # `getpass` would read it, and fail
+def test_nobody_is_asked_for_a_secret_for_nothing(api: FakeApi, tutum_command: Tutum, command: tuple[str, ...]) -> None:
     api.refusal = "filter has a branch and a tag"
     for options in ((), ("--secret-file", "-")):
-        ran = tutum_command("webhook-handler", *command, "--verify", "github", *options)
+        # `getpass` would read the terminal, and fail.
+        ran = tutum_command("webhook-handler", *command, "--verify", "github", *options, stdin=typed(""))
         assert ran.code == 3
         assert any(text in ran.err for text in (api.refusal, "no service has the name", "deploy already"))
 
@@ -157,9 +145,8 @@ def test_nobody_is_asked_for_a_secret_for_nothing(
     ],
 )
 def test_a_wrong_option_is_an_error_and_changes_nothing(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], error: str
+    api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], error: str
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
     for arguments in (("create", "web"), ("set", "web", "deploy")):
         ran = tutum_command("webhook-handler", *arguments, *options)
         assert ran.code == 2

@@ -1,14 +1,8 @@
 """The file of `tutum apply`: what is read of it, and what is said of mistakes. No text quotes a secret."""
 
-import tomllib
-from typing import Any
-
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
-from tutum.cli.toml_text import toml_line
 
 _SERVICE = '[[service]]\nname = "shop/web"\n'
 
@@ -131,16 +125,3 @@ def test_a_file_of_another_form_is_refused(text: str, problem: str) -> None:
 def test_lines_are_left_out_where_they_are_not_known() -> None:
     text = 'service = [{name = "web", handler = [{name = "ci", debounc = 1}]}]'
     assert problems(text) == ["h.toml: ci of web: unknown field 'debounc': did you mean debounce?"]
-
-
-_TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-_VALUES = st.recursive(
-    st.one_of(_TEXTS, st.integers(-(2**63), 2**63 - 1), st.booleans()),
-    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(_TEXTS, inner, max_size=4)),
-)
-
-
-@settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(key=_TEXTS, value=_VALUES)
-def test_a_written_value_is_read_as_it_was(key: str, value: Any) -> None:
-    assert tomllib.loads(toml_line(key, value)) == {key: value}

@@ -1,24 +1,16 @@
 """`tutum service` and `tutum action`."""
 
-import io
 import json
 from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
 
-from tests.unit.cli.conftest import Tutum
+from tests.unit.cli.conftest import Tutum, typed
 from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, PLAN, WEB, FakeApi, service
 
 GONE = "Wed, 25 Nov 2026 20:31:07 +0000"
 GONE_HERE = f"{parsedate_to_datetime(GONE).astimezone():%Y-%m-%d %H:%M}"
-
-
-class Typing(io.StringIO):
-    """A person at a terminal, who types this."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
@@ -72,20 +64,16 @@ def test_a_label_names_the_stack(api: FakeApi, tutum_command: Tutum) -> None:
     assert tutum_command("service", "stop", "shop/web").out == f"STOP of shop/web accepted, action {ACTION}\n"
 
 
-def test_forget_revokes_the_handlers_of_what_is_gone(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forget_revokes_the_handlers_of_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
     api.services = [service(WEB, "web", full_name="shop/web", gone_since=GONE), service(DB, "db")]
     ran = tutum_command("service", "forget", "web")
     assert (ran.code, api.sent()[-1]) == (2, f"GET /service/{WEB}/webhook/handler/")
     assert "this would forget 1 service and revoke 2 webhook handlers: repeat it with --force" in ran.err
-    monkeypatch.setattr("sys.stdin", Typing("n\n"))
-    ran = tutum_command("service", "forget", "web")
+    ran = tutum_command("service", "forget", "web", stdin=typed("n\n"))
     assert (ran.code, len(api.services)) == (1, 2)
     told = f"shop/web: Gone since {GONE_HERE}, 2 webhook handlers"
     assert f"{told}\nForget 1 service and revoke 2 webhook handlers? [y/N]" in ran.err
-    monkeypatch.setattr("sys.stdin", Typing("y\n"))
-    ran = tutum_command("service", "forget", "web")
+    ran = tutum_command("service", "forget", "web", stdin=typed("y\n"))
     assert (ran.code, ran.out.lstrip()) == (0, f"Forgotten: {told}\n")
     assert [each["name"] for each in api.services] == ["db"]
 
@@ -295,13 +283,8 @@ def test_action_inspect_prints_json(api: FakeApi, tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("action", "inspect", ACTION).out)["uuid"] == ACTION
 
 
-def test_an_interrupted_wait_names_the_command_to_continue(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(api.clock, "sleep", interrupt)
+def test_an_interrupted_wait_names_the_command_to_continue(api: FakeApi, tutum_command: Tutum) -> None:
+    api.clock.interrupts = True
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 130
     assert ran.err.endswith(f"the action continues: tutum action inspect {ACTION}\n")

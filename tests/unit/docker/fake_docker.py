@@ -1,9 +1,9 @@
 """A Docker Engine in memory, for tests that a real one is too slow for: a kill at every step of every kind of run."""
 
 import json
+import marshal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,12 @@ from tests.unit.docker.documents import ZERO, at, container, image
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import Json
+
+
+def copied(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of a document, which `copy.deepcopy` takes twenty times as long for."""
+    copy: dict[str, Any] = marshal.loads(marshal.dumps(dict(document)))
+    return copy
 
 
 class FakeDocker:
@@ -116,7 +122,7 @@ class FakeDocker:
         return [{"Actor": {"ID": name}} for name in self.pulls]
 
     def inspect_container(self, reference: str) -> Json:
-        return deepcopy(self._present(reference))
+        return copied(self._present(reference))
 
     def inspect_image(self, reference: str) -> Json:
         document = self.images_by_name.get(self.tagged if reference == "app" else reference)
@@ -165,10 +171,10 @@ class FakeDocker:
         self._check_free(name)
         raw = container(0xC000 + int(self.now), name, status="created", started=None, created=self.now)
         raw["Image"] = self.inspect_image(config["Image"])["Id"]
-        raw["HostConfig"] = deepcopy(dict(config["HostConfig"]))
+        raw["HostConfig"] = copied(config["HostConfig"])
         own = {key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")}
-        raw["Config"] = deepcopy(own)
-        raw["NetworkSettings"] = {"Networks": deepcopy(dict(config["NetworkingConfig"]["EndpointsConfig"]))}
+        raw["Config"] = copied(own)
+        raw["NetworkSettings"] = {"Networks": copied(config["NetworkingConfig"]["EndpointsConfig"])}
         self.all[raw["Id"]] = raw
         return raw
 
@@ -257,7 +263,7 @@ class FakeDocker:
         raw = self._present(reference)
         if network in raw["NetworkSettings"]["Networks"]:
             raise api_error(403, f"it is in {network} already")
-        raw["NetworkSettings"]["Networks"][network] = deepcopy(dict(endpoint))
+        raw["NetworkSettings"]["Networks"][network] = copied(endpoint)
         self._announce(raw, network)
 
     # Inside

@@ -29,7 +29,7 @@ class Timed(Recorded):
 
 def test_a_near_deadline_shortens_only_the_overlap() -> None:
     ends = {}
-    for hundredths in range(400, 700):
+    for hundredths in range(400, 700, 3):
         engine, run = Named().engine(), Timed(hundredths / 100)
         watch = ReadinessCheck(api=engine.api, stable_s=3, drain_s=10, clock=run.clock)
         outcome = redeploy_service(watch, finder(engine), run)

@@ -1,8 +1,6 @@
 """Labels, times and failures that both Docker engines read in the same way."""
 
-import socket
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 import requests
@@ -53,20 +51,6 @@ def test_a_request_that_a_proxy_refuses_is_named() -> None:
 def test_a_silent_engine_is_unavailable() -> None:
     with pytest.raises(EngineUnavailableError, match="did not respond in time"), translated("look"):
         raise requests.exceptions.ReadTimeout(TimeoutError("timed out"))
-
-
-def test_connecting_sends_nothing_and_a_missing_engine_shows_at_the_first_call(tmp_path: Path) -> None:
-    client = connect(f"unix://{tmp_path}/none.sock", None)
-    with client, pytest.raises(EngineUnavailableError, match=r"cannot look: .*No such file"), translated("look"):
-        client.containers()
-
-
-def test_a_refused_tcp_connection_is_unavailable() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        client = connect(f"tcp://127.0.0.1:{free.getsockname()[1]}", None)
-        with client, pytest.raises(EngineUnavailableError, match="refused"), translated("look"):
-            client.containers()
 
 
 @pytest.mark.parametrize(

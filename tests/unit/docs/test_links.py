@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pytest
 from markdown_it import MarkdownIt
 
 from tests.support.documentation import ROOT
@@ -31,9 +30,11 @@ def test_texts_and_code_are_found() -> None:
     assert {Path("src/tutumd/settings.py"), Path("script/bench"), Path("deploy/proxies/nginx.conf")} <= set(CODE)
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=str)
-def test_links_lead_to_files_and_headings_that_exist(path: Path) -> None:
-    assert [link for link in links(path) if not leads_somewhere(path, link)] == []
+def test_links_lead_to_files_and_headings_that_exist() -> None:
+    wrong = [
+        f"{path}:{line}: {link}" for path in TEXTS for line, link in links(path) if not leads_somewhere(path, link)
+    ]
+    assert wrong == []
 
 
 def test_links_that_lead_nowhere_are_found() -> None:
@@ -55,13 +56,13 @@ def test_pages_that_code_names_exist() -> None:
     assert {(path, name) for path, name in named if not any(ROOT.glob(f"{name}*"))} == set()
 
 
-def links(path: Path) -> Iterator[str]:
-    """Return the targets of all links and pictures of a text."""
+def links(path: Path) -> Iterator[tuple[int, str]]:
+    """Return the targets of all links and pictures of a text, each with the line where its paragraph begins."""
     for token in MarkdownIt("commonmark").parse((ROOT / path).read_text(encoding="utf-8")):
         for child in token.children or ():
             for name in ("href", "src"):
                 if name in child.attrs:
-                    yield str(child.attrs[name])
+                    yield (token.map or [0])[0] + 1, str(child.attrs[name])
 
 
 def leads_somewhere(path: Path, link: str) -> bool:

@@ -1,9 +1,6 @@
 """Labels and settings that the documentation names exist."""
 
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.support.documentation import ROOT
 from tutumd.settings import environment_warnings
@@ -28,9 +25,12 @@ def test_names_are_found() -> None:
     assert len(variables(text)) > 30
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_labels_and_settings_exist(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert {label for label in labels(text) if f'"{label}' not in SOURCE} == set()
-    if path.name not in NO_SETTINGS:
-        assert environment_warnings(variables(text)) == []
+def test_labels_and_settings_exist() -> None:
+    wrong = []
+    for path in TEXTS:
+        text = path.read_text(encoding="utf-8")
+        unknown = [label for label in labels(text) if f'"{label}' not in SOURCE]
+        if path.name not in NO_SETTINGS:
+            unknown += environment_warnings(variables(text))
+        wrong += [f"{path.relative_to(ROOT)}: {name}" for name in unknown]
+    assert wrong == []

@@ -1,8 +1,4 @@
-"""The options and variables of the engine `kubernetes`, and an installation without its client."""
-
-import subprocess
-import sys
-from typing import Any
+"""The options and variables of the engine `kubernetes`."""
 
 import pytest
 
@@ -49,12 +45,3 @@ def test_names_that_no_namespace_has_are_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TUTUMD_KUBERNETES_NAMESPACES", value)
     with pytest.raises(SettingsError, match=r"TUTUMD_KUBERNETES_NAMESPACES: must be names of namespaces"):
         read_settings({})
-
-
-def run(program: str) -> Any:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-
-
-def test_the_client_is_loaded_only_for_the_engine() -> None:
-    program = "import sys, tutumd.main, tutumd.main.engines, tutumd.main.serve; print('kubernetes' in sys.modules)"
-    assert run(program).stdout == "False\n"

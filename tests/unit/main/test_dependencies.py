@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def declared(extra: str) -> set[str]:
     return names - {"tutumd"}
 
 
+@cache
 def imported(folder: str) -> set[str]:
     found = set()
     for path in (ROOT / folder).rglob("*.py"):
@@ -46,9 +48,9 @@ def imported(folder: str) -> set[str]:
     return {DISTRIBUTIONS.get(name, name) for name in found - set(sys.stdlib_module_names) - {"tutum", "tutumd"}}
 
 
-@pytest.mark.parametrize("folder", EXTRAS)
-def test_every_import_is_declared_where_it_is_used(folder: str) -> None:
-    assert imported(folder) - set().union(*map(declared, EXTRAS[folder])) == set()
+def test_every_import_is_declared_where_it_is_used() -> None:
+    undeclared = {folder: imported(folder) - set().union(*map(declared, extras)) for folder, extras in EXTRAS.items()}
+    assert not any(undeclared.values()), undeclared
 
 
 def test_what_is_declared_is_used_and_explained() -> None:

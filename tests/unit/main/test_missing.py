@@ -1,7 +1,5 @@
 """A package that is not installed is named with the command that installs it here."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,34 +41,3 @@ def test_a_checkout_is_told_its_own_script() -> None:
 )
 def test_the_sentence_says_what_needs_it(module: str, sentence: str) -> None:
     assert tell_missing(module).startswith(sentence)
-
-
-@pytest.mark.parametrize(
-    ("module", "setting"),
-    [
-        ("kubernetes", "TUTUMD_ENGINE=kubernetes"),
-        ("psycopg", "TUTUMD_DATABASE=postgresql://tutumd@db.example.com/tutumd"),
-    ],
-)
-def test_the_server_says_it_in_one_line_and_makes_nothing(tmp_path: Path, module: str, setting: str) -> None:
-    program = f"""
-import sys
-sys.modules["{module}"] = None
-sys.argv = ["tutumd", "serve", "--port", "0"]
-from tutumd.main import main
-main()
-"""
-    name, _, value = setting.partition("=")
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(ROOT / "src"), name: value},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"needs the package {module}, which is not installed: run {ROOT}/script/setup " in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -8,25 +8,29 @@ import pytest
 import tutum
 from tests.unit.sdk.fake_api import FakeApi
 
+GLOBALS = ("user", "apikey", "tutum_auth", "base_url", "default_client")
 VARIABLES = ("TUTUM_USER", "TUTUM_APIKEY", "TUTUM_AUTH", "TUTUM_BASE_URL", "TUTUM_REST_HOST")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder, and an environment that says nothing."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home folder, and an environment and a module that say nothing."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    for name in ("user", "apikey", "tutum_auth", "base_url", "default_client"):
-        monkeypatch.setattr(tutum, name, None)
-    return tmp_path
+    before = {name: getattr(tutum, name) for name in GLOBALS}
+    for name in GLOBALS:
+        setattr(tutum, name, None)
+    yield tmp_path
+    for name, value in before.items():
+        setattr(tutum, name, value)
 
 
 @pytest.fixture
-def api(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+def api(home: Path) -> Iterator[FakeApi]:
     """An API in memory that `tutum` talks to."""
     fake = FakeApi()
     client = fake.client()
-    monkeypatch.setattr(tutum, "default_client", client)
+    tutum.default_client = client
     yield fake
     client.close()

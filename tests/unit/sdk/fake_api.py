@@ -51,15 +51,18 @@ def service(uuid: str, name: str, **fields: Any) -> dict[str, Any]:
 
 
 class CountingClock:
-    """A clock on which nothing but `sleep` takes time."""
+    """A clock on which nothing but `sleep` takes time, unless the user interrupts it."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.interrupts = False
 
     def monotonic(self) -> float:
         return sum(self.slept)
 
     def sleep(self, seconds: float) -> None:
+        if self.interrupts:
+            raise KeyboardInterrupt
         self.slept.append(seconds)
 
 

@@ -15,7 +15,6 @@ from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.limits import limits_of, report_progress
 from tutumd.engines.swarm.view import Task
 from tutumd.model import RunLimits
-from tutumd.worker.deadlines import Deadlines
 
 S = 1_000_000_000
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,9 +46,8 @@ class Rollout:
 
     def __init__(self, inspected: dict[str, Any]) -> None:
         self.now = 0.0
-        self.run = FakeRun()
-        self.run._server_limits = RunLimits()
-        self.run._deadlines = Deadlines(RunLimits(), lambda: self.now)
+        limits = RunLimits()
+        self.run = FakeRun(deadline_s=limits.timeout_s, stall_s=limits.stall_s, monotonic=lambda: self.now)
         timing = Timing(now=lambda: BEGAN + timedelta(seconds=self.now))
         self._spec = inspected
         self._context = ServiceContext(api=api_of(), name="web", run=self.run, timing=timing)

@@ -15,7 +15,7 @@ from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
 from tutumd.web.pages.live import BUSY_CALLS, RENDERING_AT_ONCE_S, RENDERING_SHARE, SESSION_SHARE, Allowance, LivePages
-from tutumd.web.pages.stamps import ASKED_S, FRESH_S
+from tutumd.web.pages.stamps import ASKED_S, FRESH_S, MAX_WATCHED
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -390,13 +390,10 @@ def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
     asyncio.run(ask())
 
 
-def test_invented_sessions_take_no_place_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tutumd.web.pages.stamps.MAX_WATCHED", 5)
-
+def test_invented_sessions_take_no_place_of_pages() -> None:
     async def ask() -> None:
         pages = Pages()
-        for number in range(5):
-            await pages.get(PATH, session=f"invented{number}")
+        await asyncio.gather(*(pages.get(PATH, session=f"invented{number}") for number in range(MAX_WATCHED)))
         _, tag = await pages.get(PATH)
         reads = pages.store.reads
         assert await pages.get(PATH, tag=tag) == (304, tag)

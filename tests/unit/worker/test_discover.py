@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import cast
 
-import pytest
 import structlog.testing
 
 from tests.support.waiting import wait_until
@@ -14,15 +14,18 @@ from tests.unit.worker.fakes import AWAY, FakeEngine, FakeQueue
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
-from tutumd.worker import discover
-from tutumd.worker.discover import Discovery
+from tutumd.worker.discover import Discovery, Pauses
 
-SHORT = timedelta(seconds=2)
+SHORT = timedelta(seconds=0.2)
+QUICK = Pauses(full_pass_s=1, beat_s=0.02, reconnect_s=0.02, shortest_s=0.02, longest_s=0.05, probe_s=0.02)
+NO_FULL_PASS = replace(QUICK, full_pass_s=1e6)
 
 
 @contextmanager
-def discovering(engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10)) -> Iterator[Discovery]:
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease)
+def discovering(
+    engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10), pauses: Pauses = QUICK
+) -> Iterator[Discovery]:
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease, pauses)
     discovery.start()
     try:
         yield discovery
@@ -39,11 +42,10 @@ def test_discovery_survives_an_engine_and_a_database_that_are_away_at_once() -> 
         assert queue.synced.wait(120)
 
 
-def test_a_look_that_could_not_be_stored_is_repeated_before_the_next_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discover, "FULL_PASS_S", 1e6)
+def test_a_look_that_could_not_be_stored_is_repeated_before_the_next_full_pass() -> None:
     engine, queue = FakeEngine(), FakeQueue()
     engine.watch_s = 60.0
-    with discovering(engine, queue) as discovery:
+    with discovering(engine, queue, pauses=NO_FULL_PASS) as discovery:
         wait_until(lambda: queue.synced.is_set() and engine.watches, "everything was looked at")
         queue.synced.clear()
         looks, queue.error = queue.looks, AWAY
@@ -53,11 +55,10 @@ def test_a_look_that_could_not_be_stored_is_repeated_before_the_next_full_pass(m
         assert queue.synced.wait(120)
 
 
-def test_what_was_out_of_date_is_looked_at_again_before_the_next_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discover, "FULL_PASS_S", 1e6)
+def test_what_was_out_of_date_is_looked_at_again_before_the_next_full_pass() -> None:
     engine, queue = FakeEngine(), FakeQueue()
     queue.is_complete = False
-    with discovering(engine, queue):
+    with discovering(engine, queue, pauses=NO_FULL_PASS):
         wait_until(lambda: engine.discoveries >= 4, "looked again")
 
 
@@ -143,8 +144,8 @@ def test_a_lease_is_renewed_while_looks_succeed_and_taken_again_once_they_do() -
         assert None not in queue.leases
         engine.discover_error = EngineUnavailableError("missing permission: list")
         before = engine.discoveries
+        wait_until(lambda: None in queue.leases, "it is not renewed")
         wait_until(lambda: engine.discoveries > before + 4, "this worker goes on, since no other takes it")
-        assert None in queue.leases, "it is not renewed"
         engine.discover_error, asked = None, len(queue.leases)
         wait_until(lambda: any(queue.leases[asked:]), "it is taken again")
 
@@ -168,7 +169,7 @@ def test_a_standby_that_cannot_reach_the_engine_does_not_begin_to_discover_it() 
 def test_a_worker_that_cannot_reach_the_engine_from_the_start_reports_that() -> None:
     engine, queue = FakeEngine(), FakeQueue()
     engine.probe_error = engine.discover_error = EngineUnavailableError("no route")
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), pauses=QUICK)
     discovery.parking.suspect("no route")  # as a run does that is quicker than the first look
     wait_until(lambda: discovery.parking.reason, "the engine is parked")
     discovery.start()

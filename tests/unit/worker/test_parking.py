@@ -1,10 +1,10 @@
 """An engine that does not answer is parked until a probe is answered."""
 
 from threading import Event, Thread
-from threading import enumerate as all_threads
 from typing import cast
 
 import pytest
+import structlog.testing
 
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeEngine
@@ -22,13 +22,27 @@ class Watched:
         self.engine = FakeEngine()
         self.reasons: list[str] = []
         self.stop = Event()
+        self.threads: list[Thread] = []
+        self.max_threads = 100_000
         self.watch()
 
-    def threads(self) -> list[Thread]:
-        return [thread for thread in all_threads() if getattr(thread, "_target", None) == self.parking._keep_probing]
-
     def watch(self) -> None:
-        self.parking = Parking(cast(Engine, self.engine), lambda: self.reasons.append(self.parking.reason), self.stop)
+        self.parking = Parking(
+            cast(Engine, self.engine),
+            lambda: self.reasons.append(self.parking.reason),
+            self.stop,
+            pause_s=0.02,
+            start=self.start,
+        )
+
+    def start(self, thread: Thread) -> None:
+        if len(self.threads) >= self.max_threads:
+            raise RuntimeError("can't start new thread")
+        self.threads.append(thread)
+        thread.start()
+
+    def is_asking(self) -> bool:
+        return any(thread.is_alive() for thread in self.threads)
 
 
 def test_an_engine_that_answers_its_probe_may_be_used_at_once() -> None:
@@ -84,8 +98,10 @@ def test_a_probe_that_hangs_keeps_no_later_one_from_opening_the_engine() -> None
 def test_a_probe_with_a_fault_parks_nothing() -> None:
     watched = Watched()
     watched.engine.probe_error = cast(EngineUnavailableError, ValueError("a bug"))
-    watched.parking.suspect("connection refused")
-    wait_until(lambda: watched.parking.is_open, "it is open")
+    with structlog.testing.capture_logs() as logged:
+        watched.parking.suspect("connection refused")
+        wait_until(lambda: watched.parking.is_open, "it is open")
+    assert [entry["event"] for entry in logged] == ["probing failed"]
 
 
 def test_a_worker_that_stops_probes_no_more() -> None:
@@ -94,24 +110,18 @@ def test_a_worker_that_stops_probes_no_more() -> None:
     watched.parking.suspect("connection refused")
     wait_until(lambda: watched.reasons, "it is parked")
     watched.stop.set()
-    wait_until(lambda: not watched.threads(), "nothing asks any more")
+    wait_until(lambda: not watched.is_asking(), "nothing asks any more")
     late = Watched()
     late.engine.probe_error = AWAY
     late.stop.set()
     late.parking.suspect("a look that hung until now has failed")
-    wait_until(lambda: not late.threads(), "nothing asks for it")
+    wait_until(lambda: not late.is_asking(), "nothing asks for it")
 
 
-def test_an_engine_is_not_parked_for_ever_when_the_system_has_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+@pytest.mark.parametrize("max_threads", [0, 1])
+def test_an_engine_is_not_parked_for_ever_when_the_system_has_no_thread_left(max_threads: int) -> None:
     watched = Watched()
-    asked: list[str] = []
-    monkeypatch.setattr(watched.engine, "probe", lambda: asked.append("asked"))
-    monkeypatch.setattr(Thread, "start", refuse)
+    watched.max_threads = max_threads
     watched.parking.suspect("connection refused")
-    assert watched.parking.is_open
-    watched.parking._opened.clear()
-    watched.parking._keep_probing()
-    assert (asked, watched.parking.is_open) == (["asked"], True)
+    wait_until(lambda: watched.parking.is_open, "it is open")
+    assert watched.engine.probes == max_threads, "without a thread the next error raises the suspicion again"

@@ -189,9 +189,9 @@ def _compare_hmac(
     signature = value[len(prefix) :].strip()
     digests = [hmac.digest(secret.encode(), body, verification.algorithm) for secret in verification.secrets]
     if verification.encoding == "hex":
-        matches = _matches_any(signature.lower(), [digest.hex() for digest in digests])
+        matches = matches_any(signature.lower(), [digest.hex() for digest in digests])
     else:
-        matches = _matches_any(signature, [base64.b64encode(digest).decode() for digest in digests])
+        matches = matches_any(signature, [base64.b64encode(digest).decode() for digest in digests])
     return None if matches else f"{header} does not match the body"
 
 
@@ -203,7 +203,7 @@ def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, sch
         value_scheme, _, value = value.partition(" ")
         if value_scheme.lower() != scheme:
             return f"{header} is not of the form {scheme.capitalize()} TOKEN"
-    return None if _matches_any(value.strip(), secrets) else f"the token in {header} is wrong"
+    return None if matches_any(value.strip(), secrets) else f"the token in {header} is wrong"
 
 
 def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> str | None:
@@ -224,7 +224,7 @@ def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: 
         return "the body is not UTF-8, as Standard Webhooks are"
     # The library's verify() reads the machine's clock; its sign() computes the same signature.
     expected = [Webhook(secret).sign(message_id, sent, text) for secret in secrets]
-    matches = [_matches_any(signature, expected) for signature in signatures.split()[:20]]
+    matches = [matches_any(signature, expected) for signature in signatures.split()[:20]]
     return None if any(matches) else "webhook-signature does not match"
 
 
@@ -237,7 +237,7 @@ def _find_single(headers: Headers, name: str) -> tuple[str, str]:
     return value, "" if value else f"the header {name} is missing"
 
 
-def _matches_any(value: str, expected: Sequence[str]) -> bool:
+def matches_any(value: str, expected: Sequence[str]) -> bool:
     """Compare with all, each in constant time. Header values are decoded as Latin-1."""
     raw = value.encode("latin-1", "backslashreplace")
     matches = [hmac.compare_digest(raw, text.encode()) for text in expected]

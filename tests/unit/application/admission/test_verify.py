@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac
 from tutumd.application.admission.headers import Headers
-from tutumd.application.admission.verify import _matches_any, parse_verification, verify
+from tutumd.application.admission.verify import matches_any, parse_verification, verify
 from tutumd.application.calls import StatusTokens
 from tutumd.errors import InvalidInputError
 
@@ -42,13 +42,13 @@ class Counted(tuple[str, ...]):
 def test_all_secrets_are_compared_whichever_matches() -> None:
     for sent in ("one", "three", "none"):
         secrets = Counted(("one", "two", "three"))
-        assert _matches_any(sent, secrets) is (sent != "none")
+        assert matches_any(sent, secrets) is (sent != "none")
         assert secrets.looked_at == 3
 
 
 def test_secrets_are_compared_in_constant_time() -> None:
     # No test can measure it: a comparison that stops at the first difference returns the same.
-    for compares in (_matches_any, StatusTokens.read):
+    for compares in (matches_any, StatusTokens.read):
         source = inspect.getsource(compares)
         assert "hmac.compare_digest(" in source
         assert " == " not in source

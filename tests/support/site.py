@@ -1,11 +1,13 @@
 """The documentation site as a folder of HTML pages, read for what its links need."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -88,6 +90,7 @@ def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProce
     return subprocess.CompletedProcess(done.args, done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
 
 
+@cache
 def read(site: Path) -> dict[Path, Page]:
     """Return every HTML page of a built site by its path."""
     pages = {}
@@ -101,13 +104,13 @@ def broken(site: Path) -> Iterator[str]:
     """Return what the pages of a built site link to or load and the site does not have, each with its page."""
     pages = read(site)
     for path, page in pages.items():
-        for link in [*page.links, *page.loaded]:
+        for link in sorted({*page.links, *page.loaded}):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
             target = (site if parts.path.startswith("/") else path.parent) / unquote(parts.path).lstrip("/")
-            target = path if not parts.path else target.resolve()
-            target = target / "index.html" if target.is_dir() else target
-            known = target.is_file() and target.is_relative_to(site.resolve())
+            target = Path(os.path.normpath(target)) if parts.path else path
+            target = target if target in pages else target / "index.html" if target.is_dir() else target
+            known = target in pages or (target.is_relative_to(site) and target.is_file())
             if not known or (parts.fragment and parts.fragment not in pages[target].anchors):
                 yield f"{path.relative_to(site)}: {link}"

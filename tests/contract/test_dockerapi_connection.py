@@ -1,19 +1,26 @@
-"""Time limits of the calls to an engine."""
+"""Connections to the API of an engine, and the time limits of calls."""
 
 import json
+import math
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import requests.exceptions
+from requests.adapters import HTTPAdapter
 
+from tests.bench.engines.counting_socket import counting
+from tests.bench.fake_docker import FakeDocker
 from tests.support.runs import FakeRun
-from tutumd.engines.dockerapi import connection
 from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
+from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.reference import parse_reference
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
@@ -87,20 +94,31 @@ def test_the_version_is_asked_once_when_it_was_answered() -> None:
     assert paths.count("/version") == 1
 
 
-def test_connecting_has_a_shorter_limit_than_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = []
+class Wire(HTTPAdapter):
+    """What a client sends through: it notes the limits of requests, and shortens them or refuses the request."""
+
+    def __init__(self, longest_s: float = math.inf, error: Exception | None = None) -> None:
+        super().__init__()
+        self.limits: list[Any] = []
+        self._longest_s = longest_s
+        self._error = error
+
+    def send(self, *given: Any, **how: Any) -> requests.Response:
+        connecting_s, responding_s = how["timeout"]
+        self.limits.append(how["timeout"])
+        if self._error:
+            raise self._error
+        return super().send(*given, **{**how, "timeout": (connecting_s, min(responding_s, self._longest_s))})
+
+
+def test_connecting_has_a_shorter_limit_than_the_response() -> None:
+    wire = Wire()
     with engine(lambda request: answer(request, VERSION)) as client:
-        send = client.send
-
-        def note_limits(*given: Any, **how: Any) -> Any:
-            limits.append(how["timeout"])
-            return send(*given, **how)
-
-        monkeypatch.setattr(client, "send", note_limits)
+        client.mount("http://", wire)
         client.version(api_version=False)
         client.get(f"{client.base_url}/version", timeout=2)
         client.get(f"{client.base_url}/version", timeout=(1, 2))
-    assert limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2), (1, 2)]
+    assert wire.limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2), (1, 2)]
 
 
 @contextmanager
@@ -127,10 +145,10 @@ def silent_pull() -> Iterator[Client]:
             ended.set()
 
 
-def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PULL_SILENCE_S", 3.0)
+def test_a_silent_pull_is_ended_and_says_how_far_it_came() -> None:
     reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
     with silent_pull() as client, pytest.raises(EngineRefusedError, match=reason):
+        client.mount("http://", Wire(longest_s=3))
         pull(client, parse_reference("app:1"), {}, FakeRun())
 
 
@@ -155,12 +173,40 @@ def test_a_silent_pull_ends_with_its_run(lease_error: Exception | None) -> None:
         pull(client, parse_reference("app:1"), {}, Ending(lease_error))
 
 
-def test_an_engine_that_takes_no_connection_has_not_refused_a_pull(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*given: Any, **how: Any) -> Any:
-        raise requests.exceptions.ConnectTimeout("timed out") from TimeoutError("timed out")
-
+def test_an_engine_that_takes_no_connection_has_not_refused_a_pull() -> None:
+    error = requests.exceptions.ConnectTimeout("timed out")
+    error.__cause__ = TimeoutError("timed out")
     with engine(lambda request: answer(request, VERSION)) as client:
         assert not client.is_podman
-        monkeypatch.setattr(client, "send", refuse)
+        client.mount("http://", Wire(error=error))
         with pytest.raises(EngineUnavailableError, match="did not respond in time"):
             pull(client, parse_reference("app:1"), {}, FakeRun())
+
+
+def test_connecting_sends_nothing_and_a_missing_engine_shows_at_the_first_call(tmp_path: Path) -> None:
+    client = connect(f"unix://{tmp_path}/none.sock", None)
+    with client, pytest.raises(EngineUnavailableError, match=r"cannot look: .*No such file"), translated("look"):
+        client.containers()
+
+
+def test_a_refused_tcp_connection_is_unavailable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        client = connect(f"tcp://127.0.0.1:{free.getsockname()[1]}", None)
+        with client, pytest.raises(EngineUnavailableError, match="refused"), translated("look"):
+            client.containers()
+
+
+def test_requests_of_an_engine_are_counted(tmp_path: Path) -> None:
+    with (
+        closing(FakeDocker(tmp_path / "engine.sock", 1)),
+        counting(tmp_path / "docker.sock", tmp_path / "engine.sock") as asked,
+        closing(connect(f"unix://{tmp_path}/docker.sock", None)) as client,
+    ):
+        client.probe()
+        client.containers()
+    assert [request.partition("?")[0] for request in asked] == [
+        "GET /_ping",
+        "GET /version",
+        "GET /v1.47/containers/json",
+    ]
