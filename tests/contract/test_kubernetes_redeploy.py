@@ -58,7 +58,7 @@ def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAnd
 def test_tag_and_variables_are_patched_by_name_and_the_digest_is_reported(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
-    sidecar = {"name": "proxy", "image": "registry.test/proxy:v1"}
+    sidecar = {"name": "proxy", "image": "registry.test/proxy:v1", "readinessProbe": {"exec": {}}}
     migrate = {"name": "migrate", "image": "registry.test/app:v1"}
     kube.create(
         cluster, deployment(template=template(container(env=env, probed=True), sidecar, initContainers=[migrate]))
