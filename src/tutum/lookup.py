@@ -96,7 +96,7 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
 
 def describe_handler(handler: Handler) -> str:
     """Return what tells a handler from others: the start of its UUID, what it does, and since when."""
-    dates = f"created {handler.created_datetime}, called {handler.last_called_datetime or 'never'}"
+    dates = f"created {handler.created_datetime}, last call: {handler.last_called_datetime or 'none'}"
     return f"{handler.uuid[:8]}  {handler.operation} {handler.name}, {dates}"
 
 
