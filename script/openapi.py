@@ -1,4 +1,4 @@
-"""The file that `script/generate` writes from the routes: docs/reference/openapi.json, which `/api/v1` keeps to from a release on."""
+"""The file that `script/generate` writes from the routes: docs/reference/openapi.json, which a release freezes."""
 
 import sys
 from pathlib import Path

@@ -150,8 +150,6 @@ class Client:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
         return decode(self._deliver(request), described=redact(f"{method} /{path.removeprefix('/')}"))
 
-    send_anonymously = request  # its former name, for programs that use it
-
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list. Each page is fetched when it is needed.
 

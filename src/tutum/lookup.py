@@ -7,7 +7,7 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client
 from tutum.container import Container
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.handler import Handler
 from tutum.redaction import shorten
 from tutum.resource import Resource
@@ -66,11 +66,7 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
 
 def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> Sequence[Kind]:
     if issubclass(kind, Service):
-        try:
-            return kind.list(client=client, reference=identifier)
-        except TutumApiError as error:
-            if error.status != 400:  # 400: an older server, which does not know this filter
-                raise
+        return kind.list(client=client, reference=identifier)
     matches = kind.list(client=client, name=identifier) if hasattr(kind, "name") else []
     if not matches and _UUID_START.fullmatch(identifier):
         matches = kind.list(client=client, uuid__startswith=identifier.lower())
@@ -100,9 +96,8 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
 
 def describe_handler(handler: Handler) -> str:
     """Return what tells a handler from others: the start of its UUID, what it does, and since when."""
-    parts = [f"{handler.operation} {handler.name}", f"created {handler.created_datetime or 'at an unknown time'}"]
-    parts.append(f"last called {handler.last_called_datetime}" if handler.last_called_datetime else "never called")
-    return f"{handler.uuid[:8]}  {', '.join(parts)}"
+    dates = f"created {handler.created_datetime}, last call: {handler.last_called_datetime or 'none'}"
+    return f"{handler.uuid[:8]}  {handler.operation} {handler.name}, {dates}"
 
 
 def _single(matches: Sequence[Object], noun: str, identifier: str, described: Sequence[str]) -> Object:

@@ -27,11 +27,11 @@ def refuse_taken_names(webhook: WebhookHandler, names: Sequence[str], but: str =
         but: UUID of the handler that may have it.
     """
     service = webhook.service.shown_name
-    found = {each.name: each for each in (webhook.list() if any(names) else []) if each.uuid != but}
+    found = {each.name: each for each in (webhook.list() if any(names) else []) if each.name and each.uuid != but}
     for number, name in enumerate(names):
         if name and name in names[:number]:
             raise TutumApiError(f"--name {name} is given twice: handlers of a service need different names")
-        if name and name in found:
+        if name in found:
             raise TutumApiError(
                 f"{service} has a webhook handler {name} already ({describe_handler(found[name])}): choose another "
                 f"name, or change that one with: tutum webhook-handler set {quote(service)} {quote(name)}"

@@ -1,6 +1,5 @@
 """Finding the object that a person means."""
 
-import httpx2
 import pytest
 
 import tutum
@@ -22,16 +21,6 @@ def test_the_server_is_asked_what_a_reference_means(api: FakeApi) -> None:
     api.services = [service(WEB, "web", full_name="shop/web"), service(OTHER_WEB, "web", full_name="blog/web")]
     assert tutum.Utils.fetch_remote_service("blog/web").uuid == OTHER_WEB
     assert dict(api.requests[-1].url.params) == {"limit": "100", "reference": "blog/web"}
-
-
-def test_a_server_that_knows_no_references_is_asked_for_names_and_starts_of_uuids(api: FakeApi) -> None:
-    unknown = httpx2.Response(400, json={"error": "unknown filter 'reference'"})
-    for identifier in ("web", "61A2"):
-        api.script([unknown])
-        assert tutum.Utils.fetch_remote_service(identifier).uuid == WEB
-    api.script([unknown])
-    with pytest.raises(tutum.ObjectNotFound):
-        tutum.Utils.fetch_remote_service("shop/web")
 
 
 def test_the_services_of_an_ambiguous_name_have_a_line_each(api: FakeApi) -> None:
