@@ -95,7 +95,7 @@ class FakeDocker:
     def info(self) -> Json:
         driver = [["driver-type", "io.containerd.snapshotter.v1"]] if self.by_manifest else []
         swarm = {"LocalNodeState": "active" if self.in_swarm else "inactive"}
-        return {"Name": "machine", "Swarm": swarm, "DriverStatus": driver}
+        return {"Name": "machine", "Swarm": swarm, "DriverStatus": driver, "SystemTime": at(self.now)}
 
     def version(self) -> Json:
         return {"Os": "linux", "Arch": "amd64"}
@@ -269,6 +269,7 @@ class FakeDocker:
     # Inside
 
     def _present(self, reference: str) -> dict[str, Any]:
+        assert reference, "the SDK refuses an empty reference"
         named = (raw for raw in self.all.values() if raw["Name"] == f"/{reference}")
         raw = self.all.get(reference) or next(named, None)
         if raw is None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.runs import Killed
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import NEW, Case, EndingIn, Recorded, finder, readiness, redeploy
+from tests.unit.docker.test_resume import NEW, OLD, Case, EndingIn, Recorded, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
@@ -67,7 +67,7 @@ def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str,
     assert set(ends) == {True, False}
 
 
-def test_a_new_container_that_ends_while_the_old_one_is_removed_is_no_success() -> None:
+def test_a_service_whose_new_container_ends_while_the_old_one_is_removed_is_restored() -> None:
     class Ending(FakeDocker):
         def remove_container(self, reference: str, *, v: bool, force: bool) -> None:
             super().remove_container(reference, v=v, force=force)
@@ -79,7 +79,8 @@ def test_a_new_container_that_ends_while_the_old_one_is_removed_is_no_success() 
     outcome = redeploy_named(engine)
     assert not outcome.success
     assert "it exited with 7" in outcome.reason
-    assert (outcome.image_after, outcome.containers_after) == (NEW, tuple(engine.all))
+    assert "a copy of it was put in its place, without the files" in outcome.reason
+    assert (outcome.image_after, outcome.containers_after) == (OLD, tuple(engine.all))
 
 
 def redeploy_named(engine: FakeDocker, run: Recorded | None = None) -> Outcome:

@@ -81,7 +81,12 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
     present = [container for container in map(api.container, candidates) if container is not None]
     after = [container.id for container in present]
     copied = [
-        f"{swap.name} was started with --rm, so its stop deleted it: a copy of it was put in its place"
+        (
+            f"{swap.name} was started with --rm, so its stop deleted it: a copy of it was put in its place"
+            if swap.auto_remove
+            else f"the old container of {swap.name} had been removed: a copy of it was put in its place, without the "
+            "files that it had changed outside of volumes"
+        )
         for swap in journal.own_swaps
         if swap.spare in after and swap.old not in after
     ]

@@ -4,9 +4,10 @@ from functools import partial
 
 from tutumd.engines.docker.image_store import restore_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import base_name, prev_name
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
 from tutumd.engines.docker.swap.step_runner import SETTLE_PAUSE_S, SETTLE_TRIES, Decide, StepRunner
-from tutumd.engines.docker.swap.steps import SwapStep, backward_step
+from tutumd.engines.docker.swap.steps import SwapStep, backward_step, reconnect_steps
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
@@ -37,18 +38,59 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
 
 def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
     """Put the old container back, beside the new one; return why it does not run."""
-    if error := _advance(runner, swap, partial(_without_removal, decide)):
+    error = _advance(runner, swap, partial(_without_removal, decide))
+    if (other := runner.other_holder(swap)) is not None:
+        return _make_way(runner, swap, other)
+    if error:
         return f"the old container of {swap.name} could not be put back: {error}{_start_anyway(runner, swap)}"
     for _ in range(SETTLE_TRIES):
         old = runner.inspect_old(swap)
         if old is None:
-            left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
-            return f"the old container of {swap.name} is gone already, so that it could not be put back; {left}"
+            return f"the old container of {swap.name} is gone already, so that it could not be put back; " + _keep_new(
+                runner, swap
+            )
         if not swap.ran or old.status in ("running", "paused"):
             runner.run.log(f"put {swap.name} back", Phase.RESTORING)
             return ""
         runner.run.sleep(SETTLE_PAUSE_S)
     return f"the old container of {swap.name} does not run again"
+
+
+def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
+    """Remove the new container, and stop the old one, for a container that got the name from somebody else.
+
+    A container that somebody has renamed stays as it is.
+    """
+    said = f"{swap.name} is a container that somebody else created in the meantime"
+    try:
+        for created in map(runner.api.container, filter(None, (swap.new, swap.spare))):
+            if created is not None and base_name(created.name) == swap.name:
+                runner.api.remove(created.id, runner.run, volumes=False)
+        old = runner.api.container(swap.old)
+        if old is None or old.name != prev_name(swap.name, runner.run_id):
+            return f"{said}: the new one was removed"
+        if swap.ran and not other.is_active:
+            runner.api.start(old.id, runner.run)
+            return f"{said}, and does not run: the new one was removed, and the old one runs as {old.name}"
+        runner.park(swap)
+    except EngineRefusedError as refusal:
+        return f"{said}: {refusal}"
+    return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
+
+
+def _keep_new(runner: StepRunner, swap: Swap) -> str:
+    """Give a new container that is all that is left its name and its aliases; return what is left."""
+    new = runner.api.container(swap.new)
+    if new is None:
+        return "there is no new one either"
+    try:
+        if new.name != swap.name:
+            runner.apply(SwapStep(verb="rename", container=new.id, name=swap.name))
+        for step in reconnect_steps(new, swap.endpoints):
+            runner.apply(step)
+    except EngineRefusedError as refusal:
+        return f"the new one was kept, but {refusal}"
+    return "the new one was kept"
 
 
 def _remove_new(runner: StepRunner, swap: Swap, decide: Decide) -> str:

@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -11,14 +11,13 @@ from tutumd.engines.docker.inspect.selectors import prev_name
 from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.networks import without_default_bridge
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
-from tutumd.engines.docker.swap.prepare import create_dependent
+from tutumd.engines.docker.swap.prepare import create_dependent, create_spare
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.docker.swap.steps import (
     SwapStep,
     attach_steps,
     detach_step,
     forward_step,
-    park_step,
     reattach_steps,
 )
 from tutumd.engines.labels import Json
@@ -38,7 +37,7 @@ class _ReplacementFailedError(Exception):
 
     def __init__(self, swap: Swap, reason: str) -> None:
         super().__init__(f"the new container of {swap.name} failed: {reason}")
-        self.container = swap.new
+        self.swap = swap
 
 
 @contextmanager
@@ -94,37 +93,68 @@ class SwapPhases:
             yield
         except _ReplacementFailedError as failure:
             self._run.log(str(failure), Phase.RESTORING)
-            log_tail = self._api.output(failure.container, TAIL_LINES)
+            log_tail = self._api.output(failure.swap.new, TAIL_LINES)
             self._save(replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail))
 
     def _commit(self) -> list[str]:
         """Remove the old containers, and images that neither they nor the new ones came from.
 
-        Before, all new ones must have been ready for the stability window, whichever process watched them before. They
-        are looked at once more afterwards: what ends while old ones are removed is no success.
+        Before, all new ones must have been ready for the stability window, whichever process watched them before. Each
+        is looked at again just before its old one is removed, and all once more afterwards: what ends while old ones
+        are removed is no success.
 
         Returns:
             What could not be removed, in sentences.
         """
-        problems = []
         self._check_all(stable_s=self._readiness.stable_s)
         self._check_all()
         ready_s = f"{self._readiness.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
+        removed: dict[str, InspectedContainer | None] = {}
+        try:
+            problems = self._remove_old(removed)
+            self._check_held(self.journal.swaps)
+        except _ReplacementFailedError:
+            self._copy_removed(removed)
+            raise
+        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
+        self._remove_images([container for container in own if container is not None])
+        return problems
+
+    def _remove_old(self, removed: dict[str, InspectedContainer | None]) -> list[str]:
+        """Remove the old containers; return what could not be removed.
+
+        Args:
+            removed: Gets the old containers by ID, as they were.
+        """
+        problems = []
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
         for swap in reversed(self.journal.swaps):
+            removed[swap.old] = self._api.container(swap.old)
             if not swap.run and self._api.container(swap.new) is None:
                 raise _ReplacementFailedError(swap, REMOVED)
+            self._check_held([swap])
             try:
                 for old in filter(None, (swap.old, swap.spare)):
                     # The new container mounts the old one's anonymous volumes.
                     self._api.remove(old, self._run, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
-        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
-        self._remove_images([container for container in own if container is not None])
-        self._check_all()
         return problems
+
+    def _copy_removed(self, removed: Mapping[str, InspectedContainer | None]) -> None:
+        """Create copies of the old containers that are gone like the new ones, so that they can be restored.
+
+        Args:
+            removed: The old containers by ID. They are not stored: their variables may be secrets.
+        """
+        swaps = list(self.journal.swaps)
+        for number, swap in enumerate(swaps):
+            old, new = removed.get(swap.old), self._api.container(swap.new)
+            is_left = self._api.container(swap.old) or (new is not None and new.is_active) or swap.follows
+            if old is not None and swap.ran and not is_left:
+                swaps[number] = replace(swap, spare=create_spare(self._runner, old))
+        self._save(replace(self.journal, swaps=tuple(swaps)))
 
     def _remove_images(self, new: Sequence[InspectedContainer]) -> None:
         images = {container.image_id for container in new}
@@ -194,8 +224,7 @@ class SwapPhases:
 
     def _park(self, swap: Swap) -> None:
         with _attributed_to(swap):
-            while (step := park_step(self._api.container(swap.old))) is not None:
-                self._runner.apply(step)
+            self._runner.park(swap)
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
@@ -276,8 +305,18 @@ class SwapPhases:
 
     def _check_all(self, *, stable_s: float = 0.0) -> None:
         """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        started = [swap.new for swap in self.journal.swaps if swap.run]
+        self._check(self.journal.swaps, stable_s=stable_s)
+
+    def _check(self, swaps: Iterable[Swap], *, stable_s: float = 0.0) -> None:
+        started = [swap.new for swap in swaps if swap.run]
         self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
+
+    def _check_held(self, swaps: Sequence[Swap]) -> None:
+        """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
+        self._check(swaps)
+        for swap in swaps:
+            if self._runner.other_holder(swap) is not None:
+                raise _ReplacementFailedError(swap, "somebody else gave its name to another container")
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:
         """Raise _ReplacementFailedError if a watch found a failure."""

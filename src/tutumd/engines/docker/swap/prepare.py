@@ -81,8 +81,7 @@ def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> S
         raise EngineRefusedError("it was removed by somebody else")
     if image is None:
         raise EngineRefusedError(f"its image {swap.image} has no name on the engine any more")
-    sources = (api.container(entry.partition(":")[0]) for entry in old.host_config.get("VolumesFrom") or ())
-    body = _replacement_config(api, old, swap.image, image, list(filter(None, sources)))
+    body = _replacement_config(api, old, swap.image, image)
     body["HostConfig"] = with_successors(body["HostConfig"], {each.old: each.new for each in swaps if each.new})
     return _create(runner, swap, old, body, image)
 
@@ -125,7 +124,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the image that runs.
-    spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}
+    spares = {swap.old: create_spare(runner, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
     swaps = [_new_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
     is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
@@ -133,7 +132,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         for spare in spares.values():
             api.remove(spare, run, volumes=False)
     else:
-        swaps = [_create_replacement(runner, swap, containers, images) for swap in swaps]
+        swaps = [_create_replacement(runner, swap, by_id[swap.old], images) for swap in swaps]
         _check_unaffected(runner, find, own, plan)
     return replace(
         journal,
@@ -163,22 +162,22 @@ def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, pla
         raise DependencyBusyError(f"the containers that depend on {group.name} changed in the meantime")
 
 
-def _create_spare(runner: StepRunner, old: InspectedContainer, containers: _Containers) -> str:
-    """Create a copy of a container that its stop will delete; return its ID."""
-    body = _replacement_config(runner.api, old, old.image_name, old.image or {}, containers)
+def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
+    """Create a copy of a container that its stop will delete, or that was removed; return its ID."""
+    body = _replacement_config(runner.api, old, old.image_name, old.image or {})
     if (runner.api.image(old.image_name) or {}).get("Id") != old.image_id:
         body["Image"] = old.image_id
     spare = runner.api.create(prev_name(base_name(old.name), runner.run_id), body, runner.run)
-    copy_compose_files(runner.api, old, spare, runner.run)
+    if runner.api.container(old.id) is not None:
+        copy_compose_files(runner.api, old, spare, runner.run)
     return spare
 
 
-def _create_replacement(runner: StepRunner, swap: Swap, containers: _Containers, images: Mapping[str, Json]) -> Swap:
+def _create_replacement(runner: StepRunner, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]) -> Swap:
     """Create the new container of a swap; that of a dependent has to wait for what it depends on."""
     if swap.follows:
         return swap
-    old = next(container for container in containers if container.id == swap.old)
-    body = _replacement_config(runner.api, old, swap.image, images[swap.image], containers)
+    body = _replacement_config(runner.api, old, swap.image, images[swap.image])
     body["Labels"] = with_base(body["Labels"], base_image(old), swap.image)
     if swap.start_first:
         body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
@@ -194,11 +193,9 @@ def _create(runner: StepRunner, swap: Swap, old: InspectedContainer, body: Mappi
     return replace(swap, new=new)
 
 
-def _replacement_config(
-    api: DockerApi, old: InspectedContainer, name: str, image: Json, containers: _Containers
-) -> dict[str, Any]:
+def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, image: Json) -> dict[str, Any]:
     """Return the create request of a container that replaces `old`, from the image called `name`."""
-    sources, host_name = _volume_sources(old, containers), api.facts().host_name
+    sources, host_name = _volume_sources(api, old), api.facts().host_name
     return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
 
 
@@ -236,16 +233,14 @@ def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Jso
     )
 
 
-def _volume_sources(old: InspectedContainer, containers: _Containers) -> dict[str, set[str]]:
+def _volume_sources(api: DockerApi, old: InspectedContainer) -> dict[str, set[str]]:
     """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
 
     Compose writes an ID there, which is invalid after a redeploy of that container.
     """
-    sources: dict[str, set[str]] = {}
-    for entry in old.host_config.get("VolumesFrom") or ():
-        source = entry.partition(":")[0]
-        for container in containers:
-            if container.name == source or container.id.startswith(source):
-                mounts = container.raw.get("Mounts") or ()
-                sources.setdefault(entry, set()).update(mount["Destination"] for mount in mounts)
-    return sources
+    sources = ((entry, api.container(entry.partition(":")[0])) for entry in old.host_config.get("VolumesFrom") or ())
+    return {
+        entry: {mount["Destination"] for mount in source.raw.get("Mounts") or ()}
+        for entry, source in sources
+        if source is not None
+    }

@@ -7,7 +7,7 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name
 from tutumd.engines.docker.swap.journal import Swap
-from tutumd.engines.docker.swap.steps import SwapStep
+from tutumd.engines.docker.swap.steps import SwapStep, park_step
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run
@@ -63,6 +63,17 @@ class StepRunner:
             self.run.sleep(SETTLE_PAUSE_S)
             old = self.api.container(swap.old)
         return self.api.container(swap.spare) if old is None and swap.spare else old
+
+    def other_holder(self, swap: Swap) -> InspectedContainer | None:
+        """Return the container that has the swap's name and is none of its containers; None if there is none."""
+        holder = self.api.container(swap.name)
+        is_other = holder is not None and holder.name == swap.name and holder.id not in (swap.old, swap.new, swap.spare)
+        return holder if is_other else None
+
+    def park(self, swap: Swap) -> None:
+        """Stop the old container, so that nothing starts it again."""
+        while (step := park_step(self.api.container(swap.old))) is not None:
+            self.apply(step)
 
     def apply(self, step: SwapStep) -> None:
         """Apply one step. A step that was applied before changes nothing."""
