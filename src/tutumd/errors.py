@@ -89,6 +89,10 @@ class EngineUnavailableError(TutumdError):
     """The engine cannot be reached or does not respond: the action waits and is retried."""
 
 
+class EngineBusyError(EngineUnavailableError):
+    """The engine answers, but another change has what the action needs: the action waits for its turn."""
+
+
 class EngineRefusedError(TutumdError):
     """The engine, or a rule of tutumd, refuses the operation for good: the action fails with this text."""
 

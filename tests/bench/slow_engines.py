@@ -104,7 +104,7 @@ def main(database: str, data_dir: str, engines: str, services: str) -> None:
     """Work until a signal."""
     dead = Path(data_dir) / "dead"
 
-    def build_engines(_settings: Settings, _stack: ExitStack) -> dict[str, Engine]:
+    def build_engines(_settings: Settings, _stack: ExitStack, _installation: str) -> dict[str, Engine]:
         return build(int(engines), int(services), dead)
 
     work({"database": database, "data_dir": Path(data_dir)}, build_engines)

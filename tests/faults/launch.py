@@ -19,7 +19,7 @@ from tutumd.settings import Settings
 def main(part: str, socket_path: str, options: str = "{}") -> None:
     """Build the parts as `tutumd` does, and run until a signal."""
 
-    def build_engines(_settings: Settings, _stack: ExitStack) -> dict[str, Engine]:
+    def build_engines(_settings: Settings, _stack: ExitStack, _installation: str) -> dict[str, Engine]:
         return {NAME: SharedEngine(Path(socket_path))}
 
     if part == "serve":

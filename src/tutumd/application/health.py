@@ -53,7 +53,8 @@ class EngineHealth:
     """The state of an engine, for people.
 
     Attributes:
-        state: `healthy`; `warning`: some of its services cannot be read; `away` or `no worker`: its actions wait.
+        state: `healthy`; `warning`: some of its services cannot be read, or another installation changes them, too;
+            `away` or `no worker`: its actions wait.
         why: A sentence; empty if it is healthy.
     """
 
@@ -73,7 +74,8 @@ def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
         return EngineHealth(info=info, state="no worker", why="No worker serves it: its actions wait until one does.")
     if info.away:
         return EngineHealth(info=info, state="away", why=f"It does not answer, and its actions wait: {info.error}")
-    return EngineHealth(info=info, state="warning" if info.error else "healthy", why=info.error)
+    why = info.error or info.note
+    return EngineHealth(info=info, state="warning" if why else "healthy", why=why)
 
 
 def _has_worker(info: EngineInfo, now: datetime) -> bool:

@@ -21,8 +21,10 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
-# Written by tutumd: the action that added a container, and the number of containers that a stopped service had.
+# Written by tutumd: the action that created a container, the installation whose action that was, and the number of
+# containers that a stopped service had.
 ACTION = "tutum.action"
+INSTALLATION = "tutum.installation"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
 # Written by tutumd: the image's name that the tag of a call led to. It counts while that image is the service's.
 IMAGE_TAGGED = "tutum.image.tagged"
@@ -44,11 +46,12 @@ _KNOWN = {
     MAX_CONTAINERS,
     AUTOSCALER,
     ACTION,
+    INSTALLATION,
     STOPPED_REPLICAS,
     IMAGE_TAGGED,
     IMAGE_BASE,
 }
-_WRITTEN = {ACTION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
+_WRITTEN = {ACTION, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
 _MAX_SHOWN = 200
 _TRUE = ("true", "1", "yes", "on")
 

@@ -66,23 +66,21 @@ def examine(options: Mapping[str, Any]) -> list[Finding]:
     except SettingsError as error:
         mend = "correct it, and run tutumd doctor again: without it nothing else can be looked at"
         return [*findings, *(wrong("settings", text, mend) for text in str(error).splitlines())]
-    engine_checks: dict[str, Check] = {}
+    specs: list[engines.Spec] = []
     try:
-        engine_checks = {f"engine {spec.name}": _engine_check(spec, settings) for spec in engines.find_specs(settings)}
+        specs = engines.find_specs(settings)
     except TutumdError as error:
         findings.append(wrong("settings", str(error), "correct it: no engine can be looked at before"))
     else:
         findings.append(ok("settings", f"each is valid (tutumd {version('tutumd')})"))
     read: list[Contents] = []
     findings += run_checks(
-        {
-            "data folder": lambda: check_folder(settings),
-            "database": lambda: _check_database(settings, read),
-            **engine_checks,
-        }
+        {"data folder": lambda: check_folder(settings), "database": lambda: _check_database(settings, read)}
     )
     contents = read[0] if read else None
-    return findings + run_checks(_later_checks(settings, contents))
+    installation = contents.installation if contents else ""
+    engine_checks = {f"engine {spec.name}": _engine_check(spec, settings, installation) for spec in specs}
+    return findings + run_checks({**engine_checks, **_later_checks(settings, contents)})
 
 
 def run_checks(checks: Mapping[str, Check], limit_s: float = _LIMIT_S) -> list[Finding]:
@@ -136,14 +134,14 @@ def _check_database(settings: Settings, read: list[Contents]) -> list[Finding]:
     return findings
 
 
-def _engine_check(spec: engines.Spec, settings: Settings) -> Check:
+def _engine_check(spec: engines.Spec, settings: Settings, installation: str) -> Check:
     subject = f"engine {spec.name}"
 
     def check() -> Sequence[Finding]:
         if spec.kind == "local" and not os.access(engines.local_folder(spec, settings), os.F_OK):
             return [ok(subject, "runs services as processes of this machine; none was started yet")]
         try:
-            with closing(engines.build_engine(spec, settings)) as engine:
+            with closing(engines.build_engine(spec, settings, installation)) as engine:
                 return engine.check()
         except SettingsError as error:
             return [wrong(subject, str(error), "correct --engine and what it names")]

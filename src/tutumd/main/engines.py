@@ -112,8 +112,11 @@ def local_folder(spec: Spec, settings: Settings) -> Path:
     return settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
 
 
-def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
+def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[str, Engine]:
     """Return the engine instances by name. None is connected yet; the stack closes them.
+
+    Args:
+        installation: As of `build_engine`.
 
     Raises:
         SettingsError: An option is wrong, or another process uses the folder of a local engine.
@@ -135,7 +138,7 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
             stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
         elif spec.kind != "kubernetes":
             _warn_about_rights(spec.url or settings.docker_host)
-        instances[spec.name] = build_engine(spec, settings)
+        instances[spec.name] = build_engine(spec, settings, installation)
         stack.callback(instances[spec.name].close)
     return instances
 
@@ -199,8 +202,12 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
 
 # Each engine is imported where it is built: its client library is slow to load, and may not be installed.
-def build_engine(spec: Spec, settings: Settings) -> Engine:
-    """Return one engine, which is not connected yet. Raises SettingsError if an option is wrong."""
+def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engine:
+    """Return one engine, which is not connected yet. Raises SettingsError if an option is wrong.
+
+    Args:
+        installation: ID of the database. Two instances of one installation may be the same engine, too.
+    """
     if spec.kind == "local":
         from tutumd.engines.local.engine import LocalEngine
 
@@ -221,6 +228,7 @@ def build_engine(spec: Spec, settings: Settings) -> Engine:
             config_dir=config_dir,
             server_cap=settings.max_containers,
             limits=settings.run_limits,
+            installation=installation and f"{installation}.{spec.name}",
             self_container_id=find_self_container_id(),
             environment=os.environ,
         )

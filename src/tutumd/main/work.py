@@ -23,8 +23,8 @@ from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 from tutumd.worker.loop import Worker, WorkerLimits
 
-# Builds the engine instances by name, and puts on the stack what has to be closed.
-BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
+# Builds the engine instances by name for the installation with an ID, and puts on the stack what has to be closed.
+BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]
 
 HANDOVER_S = 3
 """How long a worker whose edge is dead may take to hand over its runs."""
@@ -47,7 +47,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     stop = StopRequest()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
-        worker = _start(settings, storage, build_engines(settings, stack))
+        worker = _start(settings, storage, build_engines(settings, stack, storage.queue.installation()))
         stack.enter_context(worker_health(lambda: worker.state, lambda: worker.liveness))
         _log.info("worker is ready")
         _stop_when_requested(worker, stop, settings.grace)
@@ -72,7 +72,7 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
     with told_errors(), ExitStack() as stack:
         settings = configure(task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
-        instances = build_engines(settings, stack)
+        instances = build_engines(settings, stack, storage.queue.installation())
         storage.queue.take_over(task["predecessors"])
         workers.append(_start(settings, storage, instances, task["name"]))
         with suppress(OSError):

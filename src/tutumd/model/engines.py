@@ -17,6 +17,7 @@ class EngineInfo:
         can_create: Whether services can be created on it and terminated.
         error: Why the last attempt to reach it failed; empty if it succeeded.
         away: It does not answer its worker, which has parked it: its actions wait.
+        note: What to know about it although it works; empty if nothing.
         last_heartbeat: When its worker last reported. Set only on values from the store.
     """
 
@@ -25,6 +26,7 @@ class EngineInfo:
     can_create: bool
     error: str = ""
     away: bool = False
+    note: str = ""
     last_heartbeat: datetime | None = None
 
     @property

@@ -129,6 +129,9 @@ class Queue(Protocol):
             Whether everything is stored; if not, look again soon.
         """
 
+    def installation(self) -> str:
+        """Return the ID of this installation: the same for all workers of the database, also of a restored one."""
+
     def pulled_images(self, engine_name: str) -> frozenset[str]:
         """Return the images that `update_pulled` added for an engine instance, each as REPOSITORY@DIGEST."""
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
 from tutumd.store.database import MAX_WAL_BYTES, Database
+from tutumd.store.engine_sync import read_installation
 from tutumd.store.faults import explain, translated_errors
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.deliveries import deliveries
@@ -42,6 +43,7 @@ class Contents:
         call: Numbers of the handler and the action of a call whose progress can be read; None if there is none.
         engines: When the worker of each engine last reported, and what error.
         now: By the clock of the database; None for SQLite, which has none.
+        installation: As of `Queue.installation`; empty before a worker has started.
     """
 
     secret: str | None
@@ -51,6 +53,7 @@ class Contents:
     call: tuple[int, int] | None
     engines: Mapping[str, tuple[datetime, str]]
     now: datetime | None
+    installation: str = ""
 
 
 def check_sqlite(path: Path) -> tuple[list[Finding], Contents | None]:
@@ -181,6 +184,7 @@ def _read(connection: sa.Connection) -> Contents:
         newest=calls[0].received if calls else None,
         call=_find_call(connection),
         engines={name: (seen, error) for name, seen, error in connection.execute(reported)},
+        installation=read_installation(connection),
         now=connection.scalar(sa.select(sa.func.clock_timestamp())) if is_postgres else None,
     )
 

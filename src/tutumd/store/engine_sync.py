@@ -27,6 +27,8 @@ SYNC_BATCH = 5
 On a busy machine, one of 20 services kept the write lock of SQLite for 78 ms, ten times a batch of calls.
 """
 
+_INSTALLATION = sa.select(meta.c.value).where(meta.c.key == "installation")
+
 FORGET_AFTER = timedelta(days=1)
 """A service without handlers that its engine has not shown for this long is deleted."""
 
@@ -37,6 +39,11 @@ class SqlEngineSync(StorePart):
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         with self._database.read() as connection:
             return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+
+    def installation(self) -> str:
+        with self._database.write() as connection:
+            _installation_id(connection)
+            return read_installation(connection)
 
     def pulled_images(self, engine_name: str) -> frozenset[str]:
         c = pulled_images.c
@@ -179,9 +186,14 @@ def _insert_service(
     return uuid if is_new else None
 
 
+def read_installation(connection: sa.Connection) -> str:
+    """Return `Queue.installation`, a hash of the random ID; empty if none has been made yet."""
+    stored = connection.execute(_INSTALLATION).scalar()
+    return hashlib.sha256(stored.encode()).hexdigest()[:16] if stored else ""
+
+
 def _installation_id(connection: sa.Connection) -> str:
     """Return the random ID of this database, which is made at the first call."""
-    stored = sa.select(meta.c.value).where(meta.c.key == "installation")
-    if connection.execute(stored).scalar() is None:
+    if connection.execute(_INSTALLATION).scalar() is None:
         insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
-    return str(connection.execute(stored).scalar_one())
+    return str(connection.execute(_INSTALLATION).scalar_one())

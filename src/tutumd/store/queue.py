@@ -74,7 +74,7 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away"))
+                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)

@@ -86,6 +86,7 @@ class Discovery:
             self._lease_ends = math.inf
             self._held.set()
         self._error: str | None = None
+        self._note = ""
         self._was_away = False
         self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
@@ -204,13 +205,14 @@ class Discovery:
 
     def _report(self, error: str) -> None:
         """Log the engine's error if it has changed, and store it if others may not know it."""
-        if not self._hold() or (self._is_reported and error == self._error):
+        note = self._engine.info.note
+        if not self._hold() or (self._is_reported and (error, note) == (self._error, self._note)):
             return
         if error and error != self._error:
             self._log.warning("engine cannot be reached", error=error)
         elif error != self._error:
             self._log.info("engine is watched")
-        self._error, self._is_reported = error, False
+        self._error, self._note, self._is_reported = error, note, False
         self._register()
         self._is_reported = True
 

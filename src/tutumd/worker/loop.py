@@ -11,7 +11,7 @@ from threading import Event, Thread
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
+from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Engine
@@ -262,11 +262,12 @@ class Worker:
         except LeaseLostError:
             raise
         except (EngineUnavailableError, UnavailableError) as error:
-            if isinstance(error, EngineUnavailableError):
+            is_busy = isinstance(error, EngineBusyError)
+            if isinstance(error, EngineUnavailableError) and not is_busy:
                 parking.suspect(str(error))
             outcome = end_unasked(run)  # it may have been canceled in the meantime
             if outcome is None and not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
-                return self._retry(run, str(error))
+                return self._retry(run, str(error), retry.delay_of_turn() if is_busy else None)
             reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
@@ -278,8 +279,8 @@ class Worker:
             outcome = Outcome(success=False, half_done=bool(run.journal), reason=_INTERNAL_ERROR)
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
-    def _retry(self, run: LeasedRun, error: str) -> None:
-        delay = retry.delay_after(run.claim.attempts)
+    def _retry(self, run: LeasedRun, error: str, delay: timedelta | None = None) -> None:
+        delay = delay or retry.delay_after(run.claim.attempts)
         _log.warning("action will be retried", in_s=delay.total_seconds(), error=error)
         reason = f"waiting for another try: {error}"
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, reason=reason))

@@ -10,6 +10,7 @@ GIVE_UP_AFTER = timedelta(minutes=15)
 """An action that has not changed anything fails if its engine cannot be reached for this long."""
 
 _FIRST_DELAY_S = 0.5
+_TURN_S = 3.0
 _MAX_DELAY_S = 15.0
 
 
@@ -27,6 +28,14 @@ def max_faults(*, is_half_done: bool) -> int:
     A half-done action gets about 25 minutes of them, because only the action itself can restore the service.
     """
     return 100 if is_half_done else 3
+
+
+def delay_of_turn(random: Callable[[], float] = random.random) -> timedelta:
+    """Return the delay before an action looks whether its turn has come, whose engine is in use by another change.
+
+    It does not grow: who has waited for longer would otherwise look more seldom than who has just come.
+    """
+    return timedelta(seconds=_TURN_S * (0.1 + 0.9 * random()))
 
 
 def delay_after(attempts: int, random: Callable[[], float] = random.random) -> timedelta:

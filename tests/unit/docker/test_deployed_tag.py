@@ -89,7 +89,7 @@ def test_a_dependent_keeps_its_image_and_its_labels() -> None:
 def test_copies_have_the_labels_of_the_first() -> None:
     first = running("app:v1", {**compose_labels(1), **with_base({}, "app:stable", "app:v1")})
     (group,) = group_by_service([first])
-    copied = replica_config(group, first, Replica(name="web-2", number=2), action="a1")["Labels"]
+    copied = replica_config(group, first, Replica(name="web-2", number=2))["Labels"]
     assert (copied[BASE], copied[TAGGED]) == ("app:stable", "app:v1")
 
 

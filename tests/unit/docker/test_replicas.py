@@ -74,8 +74,8 @@ def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
         networks={"front": {"Aliases": ["shop-web-1", "web"], "IPAddress": "10.0.0.2"}},
         its_image=image(Env=["A=1"]),
     )
-    body = replica_config(only(first), first, Replica(name="shop-web-2", number=2), action="a1")
-    assert body["Labels"] == compose_labels(2, **{"tutum.action": "a1"})
+    body = replica_config(only(first), first, Replica(name="shop-web-2", number=2))
+    assert body["Labels"] == compose_labels(2)
     assert body["Env"] == ["B=2"]
     assert "Hostname" not in body
     assert "MacAddress" not in body
@@ -85,8 +85,7 @@ def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
 
 def test_a_replica_of_a_single_container_is_labelled_with_its_service() -> None:
     first = inspected(1, "web", labels={"mine": "1"})
-    assert replica_config(only(first), first, Replica(name="web-2", number=2), action="a1")["Labels"] == {
-        "tutum.action": "a1",
+    assert replica_config(only(first), first, Replica(name="web-2", number=2))["Labels"] == {
         "mine": "1",
         "tutum.service": "web",
     }

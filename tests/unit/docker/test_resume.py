@@ -15,7 +15,7 @@ from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_ser
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.scale import Scaler
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineBusyError
 from tutumd.model import Outcome
 
 SELECTOR = "compose:shop/web"
@@ -207,7 +207,7 @@ def test_a_tag_that_moves_before_the_container_is_created_changes_nothing() -> N
     engine = MovingTag()
     engine.add(1, "shop-web-1", status="running", host={"RestartPolicy": dict(ALWAYS)}, labels=compose_labels(1))
     before = engine.summary()
-    with pytest.raises(EngineRefusedError, match="changed on the engine while a container was created from it"):
+    with pytest.raises(EngineBusyError, match="changed on the engine while a container was created from it"):
         redeploy(engine, Recorded())
     assert engine.summary() == before
 

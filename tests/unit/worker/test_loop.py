@@ -11,7 +11,7 @@ from tests.support.services import service_row
 from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_run
-from tutumd.errors import UnavailableError
+from tutumd.errors import EngineBusyError, UnavailableError
 from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
@@ -129,3 +129,26 @@ def test_a_worker_with_a_loop_that_hangs_does_not_live() -> None:
     finally:
         worker.stop(0)
     assert worker.liveness == "ok", "a worker that stops is not stuck"
+
+
+def test_an_action_whose_service_is_in_use_waits_for_its_turn_and_parks_no_engine() -> None:
+    class Busy(FakeEngine):
+        def redeploy(self, service: Service, run: Run) -> Outcome:
+            raise EngineBusyError("busy: another tutumd is redeploying web")
+
+    class Retried(ActionQueue):
+        def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+            retries.append((delay, reason))
+
+    retries: list[tuple[timedelta, str]] = []
+    queue, engine = Retried(), Busy()
+    # However often it was tried, it looks again within seconds: else an action that has just come would be before it.
+    queue.claims.append(replace(make_claim(queue, {"phase": "pull"}), attempts=40))
+    worker = make_worker(queue, engine)
+    worker.start()
+    wait_until(queue.asked.is_set, "it claims")
+    worker.stop(30)
+    ((delay, reason),) = retries
+    assert timedelta() < delay <= timedelta(seconds=3)
+    assert reason == "waiting for another try: busy: another tutumd is redeploying web"
+    assert engine.probes == 0

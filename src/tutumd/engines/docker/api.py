@@ -17,7 +17,7 @@ from tutumd.engines.dockerapi.failures import changing, explanation, is_temporar
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import ACTION, INSTALLATION, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
@@ -32,12 +32,15 @@ class DockerApi:
 
     Args:
         config_dir: The Docker client's configuration folder, with the registry logins.
+        installation: ID of this installation, by which others recognize what it creates; empty if it has none.
 
     Attributes:
+        installation: As given.
         known_images: Inspect documents by ID since the last list; None for an image that is gone.
     """
 
-    def __init__(self, client: Client, config_dir: str | None) -> None:
+    def __init__(self, client: Client, config_dir: str | None, installation: str = "") -> None:
+        self.installation = installation
         # The SDK's stubs lack some of the methods that are called here.
         self._sdk: Any = client
         self._config_dir = config_dir
@@ -208,8 +211,13 @@ class DockerApi:
             self._sdk.put_archive(container, "/", archive)
 
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
-        """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's."""
+        """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's.
+
+        Its labels name the action and the installation.
+        """
         config = {field: value for field, value in body.items() if field not in ("NetworkingConfig", "Platform")}
+        creator = {ACTION: run.action_uuid, INSTALLATION: self.installation}
+        config["Labels"] = {**(body.get("Labels") or {}), **{label: value for label, value in creator.items() if value}}
         platform = foreign_part(body.get("Platform", ""), self.facts())
         options = {"platform": platform} if platform else {}
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])

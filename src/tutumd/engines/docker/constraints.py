@@ -6,11 +6,7 @@ from tutumd.engines.docker.dependents import Dependent, find_dependents, namespa
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.images.reference import names_image_by_id
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
-
-
-class DependencyBusyError(EngineUnavailableError):
-    """A container that the service depends on, or that depends on it, is being changed. The action is retried."""
+from tutumd.errors import EngineBusyError, EngineRefusedError
 
 
 def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) -> None:
@@ -80,11 +76,11 @@ def check_can_follow(container: InspectedContainer, reason: str, self_id: str | 
 
     Raises:
         EngineRefusedError: It cannot.
-        DependencyBusyError: It is being redeployed itself.
+        EngineBusyError: It is being redeployed itself.
     """
     name = base_name(container.name)
     if name != container.name:
-        raise DependencyBusyError(
+        raise EngineBusyError(
             f"the container {name} {reason} and is being redeployed itself; if that was interrupted, redeploy {name}"
         )
     prefix = f"the container {name} {reason} and must be re-created with it, which is impossible: "

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from threading import Event
 from urllib.parse import urlsplit
@@ -15,9 +17,10 @@ from tutumd.engines.docker.image_store import check_images
 from tutumd.engines.docker.inspect.container_cache import ContainerCache
 from tutumd.engines.docker.inspect.events import watch_events
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, group_by_service
 from tutumd.engines.docker.inspect.self_container import find_own_parts
 from tutumd.engines.docker.limits import limits_of
+from tutumd.engines.docker.other_installations import describe_other_installations, require_free, undisturbed
 from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
 from tutumd.engines.docker.platforms import kept_platform, platform_note
 from tutumd.engines.docker.readiness import ReadinessCheck
@@ -27,8 +30,9 @@ from tutumd.engines.docker.start_stop import start_containers, stop_containers
 from tutumd.engines.dockerapi.checkup import check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model.findings import warning
 from tutumd.ports.engine import Run
 
 
@@ -44,6 +48,7 @@ class DockerEngine:
         stable_s: How long a new container without a health check must run.
         drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
             otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
+        installation: ID of this installation, by which it leaves alone what others redeploy; empty if it has none.
         self_container_id: ID of the container that this process runs in, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
@@ -59,13 +64,14 @@ class DockerEngine:
         limits: RunLimits = RunLimits(),
         stable_s: float = 3.0,
         drain_s: float = 6.5,
+        installation: str = "",
         self_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._info = EngineInfo(name=name, kind="docker", can_create=False)
         self._client = connect(url, config_dir, environment=environment)
-        self._api = DockerApi(self._client, config_dir)
+        self._api = DockerApi(self._client, config_dir, installation)
         self._server_cap = server_cap
         self._limits = limits
         self._locks = ComponentLocks()
@@ -91,6 +97,7 @@ class DockerEngine:
             known = self._snapshots.get(group.selector)
             snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
         self._snapshots = snapshots
+        self._info = replace(self._info, note=describe_other_installations(containers, self._api.installation))
         return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
@@ -103,7 +110,9 @@ class DockerEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
-        find = partial(self._require, service, is_begun=bool(run.journal))
+        find = self._finder(service, run)
+        if not run.journal:
+            find()
         with self._locks.hold(replaced_names(self._readiness, find, run), run):
             return redeploy(self._readiness, find, run, self._self_id)
 
@@ -128,13 +137,15 @@ class DockerEngine:
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
-        return Scaler(self._readiness, partial(self._require, service), run).scale(target)
+        return Scaler(self._readiness, self._finder(service, run), run).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        return start_containers(self._readiness, self._require_unaffected(service, run).containers, run)
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(start_containers(self._readiness, containers, run), self._finder(service, run), run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        return stop_containers(self._api, self._require_unaffected(service, run).containers, run)
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(stop_containers(self._api, containers, run), self._finder(service, run), run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -156,7 +167,15 @@ class DockerEngine:
         self._client.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        return check_engine(f"engine {self._info.name}", self._client, NEEDED)
+        subject = f"engine {self._info.name}"
+        findings = check_engine(subject, self._client, NEEDED)
+        with suppress(EngineRefusedError, EngineUnavailableError):  # which the others tell
+            if others := describe_other_installations(self._cache.containers(), self._api.installation):
+                mend = (
+                    "it takes turns with this one; stop the one that is not needed, or let it have services of its own"
+                )
+                return (*findings, warning(subject, others, mend))
+        return findings
 
     def close(self) -> None:
         self._client.close()
@@ -166,16 +185,21 @@ class DockerEngine:
         return next((group for group in groups if group.selector == selector), None)
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
-        """Return a service whose containers are not part of another service's redeploy, and set the run's limits.
+        """Return a service whose containers are not part of another redeploy, and set the run's limits.
 
         Raises:
-            DependencyBusyError: They are.
+            EngineBusyError: They are.
         """
-        group, all_containers = self._require(service, is_begun=bool(run.journal))
+        group, all_containers = self._finder(service, run)()
         if not run.journal:
             check_no_busy_dependency(group, all_containers)
         run.set_limits(**limits_of(group.containers, stable_s=self._readiness.stable_s))
         return group
+
+    def _finder(self, service: Service, run: Run) -> FindGroup:
+        """Return a function that finds a service that no other installation redeploys."""
+        find = partial(self._require, service, is_begun=bool(run.journal))
+        return partial(require_free, find, self._api, run, self._limits)
 
     def _require(
         self, service: Service, *, is_begun: bool = False

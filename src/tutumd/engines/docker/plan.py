@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.constraints import (
-    DependencyBusyError,
     check_can_be_followed,
     check_can_follow,
     check_owners,
@@ -17,6 +16,7 @@ from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
 from tutumd.engines.docker.update_order import choose_order
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Order, ServiceLabels, parse_labels
+from tutumd.errors import EngineBusyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def plan_redeploy(
 
     Raises:
         EngineRefusedError: The service cannot be redeployed.
-        DependencyBusyError: A container that it depends on, or that depends on it, is being redeployed.
+        EngineBusyError: A container that it depends on, or that depends on it, is being redeployed.
     """
     check_no_busy_dependency(group, all_containers)
     for container in group.containers:
@@ -128,12 +128,12 @@ def plan_redeploy(
 
 
 def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
-    """Raise DependencyBusyError if the service depends on a container that is being redeployed."""
+    """Raise EngineBusyError if the service depends on a container that is being redeployed."""
     names = {slot.name for slot in group.slots}
     others = [other for other in all_containers if base_name(other.name) not in names]
     for container in group.containers:
         if reason := busy_dependency(container, others):
-            raise DependencyBusyError(
+            raise EngineBusyError(
                 f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
             )
 

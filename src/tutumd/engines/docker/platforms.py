@@ -1,9 +1,12 @@
 """Facts about an engine, platforms of an image in its registry, and the check that one can run the other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 
+from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 
@@ -23,6 +26,7 @@ class EngineFacts:
             There, every image has a digest in the repository of its name, even if it was never pushed. An image that
             loses its last name to a pull is gone, though containers run it (moby/moby#46866), or loses its digest
             (since Engine 27.2).
+        now: Its time when it was asked for these facts.
     """
 
     host_name: str
@@ -31,6 +35,7 @@ class EngineFacts:
     in_swarm: bool
     is_podman: bool = False
     by_manifest: bool = False
+    now: datetime = field(default_factory=partial(datetime.now, UTC), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
         in_swarm=(info.get("Swarm") or {}).get("LocalNodeState") == "active",
         is_podman=is_podman,
         by_manifest=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ()),
+        now=parse_time(info.get("SystemTime")) or datetime.now(UTC),
     )
 
 

@@ -11,7 +11,7 @@ from tutumd.engines.docker.recreate.config import config_without_defaults, repla
 from tutumd.engines.docker.recreate.mounts import fresh_mounts
 from tutumd.engines.docker.recreate.networks import has_static_address, replace_alias
 from tutumd.engines.docker.update_order import fixed_ports
-from tutumd.engines.labels import ACTION, SERVICE
+from tutumd.engines.labels import SERVICE
 from tutumd.errors import EngineRefusedError
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"
@@ -52,14 +52,8 @@ def name_replicas(
     return tuple(Replica(name=f"{stem}{number}", number=number) for number in islice(numbers, amount))
 
 
-def replica_config(
-    group: ContainerGroup, first: InspectedContainer, replica: Replica, *, action: str
-) -> dict[str, Any]:
-    """Return the create request of a replica: same image; volumes, hostname and MAC address of its own.
-
-    Args:
-        action: UUID of the action that adds it, by which the action knows it again.
-    """
+def replica_config(group: ContainerGroup, first: InspectedContainer, replica: Replica) -> dict[str, Any]:
+    """Return the create request of a replica: same image; volumes, hostname and MAC address of its own."""
     image = first.image or {}
     # Unlike a replacement, it inherits no volumes, so that each anonymous one is new.
     body = replacement_config(first.raw, image, image, dict.fromkeys(first.host_config.get("VolumesFrom") or (), ()))
@@ -67,7 +61,7 @@ def replica_config(
         body.pop(field, None)
     body["HostConfig"]["Mounts"] = fresh_mounts(first.host_config.get("Mounts") or ())
     endpoints = replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, replica.name)
-    labels = {**(config_without_defaults(first.raw, image).get("Labels") or {}), ACTION: action}
+    labels = dict(config_without_defaults(first.raw, image).get("Labels") or {})
     if first.compose is None:
         labels[SERVICE] = group.name
     else:

@@ -13,7 +13,7 @@ from tutumd.engines.docker.replicas import Replica, check_scalable, name_replica
 from tutumd.engines.labels import ACTION
 from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import Run
 
@@ -58,7 +58,20 @@ class Scaler:
         self._run = run
 
     def scale(self, target: int) -> Outcome:
-        """Bring the service to `target` containers, or continue where an earlier process was killed."""
+        """Bring the service to `target` containers, or continue where an earlier process was killed.
+
+        Raises:
+            EngineBusyError: Another installation redeploys the service. The next try begins from the start.
+        """
+        try:
+            outcome = self._scale(target)
+            self._find()
+        except EngineBusyError:
+            self._withdraw()
+            raise
+        return outcome
+
+    def _scale(self, target: int) -> Outcome:
         journal = load_journal(self._run.journal)
         if journal is None:
             journal = self._plan(target)
@@ -69,6 +82,7 @@ class Scaler:
             failure = self._add(journal)
             if failure is None:
                 return self._outcome(journal, success=True)
+            self._find()  # the failure may be the work of another installation's redeploy
             journal = self._save_failure(journal, *failure)
         return self._undo(journal)
 
@@ -128,13 +142,15 @@ class Scaler:
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be replicated are gone")
-        config = replica_config(group, first, replica, action=self._run.action_uuid)
+        config = replica_config(group, first, replica)
         new = self._api.create(replica.name, config, self._run)
         created = self._api.container(new)
         if created is None or created.image_id != first.image_id:
             # Another service's redeploy may have pulled in the meantime.
             raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
         copy_compose_files(self._api, first, new, self._run)
+        # Another installation's redeploy creates its containers, then looks for new ones, and so does this.
+        self._find()
         self._api.start(new, self._run)
         self._run.log(f"started {replica.name}", Phase.STARTING)
 
@@ -177,6 +193,15 @@ class Scaler:
             except EngineRefusedError as error:
                 return self._outcome(replace(journal, reason=str(error)), success=False)
         return self._outcome(journal, success=True)
+
+    def _withdraw(self) -> None:
+        """Remove the replicas that this action has created and not started, and its journal."""
+        journal = load_journal(self._run.journal)
+        for replica in journal.copies if journal else ():
+            created = self._find_created(replica, journal) if journal else None
+            if created is not None and created.started is None:
+                self._api.remove(created.id, self._run, volumes=True)
+        self._run.save({})
 
     def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
         new = [

@@ -74,10 +74,14 @@ class ContainerGroup:
         return tuple(slot.container for slot in self.slots)
 
     @property
+    def swapping(self) -> tuple[InspectedContainer, ...]:
+        """The containers that have a name which a swap gave them."""
+        return tuple(each for slot in self.slots for each in (*slot.previous, *slot.upcoming))
+
+    @property
     def all_containers(self) -> tuple[InspectedContainer, ...]:
         """All containers of all slots."""
-        slots = ((slot.current, *slot.previous, *slot.upcoming) for slot in self.slots)
-        return tuple(container for slot in slots for container in slot if container is not None)
+        return tuple(container for slot in self.slots for container in slot.members)
 
 
 # Returns one service, and all containers of the engine. Raises EngineRefusedError if the service is gone.

@@ -8,6 +8,7 @@ from functools import partial
 from tutumd.engines.docker.image_store import remove_superseded
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import prev_name
+from tutumd.engines.docker.other_installations import is_taken_over
 from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.networks import without_default_bridge
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
@@ -112,8 +113,7 @@ class SwapPhases:
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         removed: dict[str, InspectedContainer | None] = {}
         try:
-            problems = self._remove_old(removed)
-            self._check_held(self.journal.swaps)
+            problems = [*self._remove_old(removed), *self._look_again()]
         except _ReplacementFailedError:
             self._copy_removed(removed)
             raise
@@ -141,6 +141,15 @@ class SwapPhases:
             except EngineRefusedError as error:
                 problems.append(str(error))
         return problems
+
+    def _look_again(self) -> Iterator[str]:
+        """Look at the new containers once more, unless another installation replaces them by now; yield which."""
+        try:
+            self._check_held(self.journal.swaps)
+        except _ReplacementFailedError as failure:
+            if not is_taken_over(self._api, failure.swap):
+                raise
+            yield f"another tutumd has redeployed {failure.swap.name} since"
 
     def _copy_removed(self, removed: Mapping[str, InspectedContainer | None]) -> None:
         """Create copies of the old containers that are gone like the new ones, so that they can be restored.

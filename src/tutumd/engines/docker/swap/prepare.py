@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.constraints import DependencyBusyError, check_readable
+from tutumd.engines.docker.constraints import check_readable
 from tutumd.engines.docker.dependents import find_dependents, parked_dependents, with_successors
 from tutumd.engines.docker.deployed_tag import base_image, describe_file, with_base
 from tutumd.engines.docker.image_store import (
@@ -17,6 +17,7 @@ from tutumd.engines.docker.image_store import (
 )
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, listed_name
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, next_name, prev_name
+from tutumd.engines.docker.other_installations import OtherInstallationError
 from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
 from tutumd.engines.docker.platforms import kept_platform, platform_note
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
@@ -27,7 +28,7 @@ from tutumd.engines.docker.swap.recovery import all_recovery_steps
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _Containers = Sequence[InspectedContainer]
 
@@ -40,16 +41,16 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
 
     Raises:
         EngineRefusedError: The service cannot be redeployed.
-        DependencyBusyError: It cannot be redeployed now.
+        EngineBusyError: It cannot be redeployed now.
     """
-    group, containers = _recover(runner, find)
-    if refetch_missing_images(runner.api, group.containers, runner.run):
-        group, containers = find()
     try:
+        group, containers = _recover(runner, find)
+        if refetch_missing_images(runner.api, group.containers, runner.run):
+            group, containers = find()
         # Also if the run was killed in this phase: a replacement of what is not known would lack its settings.
         check_readable(group.containers)
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
-    except (EngineRefusedError, DependencyBusyError):
+    except (EngineRefusedError, EngineBusyError) as error:
         for entry in runner.api.list_containers():
             is_of_run = listed_name(entry).endswith(f"-{runner.run_id}")
             container = runner.api.container(entry["Id"]) if is_of_run else None
@@ -58,7 +59,8 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
                 runner.api.remove(container.id, runner.run, volumes=True)
         if begun := load_journal(runner.run.journal):
             # The next try begins from the start. Without a journal, the worker may also give up.
-            restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
+            if not isinstance(error, OtherInstallationError):  # whose new containers are of the image just pulled
+                restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
             runner.run.save({})
         raise
     runner.run.save(asdict(journal))
@@ -154,12 +156,12 @@ def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, pla
     """Check that the plan still fits after the pull, which may have taken long."""
     group, containers = find()
     others = [container for container in containers if not _is_of_run(container, runner.run_id)]
-    if {container.id for container in group.containers} != {container.id for container in own}:
-        raise DependencyBusyError(f"the containers of {group.name} changed in the meantime")
+    if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
+        raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
     check_no_busy_dependency(group, others)
     dependents = find_dependents(own, others)
     if {each.container.id for each in dependents} != {swap.old for swap in plan.dependent_swaps}:
-        raise DependencyBusyError(f"the containers that depend on {group.name} changed in the meantime")
+        raise EngineBusyError(f"the containers that depend on {group.name} changed in the meantime")
 
 
 def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
@@ -188,7 +190,8 @@ def _create(runner: StepRunner, swap: Swap, old: InspectedContainer, body: Mappi
     new = runner.api.create(next_name(swap.name, runner.run_id), body, runner.run)
     created = runner.api.container(new)
     if created is None or created.image_id != image["Id"]:
-        raise EngineRefusedError(f"{swap.image} changed on the engine while a container was created from it")
+        # Another installation pulled in the meantime, or somebody else pulled or built.
+        raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
     copy_compose_files(runner.api, old, new, runner.run)
     return replace(swap, new=new)
 
