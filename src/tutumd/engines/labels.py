@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tutumd.model import WITHOUT_TAG
+
 # A read-only object of an engine's JSON.
 Json = Mapping[str, Any]
 
@@ -143,7 +145,7 @@ def stopped_replicas(labels: Mapping[str, str]) -> int:
 def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:
     """Return that a redeploy without a tag stays at an image, if an earlier call put it into the definition."""
     return (
-        (f"without a tag, it stays at {image}, which the tag of an earlier call chose",)
+        (f"{WITHOUT_TAG}it stays at {image}, which the tag of an earlier call chose",)
         if labels.get(IMAGE_TAGGED) == image
         else ()
     )

@@ -32,6 +32,7 @@ from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
+    WITHOUT_TAG,
     Autorestart,
     Container,
     ContainerSnapshot,
@@ -57,6 +58,7 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "HELD",
     "MAX_AMOUNT",
+    "WITHOUT_TAG",
     "Accepted",
     "Access",
     "Action",

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+WITHOUT_TAG = "without a tag, "
+"""Start of a note that is only about calls that name no tag."""
+
 
 class ServiceState(StrEnum):
     """Source: the old API documentation (wire contract, section 4)."""

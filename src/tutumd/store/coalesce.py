@@ -6,7 +6,17 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from tutumd.errors import NOT_FOUND, USED_UP, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
-from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
+from tutumd.model import (
+    WITHOUT_TAG,
+    Accepted,
+    Call,
+    DeliveryOutcome,
+    Evaluation,
+    EvaluationNeeded,
+    NotQueued,
+    Operation,
+    Verb,
+)
 from tutumd.ports.intake import CallResult
 from tutumd.store import content_budget, pending_actions
 from tutumd.store.action_inputs import Amount, append_amount
@@ -176,7 +186,8 @@ class Coalescer:
         carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
             self._keys.add((handler.seq, call.key), carried_out)
-        return _accepted(handler, *carried_out)
+        # The action that a call joins may have the tag of an earlier one.
+        return _accepted(handler, *carried_out, is_without_tag=outcome is _QUEUED and evaluation.tag is None)
 
     def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
         now = from_microseconds(self._now)
@@ -251,14 +262,15 @@ class Coalescer:
         self.handler_changes.setdefault(handler.seq, {}).update(values)
 
 
-def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int) -> Accepted:
+def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int, *, is_without_tag: bool = False) -> Accepted:
+    notes = handler.notes.splitlines() if handler.operation == _REDEPLOY else ()
     return Accepted(
         name=handler.name,
         operation=_OPERATIONS[handler.operation],
         action_uuid=action_uuid,
         handler_seq=handler.seq,
         action_seq=action_seq,
-        notes=tuple(handler.notes.splitlines()) if handler.operation == _REDEPLOY else (),
+        notes=tuple(note for note in notes if is_without_tag or not note.startswith(WITHOUT_TAG)),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json
+from tutumd.model import WITHOUT_TAG
 
 _FILE_NOTE = "the compose file was not read: changes in it or in an env_file take effect with docker compose up -d"
 
@@ -26,7 +27,7 @@ def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterabl
     """Return which images a redeploy to `images` leaves that the tags of earlier calls chose."""
     pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
     return tuple(
-        f"without a tag, it goes back from {old}, which the tag of an earlier call chose, to {base}"
+        f"{WITHOUT_TAG}it goes back from {old}, which the tag of an earlier call chose, to {base}"
         for old, base, new in sorted(pairs)
         if new == base != old
     )
