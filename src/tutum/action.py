@@ -30,6 +30,7 @@ class Action(Resource):
         object: Path of the service.
         start_date, end_date: RFC 2822 dates; None if it has not started or ended.
         reason: Why it failed, or what is special about the result.
+        image_tried: Digest of the image that a failed redeploy tried to run.
         log_tail: Last output of what failed.
         containers_before, containers_after: Numbers of containers; `container_uris_…` has their paths.
         deliveries: How many webhook calls it performs.
@@ -51,6 +52,7 @@ class Action(Resource):
     rolled_back: bool | None = None
     image_before: str | None = None
     image_after: str | None = None
+    image_tried: str | None = None
     containers_before: int = 0
     containers_after: int = 0
     container_uris_before: Sequence[str] = ()

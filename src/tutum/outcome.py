@@ -16,6 +16,7 @@ class Outcome:
         reason: Why it failed or was skipped, or what is special about the result.
         created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
         image_before, image_after: Digests of the image, where known.
+        image_tried: Digest of the image that a failed redeploy tried to run.
         containers_before, containers_after: Numbers of containers, where known.
         log_tail: Last output of what failed; only if the handler's `show_log` is set.
         status_url: Path that returns the state without credentials, and so is a secret.
@@ -29,6 +30,7 @@ class Outcome:
     ended_datetime: str | None = None
     image_before: str | None = None
     image_after: str | None = None
+    image_tried: str | None = None
     containers_before: int | None = None
     containers_after: int | None = None
     rolled_back: bool | None = None

@@ -5,7 +5,7 @@ from datetime import timedelta
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page, Visitor
 from tests.support.stores import snapshot
-from tutumd.model import Origin, Verb
+from tutumd.model import Origin, Outcome, Verb
 
 
 def open_action(dashboard: DashboardBed, uuid: str) -> Page:
@@ -85,3 +85,16 @@ def test_it_names_the_users_who_asked_for_an_action_to_those_who_may_know(dashbo
 
 def _redeploy(visitor: Visitor, service: str) -> Page:
     return visitor.post(f"/service/{service}/redeploy/", {"csrf": visitor.get("/account/").form("Sign out").csrf})
+
+
+def test_a_failed_redeploy_shows_the_image_that_failed(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    action = bed.call(bed.handler("web"))
+    before, tried = (f"sha256:{digit * 64}" for digit in "ab")
+    images = {"image_before": before, "image_after": before, "image_tried": tried}
+    bed.queue.finish(bed.claimed(), Outcome(success=False, reason="it exited with 3", **images), None)
+    assert bed.store.action(bed.admin, action).image_tried == tried
+    page = open_action(dashboard, action)
+    assert "Image that failed" in page.text
+    assert tried[7:19] in page.text

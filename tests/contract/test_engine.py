@@ -269,6 +269,8 @@ def test_an_image_that_crashes_fails_with_the_reason_and_the_old_containers_run(
     assert "3" in outcome.reason or "it exited and was restarted, " in outcome.reason
     assert "cannot start" in outcome.log_tail
     assert outcome.image_after == outcome.image_before == snapshot(bed).image_digest
+    if bed.kind in ("docker", "podman", "swarm"):
+        assert outcome.image_tried not in (None, outcome.image_before)
     assert set(outcome.containers_after) == set(outcome.containers_before) == ids(bed) == old
     assert bed.versions() == ["v1", "v1"]
 

@@ -77,6 +77,9 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
     lines = [f"{action.state}: {', '.join(details)}"]
     if action.reason:
         lines.append(f"Reason: {action.reason}")
+    if action.image_tried:
+        before = action.image_before or "unknown"
+        lines.append(f"Image: {action.image_tried} failed; {before} ran before")
     if action.log_tail:
         lines += ["Last output:", *(f"  {line}" for line in action.log_tail.splitlines())]
     return printable("\n".join(lines), keep="\n\t")

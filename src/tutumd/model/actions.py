@@ -81,6 +81,7 @@ class Outcome:
         rolled_back: The service was changed and then restored.
         half_done: The journal is kept, and the next run of the service clears up first.
         image_before, image_after: `sha256:…`; None if unknown.
+        image_tried: That of the image that a failed redeploy did not get to run; None if there was none.
     """
 
     success: bool
@@ -91,6 +92,7 @@ class Outcome:
     half_done: bool = False
     image_before: str | None = None
     image_after: str | None = None
+    image_tried: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
 
@@ -188,6 +190,7 @@ class Action:
     image_after: str | None
     containers_before: tuple[str, ...]
     containers_after: tuple[str, ...]
+    image_tried: str | None = None
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 

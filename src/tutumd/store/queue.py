@@ -188,6 +188,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
+                image_tried=outcome.image_tried,
                 containers_before=before,
                 containers_after=after,
                 worker=None,

@@ -231,12 +231,14 @@ def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutu
 
 def test_wait_ends_with_1_reason_and_output_when_it_failed(api: FakeApi, tutum_command: Tutum) -> None:
     api.states = ["Failed"]
-    api.outcome = {"reason": "image v3 exits at once", "log_tail": "boom\n\x1b[31mbang", "rolled_back": True}
+    images = {"image_before": "sha256:0a1b", "image_after": "sha256:0a1b", "image_tried": "sha256:2c3d"}
+    api.outcome = {"reason": "image v3 exits at once", "log_tail": "boom\n\x1b[31mbang", "rolled_back": True, **images}
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[1:] == [
         "Failed: REDEPLOY of web, 0 s, rolled back",
         "Reason: image v3 exits at once",
+        "Image: sha256:2c3d failed; sha256:0a1b ran before",
         "Last output:",
         "  boom",
         "  ?[31mbang",

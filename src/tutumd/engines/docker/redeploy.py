@@ -70,7 +70,7 @@ def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         success=True,
         reason="; ".join((*_remarks(journal), *problems)),
         image_before=journal.digest_before,
-        image_after=first.image_digest if first else None,
+        image_after=first.image_digest if first else journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(swap.new for swap in journal.own_swaps),
     )
@@ -97,6 +97,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         rolled_back=not problems,
         image_before=journal.digest_before,
         image_after=journal.digest_before if not problems else present[0].image_digest if present else None,
+        image_tried=journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )

@@ -1,5 +1,6 @@
 """Errors of the Docker SDK, translated by what the caller can do: try later, or give up."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -118,7 +119,11 @@ def explanation(error: docker.errors.APIError) -> str:
 
 
 def with_advice(text: str) -> str:
-    """Return the text of an error with what to do about it, where a registry wants a login."""
+    """Return the text of an error with what to do about it, where a registry wants a login.
+
+    Registries name an error and describe it, often in the same words: `manifest unknown: manifest unknown`.
+    """
+    text = re.sub(r"\b([^:]+): \1$", r"\1", text)
     wants_login = any(words in text for words in _NEEDS_LOGIN)
     return f"{text}; run docker login as the user that runs tutumd" if wants_login else text
 

@@ -7,6 +7,7 @@ process continues with the stage in the journal.
 from dataclasses import replace
 from functools import partial
 
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (
@@ -174,6 +175,7 @@ def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome | Non
         *notes,
         image_before=journal.image_before,
         image_after=digest,
+        image_tried=parse_reference(journal.image).digest,
         containers_before=journal.running_before,
         containers_after=tuple(pod.uid for pod in view.ready) if view else (),
     )

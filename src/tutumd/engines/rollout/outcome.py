@@ -46,6 +46,7 @@ def build_outcome(
     *notes: str,
     image_before: str | None,
     image_after: str | None,
+    image_tried: str | None = None,
     containers_before: tuple[str, ...],
     containers_after: tuple[str, ...],
 ) -> Outcome:
@@ -60,6 +61,7 @@ def build_outcome(
         **{**asdict(ended), "reason": join_sentences(ended.reason, *notes)},
         image_before=image_before,
         image_after=image_after,
+        image_tried=None if ended.success else image_tried,
         containers_before=containers_before,
         containers_after=containers_after,
     )

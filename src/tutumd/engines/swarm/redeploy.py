@@ -234,6 +234,7 @@ def _outcome(journal: RedeployJournal, view: ServiceView | None) -> Outcome:
         "the service still has the UpdateConfig that this redeploy was sent with" if is_ours else "",
         image_before=parse_reference(journal.old.image).digest,
         image_after=journal.image_after if is_success else image_after,
+        image_tried=journal.image_after,
         containers_before=journal.running_before,
         containers_after=tuple(task.id for task in left),
     )

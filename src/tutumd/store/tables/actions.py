@@ -30,6 +30,7 @@ actions = sa.Table(
     sa.Column("rolled_back", sa.Boolean, nullable=False),
     sa.Column("image_before", sa.Text),
     sa.Column("image_after", sa.Text),
+    sa.Column("image_tried", sa.Text),
     sa.Column("containers_before", sa.JSON, nullable=False),
     sa.Column("containers_after", sa.JSON, nullable=False),
     sa.Column("worker", sa.String(64)),

@@ -148,6 +148,7 @@ class ProgressOut(BaseModel):
     ended_datetime: Moment | None
     image_before: str | None
     image_after: str | None
+    image_tried: str | None = Field(description="`sha256:…` of the image that a failed redeploy tried to run.")
     containers_before: int
     containers_after: int
     rolled_back: bool

@@ -148,6 +148,7 @@ class ActionOut(BaseModel):
     rolled_back: bool
     image_before: str | None
     image_after: str | None
+    image_tried: str | None = Field(description="`sha256:…` of the image that a failed redeploy tried to run.")
     containers_before: int = Field(description="How many containers the service had.")
     containers_after: int
     container_uris_before: list[str] = Field(description="URIs of these containers.")

@@ -15,7 +15,7 @@ from tutumd.engines.docker.image_store import (
     refetch_missing_images,
     restore_tags,
 )
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, listed_name
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest, listed_name
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, next_name, prev_name
 from tutumd.engines.docker.other_installations import OtherInstallationError
 from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
@@ -136,6 +136,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     else:
         swaps = [_create_replacement(runner, swap, by_id[swap.old], images) for swap in swaps]
         _check_unaffected(runner, find, own, plan)
+    first = plan.swaps[0]
     return replace(
         journal,
         phase="unchanged" if is_unchanged else "swap",
@@ -146,6 +147,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         images_before=sorted({container.image_id for container in own}),
         images_tried=sorted({str(image["Id"]) for image in images.values()}),
         digest_before=own[0].image_digest,
+        digest_tried=image_digest(first.image, str(images[first.image]["Id"]), images[first.image]),
         left_tags=plan.left_tags,
         containers_before=[container.id for container in own],
         swaps=() if is_unchanged else tuple(swaps),
