@@ -59,7 +59,8 @@ def store_snapshot(
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")
-        values.pop("target", None)
+        for as_it_was in ("target", "warnings"):  # a redeploy runs containers beside each other
+            values.pop(as_it_was, None)
     connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**_fit(services, values)))
     _store_containers(connection, uuid, snapshot.containers, now)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import Access, ActionSummary, HandlerName, Overview, ServiceState, User, Verb
+from tutumd.model import Access, ActionSummary, HandlerName, Outcome, Overview, ServiceState, User, Verb
 
 
 def overview(bed: StoreBed, viewer: User | None = None) -> Overview:
@@ -134,3 +134,14 @@ def test_a_narrow_key_sees_no_engine_of_other_services(bed: StoreBed) -> None:
     narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("web")))
     for viewer, shown in ((bed.admin, ["docker", "other"]), (narrow, ["docker"])):
         assert [info.name for info in overview(bed, viewer).engines] == shown
+
+
+def test_a_running_action_leaves_the_warnings_of_its_service_as_they_were(bed: StoreBed) -> None:
+    bed.show("web")
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    bed.sync(replace(snapshot("web"), warnings=("the container web-next runs beside web",)))
+    service = bed.store.service(bed.admin, claim.service.uuid)
+    assert service.warnings == (), "a redeploy runs containers beside each other"
+    bed.queue.finish(claim, Outcome(success=False), replace(snapshot("web"), warnings=("odd",)))
+    assert bed.store.service(bed.admin, service.uuid).warnings == ("odd",)

@@ -9,7 +9,7 @@ from tutumd.engines.docker.discover import service_snapshot
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest
 from tutumd.engines.docker.inspect.selectors import group_by_service, next_name, prev_name
 from tutumd.engines.labels import Json
-from tutumd.model import Autorestart
+from tutumd.model import Autorestart, ServiceSnapshot
 
 RUN = "0a1b2c3d"
 
@@ -146,3 +146,22 @@ def test_a_snapshot_tells_restarts_and_the_names_of_own_variables(policy: Json, 
     snapshot = service_snapshot(group)
     assert (snapshot.autorestart, snapshot.variables) == (autorestart, ("BARE", "FROM_IMAGE", "KEY"))
     assert "secret" not in repr(snapshot)
+
+
+def test_a_service_shows_every_container_that_runs_and_warns_of_extras() -> None:
+    def shown(*containers: InspectedContainer) -> ServiceSnapshot:
+        (group,) = group_by_service(containers)
+        return service_snapshot(group)
+
+    web = inspected(1, "web")
+    beside = inspected(2, "web-tutum-next-0a1b2c3d")
+    parked = inspected(3, "web-tutum-prev-0a1b2c3d", status="exited")
+    usual = shown(web, parked)
+    assert (usual.target, usual.running, usual.warnings) == (1, 1, ())
+    more = shown(web, beside, parked)
+    assert (more.target, more.running) == (1, 2)
+    assert [each.name for each in more.containers] == ["web", "web-tutum-next-0a1b2c3d"]
+    (warning,) = more.warnings
+    assert warning.startswith("the container web-tutum-next-0a1b2c3d runs beside web: ")
+    taken_over = shown(beside)
+    assert (taken_over.target, taken_over.running, taken_over.warnings) == (1, 1, ())

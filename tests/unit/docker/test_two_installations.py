@@ -223,5 +223,5 @@ def test_other_installations_are_described_for_a_week() -> None:
     assert describe_other_installations([made(1, "other.docker", 8 * 86_400)], "mine.docker") == ""
     assert describe_other_installations([made(1, "other.docker")], "") == ""
     others = [made(number, "other.docker") for number in range(1, 6)]
-    told = "another tutumd installation redeploys on this engine: web-1, web-2, web-3 and 2 more"
+    told = "another tutumd installation redeploys on this engine: web-1, web-2, web-3 and others"
     assert describe_other_installations(others, "mine.docker") == told

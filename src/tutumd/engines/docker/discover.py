@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
 from tutumd.engines.labels import Json, found_settings, owner_of, parse_labels
 from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
@@ -30,13 +30,21 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
     label_sets = [container.labels for container in containers]
     labels = parse_labels(label_sets)
     owner, owner_warnings = owner_of(label_sets)
+    extras = [
+        f"the container {extra.name} runs beside {base_name(extra.name)}: if no redeploy is under way, an interrupted one "
+        "left it, and the next one removes it"
+        for extra in group.extras
+    ]
     return ServiceSnapshot(
         selector=group.selector,
         name=group.name,
         stack=group.stack,
         owner=owner,
         target=len(containers),
-        containers=tuple(_container_snapshot(slot.name, slot.container) for slot in group.slots),
+        containers=(
+            *(_container_snapshot(slot.name, slot.container) for slot in group.slots),
+            *(_container_snapshot(extra.name, extra) for extra in group.extras),
+        ),
         stopped=all(container.stopped_on_purpose for container in containers),
         image_name=newest.image_name,
         image_digest=newest.image_digest,
@@ -45,7 +53,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         service_cap=labels.service_cap,
         autorestart=_AUTORESTART.get(newest.policy.get("Name") or "", Autorestart.OFF),
         variables=_own_variables(newest),
-        warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers)),
+        warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers), *extras),
         notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
         settings=found_settings(label_sets),
     )

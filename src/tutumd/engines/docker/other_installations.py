@@ -96,9 +96,8 @@ def describe_other_installations(containers: Sequence[InspectedContainer], own: 
         for each in _made_by_others(containers, own)
         if each.created and each.created > since and not each.labels[INSTALLATION].startswith(own.partition(".")[0])
     )
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    shown = ", ".join(names[:_MAX_NAMES])
-    return f"another tutumd installation redeploys on this engine: {shown}{more}" if names else ""
+    others = f"{', '.join(names[:_MAX_NAMES])}{' and others' if len(names) > _MAX_NAMES else ''}"
+    return f"another tutumd installation redeploys on this engine: {others}" if names else ""
 
 
 def _made_by_others(containers: Sequence[InspectedContainer], own: str) -> Iterator[InspectedContainer]:

@@ -7,7 +7,7 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import base_name, prev_name
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
 from tutumd.engines.docker.swap.step_runner import SETTLE_PAUSE_S, SETTLE_TRIES, Decide, StepRunner
-from tutumd.engines.docker.swap.steps import SwapStep, backward_step, reconnect_steps
+from tutumd.engines.docker.swap.steps import SwapStep, backward_step
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
@@ -46,9 +46,8 @@ def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
     for _ in range(SETTLE_TRIES):
         old = runner.inspect_old(swap)
         if old is None:
-            return f"the old container of {swap.name} is gone already, so that it could not be put back; " + _keep_new(
-                runner, swap
-            )
+            left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
+            return f"the old container of {swap.name} is gone already, so that it could not be put back; {left}"
         if not swap.ran or old.status in ("running", "paused"):
             runner.run.log(f"put {swap.name} back", Phase.RESTORING)
             return ""
@@ -76,21 +75,6 @@ def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
     except EngineRefusedError as refusal:
         return f"{said}: {refusal}"
     return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
-
-
-def _keep_new(runner: StepRunner, swap: Swap) -> str:
-    """Give a new container that is all that is left its name and its aliases; return what is left."""
-    new = runner.api.container(swap.new)
-    if new is None:
-        return "there is no new one either"
-    try:
-        if new.name != swap.name:
-            runner.apply(SwapStep(verb="rename", container=new.id, name=swap.name))
-        for step in reconnect_steps(new, swap.endpoints):
-            runner.apply(step)
-    except EngineRefusedError as refusal:
-        return f"the new one was kept, but {refusal}"
-    return "the new one was kept"
 
 
 def _remove_new(runner: StepRunner, swap: Swap, decide: Decide) -> str:

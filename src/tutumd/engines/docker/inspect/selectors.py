@@ -74,6 +74,11 @@ class ContainerGroup:
         return tuple(slot.container for slot in self.slots)
 
     @property
+    def extras(self) -> tuple[InspectedContainer, ...]:
+        """The containers that run beside the one that represents their slot."""
+        return tuple(each for slot in self.slots for each in slot.members if each.is_active and each != slot.container)
+
+    @property
     def swapping(self) -> tuple[InspectedContainer, ...]:
         """The containers that have a name which a swap gave them."""
         return tuple(each for slot in self.slots for each in (*slot.previous, *slot.upcoming))
