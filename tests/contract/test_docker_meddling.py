@@ -68,5 +68,6 @@ def test_compose_that_recreates_a_service_during_its_redeploy_leaves_it_running(
             outcome = engine.redeploy(service("compose:shop/api"), run)
             assert "running" in states(clean_bed).values(), (moment, outcome)
             assert not [name for name in states(clean_bed) if "-tutum-next-" in name], (moment, outcome)
-        clean_bed.compose(folder, "up", "-d", "--force-recreate", "--remove-orphans")
+        clean_bed.compose(folder, "down")
+        clean_bed.compose(folder, "up", "-d")
     clean_bed.compose(folder, "down")

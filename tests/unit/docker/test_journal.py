@@ -23,6 +23,7 @@ REDEPLOY: dict[str, Any] = {
     "images_before": [OLD],
     "images_tried": [NEW],
     "digest_before": OLD,
+    "digest_tried": None,
     "containers_before": [identity(1)],
     "left_tags": [],
     "swaps": [

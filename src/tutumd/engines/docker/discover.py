@@ -31,8 +31,8 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
     labels = parse_labels(label_sets)
     owner, owner_warnings = owner_of(label_sets)
     extras = [
-        f"the container {extra.name} runs beside {base_name(extra.name)}: if no redeploy is under way, an interrupted one "
-        "left it, and the next one removes it"
+        f"the container {extra.name} runs beside {base_name(extra.name)}: if no redeploy is under way, an interrupted "
+        "one left it, and the next one removes it"
         for extra in group.extras
     ]
     return ServiceSnapshot(

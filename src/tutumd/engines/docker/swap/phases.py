@@ -1,9 +1,8 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 
 from tutumd.engines.docker.image_store import remove_superseded
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
@@ -11,15 +10,15 @@ from tutumd.engines.docker.inspect.selectors import prev_name
 from tutumd.engines.docker.other_installations import is_taken_over
 from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.networks import without_default_bridge
+from tutumd.engines.docker.swap.hide import hide
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
-from tutumd.engines.docker.swap.prepare import create_dependent, create_spare
+from tutumd.engines.docker.swap.old_containers import OldContainers
+from tutumd.engines.docker.swap.prepare import create_dependent
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.docker.swap.steps import (
     SwapStep,
     attach_steps,
-    detach_step,
     forward_step,
-    reattach_steps,
 )
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import unfinished
@@ -68,6 +67,7 @@ class SwapPhases:
         self._always_drains = always_drains
         self._watch = ContainerWatch(readiness, runner.run)
         self.journal = journal
+        self._old = OldContainers(runner, journal.swaps)
 
     def advance(self) -> list[str]:
         """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
@@ -95,7 +95,8 @@ class SwapPhases:
         except _ReplacementFailedError as failure:
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
-            self._save(replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail))
+            journal = replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail)
+            self._save(replace(journal, swaps=tuple(self._old.with_copies(journal.swaps))))
 
     def _commit(self) -> list[str]:
         """Remove the old containers, and images that neither they nor the new ones came from.
@@ -111,29 +112,20 @@ class SwapPhases:
         self._check_all()
         ready_s = f"{self._readiness.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
-        removed: dict[str, InspectedContainer | None] = {}
-        try:
-            problems = [*self._remove_old(removed), *self._look_again()]
-        except _ReplacementFailedError:
-            self._copy_removed(removed)
-            raise
+        problems = [*self._remove_old(), *self._look_again()]
         own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
         self._remove_images([container for container in own if container is not None])
         return problems
 
-    def _remove_old(self, removed: dict[str, InspectedContainer | None]) -> list[str]:
-        """Remove the old containers; return what could not be removed.
-
-        Args:
-            removed: Gets the old containers by ID, as they were.
-        """
+    def _remove_old(self) -> list[str]:
+        """Remove the old containers; return what could not be removed."""
         problems = []
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
         for swap in reversed(self.journal.swaps):
-            removed[swap.old] = self._api.container(swap.old)
             if not swap.run and self._api.container(swap.new) is None:
                 raise _ReplacementFailedError(swap, REMOVED)
             self._check_held([swap])
+            self._old.removed.add(swap.old)
             try:
                 for old in filter(None, (swap.old, swap.spare)):
                     # The new container mounts the old one's anonymous volumes.
@@ -150,20 +142,6 @@ class SwapPhases:
             if not is_taken_over(self._api, failure.swap):
                 raise
             yield f"another tutumd has redeployed {failure.swap.name} since"
-
-    def _copy_removed(self, removed: Mapping[str, InspectedContainer | None]) -> None:
-        """Create copies of the old containers that are gone like the new ones, so that they can be restored.
-
-        Args:
-            removed: The old containers by ID. They are not stored: their variables may be secrets.
-        """
-        swaps = list(self.journal.swaps)
-        for number, swap in enumerate(swaps):
-            old, new = removed.get(swap.old), self._api.container(swap.new)
-            is_left = self._api.container(swap.old) or (new is not None and new.is_active) or swap.follows
-            if old is not None and swap.ran and not is_left:
-                swaps[number] = replace(swap, spare=create_spare(self._runner, old))
-        self._save(replace(self.journal, swaps=tuple(swaps)))
 
     def _remove_images(self, new: Sequence[InspectedContainer]) -> None:
         images = {container.image_id for container in new}
@@ -211,7 +189,7 @@ class SwapPhases:
         self._check_all()
         for swap in self._start_first_swaps():
             with _attributed_to(swap):
-                self._hide(swap)
+                hide(self._runner, swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._readiness.drain_s)
             activity = f"giving the old containers {kept_s:g} s to finish their requests"
@@ -278,28 +256,6 @@ class SwapPhases:
                 # Only now: health checks pause with it.
                 self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
-
-    def _hide(self, swap: Swap) -> None:
-        """Take the names of an old container away, and reconnect it so that open connections survive."""
-        before = self._api.container(swap.old)
-        self._runner.advance(partial(detach_step, rename_updates_dns=not self._facts.in_swarm), swap)
-        after = self._api.container(swap.old)
-        if self._facts.is_podman:
-            # Podman assigns another address each time, so the connections are lost anyway.
-            return
-        for step in reattach_steps(swap, before, after):
-            try:
-                self._runner.apply(step)
-            except EngineRefusedError:
-                # Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet.
-                # Otherwise the engine mostly assigns the lowest free address, which is the same again.
-                self._reattach(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
-
-    def _reattach(self, step: SwapStep) -> None:
-        try:
-            self._runner.apply(step)
-        except EngineRefusedError as error:
-            self._run.log(f"open connections of the old container are cut: {error}")
 
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
