@@ -92,8 +92,8 @@ def test_a_failed_redeploy_shows_the_image_that_failed(dashboard: DashboardBed) 
     bed.show("web")
     action = bed.call(bed.handler("web"))
     before, tried = (f"sha256:{digit * 64}" for digit in "ab")
-    images = {"image_before": before, "image_after": before, "image_tried": tried}
-    bed.queue.finish(bed.claimed(), Outcome(success=False, reason="it exited with 3", **images), None)
+    outcome = Outcome(success=False, image_before=before, image_after=before, image_tried=tried)
+    bed.queue.finish(bed.claimed(), outcome, None)
     assert bed.store.action(bed.admin, action).image_tried == tried
     page = open_action(dashboard, action)
     assert "Image that failed" in page.text
