@@ -10,10 +10,8 @@ from tutumd.engines.docker.inspect.selectors import prev_name
 from tutumd.engines.docker.other_installations import is_taken_over
 from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.networks import without_default_bridge
-from tutumd.engines.docker.swap.hide import hide
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
-from tutumd.engines.docker.swap.old_containers import OldContainers
-from tutumd.engines.docker.swap.prepare import create_dependent
+from tutumd.engines.docker.swap.prepare import create_dependent, with_copies
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.docker.swap.steps import (
     SwapStep,
@@ -67,7 +65,9 @@ class SwapPhases:
         self._always_drains = always_drains
         self._watch = ContainerWatch(readiness, runner.run)
         self.journal = journal
-        self._old = OldContainers(runner, journal.swaps)
+        # They are not stored: their variables may be secrets.
+        self._old = {swap.old: runner.api.container(swap.old) for swap in journal.swaps}
+        self._removed: set[str] = set()
 
     def advance(self) -> list[str]:
         """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
@@ -95,8 +95,8 @@ class SwapPhases:
         except _ReplacementFailedError as failure:
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
-            journal = replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail)
-            self._save(replace(journal, swaps=tuple(self._old.with_copies(journal.swaps))))
+            swaps = tuple(with_copies(self._runner, self.journal.swaps, self._old, self._removed))
+            self._save(replace(self.journal, phase="restore", swaps=swaps, reason=str(failure), log_tail=log_tail))
 
     def _commit(self) -> list[str]:
         """Remove the old containers, and images that neither they nor the new ones came from.
@@ -125,7 +125,7 @@ class SwapPhases:
             if not swap.run and self._api.container(swap.new) is None:
                 raise _ReplacementFailedError(swap, REMOVED)
             self._check_held([swap])
-            self._old.removed.add(swap.old)
+            self._removed.add(swap.old)
             try:
                 for old in filter(None, (swap.old, swap.spare)):
                     # The new container mounts the old one's anonymous volumes.
@@ -189,7 +189,7 @@ class SwapPhases:
         self._check_all()
         for swap in self._start_first_swaps():
             with _attributed_to(swap):
-                hide(self._runner, swap)
+                self._runner.hide(swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._readiness.drain_s)
             activity = f"giving the old containers {kept_s:g} s to finish their requests"

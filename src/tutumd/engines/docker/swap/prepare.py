@@ -1,6 +1,7 @@
 """Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from tutumd.engines.labels import Json
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _Containers = Sequence[InspectedContainer]
+_SHORT_ID = 12
 
 
 def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> RedeployJournal:
@@ -175,6 +177,30 @@ def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
     if runner.api.container(old.id) is not None:
         copy_compose_files(runner.api, old, spare, runner.run)
     return spare
+
+
+def with_copies(
+    runner: StepRunner, swaps: Iterable[Swap], known: Mapping[str, InspectedContainer | None], removed: Collection[str]
+) -> Iterator[Swap]:
+    """Yield the swaps; one of which no container is left or runs, with a copy of its old container as its spare.
+
+    Somebody who removes both containers ends the service, which stays ended. But the run may have removed the old one
+    itself, or Compose may have failed to re-create one: that leaves a container called `ID_NAME`.
+
+    Args:
+        known: The old containers by ID, as they were before the run changed them.
+        removed: IDs of those that the run removed.
+    """
+    names = {listed_name(entry) for entry in runner.api.list_containers()}
+    for swap in swaps:
+        old, new = known.get(swap.old), runner.api.container(swap.new) if swap.new else None
+        has_ended = swap.ran and not swap.follows and not (new is not None and new.is_active)
+        is_gone = not any(map(runner.api.container, filter(None, (swap.old, swap.spare))))
+        is_unfinished = names & {f"{each[:_SHORT_ID]}_{swap.name}" for each in (swap.old, swap.new)}
+        if old is not None and has_ended and is_gone and (swap.old in removed or is_unfinished):
+            with suppress(EngineRefusedError):
+                swap = replace(swap, spare=create_spare(runner, old))
+        yield swap
 
 
 def _create_replacement(runner: StepRunner, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]) -> Swap:

@@ -1,13 +1,14 @@
 """Runner of swap steps: after each step it inspects the containers, then decides on the next one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name
 from tutumd.engines.docker.swap.journal import Swap
-from tutumd.engines.docker.swap.steps import SwapStep, park_step
+from tutumd.engines.docker.swap.steps import SwapStep, detach_step, park_step, reattach_steps
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run
@@ -75,6 +76,20 @@ class StepRunner:
         while (step := park_step(self.api.container(swap.old))) is not None:
             self.apply(step)
 
+    def hide(self, swap: Swap) -> None:
+        """Take the names of an old container away, and reconnect it so that open connections survive."""
+        facts, before = self.api.facts(), self.api.container(swap.old)
+        self.advance(partial(detach_step, rename_updates_dns=not facts.in_swarm), swap)
+        after = self.api.container(swap.old)
+        # Podman assigns another address each time, so the connections are lost anyway.
+        for step in () if facts.is_podman else reattach_steps(swap, before, after):
+            try:
+                self.apply(step)
+            except EngineRefusedError:
+                # Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet.
+                # Otherwise the engine mostly assigns the lowest free address, which is the same again.
+                self._reattach(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
+
     def apply(self, step: SwapStep) -> None:
         """Apply one step. A step that was applied before changes nothing."""
         if step.verb == "rename":
@@ -82,3 +97,9 @@ class StepRunner:
             if container is not None and container.name == step.name:
                 return
         self.api.apply(step, self.run)
+
+    def _reattach(self, step: SwapStep) -> None:
+        try:
+            self.apply(step)
+        except EngineRefusedError as error:
+            self.run.log(f"open connections of the old container are cut: {error}")
