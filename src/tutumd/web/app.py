@@ -35,6 +35,8 @@ from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
 _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
+# Paths of pages are written in one way: no empty parts, no `.` or `..`, nothing encoded.
+_PAGE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -159,7 +161,9 @@ class _Front:
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
         # For those who may not see the dashboard, all is as if there were none.
-        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
+        # A proxy may sign in people on some paths alone. It must not take a page for something else.
+        is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
+        if self._site and is_page and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )
