@@ -27,7 +27,7 @@ from tutumd.web.api import (
 )
 from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.fast_path import FastPath, Respond
+from tutumd.web.call.fast_path import NO_STORE, FastPath, Respond
 from tutumd.web.context import WebContext
 from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
@@ -86,7 +86,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         servers=[{"url": context.public_path}] if context.public_path else None,
         version=version,
         description="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
-        openapi_url=docs.OPENAPI_PATH,
+        openapi_url=None,  # `docs` has a route that writes the document once
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -131,7 +131,9 @@ class _Front:
         async def send_with_id(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (request_ids.HEADER, request_id)]
+                # Responses of the API have URLs of handlers, which are credentials.
+                kept_nowhere = [NO_STORE] if scope["path"].startswith(f"{PREFIX}/") else []
+                message["headers"] = [*message.get("headers", ()), *kept_nowhere, (request_ids.HEADER, request_id)]
                 status, headers = message["status"], dict(message["headers"])
             await send(message)
 

@@ -1,9 +1,10 @@
 """The objects that the routes use, and helpers that read a request."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics.calls import CallMetrics
-from tutumd.model import Origin
+from tutumd.model import Origin, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
 from tutumd.ports.store import Store
@@ -88,7 +89,7 @@ class WebContext:
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
-        self._questions = BoundedSemaphore(MAX_QUESTIONS)
+        self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
         self.public_host, self.public_path = urlsplit(public_url)[1:3]
@@ -126,20 +127,34 @@ class WebContext:
             return True
         return not any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
 
+    def is_local(self, scope: Scope) -> bool:
+        """Return whether a request's client is on this machine: then both ends of the connection have one address."""
+        return self.knows_client(scope) and self.read_origin(scope).address == (scope.get("server") or ("",))[0]
+
     def shows_dashboard(self, scope: Scope) -> bool:
         """Return whether the sender of a request may know of the dashboard."""
         if not self.has_dashboard or not self.dashboard_networks:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
-    def ask_engine(self, ask: Callable[[], Answer]) -> Answer:
-        """Return what `ask` returns, which waits for a worker. Raises UnavailableError if too many do so already."""
-        if not self._questions.acquire(blocking=False):
-            raise UnavailableError(f"{MAX_QUESTIONS} requests are waiting for logs or plans of engines; try again")
+    def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
+        """Return what `ask` returns, which waits for a worker.
+
+        A user never takes more places than remain for others: alone half of them, then half of the rest, and so on.
+
+        Raises:
+            UnavailableError: Too many requests wait already, or too many of this user.
+        """
+        with self._questions_lock:
+            if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
+                raise UnavailableError("too many requests are waiting for logs or plans of engines; try again")
+            self._questions[viewer.uuid] += 1
         try:
             return ask()
         finally:
-            self._questions.release()
+            with self._questions_lock:
+                self._questions[viewer.uuid] -= 1
+                self._questions += Counter()  # drops users without a question
 
 
 def context(request: Request) -> WebContext:

@@ -42,6 +42,7 @@ Respond = Callable[[int, RawHeaders, bytes], None]
 HandleFast = Callable[[Scope, bytes, Respond], bool]
 """Handles a request with its complete body; returns False if it has to go through ASGI."""
 
+NO_STORE = (b"cache-control", b"no-store")
 _ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
 
 
@@ -144,7 +145,7 @@ class FastPath:
         request_id = request_ids.choose(parsed.request_id, scope["path"])
 
         def respond_with_id(status: int, raw_headers: RawHeaders, content: bytes) -> None:
-            respond(status, [*raw_headers, (request_ids.HEADER, request_id)], content)
+            respond(status, [*raw_headers, NO_STORE, (request_ids.HEADER, request_id)], content)
             if self._context.logs_requests:
                 mark_call(scope, service_uuid)
                 log_request(
