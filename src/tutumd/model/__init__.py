@@ -23,6 +23,7 @@ from tutumd.model.calls import (
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
+    HandlerPath,
     NotQueued,
     Origin,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Finding",
     "Handler",
     "HandlerName",
+    "HandlerPath",
     "Level",
     "LogLine",
     "NewHandler",

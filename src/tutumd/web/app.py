@@ -29,6 +29,7 @@ from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import NO_STORE, FastPath, Respond
 from tutumd.web.context import WebContext
+from tutumd.web.pages.cookies import keep_own_cookies
 from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
@@ -37,6 +38,7 @@ _SLASHES = re.compile(r"/{2,}")
 _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
 # Paths of pages are written in one way: no empty parts, no `.` or `..`, nothing encoded.
 _PAGE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
+MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a request that is no call
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -157,6 +159,12 @@ class _Front:
             mark_call(scope, match[1])
             await self._endpoint(scope, receive, send, match)
             return
+        await self._context.pace.wait()
+        if scope["query_string"].count(b"&") + scope["query_string"].count(b"%") > MAX_QUERY_PARTS:
+            text = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
+            await errors.error_response(400, text)(scope, receive, send)
+            return
+        scope["headers"] = keep_own_cookies(scope["headers"])
         if match := _STACK_AND_NAME.match(raw):
             # The slash of `shop%2Fweb` stays encoded, so that the routes match.
             named = re.sub("(?i)%2f", "%252F", match[0])

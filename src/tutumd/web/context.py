@@ -23,13 +23,16 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
 from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
+from tutumd.web.call.heavy_work import HeavyWork
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
 from tutumd.web.unfinished import UnfinishedRequests
 
 MAX_QUESTIONS = 8
 """Requests that may wait for an engine at once: each takes a thread, and the API has 40."""
+MAX_HOPS = 20  # addresses of X-Forwarded-For that count, from the nearest one on
 
 Answer = TypeVar("Answer")
 
@@ -89,6 +92,7 @@ class WebContext:
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
+        self.pace, self.heavy_work = Pace(), HeavyWork()
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
@@ -106,8 +110,9 @@ class WebContext:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if address in self.trusted_proxies:
             forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+            nearest = ",".join(forwarded.strip(", ").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
             # A proxy with one socket for IPv4 and IPv6 writes the address of an IPv4 client as `::ffff:192.0.2.1`.
-            hops = _IPV4_MAPPED.sub("", forwarded).strip(", ")
+            hops = _IPV4_MAPPED.sub("", nearest)
             claimed, _ = self.trusted_proxies.get_trusted_client_address(hops)
             try:
                 address = str(ip_address(claimed))
