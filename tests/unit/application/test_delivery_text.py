@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
@@ -187,7 +188,7 @@ def test_a_handlers_url_is_hidden_however_it_is_written(name: str, place: str) -
     form = f"payload={quote_plus(text)}"
     content: dict[str, object] = {"headers": [["x-a", text if place == "header" else "b"]], "body": "", "query": ""}
     content |= {"body": {"body": text, "form": form}.get(place, "{}"), "query": form if place == "query" else ""}
-    of_agent = {"user_agent": text} if place == "user agent" else {}
+    of_agent: dict[str, Any] = {"user_agent": text} if place == "user agent" else {}
     delivery = delivery_of("skipped", text if place == "reason" else "", content=content, **of_agent)
     shown = read_delivery_text(content)
     is_left_out = (
