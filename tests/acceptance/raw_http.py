@@ -14,6 +14,20 @@ from tests.support.waiting import wait_until
 CREDENTIALS = f"Authorization: ApiKey {USER}:{APIKEY}"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 """A UUID that nothing has."""
+_CALL = "api/v1/service/a/webhook/handler/b/call/"
+DISGUISED = [
+    *(f"/account/{up}{_CALL}" for up in ("../", "%2e%2e/", ".%2E/", "..%2f", "%2e%2e%2f", "..%252f", "./../", "/../")),
+    *(
+        f"{start}/account/"
+        for start in ("/api/..", "/api/%2e%2e", "/api/v1/../..", "//api/..", f"/{_CALL}" + "../" * 8)
+    ),
+    f"//account/%2e%2e/{_CALL}",
+    f"/account%2f..%2f{_CALL}",
+    f"/{_CALL}..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2faccount/",
+    "/api%2f..%2faccount/",
+    "/API/../account/",
+]
+"""Paths that a proxy may take for calls or the API, and a server for pages."""
 
 
 def request(

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.acceptance.accounts import add_member
+from tests.acceptance.raw_http import DISGUISED
 from tests.support import nginx_bed
 from tests.support.caddy_bed import caddy
 from tests.support.documentation import blocks
@@ -102,6 +103,12 @@ def check_identities(server: LiveServer, url: str, header: str) -> None:
     assert Visitor(url, **forged).send("GET", "/api/v1/service/").status == 401, "the API needs a key"
     key = {"Authorization": f"ApiKey {member.name}:{member.key}"}
     assert Visitor(url, **key).send("GET", "/api/v1/service/").status == 200
+    for path in DISGUISED:
+        for name in (header, header.lower()):
+            answer = request(int(url.rpartition(":")[2]), "GET", path, headers={name: USER, "Accept": "text/html"})
+            assert answer.status in (302, 303, 400, 401, 404, 405), path
+            assert "set-cookie" not in answer.headers, path
+            assert USER.encode() not in answer.body, path
     handler = server.make_handler(server.create_service(f"guide-{header}")["uuid"])
     assert Visitor(url).send("POST", handler["url"]).status == 202
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.accounts import add_login_link, add_member, opened_accounts
-from tests.acceptance.raw_http import CREDENTIALS, exchange, request
+from tests.acceptance.raw_http import CREDENTIALS, DISGUISED, exchange, request
 from tests.support.nginx_bed import nginx_below_a_path
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer, free_port
@@ -45,6 +45,25 @@ def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
     with opened_accounts(named) as store:
         session = store.sessions(USER)[0]
         assert (session.credential, session.address) == ("proxy", "198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    "name", ["\u00a0username", "username\u3000", "\u2003username", "\u0085username", "\x1fusername"]
+)
+def test_a_name_with_other_space_around_it_is_another_name(named: LiveServer, name: str) -> None:
+    raw = request("GET", "/account/", headers=[f"{HEADER}: {name.encode().decode('latin-1')}", "Accept: text/html"])
+    answer = exchange(named, raw)
+    assert answer.status in (400, 403)
+    raw = request("GET", "/account/", headers=[f"{HEADER}: \t username \t", "Accept: text/html"])
+    assert exchange(named, raw).status == 200, "spaces and tabs do not count"
+
+
+@pytest.mark.parametrize("path", DISGUISED)
+def test_a_path_that_is_not_plain_is_no_page(named: LiveServer, path: str) -> None:
+    answer = exchange(named, request("GET", path, headers=[f"{HEADER}: {USER}", "Accept: text/html"]))
+    assert answer.status in (404, 405)
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["content-type"] == "application/json"
 
 
 def test_a_browser_without_cookies_leaves_no_sessions(named: LiveServer) -> None:

@@ -21,9 +21,8 @@ from tutumd.application.admission.evaluate import (
     Verdict,
     evaluate,
     find_closed_reason,
-    is_heavy,
 )
-from tutumd.application.admission.fields import HandlerOptions
+from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import (
     NOT_FOUND,
@@ -34,7 +33,7 @@ from tutumd.errors import (
     SettingsError,
     UnavailableError,
 )
-from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, NotQueued
+from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
 from tutumd.ports.intake import CallResult
 
 MAX_WAIT_S = 600
@@ -47,12 +46,13 @@ _NONCE_BYTES = 6
 _TOKEN_NUMBERS = struct.Struct(f">QQ{_NONCE_BYTES}s")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
+_MAX_WITHOUT_OPTIONS = 10_000
 _MAX_AGE_S = 1200.0
 
 Remembered = tuple[HandlerOptions, int]
 """The parsed options of a handler, and their version."""
 
-_REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Hidden: "hide", Invalid: "invalid"}
+_REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Invalid: "invalid"}
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
@@ -68,7 +68,7 @@ async def accept(
 
     Args:
         evaluator: Returns the call with its evaluation by these options.
-        first_result: What `store` returned for the call before; None if nobody has stored it.
+        first_result: What `store` returned for the call before, or a lookup; None if nobody has stored it.
 
     Raises:
         NotFoundError: The handler is unknown or cannot be called now.
@@ -90,8 +90,14 @@ async def accept(
 
 
 def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) -> Evaluation:
-    """Return the evaluation of a call by its handler's options, for the store, which alone decides."""
+    """Return the evaluation of a call by its handler's options, for the store, which alone decides.
+
+    Raises:
+        ClosedError: The handler cannot be called now, or not from there.
+    """
     verdict = evaluate(options, call_input)
+    if isinstance(verdict, Hidden):
+        raise ClosedError(verdict.reason)
     limits: dict[str, Any] = {
         "version": version,
         "max_uses": options.max_uses,
@@ -105,61 +111,56 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
     return Evaluation(**(limits | {_REASONS[type(verdict)]: verdict.reason}))
 
 
-def evaluate_at_once(
-    options: HandlerOptions, version: int, call_input: CallInput, *, is_limited: bool = False
-) -> Evaluation | None:
-    """Return the evaluation of a call, or None if it may take long, or its client is limited: it has to wait.
-
-    That a handler is closed is told at once in any case, so that its 404 comes as soon as that of an unknown one.
-    """
-    if is_limited or is_heavy(options, call_input.body):
-        hide = find_closed_reason(options, call_input.address, call_input.now)
-        return Evaluation(version=version, hide=hide) if hide else None
-    return evaluate_call(options, version, call_input)
-
-
 class AdmissionCache:
     """Remembers the options of handlers that were called, and reads them again after 20 minutes.
 
     They may be out of date, so no answer rests on them alone: the store compares their version. Each call drops what is
-    too old, also of other handlers: a secret that was replaced does not stay.
+    too old, also of other handlers: a secret that was replaced does not stay. Handlers without options stay until the
+    store does not find them, or others take their place.
     """
 
     def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cipher = cipher
         self._monotonic = monotonic
-        self._entries: dict[str, tuple[float, Remembered]] = {}  # the oldest first, with the time until which they hold
+        self._entries: dict[HandlerPath, tuple[float, Remembered]] = {}  # the oldest first, with when each one expires
+        self._without_options: dict[HandlerPath, Remembered] = {}
 
-    def recall(self, handler_uuid: str) -> Remembered | None:
-        """Return the options by which to evaluate a call before it is stored; None if the store has to look first.
+    def recall(self, path: HandlerPath) -> Remembered | None:
+        """Return the options by which to evaluate a call before it is stored; None if the handler is to be looked up.
 
-        Only the store knows whether a handler with `max_uses` is used up. One that is must not cost an HMAC.
+        That is so for handlers that are not remembered, and for those with `max_uses`: one that is used up must not
+        cost an HMAC.
         """
-        remembered = self._find(handler_uuid)
+        remembered = self._without_options.get(path) or self._find(path)
         return None if remembered is None or remembered[0].max_uses is not None else remembered
 
-    def read(self, handler_uuid: str, needed: EvaluationNeeded) -> HandlerOptions:
+    def read(self, path: HandlerPath, needed: EvaluationNeeded) -> HandlerOptions:
         """Return the options of a handler. Raises SettingsError if the key does not decrypt their secrets."""
-        remembered = self._find(handler_uuid)
+        remembered = self._find(path)
         if remembered is not None and remembered[1] == needed.version:
             return remembered[0]
-        self.forget(handler_uuid)
+        self.forget(path)
         options = read_stored(needed.options, self._cipher)
         if needed.options:
-            self._entries[handler_uuid] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
+            self._entries[path] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
+        else:
+            self._without_options[path] = DEFAULTS, needed.version
+            if len(self._without_options) > _MAX_WITHOUT_OPTIONS:
+                del self._without_options[next(iter(self._without_options))]
         return options
 
-    def forget(self, handler_uuid: str) -> None:
-        """Forget the options of a handler, with their secrets."""
-        self._entries.pop(handler_uuid, None)
+    def forget(self, path: HandlerPath) -> None:
+        """Forget a handler and its options, with their secrets."""
+        self._entries.pop(path, None)
+        self._without_options.pop(path, None)
 
-    def _find(self, handler_uuid: str) -> Remembered | None:
+    def _find(self, path: HandlerPath) -> Remembered | None:
         entries, now = self._entries, self._monotonic()
         while entries and (len(entries) > _MAX_CACHED or next(iter(entries.values()))[0] <= now):
             del entries[next(iter(entries))]
-        return entries.get(handler_uuid, (0.0, None))[1]
+        return entries.get(path, (0.0, None))[1]
 
-    def read_callable(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
+    def read_callable(self, path: HandlerPath, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Return the options of a handler that can be called.
 
         A handler that cannot be called takes as long to refuse as one that does not exist, so this comes before any
@@ -171,7 +172,7 @@ class AdmissionCache:
         """
         error = None
         try:
-            options = self.read(handler_uuid, needed)
+            options = self.read(path, needed)
         except SettingsError as caught:
             error = caught
             options = read_stored(needed.options, PlaceholderCipher())

@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,8 +20,11 @@ _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _MAX_FIELDS = 1000
-_HANDLER_URL = re.compile(r"(handler(?:/|\\/|\\u002f|%2f))[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+_HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
+_MAX_ENCODINGS = 8
+_ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}")
 _CARRIED_OUT = re.compile(r", which action ([0-9a-f-]{36}) carries out")
 _OUTCOMES = {
     DeliveryOutcome.QUEUED: "It caused an action.",
@@ -65,6 +70,25 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
     return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
 
 
+def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool:
+    """Return whether people without the right to call handlers may see nothing of a delivery.
+
+    So it is if the URL of a handler is left in it in any form, and if its body is no text: that may be compressed.
+    """
+    texts = ["\n".join((*chain(*text.headers, *text.query), text.body, delivery.user_agent, delivery.reason))]
+    for each in texts:  # what was written as base64 is added below
+        for _ in range(_MAX_ENCODINGS):
+            digits = re.sub("[^0-9a-f]", "", each.lower())
+            if handler_uuid.replace("-", "") in digits or _HANDLER_URL.search(each):
+                return True
+            before, each = each, _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), html.unescape(each))
+            if each == before:
+                break
+        if len(texts) <= _MAX_ENCODINGS and (runs := _BASE64.findall(each)):
+            texts.append(" ".join(base64.b64decode(run[: len(run) // 4 * 4]).decode("latin-1") for run in runs))
+    return text.kind == "binary"
+
+
 def _hide_uuids(text: str) -> str:
     return _HANDLER_URL.sub(r"\1…", text)
 
@@ -72,7 +96,7 @@ def _hide_uuids(text: str) -> str:
 def split_reason(delivery: Delivery) -> tuple[str, str]:
     """Return why a delivery has its outcome, and the UUID of the action that carries out the one that it repeats."""
     repeated = _CARRIED_OUT.search(delivery.reason) if delivery.outcome is DeliveryOutcome.REPEATED else None
-    return (delivery.reason[: repeated.start()], repeated[1]) if repeated else (delivery.reason, "")
+    return (delivery.reason[: repeated.start()], repeated[1]) if repeated else (_hide_uuids(delivery.reason), "")
 
 
 def describe_outcome(delivery: Delivery) -> str:

@@ -46,7 +46,7 @@ async def redeliver(
     await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
     async def evaluate(needed: EvaluationNeeded) -> Call:
-        options = replace(cache.read(handler_uuid, needed), verify=None, allow_from=())
+        options = replace(cache.read(call.handler_path, needed), verify=None, allow_from=())
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
         return replace(call, evaluation=_note_missing(evaluation, delivery))
 

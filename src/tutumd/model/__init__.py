@@ -23,6 +23,7 @@ from tutumd.model.calls import (
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
+    HandlerPath,
     NotQueued,
     Origin,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "Finding",
     "Handler",
     "HandlerName",
+    "HandlerPath",
     "Level",
     "LogLine",
     "NewHandler",

@@ -41,7 +41,6 @@ class Evaluation:
         skip: Why the call does nothing; empty if it does something.
         refuse: Why the call is not authentic; empty if it is.
         invalid: What is wrong with it, so that it is not stored; empty if nothing is.
-        hide: Why the handler cannot be called now, or not from there; empty if it can.
         verified: The handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
         max_uses: Calls that the handler accepts in all.
@@ -52,7 +51,6 @@ class Evaluation:
     skip: str = ""
     refuse: str = ""
     invalid: str = ""
-    hide: str = ""
     verified: bool = False
     tag: str | None = None
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
@@ -61,6 +59,10 @@ class Evaluation:
     handler_cap: int | None = None
     rate: tuple[int, int] | None = None
     debounce_s: int = 0
+
+
+HandlerPath = tuple[str, str]
+"""The UUIDs of a service and a handler, as in the path of a call. The handler may be unknown, or another service's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,11 @@ class Call:
     previous_key: str | None = None
     evaluation: Evaluation | None = None
     has_tag_param: bool = False
+
+    @property
+    def handler_path(self) -> HandlerPath:
+        """The UUIDs in the path of the call."""
+        return self.service_uuid, self.handler_uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

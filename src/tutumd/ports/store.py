@@ -13,7 +13,9 @@ from tutumd.model import (
     Definition,
     Delivery,
     EngineInfo,
+    EvaluationNeeded,
     Handler,
+    HandlerPath,
     LogLine,
     NewHandler,
     NewKey,
@@ -284,6 +286,9 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         """Write into the audit log that the viewer repeats a delivery, before the call is made."""
+
+    def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
+        """Return the options of those handlers that exist, by the paths of their calls, without waiting for a lock."""
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""

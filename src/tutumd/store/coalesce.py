@@ -146,8 +146,6 @@ class Coalescer:
 
     def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
         """Return why a call is not stored; None if it is, and then it counts towards the rate."""
-        if evaluation.hide:
-            return ClosedError(evaluation.hide)
         max_uses = evaluation.max_uses
         if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return ClosedError(USED_UP)

@@ -1,14 +1,26 @@
 """The store's webhook handlers, for the application."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, about
-from tutumd.model import AuditEvent, Handler, NewHandler, Operation, Page, Query, Rotation, Service, User
+from tutumd.model import (
+    AuditEvent,
+    EvaluationNeeded,
+    Handler,
+    HandlerPath,
+    NewHandler,
+    Operation,
+    Page,
+    Query,
+    Rotation,
+    Service,
+    User,
+)
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
@@ -18,6 +30,13 @@ from tutumd.store.tables.deliveries import deliveries
 from tutumd.store.tables.handlers import handlers
 from tutumd.store.tables.services import services
 from tutumd.store.upsert import insert
+
+_NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
+_CALLABLE = (
+    sa.select(*(handlers.c[name] for name in _NAMES))
+    .join(services, services.c.uuid == handlers.c.service_uuid)
+    .where(sa.not_(services.c.terminated))
+)
 
 
 class SqlHandlers(StorePart):
@@ -39,6 +58,18 @@ class SqlHandlers(StorePart):
         with self._database.read() as connection:
             row = read_one(connection, select_numbered(viewer, service_uuid, number))
             return self._make(connection, [row])[0]
+
+    def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
+        uuids, now = [uuid for _, uuid in paths], self._clock()
+        is_called = sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids))
+        found: dict[HandlerPath, EvaluationNeeded] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(_CALLABLE.where(is_called)):
+                needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
+                found[row.service_uuid, row.uuid] = needed
+                if row.old_until is not None and row.old_until > now:
+                    found[row.service_uuid, row.old_uuid] = needed
+        return found
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         now = self._clock()

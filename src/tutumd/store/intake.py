@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import LockedError, NotFoundError, UnavailableError
-from tutumd.model import Call, DeliveryOutcome, EvaluationNeeded
+from tutumd.errors import LockedError, UnavailableError
+from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store import action_deliveries, action_inputs, pending_actions
@@ -229,11 +229,6 @@ def store_calls(
         keys.read(connection, given)
     batch = Coalescer(called, keys, now_us, budget)
     results = [batch.add(call) for call in calls]
-    if handler_cache is not None:
-        # Read again each time, as what does not exist is: else the times of the 404s would differ.
-        uncalled = (NotFoundError, EvaluationNeeded)
-        of_calls = zip(calls, results, strict=True)
-        handler_cache.forget(call.service_uuid for call, result in of_calls if isinstance(result, uncalled))
     seqs: dict[str, int] = {}
     if batch.new_actions:
         seqs = pending_actions.insert(connection, batch.new_actions)

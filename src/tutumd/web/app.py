@@ -27,14 +27,18 @@ from tutumd.web.api import (
 )
 from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.fast_path import FastPath, Respond
+from tutumd.web.call.fast_path import NO_STORE, FastPath, Respond
 from tutumd.web.context import WebContext
+from tutumd.web.pages.cookies import keep_own_cookies
 from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
 _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
+# Paths of pages are written in one way: no empty parts, no `.` or `..`, nothing encoded.
+_PAGE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
+MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a request that is no call
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -84,7 +88,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         servers=[{"url": context.public_path}] if context.public_path else None,
         version=version,
         description="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
-        openapi_url=docs.OPENAPI_PATH,
+        openapi_url=None,  # `docs` has a route that writes the document once
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -129,7 +133,9 @@ class _Front:
         async def send_with_id(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (request_ids.HEADER, request_id)]
+                # Responses of the API have URLs of handlers, which are credentials.
+                kept_nowhere = [NO_STORE] if scope["path"].startswith(f"{PREFIX}/") else []
+                message["headers"] = [*message.get("headers", ()), *kept_nowhere, (request_ids.HEADER, request_id)]
                 status, headers = message["status"], dict(message["headers"])
             await send(message)
 
@@ -153,13 +159,21 @@ class _Front:
             mark_call(scope, match[1])
             await self._endpoint(scope, receive, send, match)
             return
+        await self._context.pace.wait()
+        if scope["query_string"].count(b"&") + scope["query_string"].count(b"%") > MAX_QUERY_PARTS:
+            text = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
+            await errors.error_response(400, text)(scope, receive, send)
+            return
+        scope["headers"] = keep_own_cookies(scope["headers"])
         if match := _STACK_AND_NAME.match(raw):
             # The slash of `shop%2Fweb` stays encoded, so that the routes match.
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
         # For those who may not see the dashboard, all is as if there were none.
-        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
+        # A proxy may sign in people on some paths alone. It must not take a page for something else.
+        is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
+        if self._site and is_page and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )

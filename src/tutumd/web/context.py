@@ -1,9 +1,10 @@
 """The objects that the routes use, and helpers that read a request."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -17,18 +18,21 @@ from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics.calls import CallMetrics
-from tutumd.model import Origin
+from tutumd.model import Origin, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
 from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
+from tutumd.web.call.heavy_work import HeavyWork
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
 from tutumd.web.unfinished import UnfinishedRequests
 
 MAX_QUESTIONS = 8
 """Requests that may wait for an engine at once: each takes a thread, and the API has 40."""
+MAX_HOPS = 20  # addresses of X-Forwarded-For that count, from the nearest one on
 
 Answer = TypeVar("Answer")
 
@@ -88,7 +92,8 @@ class WebContext:
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
-        self._questions = BoundedSemaphore(MAX_QUESTIONS)
+        self.pace, self.heavy_work = Pace(), HeavyWork()
+        self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
         self.public_host, self.public_path = urlsplit(public_url)[1:3]
@@ -105,8 +110,9 @@ class WebContext:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if address in self.trusted_proxies:
             forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+            nearest = ",".join(forwarded.strip(", ").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
             # A proxy with one socket for IPv4 and IPv6 writes the address of an IPv4 client as `::ffff:192.0.2.1`.
-            hops = _IPV4_MAPPED.sub("", forwarded).strip(", ")
+            hops = _IPV4_MAPPED.sub("", nearest)
             claimed, _ = self.trusted_proxies.get_trusted_client_address(hops)
             try:
                 address = str(ip_address(claimed))
@@ -126,20 +132,34 @@ class WebContext:
             return True
         return not any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
 
+    def is_local(self, scope: Scope) -> bool:
+        """Return whether a request's client is on this machine: then both ends of the connection have one address."""
+        return self.knows_client(scope) and self.read_origin(scope).address == (scope.get("server") or ("",))[0]
+
     def shows_dashboard(self, scope: Scope) -> bool:
         """Return whether the sender of a request may know of the dashboard."""
         if not self.has_dashboard or not self.dashboard_networks:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
-    def ask_engine(self, ask: Callable[[], Answer]) -> Answer:
-        """Return what `ask` returns, which waits for a worker. Raises UnavailableError if too many do so already."""
-        if not self._questions.acquire(blocking=False):
-            raise UnavailableError(f"{MAX_QUESTIONS} requests are waiting for logs or plans of engines; try again")
+    def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
+        """Return what `ask` returns, which waits for a worker.
+
+        A user never takes more places than remain for others: alone half of them, then half of the rest, and so on.
+
+        Raises:
+            UnavailableError: Too many requests wait already, or too many of this user.
+        """
+        with self._questions_lock:
+            if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
+                raise UnavailableError("too many requests are waiting for logs or plans of engines; try again")
+            self._questions[viewer.uuid] += 1
         try:
             return ask()
         finally:
-            self._questions.release()
+            with self._questions_lock:
+                self._questions[viewer.uuid] -= 1
+                self._questions += Counter()  # drops users without a question
 
 
 def context(request: Request) -> WebContext:

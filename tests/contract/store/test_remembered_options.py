@@ -73,7 +73,7 @@ def test_options_that_changed_decide(
     assert [call(edge, handler) for _ in range(2)] == [before] * 2
     intake.passes = 0
     assert call(edge, handler) == before
-    assert intake.passes == 1
+    assert intake.passes == (before != 404), "a closed handler is recognized before"
     change(edge, handler, KINDS[after])
     assert [call(edge, handler) for _ in range(2)] == [after] * 2
 

@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -12,6 +14,7 @@ from tutumd.application.delivery_text import (
     DeliveryText,
     describe_outcome,
     describe_wish,
+    hides_url,
     indent_json,
     lay_out,
     read_delivery_text,
@@ -144,3 +147,80 @@ def test_the_url_of_a_handler_is_hidden(url: str) -> None:
 def test_a_cut_url_of_a_handler_is_hidden() -> None:
     shown = read_delivery_text({"body": '{"url": "/handler/0f1e2d3c-4b5a-4678-9abc-def01234567', "is_cut": True})
     assert "0f1e2d3c" not in shown.body
+
+
+UUID = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
+URL = f"https://hooks.example.com/api/v1/service/61a29874-9134-48f9-b460-f37d4bec4826/webhook/handler/{UUID}/call/"
+
+
+def escape(text: str, form: str) -> str:
+    """Write each character in a form, such as `%{:02x}`."""
+    return "".join(form.format(ord(char)) for char in text)
+
+
+ENCODED = {
+    "escaped slashes": json.dumps({"url": URL}).replace("/", "\\/"),
+    "escaped twice": json.dumps(json.dumps({"url": URL}).replace("/", "\\/")),
+    "letters escaped": json.dumps({"url": URL.replace("handler", "ha\\u006edler")}).replace("\\\\", "\\"),
+    "digits escaped": escape(URL, "\\u00{:02x}"),
+    "bytes escaped": escape(URL, "\\x{:02x}"),
+    "upper case": URL.upper(),
+    "alone": f'{{"uuid": "{UUID}"}}',
+    "without dashes": UUID.replace("-", "").upper(),
+    "other separators": UUID.replace("-", "\u2010"),
+    "invisible separators": "\u200b".join(UUID),
+    "dashes escaped": URL.replace("-", "%2D"),
+    "percent": escape(URL, "%{:02X}"),
+    "percent twice": escape(URL, "%25{:02x}"),
+    "percent four times": escape(URL, "%25252525{:02x}"),
+    "entities": escape(URL, "&#{};"),
+    "hexadecimal entities": escape(URL, "&#x{:x};"),
+    "base64": base64.b64encode(f"see {URL}".encode()).decode(),
+    "base64 twice": base64.b64encode(base64.b64encode(URL.encode())).decode(),
+    "base64 in a parameter": "a=" + base64.b64encode(URL.encode()).decode().replace("/", "%2F").replace("+", "%2B"),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize("place", ["body", "form", "query", "header", "user agent", "reason"])
+def test_a_handlers_url_is_hidden_however_it_is_written(name: str, place: str) -> None:
+    text = ENCODED[name]
+    form = f"payload={quote_plus(text)}"
+    content: dict[str, object] = {"headers": [["x-a", text if place == "header" else "b"]], "body": "", "query": ""}
+    content |= {"body": {"body": text, "form": form}.get(place, "{}"), "query": form if place == "query" else ""}
+    of_agent: dict[str, Any] = {"user_agent": text} if place == "user agent" else {}
+    delivery = delivery_of("skipped", text if place == "reason" else "", content=content, **of_agent)
+    shown = read_delivery_text(content)
+    is_left_out = (
+        not place.startswith(("user", "reason")) and UUID[:8] not in repr(shown).lower() and "…" in repr(shown)
+    )
+    assert is_left_out or hides_url(delivery, shown, UUID)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"hook": {"url": URL}}),
+        json.dumps({"sha": "7eaf7fff882c4f3d9a8fa22317ac00cf" * 2, "id": "72d3162e-cc78-11e3-81ab-4c9367dc0958"}),
+        '{"message": "100%, \\\\path \\u00e4 =7e &amp; %zz", "data": "' + base64.b64encode(b"a" * 300).decode() + '"}',
+        "",
+    ],
+)
+def test_everything_else_is_shown(body: str) -> None:
+    text = read_delivery_text(
+        {"body": body, "headers": [["x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"]]}
+    )
+    assert not hides_url(delivery_of("queued"), text, UUID)
+
+
+def test_a_binary_body_may_have_anything_in_it() -> None:
+    text = read_delivery_text({"body": base64.b64encode(URL.encode("utf-16")).decode(), "is_base64": True})
+    assert hides_url(delivery_of("queued"), text, UUID)
+
+
+def test_the_longest_delivery_is_looked_through_in_a_bounded_number_of_steps() -> None:
+    layered = URL
+    for _ in range(20):
+        layered = base64.b64encode(layered.encode()).decode()[: 16 * 1024]
+    text = read_delivery_text({"body": layered})
+    hides_url(delivery_of("queued"), text, UUID)

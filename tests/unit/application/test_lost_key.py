@@ -91,7 +91,7 @@ def test_it_is_not_found_where_it_cannot_be_called_anyway(fields: dict[str, obje
     cache = calls.AdmissionCache(new)
     needed = EvaluationNeeded(options=store.handler.options, version=1, uses=3)
     with pytest.raises(SettingsError):
-        cache.read_callable("h", needed, "198.51.100.1", NOW)
+        cache.read_callable(("s", "h"), needed, "198.51.100.1", NOW)
     closed = EvaluationNeeded(options={**store.handler.options, **fields}, version=2, uses=3)
     with pytest.raises(NotFoundError):
-        cache.read_callable("h", closed, "198.51.100.1", NOW)
+        cache.read_callable(("s", "h"), closed, "198.51.100.1", NOW)

@@ -21,7 +21,7 @@ def cache(clock: FakeClock) -> calls.AdmissionCache:
 
 
 def read(cache: calls.AdmissionCache, handler: str, version: int = 1) -> None:
-    cache.read(handler, EvaluationNeeded(options={"debounce": version}, version=version))
+    cache.read(("s", handler), EvaluationNeeded(options={"debounce": version}, version=version))
 
 
 def test_options_are_dropped_by_the_first_call_after_twenty_minutes_whosever_it_is(
@@ -29,13 +29,13 @@ def test_options_are_dropped_by_the_first_call_after_twenty_minutes_whosever_it_
 ) -> None:
     read(cache, "idle")
     clock.now += AGE_S - 1
-    assert cache.recall("idle")
+    assert cache.recall(("s", "idle"))
     read(cache, "busy")
     clock.now += 1
-    assert cache.recall("busy")
+    assert cache.recall(("s", "busy"))
     assert "idle" not in repr(vars(cache))
     clock.now += AGE_S * 100
-    assert cache.recall("busy") is None
+    assert cache.recall(("s", "busy")) is None
 
 
 def test_options_that_changed_count_as_new(cache: calls.AdmissionCache, clock: FakeClock) -> None:
@@ -44,16 +44,16 @@ def test_options_that_changed_count_as_new(cache: calls.AdmissionCache, clock: F
     clock.now += AGE_S / 2
     read(cache, "changed", version=2)
     clock.now += AGE_S / 2
-    remembered = cache.recall("changed")
+    remembered = cache.recall(("s", "changed"))
     assert remembered
     assert remembered[1] == 2
-    assert cache.recall("other") is None
+    assert cache.recall(("s", "other")) is None
 
 
 def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache) -> None:
     handlers = [f"handler {number}" for number in range(3_000)]
     for handler in handlers:
         read(cache, handler)
-    remembered = [handler for handler in handlers if cache.recall(handler)]
+    remembered = [handler for handler in handlers if cache.recall(("s", handler))]
     assert remembered == handlers[-len(remembered) :]
     assert 1_000 < len(remembered) < len(handlers)

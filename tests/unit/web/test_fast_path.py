@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from starlette.types import Message, Scope
 
 from tests.unit.web.contexts import NOW, web_context
-from tutumd.application import calls
 from tutumd.application.admission.evaluate import MAX_QUICK_BYTES
 from tutumd.application.admission.options import parse_options, write_stored
 from tutumd.application.refused_calls import MAX_REFUSED
@@ -66,9 +65,8 @@ def response_of(status: int, headers: list[tuple[bytes, bytes]], content: bytes)
 def remembering_context(intake: RecordingIntake, options: Mapping[str, Any] | None) -> WebContext:
     """Return a context that has read the options of the handler before."""
     context = web_context(intake=intake)
-    if options is not None:
-        stored = write_stored(parse_options(options, NOW), context.cipher)
-        context.admission_cache.read(HANDLER, EvaluationNeeded(options=stored, version=7))
+    stored = write_stored(parse_options(options or {}, NOW), context.cipher)
+    context.admission_cache.read((SERVICE, HANDLER), EvaluationNeeded(options=stored, version=7))
     return context
 
 
@@ -82,7 +80,9 @@ def call_fast(
         fast_path = FastPath(context, CallEndpoint(context))
         assert fast_path.handle(scope, body, lambda *parts: response.set_result(response_of(*parts)))
         status, headers, fields = await response
-        assert headers.pop(b"x-request-id")  # the slow path has it from the application around it
+        # The slow path has these from the application around it.
+        assert headers.pop(b"x-request-id")
+        assert headers.pop(b"cache-control") == b"no-store"
         return (status, headers, fields), intake.calls[0]
 
     return asyncio.run(run())
@@ -147,7 +147,20 @@ def test_fast_and_slow_calls_are_stored_and_responded_to_alike(
     ],
 )
 def test_any_other_request_goes_through_asgi(scope: Scope) -> None:
+    context = remembering_context(RecordingIntake(), None)
+    assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)
+
+
+class Unread(list[tuple[bytes, bytes]]):
+    """Headers that nobody may look at."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        raise AssertionError("the headers were read")
+
+
+def test_of_a_call_to_an_unknown_handler_nothing_but_the_path_is_read() -> None:
     context = web_context(intake=RecordingIntake())
+    scope = scope_of(PATH, Unread([(b"host", b"h")]))
     assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)
 
 
@@ -158,7 +171,7 @@ BODY = b'{"ref": "refs/heads/main"}'
 
 
 @pytest.mark.parametrize("body", [BODY, b"\xff\0", b"x" * 20_000])
-@pytest.mark.parametrize("options", [TOKEN, {"show_log": True}, {"pass_body": True}, {"enabled": False}])
+@pytest.mark.parametrize("options", [TOKEN, {"show_log": True}, {"pass_body": True}])
 @pytest.mark.parametrize(
     "headers", [SENT, [(b"idempotency-key", b"k"), *SENT], HEADERS, [(b"user-agent", b"a://b:c@d?e"), *SENT[2:]]]
 )
@@ -171,9 +184,8 @@ def test_fast_and_slow_calls_are_judged_by_the_same_options_alike(
     assert fast_call.evaluation == slow_call.evaluation
     assert fast_call.evaluation is not None
     assert fast_call.evaluation.version == 7
-    if not fast_call.evaluation.hide:  # else it is not stored
-        assert json.loads(fast_call.content) == json.loads(slow_call.content)
-        assert fast_call.origin == slow_call.origin
+    assert json.loads(fast_call.content) == json.loads(slow_call.content)
+    assert fast_call.origin == slow_call.origin
     assert (fast_call.key, fast_call.previous_key) == (slow_call.key, slow_call.previous_key)
 
 
@@ -185,10 +197,20 @@ def test_fast_and_slow_calls_are_judged_by_the_same_options_alike(
         (TOKEN, SENT, b"x" * (MAX_QUICK_BYTES + 1)),
         ({"verify": {"preset": "token", "header": "X-A", "secrets": [SECRET]}}, SENT, BODY),
         ({"filter": {"preset": "branch", "branch": "main"}}, HEADERS, BODY),
+        ({"enabled": False}, HEADERS, BODY),
+        ({**TOKEN, "max_uses": 3}, SENT, BODY),
     ],
-    ids=["secret in a header", "secret in the body", "long body", "header that is kept", "filter"],
+    ids=[
+        "secret in a header",
+        "secret in the body",
+        "long body",
+        "header that is kept",
+        "filter",
+        "closed",
+        "max_uses",
+    ],
 )
-def test_a_call_that_is_redacted_or_may_take_long_goes_through_asgi(
+def test_a_call_that_is_redacted_or_looked_up_or_may_take_long_goes_through_asgi(
     options: Mapping[str, Any], headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
     async def is_handled() -> bool:
@@ -198,13 +220,10 @@ def test_a_call_that_is_redacted_or_may_take_long_goes_through_asgi(
     assert not asyncio.run(is_handled())
 
 
-def test_a_call_that_cannot_be_judged_goes_through_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError
-
-    monkeypatch.setattr(calls, "evaluate_call", fail)
+def test_a_call_that_cannot_be_read_goes_through_asgi() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
-    assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, SENT), BODY, lambda *_: None)
+    scope = scope_of(PATH, Unread(SENT))
+    assert not FastPath(context, CallEndpoint(context)).handle(scope, BODY, lambda *_: None)
 
 
 def test_a_cached_set_of_headers_holds_no_secret() -> None:
@@ -220,7 +239,7 @@ def test_a_cached_set_of_headers_holds_no_secret() -> None:
 def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
     endpoint, limits = CallEndpoint(context), context.refused_calls
-    remembered = context.admission_cache.recall(HANDLER)
+    remembered = context.admission_cache.recall((SERVICE, HANDLER))
     assert remembered is not None
     evaluation = endpoint.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
     assert evaluation is not None
@@ -231,19 +250,14 @@ def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
     assert limits.wait_s(HANDLER, call.origin.address) <= before
     endpoint.settle(call, NotQueued())
     assert limits.wait_s(HANDLER, call.origin.address) > before
-    assert context.admission_cache.recall(HANDLER) is not None
+    assert context.admission_cache.recall((SERVICE, HANDLER)) is not None
     endpoint.settle(call, NotFoundError("gone"))
-    assert context.admission_cache.recall(HANDLER) is None
-
-
-def test_a_handler_with_max_uses_is_first_looked_up_by_the_store() -> None:
-    _, call = call_fast(scope_of(PATH, SENT), BODY, {**TOKEN, "max_uses": 3})
-    assert call.evaluation is None
+    assert context.admission_cache.recall((SERVICE, HANDLER)) is None
 
 
 def test_a_client_that_has_to_wait_costs_no_hmac_unless_the_store_says_so() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
-    remembered = context.admission_cache.recall(HANDLER)
+    remembered = context.admission_cache.recall((SERVICE, HANDLER))
     assert remembered is not None
     for _ in range(MAX_REFUSED):
         context.refused_calls.record(HANDLER, "192.0.2.1", is_refused=True)

@@ -12,12 +12,13 @@ from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import Globs, decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
 from tutumd.application.admission.payloads import Push, find_skip_reason, parse_body, read_push
-from tutumd.application.admission.tags import choose_tag
+from tutumd.application.admission.tags import QUERY, choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
 
 MAX_QUICK_BYTES = 32 * 1024
 """Longest body that is verified without a thread. To look for a ping in it takes about as long as to store the call."""
+MAX_QUICK_PARAMETERS = 500  # of a query that is redacted without a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +107,11 @@ class CallInput:
         }
 
 
-def is_heavy(options: HandlerOptions, body: bytes) -> bool:
+def is_heavy(options: HandlerOptions, call: CallInput) -> bool:
     """Return whether an evaluation may take so long that it needs a thread: for a hostile body half a second."""
-    reads_deeply = options.filter or (options.tag and options.tag.source != "query")
-    return bool(reads_deeply or (options.verify and len(body) > MAX_QUICK_BYTES))
+    reads_deeply = options.filter or (options.tag and options.tag.source != QUERY)
+    is_long = (options.verify and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
+    return bool(reads_deeply or is_long)
 
 
 def find_closed_reason(options: HandlerOptions, address: str, now: datetime) -> str:

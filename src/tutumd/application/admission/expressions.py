@@ -1,6 +1,7 @@
 """JMESPath expressions over `{body, headers, query}`: checked when saved, evaluated within a budget."""
 
 import re
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -17,13 +18,15 @@ from tutumd.errors import InvalidInputError
 MAX_LENGTH = 2000
 MAX_NESTING = 100
 BUDGET = 100_000
-"""Steps that one evaluation may take: about 0.2 s. Each element of a list that is read costs a step."""
+"""Steps that one evaluation may take: about 0.2 s. Each element that is read costs a step, a long one more."""
 
 ROOTS = ("body", "headers", "query")
 
 _Node = Any  # a node of jmespath's syntax tree: {"type": str, "children": list, "value": ...}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHARACTERS_PER_STEP = 100
+_BITS_PER_STEP = 128  # of integers, which may have 4,300 digits and are slow to write
+_STEPS_PER_PAUSE = 100
 _STEPS_PER_CALL = 10
 _ROOT_FOR_FIRST_CHILD = {
     "subexpression",
@@ -176,7 +179,9 @@ class _Budget:
         self._left = BUDGET
 
     def charge(self, steps: int) -> None:
-        self._left -= steps
+        before, self._left = self._left, self._left - steps
+        if before // _STEPS_PER_PAUSE != self._left // _STEPS_PER_PAUSE:
+            time.sleep(0)  # other threads can run: else they wait 5 ms for the interpreter
         if self._left < 0:
             raise EvaluationError("it takes too long over a payload of this size")
 
@@ -187,6 +192,8 @@ class _Budget:
             value = unread.pop()
             if isinstance(value, str):
                 self.charge(len(value) // _CHARACTERS_PER_STEP)
+            elif isinstance(value, int):
+                self.charge(value.bit_length() // _BITS_PER_STEP)
             elif isinstance(value, list | dict):
                 self.charge(1 + len(value))
                 unread.extend(value if isinstance(value, list) else (*value.keys(), *value.values()))

@@ -9,6 +9,9 @@ from urllib.parse import parse_qsl
 from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
 
+# Parsing so many takes at most 30 ms and 10 MB. A push of 1,000 commits to GitHub has 25,000.
+MAX_VALUES = 50_000
+
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
@@ -41,7 +44,7 @@ class Push:
 
 
 def parse_body(body: bytes, content_type: str) -> Any:
-    """Return the value of a JSON or form-encoded body; None if it is neither, or nested deeper than 100.
+    """Return the value of a JSON or form-encoded body; None if it is neither, nested deeper than 100, or too large.
 
     JSON is read whatever the content type (`curl -d` sends it as a form). GitHub's form has the JSON in `payload`.
     """
@@ -92,12 +95,17 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _parse_json(body: bytes) -> Any:
+    opened = body.count(b"{") + body.count(b"[")
+    # Each value but the first of a list or object follows a comma. Commas in texts count as well.
+    if opened + body.count(b",") > MAX_VALUES:
+        return None
     try:
-        document = json.loads(body)
+        # Called for each float: other threads can take over. Without it, 1 MiB of them holds these up for 30 ms.
+        document = json.loads(body, parse_float=lambda text: float(text))
     except (ValueError, RecursionError):
         return None
     # With so few brackets, as most bodies have, nothing is nested deeper.
-    return document if body.count(b"{") + body.count(b"[") <= MAX_DEPTH or is_shallow(document) else None
+    return document if opened <= MAX_DEPTH or is_shallow(document) else None
 
 
 def _parse_form(body: bytes) -> Any:

@@ -1,6 +1,7 @@
 """Redaction: the content of a call as it is stored for the handler's owner, without anything that grants access."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,13 +26,14 @@ def redact_call(
     safe = [(name, value) for name, value in visible if not contains_secret(value, secrets)]
     stored_headers = redact_headers(safe)
     named = [(name, value) for name, value in query if not contains_secret(name, secrets)]
-    stored_query = [
-        (name, value) for name, value in named if not is_secret(name) and not contains_secret(value, secrets)
-    ]
+    is_stored = [not is_secret(name) and not contains_secret(value, secrets) for name, value in named]
+    stored_query = list(compress(named, is_stored))
     redacted_body = remove_secrets(body, verification.secrets if verification else ())
     stored_body = truncate(redacted_body)
     left_out = [f"header {name.lower()[:100]}" for name, value in visible if contains_secret(value, secrets)]
-    left_out += [f"query parameter {_printable(name)}" for name, value in named if (name, value) not in stored_query]
+    left_out += [
+        f"query parameter {_printable(name)}" for (name, _), stored in zip(named, is_stored, strict=True) if not stored
+    ]
     if len(named) < len(query):
         left_out.append("a query parameter")
     if len(stored_headers) < len(safe):

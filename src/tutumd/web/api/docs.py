@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+import json
 from functools import cache
 from importlib import resources
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
@@ -28,6 +29,17 @@ _POLICY = (
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Swagger UI is one script of ours, one inline script that starts it, and inline styles."""
+
+
+@router.api_route(OPENAPI_PATH, methods=["GET", "HEAD"])
+async def get_document(request: Request) -> Response:
+    """Get the OpenAPI document."""
+    return Response(_write_document(request.app), media_type="application/json")
+
+
+@cache
+def _write_document(app: FastAPI) -> bytes:
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @router.get("/api/docs")

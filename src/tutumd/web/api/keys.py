@@ -27,13 +27,12 @@ def list_keys(request: Request, viewer: Reader) -> schemas.ListOut[key_schemas.A
 
 
 @router.post("/apikey/", status_code=201, openapi_extra=documented(_NEW) | _USER)
-def make_key(request: Request, response: Response, viewer: Administrator, body: Body) -> key_schemas.NewApiKeyOut:
+def make_key(request: Request, viewer: Administrator, body: Body) -> key_schemas.NewApiKeyOut:
     """Make an API key; as an admin also for another `user`. `key` is shown only now."""
     web, user = context(request), parse_user(request.query_params.multi_items())
     sent = parse(body, _NEW)
     document = {**sent.model_dump(exclude={"expires_datetime"}), "expires": sent.expires_datetime}
     key, stored = rules.make_key(web.store, viewer, document, now=web.clock(), user_name=user)
-    response.headers["Cache-Control"] = "no-store"
     return key_schemas.NewApiKeyOut(**render.api_key(stored).model_dump(), key=key)
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from tutumd.errors import ForbiddenError, NotFoundError
-from tutumd.web.context import WebContext, context
+from tutumd.web.context import context
 from tutumd.web.scrapes import Scrapes
 
 _CLOSED = "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
@@ -18,22 +18,28 @@ async def scrape(request: Request) -> Response:
     web = context(request)
     if web.scrapes is None:
         raise NotFoundError(_CLOSED)
-    _check(request, web, web.scrapes)
+    if not may_scrape(request):
+        raise _refusal(web.scrapes)
     content, content_type = await web.scrapes.render(web.call_metrics, request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
-def _check(request: Request, web: WebContext, scrapes: Scrapes) -> None:
-    """Raise an error if a client may not read the metrics."""
+def may_scrape(request: Request) -> bool:
+    """Return whether a client may read the metrics."""
+    web = context(request)
+    if web.scrapes is None:
+        return False
     scheme, _, sent = request.headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer" and scrapes.is_token(sent.strip()):
-        return
-    if web.knows_client(request.scope) and scrapes.is_allowed(web.read_origin(request.scope).address):
-        return
+    if scheme.lower() == "bearer" and web.scrapes.is_token(sent.strip()):
+        return True
+    return web.knows_client(request.scope) and web.scrapes.is_allowed(web.read_origin(request.scope).address)
+
+
+def _refusal(scrapes: Scrapes) -> Exception:
     if scrapes.token:
         text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
-        raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
-    raise ForbiddenError(
+        return HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+    return ForbiddenError(
         "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a proxy"
         " forwards the request"
     )

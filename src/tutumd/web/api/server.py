@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tutumd.application import health
 from tutumd.web.api import render, schemas
+from tutumd.web.api.metrics import may_scrape
 from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
 from tutumd.web.uris import PREFIX
@@ -14,10 +15,9 @@ router = APIRouter()
 
 
 @router.get(f"{PREFIX}/auth/", tags=["account"])
-def check_credentials(request: Request, response: Response, viewer: Reader) -> schemas.ListOut[schemas.AccountOut]:
+def check_credentials(request: Request, viewer: Reader) -> schemas.ListOut[schemas.AccountOut]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
-    response.headers["Cache-Control"] = "no-store"
     return render.whole_list([schemas.AccountOut(username=viewer.name, key=key)])
 
 
@@ -35,11 +35,13 @@ async def check_health() -> dict[str, str]:
 )
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or with a 503 `down` or
-    `stopping`.
+    `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
     web = context(request)
     readiness = health.check(web.store, web.intake, web.clock, web.worker_state())
     if web.is_stopping:
         readiness = replace(readiness, status="stopping")
+    if not (web.is_local(request.scope) or may_scrape(request)):
+        readiness = replace(readiness, engines={})
     response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness

@@ -98,7 +98,7 @@ def redeploy_service(
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
         web = context(request)
-        plan = web.ask_engine(partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
+        plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(render.plan(plan).model_dump())
     require_scope(viewer, Scope.CALL)
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
@@ -140,7 +140,7 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> schemas.LogsOut:
     lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
     web = context(request)
     return schemas.LogsOut(
-        logs=web.ask_engine(partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), lines))
+        logs=web.ask_engine(viewer, partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), lines))
     )
 
 

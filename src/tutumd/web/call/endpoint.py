@@ -5,7 +5,6 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tutumd.application.admission.evaluate import CallInput
-from tutumd.application.admission.fields import HandlerOptions
-from tutumd.application.admission.headers import PREVIOUS_DELIVERY_IDS, delivery_key
+from tutumd.application.admission.evaluate import CallInput, find_closed_reason, is_heavy
+from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
+from tutumd.application.admission.headers import DELIVERY_IDS, PREVIOUS_DELIVERY_IDS, delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
-from tutumd.application.calls import Remembered, accept, evaluate_at_once, evaluate_call, parse_amount, parse_wait
+from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import (
+    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
@@ -31,11 +31,12 @@ from tutumd.errors import (
     TutumdError,
     UnavailableError,
 )
-from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued, Origin
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body
+from tutumd.web.call.lookups import Lookups
 from tutumd.web.context import WebContext, parse_uuid
 from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, error_response, log_unforeseen, response_to
 
@@ -46,6 +47,7 @@ WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.
 LOG_PAUSE_S = 1.0
 """Of the calls of a handler that the store does not take, one in this time is logged."""
 MAX_REFUSED = 1_000
+MAX_QUICK_QUERY = 4 * 1024  # bytes of a query that is parsed without a thread
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -56,6 +58,7 @@ class CallEndpoint:
     def __init__(self, context: WebContext) -> None:
         self._context = context
         self._refused: dict[str, asyncio.Task[None]] = {}
+        self._lookups = Lookups(lambda paths: context.store.callable_handlers(paths))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: "re.Match[str]") -> None:
         """Respond to a request whose path matches CALL_PATH."""
@@ -63,25 +66,16 @@ class CallEndpoint:
         try:
             if scope["method"] != "POST":
                 raise HTTPException(405, "a handler is called with POST", {"Allow": "POST"})
+            service, handler, amount = path.groups()
+            handler_path, containers = (parse_uuid(service), parse_uuid(handler)), parse_amount(amount or "1")
+            needed = await self._look_up(scope, handler_path)
             body = await read_body(Request(scope, receive))
             began = time.monotonic()
-            service, handler, amount = path.groups()
-            headers, query = decode_headers(scope), _parse_query(scope)
-            content = redact_call(headers, query, body, None)
-            call = Call(
-                service_uuid=parse_uuid(service),
-                handler_uuid=parse_uuid(handler),
-                amount=1 if amount is None else parse_amount(amount),
-                origin=_redact_agent(self._context.read_origin(scope), content),
-                body_size=len(body),
-                content=encode_json(content),
-                key=delivery_key(headers),
-                previous_key=delivery_key(headers, PREVIOUS_DELIVERY_IDS),
-                has_tag_param=any(name == "tag" for name, _ in query),
-            )
-            prefer = ",".join(value for name, value in headers if name == "prefer")
-            wait_s = parse_wait(dict(query).get("wait"), prefer)
-            call, result = await self._accept(scope, body, call)
+            call = self._make_call(scope, handler_path, containers)
+            call_input = await self._parse(scope, body, call.origin.address)
+            prefer = ",".join(value for name, value in call_input.headers if name == "prefer")
+            wait_s = parse_wait(dict(call_input.query).get("wait"), prefer)
+            call, result = await self._accept(call_input, call, needed)
             if isinstance(result, Accepted) and wait_s is not None:
                 self._context.call_metrics.count(202, began)
                 waits = True
@@ -100,15 +94,54 @@ class CallEndpoint:
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
         """Return the response to a call that does not wait. `first_result` and errors are as of `accept`."""
-        return render_result(self._context, *await self._accept(scope, body, call, first_result))
+        call_input = await self._parse(scope, body, call.origin.address)
+        return render_result(self._context, *await self._accept(call_input, call, None, first_result))
+
+    async def _look_up(self, scope: Scope, path: HandlerPath) -> EvaluationNeeded | None:
+        """Return the options of a handler that is not remembered; None if the store decides about the call at once.
+
+        A call that gets a 404 gets it from here, before its headers, query and body are parsed: its time tells nothing.
+
+        Raises:
+            NotFoundError: As `accept`.
+        """
+        context, now = self._context, self._context.clock()
+        remembered = context.admission_cache.recall(path)
+        if remembered is not None:
+            address = context.read_origin(scope).address
+            is_closed = find_closed_reason(remembered[0], address, now)
+            if not is_closed and not self._is_limited(remembered[0], path[1], address):
+                return None
+        await context.pace.wait()
+        needed = await self._lookups.find(path)
+        call = self._make_call(scope, path)
+        try:
+            context.admission_cache.read_callable(path, needed, call.origin.address, now)
+        except ClosedError as error:
+            if error.why == USED_UP and delivery_key(decode_headers(scope)):
+                return None  # it may repeat a delivery that the handler has accepted
+            self._log_later(call, error)
+            raise
+        return needed
+
+    def _make_call(self, scope: Scope, path: HandlerPath, amount: int = 1) -> Call:
+        """Return a call without its content."""
+        origin = self._context.read_origin(scope)
+        return Call(service_uuid=path[0], handler_uuid=path[1], amount=amount, origin=origin, body_size=0)
+
+    async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
+        query, now = scope["query_string"], self._context.clock()
+        parse = partial(parse_qsl, query.decode("latin-1"), keep_blank_values=True)
+        pairs = parse() if len(query) <= MAX_QUICK_QUERY else await anyio.to_thread.run_sync(parse)
+        return CallInput(headers=decode_headers(scope), query=pairs, body=body, address=address, now=now)
 
     async def _accept(
-        self, scope: Scope, body: bytes, call: Call, first_result: CallResult | None = None
+        self, call_input: CallInput, call: Call, needed: EvaluationNeeded | None, first_result: CallResult | None = None
     ) -> tuple[Call, Accepted | NotQueued]:
-        evaluator = partial(self._evaluate, scope, body, call)
-        if first_result is None:
-            call = await evaluator(None)
+        evaluator = partial(self._evaluate, call_input, call)
         try:
+            if first_result is None:
+                call = await evaluator(needed)
             return await accept(call, self._store, evaluator, first_result)
         except (ClosedError, InvalidInputError, TooManyCallsError) as error:
             self._log_later(call, error)
@@ -145,55 +178,48 @@ class CallEndpoint:
     def settle(self, call: Call, result: CallResult) -> None:
         """Note what the store decided about a call: whether its handler is gone, and whether its sender was refused."""
         context, evaluation = self._context, call.evaluation
-        if isinstance(result, NotFoundError) and not (evaluation and evaluation.hide):
-            context.admission_cache.forget(call.handler_uuid)
+        if isinstance(result, NotFoundError):
+            context.admission_cache.forget(call.handler_path)
         if evaluation and evaluation.verified and isinstance(result, Accepted | NotQueued | TooManyCallsError):
             context.refused_calls.record(call.handler_uuid, call.origin.address, is_refused=bool(evaluation.refuse))
 
     def judge_now(
         self, scope: Scope, body: bytes, handler_uuid: str, address: str, remembered: Remembered
     ) -> Evaluation | None:
-        """Return the evaluation of a call without parameters by remembered options; None if that has to wait."""
-        now, is_limited = self._context.clock(), self._is_limited(remembered[0], handler_uuid, address)
+        """Return the evaluation of a call without parameters by remembered options; None if that has to wait.
+
+        Raises:
+            ClosedError: The handler has to be looked up, because these options close it.
+        """
+        (options, version), now = remembered, self._context.clock()
         call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
-        return evaluate_at_once(*remembered, call_input, is_limited=is_limited)
+        if is_heavy(options, call_input) or self._is_limited(options, handler_uuid, address):
+            return None
+        return evaluate_call(options, version, call_input)
 
     def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
         return options.verify is not None and self._context.refused_calls.wait_s(handler_uuid, address) > 0
 
-    async def _evaluate(self, scope: Scope, body: bytes, received: Call, needed: EvaluationNeeded | None) -> Call:
+    async def _evaluate(self, call_input: CallInput, received: Call, needed: EvaluationNeeded | None) -> Call:
         """Return a call with its evaluation, redacted by the same options.
 
         Args:
-            needed: What the store has; None: it was not asked yet, and the options that are remembered will do.
+            needed: What the store has; None: the options that are remembered will do.
         """
-        context, address, now = self._context, received.origin.address, self._context.clock()
+        context, path, address = self._context, received.handler_path, call_input.address
+        remembered = None
         if needed is None:
-            remembered = context.admission_cache.recall(received.handler_uuid)
-            if remembered is None or self._is_limited(remembered[0], received.handler_uuid, address):
-                return received
-            options, version = remembered
+            remembered = context.admission_cache.recall(path)
         else:
-            options = context.admission_cache.read_callable(received.handler_uuid, needed, address, now)
-            version = needed.version
+            options = context.admission_cache.read_callable(path, needed, address, call_input.now)
             if options.verify is not None:
                 context.refused_calls.check(received.handler_uuid, address)
-        headers, query = decode_headers(scope), _parse_query(scope)
-        call_input = CallInput(headers=headers, query=query, body=body, address=address, now=now)
-        evaluation = evaluate_at_once(options, version, call_input)
-        if evaluation is None:
-            evaluation = await anyio.to_thread.run_sync(evaluate_call, options, version, call_input)
-        if evaluation.hide:
-            return replace(received, evaluation=evaluation)
-        content = redact_call(headers, query, body, options.verify)
-        return replace(
-            received,
-            evaluation=evaluation,
-            content=encode_json(content),
-            origin=_redact_agent(received.origin, content),
-            key=redact_key(received.key, options.verify),
-            previous_key=redact_key(received.previous_key, options.verify),
-        )
+            remembered = options, needed.version
+        if is_heavy(remembered[0] if remembered else DEFAULTS, call_input):
+            return await context.heavy_work.run(
+                path, len(call_input.body), partial(judge, received, call_input, remembered)
+            )
+        return judge(received, call_input, remembered)
 
     async def _wait(self, call: Call, accepted: Accepted, wait_s: int) -> Response:
         context, reference = self._context, (accepted.handler_seq, accepted.action_seq)
@@ -206,6 +232,32 @@ class CallEndpoint:
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
         fields = render.progress(progress, status_url) | _notes(call, accepted)
         return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
+
+
+def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
+    """Return a call with its evaluation by a handler's options, and with what is stored of it.
+
+    Without options, it has an evaluation only if the store asks for one.
+    """
+    options, version = remembered or (DEFAULTS, -1)
+    has_tag_param = any(name == "tag" for name, _ in call_input.query)
+    evaluation = None
+    if remembered is not None and (options is not DEFAULTS or has_tag_param):
+        evaluation = evaluate_call(options, version, call_input)
+    content = redact_call(call_input.headers, call_input.query, call_input.body, options.verify)
+    keys = [delivery_key(call_input.headers, ids) for ids in (DELIVERY_IDS, PREVIOUS_DELIVERY_IDS)]
+    key, previous_key = (redact_key(each, options.verify) for each in keys)
+    return replace(
+        received,
+        evaluation=evaluation,
+        content=encode_json(content),
+        # The store keeps the user agent in a column of its own, redacted as the header is.
+        origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
+        body_size=len(call_input.body),
+        key=key,
+        previous_key=previous_key,
+        has_tag_param=has_tag_param,
+    )
 
 
 def render_result(context: WebContext, call: Call, result: Accepted | NotQueued) -> Response:
@@ -236,15 +288,6 @@ def render_failure(error: Exception) -> JsonResponse:
 def decode_headers(scope: Scope) -> list[tuple[str, str]]:
     """Return the headers as text. RFC 9110: bytes that are not ASCII may mean anything."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-
-
-def _parse_query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-
-def _redact_agent(origin: Origin, content: Mapping[str, Any]) -> Origin:
-    """Return an origin for the store, which keeps the user agent in a column of its own, redacted as the header is."""
-    return replace(origin, user_agent=dict(content["headers"]).get("user-agent", ""))
 
 
 def _notes(call: Call, accepted: Accepted) -> dict[str, Any]:

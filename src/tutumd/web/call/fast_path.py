@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from tutumd.application.admission import headers
 from tutumd.application.admission.bodies import truncate
+from tutumd.application.admission.fields import DEFAULTS
 from tutumd.application.admission.redact import redact_call
 from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
@@ -42,6 +43,7 @@ Respond = Callable[[int, RawHeaders, bytes], None]
 HandleFast = Callable[[Scope, bytes, Respond], bool]
 """Handles a request with its complete body; returns False if it has to go through ASGI."""
 
+NO_STORE = (b"cache-control", b"no-store")
 _ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
 
 
@@ -115,26 +117,28 @@ class FastPath:
         path = CALL_PATH.fullmatch(scope["path"])
         if path is None or scope["method"] != "POST" or scope["query_string"]:
             return False
-        parsed = self._header_cache.read(scope)
-        if parsed.has_prefer:
-            return False
         service, handler, amount = path.groups()
         try:
-            service_uuid, handler_uuid = parse_uuid(service), parse_uuid(handler)
+            handler_path = parse_uuid(service), parse_uuid(handler)
+            remembered = self._context.admission_cache.recall(handler_path)
+            if remembered is None:
+                return False  # before anything else of the request is read
+            parsed = self._header_cache.read(scope)
+            if parsed.has_prefer:
+                return False
             containers = 1 if amount is None else parse_amount(amount)
-            origin, evaluation = parsed.origin, None
-            remembered = self._context.admission_cache.recall(handler_uuid)
-            if remembered is not None:
-                evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
-                if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
+            evaluation = None
+            if remembered[0] is not DEFAULTS:
+                evaluation = self._endpoint.judge_now(scope, body, handler_path[1], parsed.origin.address, remembered)
+                if evaluation is None or has_secret(parsed, body, remembered[0].verify):
                     return False
         except Exception:  # noqa: BLE001 (the endpoint raises it again, and reports it)
             return False
         call = Call(
-            service_uuid=service_uuid,
-            handler_uuid=handler_uuid,
+            service_uuid=handler_path[0],
+            handler_uuid=handler_path[1],
             amount=containers,
-            origin=origin,
+            origin=parsed.origin,
             body_size=len(body),
             content=encode_content(scope, parsed, body),
             key=parsed.key,
@@ -144,9 +148,9 @@ class FastPath:
         request_id = request_ids.choose(parsed.request_id, scope["path"])
 
         def respond_with_id(status: int, raw_headers: RawHeaders, content: bytes) -> None:
-            respond(status, [*raw_headers, (request_ids.HEADER, request_id)], content)
+            respond(status, [*raw_headers, NO_STORE, (request_ids.HEADER, request_id)], content)
             if self._context.logs_requests:
-                mark_call(scope, service_uuid)
+                mark_call(scope, handler_path[0])
                 log_request(
                     self._context, scope, status=status, headers=dict(raw_headers), began=began, request_id=request_id
                 )

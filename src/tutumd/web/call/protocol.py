@@ -12,10 +12,12 @@ from tutumd.web.errors import error_response
 from tutumd.web.unfinished import Unfinished, UnfinishedRequests
 
 MAX_URL = 16 * 1024
+MAX_ESCAPES = 1_000  # bytes of the path that may be written as `%XX`: it is decoded before all else
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 HEAD_S = 20.0
 """How long the head of a request may take. It is checked as often, so that it can take twice as long."""
+DROP_PAUSE_S = 0.05  # between two reads of a body that nobody wants, because the response is sent already
 FIRST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
 CONNECTION_BYTES = 8 * 1024
@@ -107,6 +109,13 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.parse(data)
             self.settle()
+            if self._unfinished_bytes and self.cycle is not None and self.cycle.response_complete:
+                self.flow.pause_reading()
+                self.loop.call_later(DROP_PAUSE_S, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def parse_held(self) -> None:
         """Parse what was received, head by head, until a request has to wait for the one before it."""
@@ -174,6 +183,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("the URL is too long")
 
     def on_headers_complete(self) -> None:
+        if self.url.count(b"%") > MAX_ESCAPES and self.url.partition(b"?")[0].count(b"%") > MAX_ESCAPES:
+            self._refusal = (HTTPStatus.BAD_REQUEST, f"the path must have at most {MAX_ESCAPES} escaped bytes")
+            raise ValueError("the path has too many escapes")
         if len(self.headers) > MAX_HEADERS:
             self._refusal = _TOO_LARGE
             raise ValueError("there are too many headers")

@@ -65,7 +65,7 @@ def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) ->
 
 
 @router.post("/account/session/{number}/end/")
-def end_session(request: Request, visitor: Reader, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+def end_session(request: Request, visitor: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
     """End one of one's sessions."""
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
@@ -74,7 +74,7 @@ def end_session(request: Request, visitor: Reader, number: Annotated[int, Path(g
 
 
 @router.post("/account/sessions/end/")
-def end_other_sessions(request: Request, visitor: Reader) -> Response:
+def end_other_sessions(request: Request, visitor: Admin) -> Response:
     """End all of one's sessions but this one."""
     require_everything(visitor)
     store = context(request).store

@@ -1,12 +1,20 @@
 """Pages of deliveries: what a handler received, what became of it, and sending it again."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from tutumd.application.delivery_text import describe_outcome, describe_wish, read_delivery_text, split_reason
+from tutumd.application.delivery_text import (
+    DeliveryText,
+    describe_outcome,
+    describe_wish,
+    hides_url,
+    read_delivery_text,
+    split_reason,
+)
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
 from tutumd.model import Delivery, DeliveryOutcome, Scope, User
@@ -29,6 +37,7 @@ router = make_router()
 PAGE_SIZE = 30
 _NEWEST = 10
 _MAX_NUMBER = 2**62
+_HIDDEN = "Its content is hidden: it has a handler's URL, or a binary body. A key with the scope call shows it."
 _NOT_STORED = "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
 
 DeliveryNumber = Annotated[int, Path(ge=1, le=_MAX_NUMBER)]
@@ -164,6 +173,9 @@ def _show(
     forbidden = "" if visitor.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
     text = read_delivery_text(delivery.content)
     reason, repeats = split_reason(delivery)
+    if forbidden and hides_url(delivery, text, found.handler.uuid):
+        text = DeliveryText(headers=(), query=(), body="", kind="", notes=(_HIDDEN,))
+        delivery, reason = replace(delivery, user_agent="hidden"), "hidden" if reason else ""
     return render(
         request,
         "delivery.html",

@@ -7,13 +7,13 @@ from fastapi import Request
 
 from tutumd.application.health import judge_engine
 from tutumd.errors import AnswerTimeoutError, UnavailableError
-from tutumd.model import Service
+from tutumd.model import Service, User
 from tutumd.web.context import context
 
 Answer = TypeVar("Answer")
 
 
-def ask(request: Request, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
+def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
     """Return the answer of a service's engine, or None and why there is none.
 
     An engine that is known to be away is not asked: nobody waits 10 s for a page that says so.
@@ -26,6 +26,6 @@ def ask(request: Request, service: Service, question: Callable[[], Answer]) -> t
     if health is None or not health.can_answer:
         return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
     try:
-        return web.ask_engine(question), ""
+        return web.ask_engine(visitor, question), ""
     except (UnavailableError, AnswerTimeoutError) as error:
         return None, str(error)

@@ -29,7 +29,8 @@ def read_user_name(request: Request) -> str:
         raise ForbiddenError(
             f"the request has {len(values)} headers {web.user_header}: the proxy must replace what the client sends"
         )
-    return values[0].decode("utf-8", "surrogateescape").strip() if values else ""
+    # RFC 9110, 5.5: spaces and tabs surround a value. `str.strip` also removes U+00A0, which is part of a name.
+    return values[0].strip(b" \t").decode("utf-8", "surrogateescape") if values else ""
 
 
 def find_proxy_user(request: Request) -> User | None:

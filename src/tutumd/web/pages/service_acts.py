@@ -27,7 +27,7 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     web = context(request)
     service = web.store.service(visitor, parse_uuid(uuid))
     name = name_in_command(web.store, visitor, service)
-    plan, missing = ask(request, service, partial(rules.plan, web.store, visitor, service.uuid))
+    plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
     return render(
         request,
         "service_plan.html",

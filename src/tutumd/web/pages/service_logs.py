@@ -24,7 +24,7 @@ def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
     web = context(request)
     lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
     service = web.store.service(visitor, parse_uuid(uuid))
-    output, missing = ask(request, service, partial(rules.logs, web.store, visitor, service.uuid, lines))
+    output, missing = ask(request, visitor, service, partial(rules.logs, web.store, visitor, service.uuid, lines))
     at = f"{web.public_path}/service/{service.uuid}"
     return render(
         request,

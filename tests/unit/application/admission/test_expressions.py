@@ -116,6 +116,30 @@ def test_an_evaluation_that_is_too_long_says_so() -> None:
         evaluate("body.a[?contains(@, `1`)]" + " && body.a[?contains(@, `1`)]" * 20, MANY)
 
 
+DIGITS = {"body": {"a": [int("9" * 4000) for _ in range(250)]}}
+"""The most that one body of 1 MiB has."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " && ".join(["to_string(body.a) != 'x'"] * 60),
+        "body.a[*].to_string(@) | " + " && ".join(["to_string(@)"] * 60),
+        "map(&to_string(@), body.a[].[@, @, @, @, @, @, @, @][].[@, @, @, @, @, @, @, @][])",
+        " && ".join(["max(body.a) >= `0` && sum(body.a) >= `0` && type(body.a) != 'x'"] * 25),
+        " && ".join(["body.a == body.a"] * 100),
+    ],
+)
+def test_long_integers_take_steps_by_their_length(text: str) -> None:
+    with pytest.raises(EvaluationError, match="too long"):
+        evaluate(text, DIGITS)
+
+
+def test_ordinary_integers_take_no_steps() -> None:
+    document = {"body": {"a": [2**63 + number for number in range(2000)]}}
+    assert is_true(evaluate(" && ".join(["max(body.a) > `0`"] * 40), document))
+
+
 def test_a_large_push_is_within_the_budget() -> None:
     commits = [{"message": f"change {n}", "modified": [f"src/{n}/{m}.py" for m in range(5)]} for n in range(1500)]
     document = {"body": json.loads(json.dumps({"commits": commits}))}

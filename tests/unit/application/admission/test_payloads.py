@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.application.admission.calls import NAMES, PAYLOADS, payload, received
-from tutumd.application.admission.payloads import parse_body, read_push
+from tutumd.application.admission.payloads import MAX_VALUES, parse_body, read_push
 
 BRANCHES = {
     "github-push": "main",
@@ -167,3 +167,16 @@ def test_body_is_read_to_a_depth_of_100_levels(depth: int, is_read: bool) -> Non
     assert (parse_body(body, "application/json") is not None) is is_read
     wide = b"[" + b"[]," * 200 + b"[" * (depth - 1) + b"]" * (depth - 1) + b"]"
     assert (parse_body(wide, "application/json") is not None) is is_read
+
+
+def test_a_body_with_too_many_values_is_not_read() -> None:
+    for value, most in ((b"1", MAX_VALUES), (b"[]", MAX_VALUES // 2), (b'{"a":1}', MAX_VALUES // 2)):
+        assert parse_body(b"[" + b",".join([value] * (most - 1)) + b"]", "") is not None
+        assert parse_body(b"[" + b",".join([value] * (most + 1)) + b"]", "") is None
+        assert parse_body(b"payload=[" + b",".join([value] * (most + 1)) + b"]", "x-www-form-urlencoded") != []
+    commits = [{"id": "a" * 40, "author": {"name": "a", "email": "a"}, "modified": ["a"] * 5} for _ in range(1500)]
+    assert parse_body(json.dumps({"commits": commits}).encode(), "")["commits"] == commits
+
+
+def test_numbers_are_read_as_they_are() -> None:
+    assert parse_body(b"[1, 1.5, -0.0, 1e400, NaN]", "")[:3] == [1, 1.5, -0.0]

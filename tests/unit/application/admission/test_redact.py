@@ -75,3 +75,22 @@ def test_headers_beyond_the_limit_are_named_as_left_out() -> None:
 def test_nothing_is_named_if_all_is_stored() -> None:
     content = redacted([("Authorization", "Bearer x"), ("X-Event", "push")], [])
     assert content == {"headers": (("x-event", "push"),), "body": "{}"}
+
+
+class CountedText(str):
+    """A text that counts how often it is compared."""
+
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.comparisons += 1
+        return str.__eq__(self, other)
+
+
+def test_a_query_is_redacted_in_one_pass_however_many_parameters_it_has() -> None:
+    query: list[tuple[str, str]] = [(CountedText(number), CountedText()) for number in range(4000)]
+    content = redact_call([], [*query, ("token", "x")], b"", None)
+    assert content["query"].count("&") == 3999
+    assert content["left_out"] == ["query parameter token"]
+    assert CountedText.comparisons < 10 * len(query)

@@ -1,0 +1,30 @@
+"""The pace of requests other than calls of remembered handlers: half of the event loop's time is left to those."""
+
+import asyncio
+import time
+from weakref import WeakKeyDictionary
+
+MAX_PAUSE_S = 0.05
+
+
+class Pace:
+    """Lets requests begin one at a time.
+
+    Before the next request begins, the event loop has time for other work: as long as the last begin took, together
+    with what ran beside it. So the more a request costs, the longer the others like it wait.
+    """
+
+    def __init__(self) -> None:
+        self._turns = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
+
+    async def wait(self) -> None:
+        """Wait until a request may begin."""
+        loop = asyncio.get_running_loop()
+        turn = self._turns.setdefault(loop, asyncio.Lock())
+        await turn.acquire()
+        # In the second round from now, the request has run until it waits for something.
+        loop.call_soon(loop.call_soon, _leave_time, loop, turn, time.monotonic())
+
+
+def _leave_time(loop: asyncio.AbstractEventLoop, turn: asyncio.Lock, began_s: float) -> None:
+    loop.call_later(min(time.monotonic() - began_s, MAX_PAUSE_S), turn.release)

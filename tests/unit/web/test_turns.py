@@ -1,0 +1,91 @@
+"""Turns: of requests that begin, and of the heavy work of calls."""
+
+import asyncio
+import threading
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tutumd.errors import UnavailableError
+from tutumd.model import Call, Origin
+from tutumd.web.call import heavy_work
+from tutumd.web.call.heavy_work import HeavyWork
+from tutumd.web.pace import Pace
+
+CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
+
+
+def test_requests_begin_one_by_one_and_other_work_runs_in_between() -> None:
+    begun: list[int] = []
+
+    async def begin(pace: Pace, number: int) -> None:
+        await pace.wait()
+        begun.append(number)
+
+    async def run() -> None:
+        pace = Pace()
+        tasks = [asyncio.ensure_future(begin(pace, number)) for number in range(20)]
+        before = 0
+        while len(begun) < 20:
+            await asyncio.sleep(0)
+            assert len(begun) - before <= 1, "at most one begins in a round of the event loop"
+            before = len(begun)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    assert begun == list(range(20))
+
+
+def test_a_request_that_gives_up_holds_up_nobody() -> None:
+    async def run() -> None:
+        pace = Pace()
+        await pace.wait()
+        tasks = [asyncio.ensure_future(pace.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks[1:])
+
+    asyncio.run(run())
+
+
+def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
+    lock, order, running, most = threading.Lock(), list[str](), Counter[str](), Counter[str]()
+
+    def work(name: str) -> Call:
+        with lock:
+            order.append(name)
+            running.update([name, "all"])
+            most.update({each: running[each] - most[each] for each in (name, "all") if running[each] > most[each]})
+        threading.Event().wait(0.01)
+        with lock:
+            running.subtract([name, "all"])
+        return CALL
+
+    async def run() -> None:
+        heavy = HeavyWork()
+        names = ["many"] * 10 + ["a", "b", "c"]
+        works = [heavy.run(("s", name), 1, partial(work, name)) for name in names]
+        assert await asyncio.gather(*works) == [CALL] * len(names)
+
+    asyncio.run(run())
+    assert most == {"many": 1, "a": 1, "b": 1, "c": 1, "all": 2}
+    assert max(order.index(name) for name in "abc") <= 6, "a handler with many calls holds up no other one"
+
+
+def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
+    def fail() -> Call:
+        raise RuntimeError("broken")
+
+    async def run() -> None:
+        heavy, size = HeavyWork(), heavy_work.MAX_BYTES // 2 - heavy_work.CALL_BYTES
+        kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError):
+            await heavy.run(("s", "other"), 1, lambda: CALL)
+        results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
+        assert [type(result) for result in results] == [RuntimeError, Call]
+        assert await heavy.run(("s", "other"), size, lambda: CALL) == CALL
+
+    asyncio.run(run())
