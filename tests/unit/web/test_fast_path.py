@@ -4,15 +4,16 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.types import Message, Scope
 
 from tests.unit.web.contexts import NOW, web_context
-from tutumd.application import calls
 from tutumd.application.admission.evaluate import MAX_QUICK_BYTES
+from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import parse_options, write_stored
+from tutumd.application.calls import AdmissionCache, Remembered
 from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, Call, EvaluationNeeded, NotQueued, Operation
@@ -198,12 +199,14 @@ def test_a_call_that_is_redacted_or_may_take_long_goes_through_asgi(
     assert not asyncio.run(is_handled())
 
 
-def test_a_call_that_cannot_be_judged_goes_through_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError
+class BrokenCache(AdmissionCache):
+    def recall(self, handler_uuid: str) -> Remembered | None:
+        return cast(HandlerOptions, object()), 7
 
-    monkeypatch.setattr(calls, "evaluate_call", fail)
+
+def test_a_call_that_cannot_be_judged_goes_through_asgi() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
+    context.admission_cache = BrokenCache(context.cipher)
     assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, SENT), BODY, lambda *_: None)
 
 
