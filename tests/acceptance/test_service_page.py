@@ -277,22 +277,21 @@ def test_what_cannot_be_done_has_no_button_and_says_why(dashboard: DashboardBed)
     assert not dashboard.bed.has_pending_action()
 
 
-@pytest.mark.parametrize("target", ["", "-1", "x", "11", "9" * 30, "<b>"])
-def test_a_wrong_number_of_containers_is_told_at_its_field(dashboard: DashboardBed, target: str) -> None:
+def test_a_wrong_number_of_containers_is_told_at_its_field(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     page = _open(dashboard, dashboard.visit())
-    refused = page.submit("Scale", target=target)
-    assert refused.status == 400 and refused.find("h1", "web")
-    (typed,) = refused.find("input", name="target")
-    assert (typed.attributes["value"], typed.attributes["aria-invalid"]) == (target, "true")
-    (told,) = refused.find("p", id=typed.attributes["aria-describedby"])
-    assert "from 0 to 10" in told.text
-    menu, part = (
-        typed.ancestor("details"),
-        next(each for each in refused.find("div") if each.attributes.get("id") == "live"),
-    )
-    assert menu is not None and "open" in menu.attributes
-    assert part.attributes["hx-get"] == page.path, "the page goes on to refresh itself"
+    for target in ("", "-1", "x", "11", "9" * 30, "<b>"):
+        refused = page.submit("Scale", target=target)
+        assert refused.status == 400 and refused.find("h1", "web")
+        (typed,) = refused.find("input", name="target")
+        assert (typed.attributes["value"], typed.attributes["aria-invalid"]) == (target, "true")
+        (told,) = refused.find("p", id=typed.attributes["aria-describedby"])
+        assert "from 0 to 10" in told.text
+        menu = typed.ancestor("details")
+        part = next(each for each in refused.find("div") if each.attributes.get("id") == "live")
+        assert menu is not None and "open" in menu.attributes
+        assert part.attributes["hx-get"] == page.path, "the page goes on to refresh itself"
+        assert not dashboard.bed.has_pending_action()
     assert refused.submit("Scale", target="3").status == 200
     assert dashboard.bed.has_pending_action()
 

@@ -106,14 +106,16 @@ def is_limited(port: int, path: str) -> bool:
     return request(port, "POST", path, headers={}).status == 429
 
 
-def test_the_limit_of_the_guide_also_holds_for_calls_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_the_guide_also_holds_for_calls_that_wait(tmp_path: Path) -> None:
     zone, *limits = re.findall(r"^(limit_req.*?;)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     config = nginx_bed.CONFIG.read_text(encoding="utf-8").replace("upstream tutumd {", f"{zone}\nupstream tutumd {{")
     for location in ("call(/|$) {", "location @waiting {"):
         assert config.count(location) == 1
         config = config.replace(location, "\n".join([location, *limits]))
-    monkeypatch.setattr(nginx_bed, "CONFIG", tmp_path / "limited.conf")
-    nginx_bed.CONFIG.write_text(config, encoding="utf-8")
-    with replica() as first, replica() as second, nginx_bed.nginx(tmp_path, (first.port, second.port)) as port:
+    with (
+        replica() as first,
+        replica() as second,
+        nginx_bed.nginx(tmp_path, (first.port, second.port), config=config) as port,
+    ):
         for path in (CALL, f"{CALL}?wait=60"):
             wait_until(partial(is_limited, port, path), "calls are limited")

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.faults.databases import small_disk
+from tests.support.guards import lacking
 from tests.support.postgres_bed import PostgresBed
 from tutumd.errors import SettingsError
 from tutumd.main.storage import open_storage
@@ -219,16 +220,25 @@ def test_files_that_others_can_read_are_corrected_and_told(data: Path, caplog: p
     assert sorted(told) == sorted(corrected)
 
 
-def test_a_file_whose_mode_cannot_be_changed_is_told_and_used(
-    data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: Path, mode: int) -> None:
-        raise PermissionError(1, "Operation not permitted", str(path))
-
-    (data / "tutumd.db").chmod(0o660)
-    monkeypatch.setattr(Path, "chmod", refuse)
-    start(data)
-    assert re.search(r"others can read \S+/tutumd\.db, which cannot be changed: Operation not permitted", caplog.text)
+def test_a_file_whose_mode_cannot_be_changed_is_told_and_used() -> None:
+    if os.geteuid() != 0:
+        lacking("this test needs root for a file of another user: sudo script/test")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # where another user than root may look
+        data = Path(name) / "data"
+        start(data)
+        for path in (Path(name), data, *data.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+        os.chown(data / "tutumd.db", 0, 0)
+        (data / "tutumd.db").chmod(0o666)
+        code = (
+            f"import logging, os; from pathlib import Path; from {__name__} import start; logging.basicConfig(); "
+            f"start(Path({name!r}) / 'first'); "  # as root, who may import everything
+            f"os.setgid({NOBODY}); os.setuid({NOBODY}); start(Path({str(data)!r}))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done
+    told = r"others can read \S+/tutumd\.db, which cannot be changed: Operation not permitted"
+    assert re.search(told, done.stdout + done.stderr), done
 
 
 WRONG = {

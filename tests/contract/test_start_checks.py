@@ -1,16 +1,18 @@
 """What is checked before a start makes anything, and what a start warns about, each with the mend."""
 
-import io
 import os
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.guards import lacking
 from tests.support.server import BIN
 from tutumd.main import engines
 from tutumd.main.listening import check_host
@@ -92,25 +94,44 @@ def test_a_server_that_the_network_reaches_without_tls_is_warned_about(
     assert all("--trusted-proxies" in entry["event"] for entry in logged)
 
 
-def test_commands_as_root_are_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user, count in ((0, 1), (NOBODY, 0)):
-        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        with capture_logs() as logged, ExitStack() as stack:
-            engines.build(read_settings({"data_dir": tmp_path, "engine": ["local"]}), stack)
-        assert sum("as root" in entry["event"] for entry in logged) == count
+@contextmanager
+def as_user(user: int) -> Iterator[None]:
+    """Be another user while the block runs, as nobody but root can be."""
+    if os.geteuid() != 0:
+        lacking("this test needs root to be another user: sudo script/test")
+    os.setresuid(user, user, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user can write."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(("user", "count"), [(0, 1), (NOBODY, 0)])
+def test_commands_as_root_are_warned_about(shared_folder: Path, user: int, count: int) -> None:
+    with capture_logs() as logged, as_user(user), ExitStack() as stack:
+        engines.build(read_settings({"data_dir": shared_folder, "engine": ["local"]}), stack)
+    assert sum("as root" in entry["event"] for entry in logged) == count
 
 
 @pytest.mark.parametrize(("engine", "kind"), [("auto", "local"), ("docker", "docker"), ("swarm", "swarm")])
 def test_a_socket_without_rights_is_told_with_the_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, kind: str
+    shared_folder: Path, monkeypatch: pytest.MonkeyPatch, engine: str, kind: str
 ) -> None:
-    path = tmp_path / "docker.sock"
+    path = shared_folder / "docker.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))  # nobody listens, and nobody may connect
-        monkeypatch.setattr(os, "access", lambda *_: False)
+        listener.bind(str(path))  # nobody listens
+        path.chmod(0o600)
         monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-        with capture_logs() as logged, ExitStack() as stack:
-            built = engines.build(read_settings({"data_dir": tmp_path / "data", "engine": [engine]}), stack)
+        with capture_logs() as logged, as_user(NOBODY), ExitStack() as stack:
+            built = engines.build(read_settings({"data_dir": shared_folder / "data", "engine": [engine]}), stack)
     assert list(built) == [kind]
     told = [entry["event"] for entry in logged if "no rights" in entry["event"]]
     assert len(told) == 1
@@ -118,16 +139,11 @@ def test_a_socket_without_rights_is_told_with_the_mend(
     assert any("the engine is local" in entry["event"] for entry in logged) == (engine == "auto")
 
 
-def test_a_socket_in_a_closed_folder_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_in_a_closed_folder_is_told_too(shared_folder: Path) -> None:
     """As that of another user's Podman, below /run/user."""
-    folder = tmp_path / "closed"
+    folder = shared_folder / "closed"
     folder.mkdir(mode=0)
-    settings = read_settings({"data_dir": tmp_path, "engine": [f"docker:unix://{folder}/podman.sock"]})
-    monkeypatch.setattr(engines, "build_engine", lambda *_: io.BytesIO())
-    monkeypatch.setattr(os, "access", lambda *_: False)  # it goes by the real user
-    user = os.geteuid()
-    with capture_logs() as logged, ExitStack() as stack:
-        os.seteuid(user or NOBODY)
-        stack.callback(os.seteuid, user)
+    settings = read_settings({"data_dir": shared_folder, "engine": [f"docker:unix://{folder}/podman.sock"]})
+    with capture_logs() as logged, as_user(NOBODY), ExitStack() as stack:
         engines.build(settings, stack)
     assert ["no rights on the socket" in entry["event"] for entry in logged] == [True]

@@ -33,6 +33,7 @@ def command(
     call_timeout_s: int | None = None,
     *,
     tls: bool = False,
+    config: str | None = None,
 ) -> list[str]:
     """Write the configuration into a folder, and return the command that runs nginx with it.
 
@@ -40,12 +41,13 @@ def command(
         webs: Ports of the two replicas.
         read_timeout_s: Replaces that of the configuration.
         call_timeout_s: Replaces that of calls that do not wait for their action.
+        config: The text of the configuration, if it is not ours.
         tls: Serve TLS as `localhost`, with `fullchain.pem` and `privkey.pem` of the folder.
     """
     program = find_nginx()
     if program is None:
         guards.lacking(MISSING)
-    config = CONFIG.read_text(encoding="utf-8")
+    config = config or CONFIG.read_text(encoding="utf-8")
     config = _with_tls(config, port, folder) if tls else _without_tls(config, port)
     config = config.replace("127.0.0.1:8000", f"127.0.0.1:{webs[0]}")
     config = config.replace("# server 127.0.0.1:8001", f"server 127.0.0.1:{webs[1]}")
@@ -82,11 +84,12 @@ def nginx(
     call_timeout_s: int | None = None,
     *,
     tls: bool = False,
+    config: str | None = None,
 ) -> Iterator[int]:
     """Run nginx in front of these ports while the block runs; yield its port."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    program = command(folder, port, webs, read_timeout_s, call_timeout_s, tls=tls)
+    program = command(folder, port, webs, read_timeout_s, call_timeout_s, tls=tls, config=config)
     with (folder / "output").open("wb") as output, running(program, stdout=output, stderr=output):
         wait_until(lambda: _answers(port), "nginx answers")
         yield port

@@ -5,13 +5,13 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, TextIO
 
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
@@ -210,7 +210,14 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
 
 
 @contextmanager
-def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> Iterator[int]:
+def locked(
+    path: Path,
+    hint: str,
+    *,
+    exclusive: bool,
+    wait_s: float = 0.0,
+    flock: Callable[[TextIO, int], None] = fcntl.flock,
+) -> Iterator[int]:
     """Hold a lock file. Its folder is created if it does not exist, and then only its owner can read it.
 
     Args:
@@ -233,7 +240,7 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:

@@ -1,7 +1,6 @@
 """Where the key for secrets comes from."""
 
 import errno
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -37,16 +36,13 @@ def test_only_its_owner_can_read_a_new_data_folder(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_a_file_system_without_locks_is_told_apart_from_another_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_is_told_apart_from_another_server(tmp_path: Path) -> None:
     def refuse(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
     with (
         pytest.raises(SettingsError, match=r"tutumd\.lock cannot be locked: No locks available; give a --data-dir on"),
-        locked(tmp_path / "tutumd.lock", "in use", exclusive=True, wait_s=60),
+        locked(tmp_path / "tutumd.lock", "in use", exclusive=True, wait_s=60, flock=refuse),
     ):
         pass
 
