@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import add_login_link, add_member, opened_accounts
+from tests.acceptance.accounts import add_login_link, add_member
 from tests.acceptance.raw_http import CREDENTIALS, exchange, request
 from tests.support.nginx_bed import nginx_below_a_path
 from tests.support.pages import Page, Visitor
@@ -42,7 +42,7 @@ def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
     assert visitor.get("/sign-in/?next=/audit/").path == "/audit/"
     made = page.submit("Make a key", scope="read")
     assert made.status == 201, "forms work"
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         session = store.sessions(USER)[0]
         assert (session.credential, session.address) == ("proxy", "198.51.100.7")
 
@@ -51,7 +51,7 @@ def test_a_browser_without_cookies_leaves_no_sessions(named: LiveServer) -> None
     member = add_member(named, "no-cookies")
     for _ in range(3):
         assert who(Visitor(named.url, X_Forwarded_User=member.name).get("/account/")) == member.name
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         assert store.sessions(member.name) == ()
 
 
@@ -114,7 +114,7 @@ def test_a_session_of_the_proxy_ends_with_its_word(named: LiveServer) -> None:
     assert [who(each.get("/account/")) for each in (nobody, stranger, other)] == ["", "", USER]
     assert other.cookies != cookies, "another user gets another cookie"
     assert who(visitor.get("/account/")) == member.name
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         assert len(store.keys(member.name)) == 1
         store.remove_user(member.name)
     assert visitor.get("/account/").status == 403

@@ -12,7 +12,7 @@ import pytest
 from playwright._impl._api_structures import SetCookieParam
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.accounts import add_limited_key, opened_accounts
+from tests.acceptance.accounts import add_limited_key
 from tests.acceptance.filled_server import FilledServer, filled_server
 from tests.support.browser import DESK, PHONE, Browser, Screen
 from tests.support.documentation import ROOT
@@ -87,7 +87,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledServer]:
 @pytest.fixture(scope="module")
 def cookies(filled: FilledServer) -> list[SetCookieParam]:
     """The session of an admin who has done things that the audit log tells."""
-    with opened_accounts(filled.server) as store:
+    with filled.server.accounts() as store:
         accounts.add_user(store, ADMIN, is_admin=True)
     admin = add_limited_key(filled.server, ADMIN)
     handlers = f"/api/v1/service/{filled.found['service'][2]['uuid']}/webhook/handler/"
