@@ -3,9 +3,11 @@
 It starts in a few milliseconds, where a `LiveServer` takes seconds. Nothing carries out its actions.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ from tutumd.web.context import WebContext
 
 KEY = "key-of-a-visitor-"
 ANSWERER = "a worker that answers"
+_THREADS = 4
 
 
 class DashboardBed(Api):
@@ -87,7 +90,7 @@ def serve_dashboard(bed: StoreBed, **settings: Any) -> Iterator[DashboardBed]:
         create_app(context, "0"), http=FastProtocol, log_config=None, lifespan="off", proxy_headers=False
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=asyncio.run, args=(_run(server, listener),))
     thread.start()
     try:
         wait_until(lambda: server.started, "the dashboard listens")
@@ -95,7 +98,20 @@ def serve_dashboard(bed: StoreBed, **settings: Any) -> Iterator[DashboardBed]:
     finally:
         server.should_exit = True
         thread.join()
+        for each in threading.enumerate():  # What is canceled at the end goes on in its thread, with a connection.
+            if isinstance(loop := getattr(each, "loop", None), asyncio.AbstractEventLoop) and loop.is_closed():
+                each.join()
         listener.close()
+
+
+async def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve. All threads for blocking calls start now: a test would seem to leave those that start in it."""
+    executor, all_run = ThreadPoolExecutor(_THREADS), threading.Barrier(_THREADS + 1)
+    for _ in range(_THREADS):
+        executor.submit(all_run.wait)
+    all_run.wait()
+    asyncio.get_running_loop().set_default_executor(executor)
+    await server.serve(sockets=[listener])
 
 
 @contextmanager

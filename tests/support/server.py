@@ -108,7 +108,7 @@ class LiveServer(Api):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, f"the server responds; {self.folder}/server.log")
+        wait_until(self._answers, f"the server responds; {self.folder}/server.log", timeout_s=LIMIT_S)
 
     def stop(self) -> int:
         """Stop the server as a service manager would, and return its exit code."""
