@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance import console
 from tests.support.api import BIN, LIMIT_S, Answer, Api
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
@@ -30,16 +31,14 @@ class Member:
 
 
 def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of `tutumd` to its end."""
+    """Run a command of `tutumd` to its end: in this process, unless it serves if nothing keeps it from that."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
-    return subprocess.run(
-        [str(BIN / "tutumd"), *arguments],
-        env=inherited | {"TUTUMD_DATA_DIR": str(data)} | variables,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    environment = inherited | {"TUTUMD_DATA_DIR": str(data)} | variables
+    if arguments[0] != "serve":
+        done = console.run_tutumd(environment, *arguments)
+        return subprocess.CompletedProcess(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
+    command = [str(BIN / "tutumd"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 def add_member(server: Api, name: str) -> Member:

@@ -1,46 +1,72 @@
-"""The command line client, run against a server."""
+"""The commands `tutum` and `tutumd`, run in the process of the test."""
 
+import gc
 import io
 import json
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from subprocess import CompletedProcess
 from typing import Any
 
-from tests.support.api import Api
+import structlog
+
+from tests.support.server import LiveServer
 from tutum.cli.app import run
+from tutumd.main import told_errors
+from tutumd.main.commands import app
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What a command printed, and how it exited; with the names of `subprocess.CompletedProcess`."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_tutum(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> Ran:
+def run_tutum(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> "CompletedProcess[str]":
     """Run `tutum` in this process: a process of its own takes half a second to start."""
-    out, err = _text(), _text()
+    done = _run(lambda: run(arguments), environment, arguments, stdin.encode())
+    return CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_tutumd(environment: Mapping[str, str], *arguments: str) -> "CompletedProcess[bytes]":
+    """Run a command of `tutumd` in this process: one of its own takes two seconds to start.
+
+    Neither for `backup`, which lowers the priority of its process, nor for what serves or reads a pipe.
+    """
+
+    def run_command() -> None:
+        with told_errors():
+            app(args=arguments, prog_name="tutumd")
+
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    try:
+        return _run(run_command, environment, arguments)
+    finally:
+        gc.collect()  # its connections to the database end, as with a process
+        structlog.configure(**config)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def _run(
+    command: Callable[[], None], environment: Mapping[str, str], arguments: Sequence[str], stdin: bytes = b""
+) -> "CompletedProcess[bytes]":
+    written = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(each, encoding="utf-8", newline="", write_through=True) for each in written)
+    code: Any = 0
     with _process_of(environment, stdin), redirect_stdout(out), redirect_stderr(err):
         try:
-            run(arguments)
-            code: Any = 0
+            command()
         except SystemExit as ended:
             code = ended.code or 0
-    return Ran(returncode=int(code), stdout=_written(out), stderr=_written(err))
+    return CompletedProcess(arguments, int(code), *(each.getvalue() for each in written))
 
 
 @contextmanager
-def _process_of(environment: Mapping[str, str], stdin: str) -> Iterator[None]:
+def _process_of(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
     before, terminal = dict(os.environ), sys.stdin
     os.environ.clear()
     os.environ.update(environment)
-    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
     try:
         yield
     finally:
@@ -49,21 +75,10 @@ def _process_of(environment: Mapping[str, str], stdin: str) -> Iterator[None]:
         sys.stdin = terminal
 
 
-def _text() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-
-
-def _written(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    written = stream.buffer
-    assert isinstance(written, io.BytesIO)
-    return written.getvalue().decode()
-
-
 class Console:
     """The `tutum` command as the examples' user."""
 
-    def __init__(self, server: Api) -> None:
+    def __init__(self, server: LiveServer) -> None:
         self.server = server
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> str:

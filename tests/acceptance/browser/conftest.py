@@ -7,7 +7,7 @@ from playwright.sync_api import Browser as PlaywrightBrowser
 
 from tests.acceptance.browser.filled_server import FilledServer, filled_server
 from tests.support import guards
-from tests.support.browser import running_chromium
+from tests.support.browser import Browser, running_chromium
 
 
 @pytest.fixture(scope="package")
@@ -16,6 +16,15 @@ def chromium() -> Iterator[PlaywrightBrowser]:
     guards.require_part("chromium")
     with running_chromium() as started:
         yield started
+
+
+@pytest.fixture
+def browser(chromium: PlaywrightBrowser) -> Iterator[Browser]:
+    """Chromium for one test, which fails if a page had errors or asked another server."""
+    opened = Browser(chromium)
+    yield opened
+    opened.close()
+    assert not opened.faults
 
 
 @pytest.fixture(scope="package")

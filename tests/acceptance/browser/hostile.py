@@ -128,13 +128,13 @@ def fill(edge: DashboardBed) -> Hostile:
         filter=[
             f"body.ref != {json.dumps(SHORT, ensure_ascii=False).join('``')}",
             {"preset": "branch", "branch": [SHORT]},
-            {"preset": "tag", "tag": [SHORT], "repository": SHORT},
             {"preset": "paths", "paths": [SHORT]},
             {"preset": "skip", "marker": SHORT},
         ],
         tag={"allow": [SHORT, LONG]},
         verify={"preset": "hmac", "header": "X-Sign", "prefix": "<b data-xss>\"'", "secrets": [MARKUP[0]]},
     )
+    edge.make_handler(service, name="tagged", filter={"preset": "tag", "tag": [SHORT], "repository": SHORT})
     loose = edge.make_handler(service, name=f"loose {SHORT}", filter={"preset": "branch", "branch": [SHORT]})
     action, *_ = [call(edge, str(each["url"])) for each in (plain, strict, loose)]
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)

@@ -31,7 +31,8 @@ _SMALL_TARGETS = """(smallest) => {
         .map(each => `${Math.round(area(each).height)} px: ${each.outerHTML.slice(0, 160)}`);
 }"""
 
-pytestmark = pytest.mark.timeout(2400)  # axe takes seconds a page, and more on a busy machine
+# Axe takes seconds a page, and more on a busy machine. `filled` is made once, beside Chromium.
+pytestmark = [pytest.mark.timeout(2400), pytest.mark.chromium]
 
 
 def test_each_page_is_for_everybody(browser: Browser, filled: FilledServer) -> None:

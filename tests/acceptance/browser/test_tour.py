@@ -16,6 +16,7 @@ from tests.support.documentation import ROOT
 from tests.support.pages import Visitor
 from tutumd.application import accounts
 
+pytestmark = pytest.mark.chromium  # beside the other tests of `filled`
 IMAGES = ROOT / "docs" / "images"
 ADMIN = "ada"
 MAX_BYTES, MAX_BYTES_OF_ALL = 150 * 1024, 1024 * 1024
