@@ -5,10 +5,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser as PlaywrightBrowser
 
 from tests.support import guards, markers
-from tests.support.browser import Browser, running_chromium
 from tests.support.docker_bed import DockerBed
 from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
@@ -124,20 +122,3 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
     folder = tmp_path_factory.mktemp("live-server")
     with LiveServer(folder, "--engine", "local", command=PATIENT) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[PlaywrightBrowser]:
-    """A running Chromium; see `tests/support/browser.py`."""
-    guards.require_part("chromium")
-    with running_chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def browser(chromium: PlaywrightBrowser) -> Iterator[Browser]:
-    """Chromium for one test, which fails if a page had errors or asked another server."""
-    opened = Browser(chromium)
-    yield opened
-    opened.close()
-    assert not opened.faults

@@ -1,18 +1,78 @@
-"""The command line client, run against a server, in this process: starting Python takes longer than a command."""
+"""The commands `tutum` and `tutumd`, run in the process of the test."""
 
+import gc
 import io
 import json
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from subprocess import CompletedProcess
 from typing import Any
-from unittest import mock
 
-import tutum
-from tests.support.server import APIKEY, USER, LiveServer
+import structlog
+
+from tests.support.server import LiveServer
 from tutum.cli.app import run
+from tutumd.main import told_errors
+from tutumd.main.commands import app
+
+
+def run_tutum(environment: Mapping[str, str], *arguments: str, stdin: str = "") -> "CompletedProcess[str]":
+    """Run `tutum` in this process: a process of its own takes half a second to start."""
+    done = _run(lambda: run(arguments), environment, arguments, stdin.encode())
+    return CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_tutumd(environment: Mapping[str, str], *arguments: str) -> "CompletedProcess[bytes]":
+    """Run a command of `tutumd` in this process: one of its own takes two seconds to start.
+
+    Neither for `backup`, which lowers the priority of its process, nor for what serves or reads a pipe.
+    """
+
+    def run_command() -> None:
+        with told_errors():
+            app(args=arguments, prog_name="tutumd")
+
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    try:
+        return _run(run_command, environment, arguments)
+    finally:
+        gc.collect()  # its connections to the database end, as with a process
+        structlog.configure(**config)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def _run(
+    command: Callable[[], None], environment: Mapping[str, str], arguments: Sequence[str], stdin: bytes = b""
+) -> "CompletedProcess[bytes]":
+    written = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(each, encoding="utf-8", newline="", write_through=True) for each in written)
+    code: Any = 0
+    with _process_of(environment, stdin), redirect_stdout(out), redirect_stderr(err):
+        try:
+            command()
+        except SystemExit as ended:
+            code = ended.code or 0
+    return CompletedProcess(arguments, int(code), *(each.getvalue() for each in written))
+
+
+@contextmanager
+def _process_of(environment: Mapping[str, str], stdin: bytes) -> Iterator[None]:
+    before, terminal = dict(os.environ), sys.stdin
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.stdin = terminal
 
 
 class Console:
@@ -29,30 +89,9 @@ class Console:
 
     def run(self, *arguments: str, code: int = 0, stdin: str = "", **variables: str) -> tuple[str, str]:
         """Run a command with these variables, check its exit code, and return what it printed to both streams."""
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), self._as_user(stdin, variables):
-            try:
-                run(arguments)
-            except SystemExit as ended:
-                ended_with = ended.code or 0
-            else:
-                ended_with = 0
-        assert ended_with == code, (out.getvalue(), err.getvalue())
-        return out.getvalue(), err.getvalue()
-
-    @contextmanager
-    def _as_user(self, stdin: str, variables: dict[str, str]) -> Iterator[None]:
-        client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{self.server.url}/api/v1/")
-        environment = self.server.client_environment | variables
-        with (
-            mock.patch.dict(os.environ, environment, clear=True),
-            mock.patch.object(tutum, "default_client", client),
-            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")),
-        ):
-            try:
-                yield
-            finally:
-                client.close()
+        done = run_tutum(self.server.client_environment | variables, *arguments, stdin=stdin)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout, done.stderr
 
     def hook(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
         """Run `tutum webhook-handler`."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.server import APIKEY, LIMIT_S, USER, Answer, LiveServer
+from tests.support.api import APIKEY, LIMIT_S, USER, Answer, Api
 from tests.support.waiting import wait_until
 
 CREDENTIALS = f"Authorization: ApiKey {USER}:{APIKEY}"
@@ -49,7 +49,7 @@ def chunked(body: bytes, size: int = 65536) -> bytes:
 class Connection:
     """A TCP connection for several requests, from any address of loopback."""
 
-    def __init__(self, server: LiveServer, source: str = "127.0.0.1") -> None:
+    def __init__(self, server: Api, source: str = "127.0.0.1") -> None:
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S, source_address=(source, 0))
 
     def __enter__(self) -> "Connection":
@@ -97,14 +97,14 @@ def other_address() -> str:
     return f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
 
 
-def exchange(server: LiveServer, raw: bytes, source: str = "127.0.0.1") -> Answer:
+def exchange(server: Api, raw: bytes, source: str = "127.0.0.1") -> Answer:
     """Send bytes over a new connection, and return the response."""
     with Connection(server, source) as connection:
         connection.send(raw)
         return connection.answer(raw.split(b" ", 1)[0].decode("latin-1"))
 
 
-def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
+def holdings(server: Api) -> dict[str, list[dict[str, Any]]]:
     """Return all services, handlers and actions of the server, once every action of earlier tests has ended.
 
     Without what the engine reports of services: processes of earlier tests may still be ending.
@@ -118,7 +118,7 @@ def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
     return {"services": services, "handlers": handlers, "actions": server.objects("/api/v1/action/")}
 
 
-def _live_actions(server: LiveServer) -> list[dict[str, Any]]:
+def _live_actions(server: Api) -> list[dict[str, Any]]:
     states = ("Pending", "In progress", "Canceling")
     return [action for action in server.objects("/api/v1/action/") if action["state"] in states]
 
@@ -141,7 +141,7 @@ def check_refusal(answer: Answer, *statuses: int) -> str:
 class Target:
     """A service with a handler that no test may change."""
 
-    server: LiveServer
+    server: Api
     service: str
     handler: str
     other_service: str

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.support.server import LiveServer
+from tests.support.api import Api
 
 PUBLIC = frozenset(
     {
@@ -53,7 +53,7 @@ class Route:
                 yield self.fill({name: (foreign if name in taken else own)[name] for name in self.names}), taken
 
 
-def all_routes(server: LiveServer) -> list[Route]:
+def all_routes(server: Api) -> list[Route]:
     """Return the routes of a running server."""
     document = server.request("GET", "/api/openapi.json", authorization=None).json
     return [

@@ -1,5 +1,6 @@
 """Connecting a sender by the dashboard, from the choice of a service to the first call and what became of it."""
 
+import shlex
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -270,18 +271,8 @@ def test_the_command_beside_the_button_makes_the_same_handler(
     for sender in ("github", "harbor", "alertmanager", "dockerhub", "curl"):
         page = choose(visitor, service, sender)
         [command] = [each.text for each in page.find("code") if each.text.startswith("tutum webhook-handler create")]
-        makes_secret = "--verify" in command
-        line = command + (" --secret-file -" if makes_secret else "")
-        run = subprocess.run(
-            ["sh", "-c", line],
-            env=live_server.client_environment,
-            input="a-secret-of-the-test\n",
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        assert run.returncode == 0, run
+        words = shlex.split(command)[1:] + (["--secret-file", "-"] if "--verify" in command else [])
+        console(*words, stdin="a-secret-of-the-test\n")
         by_command = console.shown(name, sender)
         console.hook("rm", name, sender)
         page.submit("Create the URL")

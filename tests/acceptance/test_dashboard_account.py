@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, opened_accounts
+from tests.acceptance.accounts import add_limited_key, add_login_link, add_member
 from tests.support.dashboard_bed import find_card
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
@@ -68,7 +68,7 @@ def test_all_other_sessions_are_ended_at_once(live_server: LiveServer) -> None:
 def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_server: LiveServer) -> None:
     member = add_member(live_server, "many-of-all")
     keys = [add_limited_key(live_server, member.name, scope=Scope.READ).key for _ in range(21)]
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(21):
@@ -90,7 +90,7 @@ def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_ser
 def test_nobody_ends_the_session_of_another_user(live_server: LiveServer) -> None:
     one, two = add_member(live_server, "session-one"), add_member(live_server, "session-two")
     visitor, other = signed_in(live_server, one.name, one.key), signed_in(live_server, two.name, two.key)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         (session,) = store.sessions(two.name)
     token = visitor.get("/account/").form("Sign out").csrf
     for number in (str(session.number), "0", "99999999999999999999", "x"):
@@ -177,7 +177,7 @@ def test_an_admin_makes_and_revokes_keys_of_others(live_server: LiveServer) -> N
 def test_a_member_makes_and_revokes_no_keys_of_others(live_server: LiveServer, path: str) -> None:
     member = add_member(live_server, f"no-admin-{len(path)}")
     visitor = signed_in(live_server, member.name, member.key)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         before = store.keys(USER)
     token = visitor.get("/account/").form("Sign out").csrf
     address = path.format(id=before[0].id)
@@ -185,7 +185,7 @@ def test_a_member_makes_and_revokes_no_keys_of_others(live_server: LiveServer, p
     assert page.status == 403
     assert "only admins may do this" in page.text
     assert visitor.post(address, {"csrf": token, "owner": "", "scope": "x"}).status in (400, 404)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         assert [key.id for key in store.keys(USER)] == [key.id for key in before]
 
 
@@ -202,13 +202,13 @@ def test_a_session_may_do_what_its_key_may(live_server: LiveServer, scope: Scope
     if scope is not Scope.ADMIN:
         assert f"this key has the scope {scope.value!r}" in made.text
     signed_in(live_server, member.name, member.key)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         other = store.sessions(member.name)[0].number
     page = visitor.get("/account/")
     assert (scope is Scope.ADMIN) == bool(page.find("button", "End all others") or page.find("button", "End"))
     for address in (f"/account/session/{other}/end/", "/account/sessions/end/"):
         assert visitor.send("POST", address, {"csrf": token}).status == (303 if scope is Scope.ADMIN else 403)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         assert len(store.sessions(member.name)) == (1 if scope is Scope.ADMIN else 2)
     assert page.submit("Sign out").path == "/sign-in/"
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tests.acceptance.accounts import add_member, give, opened_accounts
+from tests.acceptance.accounts import add_member, give
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
@@ -63,7 +63,7 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
     member = add_member(live_server, "audit-pages")
     visitor = Visitor(live_server.url)
     visitor.sign_in(member.name, member.key)
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):
@@ -101,7 +101,7 @@ def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServe
     visitor.sign_in(USER, APIKEY)
     page = visitor.get("/audit/").submit("Filter", user=member.name)
     assert {each.find("td", data_label="Who")[0].text for each in rows(page)} == {member.name}
-    with opened_accounts(live_server) as store:
+    with live_server.accounts() as store:
         user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):

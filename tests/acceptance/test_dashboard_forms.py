@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from urllib.parse import quote
 
 import pytest
 
 from tests.acceptance.page_routes import page_routes
-from tests.acceptance.raw_http import UNKNOWN, Target, exchange, request
+from tests.acceptance.raw_http import UNKNOWN, Target, exchange, holdings, other_address, request
+from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, USER
 from tutumd.web.pages.safety import SAFETY
 
 ROUTES = [(route.method, route.path) for route in page_routes()]
@@ -19,9 +21,26 @@ POSTS = [path for method, path in ROUTES if method == "POST"]
 TYPE = "application/x-www-form-urlencoded"
 
 
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardBed]:
+    with serve_edge(f"sqlite:///{tmp_path_factory.mktemp('forms') / 'test.db'}") as started:
+        started.make_handler(started.create_service("quiet")["uuid"])
+        yield started
+
+
+@pytest.fixture(scope="module")
+def target(edge: DashboardBed) -> Iterator[Target]:
+    """A service and its handler, which no test of the module may change."""
+    (service,) = edge.objects("/api/v1/service/")
+    (handler,) = edge.objects(f"{service['resource_uri']}webhook/handler/")
+    before = holdings(edge)
+    yield Target(server=edge, service=service["uuid"], handler=handler["uuid"], other_service="", scaling="")
+    assert holdings(edge) == before
+
+
 @pytest.fixture
-def visitor(live_server: LiveServer) -> Visitor:
-    visitor = Visitor(live_server.url)
+def visitor(edge: DashboardBed) -> Visitor:
+    visitor = Visitor(edge.url)
     visitor.sign_in(USER, APIKEY)
     return visitor
 
@@ -41,7 +60,6 @@ FORGED = {
     "an empty token": {"csrf": ""},
     "a wrong token": {"csrf": "0" * 64},
     "a token that is no ASCII": {"csrf": "ä"},
-    "a token of another session": {"csrf": "another"},
 }
 
 
@@ -51,84 +69,81 @@ def test_routes_are_found() -> None:
     assert {method for method, _ in ROUTES} == {"GET", "POST"}
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_a_form_without_the_token_of_the_session_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+def test_a_form_without_the_token_of_the_session_changes_nothing(target: Target, visitor: Visitor) -> None:
     other = Visitor(target.server.url)
     other.sign_in(USER, APIKEY)
-    for what, fields in FORGED.items():
-        sent = {"csrf": csrf(other)} if fields.get("csrf") == "another" else fields
-        page = visitor.send("POST", fill(path, target), sent)
-        assert page.status == 403, what
-        assert "this form is out of date" in page.text, what
+    forged = FORGED | {"a token of another session": {"csrf": csrf(other)}}
+    for path, (what, fields) in product(POSTS, forged.items()):
+        page = visitor.send("POST", fill(path, target), fields)
+        assert page.status == 403, (path, what)
+        assert "this form is out of date" in page.text, (path, what)
     assert visitor.get("/account/").path == "/account/"
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_a_form_of_another_site_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+def test_a_form_of_another_site_changes_nothing(target: Target, visitor: Visitor) -> None:
     token = csrf(visitor)
-    for headers in (
-        {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
-        {"Origin": "null", "Sec_Fetch_Site": "cross-site"},
-        {"Origin": "https://other.dashboard.example", "Sec_Fetch_Site": "same-site"},
-    ):
-        page = visitor.send("POST", fill(path, target), {"csrf": token}, **headers)
-        assert page.status == 403, headers
-        assert "another site" in page.text
     cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
-    old_browser = [f"Cookie: {cookie}", "Origin: https://evil.example", f"Content-Type: {TYPE}"]
-    raw = request("POST", fill(path, target), f"csrf={token}".encode(), old_browser)
-    assert exchange(target.server, raw).status == 403
+    for path in POSTS:
+        for headers in (
+            {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
+            {"Origin": "null", "Sec_Fetch_Site": "cross-site"},
+            {"Origin": "https://other.dashboard.example", "Sec_Fetch_Site": "same-site"},
+        ):
+            page = visitor.send("POST", fill(path, target), {"csrf": token}, **headers)
+            assert page.status == 403, (path, headers)
+            assert "another site" in page.text
+        old_browser = [f"Cookie: {cookie}", "Origin: https://evil.example", f"Content-Type: {TYPE}"]
+        raw = request("POST", fill(path, target), f"csrf={token}".encode(), old_browser)
+        assert exchange(target.server, raw).status == 403, path
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor) -> None:
     token = csrf(visitor)
-    address = fill(path, target)
     bodies = {
         "text/plain": f"csrf={token}",
         "multipart/form-data; boundary=x": f"--x\r\nContent-Disposition: form-data; name=csrf\r\n\r\n{token}\r\n--x--",
         "application/json": f'{{"csrf": "{token}"}}',
         "": f"csrf={token}",
     }
-    for content_type, body in bodies.items():
-        page = visitor.send("POST", address, body, Content_Type=content_type)
-        assert page.status == 400, content_type
-        assert TYPE in page.text
     wrong: list[str | bytes] = [
         f"csrf={token}&a=%ff",
         f"csrf={token}&a=%00",
         f"csrf={token}&\xff".encode("latin-1"),
         f"csrf={token}&a" * 600,
     ]
-    for each in wrong:
-        assert visitor.send("POST", address, each).status == 400, each[-20:]
+    for address in (fill(path, target) for path in POSTS):
+        for content_type, body in bodies.items():
+            page = visitor.send("POST", address, body, Content_Type=content_type)
+            assert page.status == 400, (address, content_type)
+            assert TYPE in page.text
+        for each in wrong:
+            assert visitor.send("POST", address, each).status == 400, (address, each[-20:])
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_a_get_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
-    address = fill(path, target)
-    page = visitor.send("GET", f"{address}?csrf={csrf(visitor)}")
-    if path in GETS:
-        assert page.status in (200, 303, 404)
-    else:
-        assert page.status in (404, 405), "the address may be that of a page, too"
-    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
-        assert visitor.send(method, address, Content_Type=TYPE).status in (404, 405)
+def test_a_get_changes_nothing(target: Target, visitor: Visitor) -> None:
+    token = csrf(visitor)
+    for path in POSTS:
+        address = fill(path, target)
+        # The address may be that of a page, too.
+        expected = (200, 303, 404) if path in GETS else (404, 405)
+        assert visitor.send("GET", f"{address}?csrf={token}").status in expected, path
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+            assert visitor.send(method, address, Content_Type=TYPE).status in (404, 405), (method, path)
     assert visitor.get("/account/").path == "/account/"
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_a_stranger_changes_nothing_with_a_token_of_no_session(target: Target, path: str) -> None:
-    stranger = Visitor(target.server.url)
+def test_a_stranger_changes_nothing_with_a_token_of_no_session(target: Target) -> None:
+    stranger = Visitor(target.server.url, address=other_address())
     token = stranger.get("/sign-in/").form("Sign in").csrf
-    page = stranger.send("POST", fill(path, target), {"csrf": token})
-    if path.startswith("/sign-in/"):
-        assert page.status in (401, 429)
-    else:
-        assert (page.status, page.headers["location"]) == (303, "/sign-in/")
-    refused = Visitor(target.server.url).send("POST", fill(path, target), {"csrf": token})
-    assert refused.status == 403
-    assert "sent no cookie" in refused.text
+    for path in POSTS:
+        page = stranger.send("POST", fill(path, target), {"csrf": token})
+        if path.startswith("/sign-in/"):
+            assert page.status in (401, 429), path
+        else:
+            assert (page.status, page.headers["location"]) == (303, "/sign-in/"), path
+        refused = Visitor(target.server.url).send("POST", fill(path, target), {"csrf": token})
+        assert refused.status == 403, path
+        assert "sent no cookie" in refused.text
 
 
 def responses(target: Target, visitor: Visitor) -> Iterator[Page]:
@@ -197,39 +212,37 @@ def test_a_wrong_method_names_the_right_ones(visitor: Visitor) -> None:
         assert f"use {allowed}" in page.text
 
 
-@pytest.mark.parametrize(
-    "text", ["<script>alert(1)</script>", '" onfocus="alert(1)', "{{ 7 * 7 }}", "'\"><img src=x>", "\u202e"]
-)
-def test_what_was_sent_comes_back_as_text(live_server: LiveServer, text: str) -> None:
-    visitor = Visitor(live_server.url, address="127.9.8.7")
-    page = visitor.get("/sign-in/").submit("Sign in", user=text, key="x" * 30, next=text)
-    fields = dict(page.form("Sign in").fields)
-    assert fields["user"] == text.strip()
-    assert fields["next"] == text
-    assert not page.find("img", src="x")
-    assert "49" not in fields["user"]
-    assert visitor.get(f"/sign-in/?next={quote(text)}").form("Sign in").fields[1] == ("next", text)
+def test_what_was_sent_comes_back_as_text(edge: DashboardBed) -> None:
+    visitor = Visitor(edge.url, address="127.9.8.7")
+    for text in ("<script>alert(1)</script>", '" onfocus="alert(1)', "{{ 7 * 7 }}", "'\"><img src=x>", "\u202e"):
+        page = visitor.get("/sign-in/").submit("Sign in", user=text, key="x" * 30, next=text)
+        fields = dict(page.form("Sign in").fields)
+        assert fields["user"] == text.strip()
+        assert fields["next"] == text
+        assert not page.find("img", src="x")
+        assert "49" not in fields["user"]
+        assert visitor.get(f"/sign-in/?next={quote(text)}").form("Sign in").fields[1] == ("next", text)
 
 
-def test_a_stranger_sends_short_forms_only(live_server: LiveServer, visitor: Visitor) -> None:
+def test_a_stranger_sends_short_forms_only(edge: DashboardBed, visitor: Visitor) -> None:
     long = {"user": "x" * 20_000}
-    stranger = Visitor(live_server.url)
+    stranger = Visitor(edge.url)
     token = stranger.get("/sign-in/").form("Sign in").csrf
     assert stranger.send("POST", "/sign-in/", {"csrf": token, **long}).status == 413
     assert visitor.send("POST", "/sign-in/", {"csrf": csrf(visitor), **long}).status == 401
     assert visitor.send("POST", "/sign-in/", {"user": "x" * 1_100_000}).status == 413
 
 
-def test_the_last_of_repeated_fields_counts(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
+def test_the_last_of_repeated_fields_counts(edge: DashboardBed) -> None:
+    visitor = Visitor(edge.url)
     form = visitor.get("/sign-in/").form("Sign in", user=["nobody", USER], key=["x", APIKEY])
     fields = [("next", "//evil.example"), *form.fields]
     page = visitor.post(form.address, "&".join(f"{name}={quote(value, safe='')}" for name, value in fields))
     assert (page.status, page.path) == (200, "/")
 
 
-def test_forms_of_a_session_that_ended_lead_to_the_sign_in(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
+def test_forms_of_a_session_that_ended_lead_to_the_sign_in(edge: DashboardBed) -> None:
+    visitor = Visitor(edge.url)
     page = visitor.sign_in(USER, APIKEY)
     form = page.form("Sign out")
     cookies = dict(visitor.cookies)

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import add_login_link, add_member, opened_accounts
+from tests.acceptance.accounts import add_login_link, add_member
 from tests.acceptance.raw_http import CREDENTIALS, DISGUISED, exchange, request
+from tests.support.api import Api
+from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.nginx_bed import nginx_below_a_path
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer, free_port
@@ -17,11 +20,15 @@ HEADER = "X-Forwarded-User"
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('proxies') / 'test.db'}"
+
+
+@pytest.fixture(scope="module")
+def named(database: str) -> Iterator[DashboardBed]:
     """A server that believes proxies at 127.0.0.1 about users."""
-    options = ("--trusted-proxies", "127.0.0.1", "--user-header", HEADER)
-    with LiveServer(tmp_path_factory.mktemp("named"), "--engine", "local", *options) as server:
-        yield server
+    with serve_edge(database, trusted_proxies=["127.0.0.1"], user_header=HEADER) as edge:
+        yield edge
 
 
 def who(page: Page) -> str:
@@ -32,7 +39,7 @@ def who(page: Page) -> str:
     return page.find("h1")[0].text
 
 
-def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
+def test_a_user_whom_the_proxy_names_is_signed_in(named: DashboardBed) -> None:
     visitor = Visitor(named.url, X_Forwarded_User=USER, X_Forwarded_For="198.51.100.7")
     assert visitor.get("/").path == "/"
     page = visitor.get("/account/")
@@ -42,7 +49,7 @@ def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
     assert visitor.get("/sign-in/?next=/audit/").path == "/audit/"
     made = page.submit("Make a key", scope="read")
     assert made.status == 201, "forms work"
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         session = store.sessions(USER)[0]
         assert (session.credential, session.address) == ("proxy", "198.51.100.7")
 
@@ -50,7 +57,7 @@ def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
 @pytest.mark.parametrize(
     "name", ["\u00a0username", "username\u3000", "\u2003username", "\u0085username", "\x1fusername"]
 )
-def test_a_name_with_other_space_around_it_is_another_name(named: LiveServer, name: str) -> None:
+def test_a_name_with_other_space_around_it_is_another_name(named: DashboardBed, name: str) -> None:
     raw = request("GET", "/account/", headers=[f"{HEADER}: {name.encode().decode('latin-1')}", "Accept: text/html"])
     answer = exchange(named, raw)
     assert answer.status in (400, 403)
@@ -59,23 +66,23 @@ def test_a_name_with_other_space_around_it_is_another_name(named: LiveServer, na
 
 
 @pytest.mark.parametrize("path", DISGUISED)
-def test_a_path_that_is_not_plain_is_no_page(named: LiveServer, path: str) -> None:
+def test_a_path_that_is_not_plain_is_no_page(named: DashboardBed, path: str) -> None:
     answer = exchange(named, request("GET", path, headers=[f"{HEADER}: {USER}", "Accept: text/html"]))
     assert answer.status in (404, 405)
     assert "set-cookie" not in answer.headers
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_browser_without_cookies_leaves_no_sessions(named: LiveServer) -> None:
+def test_a_browser_without_cookies_leaves_no_sessions(named: DashboardBed) -> None:
     member = add_member(named, "no-cookies")
     for _ in range(3):
         assert who(Visitor(named.url, X_Forwarded_User=member.name).get("/account/")) == member.name
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         assert store.sessions(member.name) == ()
 
 
 @pytest.mark.parametrize("name", [HEADER, HEADER.lower(), HEADER.upper()])
-def test_a_header_of_anybody_else_names_nobody(named: LiveServer, name: str) -> None:
+def test_a_header_of_anybody_else_names_nobody(named: DashboardBed, name: str) -> None:
     for forwarded in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}):
         visitor = Visitor(named.url, address=STRANGER, **{name: USER}, **forwarded)
         assert who(visitor.get("/account/")) == ""
@@ -83,7 +90,7 @@ def test_a_header_of_anybody_else_names_nobody(named: LiveServer, name: str) -> 
         visitor.sign_in_by_link(add_login_link(named, USER))
 
 
-def test_headers_beside_the_proxys_own_count_for_nothing(named: LiveServer) -> None:
+def test_headers_beside_the_proxys_own_count_for_nothing(named: DashboardBed) -> None:
     names = [
         ["X-Forwarded-User: username", "X-Forwarded-User: username"],
         ["x-forwarded-user: bob", "X-Forwarded-User: username"],
@@ -105,7 +112,7 @@ def test_headers_beside_the_proxys_own_count_for_nothing(named: LiveServer) -> N
 @pytest.mark.parametrize(
     "name", ["nobody", "<b>x</b>", "$(reboot)", "a, b", "username,bob", "Username", "ä", "x" * 200]
 )
-def test_a_user_who_is_not_known_is_told_how_to_become_one(named: LiveServer, name: str) -> None:
+def test_a_user_who_is_not_known_is_told_how_to_become_one(named: DashboardBed, name: str) -> None:
     visitor = Visitor(named.url)
     page = visitor.send("GET", "/account/", X_Forwarded_User=name.encode().decode("latin-1"))
     assert page.status == 403
@@ -118,7 +125,7 @@ def test_a_user_who_is_not_known_is_told_how_to_become_one(named: LiveServer, na
     assert (answer.status, json.loads(answer.body).keys()) == (403, {"error"})
 
 
-def test_a_session_of_the_proxy_ends_with_its_word(named: LiveServer) -> None:
+def test_a_session_of_the_proxy_ends_with_its_word(named: DashboardBed) -> None:
     member = add_member(named, "proxy-ends")
     visitor = Visitor(named.url, X_Forwarded_User=member.name)
     visitor.get("/")
@@ -133,13 +140,13 @@ def test_a_session_of_the_proxy_ends_with_its_word(named: LiveServer) -> None:
     assert [who(each.get("/account/")) for each in (nobody, stranger, other)] == ["", "", USER]
     assert other.cookies != cookies, "another user gets another cookie"
     assert who(visitor.get("/account/")) == member.name
-    with opened_accounts(named) as store:
+    with named.accounts() as store:
         assert len(store.keys(member.name)) == 1
         store.remove_user(member.name)
     assert visitor.get("/account/").status == 403
 
 
-def test_a_session_by_key_does_not_outrank_the_proxy(named: LiveServer) -> None:
+def test_a_session_by_key_does_not_outrank_the_proxy(named: DashboardBed) -> None:
     member = add_member(named, "outranked")
     visitor = Visitor(named.url)
     visitor.sign_in(USER, APIKEY)
@@ -147,43 +154,36 @@ def test_a_session_by_key_does_not_outrank_the_proxy(named: LiveServer) -> None:
     assert who(visitor.get("/account/", X_Forwarded_User=member.name)) == member.name
 
 
-def test_people_sign_out_where_they_signed_in(named: LiveServer) -> None:
+def test_people_sign_out_where_they_signed_in(named: DashboardBed) -> None:
     visitor = Visitor(named.url, X_Forwarded_User=USER)
     page = visitor.get("/").submit("Sign out")
     assert page.status == 409
     assert "sign out there" in page.text
 
 
-def test_the_header_opens_no_route_of_the_api(named: LiveServer) -> None:
+def test_the_header_opens_no_route_of_the_api(named: DashboardBed) -> None:
     assert Visitor(named.url, X_Forwarded_User=USER).send("GET", "/api/v1/service/").status == 401
 
 
-@pytest.mark.parametrize(
-    ("headers", "is_secure"),
-    [
-        ({"X-Forwarded-Proto": "https"}, True),
-        ({"X-Forwarded-Proto": "http, https"}, True),
-        ({"X-Forwarded-Proto": "http"}, False),
-        ({}, True),
-        ({"Host": "hooks.example.com"}, True),
-    ],
-)
-def test_behind_tls_the_cookie_is_for_tls_and_this_host_only(
-    tmp_path: Path, headers: dict[str, str], is_secure: bool
-) -> None:
-    options = ("--engine", "local", "--trusted-proxies", "127.0.0.1", "--public-url", "https://hooks.example.com")
-    with LiveServer(tmp_path, *options) as server:
-        page = Visitor(server.url, **headers).send("GET", "/sign-in/")
+def test_behind_tls_the_cookie_is_for_tls_and_this_host_only(database: str) -> None:
+    with serve_edge(database, trusted_proxies=["127.0.0.1"], public_url="https://hooks.example.com") as server:
+        for headers, is_secure in (
+            ({"X-Forwarded-Proto": "https"}, True),
+            ({"X-Forwarded-Proto": "http, https"}, True),
+            ({"X-Forwarded-Proto": "http"}, False),
+            ({}, True),
+            ({"Host": "hooks.example.com"}, True),
+        ):
+            cookie = Visitor(server.url, **headers).send("GET", "/sign-in/").headers["set-cookie"]
+            assert cookie.startswith("__Host-tutumd_session=") == is_secure, headers
+            assert ("; secure" in cookie.lower()) == is_secure, headers
+            assert "; path=/;" in cookie.lower()
+            assert "domain" not in cookie.lower()
         direct = Visitor(server.url, address=STRANGER, X_Forwarded_Proto="https").send("GET", "/sign-in/")
-    cookie = page.headers["set-cookie"]
-    assert cookie.startswith("__Host-tutumd_session=") == is_secure
-    assert ("; secure" in cookie.lower()) == is_secure
-    assert "; path=/;" in cookie.lower()
-    assert "domain" not in cookie.lower()
-    assert direct.headers["set-cookie"].startswith("tutumd_session="), "who comes past the proxy can sign in, too"
+        assert direct.headers["set-cookie"].startswith("tutumd_session="), "who comes past the proxy can sign in, too"
 
 
-def observed(server: LiveServer, address: str, **headers: str) -> list[tuple[int, str]]:
+def observed(server: Api, address: str, **headers: str) -> list[tuple[int, str]]:
     """Return what somebody sees at the addresses of the dashboard."""
     visitor = Visitor(server.url, address=address, **headers)
     paths = ["/", "/sign-in/", "/services/", "/account/", f"/sign-in/link/{'x' * 43}/", "/static/app.css", "/nothing/"]
@@ -192,16 +192,14 @@ def observed(server: LiveServer, address: str, **headers: str) -> list[tuple[int
 
 
 @pytest.mark.parametrize("is_trusted", [False, True], ids=["direct", "proxy"])
-def test_for_other_networks_there_is_no_dashboard(tmp_path: Path, is_trusted: bool) -> None:
-    for name in ("off", "limited"):
-        (tmp_path / name).mkdir()
-    proxies = ("--trusted-proxies", "127.0.0.9") if is_trusted else ()
-    with LiveServer(tmp_path / "off", "--engine", "local", "--dashboard", "off") as off:
+def test_for_other_networks_there_is_no_dashboard(database: str, is_trusted: bool) -> None:
+    with serve_edge(database, has_dashboard=False) as off:
         without = observed(off, STRANGER)
     assert {status for status, _ in without} == {200, 404}
     assert "From here, there are no pages to sign in to" in " ".join(without[0][1].split())
-    networks = {"TUTUMD_DASHBOARD_ALLOW_FROM": "127.0.0.1,192.0.2.0/24,2001:db8::/32"}
-    with LiveServer(tmp_path / "limited", "--engine", "local", *proxies, environment=networks) as server:
+    networks = [ip_network(each) for each in ("127.0.0.1", "192.0.2.0/24", "2001:db8::/32")]
+    proxies = ["127.0.0.9"] if is_trusted else []
+    with serve_edge(database, trusted_proxies=proxies, dashboard_networks=networks) as server:
         assert observed(server, STRANGER) == without
         assert observed(server, "127.0.0.1") != without
         for forwarded, is_shown in (
@@ -221,7 +219,7 @@ def test_for_other_networks_there_is_no_dashboard(tmp_path: Path, is_trusted: bo
         elsewhere = Visitor(server.url, address=STRANGER)
         elsewhere.cookies = visitor.cookies
         assert elsewhere.send("GET", "/account/").status == 404
-        uuid = server.create_service("web")["uuid"]
+        uuid = server.create_service(f"web-{is_trusted}")["uuid"]
         handler = server.make_handler(uuid)
         for path in (handler["url"], "/api/v1/service/", "/api/docs", "/healthz"):
             method = "POST" if path == handler["url"] else "GET"
@@ -230,11 +228,11 @@ def test_for_other_networks_there_is_no_dashboard(tmp_path: Path, is_trusted: bo
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "taken away"])
-def test_the_dashboard_works_below_a_path(tmp_path: Path, is_kept: bool) -> None:
+def test_the_dashboard_works_below_a_path(database: str, tmp_path: Path, is_kept: bool) -> None:
     port, public = free_port(), "/team/hooks"
     root = f"http://127.0.0.1:{port}{public}"
     with (
-        LiveServer(tmp_path, "--engine", "local", "--public-url", root) as server,
+        serve_edge(database, public_url=root) as server,
         nginx_below_a_path(tmp_path / "nginx", port, public, server.port, is_kept=is_kept),
     ):
         visitor = Visitor(root)
@@ -250,3 +248,12 @@ def test_the_dashboard_works_below_a_path(tmp_path: Path, is_kept: bool) -> None
         assert visitor.get("/").submit("Sign out").path == "/sign-in/"
         page = visitor.get("/sign-in/").submit("Sign in", user=USER, key=APIKEY, next="//evil.example")
         assert page.path == "/"
+
+
+def test_the_options_of_the_server_reach_the_pages(tmp_path: Path) -> None:
+    options = ("--trusted-proxies", "127.0.0.1", "--user-header", HEADER, "--public-url", "https://hooks.example.com")
+    networks = {"TUTUMD_DASHBOARD_ALLOW_FROM": "192.0.2.0/24"}
+    with LiveServer(tmp_path, "--engine", "local", *options, environment=networks) as server:
+        assert Visitor(server.url, X_Forwarded_User=USER).send("GET", "/account/").status == 404
+        page = Visitor(server.url, X_Forwarded_User=USER, X_Forwarded_For="192.0.2.7").send("GET", "/account/")
+        assert page.find("h1", USER) and page.headers["set-cookie"].startswith("__Host-")

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from tests.support.api import APIKEY, USER, Api
+from tests.support.dashboard_bed import serve_edge
 from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
-from tests.support.server import APIKEY, USER, LiveServer
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twice:
     """Somebody signed in at two replicas, or twice at the only one."""
 
-    server: LiveServer
+    server: Api
     visitors: tuple[Visitor, Visitor]
     service: str
 
@@ -43,29 +43,19 @@ class Twice:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def twice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twice]:
-    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
     with ExitStack() as stack:
         if request.param == "sqlite":
-            first = second = stack.enter_context(LiveServer(folders[0], "--engine", "local"))
+            first = second = stack.enter_context(
+                serve_edge(f"sqlite:///{tmp_path_factory.mktemp('twice') / 'test.db'}")
+            )
         else:
             bed: PostgresBed = request.getfixturevalue("postgres_bed")
             database = bed.new_database()
-            # Each has its own processes: with one name for both engines, either would run the actions of the other.
-            replicas = zip(folders, ("local", "other=local"), strict=True)
-            first, second = (_replica(stack, folder, engine, database) for folder, engine in replicas)
-        yield _sign_in(first, second)
-
-
-def _replica(stack: ExitStack, folder: Path, engine: str, database: str) -> LiveServer:
-    return stack.enter_context(LiveServer(folder, "--engine", engine, "--database", database))
-
-
-def _sign_in(first: LiveServer, second: LiveServer) -> Twice:
-    visitors = Visitor(first.url), Visitor(second.url)
-    visitors[0].sign_in(USER, APIKEY)
-    visitors[1].cookies = visitors[0].cookies
-    service = str(first.create_service("twice")["uuid"])
-    return Twice(server=first, visitors=visitors, service=service)
+            first, second = (stack.enter_context(serve_edge(database)) for _ in range(2))
+        visitors = Visitor(first.url), Visitor(second.url)
+        visitors[0].sign_in(USER, APIKEY)
+        visitors[1].cookies = visitors[0].cookies
+        yield Twice(server=first, visitors=visitors, service=str(first.create_service("twice")["uuid"]))
 
 
 def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, opened_accounts, run_tutumd
+from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, run_tutumd
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import USER, Answer, LiveServer
 from tests.support.stores import open_store
@@ -167,7 +167,7 @@ def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, do
         assert "shown only now" in said
         match = re.fullmatch(re.escape(start) + r"/sign-in/link/([A-Za-z0-9_-]{43})/", link)
         assert match, link
-        with opened_accounts(live_server) as store:
+        with live_server.accounts() as store:
             new = NewSession(token_sha256=match[1], expires=datetime.now(UTC) + timedelta(days=1))
             user = store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent=""))
             assert user is not None

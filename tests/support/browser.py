@@ -9,8 +9,8 @@ Each `open` is a browser of its own, with its own cookies. When the test ends, a
 page had an error in a script, broke the Content-Security-Policy, or wanted something from another server. A test that
 causes such an error on purpose takes it out of `browser.faults`.
 
-Playwright has an event loop in the thread of the test as long as it runs. So a module has its own browser, which ends
-with it, and a test of such a module cannot call `asyncio.run`.
+Playwright has an event loop in the thread of the test as long as it runs. So the browser is that of the folder
+`tests/acceptance/browser`, and a test there cannot call `asyncio.run`.
 """
 
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ fixture of a wider scope, that a process belongs to, even if it is no child of p
 engine get a clean environment; they are found by the folder that they work in.
 """
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -69,6 +70,10 @@ class LeakCheck:
     def _is_left(self, thread: threading.Thread) -> bool:
         # A daemon thread does not delay the exit of the interpreter.
         if thread in self._known_threads or thread.daemon:
+            return False
+        # A worker thread of AnyIO ends with its event loop, whose own thread is judged.
+        loop = getattr(thread, "loop", None)
+        if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running():
             return False
         thread.join(self._end_s)
         return thread.is_alive()

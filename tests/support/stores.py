@@ -207,11 +207,11 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 
 @contextmanager
-def open_store(url: str) -> Iterator[StoreBed]:
+def open_store(url: str, clock: MovedClock | None = None) -> Iterator[StoreBed]:
     """Open a store on a database that is empty, or has an admin already."""
     database = Database(url)
     database.migrate()
-    clock, wakeup = MovedClock(), Wakeup()
+    clock, wakeup = clock or MovedClock(), Wakeup()
     store = SqlStore(database, clock, wakeup)
     admin = next(iter(store.users()), None) or store.add_user("admin", is_admin=True)
     intake = SqlIntake(database, clock, wakeup)

@@ -61,12 +61,6 @@ def test_others_do_not_see_a_handler(made: Made, others: dict[str, Visitor]) -> 
     assert made.call() == 202
 
 
-def test_a_form_without_the_sessions_token_changes_nothing(made: Made, visitor: Visitor) -> None:
-    for path in ("disable/", "rotate/", "revoke/", "edit/", "url/", "try/"):
-        assert visitor.send("POST", made.path + path, {"grace": "0"}).status == 403
-    assert made.call() == 202
-
-
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30, "2147483648"])
 def test_an_address_that_is_none_is_not_found(service: str, visitor: Visitor, number: str) -> None:
     assert visitor.get(f"/service/{service}/handler/{number}/").status == 404

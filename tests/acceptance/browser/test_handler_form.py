@@ -1,4 +1,4 @@
-"""The form and the pages of handlers in a browser: on a desk and a phone, with and without scripts."""
+"""The form and the pages of handlers in a browser."""
 
 import sqlite3
 from contextlib import closing
@@ -35,8 +35,10 @@ def path(live_server: LiveServer, service: str) -> str:
     return f"/service/{service}/handler/{number}/"
 
 
-@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no scripts"])
-@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("screen", "has_scripts"),
+    [pytest.param(DESK, True, id="desk"), pytest.param(PHONE, False, id="phone", marks=pytest.mark.slow)],
+)
 def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     browser: Browser, live_server: LiveServer, service: str, screen: Screen, has_scripts: bool
 ) -> None:
@@ -64,9 +66,14 @@ def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     assert live_server.post(call).status == 404
 
 
-def test_a_deed_is_said_once(browser: Browser, live_server: LiveServer, path: str) -> None:
+def test_what_was_done_is_said_once_and_an_untouched_form_changes_nothing(
+    browser: Browser, live_server: LiveServer, path: str
+) -> None:
     page = browser.open(live_server.url)
     sign_in(page, USER, APIKEY)
+    page.goto(f"{path}edit/")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Nothing was different, so nothing is changed.")).to_be_visible()
     for button, said in (("Disable", "The handler is disabled."), ("Enable", "The handler is enabled:")):
         page.goto(path)
         page.get_by_role("button", name=button, exact=True).click()
@@ -82,6 +89,7 @@ def test_a_deed_is_said_once(browser: Browser, live_server: LiveServer, path: st
         expect(page.get_by_text(said)).to_be_hidden()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
 def test_the_button_to_save_stays_in_sight_and_covers_nothing_that_has_the_focus(
     browser: Browser, live_server: LiveServer, path: str, screen: Screen
@@ -102,6 +110,7 @@ def test_the_button_to_save_stays_in_sight_and_covers_nothing_that_has_the_focus
     expect(save).not_to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_only_what_the_choices_need_is_shown(browser: Browser, live_server: LiveServer, service: str) -> None:
     page = browser.open(live_server.url, has_scripts=False)
     sign_in(page, USER, APIKEY)
@@ -118,16 +127,6 @@ def test_only_what_the_choices_need_is_shown(browser: Browser, live_server: Live
     assert (tags.is_visible(), most.is_visible()) == (True, False)
     page.get_by_role("radio", name="Scale up").check()
     assert (tags.is_visible(), most.is_visible()) == (False, True)
-
-
-def test_a_browser_changes_nothing_of_a_form_that_nobody_touched(
-    browser: Browser, live_server: LiveServer, path: str
-) -> None:
-    page = browser.open(live_server.url)
-    sign_in(page, USER, APIKEY)
-    page.goto(f"{path}edit/")
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("Nothing was different, so nothing is changed.")).to_be_visible()
 
 
 def test_an_open_page_follows_the_state_and_keeps_what_it_said(

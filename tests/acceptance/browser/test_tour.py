@@ -5,20 +5,18 @@ TUTUMD_WRITE_SCREENSHOTS=1 draws the pictures of docs/images anew.
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright._impl._api_structures import SetCookieParam
-from playwright.sync_api import Page, expect
 
-from tests.acceptance.accounts import add_limited_key, opened_accounts
-from tests.acceptance.filled_server import FilledServer, filled_server
+from tests.acceptance.accounts import add_limited_key
+from tests.acceptance.browser.filled_server import FilledServer
 from tests.support.browser import DESK, PHONE, Browser, Screen
 from tests.support.documentation import ROOT
 from tests.support.pages import Visitor
 from tutumd.application import accounts
 
+pytestmark = pytest.mark.chromium  # beside the other tests of `filled`
 IMAGES = ROOT / "docs" / "images"
 ADMIN = "ada"
 MAX_BYTES, MAX_BYTES_OF_ALL = 150 * 1024, 1024 * 1024
@@ -79,15 +77,9 @@ STOPS = (
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledServer]:
-    with filled_server(tmp_path_factory.mktemp("tour")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def cookies(filled: FilledServer) -> list[SetCookieParam]:
-    """The session of an admin who has done things that the audit log tells."""
-    with opened_accounts(filled.server) as store:
+def visitor(filled: FilledServer) -> Visitor:
+    """An admin who has done things that the audit log tells."""
+    with filled.server.accounts() as store:
         accounts.add_user(store, ADMIN, is_admin=True)
     admin = add_limited_key(filled.server, ADMIN)
     handlers = f"/api/v1/service/{filled.found['service'][2]['uuid']}/webhook/handler/"
@@ -96,21 +88,19 @@ def cookies(filled: FilledServer) -> list[SetCookieParam]:
     assert admin.send("DELETE", made.json["resource_uri"]).status < 300
     visitor = Visitor(filled.server.url)
     visitor.sign_in(ADMIN, admin.key)
-    return [{"name": name, "value": value, "url": filled.server.url} for name, value in visitor.cookies.items()]
+    return visitor
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.picture)
 def test_the_tour_leads_through_pages_that_show_what_it_says(
-    browser: Browser, filled: FilledServer, cookies: list[SetCookieParam], stop: Stop
+    request: pytest.FixtureRequest, filled: FilledServer, visitor: Visitor
 ) -> None:
-    page = browser.open(filled.server.url, stop.screen, is_dark=stop.is_dark)
-    page.context.add_cookies(cookies)
-    response = page.goto(_address(filled, stop))
-    assert response is not None and response.status == 200
-    for text in stop.texts:
-        expect(page.locator("main")).to_contain_text(text)
+    for stop in STOPS:
+        page = visitor.get(_address(filled, stop))
+        assert page.status == 200
+        (main,) = page.find("main")
+        assert [text for text in stop.texts if text not in main.text] == [], stop.picture
     if os.environ.get("TUTUMD_WRITE_SCREENSHOTS"):
-        _draw(page, stop)
+        _draw(request.getfixturevalue("browser"), filled, visitor)
 
 
 def test_the_page_has_all_pictures_and_each_says_what_it_shows() -> None:
@@ -127,12 +117,17 @@ def test_the_page_has_all_pictures_and_each_says_what_it_shows() -> None:
 
 def _address(filled: FilledServer, stop: Stop) -> str:
     if stop.kind == "failed":
-        [mailer] = [each for each in filled.server.objects("/api/v1/action/") if each["state"] == "Failed"]
-        return f"/action/{mailer['uuid']}/"
+        actions = filled.server.objects("/api/v1/action/")
+        return next(f"/action/{each['uuid']}/" for each in actions if each["state"] == "Failed")
     return filled.address(stop.kind, 0, stop.template) if stop.kind else stop.template
 
 
-def _draw(page: Page, stop: Stop) -> None:
-    page.wait_for_load_state()
-    IMAGES.mkdir(exist_ok=True)
-    (IMAGES / f"{stop.picture}.png").write_bytes(page.screenshot())
+def _draw(browser: Browser, filled: FilledServer, visitor: Visitor) -> None:
+    for stop in STOPS:
+        page = browser.open(filled.server.url, stop.screen, is_dark=stop.is_dark)
+        page.context.add_cookies(
+            [{"name": name, "value": value, "url": filled.server.url} for name, value in visitor.cookies.items()]
+        )
+        page.goto(_address(filled, stop))
+        page.wait_for_load_state()
+        page.screenshot(path=IMAGES / f"{stop.picture}.png")

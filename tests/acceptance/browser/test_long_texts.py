@@ -25,6 +25,7 @@ def dashboard(tmp_path: Path) -> Iterator[DashboardBed]:
         yield served
 
 
+@pytest.mark.slow
 def test_no_page_scrolls_sideways_whatever_the_names(browser: Browser, dashboard: DashboardBed) -> None:
     addresses = fill(dashboard.bed)
     dashboard.visit()

@@ -9,7 +9,7 @@ import pytest
 from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import DESK, PHONE, Browser, Screen
+from tests.support.browser import Browser
 from tests.support.waiting import wait_until
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.formats import FILTERS
@@ -108,8 +108,8 @@ def server() -> Server:
 def show(browser: Browser, server: Server) -> Callable[..., Page]:
     """Open the page. Its time stands still until a test moves it."""
 
-    def show_page(screen: Screen = DESK, *, is_dark: bool = False, time_zone: str = "UTC") -> Page:
-        page = browser.open(ADDRESS, screen, is_dark=is_dark, time_zone=time_zone)
+    def show_page(*, time_zone: str = "UTC") -> Page:
+        page = browser.open(ADDRESS, time_zone=time_zone)
         page.route("**/*", server.serve)
         page.clock.install(time=NOW - timedelta(hours=1))
         page.clock.pause_at(NOW)
@@ -246,9 +246,8 @@ def test_a_button_copies_and_says_so(show: Callable[..., Page], has_clipboard: b
     assert button.evaluate(in_one_line), "it is said in one line"
 
 
-@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
-def test_a_refused_clipboard_is_told(show: Callable[..., Page], is_dark: bool) -> None:
-    page = show(is_dark=is_dark)
+def test_a_refused_clipboard_is_told(show: Callable[..., Page]) -> None:
+    page = show()
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(Error('refused')) }")
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#said")).to_have_text("Could not copy")
@@ -275,9 +274,3 @@ def test_a_form_is_sent_once(show: Callable[..., Page], server: Server) -> None:
     wait_until(lambda: page.evaluate("0") == 0 and bool(server.posted), "the form is sent")
     page.get_by_role("button", name="Redeploy", exact=True).click()
     assert server.posted == ["/redeploy"]
-
-
-@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
-def test_nothing_scrolls_sideways(show: Callable[..., Page], screen: Screen) -> None:
-    page = show(screen)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= screen.width

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from tests.acceptance.accounts import add_login_link, add_member
 from tests.acceptance.sender_calls import send_payload
 from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, PATIENT, USER, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.web.pages.site import PAGES
 
@@ -39,12 +39,12 @@ class FilledServer:
     server: LiveServer
     found: Mapping[str, list[Parameters]]
 
-    def addresses(self) -> Iterator[str]:
-        """Yield the address of every page: that of each thing, and of pages below it those of the first one."""
+    def addresses(self, of_each: int = 1000) -> Iterator[str]:
+        """Yield the addresses of every page: those of so many things, and of pages below them those of the first."""
         for template in page_templates():
             kind = next((kind for part, kind in _ABOUT if part in template), "")
-            things = self.found[kind] if kind else [{}]
-            yield from (template.format_map(thing) for thing in (things if template.endswith("}/") else things[:1]))
+            things = self.found[kind][: of_each if template.endswith("}/") else 1] if kind else [{}]
+            yield from (template.format_map(thing) for thing in things)
 
     def address(self, kind: str, index: int = 0, template: str = "") -> str:
         """Return the address of the page of one thing."""
@@ -70,25 +70,26 @@ def page_templates() -> list[str]:
 @contextmanager
 def filled_server(folder: Path) -> Iterator[FilledServer]:
     """Run a server with services, handlers, deliveries of each outcome, and actions in each state."""
-    with LiveServer(folder, "--engine", "local") as first:
-        web, handlers = _fill(first)
-        mailer = _fail(first)
-        first.stop()
-        # The next redeploy goes on as long as the server runs: it waits until its containers have run for long.
-        options = ("--engine", "local", "--redeploy-stable", "90000", "--redeploy-timeout", "90000")
-        with LiveServer(folder, *options, port=first.port) as server:
-            running = _begin(server, web)
-            try:
-                yield FilledServer(server=server, found=_find(server, web, mailer, handlers))
-            finally:
-                for each in running:
-                    server.request("POST", f"{each}cancel/")
-                    server.wait_for_action(each)
+    with LiveServer(folder, "--engine", "local", command=PATIENT) as server:
+        gate = folder / "gate"
+        gate.touch()
+        web, handlers = _fill(server, gate)
+        mailer = _fail(server)
+        gate.unlink()
+        running = _begin(server, web)
+        try:
+            yield FilledServer(server=server, found=_find(server, web, mailer, handlers))
+        finally:
+            server.request("POST", f"{running[0]}cancel/")
+            gate.touch()
+            for each in running:
+                server.wait_for_action(each)
 
 
-def _fill(server: LiveServer) -> tuple[str, list[str]]:
-    """Make a service with handlers of all kinds, and deliveries of all outcomes."""
-    web = _run(server, "shop-web", "echo 'listening on :8080'; exec sleep 36000", containers=2)
+def _fill(server: LiveServer, gate: Path) -> tuple[str, list[str]]:
+    """Make a service with handlers of all kinds, and deliveries of all outcomes. Its processes end at a gate."""
+    at_the_gate = f"trap 'while test ! -e {gate}; do sleep 0.2; done; exit' TERM; while :; do sleep 0.2; done"
+    web = _run(server, "shop-web", f"echo 'listening on :8080'; {at_the_gate}", containers=2)
     server.create_service("reports", "exec sleep 36000")
     add_member(server, "ann")
     github = server.make_handler(

@@ -1,11 +1,14 @@
-"""Open pages in a real browser: they follow what runs, keep what people do with them, and stop when they should."""
+"""Open pages in a real browser: they follow what runs, and keep what people do with them.
+
+`test_page_scripts.py` has the rules of hidden, unconnected and signed-out pages.
+"""
 
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.accounts import add_member, run_tutumd
 from tests.support.browser import PHONE, Browser, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
@@ -23,7 +26,7 @@ def start_gated_redeploy(server: LiveServer, browser: Browser) -> tuple[Page, st
     return page, path, service, gate
 
 
-def test_a_page_follows_a_redeploy_to_its_end(browser: Browser, live_server: LiveServer) -> None:
+def test_a_page_follows_a_redeploy_to_its_end_and_asks_no_more(browser: Browser, live_server: LiveServer) -> None:
     page, path, _, gate = start_gated_redeploy(live_server, browser)
     page.evaluate("window.sameDocument = true")
     # What people have opened and where they are stays.
@@ -37,13 +40,6 @@ def test_a_page_follows_a_redeploy_to_its_end(browser: Browser, live_server: Liv
     expect(page.locator(".head .state")).to_have_text("Success")
     expect(page.locator("#log")).to_contain_text("ended web-")
     assert page.evaluate("window.sameDocument")
-    live_server.wait_for_action(f"/api/v1{path}")
-
-
-def test_an_ended_action_is_not_asked_for_again(browser: Browser, live_server: LiveServer) -> None:
-    page, path, _, gate = start_gated_redeploy(live_server, browser)
-    gate.touch()
-    expect(page.locator(".head .state")).to_have_text("Success")
     expect(page.locator('#log [data-every="0"]')).to_have_count(1)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -54,50 +50,7 @@ def test_an_ended_action_is_not_asked_for_again(browser: Browser, live_server: L
     assert not [url for url in asked if path in url]
 
 
-def test_a_hidden_page_asks_nothing_and_is_up_to_date_when_it_is_shown(
-    browser: Browser, live_server: LiveServer
-) -> None:
-    page, path, _, gate = start_gated_redeploy(live_server, browser)
-    set_hidden = """hidden => {
-        Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
-        document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(set_hidden, True)
-    page.wait_for_load_state("networkidle")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    gate.touch()
-    live_server.wait_for_action(f"/api/v1{path}")
-    page.evaluate("1")  # events that have come in are delivered
-    assert not [url for url in asked if "/static/" not in url]
-    page.evaluate(set_hidden, False)
-    expect(page.locator(".head .state")).to_have_text("Success")
-
-
-def test_a_page_says_since_when_it_has_no_connection(browser: Browser, live_server: LiveServer) -> None:
-    page, path, _, gate = start_gated_redeploy(live_server, browser)
-    page.context.set_offline(True)
-    expect(page.locator("#offline")).to_contain_text("last updated")
-    gate.touch()
-    live_server.wait_for_action(f"/api/v1{path}")
-    page.context.set_offline(False)
-    expect(page.locator(".head .state")).to_have_text("Success")
-    expect(page.locator("#offline")).to_be_hidden()
-    browser.faults[:] = [
-        fault for fault in browser.faults if "INTERNET_DISCONNECTED" not in fault and "fetch" not in fault
-    ]
-
-
-def test_a_page_leads_to_sign_in_once_its_user_is_gone(browser: Browser, live_server: LiveServer) -> None:
-    name = f"ann-{uuid4().hex[:8]}"
-    member = add_member(live_server, name)
-    page = browser.open(live_server.url)
-    sign_in(page, name, member.key)
-    page.goto("/services/")
-    assert run_tutumd(live_server.data, "user", "rm", name).returncode == 0
-    expect(page.get_by_label("API key")).to_be_visible()
-
-
+@pytest.mark.slow
 def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browser, live_server: LiveServer) -> None:
     page, path, service, gate = start_gated_redeploy(live_server, browser)
     page.goto(f"/service/{service}/")
@@ -114,6 +67,7 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
     expect(page.get_by_label("Containers", exact=True)).to_have_value("100000")
 
 
+@pytest.mark.slow
 def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     browser: Browser, live_server: LiveServer
 ) -> None:

@@ -1,4 +1,4 @@
-"""The whole product as people meet it, to a revoked URL: on Docker, on a phone, and without scripts."""
+"""The whole product as people meet it, to a revoked URL: on Docker, and without scripts."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.accounts import add_login_link, run_tutumd
 from tests.acceptance.sender_calls import send_payload
-from tests.support.browser import PHONE, Browser
+from tests.support.browser import Browser
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import USER, Answer, LiveServer
 from tests.support.waiting import wait_until
@@ -27,6 +27,7 @@ def new_server(clean_bed: DockerBed, tmp_path: Path) -> Iterator[LiveServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_from_a_login_link_to_a_revoked_url_on_docker(
     browser: Browser, new_server: LiveServer, clean_bed: DockerBed
 ) -> None:
@@ -64,26 +65,6 @@ def test_from_a_login_link_to_a_revoked_url_on_docker(
 
     revoke(page)
     assert call(server, url, secret).status == 404
-
-
-def test_from_a_login_link_to_a_revoked_url_on_a_phone(browser: Browser, live_server: LiveServer) -> None:
-    name = f"phone-{uuid.uuid4().hex[:8]}"
-    service = live_server.run_service(name)
-    page = browser.open(live_server.url, PHONE)
-    page.goto(f"/sign-in/link/{add_login_link(live_server, USER)}/")
-    page.get_by_role("button", name="Sign in").tap()
-    url, secret = connect(page, name)
-    assert call(live_server, url, secret).status == 202
-    expect(page.get_by_role("heading", name="is connected")).to_be_visible(timeout=_LIMIT_MS)
-    page.get_by_role("link", name="The action, live").tap()
-    expect_state(page, "Success")
-    (running,) = live_server.service(service)["containers"]
-    break_service(live_server, service)
-    page.goto(action_path(call(live_server, url, secret)))
-    expect_failure(page, "fatal: broken")
-    assert live_server.service(service)["containers"] == [running]
-    revoke(page)
-    assert call(live_server, url, secret).status == 404
 
 
 def test_the_essentials_work_without_scripts(browser: Browser, live_server: LiveServer) -> None:
