@@ -286,7 +286,10 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
         """Write into the audit log that the viewer repeats a delivery, before the call is made."""
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
-        """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""
+        """Return the progress of actions by (`handler_seq`, `action_seq`), as long as the actions are kept.
+
+        A deleted handler has no options, so that its callers see no log.
+        """
 
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """Queue an EngineRequest for a worker, and return its UUID."""

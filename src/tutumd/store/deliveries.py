@@ -74,8 +74,10 @@ class SqlDeliveries(StorePart):
             columns = (handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
             called = connection.execute(sa.select(*columns).where(handlers.c.seq.in_(handler_seqs)))
             present = {row.seq: row for row in called}
-        return {
-            (handler, action): Progress(action=by_seq[action], options=json.loads(present[handler].options))
-            for handler, action in references
-            if handler in present and action in by_seq and present[handler].service_uuid == by_seq[action].service_uuid
-        }
+        progress = {}
+        for reference in references:
+            action, handler = by_seq.get(reference[1]), present.get(reference[0])
+            if action is not None and (handler is None or handler.service_uuid == action.service_uuid):
+                options = {} if handler is None else json.loads(handler.options)
+                progress[reference] = Progress(action=action, options=options)
+        return progress

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from tutumd.errors import NotFoundError
 from tutumd.model import Progress
 from tutumd.web.call.long_poll import LongPoll
 
@@ -47,3 +50,18 @@ def test_many_ends_and_many_waiters_cost_few_reads() -> None:
     reads, took_s = asyncio.run(wait())
     assert len(reads) <= took_s / (3 * READ_S) + 2
     assert set(reads) == {20}, "all wait together"
+
+
+class EmptyStore(BusyStore):
+    """A store in which the action was deleted."""
+
+    def progress(self, references: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Progress]:
+        return {}
+
+
+def test_a_wait_for_an_action_that_is_deleted_ends_at_once() -> None:
+    async def wait() -> None:
+        await LongPoll(cast(Any, EmptyStore())).wait_until_ended((1, 1), 300)
+
+    with pytest.raises(NotFoundError):
+        asyncio.run(wait())

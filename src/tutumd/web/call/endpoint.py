@@ -201,7 +201,7 @@ class CallEndpoint:
         headers = {uris.ACTION_HEADER: uris.action_uri(accepted.action_uuid)}
         try:
             progress = await context.long_poll.wait_until_ended(reference, wait_s)
-        except (UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
+        except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
         fields = render.progress(progress, status_url) | _notes(call, accepted)

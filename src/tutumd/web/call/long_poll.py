@@ -47,7 +47,7 @@ class LongPoll:
         """Return the progress of an action when it has ended or the time is over.
 
         Raises:
-            NotFoundError: The handler is gone.
+            NotFoundError: The action was deleted.
             UnavailableError: The database cannot be read.
         """
         if timeout_s <= 0 or self._is_stopped:
@@ -94,4 +94,4 @@ class LongPoll:
             progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
                 if not waiter.done() and (progress is None or progress.action.ended is not None):
-                    waiter.set_result(progress)  # None: its own read says that the handler is gone
+                    waiter.set_result(progress)  # None: its own read says that the action is gone
