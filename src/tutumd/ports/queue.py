@@ -9,6 +9,7 @@ from tutumd.model import (
     Claim,
     EngineInfo,
     EngineRequest,
+    Growth,
     Outcome,
     Phase,
     ServiceSnapshot,
@@ -83,8 +84,12 @@ class Queue(Protocol):
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         """Store the progress of clearing up `claim.leftover`. An empty journal ends that."""
 
-    def save_target(self, claim: Claim, target: int) -> None:
-        """Store the absolute target of a SCALEUP, once, before the engine is called."""
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
+        """Store the absolute target of a SCALEUP, once, before the engine is called.
+
+        Args:
+            growth: Given if limits allow less than its calls asked for.
+        """
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""

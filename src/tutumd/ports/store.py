@@ -22,6 +22,7 @@ from tutumd.model import (
     Page,
     Progress,
     Query,
+    Reference,
     Service,
     Session,
     User,
@@ -285,8 +286,8 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         """Write into the audit log that the viewer repeats a delivery, before the call is made."""
 
-    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
-        """Return the progress of actions by (`handler_seq`, `action_seq`), as long as the actions are kept.
+    def progress(self, references: Sequence[Reference]) -> Mapping[Reference, Progress]:
+        """Return the progress of calls, as long as their actions are kept.
 
         A deleted handler has no options, so that its callers see no log.
         """

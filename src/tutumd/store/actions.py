@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, ActionState, AuditEvent, LogLine, Origin, Page, Phase, Query, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
@@ -122,7 +122,8 @@ class SqlActions(StorePart):
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
             # A SCALEUP that failed may have kept some of its containers.
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
-            amounts = action_inputs.without(amounts, kept)
+            growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
+            amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
             total, caps = sum(amount for amount, _ in amounts), [cap for _, cap in amounts if cap is not None]
             pending_actions.close_all(connection, old.service_uuid)
             new = pending_actions.new_action(

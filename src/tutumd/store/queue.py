@@ -2,13 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Phase, Service, ServiceSnapshot, Verb
+from tutumd.model import (
+    ActionState,
+    Claim,
+    EngineInfo,
+    EngineRequest,
+    Growth,
+    Outcome,
+    Phase,
+    Service,
+    ServiceSnapshot,
+    Verb,
+)
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import (
@@ -135,9 +146,10 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             abandoned.save_leftover(connection, claim, journal)
 
-    def save_target(self, claim: Claim, target: int) -> None:
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
+        values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
         with self._database.write() as connection:
-            update_claimed(connection, claim, target=target, target_before=claim.service.target, deaths=0)
+            update_claimed(connection, claim, **values, deaths=0)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -176,6 +188,10 @@ class SqlQueue(SqlEngineSync, Queue):
             lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
+            if claim.action.verb is Verb.SCALEUP and outcome.success:
+                growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == claim.action.uuid))
+                note = growth["note"] if growth else ""
+                outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
             update_claimed(

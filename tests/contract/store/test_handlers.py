@@ -145,12 +145,12 @@ def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
 def test_a_caller_sees_the_progress_of_its_action_also_once_the_handler_is_revoked(bed: StoreBed) -> None:
     handler = bed.handler("web", show_log=True)
     accepted = bed.accepted(handler, bed.evaluate(handler))
-    reference = (accepted.handler_seq, accepted.action_seq)
+    reference = accepted.refer(call(handler))
     progress = bed.store.progress([reference])[reference]
     assert (progress.action.uuid, progress.action.state) == (accepted.action_uuid, ActionState.PENDING)
     assert progress.options == {"show_log": True}
     foreign = bed.accepted(bed.handler("db"))
-    assert not bed.store.progress([(foreign.handler_seq, accepted.action_seq)])
+    assert not bed.store.progress([reference._replace(handler_seq=foreign.handler_seq)])
     bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
     revoked = bed.store.progress([reference])[reference]
     assert (revoked.action.uuid, revoked.action.state) == (accepted.action_uuid, ActionState.PENDING)
@@ -158,10 +158,11 @@ def test_a_caller_sees_the_progress_of_its_action_also_once_the_handler_is_revok
 
 
 def test_a_caller_sees_that_the_end_of_the_service_canceled_its_action(bed: StoreBed) -> None:
-    accepted = bed.accepted(bed.handler("web"))
+    handler = bed.handler("web")
+    accepted = bed.accepted(handler)
     bed.show("db")
-    bed.store.forget(bed.admin, bed.service_uuid("web"))
-    reference = (accepted.handler_seq, accepted.action_seq)
+    bed.store.forget(bed.admin, handler.service_uuid)
+    reference = accepted.refer(call(handler))
     action = bed.store.progress([reference])[reference].action
     assert (action.state, action.reason) == (ActionState.CANCELED, "the service was forgotten")
 

@@ -8,7 +8,7 @@ from itertools import chain
 import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
-from tutumd.model import Progress
+from tutumd.model import Progress, Reference
 from tutumd.ports.store import Store
 
 _POLL_S = 0.5
@@ -16,9 +16,6 @@ _POLL_S = 0.5
 _PAUSE_PER_READ = 2.0
 _MAX_PAUSE_S = 0.1
 _READ_AT_ONCE = 500
-
-Reference = tuple[int, int]
-"""A handler's and an action's number."""
 
 
 class LongPoll:
