@@ -88,7 +88,12 @@ class SqlActions(StorePart):
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
             # Due: one that waits for a retry ends at once if it has changed nothing.
-            values: dict[str, Any] = {"cancel": True, "due": self._clock()}
+            is_waiting, until = actions.c.worker.is_(None), actions.c.lease_until
+            values: dict[str, Any] = {
+                "cancel": True,
+                "due": self._clock(),
+                "lease_until": sa.case((is_waiting, None), else_=until),
+            }
             if action.state is ActionState.PENDING:
                 values = {
                     "state": ActionState.CANCELED.value,

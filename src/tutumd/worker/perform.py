@@ -9,8 +9,8 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
 
-MAX_DEATHS = 3
-"""An action is not performed again after so many workers in a row died in it without getting further."""
+MAX_DEATHS = 5
+"""An action is not performed again after so many workers in a row died soon after they had begun or resumed it."""
 
 
 def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:

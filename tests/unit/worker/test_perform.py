@@ -1,7 +1,7 @@
 """What each verb does, decided without an engine."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
 from typing import cast
@@ -17,7 +17,7 @@ from tutumd.ports.queue import Queue
 from tutumd.store.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
-from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, max_faults
+from tutumd.worker.retry import GIVE_UP_AFTER, Patience, delay_after, max_faults
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Cap(containers=100, source="--max-containers of the server")
@@ -268,10 +268,24 @@ def test_up_to_half_of_a_delay_is_random() -> None:
     assert len({delay_after(2) for _ in range(100)}) > 1
 
 
-def test_a_half_done_action_is_never_given_up() -> None:
-    action = make_action(started=NOW)
-    late = NOW + GIVE_UP_AFTER + timedelta(seconds=1)
-    assert not is_given_up(action, NOW + GIVE_UP_AFTER, is_half_done=False)
-    assert is_given_up(action, late, is_half_done=False)
-    assert not is_given_up(action, late + timedelta(days=1), is_half_done=True)
+def test_an_action_is_given_up_a_quarter_of_an_hour_after_its_first_failed_try() -> None:
+    clock = FakeClock()
+    patience = Patience(clock)
+    clock.now += 10 * GIVE_UP_AFTER.total_seconds()
+    patience.note_failure("first")
+    assert patience.exhausted() == []
+    clock.now += GIVE_UP_AFTER.total_seconds()
+    patience.note_failure("first")
+    patience.note_failure("second")
+    assert patience.exhausted() == []
+    clock.now += 1
+    assert patience.exhausted() == ["first"]
+    patience.forget("first")
+    assert patience.exhausted() == []
+    clock.now += 2 * GIVE_UP_AFTER.total_seconds()
+    assert patience.exhausted() == ["second"]
+    assert patience.exhausted() == [], "another worker must have ended it"
+
+
+def test_a_half_done_action_has_many_tries() -> None:
     assert max_faults(is_half_done=True) > 10 * max_faults(is_half_done=False)
