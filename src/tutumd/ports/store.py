@@ -159,6 +159,9 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
     def engines(self) -> tuple[EngineInfo, ...]:
         """Return the engine instances that workers serve."""
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log that SQLite keeps beside its file; 0 on another database."""
+
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 

@@ -42,6 +42,7 @@ class SqlFigures(FigureReader):
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),
                 delivery_log_bytes=int(log_bytes),
+                wal_bytes=self._database.wal_bytes(),
             )
 
     def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:
