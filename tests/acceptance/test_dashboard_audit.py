@@ -1,5 +1,6 @@
 """The audit page: who did what, with which credentials, from where."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.acceptance.accounts import add_member, give
@@ -36,6 +37,9 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     )
     assert made.json["uuid"] not in page.html
     assert not page.find("img", src="x")
+    again = Visitor(live_server.url, User_Agent="<img src=x> Firefox/140.0 Linux")
+    again.sign_in(member.name, member.key)
+    assert "2 times, last" in rows(again.get("/audit/"))[0].text, "what is repeated is one entry"
 
 
 def test_what_actions_do_is_said_in_plain_words(live_server: LiveServer) -> None:
@@ -67,7 +71,9 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
         user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):
-            store.add_session(user, NewSession(token_sha256=f"{number:064d}", expires=user.created.replace(year=2999)))
+            there = replace(user, access=replace(user.access, address=f"192.0.2.{number}"))
+            new = NewSession(token_sha256=f"{number:064d}", expires=user.created.replace(year=2999))
+            store.add_session(there, new)
     page = visitor.get("/audit/")
     assert len(rows(page)) == 50
     assert not page.find("a", "Newest")
@@ -105,7 +111,9 @@ def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServe
         user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):
-            store.add_session(user, NewSession(token_sha256=f"{number:063d}f", expires=user.created.replace(year=2999)))
+            there = replace(user, access=replace(user.access, address=f"192.0.2.{number}"))
+            new = NewSession(token_sha256=f"{number:063d}f", expires=user.created.replace(year=2999))
+            store.add_session(there, new)
     page = visitor.get(f"/audit/?user={member.name}")
     assert len(rows(page)) == 50
     older = page.follow("Older")

@@ -156,8 +156,12 @@ def check_no_harm(evidence: Evidence) -> Iterator[str]:
 
 def check_takeover(evidence: Evidence) -> Iterator[str]:
     """The actions of a lost worker are taken over in time."""
+    lost: set[str] = set()
     for down in evidence.downs:
         for run, took_s in takeovers(evidence.entries, [down]):
+            if run.action in lost:
+                continue  # from the second death on, it waits
+            lost.add(run.action)
             waited_s = stalled_s(evidence.stalls, down.at, down.at + (took_s or 0.0))
             if took_s is None or took_s > min(PROMISED_S + waited_s, TAKEOVER_S):
                 when = "never" if took_s is None else f"after {took_s:.1f} s, {waited_s:.1f} s of them busy"

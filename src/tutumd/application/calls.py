@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 import re
 import struct
 import time
@@ -33,7 +32,7 @@ from tutumd.errors import (
     SettingsError,
     UnavailableError,
 )
-from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
+from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.ports.intake import CallResult
 
 MAX_WAIT_S = 600
@@ -42,8 +41,7 @@ _ATTEMPTS = 3
 _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
-_NONCE_BYTES = 6
-_TOKEN_NUMBERS = struct.Struct(f">QQ{_NONCE_BYTES}s")
+_TOKEN_NUMBERS = struct.Struct(">QQQB")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
 _MAX_WITHOUT_OPTIONS = 10_000
@@ -211,7 +209,7 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
 
 
 class StatusTokens:
-    """Signed names of deliveries: only who got the response of a call can ask for its outcome. Nothing is stored.
+    """Signed names of calls: only who got the response of a call can ask for its outcome. Nothing is stored.
 
     The key is a secret that all server processes share.
     """
@@ -219,13 +217,13 @@ class StatusTokens:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def make(self, handler_seq: int, action_seq: int) -> str:
-        """Return a token of 38 bytes in hexadecimal."""
-        content = _TOKEN_NUMBERS.pack(handler_seq, action_seq, os.urandom(_NONCE_BYTES))
+    def make(self, reference: Reference) -> str:
+        """Return a token of 41 bytes in hexadecimal."""
+        content = _TOKEN_NUMBERS.pack(*reference)
         return (content + self._sign(content)).hex()
 
-    def read(self, token: str) -> tuple[int, int]:
-        """Return the handler's and the action's number. Raises NotFoundError for a token that `make` did not return."""
+    def read(self, token: str) -> Reference:
+        """Return the reference of a token. Raises NotFoundError for a token that `make` did not return."""
         try:
             raw = bytes.fromhex(token)
         except ValueError:
@@ -233,8 +231,7 @@ class StatusTokens:
         content, signature = raw[: _TOKEN_NUMBERS.size], raw[_TOKEN_NUMBERS.size :]
         if len(content) != _TOKEN_NUMBERS.size or not hmac.compare_digest(signature, self._sign(content)):
             raise NotFoundError(NOT_FOUND)
-        handler_seq, action_seq, _ = _TOKEN_NUMBERS.unpack(content)
-        return handler_seq, action_seq
+        return Reference(*_TOKEN_NUMBERS.unpack(content))
 
     def _sign(self, content: bytes) -> bytes:
         # BLAKE2 with a key is a MAC (RFC 7693). Another one would invalidate the tokens that callers hold.

@@ -11,20 +11,24 @@ from tutumd.ports.intake import Intake
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.ports.store import Store
 
+LARGE_WAL_BYTES = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """The state of the server.
 
     Attributes:
-        status: `ready`; `degraded`: calls are accepted, but some wait; `down`: calls are refused; `stopping`: calls are
-            accepted for a moment, so that proxies can send them elsewhere from now on.
+        status: `ready`; `degraded`: calls are accepted, but some wait, or the disk fills up; `down`: calls are refused;
+            `stopping`: calls are accepted for a moment, so that proxies can send them elsewhere from now on.
+        database: `unavailable`; `large log`: a process has been reading SQLite for so long that its write-ahead log has
+            more than 1 GB.
         engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
         worker: State of this server's own worker: `ok`, or why it does not work; None if it has none.
     """
 
     status: Literal["ready", "degraded", "down", "stopping"]
-    database: Literal["ok", "unavailable"]
+    database: Literal["ok", "large log", "unavailable"]
     engines: dict[str, str]
     worker: str | None = None
 
@@ -38,8 +42,14 @@ def check(store: Store, intake: Intake, clock: Clock, worker: str | None = None)
     except UnavailableError:
         return Readiness(status="down", database="unavailable", engines={}, worker=worker)
     engines = {info.name: _engine_state(info, clock()) for info in infos}
-    is_ready = engines and all(state == "ok" for state in engines.values()) and worker in (None, "ok")
-    return Readiness(status="ready" if is_ready else "degraded", database="ok", engines=engines, worker=worker)
+    is_large = store.wal_bytes() > LARGE_WAL_BYTES
+    is_ready = engines and all(state == "ok" for state in engines.values()) and worker in (None, "ok") and not is_large
+    return Readiness(
+        status="ready" if is_ready else "degraded",
+        database="large log" if is_large else "ok",
+        engines=engines,
+        worker=worker,
+    )
 
 
 def _engine_state(info: EngineInfo, now: datetime) -> str:

@@ -29,7 +29,7 @@ from tutumd.main.server_checks import (
     check_workers,
     read_cipher,
 )
-from tutumd.model import Finding, Level
+from tutumd.model import Finding, Level, Reference
 from tutumd.model.findings import ok, warning, wrong
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.checkup import Contents
@@ -157,7 +157,7 @@ def _status_path(settings: Settings, contents: Contents | None) -> str | None:
         return None
     if cipher is None or contents is None or contents.call is None:
         return None
-    return status_uri(StatusTokens(cipher.derive("status")).make(*contents.call))
+    return status_uri(StatusTokens(cipher.derive("status")).make(Reference(*contents.call)))
 
 
 def _redacted(finding: Finding) -> Finding:

@@ -102,7 +102,7 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
         log_rows=settings.log_rows,
         log_bytes=settings.log_bytes,
     )
-    worker = Worker(storage.queue, instances, limits, storage.clock, name=name)
+    worker = Worker(storage.queue, instances, limits, name=name)
     worker.start()
     return worker
 

@@ -67,6 +67,8 @@ def _describe(figures: Figures | None) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "tutumd_delivery_log_bytes", "What the kept deliveries take, about.", value=figures.delivery_log_bytes
     )
+    text = "Size of SQLite's write-ahead log, which grows while another process reads; 0 on PostgreSQL."
+    yield GaugeMetricFamily("tutumd_sqlite_wal_bytes", text, value=figures.wal_bytes)
     yield from _describe_totals([engine.name for engine in figures.engines], figures.totals)
 
 

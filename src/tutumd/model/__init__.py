@@ -14,7 +14,20 @@ from tutumd.model.accounts import (
     User,
     Via,
 )
-from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
+from tutumd.model.actions import (
+    Action,
+    ActionState,
+    Claim,
+    Growth,
+    LogLine,
+    Outcome,
+    Phase,
+    Plan,
+    Progress,
+    Reference,
+    RunLimits,
+    Verb,
+)
 from tutumd.model.calls import (
     MAX_AMOUNT,
     Accepted,
@@ -87,6 +100,7 @@ __all__ = [
     "EvaluationNeeded",
     "Figures",
     "Finding",
+    "Growth",
     "Handler",
     "HandlerName",
     "HandlerPath",
@@ -106,6 +120,7 @@ __all__ = [
     "Port",
     "Progress",
     "Query",
+    "Reference",
     "Rotation",
     "RunLimits",
     "Scope",

@@ -191,6 +191,8 @@ class AuditEntry:
         service_name: As it was then; empty if it was about no service.
         handler_number: Handlers are named by number: their UUIDs are credentials.
         details: What else people want to know, in a few words: fields that were changed, the verb of an action.
+        count: How often it happened, with these values or, if the user did very much that day, with others.
+        last_at: When it happened last, if more than once.
     """
 
     number: int
@@ -206,6 +208,8 @@ class AuditEntry:
     handler_number: int | None = None
     action_uuid: str | None = None
     details: str = ""
+    count: int = 1
+    last_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Actions, claims on them, and their outcomes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tutumd.model.services import Service
 
@@ -212,6 +212,43 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What became of the containers that a SCALEUP was asked for, if limits allowed fewer.
+
+    The amounts of its calls, one behind the other, number these containers from 0.
+
+    Attributes:
+        present: Containers that the service had before.
+        added: Numbers from and to which containers were added; the others were beyond a limit.
+        cap, cap_source: What the service may have, and who set that.
+        note: The sentence for all calls together.
+    """
+
+    present: int
+    added: Sequence[Sequence[int]]
+    cap: int
+    cap_source: str
+    note: str
+
+    def count_added(self, start: int, end: int) -> int:
+        """Return how many of the containers with these numbers were added."""
+        return sum(max(0, min(end, last) - max(start, first)) for first, last in self.added)
+
+    def reason_for_call(self, reason: str, before: int, amount: int) -> str:
+        """Return the reason of an action for one of its calls: what became of its own amount instead of `note`."""
+        own = reason.replace(self.note, self._describe_call(before, amount))
+        return "; ".join(filter(None, own.split("; ")))
+
+    def _describe_call(self, before: int, amount: int) -> str:
+        own, then = self.count_added(before, before + amount), self.present + self.count_added(0, before + amount)
+        if own == amount:
+            return ""
+        source = self.cap_source if then >= self.cap else "max_containers of the webhook handler"
+        share = f"only {own}" if own else "none"
+        return f"{share} of the {amount} containers asked for: the limit was reached at {then} ({source})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """An action that a worker holds until its lease ends. Each claim on the action has another `token`.
 
@@ -231,9 +268,18 @@ class Claim:
     leftover: "Claim | None" = None
 
 
+class Reference(NamedTuple):
+    """A call, as its caller knows it: its handler, its action, and which containers of that it asked for (`Growth`)."""
+
+    handler_seq: int
+    action_seq: int
+    before: int = 0
+    amount: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """An action, with the options of the handler that say what a caller may see of it."""
+    """The action of a call, with its result for that call, and the options that say what the caller may see of it."""
 
     action: "Action"
     options: Mapping[str, Any] = field(repr=False)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tutumd.model.actions import Reference
 from tutumd.model.handlers import Operation
 
 
@@ -101,6 +102,7 @@ class Accepted:
     """A call that is stored and does something: its handler, and the action that carries it out.
 
     Attributes:
+        before: Containers that the action was asked for before this call; None for a REDEPLOY or a repeated delivery.
         notes: Sentences for the caller about the service.
     """
 
@@ -109,7 +111,13 @@ class Accepted:
     action_uuid: str
     handler_seq: int
     action_seq: int
+    before: int | None = None
     notes: tuple[str, ...] = ()
+
+    def refer(self, call: Call) -> Reference:
+        """Return the reference by which the caller sees its progress."""
+        asked = (0, 0) if self.before is None else (self.before, call.amount)
+        return Reference(self.handler_seq, self.action_seq, *asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

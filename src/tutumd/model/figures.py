@@ -55,8 +55,10 @@ class Figures:
 
     Attributes:
         delivery_log_bytes: What the kept deliveries take, as far as they are counted.
+        wal_bytes: Size of SQLite's write-ahead log; 0 on PostgreSQL.
     """
 
     engines: Sequence[EngineFigures]
     totals: Sequence[ActionTotal]
     delivery_log_bytes: int
+    wal_bytes: int = 0

@@ -1,7 +1,7 @@
 """What a worker does with actions."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from tutumd.model import (
     Claim,
     EngineInfo,
     EngineRequest,
+    Growth,
     Outcome,
     Phase,
     ServiceSnapshot,
@@ -54,37 +55,41 @@ class Queue(Protocol):
         """
 
     def claim(
-        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
     ) -> Claim | None:
         """Claim the oldest due action of these engine instances whose service is idle; None if there is none.
 
         An action in progress is due when its lease has ended or its retry delay is over. If its last holder was another
-        worker that did not release it, the claim counts that worker's death.
+        worker that did not release it, that worker's death is counted, and the action may have to wait first.
 
         Args:
-            given_up_before: Given for engines that are away: claim only what can end without them. That is an action
-                without a journal that was canceled, or that was started before this time.
+            given_up: UUIDs, given for engines that are away: claim only what can end without them. That is an action
+                without a journal that was canceled, or is one of these.
         """
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         """Extend leases to `lease` from now, all at once. A lost one is a result, not an error.
 
         Args:
-            claims: Each with whether its run got so far that it does not kill its worker: then the deaths of earlier
-                workers are forgotten.
+            claims: Each with whether its run has lasted so long that it does not kill its worker: then the deaths of
+                earlier workers count no more.
 
         Returns:
             The results, in the order of the claims.
         """
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """Store the progress of a run. It is on disk when this returns. If it is new, earlier deaths are forgotten."""
+        """Store the progress of a run. It is on disk when this returns."""
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         """Store the progress of clearing up `claim.leftover`. An empty journal ends that."""
 
-    def save_target(self, claim: Claim, target: int) -> None:
-        """Store the absolute target of a SCALEUP, once, before the engine is called."""
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
+        """Store the absolute target of a SCALEUP, once, before the engine is called.
+
+        Args:
+            growth: Given if limits allow less than its calls asked for.
+        """
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""

@@ -24,6 +24,7 @@ from tutumd.model import (
     Page,
     Progress,
     Query,
+    Reference,
     Service,
     Session,
     User,
@@ -160,6 +161,9 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
     def engines(self) -> tuple[EngineInfo, ...]:
         """Return the engine instances that workers serve."""
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log that SQLite keeps beside its file; 0 on another database."""
+
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 
@@ -290,8 +294,11 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
     def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
         """Return the options of those handlers that exist, by the paths of their calls, without waiting for a lock."""
 
-    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
-        """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""
+    def progress(self, references: Sequence[Reference]) -> Mapping[Reference, Progress]:
+        """Return the progress of calls, as long as their actions are kept.
+
+        A deleted handler has no options, so that its callers see no log.
+        """
 
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """Queue an EngineRequest for a worker, and return its UUID."""

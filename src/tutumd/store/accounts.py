@@ -10,6 +10,7 @@ from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableEr
 from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
 from tutumd.ports.store import EVERY_ENTRY, Accounts
 from tutumd.store import audit
+from tutumd.store.quotas import check_keys
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables.accounts import api_keys, users
@@ -169,6 +170,7 @@ class SqlAccounts(SqlSessions, Accounts):
             of_form = sa.and_(api_keys.c.form_sha256.isnot(None), api_keys.c.form_sha256 == key.form_sha256)
             hint = connection.scalar(sa.select(api_keys.c.hint).where(of_form))
             raise ConflictError(_MADE.format(hint) if hint else "this key is that of a user already")
+        check_keys(connection, user.uuid, now)
         limits = {
             "scope": key.scope,
             "service": key.service_uuid,

@@ -1,10 +1,11 @@
 """Amounts of SCALEUP actions. They belong to the action: deliveries are a log, and may be gone before it runs."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from tutumd.model import Growth
 from tutumd.store.compiled import execute_compiled
 from tutumd.store.row_mapping import read_one
 from tutumd.store.tables.actions import action_inputs, actions
@@ -43,12 +44,18 @@ def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
     amounts.append((amount, cap))
 
 
-def without(amounts: Sequence[Amount], added: int) -> list[Amount]:
-    """Return what is left of amounts of which the first `added` containers are there."""
+def without(amounts: Sequence[Amount], kept: int, growth: Growth | None) -> list[Amount]:
+    """Return what is left of amounts of which the first `kept` containers that were added are there.
+
+    Args:
+        growth: Which were added; None: all.
+    """
     left: list[Amount] = []
+    before = 0
     for amount, cap in amounts:
-        left += [(amount - added, cap)] if amount > added else []
-        added = max(0, added - amount)
+        there = min(kept, growth.count_added(before, before + amount) if growth else amount)
+        left += [(amount - there, cap)] if amount > there else []
+        kept, before = kept - there, before + amount
     return left
 
 
@@ -70,6 +77,17 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
     ]
     if rows:
         connection.execute(sa.insert(action_inputs), rows)
+
+
+def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict[int, int]:
+    """Return how many containers each of these actions was asked for so far."""
+    if not action_seqs:
+        return {}
+    of_action = action_inputs.c.action_seq
+    totals = (
+        sa.select(of_action, sa.func.sum(action_inputs.c.amount)).where(of_action.in_(action_seqs)).group_by(of_action)
+    )
+    return {seq: int(total) for seq, total in connection.execute(totals)}
 
 
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, ActionState, AuditEvent, LogLine, Origin, Page, Phase, Query, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
@@ -88,7 +88,12 @@ class SqlActions(StorePart):
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
             # Due: one that waits for a retry ends at once if it has changed nothing.
-            values: dict[str, Any] = {"cancel": True, "due": self._clock()}
+            is_waiting, until = actions.c.worker.is_(None), actions.c.lease_until
+            values: dict[str, Any] = {
+                "cancel": True,
+                "due": self._clock(),
+                "lease_until": sa.case((is_waiting, None), else_=until),
+            }
             if action.state is ActionState.PENDING:
                 values = {
                     "state": ActionState.CANCELED.value,
@@ -122,7 +127,8 @@ class SqlActions(StorePart):
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
             # A SCALEUP that failed may have kept some of its containers.
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
-            amounts = action_inputs.without(amounts, kept)
+            growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
+            amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
             total, caps = sum(amount for amount, _ in amounts), [cap for _, cap in amounts if cap is not None]
             pending_actions.close_all(connection, old.service_uuid)
             new = pending_actions.new_action(

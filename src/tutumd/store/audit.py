@@ -1,5 +1,6 @@
 """The audit log: who did what. An entry is written in the transaction of what it tells, so there is both or neither."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,21 @@ from tutumd.store.tables.columns import storable
 
 SERVER = "the server"
 """Name of who did what no user did. No user can have it, because names contain no spaces."""
+COMBINED_FOR = timedelta(hours=1)
+MAX_A_DAY = 10_000
+_DAY = timedelta(days=1)
+_NEAR = 50
+"""Entries of a user among which an equal one is looked for."""
+_APART = frozenset(
+    {
+        AuditEvent.USER_ADDED,
+        AuditEvent.USER_REMOVED,
+        AuditEvent.KEY_MADE,
+        AuditEvent.KEY_REVOKED,
+        AuditEvent.LOGIN_LINK_MADE,
+    }
+)
+"""What is never combined unless it is equal: `quotas` limits how often it happens."""
 _READ_AT_ONCE = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
 """Most that the clocks of replicas differ."""
@@ -37,23 +53,46 @@ def record(
         action: Its UUID.
     """
     access = by.access if by else None
-    connection.execute(
-        sa.insert(audit).values(
-            at=now,
-            user_name=by.name[:255] if by else SERVER,
-            via=(access.via if access else Via.COMMAND).value,
-            credential=storable(access.credential)[:64] if access else "tutumd",
-            address=storable(access.address)[:64] if access else "",
-            user_agent=storable(access.user_agent)[:512] if access else "",
-            what=what.value,
-            service_uuid=service and service.uuid,
-            service_name=storable(service.full_name)[:512] if service else "",
-            stack=storable(service.stack)[:255] if service else "",
-            handler_seq=handler,
-            action_uuid=action,
-            details=storable(details),
-        )
-    )
+    row = {
+        "user_name": by.name[:255] if by else SERVER,
+        "via": (access.via if access else Via.COMMAND).value,
+        "credential": storable(access.credential)[:64] if access else "tutumd",
+        "address": storable(access.address)[:64] if access else "",
+        "user_agent": storable(access.user_agent)[:512] if access else "",
+        "what": what.value,
+        "service_uuid": service and service.uuid,
+        "service_name": storable(service.full_name)[:512] if service else "",
+        "stack": storable(service.stack)[:255] if service else "",
+        "handler_seq": handler,
+        "action_uuid": action,
+        "details": storable(details),
+    }
+    alike = _find_alike(connection, row, now)
+    if alike is None:
+        connection.execute(sa.insert(audit).values(at=now, **row))
+    else:
+        more = {"count": audit.c.count + 1, "last_at": now}
+        connection.execute(sa.update(audit).where(audit.c.seq == alike).values(more))
+
+
+def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
+    """Return the number of the entry of the last hour that a new one is combined with; None if it stands for itself.
+
+    That is one with the same values. The numbers of sessions do not count, so that a program that signs in again and
+    again makes one entry an hour. A user with too many entries in a day gets one for all of a kind.
+    """
+    own = sa.select(audit.c.seq).where(audit.c.user_name == row["user_name"]).order_by(audit.c.seq.desc())
+    is_session = row["what"] in (AuditEvent.SESSION_STARTED, AuditEvent.SESSION_ENDED)
+    same = [audit.c[name] == value for name, value in row.items() if name != "details" or not is_session]
+    near = own.limit(1).offset(_NEAR).scalar_subquery()
+    recent = own.where(audit.c.at > now - COMBINED_FOR).limit(1)
+    alike = connection.scalar(recent.where(audit.c.seq > sa.func.coalesce(near, 0), *same))
+    if alike is None and row["what"] not in _APART:
+        oldest = connection.execute(own.add_columns(audit.c.at).limit(1).offset(MAX_A_DAY - 1)).first()
+        if oldest is not None and oldest.at > now - _DAY:
+            same = [audit.c[name] == row[name] for name in ("what", "credential")]
+            alike = connection.scalar(recent.where(audit.c.seq >= oldest.seq, *same))
+    return alike
 
 
 def read_page(
@@ -86,7 +125,7 @@ def read_page(
         # A user of the operating system may have the same name, and so may a user that was removed.
         chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
     if filters.since is not None:
-        chosen = chosen.where(newest.at >= filters.since)
+        chosen = chosen.where(sa.func.coalesce(newest.last_at, newest.at) >= filters.since)
     if filters.until is not None:
         chosen = chosen.where(newest.at < filters.until)
     rows = connection.execute(chosen.order_by(newest.seq.desc()).limit(limit + 1)).all()
@@ -121,7 +160,12 @@ def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
     highest: Any = sa.literal(_MAX_NUMBER if before is None else before - 1)
     other = audit.alias().c
     if filters.since is not None:
-        older = sa.select(other.seq).where(other.at < filters.since - _CLOCKS_DIFFER).order_by(other.at.desc()).limit(1)
+        older = (
+            sa.select(other.seq)
+            .where(other.at < filters.since - COMBINED_FOR - _CLOCKS_DIFFER)
+            .order_by(other.at.desc())
+            .limit(1)
+        )
         lowest = sa.func.coalesce(older.scalar_subquery(), 0)
     if filters.until is not None:
         newer = sa.select(other.seq).where(other.at >= filters.until + _CLOCKS_DIFFER).order_by(other.at).limit(1)

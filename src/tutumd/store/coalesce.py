@@ -73,7 +73,12 @@ class Coalescer:
     """
 
     def __init__(
-        self, handlers: Mapping[str, CalledHandler], keys: BatchKeys, now_us: int, budget: ContentBudget
+        self,
+        handlers: Mapping[str, CalledHandler],
+        keys: BatchKeys,
+        now_us: int,
+        budget: ContentBudget,
+        asked: Mapping[int, int],
     ) -> None:
         """Begin a batch.
 
@@ -81,6 +86,7 @@ class Coalescer:
             handlers: By the UUID in the called URL, which may be the one from before a rotation.
             keys: What is stored of the calls' keys. The accepted ones are added.
             budget: For the content of deliveries.
+            asked: Containers that open SCALEUP actions were asked for, by their `seq`.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -92,6 +98,7 @@ class Coalescer:
         self._keys = keys
         self._now = now_us
         self._budget = budget
+        self._asked: dict[int | str, int] = dict(asked.items())
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(self, call: Call) -> CallResult:
@@ -109,10 +116,9 @@ class Coalescer:
             and (handler.action_due or 0) <= self._now
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
-            if handler.operation == _SCALEUP:
-                append_amount(self.amounts.setdefault(handler.action_seq, []), call.amount, None)
-            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
-            return _accepted(handler, str(handler.action_uuid), handler.action_seq)
+            before = self._add_amount(call, handler, handler.action_seq, None)
+            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
+            return _accepted(handler, str(handler.action_uuid), handler.action_seq, before)
         return self._add_with_all_checks(call, handler)
 
     def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
@@ -178,14 +184,23 @@ class Coalescer:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
-        if handler.operation == _SCALEUP:
-            append_amount(self.amounts.setdefault(action, []), call.amount, evaluation.handler_cap)
-        self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
+        before = self._add_amount(call, handler, action, evaluation.handler_cap)
+        self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes), before)
         carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
             self._keys.add((handler.seq, call.key), carried_out)
         # The action that a call joins may have the tag of an earlier one.
-        return _accepted(handler, *carried_out, is_without_tag=outcome is _QUEUED and evaluation.tag is None)
+        is_without_tag = outcome is _QUEUED and evaluation.tag is None
+        return _accepted(handler, *carried_out, before, is_without_tag=is_without_tag)
+
+    def _add_amount(self, call: Call, handler: CalledHandler, action: int | str, cap: int | None) -> int | None:
+        """Add the amount of a call to its action, and return what was asked for before; None if it is no SCALEUP."""
+        if handler.operation != _SCALEUP:
+            return None
+        before = self._asked.get(action, 0)
+        self._asked[action] = before + call.amount
+        append_amount(self.amounts.setdefault(action, []), call.amount, cap)
+        return before
 
     def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
         now = from_microseconds(self._now)
@@ -225,6 +240,7 @@ class Coalescer:
         action: int | str | None,
         outcome: str,
         reason: str,
+        before: int | None = None,
     ) -> None:
         size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
         content = call.content
@@ -249,6 +265,7 @@ class Coalescer:
                 (call.previous_key or call.key) if action else None,
                 content,
                 size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
+                before,
             ]
         )
 
@@ -260,7 +277,14 @@ class Coalescer:
         self.handler_changes.setdefault(handler.seq, {}).update(values)
 
 
-def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int, *, is_without_tag: bool = False) -> Accepted:
+def _accepted(
+    handler: CalledHandler,
+    action_uuid: str,
+    action_seq: int,
+    before: int | None = None,
+    *,
+    is_without_tag: bool = False,
+) -> Accepted:
     notes = handler.notes.splitlines() if handler.operation == _REDEPLOY else ()
     return Accepted(
         name=handler.name,
@@ -268,6 +292,7 @@ def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int, *, is_w
         action_uuid=action_uuid,
         handler_seq=handler.seq,
         action_seq=action_seq,
+        before=before,
         notes=tuple(note for note in notes if is_without_tag or not note.startswith(WITHOUT_TAG)),
     )
 
@@ -281,6 +306,7 @@ def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> 
             action_uuid=result.action_uuid,
             handler_seq=result.handler_seq,
             action_seq=seqs[result.action_uuid],
+            before=result.before,
             notes=result.notes,
         )
         if isinstance(result, Accepted) and not result.action_seq

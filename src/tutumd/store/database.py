@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -186,6 +187,11 @@ class Database:
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
         raise UnavailableError(UNCERTAIN)
+
+    def wal_bytes(self) -> int:
+        """Return the size of SQLite's write-ahead log; 0 on PostgreSQL."""
+        path = Path(f"{self.url.database}-wal")
+        return path.stat().st_size if not self.is_postgres and path.exists() else 0
 
     def migrate(self, *, from_older: bool = True) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once.

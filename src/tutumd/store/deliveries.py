@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent, Delivery, Page, Progress, Query, User
+from tutumd.model import AuditEvent, Delivery, Growth, Page, Progress, Query, Reference, User
 from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
@@ -66,16 +67,22 @@ class SqlDeliveries(StorePart):
                 details=f"delivery {number}",
             )
 
-    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
-        handler_seqs, action_seqs = ({pair[index] for pair in references} for index in (0, 1))
+    def progress(self, references: Sequence[Reference]) -> Mapping[Reference, Progress]:
+        handler_seqs, action_seqs = ({reference[index] for reference in references} for index in (0, 1))
         with self._database.read() as connection:
-            rows = connection.execute(select_actions().where(actions.c.seq.in_(action_seqs)))
+            rows = connection.execute(select_actions().where(actions.c.seq.in_(action_seqs))).all()
             by_seq = {row.seq: action_from(row, self._clock()) for row in rows}
+            growths = {row.seq: Growth(**row.growth) for row in rows if row.growth}
             columns = (handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
             called = connection.execute(sa.select(*columns).where(handlers.c.seq.in_(handler_seqs)))
             present = {row.seq: row for row in called}
-        return {
-            (handler, action): Progress(action=by_seq[action], options=json.loads(present[handler].options))
-            for handler, action in references
-            if handler in present and action in by_seq and present[handler].service_uuid == by_seq[action].service_uuid
-        }
+        progress = {}
+        for reference in references:
+            action, handler = by_seq.get(reference.action_seq), present.get(reference.handler_seq)
+            if action is not None and (handler is None or handler.service_uuid == action.service_uuid):
+                if growth := growths.get(reference.action_seq):
+                    reason = growth.reason_for_call(action.reason, reference.before, reference.amount)
+                    action = replace(action, reason=reason)
+                options = {} if handler is None else json.loads(handler.options)
+                progress[reference] = Progress(action=action, options=options)
+        return progress

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Delivery, DeliveryOutcome
+from tutumd.model import Delivery, DeliveryOutcome, Growth
 from tutumd.store.row_mapping import Row, value_from
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.deliveries import deliveries
@@ -19,7 +19,7 @@ def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
         sa.select(
             *(column for column in deliveries.c if column is not deliveries.c.content),
             content,
-            *(column.label(f"action_{column.name}") for column in (actions.c.uuid, actions.c.state, actions.c.reason)),
+            *(actions.c[name].label(f"action_{name}") for name in ("uuid", "state", "reason", "growth")),
             handlers.c.seq.label("handler_number"),
             handlers.c.name.label("handler_name"),
         )
@@ -32,4 +32,9 @@ def delivery_from(row: Row) -> Delivery:
     """Return the delivery of a row of `select_deliveries`."""
     raw = row.content or "{}"
     outcome = DeliveryOutcome(row.outcome)
-    return value_from(row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw)
+    reason = row.action_reason
+    if row.action_growth is not None and row.before is not None:
+        reason = Growth(**row.action_growth).reason_for_call(reason, row.before, row.amount)
+    return value_from(
+        row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw, action_reason=reason
+    )

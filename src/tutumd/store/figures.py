@@ -14,7 +14,7 @@ from tutumd.store import action_totals
 from tutumd.store.database import Database
 from tutumd.store.leases import is_unleased
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.actions import LIVE, RUNNING, actions
 from tutumd.store.tables.deliveries import handler_logs
 from tutumd.store.tables.engines import engines, worker_slots
 
@@ -42,6 +42,7 @@ class SqlFigures(FigureReader):
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),
                 delivery_log_bytes=int(log_bytes),
+                wal_bytes=self._database.wal_bytes(),
             )
 
     def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:
@@ -74,7 +75,7 @@ class SqlFigures(FigureReader):
 
 def select_waiting(lease_now: datetime) -> sa.Select[Any]:
     """Select what is not ended, by engine. In the order of an index: other groups take twice as long."""
-    is_run = sa.and_(actions.c.state == sa.literal_column("'In progress'"), ~is_unleased(lease_now))
+    is_run = sa.and_(RUNNING, actions.c.worker.isnot(None), ~is_unleased(lease_now))
     # One that waits for another try was due when it began.
     since = sa.case((~is_run, sa.func.coalesce(actions.c.started, actions.c.due)), else_=None)
     return (

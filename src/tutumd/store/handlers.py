@@ -24,6 +24,7 @@ from tutumd.model import (
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
+from tutumd.store.quotas import check_handlers
 from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
 from tutumd.store.tables.columns import new_uuid
 from tutumd.store.tables.deliveries import deliveries
@@ -73,13 +74,14 @@ class SqlHandlers(StorePart):
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         now = self._clock()
-        new = [_row_of(service_uuid, entry, now) for entry in entries]
+        new = [_row_of(viewer, service_uuid, entry, now) for entry in entries]
         with self._database.write() as connection:
             service = read_service(connection, viewer, service_uuid)
             if not new:
                 return ()
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
+            check_handlers(connection, viewer.uuid)
             for handler in made:
                 _record_created(connection, viewer, service, handler)
             return made
@@ -88,7 +90,7 @@ class SqlHandlers(StorePart):
         self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
     ) -> tuple[Handler, bool]:
         now = self._clock()
-        new = _row_of(service_uuid, entry, now) | {"form_sha256": form_sha256}
+        new = _row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256}
         with self._database.write() as connection:
             service = read_service(connection, viewer, service_uuid)
             statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
@@ -97,6 +99,7 @@ class SqlHandlers(StorePart):
                 of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
                 return self._make(connection, [read_one(connection, of_form)])[0], False
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
+            check_handlers(connection, viewer.uuid)
             handler = _handler_from(row, 0, None, now)
             _record_created(connection, viewer, service, handler)
             return handler, True
@@ -205,7 +208,7 @@ def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
 
 
-def _row_of(service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
+def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
     return {
         "uuid": new_uuid(),
         "service_uuid": service_uuid,
@@ -213,6 +216,7 @@ def _row_of(service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, ob
         "operation": entry.operation.value,
         "created": now,
         "options": json.dumps(dict(entry.options)),
+        "maker_uuid": viewer.uuid,
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, UnavailableError
-from tutumd.model import Call, DeliveryOutcome
+from tutumd.model import Call, DeliveryOutcome, Operation
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store import action_deliveries, action_inputs, pending_actions
@@ -49,6 +49,7 @@ _COLUMN_TYPES = {
     "sender_key": "TEXT",
     "content": "TEXT",
     "kept_bytes": "INTEGER",
+    "before": "BIGINT",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
@@ -227,7 +228,8 @@ def store_calls(
     }
     if given:
         keys.read(connection, given)
-    batch = Coalescer(called, keys, now_us, budget)
+    scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
+    batch = Coalescer(called, keys, now_us, budget, action_inputs.read_totals(connection, scaled))
     results = [batch.add(call) for call in calls]
     seqs: dict[str, int] = {}
     if batch.new_actions:

@@ -1,6 +1,6 @@
 """Leases: which actions a worker may claim, and updates that only the holder of a claim can make."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
 from tutumd.ports.queue import Renewal
-from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store import action_totals
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables.actions import LIVE, RUNNING, actions
 from tutumd.store.tables.engines import discoveries
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
@@ -17,15 +19,23 @@ _CLOCK_SKEW = timedelta(milliseconds=50)
 
 _SET_BACK = timedelta(seconds=1)
 """An action created this far in the future dates from before a clock was set back, and is due."""
+_LONGEST = timedelta(minutes=5)
+"""Longer than any lease or pause. One that ends later dates from before the clock of PostgreSQL was set back."""
+
+PAUSES_S = (0, 10, 30, 90)
+"""How long an action waits after the first death of its worker, after the second one in a row, and so on."""
+_SUSPICIOUS = 2
+_APART_S = 1
+"""Actions that wait after the same death begin again so long after one another: one of them may be to blame."""
 
 
 def find_claimable(
-    engine_names: Sequence[str], now: datetime, lease_now: datetime, given_up_before: datetime | None = None
+    engine_names: Sequence[str], now: datetime, lease_now: datetime, given_up: Collection[str] | None = None
 ) -> sa.Select[Any]:
     """Select the oldest due action that is pending on an idle service, or in progress without a valid lease.
 
     Args:
-        given_up_before: As in `Queue.claim`.
+        given_up: As in `Queue.claim`.
     """
     running = actions.alias("running")
     service_is_busy = (
@@ -38,36 +48,64 @@ def find_claimable(
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid, actions.c.worker, actions.c.engine, actions.c.verb)
         .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
-        .where(_can_end_unasked(given_up_before) if given_up_before else sa.true())
+        .where(sa.true() if given_up is None else _can_end_unasked(given_up))
         .order_by(actions.c.seq)
         .limit(1)
     )
 
 
-def _can_end_unasked(given_up_before: datetime) -> sa.ColumnElement[bool]:
+def _can_end_unasked(given_up: Collection[str]) -> sa.ColumnElement[bool]:
     has_changed_nothing = sa.cast(actions.c.journal, sa.Text) == "{}"
-    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.started < given_up_before))
+    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.uuid.in_(given_up)))
 
 
 def is_due(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that an action's time has come."""
-    return sa.or_(actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
+    """Return the condition that an action's time has come. One in progress waits by the clock of its lease."""
+    return sa.or_(RUNNING, actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
 
 
 def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that no worker holds an action."""
-    return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
+    """Return the condition that no worker holds an action, and that it does not wait for another try."""
+    until = actions.c.lease_until
+    return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
 
 
-def end_leases(connection: sa.Connection, workers: Sequence[str] | None = None) -> None:
-    """End the leases of dead workers at once, by default of all. Only valid when none of them is alive.
+def end_leases(connection: sa.Connection) -> None:
+    """End all leases and pauses after a reboot, which no worker has survived, and for which no action is to blame."""
+    connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
+    connection.execute(sa.delete(discoveries))
 
-    `actions.worker` stays: the next claim counts its death.
+
+def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> Sequence[Row]:
+    """Release the actions whose workers died, count that, and return them as they were.
+
+    An action that was there at several deaths in a row waits before its next try, longer each time and apart from
+    others, so that it harms few of them if it is to blame.
     """
-    acts = actions.c.worker.isnot(None) if workers is None else actions.c.worker.in_(workers)
-    connection.execute(sa.update(actions).where(LIVE, acts).values(lease_until=None))
-    discovers = sa.true() if workers is None else discoveries.c.worker.in_(workers)
-    connection.execute(sa.delete(discoveries).where(discovers))
+    held = sa.select(actions).where(RUNNING, actions.c.worker.isnot(None), is_dead)
+    dead = connection.execute(held.order_by(actions.c.seq).with_for_update(skip_locked=True)).all()
+    waiting = 0
+    for row in dead:
+        pause_s = PAUSES_S[row.deaths] if row.deaths < len(PAUSES_S) else 0
+        until = lease_now + timedelta(seconds=pause_s + waiting * _APART_S) if pause_s else None
+        waiting += bool(pause_s)
+        values = {"worker": None, "token": row.token + 1, "lease_until": until, "deaths": row.deaths + 1}
+        connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
+        action_totals.count_takeover(connection, row.engine, row.verb)
+    return dead
+
+
+def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> None:
+    """Bury the workers of a server that died.
+
+    If neither a single action ran, nor a single one that was there at the two deaths before, something else kills
+    workers. An action that was waiting then is no longer blamed for more than two deaths.
+    """
+    dead = bury(connection, is_dead, lease_now)
+    if len(dead) != 1 and sum(row.deaths >= _SUSPICIOUS for row in dead) != 1:
+        waited = sa.and_(RUNNING, actions.c.uuid.not_in([row.uuid for row in dead]), actions.c.worker.is_(None))
+        excused = sa.update(actions).where(waited, actions.c.deaths > _SUSPICIOUS)
+        connection.execute(excused.values(deaths=_SUSPICIOUS))
 
 
 def claim_one(
@@ -89,8 +127,6 @@ def claim_one(
             worker=worker,
             token=actions.c.token + 1,
             lease_until=lease_now + lease,
-            # A holder that released it left no name. One of the same name lives: its lease ran out.
-            deaths=sa.case((actions.c.worker != worker, actions.c.deaths + 1), else_=actions.c.deaths),
             started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
         )
         .returning(actions.c.uuid)

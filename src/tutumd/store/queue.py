@@ -1,14 +1,24 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Phase, Service, ServiceSnapshot, Verb
+from tutumd.model import (
+    ActionState,
+    Claim,
+    EngineInfo,
+    EngineRequest,
+    Growth,
+    Outcome,
+    Phase,
+    Service,
+    ServiceSnapshot,
+    Verb,
+)
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import (
@@ -24,7 +34,15 @@ from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
-from tutumd.store.leases import claim_one, end_leases, find_claimable, renew_claims, update_claimed
+from tutumd.store.leases import (
+    bury,
+    claim_one,
+    find_claimable,
+    is_unleased,
+    renew_claims,
+    take_over,
+    update_claimed,
+)
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
@@ -36,8 +54,8 @@ from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup
 
-_TRIES = 2
-"""Times to look for an action while other workers claim what was found."""
+_TRIES = 3
+"""Times to look for an action while other workers claim what was found, or after a dead worker was found."""
 
 
 class SqlQueue(SqlEngineSync, Queue):
@@ -62,9 +80,9 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             if workers is None:
                 connection.execute(sa.delete(engines))
-            is_dead = sa.true() if workers is None else worker_slots.c.worker.in_(workers)
-            connection.execute(sa.delete(worker_slots).where(is_dead))
-            end_leases(connection, workers)
+            for table in (worker_slots, discoveries):
+                connection.execute(sa.delete(table).where(_is_of(table, workers)))
+            take_over(connection, _is_of(actions, workers), self._lease_clock())
 
     def register(
         self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
@@ -91,10 +109,10 @@ class SqlQueue(SqlEngineSync, Queue):
             return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
-        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = find_claimable(engine_names, now, lease_now, given_up_before)
+        claimable = find_claimable(engine_names, now, lease_now, given_up)
         if not self._database.is_postgres:  # there, looking does not keep others from writing
             with self._database.read() as connection:
                 if connection.execute(claimable).first() is None:
@@ -104,6 +122,10 @@ class SqlQueue(SqlEngineSync, Queue):
                 candidate = _lock_candidate(connection, claimable)
                 if candidate is None:
                     return None
+                if candidate.worker not in (None, worker):
+                    is_dead = sa.and_(actions.c.worker == candidate.worker, is_unleased(lease_now))
+                    bury(connection, is_dead, lease_now)
+                    continue
                 service_uuid = candidate.service_uuid
                 # Look again now that the service is locked: its actions may have changed before.
                 oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
@@ -114,8 +136,6 @@ class SqlQueue(SqlEngineSync, Queue):
                 row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = abandoned.read_leftover(connection, row, service)
-                if uuid == candidate.uuid and candidate.worker not in (None, worker):
-                    action_totals.count_takeover(connection, candidate.engine, candidate.verb)
             return _claim_from(row, service, leftover)
         return None
 
@@ -127,17 +147,16 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
-            is_same = sa.cast(actions.c.journal, sa.Text) == json.dumps(dict(journal))
-            deaths = sa.case((is_same, actions.c.deaths), else_=0)
-            update_claimed(connection, claim, journal=dict(journal), deaths=deaths)
+            update_claimed(connection, claim, journal=dict(journal))
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
             abandoned.save_leftover(connection, claim, journal)
 
-    def save_target(self, claim: Claim, target: int) -> None:
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
+        values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
         with self._database.write() as connection:
-            update_claimed(connection, claim, target=target, target_before=claim.service.target, deaths=0)
+            update_claimed(connection, claim, **values)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -158,7 +177,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 due=self._clock() + delay,
                 reason=reason,
                 worker=None,
-                lease_until=None,
+                lease_until=self._lease_clock() + delay,
                 attempts=actions.c.attempts + 1,
                 deaths=0,
             )
@@ -176,6 +195,10 @@ class SqlQueue(SqlEngineSync, Queue):
             lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
+            if claim.action.verb is Verb.SCALEUP and outcome.success:
+                growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == claim.action.uuid))
+                note = growth["note"] if growth else ""
+                outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
             update_claimed(
@@ -256,6 +279,10 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def wake(self) -> None:
         self._wakeup.notify()
+
+
+def _is_of(table: sa.Table, workers: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if workers is None else table.c.worker.in_(workers)
 
 
 def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row | None:

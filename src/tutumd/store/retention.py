@@ -13,7 +13,7 @@ from tutumd.store.audit import select_old
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
-from tutumd.store.tables.accounts import audit, login_links, sessions
+from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
 from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions
 from tutumd.store.tables.columns import microseconds
 from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
@@ -116,6 +116,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         ),
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
+        api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),
         login_links: sa.select(login_links.c.token_sha256).where(login_links.c.expires <= now),
         # A rate whose time is over limits nothing.
         client_rates: sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(now)),

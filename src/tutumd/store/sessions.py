@@ -21,6 +21,8 @@ NOTE_AFTER = timedelta(minutes=5)
 """How late `last_used` and `last_seen` may be: not each request writes."""
 MAX_SESSIONS = 100
 """Sessions of a key, or of a user without one: a new one ends the oldest beyond that."""
+MAX_SESSIONS_OF_USER = 1_000
+"""The same for all sessions of a user together."""
 
 
 class SqlSessions(StorePart):
@@ -123,12 +125,18 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
         "user_agent": storable(access.user_agent)[:512],
     }
     connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
+    # Of two that begin at once, the second one sees the first one, and ends the oldest.
+    connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
     before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()
     if before is not None:
         came = replace(_access_from(before), address=access.address, user_agent=access.user_agent)
         _end(connection, value_from(before, User, access=came), now, sessions.c.seq == before.session)
     number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
-    connection.execute(_delete_oldest(user))
+    same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
+    for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
+        newest = sa.select(sessions.c.seq).where(sessions.c.user_uuid == user.uuid, alike)
+        oldest_kept = newest.order_by(sessions.c.seq.desc()).limit(1).offset(most - 1).scalar_subquery()
+        _end(connection, user, now, sa.and_(alike, sessions.c.seq < oldest_kept))
     audit.record(connection, user, AuditEvent.SESSION_STARTED, now, details=f"session {number}")
     return int(number)
 
@@ -140,15 +148,6 @@ def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnE
     for number in numbers:
         audit.record(connection, user, AuditEvent.SESSION_ENDED, now, details=f"session {number}")
     return len(numbers)
-
-
-def _delete_oldest(user: User) -> sa.Delete:
-    alike = sa.and_(
-        sessions.c.user_uuid == user.uuid, sessions.c.key_sha256.is_not_distinct_from(user.access.key_sha256)
-    )
-    newest = sa.select(sessions.c.seq).where(alike).order_by(sessions.c.seq.desc())
-    oldest_kept = newest.limit(1).offset(MAX_SESSIONS - 1).scalar_subquery()
-    return sa.delete(sessions).where(alike, sessions.c.seq < oldest_kept)
 
 
 _SELECT_USER: sa.Select[Any] = (

@@ -69,6 +69,9 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
         return tuple(value_from(row, EngineInfo) for row in rows)
 
+    def wal_bytes(self) -> int:
+        return self._database.wal_bytes()
+
     def services(self, viewer: User, query: Query) -> Page[Service]:
         order = [services.c.name, services.c.engine, services.c.uuid]
         with self._database.read() as connection:

@@ -18,6 +18,9 @@ from tutumd.worker.deadlines import Deadlines
 LEASE_MARGIN_S = 1.0
 """A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
 
+SURVIVAL_S = 60.0
+"""A run that has lasted so long is not what killed the workers before."""
+
 _RETRY_S = 0.2
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -28,7 +31,6 @@ class LeasedRun(Run):
 
     Attributes:
         lease: Length of the lease.
-        has_survived: Whether the run got so far that it does not kill its worker.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class LeasedRun(Run):
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._subject = claim
         self._journal = claim.journal
-        self.has_survived = False
+        self._began = claimed_at
         self._abandoned = Event()
 
     @property
@@ -115,7 +117,6 @@ class LeasedRun(Run):
             self._deadlines = Deadlines(self._server_limits, self._monotonic)  # what was cleared up is no progress
 
     def sleep(self, seconds: float) -> None:
-        self._note_survival()
         self.check()
         self._abandoned.wait(seconds)
         self.check()
@@ -132,7 +133,6 @@ class LeasedRun(Run):
             self.log(str(limits))
 
     def advance(self, kind: str, count: int) -> None:
-        self._note_survival()
         self._deadlines.advance(kind, count)
 
     def pulling(self) -> AbstractContextManager[None]:
@@ -169,14 +169,10 @@ class LeasedRun(Run):
             self._lease_end = renewed_at + self.lease.total_seconds() - LEASE_MARGIN_S
             self.is_canceled = self.is_canceled or renewal is Renewal.CANCEL_REQUESTED
 
-    def _note_survival(self) -> None:
-        """Forget the workers that died in this action: a run that waits or advances is not what kills them.
-
-        Else the same kill from outside, again and again in the same wait, would end the action.
-        """
-        if self.claim.deaths and not self.has_survived:
-            self.has_survived = True
-            self.renew()
+    @property
+    def has_survived(self) -> bool:
+        """Whether earlier workers died in the action, and this one does not. A journal alone is no proof of that."""
+        return bool(self.claim.deaths) and self._monotonic() - self._began >= SURVIVAL_S
 
     def abandon(self) -> None:
         """Stop the run before its next engine call."""

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from threading import Event, Thread
 
@@ -13,7 +13,6 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
-from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker import retry
@@ -72,7 +71,6 @@ class Worker:
         queue: Queue,
         engines: Mapping[str, Engine],
         limits: WorkerLimits,
-        clock: Clock,
         *,
         name: str = "",
         monotonic: Callable[[], float] = time.monotonic,
@@ -82,8 +80,8 @@ class Worker:
         self._queue = queue
         self._engines = engines
         self._limits = limits
-        self._clock = clock
         self._monotonic = monotonic
+        self._patience = retry.Patience(monotonic)
         self._stop = Event()
         self._registered_at = 0.0
         self._rounds: dict[str, float] = {}
@@ -166,11 +164,11 @@ class Worker:
                 return True
         # What ends without its engine is done at once, and needs no free slot.
         closed = [name for name, parking in self._parkings.items() if not parking.is_open]
-        return bool(closed) and self._claim(closed, given_up_before=self._clock() - retry.GIVE_UP_AFTER)
+        return bool(closed) and self._claim(closed, self._patience.exhausted())
 
-    def _claim(self, names: Sequence[str], given_up_before: datetime | None = None) -> bool:
+    def _claim(self, names: Sequence[str], given_up: Sequence[str] | None = None) -> bool:
         limits, claimed_at = self._limits, boottime_s()
-        claim = self._queue.claim(self.name, names, lease=limits.lease, given_up_before=given_up_before)
+        claim = self._queue.claim(self.name, names, lease=limits.lease, given_up=given_up)
         if claim is None:
             return False
         run = LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
@@ -266,7 +264,9 @@ class Worker:
             if isinstance(error, EngineUnavailableError) and not is_busy:
                 parking.suspect(str(error))
             outcome = end_unasked(run)  # it may have been canceled in the meantime
-            if outcome is None and not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
+            self._patience.note_failure(run.action_uuid)
+            # A half-done action is never given up: it may have parked the old container, which only it can bring back.
+            if outcome is None and (run.journal or run.action_uuid not in self._patience.exhausted()):
                 return self._retry(run, str(error), retry.delay_of_turn() if is_busy else None)
             reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
@@ -288,6 +288,7 @@ class Worker:
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim
         run.write(lambda: self._queue.finish(claim, outcome, snapshot))
+        self._patience.forget(run.action_uuid)
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(

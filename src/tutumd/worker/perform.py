@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Claim, ContainerState, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
 
-MAX_DEATHS = 3
-"""An action is not performed again after so many workers in a row died in it without getting further."""
+MAX_DEATHS = 5
+"""An action is not performed again after so many workers in a row died soon after they had begun or resumed it."""
 
 
 def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:
@@ -154,31 +154,38 @@ def cap_of(snapshot: ServiceSnapshot, server_cap: int) -> Cap:
     return Cap(containers=server_cap, source="--max-containers of the server")
 
 
-def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Cap) -> tuple[int, str]:
+def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Cap) -> tuple[int, Growth | None]:
     """Add the amounts of calls in their order, each up to its cap.
 
     Args:
         amounts: The amount of each call, and the cap of its handler; None: only `cap` applies.
 
     Returns:
-        The target, and a note if it is less than the calls asked for.
+        The target, and what became of each amount if it is less than the calls asked for.
 
     Raises:
         EngineRefusedError: No container can be added.
     """
-    target = present
+    target, asked, added, limits = present, 0, list[tuple[int, int]](), dict[str, None]()
     for amount, handler_cap in amounts:
-        call_cap = cap.containers if handler_cap is None else min(handler_cap, cap.containers)
-        target = max(target, min(target + amount, call_cap))
-    total = sum(amount for amount, _ in amounts)
-    if target == present + total:
-        return target, ""
-    handler_caps = [handler_cap for _, handler_cap in amounts if handler_cap is not None]
-    if handler_caps and min(handler_caps) < cap.containers:
-        cap = Cap(containers=min(handler_caps), source="max_containers of the webhook handler")
+        call_cap, limit = cap.containers, str(cap)
+        if handler_cap is not None and handler_cap < call_cap:
+            call_cap, limit = handler_cap, f"a handler may raise it to at most {handler_cap} (its max_containers)"
+        room = max(0, min(amount, call_cap - target))
+        if room:
+            target += room
+            first = added.pop()[0] if added and added[-1][1] == asked else asked
+            added.append((first, asked + room))
+        if room < amount:
+            limits[limit] = None
+        asked += amount
+    if not limits:
+        return target, None
+    why = "; ".join(limits)
     if target == present:
-        raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {cap}")
-    return target, f"only {target - present} of the {total} containers asked for: {cap}"
+        raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {why}")
+    note = f"only {target - present} of the {asked} containers asked for: {why}"
+    return target, Growth(present=present, added=added, cap=cap.containers, cap_source=cap.source, note=note)
 
 
 def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
@@ -188,16 +195,15 @@ def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
 
 
 def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
-    service, target, note = run.claim.service, run.claim.action.target, ""
+    service, target = run.claim.service, run.claim.action.target
     # A service created through tutumd has what was asked for, whatever an engine made of it.
     present = snapshot.target if service.definition is None else service.target
     if target is None:  # else an earlier attempt has stored it
-        target, note = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
+        target, growth = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()
-        queue.save_target(run.claim, target)
+        queue.save_target(run.claim, target, growth)
     run.log(f"scaling up {snapshot.target} → {target}", Phase.SCALING)
-    outcome = engine.scale(service, target, run)
-    return replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
+    return engine.scale(service, target, run)
 
 
 def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:

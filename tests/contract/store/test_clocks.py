@@ -121,6 +121,34 @@ def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
         assert queue.claim("second", ["docker"], lease=LEASE) is None
 
 
+@pytest.mark.parametrize("hours", [-2, -0.01, 1])
+def test_a_clock_that_is_set_neither_ends_nor_extends_the_wait_for_another_try(bed: StoreBed, hours: float) -> None:
+    boot_s = [1_000.0]
+    leases = machine_clock(bed.database, bed.clock, lambda: boot_s[0])
+    queue = SqlQueue(bed.database, bed.clock, Wakeup(), leases)
+    action = bed.call(bed.handler("web"))
+    for attempts in range(3):
+        claim = queue.claim("worker", ["docker"], lease=LEASE)
+        assert claim is not None
+        assert (claim.action.uuid, claim.attempts) == (action, attempts)
+        queue.retry_later(claim, delay=timedelta(seconds=15), reason="away")
+        bed.clock.move(hours * 3600)
+        boot_s[0] += 14
+        assert queue.claim("worker", ["docker"], lease=LEASE) is None
+        boot_s[0] += 1
+
+
+def test_a_clock_of_the_database_that_is_set_back_keeps_no_action_for_long(bed: StoreBed) -> None:
+    """Neither one that a dead worker held, nor one that waits for another try."""
+    for name in ("web", "db"):
+        bed.call(bed.handler(name))
+    bed.claimed()
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), reason="away")
+    bed.clock.move(-3600)
+    claims = [bed.queue.claim("second", ["docker"], lease=LEASE) for _ in range(2)]
+    assert all(claims)
+
+
 def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
     """A clock without a battery is behind after a reboot."""
     before = SqlQueue(
@@ -134,6 +162,7 @@ def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
     after = SqlQueue(bed.database, bed.clock, Wakeup(), machine_clock(bed.database, bed.clock))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
+    assert taken.deaths == 0, "no action is to blame for a reboot"
     assert before.renew([(claim, False)], lease=LEASE) == [Renewal.LOST]
 
 

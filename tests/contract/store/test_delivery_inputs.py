@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, call
+from tests.support.stores import ORIGIN, StoreBed, call, query
 from tutumd.model import Accepted, Operation, Outcome
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import action_inputs, actions
 from tutumd.store.tables.deliveries import deliveries
+from tutumd.worker.perform import Cap, add_amounts
 
 
 def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(bed: StoreBed) -> None:
@@ -173,7 +175,8 @@ def test_only_calls_of_scaleup_store_amounts(bed: StoreBed) -> None:
     for _ in range(2):
         bed.accepted(scale)
     sa.event.remove(engine, "before_cursor_execute", record)
-    assert len([statement for statement in statements if "action_inputs" in statement]) == 2
+    # The first call inserts its amount. The second one reads what was asked for before, and adds its own.
+    assert len([statement for statement in statements if "action_inputs" in statement]) == 3
 
 
 def test_amounts_that_the_previous_release_stored_count_once(bed: StoreBed) -> None:
@@ -207,3 +210,67 @@ def delete_deliveries(bed: StoreBed) -> None:
 def count_rows(bed: StoreBed, table: sa.Table) -> int:
     with bed.database.read() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def test_each_caller_of_a_scale_up_sees_what_became_of_its_own_amount(bed: StoreBed) -> None:
+    """In whichever batches the calls came, also once their deliveries are deleted."""
+    capped, free = bed.handler("web", Operation.SCALEUP, max_containers=4), bed.handler("web", Operation.SCALEUP)
+    sent = [(capped, 1), (free, 1), (capped, 5), (free, 2)]
+    references = []
+    for handler, amount in sent:
+        evaluation = bed.evaluate(handler, handler_cap=4) if handler is capped else None
+        accepted = bed.accepted(handler, evaluation, amount=amount)
+        references.append(accepted.refer(call(handler, amount)))
+    assert [reference.before for reference in references] == [0, 1, 2, 7]
+
+    def told() -> list[str]:
+        progress = bed.store.progress(references)
+        return [progress[reference].action.reason for reference in references]
+
+    claim = bed.claimed()
+    target, growth = add_amounts(2, bed.queue.amounts(claim), Cap(containers=100, source="the server"))
+    assert growth is not None
+    bed.queue.save_target(claim, target, growth)
+    assert told() == [""] * 4, "it has not ended"
+    bed.queue.finish(claim, Outcome(success=True), None)
+    none = "none of the 5 containers asked for: the limit was reached at 4 (max_containers of the webhook handler)"
+    assert told() == ["", "", none, ""]
+    assert bed.store.action(bed.admin, claim.action.uuid).reason == growth.note
+    newest = bed.store.deliveries(bed.admin, capped.service_uuid, capped.uuid, query()).objects
+    assert [delivery.action_reason for delivery in newest] == [none, ""]
+    newest = bed.store.deliveries(bed.admin, free.service_uuid, free.uuid, query()).objects
+    assert [delivery.action_reason for delivery in newest] == ["", ""]
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(deliveries))
+    assert told() == ["", "", none, ""]
+
+
+def test_calls_of_one_batch_and_a_repeated_one_are_told_apart(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    calls = [replace(call(handler, amount), key=key) for amount, key in ((2, "a"), (3, "b"), (2, "a"))]
+    done: Future[Sequence[CallResult]] = Future()
+    bed.intake.store(calls, done.set_result)
+    accepted = [each for each in done.result(60) if isinstance(each, Accepted)]
+    assert [each.before for each in accepted] == [0, 2, None]
+    claim = bed.claimed()
+    target, growth = add_amounts(2, bed.queue.amounts(claim), Cap(containers=5, source="the server"))
+    bed.queue.save_target(claim, target, growth)
+    bed.finish(claim)
+    references = [each.refer(one) for each, one in zip(accepted, calls, strict=True)]
+    progress = bed.store.progress(references)
+    reached = "only 1 of the 3 containers asked for: the limit was reached at 5 (the server)"
+    assert [progress[reference].action.reason for reference in references] == ["", reached, ""]
+
+
+def test_a_retry_asks_for_what_was_beyond_a_limit_and_for_nothing_that_is_there(bed: StoreBed) -> None:
+    capped, free = bed.handler("web", Operation.SCALEUP, max_containers=3), bed.handler("web", Operation.SCALEUP)
+    bed.accepted(capped, bed.evaluate(capped, handler_cap=3), amount=5)
+    bed.accepted(free, amount=1)
+    claim = bed.claimed()
+    target, growth = add_amounts(2, bed.queue.amounts(claim), Cap(containers=100, source="the server"))
+    bed.queue.save_target(claim, target, growth)
+    names = [f"web-c{number}" for number in range(1, target + 1)]
+    outcome = Outcome(success=False, containers_before=tuple(names[:2]), containers_after=tuple(names))
+    bed.queue.finish(claim, outcome, None)
+    bed.store.retry(bed.admin, claim.action.uuid, ORIGIN)
+    assert bed.queue.amounts(bed.claimed()) == ((4, 3),)

@@ -169,3 +169,14 @@ def test_the_log_of_deliveries_is_measured(bed: StoreBed, figures: SqlFigures) -
     while bed.queue.count_calls():
         pass
     assert figures.read().delivery_log_bytes > 0
+
+
+def test_the_write_ahead_log_is_measured_while_a_reader_keeps_it_long(bed: StoreBed, figures: SqlFigures) -> None:
+    handler = bed.handler("web")
+    with bed.database.read() as reader:
+        reader.execute(sa.select(worker_slots)).all()
+        before = bed.store.wal_bytes()
+        bed.accepted(handler, content="x" * 1_000_000)
+        assert bed.store.wal_bytes() - before > (-1 if bed.database.is_postgres else 1_000_000)
+        assert figures.read().wal_bytes == bed.store.wal_bytes()
+    assert bed.database.is_postgres == (bed.store.wal_bytes() == 0)

@@ -142,17 +142,29 @@ def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
     assert {bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls for handler in called} == {60}
 
 
-def test_progress_is_shown_while_the_handler_exists(bed: StoreBed) -> None:
+def test_a_caller_sees_the_progress_of_its_action_also_once_the_handler_is_revoked(bed: StoreBed) -> None:
     handler = bed.handler("web", show_log=True)
     accepted = bed.accepted(handler, bed.evaluate(handler))
-    reference = (accepted.handler_seq, accepted.action_seq)
+    reference = accepted.refer(call(handler))
     progress = bed.store.progress([reference])[reference]
     assert (progress.action.uuid, progress.action.state) == (accepted.action_uuid, ActionState.PENDING)
     assert progress.options == {"show_log": True}
     foreign = bed.accepted(bed.handler("db"))
-    assert not bed.store.progress([(foreign.handler_seq, accepted.action_seq)])
+    assert not bed.store.progress([reference._replace(handler_seq=foreign.handler_seq)])
     bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
-    assert not bed.store.progress([reference])
+    revoked = bed.store.progress([reference])[reference]
+    assert (revoked.action.uuid, revoked.action.state) == (accepted.action_uuid, ActionState.PENDING)
+    assert revoked.options == {}, "its owner allows no log any more"
+
+
+def test_a_caller_sees_that_the_end_of_the_service_canceled_its_action(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    accepted = bed.accepted(handler)
+    bed.show("db")
+    bed.store.forget(bed.admin, handler.service_uuid)
+    reference = accepted.refer(call(handler))
+    action = bed.store.progress([reference])[reference].action
+    assert (action.state, action.reason) == (ActionState.CANCELED, "the service was forgotten")
 
 
 def test_only_its_owner_reads_a_delivery_with_its_content(bed: StoreBed) -> None:

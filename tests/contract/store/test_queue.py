@@ -201,7 +201,7 @@ def test_the_actions_of_dead_workers_are_taken_over_at_once(bed: StoreBed) -> No
     bed.show("dead", "alive")
     for name in ("dead", "alive"):
         bed.call(bed.handler(name))
-        assert bed.queue.claim(name, ["docker"], lease=timedelta(hours=1)) is not None
+        assert bed.queue.claim(name, ["docker"], lease=timedelta(minutes=4)) is not None
     bed.queue.take_over(["dead", "older"])
     again = bed.claimed()
     assert (again.service.name, again.deaths) == ("dead", 1)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, ServiceState, Verb
+from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, Reference, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables.handlers import handlers
@@ -240,7 +240,7 @@ def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -
     assert waiting.state is ActionState.PENDING
     assert waiting.reason == "waiting: no worker serves engine 'docker' now; it begins when one does"
     assert bed.store.actions(bed.admin, query(uuid=uuid)).objects[0].reason == waiting.reason
-    reference = (accepted.handler_seq, accepted.action_seq)
+    reference = Reference(accepted.handler_seq, accepted.action_seq)
     assert bed.store.progress([reference])[reference].action.reason == waiting.reason
     bed.queue.register("worker", [ENGINE])
     assert bed.store.action(bed.admin, uuid).reason == ""

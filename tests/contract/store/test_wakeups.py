@@ -19,7 +19,7 @@ import pytest
 from tests.support.stores import LEASE, ORIGIN, StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
-from tutumd.model import EngineInfo, Outcome, Verb
+from tutumd.model import EngineInfo, Outcome, Reference, Verb
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
@@ -166,7 +166,7 @@ def test_a_call_that_waits_is_answered_when_its_action_ends(connected: StoreBed,
         poll = LongPoll(edge.store, poll_s=2 * LONG_S)
 
         async def wait() -> bool:
-            waiting = asyncio.ensure_future(poll.wait_until_ended((call.handler_seq, call.action_seq), LONG_S))
+            waiting = asyncio.ensure_future(poll.wait_until_ended(Reference(call.handler_seq, call.action_seq), LONG_S))
             while not poll._waiting:
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(lambda: connected.finish(connected.claimed()))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, snapshot
 from tests.support.waiting import wait_until
@@ -21,8 +22,10 @@ from tutumd.ports.engine import Engine, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
+from tutumd.store.tables.actions import actions
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
+from tutumd.worker.perform import MAX_DEATHS
 
 JOURNAL = {"phase": "swap"}
 SLOTS = 3
@@ -133,7 +136,7 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
         stored.queue.sync(host.info, [snapshot(name) for name in host.names], revisions={})
     engines = {host.info.name: cast(Engine, host) for host in hosts}
     limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
-    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, now)
+    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits)
     others = set(threading.enumerate())
     worker.start()
     try:
@@ -341,20 +344,26 @@ def work_until_killed(url: str, *names: str) -> None:
     database = Database(url)
     limits = WorkerLimits(server_cap=100, lease=timedelta(seconds=1.5))
     queue = SqlQueue(database, now, Wakeup())
-    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits, now).start()
+    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits).start()
     threading.Event().wait()
 
 
-def test_an_action_that_kills_its_worker_three_times_in_a_row_ends(bed: StoreBed, database_url: str) -> None:
+def test_an_action_that_kills_its_workers_ends_and_the_next_one_clears_up(bed: StoreBed, database_url: str) -> None:
     bed.queue.sync(Killer("killer").info, [snapshot("web1")], revisions={})
     action = bed.call(bed.handler("web1"))
-    for _ in range(3):
-        worker = subprocess.run([sys.executable, "-c", KILLER, database_url, "web1"], timeout=60, check=False)
+    for deaths in (1, 2):
+        worker = subprocess.run([sys.executable, "-c", KILLER, database_url, "web1"], timeout=120, check=False)
         assert worker.returncode == -signal.SIGKILL
+        bed.queue.take_over()
+        with bed.database.write() as connection:
+            assert connection.scalar(sa.select(actions.c.deaths)) == deaths
+            connection.execute(sa.update(actions).values(lease_until=None))  # instead of waiting
+    with bed.database.write() as connection:
+        connection.execute(sa.update(actions).values(deaths=MAX_DEATHS))
     host = Host("killer", "web1")
     with working(bed, database_url, host) as running:
         ended = running.wait_for(action, ActionState.FAILED)
-        assert ended.reason.startswith("3 workers in a row died while they performed it")
+        assert ended.reason.startswith("5 workers in a row died while they performed it")
         assert host.asked == []
         assert running.wait_for(running.call("web1"), ActionState.SUCCESS)
         assert host.undone == [(action, JOURNAL, 0.0)]

@@ -1,6 +1,7 @@
 """A real worker on a real database: leases that end too early, and databases that are away at the wrong moment."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,6 @@ from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
-from tutumd.worker.retry import GIVE_UP_AFTER
 
 pytestmark = pytest.mark.dialect
 
@@ -76,14 +76,14 @@ class SlowEngine:
 
 @contextmanager
 def working(
-    url: str, engine: SlowEngine, *, lease: timedelta, failing: str, ahead: timedelta = timedelta()
+    url: str, engine: SlowEngine, *, lease: timedelta, failing: str, speed: float = 1.0
 ) -> Iterator[UnreliableQueue]:
-    """Run a worker whose clock is `ahead`, with a queue that fails."""
+    """Run a worker with a queue that fails, whose patience ends `speed` times as soon."""
     database = Database(url)
     queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup()), failing)
     limits = WorkerLimits(server_cap=100, lease=lease)
     engines = {"docker": cast(Engine, engine)}
-    worker = Worker(cast(Queue, queue), engines, limits, lambda: datetime.now(UTC) + ahead)
+    worker = Worker(cast(Queue, queue), engines, limits, monotonic=lambda: speed * time.monotonic())
     others = set(threading.enumerate())
     worker.start()
     try:
@@ -117,7 +117,7 @@ def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: Sto
     bed.call(bed.handler("web"))
     engine = SlowEngine()
     engine.away = True
-    with working(database_url, engine, lease=timedelta(hours=1), failing="retry_later") as queue:
+    with working(database_url, engine, lease=timedelta(minutes=4), failing="retry_later") as queue:
         assert queue.failed.wait(120)
         queue.failing, engine.away = frozenset(), False
         wait_until(lambda: engine.redeploys, "it is tried again long before the lease ends")
@@ -126,8 +126,7 @@ def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: Sto
 def test_an_engine_that_stays_away_ends_the_action_with_the_reason(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     engine.away = True
-    ahead = GIVE_UP_AFTER + timedelta(seconds=5)
-    with working(database_url, engine, lease=timedelta(seconds=60), failing="none", ahead=ahead):
+    with working(database_url, engine, lease=timedelta(seconds=60), failing="none", speed=1000):
         wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
     ended = bed.store.action(bed.admin, action)
     assert (ended.state, ended.reason) == (ActionState.FAILED, "given up after 900 s: away")

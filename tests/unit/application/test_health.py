@@ -21,6 +21,10 @@ class Known:
 
     found: tuple[EngineInfo, ...] | None
     failing: float | None = None
+    wal: int = 0
+
+    def wal_bytes(self) -> int:
+        return self.wal
 
     def failing_s(self) -> float | None:
         return self.failing
@@ -59,3 +63,10 @@ def test_a_database_that_can_be_read_and_not_written_is_down() -> None:
     known = Known((engine("a"),), failing=0.1)
     expected = Readiness(status="down", database="unavailable", engines={})
     assert check(cast(Store, known), cast(Intake, known), lambda: NOW) == expected
+
+
+def test_a_write_ahead_log_above_a_gigabyte_degrades_a_server_that_takes_calls() -> None:
+    for wal, status, database in ((1_000_000_000, "ready", "ok"), (1_000_000_001, "degraded", "large log")):
+        known = Known((engine("a"),), wal=wal)
+        found = check(cast(Store, known), cast(Intake, known), lambda: NOW)
+        assert (found.status, found.database) == (status, database)

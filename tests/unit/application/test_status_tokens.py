@@ -4,24 +4,27 @@ import pytest
 
 from tutumd.application.calls import StatusTokens
 from tutumd.errors import NotFoundError
+from tutumd.model import Reference
 
 TOKENS = StatusTokens(b"k" * 32)
 
 
-def test_a_token_names_its_delivery_and_differs_each_time() -> None:
-    first, second = TOKENS.make(7, 42), TOKENS.make(7, 42)
-    assert first != second
-    assert TOKENS.read(first) == TOKENS.read(second) == (7, 42)
+CALL = Reference(7, 42, 2**40, 100)
+
+
+def test_a_token_names_its_call() -> None:
+    assert TOKENS.read(TOKENS.make(CALL)) == CALL
+    assert TOKENS.make(CALL) != TOKENS.make(CALL._replace(before=0))
 
 
 def test_a_token_of_another_server_names_nothing() -> None:
     with pytest.raises(NotFoundError):
-        TOKENS.read(StatusTokens(b"o" * 32).make(7, 42))
+        TOKENS.read(StatusTokens(b"o" * 32).make(CALL))
 
 
 @pytest.mark.parametrize("position", [0, 8, 16, -1])
 def test_a_token_that_was_changed_names_nothing(position: int) -> None:
-    changed = bytearray.fromhex(TOKENS.make(7, 42))
+    changed = bytearray.fromhex(TOKENS.make(CALL))
     changed[position] ^= 1
     with pytest.raises(NotFoundError):
         TOKENS.read(changed.hex())

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tutumd.model import Progress
+import pytest
+
+from tutumd.errors import NotFoundError
+from tutumd.model import Progress, Reference
 from tutumd.web.call.long_poll import LongPoll
 
 READ_S = 0.01
@@ -18,7 +21,7 @@ class BusyStore:
     def __init__(self) -> None:
         self.reads: list[int] = []
 
-    def progress(self, references: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Progress]:
+    def progress(self, references: Sequence[Reference]) -> dict[Reference, Progress]:
         self.reads.append(len(references))
         time.sleep(READ_S)
         running = cast(Any, SimpleNamespace(ended=None))
@@ -33,7 +36,7 @@ def test_many_ends_and_many_waiters_cost_few_reads() -> None:
 
     async def wait() -> tuple[list[int], float]:
         poll = LongPoll(cast(Any, store))
-        waiting = [asyncio.ensure_future(poll.wait_until_ended((1, number), 300)) for number in range(20)]
+        waiting = [asyncio.ensure_future(poll.wait_until_ended(Reference(1, number), 300)) for number in range(20)]
         while max(store.reads, default=0) < 20:
             await asyncio.sleep(READ_S)
         before, began = len(store.reads), time.monotonic()
@@ -47,3 +50,18 @@ def test_many_ends_and_many_waiters_cost_few_reads() -> None:
     reads, took_s = asyncio.run(wait())
     assert len(reads) <= took_s / (3 * READ_S) + 2
     assert set(reads) == {20}, "all wait together"
+
+
+class EmptyStore(BusyStore):
+    """A store in which the action was deleted."""
+
+    def progress(self, references: Sequence[Reference]) -> dict[Reference, Progress]:
+        return {}
+
+
+def test_a_wait_for_an_action_that_is_deleted_ends_at_once() -> None:
+    async def wait() -> None:
+        await LongPoll(cast(Any, EmptyStore())).wait_until_ended(Reference(1, 1), 300)
+
+    with pytest.raises(NotFoundError):
+        asyncio.run(wait())

@@ -11,6 +11,7 @@ from tutumd.model import (
     ActionState,
     Claim,
     EngineInfo,
+    Growth,
     Outcome,
     Phase,
     Plan,
@@ -43,6 +44,7 @@ class FakeQueue:
         self.error = error
         self.journals: list[Mapping[str, object]] = []
         self.targets: list[int] = []
+        self.growths: list[Growth | None] = []
         self.lines: list[str] = []
         self.engine_errors: list[str] = []
         self.leases: list[timedelta | None] = []
@@ -81,8 +83,9 @@ class FakeQueue:
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         return tuple((amount, None) for amount in self._amounts)
 
-    def save_target(self, claim: Claim, target: int) -> None:
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         self.targets.append(target)
+        self.growths.append(growth)
 
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         self.lines.append(text)

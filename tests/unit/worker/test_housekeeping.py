@@ -1,7 +1,7 @@
 """Housekeeping of a worker: batches of each task in turn, with the limits of the settings."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from threading import Event
 from typing import cast
@@ -60,7 +60,7 @@ def heartbeats(batch_s: float = 0.0, **batches: int) -> list[list[tuple[object, 
     """Return what each heartbeat did until the second one after the first prune."""
     clock = FakeClock()
     queue = BusyQueue(clock, batch_s, **batches)
-    worker = Worker(cast(Queue, queue), {}, LIMITS, lambda: datetime.now(UTC), monotonic=clock)
+    worker = Worker(cast(Queue, queue), {}, LIMITS, monotonic=clock)
     worker.start()
     try:
         wait_until(lambda: queue.done.count(BEAT) > HEARTBEATS_PER_PRUNE + 2, "enough heartbeats were sent")

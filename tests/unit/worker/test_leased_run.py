@@ -1,6 +1,5 @@
 """A run under a lease, with a clock that the test moves."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_action, mak
 from tutumd.errors import LeaseLostError
 from tutumd.model import RunLimits
 from tutumd.ports.queue import Renewal
-from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
+from tutumd.worker.leased_run import LEASE_MARGIN_S, SURVIVAL_S, LeasedRun
 
 
 @pytest.fixture
@@ -140,21 +139,17 @@ def test_a_run_whose_lease_has_ended_still_stores_its_result(run: LeasedRun, clo
     assert stored == ["result"]
 
 
-def test_a_run_that_waits_or_advances_has_survived(queue: FakeQueue, clock: FakeClock) -> None:
-    def new_run(deaths: int) -> LeasedRun:
-        return make_run(queue, clock, journal={}, deaths=deaths)
-
-    signs: list[Callable[[LeasedRun], None]] = [lambda run: run.sleep(0), lambda run: run.advance("layers", 1)]
-    for survive in signs:
-        queue.survivals = 0
-        run = new_run(deaths=2)
-        run.renew()
-        assert queue.survivals == 0
-        survive(run)
-        assert queue.survivals == 1
-    queue.survivals = 0
-    new_run(deaths=0).sleep(0)
-    assert queue.survivals == 0
+def test_a_run_that_lasts_is_not_what_killed_earlier_workers(queue: FakeQueue, clock: FakeClock) -> None:
+    run, first = make_run(queue, clock, journal={}, deaths=2), make_run(queue, clock, journal={})
+    run.sleep(0)
+    run.advance("layers", 1)
+    run.save({"phase": "swap"})
+    run.renew()
+    assert queue.survivals == 0, "it may kill its worker in the next moment, as before"
+    clock.now += SURVIVAL_S
+    run.renew()
+    first.renew()
+    assert queue.survivals == 1
 
 
 def test_a_run_clears_up_as_the_canceled_run_of_the_abandoned_action(queue: FakeQueue, clock: FakeClock) -> None:

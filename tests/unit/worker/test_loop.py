@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Event
 from typing import cast
 
@@ -32,7 +32,7 @@ class ActionQueue(FakeQueue):
         self.woken = Event()
 
     def claim(
-        self, worker: str, names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+        self, worker: str, names: Sequence[str], *, lease: timedelta, given_up: Sequence[str] | None = None
     ) -> Claim | None:
         self.asked.set()
         assert self.woken.wait(120)
@@ -62,7 +62,7 @@ def make_claim(queue: FakeQueue, journal: Mapping[str, object]) -> Claim:
 
 def make_worker(queue: ActionQueue, engine: FakeEngine, monotonic: Callable[[], float] = time.monotonic) -> Worker:
     limits, engines = WorkerLimits(server_cap=1, heartbeat_s=0.05), {"docker": cast(Engine, engine)}
-    return Worker(cast(Queue, queue), engines, limits, lambda: datetime.now(UTC), monotonic=monotonic)
+    return Worker(cast(Queue, queue), engines, limits, monotonic=monotonic)
 
 
 def test_an_action_that_is_claimed_while_the_worker_stops_may_end() -> None:
@@ -107,7 +107,7 @@ class AwayQueue(FakeQueue):
 def test_a_worker_whose_database_is_away_lives() -> None:
     queue, monotonic = AwayQueue(), FakeClock()
     limits = WorkerLimits(server_cap=1, heartbeat_s=0.05, lease=timedelta(seconds=0.2))
-    worker = Worker(cast(Queue, queue), {}, limits, lambda: datetime.now(UTC), monotonic=monotonic)
+    worker = Worker(cast(Queue, queue), {}, limits, monotonic=monotonic)
     worker.start()
     try:
         queue.error = UnavailableError("the database is away")

@@ -1,7 +1,7 @@
 """What each verb does, decided without an engine."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
 from typing import cast
@@ -17,14 +17,14 @@ from tutumd.ports.queue import Queue
 from tutumd.store.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
-from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, max_faults
+from tutumd.worker.retry import GIVE_UP_AFTER, Patience, delay_after, max_faults
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Cap(containers=100, source="--max-containers of the server")
 SERVICE = swarm_support.service("web", target=2)
 
 
-OF_HANDLER = "it may have at most 4 (max_containers of the webhook handler)"
+OF_HANDLER = "a handler may raise it to at most 4 (its max_containers)"
 OF_SERVER = "it may have at most 100 (--max-containers of the server)"
 
 
@@ -44,10 +44,73 @@ OF_SERVER = "it may have at most 100 (--max-containers of the server)"
 def test_amounts_are_added_in_order_up_to_the_cap_of_each(
     present: int, amounts: list[tuple[int, int | None]], target: int, note: str
 ) -> None:
-    new_target, new_note = add_amounts(present, amounts, SERVER)
+    new_target, growth = add_amounts(present, amounts, SERVER)
     assert new_target == target
-    assert new_note.startswith(note)
-    assert bool(new_note) == bool(note)
+    assert (growth.note if growth else "").startswith(note)
+    assert bool(growth) == bool(note)
+    if growth:
+        assert growth.count_added(0, sum(amount for amount, _ in amounts)) == target - present
+
+
+HANDLER = "max_containers of the webhook handler"
+REACHED = "containers asked for: the limit was reached at"
+SHARES: list[tuple[int, list[tuple[int, int | None]], list[str]]] = [
+    # The one without a cap got all; the other one did not, whichever came first.
+    (1, [(5, 3), (1, None)], [f"only 2 of the 5 {REACHED} 3 ({HANDLER})", ""]),
+    (1, [(1, None), (5, 3)], ["", f"only 1 of the 5 {REACHED} 3 ({HANDLER})"]),
+    (4, [(5, 3), (1, None)], [f"none of the 5 {REACHED} 4 ({HANDLER})", ""]),
+    # Calls of one handler, of which each gets what is left.
+    (1, [(1, 3), (2, 3), (2, 3)], ["", "only 1 of the 2 containers asked for", "none of the 2 containers asked for"]),
+    # The cap of the handler is above that of the service.
+    (
+        99,
+        [(2, 200), (1, None)],
+        [f"only 1 of the 2 {REACHED} 100 ({SERVER.source})"],
+    ),
+    (
+        98,
+        [(1, 99), (5, 99), (3, None)],
+        ["", f"none of the 5 {REACHED} 99 ({HANDLER})"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("present", "amounts", "notes"), SHARES)
+def test_each_call_is_told_what_became_of_its_own_amount(
+    present: int, amounts: list[tuple[int, int | None]], notes: list[str]
+) -> None:
+    _, growth = add_amounts(present, amounts, SERVER)
+    assert growth is not None
+    before, reason = 0, f"as the engine said; {growth.note}; the cancel came too late"
+    for (amount, _), note in zip(amounts, notes, strict=False):
+        own = growth.reason_for_call(reason, before, amount)
+        assert own.startswith(f"as the engine said; {note}")
+        assert own.endswith("; the cancel came too late")
+        assert bool(note) == ("asked for" in own)
+        before += amount
+
+
+def test_what_calls_are_told_adds_up_to_what_was_added() -> None:
+    random = Random(2)
+    for _ in range(2000):
+        amounts = [(random.randint(1, 9), random.choice((None, 3, 8, 200))) for _ in range(random.randint(1, 6))]
+        present, expected, before = random.randint(0, 12), [], 0
+        cap = Cap(containers=random.randint(1, 20), source="a test")
+        try:
+            target, growth = add_amounts(present, amounts, cap)
+        except EngineRefusedError:
+            continue
+        containers = present
+        for amount, handler_cap in amounts:
+            after = max(containers, min(containers + amount, cap.containers, handler_cap or cap.containers))
+            expected.append(after - containers)
+            containers = after
+        assert target == containers
+        told = []
+        for amount, _ in amounts:
+            told.append(growth.count_added(before, before + amount) if growth else amount)
+            before += amount
+        assert told == expected
 
 
 def test_amounts_with_the_same_cap_can_be_added_at_once() -> None:
@@ -105,7 +168,9 @@ def test_a_scale_up_with_room_for_a_part_adds_it_and_says_so() -> None:
     engine, queue = FakeEngine(snapshot(cap=4)), FakeQueue(3)
     outcome = performed(engine, queue, Verb.SCALEUP)
     assert (outcome.success, engine.scaled_to, queue.targets) == (True, [4], [4])
-    assert outcome.reason == (
+    (growth,) = queue.growths
+    assert growth is not None
+    assert growth.note == (
         "only 2 of the 3 containers asked for: it may have at most 4 (label tutum.scale.max of the service)"
     )
 
@@ -203,10 +268,24 @@ def test_up_to_half_of_a_delay_is_random() -> None:
     assert len({delay_after(2) for _ in range(100)}) > 1
 
 
-def test_a_half_done_action_is_never_given_up() -> None:
-    action = make_action(started=NOW)
-    late = NOW + GIVE_UP_AFTER + timedelta(seconds=1)
-    assert not is_given_up(action, NOW + GIVE_UP_AFTER, is_half_done=False)
-    assert is_given_up(action, late, is_half_done=False)
-    assert not is_given_up(action, late + timedelta(days=1), is_half_done=True)
+def test_an_action_is_given_up_a_quarter_of_an_hour_after_its_first_failed_try() -> None:
+    clock = FakeClock()
+    patience = Patience(clock)
+    clock.now += 10 * GIVE_UP_AFTER.total_seconds()
+    patience.note_failure("first")
+    assert patience.exhausted() == []
+    clock.now += GIVE_UP_AFTER.total_seconds()
+    patience.note_failure("first")
+    patience.note_failure("second")
+    assert patience.exhausted() == []
+    clock.now += 1
+    assert patience.exhausted() == ["first"]
+    patience.forget("first")
+    assert patience.exhausted() == []
+    clock.now += 2 * GIVE_UP_AFTER.total_seconds()
+    assert patience.exhausted() == ["second"]
+    assert patience.exhausted() == [], "another worker must have ended it"
+
+
+def test_a_half_done_action_has_many_tries() -> None:
     assert max_faults(is_half_done=True) > 10 * max_faults(is_half_done=False)

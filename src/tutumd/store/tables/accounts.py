@@ -13,6 +13,8 @@ users = sa.Table(
     sa.Column("name", sa.String(255), nullable=False, unique=True),
     sa.Column("is_admin", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
+    # Of the rate at which keys are made for this user (rate_limits.py).
+    sa.Column("keys_tat", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -79,6 +81,9 @@ audit = sa.Table(
     sa.Column("handler_seq", sa.BigInteger),
     sa.Column("action_uuid", Uuid),
     sa.Column("details", sa.Text, nullable=False),
+    # Of entries that are combined into this one: how many there are, and when the last one was.
+    sa.Column("count", sa.BigInteger, nullable=False, server_default="1"),
+    sa.Column("last_at", UtcTime),
     sa.Index("audit_of_time", "at"),
     sa.Index("audit_of_service_uuid", "service_uuid", "seq"),
     sa.Index("audit_of_service_name", "service_name", "seq"),

@@ -45,6 +45,8 @@ actions = sa.Table(
     sa.Column("target_before", sa.Integer),
     # For `amount`, which a retry took over from its predecessor.
     sa.Column("most", sa.Integer, key="cap"),
+    # What became of the amounts of a SCALEUP (`Growth`). NULL: they were added, or are not yet.
+    sa.Column("growth", sa.JSON(none_as_null=True)),
     # Workers in a row that died while they performed it, without getting further.
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     # Ended half done: `journal` is what the next run of the service clears up first.

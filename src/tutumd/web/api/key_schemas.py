@@ -51,6 +51,8 @@ class AuditEntryOut(BaseModel):
     handler_number: int | None = Field(description="Its URL would be a credential.")
     action: str | None = Field(description="URI of the action, which may be deleted.")
     details: str
+    count: int = Field(description="How often it happened; entries of an hour that are equal are combined.")
+    last_datetime: str | None = Field(description="When it happened last, if more than once.")
 
 
 class AuditMetaOut(BaseModel):

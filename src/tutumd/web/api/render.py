@@ -109,6 +109,8 @@ def _audit_entry(value: AuditEntry) -> key_schemas.AuditEntryOut:
             "handler_number": value.handler_number,
             "action": value.action_uuid and action_uri(value.action_uuid),
             "details": value.details,
+            "count": value.count,
+            "last_datetime": write_date(value.last_at),
         }
     )
 

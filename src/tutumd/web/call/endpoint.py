@@ -222,12 +222,12 @@ class CallEndpoint:
         return judge(received, call_input, remembered)
 
     async def _wait(self, call: Call, accepted: Accepted, wait_s: int) -> Response:
-        context, reference = self._context, (accepted.handler_seq, accepted.action_seq)
-        status_url = uris.status_uri(context.status_tokens.make(*reference))
+        context, reference = self._context, accepted.refer(call)
+        status_url = uris.status_uri(context.status_tokens.make(reference))
         headers = {uris.ACTION_HEADER: uris.action_uri(accepted.action_uuid)}
         try:
             progress = await context.long_poll.wait_until_ended(reference, wait_s)
-        except (UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
+        except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
         fields = render.progress(progress, status_url) | _notes(call, accepted)
@@ -266,7 +266,7 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
         fields = {
             **uris.handler_fields(call.service_uuid, call.handler_uuid, result.name, result.operation),
             "action": uris.action_uri(result.action_uuid),
-            "status_url": uris.status_uri(context.status_tokens.make(result.handler_seq, result.action_seq)),
+            "status_url": uris.status_uri(context.status_tokens.make(result.refer(call))),
             **_notes(call, result),
         }
         return JsonResponse(fields, 202, {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)})

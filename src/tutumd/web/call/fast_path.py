@@ -270,7 +270,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tupl
     uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
     action = uris.action_uri(accepted.action_uuid)
     name = "null" if accepted.name is None else encode_json(accepted.name)
-    status_url = uris.status_uri(context.status_tokens.make(accepted.handler_seq, accepted.action_seq))
+    status_url = uris.status_uri(context.status_tokens.make(accepted.refer(call)))
     notes = f',"notes":{encode_json(accepted.notes)}' if accepted.notes else ""
     content = (
         f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'

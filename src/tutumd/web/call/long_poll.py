@@ -8,7 +8,7 @@ from itertools import chain
 import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
-from tutumd.model import Progress
+from tutumd.model import Progress, Reference
 from tutumd.ports.store import Store
 
 _POLL_S = 0.5
@@ -16,9 +16,6 @@ _POLL_S = 0.5
 _PAUSE_PER_READ = 2.0
 _MAX_PAUSE_S = 0.1
 _READ_AT_ONCE = 500
-
-Reference = tuple[int, int]
-"""A handler's and an action's number."""
 
 
 class LongPoll:
@@ -47,7 +44,7 @@ class LongPoll:
         """Return the progress of an action when it has ended or the time is over.
 
         Raises:
-            NotFoundError: The handler is gone.
+            NotFoundError: The action was deleted.
             UnavailableError: The database cannot be read.
         """
         if timeout_s <= 0 or self._is_stopped:
@@ -94,4 +91,4 @@ class LongPoll:
             progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
                 if not waiter.done() and (progress is None or progress.action.ended is not None):
-                    waiter.set_result(progress)  # None: its own read says that the handler is gone
+                    waiter.set_result(progress)  # None: its own read says that the action is gone

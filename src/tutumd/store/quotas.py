@@ -1,0 +1,54 @@
+"""How much one user may have, and make in a day. Checked in the transaction that adds it."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, TooManyCallsError
+from tutumd.store.rate_limits import take_token
+from tutumd.store.row_mapping import Row, read_one
+from tutumd.store.tables.accounts import api_keys, users
+from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.handlers import handlers
+
+MAX_KEYS = 1_000
+MAX_KEYS_A_DAY = 1_000
+MAX_HANDLERS, MAX_HANDLERS_OF_ADMIN = 10_000, 100_000
+_DAY_S = 24 * 3600
+
+
+def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
+    """Check the API keys of a user, among them a new one.
+
+    Raises:
+        ConflictError: There are too many.
+        TooManyCallsError: Too many were made in a day, perhaps to be revoked at once.
+    """
+    user = _lock(connection, user_uuid)
+    if _count(connection, api_keys.c.user_uuid, user_uuid) > MAX_KEYS:
+        raise ConflictError(f"{user.name} has {MAX_KEYS:,} API keys, and may not have more: revoke those not in use")
+    full_at, wait_us = take_token(user.keys_tat, microseconds(now), MAX_KEYS_A_DAY, _DAY_S)
+    if wait_us:
+        text = f"{user.name} got {MAX_KEYS_A_DAY:,} API keys within a day: use one for longer"
+        raise TooManyCallsError(text, retry_after_s=-(-wait_us // 1_000_000))
+    connection.execute(sa.update(users).where(users.c.uuid == user_uuid).values(keys_tat=full_at))
+
+
+def check_handlers(connection: sa.Connection, user_uuid: str) -> None:
+    """Check the webhook handlers that a user has made, among them new ones. Raises ConflictError if there are too many.
+
+    They count until they are revoked. Those on a service of another user count for the one who made them.
+    """
+    most = MAX_HANDLERS_OF_ADMIN if _lock(connection, user_uuid).is_admin else MAX_HANDLERS
+    if _count(connection, handlers.c.maker_uuid, user_uuid) > most:
+        unused = "tutum webhook-handler unused lists some that nobody calls"
+        raise ConflictError(f"you may have made at most {most:,} webhook handlers: revoke those not in use ({unused})")
+
+
+def _lock(connection: sa.Connection, user_uuid: str) -> Row:
+    """Lock a user, so that of two transactions at once the second one counts what the first one has added."""
+    return read_one(connection, sa.select(users).where(users.c.uuid == user_uuid).with_for_update(key_share=True))
+
+
+def _count(connection: sa.Connection, owner: "sa.Column[str]", user_uuid: str) -> int:
+    return connection.scalar(sa.select(sa.func.count()).where(owner == user_uuid)) or 0
