@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import LeaseLostError
-from tutumd.model import ActionState, Claim
+from tutumd.model import ActionState, Claim, Service
 from tutumd.ports.queue import Renewal
 from tutumd.store import action_totals
-from tutumd.store.row_mapping import Row
+from tutumd.store.row_mapping import Row, action_from
 from tutumd.store.tables.actions import LIVE, RUNNING, actions
 from tutumd.store.tables.engines import discoveries
 
@@ -25,8 +25,8 @@ _LONGEST = timedelta(minutes=5)
 PAUSES_S = (0, 10, 30, 90)
 """How long an action waits after the first death of its worker, after the second one in a row, and so on."""
 _SUSPICIOUS = 2
-_APART_S = 1
-"""Actions that wait after the same death begin again so long after one another: one of them may be to blame."""
+_MOST_APART_S = 60
+"""Actions that wait after the same death begin again a second after one another: one of them may be to blame."""
 
 
 def find_claimable(
@@ -87,7 +87,7 @@ def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: 
     waiting = 0
     for row in dead:
         pause_s = PAUSES_S[row.deaths] if row.deaths < len(PAUSES_S) else 0
-        until = lease_now + timedelta(seconds=pause_s + waiting * _APART_S) if pause_s else None
+        until = lease_now + timedelta(seconds=pause_s + min(waiting, _MOST_APART_S)) if pause_s else None
         waiting += bool(pause_s)
         values = {"worker": None, "token": row.token + 1, "lease_until": until, "deaths": row.deaths + 1}
         connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
@@ -132,6 +132,20 @@ def claim_one(
         .returning(actions.c.uuid)
     )
     return claimed.scalar()
+
+
+def claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
+    """Return the claim on the action of a row of `abandoned.select_with_leftover`."""
+    return Claim(
+        action=action_from(row),
+        service=service,
+        token=row.token,
+        attempts=row.attempts,
+        journal=row.journal,
+        is_cancel_requested=row.cancel,
+        deaths=row.deaths,
+        leftover=leftover,
+    )
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:

@@ -1,21 +1,19 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.model import (
-    ActionState,
     Claim,
     EngineInfo,
     EngineRequest,
     Growth,
     Outcome,
     Phase,
-    Service,
     ServiceSnapshot,
     Verb,
 )
@@ -36,6 +34,7 @@ from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import (
     bury,
+    claim_from,
     claim_one,
     find_claimable,
     is_unleased,
@@ -44,8 +43,9 @@ from tutumd.store.leases import (
     update_claimed,
 )
 from tutumd.store.locks import lock_services, raise_revision
+from tutumd.store.outcomes import describe, final_state
 from tutumd.store.retention import Retention
-from tutumd.store.row_mapping import Row, action_from, read_service
+from tutumd.store.row_mapping import Row, read_service
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.columns import storable
 from tutumd.store.tables.engines import discoveries, engines, requests, worker_slots
@@ -77,6 +77,8 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def take_over(self, workers: Sequence[str] | None = None) -> None:
         """End the leases of dead workers at once. None: of all, for a process that is alone with the database."""
+        if workers is not None and not workers:
+            return  # nobody has died, which excuses no action
         with self._database.write() as connection:
             if workers is None:
                 connection.execute(sa.delete(engines))
@@ -136,7 +138,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = abandoned.read_leftover(connection, row, service)
-            return _claim_from(row, service, leftover)
+            return claim_from(row, service, leftover)
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
@@ -195,18 +197,14 @@ class SqlQueue(SqlEngineSync, Queue):
             lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
-            if claim.action.verb is Verb.SCALEUP and outcome.success:
-                growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == claim.action.uuid))
-                note = growth["note"] if growth else ""
-                outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
             update_claimed(
                 connection,
                 claim,
-                state=_final_state(outcome).value,
+                state=final_state(outcome).value,
                 ended=now,
-                reason=_reason(outcome),
+                reason=describe(connection, claim, outcome),
                 log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
@@ -294,31 +292,3 @@ def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row
         if candidate := connection.execute(locked).first():
             return candidate
     return None
-
-
-def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
-    return Claim(
-        action=action_from(row),
-        service=service,
-        token=row.token,
-        attempts=row.attempts,
-        journal=row.journal,
-        is_cancel_requested=row.cancel,
-        deaths=row.deaths,
-        leftover=leftover,
-    )
-
-
-def _reason(outcome: Outcome) -> sa.ColumnElement[str] | str:
-    """Return the reason of an outcome. Where a canceled action succeeds, it also says that the cancel came too late."""
-    reason = storable(outcome.reason)
-    if not outcome.success:
-        return reason
-    too_late = "; ".join(filter(None, (reason, "the cancel came too late")))
-    return sa.case((actions.c.cancel, too_late), else_=reason)
-
-
-def _final_state(outcome: Outcome) -> ActionState:
-    if outcome.success:
-        return ActionState.SUCCESS
-    return ActionState.CANCELED if outcome.canceled else ActionState.FAILED

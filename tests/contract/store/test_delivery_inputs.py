@@ -212,6 +212,7 @@ def count_rows(bed: StoreBed, table: sa.Table) -> int:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
+@pytest.mark.dialect
 def test_each_caller_of_a_scale_up_sees_what_became_of_its_own_amount(bed: StoreBed) -> None:
     """In whichever batches the calls came, also once their deliveries are deleted."""
     capped, free = bed.handler("web", Operation.SCALEUP, max_containers=4), bed.handler("web", Operation.SCALEUP)

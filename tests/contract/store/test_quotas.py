@@ -16,7 +16,7 @@ from tutumd.application import keys
 from tutumd.application.accounts import add_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
-from tutumd.model import Access, AuditEntry, AuditEvent, NewHandler, NewKey, NewSession, Operation, User, Via
+from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, NewKey, NewSession, Operation, User, Via
 from tutumd.store import quotas
 from tutumd.store.audit import COMBINED_FOR, MAX_A_DAY
 from tutumd.store.sessions import MAX_SESSIONS_OF_USER
@@ -86,6 +86,7 @@ def at_once(bed: StoreBed, act: Callable[[SqlStore, int], object]) -> list[bool]
         return list(pool.map(one, range(4)))
 
 
+@pytest.mark.dialect
 def test_a_user_has_so_many_keys_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
     fill_keys(bed, ann, quotas.MAX_KEYS - 2)
     assert sorted(at_once(bed, lambda store, _: add_key(store, "ann"))) == [False, False, True, True]
@@ -117,16 +118,21 @@ def test_a_key_that_expired_long_ago_is_deleted(bed: StoreBed, ann: User) -> Non
     assert [key.hint for key in bed.store.keys("ann")] == ["5", "None"]
 
 
+@pytest.mark.dialect
 def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
     fill_handlers(bed, ann, quotas.MAX_HANDLERS - 2)
     web = bed.service_uuid("web")
     with pytest.raises(ConflictError, match="at most 10,000 webhook handlers: revoke those not in use"):
         bed.store.add_handlers(ann, web, [NEW] * 3)
-    made = at_once(bed, lambda store, number: store.add_handler_once(ann, web, NEW, f"form {number}"))
+
+    def send(store: SqlStore, number: int) -> tuple[Handler, bool]:
+        return store.add_handler_once(ann, web, replace(NEW, name=f"hook {number}"), f"form {number}")
+
+    made = at_once(bed, send)
     assert sorted(made) == [False, False, True, True]
     with pytest.raises(ConflictError):
         bed.store.add_handlers(ann, web, [NEW])
-    again, is_new = bed.store.add_handler_once(ann, web, NEW, f"form {made.index(True)}")
+    again, is_new = send(bed.store, made.index(True))
     assert not is_new, "a form that was sent twice"
     bed.store.add_handlers(bed.admin, web, [NEW])
     bed.store.delete_handler(ann, web, again.uuid)
@@ -145,6 +151,7 @@ def test_a_request_beyond_the_limit_gets_a_409_that_says_what_to_do(bed: StoreBe
         assert (status, "tutum webhook-handler unused" in answer["error"]) == (409, True)
 
 
+@pytest.mark.dialect
 def test_a_sign_in_beyond_the_limit_ends_the_oldest_session_of_the_user(bed: StoreBed, ann: User) -> None:
     texts = dict.fromkeys(("credential", "address", "user_agent"), "''")
     times = {"created": "0", "last_seen": "0", "expires": str(2**52)}
@@ -181,6 +188,7 @@ def test_what_is_repeated_within_an_hour_is_one_entry_with_its_number(bed: Store
     assert [entry.count for entry in entries(bed, AuditEvent.SESSION_STARTED)] == [1, 1, 5]
 
 
+@pytest.mark.dialect
 def test_a_user_with_very_many_entries_gets_one_for_all_of_a_kind_but_for_keys(bed: StoreBed, ann: User) -> None:
     fill_log(bed, ann, MAX_A_DAY)
     web = bed.service_uuid("web")

@@ -26,7 +26,7 @@ deliveries = sa.Table(
     # Size of the row in bytes, about. NULL: written by the previous release, whose workers and edges read `amount`,
     # `cap`, `tag`, `variable` and `sender_key` here, and nowhere else.
     sa.Column("kept_bytes", sa.Integer),
-    # Containers that the action was asked for before this call. NULL: it is no SCALEUP, or of the previous release.
+    # Containers that the action was asked for before this call. NULL: it is no SCALEUP.
     sa.Column("before", sa.BigInteger),
     sqlite_autoincrement=True,
 )

@@ -29,7 +29,7 @@ handlers = sa.Table(
     sa.Column("old_address", sa.String(64)),
     # Of the form of the dashboard that created it.
     sa.Column("form_sha256", sa.String(64)),
-    # The user who made it, of whom each may make so many. NULL: made by the previous release.
+    # The user who made it, of whom each may make so many.
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
     sqlite_autoincrement=True,
