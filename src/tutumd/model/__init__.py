@@ -30,6 +30,7 @@ from tutumd.model.engines import EngineInfo, EngineRequest
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
+from tutumd.model.inputs import TAG, VARIABLE
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
     Autorestart,
@@ -57,6 +58,8 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "HELD",
     "MAX_AMOUNT",
+    "TAG",
+    "VARIABLE",
     "Accepted",
     "Access",
     "Action",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from tests.support.postgres_proxy import THREADS
+from tests.support.runs import SEAL
 from tests.support.stores import ENGINE, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
@@ -79,7 +80,7 @@ def working(
     queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup()), failing)
     limits = WorkerLimits(server_cap=100, lease=lease)
     engines = {"docker": cast(Engine, engine)}
-    worker = Worker(cast(Queue, queue), engines, limits, lambda: datetime.now(UTC) + ahead)
+    worker = Worker(cast(Queue, queue), engines, limits, lambda: datetime.now(UTC) + ahead, seal=SEAL)
     others = set(threading.enumerate())
     worker.start()
     try:

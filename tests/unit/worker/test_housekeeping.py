@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+from tests.support.runs import SEAL
 from tutumd.ports.queue import Queue
 from tutumd.worker.loop import LOG_BATCH, PRUNE_BATCH, Worker, WorkerLimits
 
@@ -36,7 +37,7 @@ class BusyQueue:
 
 
 def clean_up(queue: BusyQueue, *, prunes: bool) -> tuple[bool, Sequence[object]]:
-    worker = Worker(cast(Queue, queue), {}, LIMITS, lambda: datetime.now(UTC))
+    worker = Worker(cast(Queue, queue), {}, LIMITS, lambda: datetime.now(UTC), seal=SEAL)
     return worker._clean_up(prunes=prunes), [task for task, *_ in queue.done]
 
 
@@ -55,6 +56,6 @@ def test_old_rows_are_looked_for_less_often() -> None:
 
 def test_pruning_that_did_not_end_goes_on_at_the_next_heartbeat() -> None:
     queue = BusyQueue(prune=1_000)
-    worker = Worker(cast(Queue, queue), {}, LIMITS, lambda: datetime.now(UTC))
+    worker = Worker(cast(Queue, queue), {}, LIMITS, lambda: datetime.now(UTC), seal=SEAL)
     worker._stop.set()
     assert worker._clean_up(prunes=True)

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.runs import SEAL
 from tests.support.services import service_row
 from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
@@ -65,7 +66,7 @@ def make_claim(queue: FakeQueue, journal: Mapping[str, object]) -> Claim:
 
 def make_worker(queue: ActionQueue, engine: FakeEngine) -> Worker:
     limits = WorkerLimits(server_cap=1)
-    return Worker(cast(Queue, queue), {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC))
+    return Worker(cast(Queue, queue), {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC), seal=SEAL)
 
 
 def test_an_action_that_is_claimed_while_the_worker_stops_may_end() -> None:
@@ -110,7 +111,7 @@ def has_begun_since(worker: Worker, name: str, began: float) -> bool:
 def test_a_worker_whose_database_is_away_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "HEARTBEAT_S", 0.1)
     queue = AwayQueue()
-    worker = Worker(cast(Queue, queue), {}, WorkerLimits(server_cap=1), lambda: datetime.now(UTC))
+    worker = Worker(cast(Queue, queue), {}, WorkerLimits(server_cap=1), lambda: datetime.now(UTC), seal=SEAL)
     worker.start()
     try:
         queue.error = UnavailableError("the database is away")

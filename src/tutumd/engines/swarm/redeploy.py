@@ -35,10 +35,13 @@ from tutumd.engines.swarm.view import Phase as TaskPhase
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
+from tutumd.ports.engine import LOST_JOURNAL
 
 
 def redeploy(context: ServiceContext) -> Outcome:
     """Redeploy a service, or continue to, to the end."""
+    if context.run.journal == LOST_JOURNAL:
+        remove_probe(context)
     journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
     if journal.stage is Stage.PROBE:
         journal = _probe(context, journal)
