@@ -34,7 +34,7 @@ LABEL org.opencontainers.image.title="tutumd" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN echo 'tutumd:x:10001:10001:tutumd:/data:/usr/sbin/nologin' >> /etc/passwd && \
     echo 'tutumd:x:10001:' >> /etc/group && \
-    mkdir -m 700 /data && chown 10001:10001 /data
+    mkdir -m 700 /data /worker && chown 10001:10001 /data /worker
 COPY --from=build /opt/tutumd /opt/tutumd
 # The files of docs/quickstart/docker.md, which belong to this version.
 COPY deploy/compose /usr/share/tutumd

@@ -41,7 +41,7 @@ def main() -> int:
     options = parser.parse_args()
     version, dist = read_version(), ROOT / "dist"
     problems = [*check_version(version, options.tag), *check_pages(version), *check_named_versions(version)]
-    problems += check_git(version)
+    problems += [*check_pinned(), *check_git(version)]
     if options.image:
         problems += check_image(options.image, version, dist)
     if not problems and not options.check:
@@ -105,6 +105,13 @@ def check_named_versions(version: str) -> Iterator[str]:
                 if found[1] != version:
                     line = text.count("\n", 0, found.start(1)) + 1
                     yield f"{path}:{line}: {what} must be of {version}, got {found[1]}"
+
+
+def check_pinned() -> list[str]:
+    """Return where an action or an image of another project is named without its hash, as `script/pin --check` does."""
+    command = [sys.executable, str(ROOT / "script" / "pinning.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return (done.stdout + done.stderr).splitlines()
 
 
 def check_git(version: str) -> Iterator[str]:

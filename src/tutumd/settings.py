@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)
     secret_key: str = Field("", repr=False)
+    worker_key_file: Path | None = None
     public_url: Annotated[
         str,
         _like(_PUBLIC_URL, "must be like https://hooks.example.com or https://example.com/hooks, without /api/v1"),

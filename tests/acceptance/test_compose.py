@@ -35,7 +35,9 @@ class Host:
     def __init__(self, bed: DockerBed, folder: Path) -> None:
         self.bed = bed
         self.folder = folder / "tutumd"
-        self.environment = bed.environment | {"DOCKER_SOCKET": bed.url.removeprefix("unix://")}
+        # No registry of the tests has what these names stand for with the digest of a release.
+        names = {f"{name.partition(':')[0].upper()}_IMAGE": name for name in program_image.NAMES}
+        self.environment = bed.environment | names | {"DOCKER_SOCKET": bed.url.removeprefix("unix://")}
 
     def shell(self, script: str, cwd: Path | None = None, timeout_s: float = 600) -> str:
         """Run a script and return what it prints. Its network is the host's, and an error ends it."""

@@ -15,8 +15,9 @@ import yaml
 from tutum.version import __version__
 
 ROOT = Path(__file__).parents[2]
+IMAGES = re.compile(r"((?:image: \S*|ARG BASE=)\b(?:caddy|haproxy|postgres|python):[\w.-]+)(@sha256:[0-9a-f]{64})?")
 PARTS = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "UPGRADING.md", "pyproject.toml")
-FOLDERS = ("action", "deploy", "docs", "script", "src")
+FOLDERS = (".github", "action", "deploy", "docs", "script", "src")
 WRONG = {
     "the version": ("src/tutum/version.py", '__version__ = "{version}"', '__version__ = "9.9.9"', "must be 9.9.9"),
     "no version": ("src/tutum/version.py", '"{version}"', '"next"', "must be like 1.2.3 or 1.2.3rc1, got 'next'"),
@@ -35,6 +36,25 @@ WRONG = {
         "tutumd:9.9.9",
         "must be of {version}, got 9.9.9",
     ),
+    "an action by its tag": (
+        ".github/workflows/ci.yml",
+        "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # ",
+        "actions/checkout@",
+        ".github/workflows/ci.yml:25: actions/checkout has no hash: run script/pin",
+    ),
+    "an action by a branch": (
+        ".github/workflows/release.yml",
+        "pypi-publish@76f52bc884231f62b9a034ebfe128415bbaabdfc # v1.12.4",
+        "pypi-publish@release/v1",
+        "pypa/gh-action-pypi-publish has no hash: run script/pin",
+    ),
+    "an image by its tag": (
+        "deploy/compose/compose.yaml",
+        f"caddy:2@sha256:{'0' * 64}",
+        "caddy:2",
+        "deploy/compose/compose.yaml:27: caddy has no hash: run script/pin",
+    ),
+    "a base by its tag": ("Dockerfile", f"@sha256:{'0' * 64}", "", "Dockerfile:2: python has no hash: run script/pin"),
     "a guide of before": ("README.md", "# tutumd", "# tutumd, not released yet", "README.md:1: take out"),
 }
 
@@ -44,7 +64,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this tree in which the steps of a release were done, and committed."""
     copy = tmp_path_factory.mktemp("release") / "tutumd"
     copy.mkdir()
-    for name in PARTS:
+    for name in (*PARTS, "Dockerfile"):
         shutil.copy(ROOT / name, copy)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -57,6 +77,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = re.sub(r" \(not released yet\)", "", page.read_text())
         text = re.sub(r"^[^\n]*(not published yet|Nothing has been released yet)[^\0]*?\n\n", "", text, flags=re.M)
         page.write_text(text.replace("URL-OF-THIS-REPOSITORY", "https://github.com/tutumd/tutumd"))
+    for file in [*copy.glob("deploy/**/*.yaml"), copy / "Dockerfile"]:  # as script/pin does
+        file.write_text(IMAGES.sub(rf"\1@sha256:{'0' * 64}", file.read_text()))
     (copy / ".gitignore").write_text("dist/\n__pycache__/\n")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Release"]):
         git(copy, *command)
@@ -168,3 +190,31 @@ def test_the_workflow_runs_what_is_here() -> None:
     assert scripts >= {"script/release", "script/image"}
     assert all((ROOT / script).exists() for script in scripts)
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_actions_and_images_are_pinned_at_what_their_tags_stand_for(tree: Path, tmp_path: Path) -> None:
+    commit, digest = "5" * 40, f"sha256:{'7' * 64}"
+    refs = f'printf "{"4" * 40}\\trefs/tags/v9\\n{commit}\\trefs/tags/v9^{{}}\\n"'
+    for program, answer in (("git", refs), ("docker", f"echo {digest}")):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / program).chmod(0o755)
+    workflow, compose = tree / ".github/workflows/new.yml", tree / "deploy" / "new.yaml"
+    old = "1" * 40
+    workflow.write_text(f"- uses: a/b@v9\n- uses: a/b/c@{old} # v9\n- uses: ./.github/workflows/ci.yml\n")
+    compose.write_text("a:\n  image: ${A_IMAGE:-host.example/a:1}\nb:\n  image: ghcr.io/tutumd/tutumd:0.1.0\n")
+    pin = [sys.executable, "script/pinning.py"]
+    listed = subprocess.run([*pin, "--check"], cwd=tree, capture_output=True, text=True, check=False)
+    assert listed.returncode == 1
+    assert listed.stdout.splitlines() == [
+        ".github/workflows/new.yml:1: a/b has no hash: run script/pin",
+        "deploy/new.yaml:2: host.example/a has no hash: run script/pin",
+    ]
+    for path in (*tree.glob(".github/workflows/[cr]*.yml"), *tree.glob("deploy/*/**/*.yaml"), tree / "Dockerfile"):
+        path.unlink()
+    subprocess.run(pin, cwd=tree, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, capture_output=True)
+    assert workflow.read_text() == (
+        f"- uses: a/b@{commit} # v9\n- uses: a/b/c@{commit} # v9\n- uses: ./.github/workflows/ci.yml\n"
+    )
+    assert f"${{A_IMAGE:-host.example/a:1@{digest}}}" in compose.read_text()
+    assert "ghcr.io/tutumd/tutumd:0.1.0\n" in compose.read_text()
+    assert subprocess.run([*pin, "--check"], cwd=tree, check=False).returncode == 0

@@ -58,6 +58,8 @@ class Machine:
             "DOMAIN": "localhost",
             "CERTIFICATE": "local_certs",
             "IMAGE": IMAGE,
+            # No registry of the tests has what these names stand for with the digest of a release.
+            **{f"{name.partition(':')[0].upper()}_IMAGE": name for name in (*program_image.NAMES, postgres_image.NAME)},
             "DOCKER_SOCKET": f"{bed.folder}/docker.sock",
         }
         for heading in ("1. ", "2. ", "3. "):

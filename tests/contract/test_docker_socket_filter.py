@@ -255,7 +255,24 @@ DELETE /
 PUT /info
 """
 
-FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+_FORM = b"application/x-www-form-urlencoded"
+_JSON = b"application/json"
+# The engine is written in Go, which takes spaces of Unicode off a type, and reads the first one of several.
+UNSAFE_TYPES: tuple[tuple[bytes, ...], ...] = (
+    (_FORM,),
+    (_FORM + b"; charset=utf-8",),
+    (_FORM.upper(),),
+    *((space.encode() + _FORM,) for space in "\u0085\u00a0\u1680\u2003\u2028\u202f\u205f\u3000"),
+    (_FORM + "\u00a0".encode(),),
+    (b"\xa0" + _FORM,),
+    (b"multipart/form-data; boundary=x",),
+    (_JSON + b"; charset=utf-8",),
+    (_JSON + b", " + _FORM,),
+    (b"",),
+    (_FORM, _JSON),
+    (_JSON, _FORM),
+    (_JSON, _JSON),
+)
 
 
 def test_nothing_else_passes(tmp_path: Path, docker_bed: DockerBed) -> None:
@@ -266,18 +283,30 @@ def test_nothing_else_passes(tmp_path: Path, docker_bed: DockerBed) -> None:
                     connection.request(method, version + target)
                     response = connection.getresponse()
                     assert response.status == 403, (method, target, response.status)
-        unsafe: tuple[tuple[str, str, bytes, dict[str, str]], ...] = (
-            ("POST", "/images/create?fromImage=app&tag=v1", b"fromSrc=-", FORM),
-            ("GET", "/_ping", b"", {"Connection": "Upgrade", "Upgrade": "tcp"}),  # what follows would not be filtered
-        )
-        for method, target, body, headers in unsafe:
-            with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
-                connection.request(method, target, body, headers)
-                response = connection.getresponse()
-                assert response.status == 403, target
-                assert f"refuses UNSAFE {method} " in response.read().decode()
+        unsafe: list[tuple[str, str, list[tuple[bytes, bytes]]]] = [
+            ("POST", "/images/create?fromImage=app&tag=v1", [(b"Content-Type", each) for each in types])
+            for types in UNSAFE_TYPES
+        ]
+        # What follows an upgrade would not be filtered.
+        unsafe.append(("GET", "/_ping", [(b"Connection", b"Upgrade"), (b"Upgrade", b"tcp")]))
+        for method, target, headers in unsafe:
+            status, text = _send(proxy.port, method, target, headers, b"fromImage=&fromSrc=-&repo=evil")
+            assert status == 403, (headers, text)
+            assert f"refuses UNSAFE {method} " in text
         expected = 2 * len(REFUSED.strip().splitlines()) + len(unsafe)
         wait_until(lambda: len(proxy.refused()) == expected, "each is logged")
+    assert "evil" not in docker_bed.docker("image", "ls", "--format", "{{.Repository}}").split()
+
+
+def _send(port: int, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, str]:
+    """Send a request with these very headers; return the status and the text of the response."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.putrequest(method, target)
+        for name, value in (*headers, (b"Content-Length", str(len(body)).encode())):
+            connection.putheader(name.decode(), value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def test_an_engine_that_is_away_is_said_to_be_away(tmp_path: Path, docker_bed: DockerBed) -> None:

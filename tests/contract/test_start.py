@@ -279,7 +279,7 @@ WRONG = {
     "TUTUMD_USER_HEADER": ("X Forwarded User", "Cookie", "authorization", "X-Forwarded-User"),  # no proxy is trusted
     "TUTUMD_KUBERNETES_NAMESPACES": ("Not_One", "a b"),
 }
-UNCHECKED = {"TUTUMD_DATA_DIR"}
+UNCHECKED = {"TUTUMD_DATA_DIR", "TUTUMD_WORKER_KEY_FILE"}
 
 PROGRAM = """
     import os, sys

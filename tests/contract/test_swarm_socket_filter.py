@@ -78,5 +78,7 @@ def test_whatever_else_is_asked_is_refused(tmp_path: Path, docker_bed: DockerBed
         for method, path in REFUSED:
             assert request(proxy.port, method, path, headers={}).status == 403, path
         upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
-        assert request(proxy.port, "GET", "/_ping", headers=upgrade).status == 403
-        wait_until(lambda: len(proxy.refused()) == len(REFUSED) + 1, "each is logged")
+        form = {"Content-Type": "\xa0application/x-www-form-urlencoded"}
+        for method, path, headers in (("GET", "/_ping", upgrade), ("POST", "/services/create", form)):
+            assert request(proxy.port, method, path, headers=headers).status == 403
+        wait_until(lambda: len(proxy.refused()) == len(REFUSED) + 2, "each is logged")

@@ -18,6 +18,7 @@ _IMAGES = {
     "caddy:2": ("caddy", 'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]'),
     "haproxy:3.0-alpine": ("haproxy", 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'),
 }
+NAMES = tuple(_IMAGES)
 _FILES = {
     "etc/passwd": b"root:x:0:0:root:/:/bin/sh\npostgres:x:999:999:postgres:/:/bin/sh\n",
     "etc/caddy/Caddyfile": b":80 {\n\trespond ok\n}\n",

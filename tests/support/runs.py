@@ -7,6 +7,10 @@ from typing import Any
 
 from tutumd.model import Phase, RunLimits
 from tutumd.worker.deadlines import Deadlines
+from tutumd.worker.journal_seal import JournalSeal
+
+# Of all workers that tests run in their own process.
+SEAL = JournalSeal(b"the key of the workers of tests")
 
 
 class Killed(BaseException):

@@ -1,12 +1,11 @@
 """The shell command that calls a handler, signed as it wants. The SDK has one of its own for `--for curl`."""
 
-import re
 from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
 from tutumd.application.handlers import public_options
-from tutumd.model import Handler, Operation
+from tutumd.model import TAG, Handler, Operation
 
 _SIGNED = {
     "github": ("X-Hub-Signature-256", "sha256="),
@@ -14,7 +13,6 @@ _SIGNED = {
     "gitea": ("X-Gitea-Signature", ""),
     "forgejo": ("X-Forgejo-Signature", ""),
 }
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105 (a blank to fill in)
 _TO_HEX = 'od -An -v -tx1 | tr -d " \\n"'
 
@@ -33,7 +31,7 @@ def write_call(handler: Handler, url: str) -> str:
 
 def _example_tag(globs: Sequence[str]) -> str:
     """Return a tag that is allowed, or a word that stands for one."""
-    return next((glob for glob in globs if _TAG.fullmatch(glob)), "TAG")
+    return next((glob for glob in globs if TAG.fullmatch(glob)), "TAG")
 
 
 def _sign(verify: Mapping[str, Any]) -> tuple[list[str], str]:

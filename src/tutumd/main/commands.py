@@ -28,6 +28,10 @@ Engines = Annotated[
     list[str] | None,
     typer.Option(help="local, docker, swarm, kubernetes or NAME=docker:URL; repeatable. [TUTUMD_ENGINE; auto]"),
 ]
+WorkerKeyFile = Annotated[
+    str | None,
+    typer.Option(help="File with the key of all workers. [TUTUMD_WORKER_KEY_FILE; worker.key in the data folder]"),
+]
 AdminUser = Annotated[str | None, typer.Option(help="Name of the first admin. [TUTUMD_ADMIN_USER; admin]")]
 PublicUrl = Annotated[str | None, typer.Option(help="Start of all URLs that are handed out. [TUTUMD_PUBLIC_URL]")]
 MaxContainers = Annotated[
@@ -122,6 +126,7 @@ def serve(
     listen_url: ListenUrl = None,
     pool_size: PoolSize = None,
     engine: Engines = None,
+    worker_key_file: WorkerKeyFile = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
@@ -190,6 +195,7 @@ def worker(
     listen_url: ListenUrl = None,
     pool_size: PoolSize = None,
     engine: Engines = None,
+    worker_key_file: WorkerKeyFile = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
     keep_days: KeepDays = None,

@@ -11,6 +11,9 @@ OWNER_ONLY = 0o600
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
 """File in the data folder with the key for secrets, unless that is a setting."""
 
+WORKER_KEY_FILE = "worker.key"
+"""File in the data folder with the key of workers, unless a setting names another one."""
+
 _log = logging.getLogger(__name__)
 
 

@@ -19,6 +19,7 @@ from tutumd.main.startup import configure
 from tutumd.main.stop_request import StopRequest
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.main.worker_child import READY
+from tutumd.main.worker_key import load_seal
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 from tutumd.worker.loop import Worker, WorkerLimits
@@ -102,7 +103,8 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
         log_rows=settings.log_rows,
         log_bytes=settings.log_bytes,
     )
-    worker = Worker(storage.queue, instances, limits, name=name)
+    seal = load_seal(settings, is_shared=storage.database.is_postgres)
+    worker = Worker(storage.queue, instances, limits, seal=seal, name=name)
     worker.start()
     return worker
 

@@ -44,6 +44,7 @@ from tutumd.model.engines import EngineInfo, EngineRequest
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
+from tutumd.model.inputs import TAG, VARIABLE
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
     WITHOUT_TAG,
@@ -72,6 +73,8 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "HELD",
     "MAX_AMOUNT",
+    "TAG",
+    "VARIABLE",
     "WITHOUT_TAG",
     "Accepted",
     "Access",

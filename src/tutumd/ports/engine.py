@@ -16,6 +16,12 @@ from tutumd.model import (
     ServiceSnapshot,
 )
 
+LOST_JOURNAL: Mapping[str, object] = {"lost": True}
+"""The journal of a run of which a part may be done, but what is stored of it was not written by a worker with our key.
+
+An engine looks for itself at what is half done, or refuses to go on.
+"""
+
 
 class PartialDiscoveryError(EngineUnavailableError):
     """Some services of an engine could not be read.
@@ -48,7 +54,7 @@ class Run(Protocol):
 
     @property
     def journal(self) -> Mapping[str, object]:
-        """The last saved journal, also from an earlier process; empty at first."""
+        """The last saved journal, also from an earlier process; empty at first. Or `LOST_JOURNAL`."""
 
     def save(self, journal: Mapping[str, object]) -> None:
         """Replace the journal (JSON values). It is on disk when this returns. Includes `check`."""

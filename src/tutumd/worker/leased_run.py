@@ -14,6 +14,8 @@ from tutumd.model import Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.deadlines import Deadlines
+from tutumd.worker.journal_seal import JournalSeal
+from tutumd.worker.request_check import check_request
 
 LEASE_MARGIN_S = 1.0
 """A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
@@ -38,6 +40,7 @@ class LeasedRun(Run):
         claim: Claim,
         queue: Queue,
         *,
+        seal: JournalSeal,
         lease: timedelta,
         limits: RunLimits,
         claimed_at: float,
@@ -46,6 +49,7 @@ class LeasedRun(Run):
         """Begin a run.
 
         Args:
+            seal: Of all workers of this database.
             limits: As the server's settings say.
             claimed_at: Monotonic time just before the claim was made.
         """
@@ -59,7 +63,8 @@ class LeasedRun(Run):
         self._deadlines = Deadlines(limits, monotonic)
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._subject = claim
-        self._journal = claim.journal
+        self._seal = seal
+        self._journal = seal.open(claim)
         self._began = claimed_at
         self._abandoned = Event()
 
@@ -69,10 +74,12 @@ class LeasedRun(Run):
 
     @property
     def tag(self) -> str | None:
+        check_request(self._subject.action)
         return self._subject.action.tag
 
     @property
     def variables(self) -> Mapping[str, str | None]:
+        check_request(self._subject.action)
         return self._subject.action.variables
 
     @property
@@ -83,7 +90,8 @@ class LeasedRun(Run):
         """Store the journal. Retries within the lease while the database is unavailable."""
         self.check()
         save = self._queue.save_journal if self._subject is self.claim else self._queue.save_leftover
-        self.write(lambda: save(self.claim, journal))
+        sealed = self._seal.close(self._subject, journal)
+        self.write(lambda: save(self.claim, sealed))
         self._journal = dict(journal)
         self.check()  # the write may have taken longer than the lease lasts
 
@@ -109,11 +117,11 @@ class LeasedRun(Run):
     @contextmanager
     def clearing_up(self, leftover: Claim) -> Iterator[None]:
         """Be the canceled run of an abandoned action while the block runs, under the lease of this one."""
-        self._subject, self._journal = leftover, leftover.journal
+        self._subject, self._journal = leftover, self._seal.open(leftover)
         try:
             yield
         finally:
-            self._subject, self._journal = self.claim, self.claim.journal
+            self._subject, self._journal = self.claim, self._seal.open(self.claim)
             self._deadlines = Deadlines(self._server_limits, self._monotonic)  # what was cleared up is no progress
 
     def sleep(self, seconds: float) -> None:

@@ -17,6 +17,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
+from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
@@ -27,6 +28,9 @@ LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
 ENGINE_READERS, MAX_READERS = 4, 16
 """Requests for logs and plans that are answered at once. Others wait; the edge gives up on one after 10 s."""
+
+MAX_LOG_LINES = 10_000
+"""As many as the API lets a caller ask for."""
 
 STUCK_S = 120.0
 """Longer than the limits of all that a loop of the worker waits for in one round."""
@@ -72,16 +76,23 @@ class Worker:
         engines: Mapping[str, Engine],
         limits: WorkerLimits,
         *,
+        seal: JournalSeal,
         name: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a worker for engine instances by their names. `start` starts it. `name` is by default a new one."""
+        """Create a worker for engine instances by their names. `start` starts it.
+
+        Args:
+            seal: Of all workers of this database.
+            name: By default a new one.
+        """
         self.name = name or str(uuid.uuid4())
         self._queue = queue
         self._engines = engines
         self._limits = limits
         self._monotonic = monotonic
         self._patience = retry.Patience(monotonic)
+        self._seal = seal
         self._stop = Event()
         self._registered_at = 0.0
         self._rounds: dict[str, float] = {}
@@ -171,7 +182,9 @@ class Worker:
         claim = self._queue.claim(self.name, names, lease=limits.lease, given_up=given_up)
         if claim is None:
             return False
-        run = LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
+        run = LeasedRun(
+            claim, self._queue, seal=self._seal, lease=limits.lease, limits=limits.run, claimed_at=claimed_at
+        )
         self._slots.start(claim.service.engine, run, self._run)
         return True
 
@@ -315,7 +328,8 @@ class Worker:
                 response = {"plan": asdict(plan(engine, request.service))}
             else:
                 lines = request.arguments.get("lines")
-                response = {"logs": engine.logs(request.service, lines if isinstance(lines, int) else 100)}
+                limited = min(max(lines, 1), MAX_LOG_LINES) if isinstance(lines, int) else 100
+                response = {"logs": engine.logs(request.service, limited)}
         except TutumdError as error:
             response = {"error": str(error)}
         except Exception:

@@ -5,12 +5,18 @@ from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
-from tutumd.ports.engine import Engine
+from tutumd.ports.engine import LOST_JOURNAL, Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.request_check import check_request
 
 MAX_DEATHS = 5
 """An action is not performed again after so many workers in a row died soon after they had begun or resumed it."""
+
+_LOST = (
+    "what an earlier try saved is not followed, because no worker with this key wrote it (see --worker-key-file): "
+    "the engine shows what is half done"
+)
 
 
 def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:
@@ -22,10 +28,14 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) ->
     """
     if run.claim.leftover is not None and not run.journal:
         _clear_up(run, engine, queue, run.claim.leftover)
+    if run.journal == LOST_JOURNAL:
+        run.log(_LOST)
     snapshot = engine.inspect(run.claim.service)
     if run.is_canceled and not run.journal:
         return _canceled(_failed_unchanged("", snapshot))
     try:
+        if not run.journal:
+            check_request(run.claim.action)
         outcome = _perform_verb(run, engine, queue, snapshot, server_cap)
     except EngineRefusedError as error:
         outcome = _failed_unchanged(str(error), snapshot)
@@ -50,6 +60,8 @@ def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> 
     run.log(f"clearing up what the action {leftover.action.uuid} left half done")
     try:
         with run.clearing_up(leftover):
+            if run.journal == LOST_JOURNAL:
+                run.log(_LOST)
             result = _call_engine(run, engine, leftover).reason
     except EngineRefusedError as error:
         result = str(error)
@@ -61,7 +73,7 @@ def _perform_verb(
     run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot | None, server_cap: int
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
-    is_gone = _is_gone(service, snapshot)
+    is_gone = _is_gone(engine, snapshot)
     # The engine must end what it began even if the service is gone: it may have a test container to remove.
     if is_gone and not run.journal:
         raise _not_found(service)
@@ -97,7 +109,7 @@ def plan(engine: Engine, service: Service) -> Plan:
     """
     snapshot = engine.inspect(service)
     try:
-        if _is_gone(service, snapshot):
+        if _is_gone(engine, snapshot):
             raise _not_found(service)
         return engine.plan(service, None)
     except EngineRefusedError as error:
@@ -105,8 +117,9 @@ def plan(engine: Engine, service: Service) -> Plan:
         return Plan(refused=str(error), image_name=service.image_name, image_before=image)
 
 
-def _is_gone(service: Service, snapshot: ServiceSnapshot | None) -> bool:
-    return snapshot is None and service.definition is None
+def _is_gone(engine: Engine, snapshot: ServiceSnapshot | None) -> bool:
+    # Not by the definition in the service's row, which only an engine that creates services may use.
+    return snapshot is None and not engine.info.can_create
 
 
 def _not_found(service: Service) -> EngineRefusedError:
@@ -197,7 +210,7 @@ def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
 def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
     service, target = run.claim.service, run.claim.action.target
     # A service created through tutumd has what was asked for, whatever an engine made of it.
-    present = snapshot.target if service.definition is None else service.target
+    present = service.target if engine.info.can_create else snapshot.target
     if target is None:  # else an earlier attempt has stored it
         target, growth = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()

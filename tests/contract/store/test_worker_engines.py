@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
+from tests.support.runs import SEAL
 from tests.support.stores import StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
@@ -136,7 +137,7 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
         stored.queue.sync(host.info, [snapshot(name) for name in host.names], revisions={})
     engines = {host.info.name: cast(Engine, host) for host in hosts}
     limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
-    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits)
+    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, seal=SEAL)
     others = set(threading.enumerate())
     worker.start()
     try:
@@ -344,7 +345,7 @@ def work_until_killed(url: str, *names: str) -> None:
     database = Database(url)
     limits = WorkerLimits(server_cap=100, lease=timedelta(seconds=1.5))
     queue = SqlQueue(database, now, Wakeup())
-    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits).start()
+    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits, seal=SEAL).start()
     threading.Event().wait()
 
 

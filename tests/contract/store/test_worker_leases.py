@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.postgres_proxy import THREADS
+from tests.support.runs import SEAL
 from tests.support.stores import ENGINE, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
@@ -83,7 +84,7 @@ def working(
     queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup()), failing)
     limits = WorkerLimits(server_cap=100, lease=lease)
     engines = {"docker": cast(Engine, engine)}
-    worker = Worker(cast(Queue, queue), engines, limits, monotonic=lambda: speed * time.monotonic())
+    worker = Worker(cast(Queue, queue), engines, limits, seal=SEAL, monotonic=lambda: speed * time.monotonic())
     others = set(threading.enumerate())
     worker.start()
     try:

@@ -36,7 +36,8 @@ class FakeClient:
     def inspect_service(self, name: str) -> Any:
         if name not in self.names:
             raise api_error(404, f"service {name} not found")
-        return {"ID": f"id-{name}", "Spec": {**spec(), "Name": name}, "Version": {"Index": 1}}
+        shown = {**spec(), "Name": name, "Labels": {"tutum.action": FakeRun().action_uuid}}
+        return {"ID": f"id-{name}", "Spec": shown, "Version": {"Index": 1}}
 
     def inspect_image(self, name: str) -> Any:
         raise self.image_trouble or api_error(404, f"no such image: {name}")

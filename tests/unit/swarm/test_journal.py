@@ -11,6 +11,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.journal import RedeployJournal, ScaleJournal
 from tutumd.engines.swarm.scale import plan_scaling
 from tutumd.errors import EngineRefusedError
+from tutumd.ports.engine import LOST_JOURNAL
 
 PLAN = RedeployJournal(
     before=specs.stored_parts(spec()),
@@ -59,8 +60,13 @@ def test_a_scaling_survives_the_journal() -> None:
 def test_an_unreadable_journal_is_refused(change: dict[str, object]) -> None:
     scaling = plan_scaling(view(spec(), task("o1")), 5, noted=None)
     for journal in (PLAN, scaling):
-        with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
+        with pytest.raises(EngineRefusedError, match="another version of tutumd, or a worker with"):
             from_journal(type(journal), {**to_journal(journal), **change})
+
+
+def test_a_journal_that_cannot_be_trusted_is_refused() -> None:
+    with pytest.raises(EngineRefusedError, match="the service was left as it is; check what it runs"):
+        from_journal(RedeployJournal, LOST_JOURNAL)
 
 
 def test_an_empty_journal_is_none() -> None:

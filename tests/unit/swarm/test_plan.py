@@ -274,10 +274,10 @@ def test_a_probe_gets_no_traffic() -> None:
     ordered = spec(NEW, replicas=1, Labels={"router": "on"}, EndpointSpec={"Ports": [{"TargetPort": 80}]})
     ordered["TaskTemplate"]["ContainerSpec"]["Labels"] = {"router": "on"}
     ordered["TaskTemplate"]["Networks"] = [{"Target": "n1", "Aliases": ["web"]}]
-    name = probe_name("web", "0a1b2c3d-0000-4000-8000-000000000001")
-    assert probe_spec(ordered, name) == {
+    action = "0a1b2c3d-0000-4000-8000-000000000001"
+    assert probe_spec(ordered, probe_name("web", action), action) == {
         "Name": "web-trial-0a1b2c3d",
-        "Labels": {"tutum.ignore": "true"},
+        "Labels": {"tutum.ignore": "true", "tutum.action": action},
         "TaskTemplate": {
             "ContainerSpec": {"Image": NEW.image, "Env": ["SECRET=1"]},
             "ForceUpdate": 1,
@@ -289,4 +289,4 @@ def test_a_probe_gets_no_traffic() -> None:
         "EndpointSpec": {"Mode": "dnsrr"},
     }
     assert ordered["TaskTemplate"]["Networks"] == [{"Target": "n1", "Aliases": ["web"]}]
-    assert len(probe_name("w" * 63, "0a1b2c3d-0000-4000-8000-000000000001")) == 63
+    assert len(probe_name("w" * 63, action)) == 63

@@ -1,10 +1,13 @@
 """Fakes at the ports of the worker: a queue, an engine and a clock."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import cast
 
+from tests.support.runs import SEAL
+from tests.support.services import service_row
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import (
     Action,
@@ -25,6 +28,7 @@ from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.leased_run import LeasedRun
 
 LEASE = timedelta(seconds=10)
+ACTION = "0a1b2c3d-0000-4000-8000-000000000001"
 
 
 class FakeClock:
@@ -71,11 +75,11 @@ class FakeQueue:
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         self._fail()
         self.when_saving()
-        self.journals.append(journal)
+        self.journals.append(_unsealed(journal))
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         self._fail()
-        self.leftovers.append(journal)
+        self.leftovers.append(_unsealed(journal))
 
     def wake(self) -> None:
         self.wakes += 1
@@ -127,6 +131,11 @@ class FakeQueue:
     def _fail(self) -> None:
         if self.error:
             raise self.error
+
+
+def _unsealed(journal: Mapping[str, object]) -> Mapping[str, object]:
+    assert bool(journal) == ("seal" in journal), "nothing is stored without a seal"
+    return {name: value for name, value in journal.items() if name != "seal"}
 
 
 class FakeEngine:
@@ -189,7 +198,7 @@ AWAY = UnavailableError("away")
 
 def make_action(verb: Verb = Verb.REDEPLOY, target: int | None = None, started: datetime | None = None) -> Action:
     return Action(
-        uuid="a",
+        uuid=ACTION,
         service_uuid="s",
         verb=verb,
         state=ActionState.IN_PROGRESS,
@@ -222,10 +231,13 @@ def make_run(
     """Begin a run with a deadline of 120 s."""
     claim = Claim(
         action=action or make_action(),
-        service=cast(Service, service),
+        service=service or service_row(engine="docker", selector="web"),
         token=1,
         attempts=0,
-        journal=journal,
+        journal={},
         deaths=deaths,
     )
-    return LeasedRun(claim, cast(Queue, queue), lease=LEASE, limits=RunLimits(), claimed_at=clock.now, monotonic=clock)
+    claim = replace(claim, journal=SEAL.close(claim, journal))
+    return LeasedRun(
+        claim, cast(Queue, queue), seal=SEAL, lease=LEASE, limits=RunLimits(), claimed_at=clock.now, monotonic=clock
+    )

@@ -6,6 +6,7 @@ from itertools import groupby
 from threading import Event
 from typing import cast
 
+from tests.support.runs import SEAL
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeClock
 from tutumd.model import EngineInfo
@@ -60,7 +61,7 @@ def heartbeats(batch_s: float = 0.0, **batches: int) -> list[list[tuple[object, 
     """Return what each heartbeat did until the second one after the first prune."""
     clock = FakeClock()
     queue = BusyQueue(clock, batch_s, **batches)
-    worker = Worker(cast(Queue, queue), {}, LIMITS, monotonic=clock)
+    worker = Worker(cast(Queue, queue), {}, LIMITS, seal=SEAL, monotonic=clock)
     worker.start()
     try:
         wait_until(lambda: queue.done.count(BEAT) > HEARTBEATS_PER_PRUNE + 2, "enough heartbeats were sent")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.services import service_row
-from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_action, make_run
+from tests.unit.worker.fakes import ACTION, AWAY, FakeClock, FakeQueue, make_action, make_run
 from tutumd.errors import LeaseLostError
 from tutumd.model import RunLimits
 from tutumd.ports.queue import Renewal
@@ -152,19 +152,23 @@ def test_a_run_that_lasts_is_not_what_killed_earlier_workers(queue: FakeQueue, c
     assert queue.survivals == 1
 
 
+OLD = "01d00000-0000-4000-8000-000000000002"
+
+
 def test_a_run_clears_up_as_the_canceled_run_of_the_abandoned_action(queue: FakeQueue, clock: FakeClock) -> None:
-    old = replace(make_action(), uuid="old", tag="v1", variables={"A": "1"})
+    old = replace(make_action(), uuid=OLD, tag="v1", variables={"TUTUM_A": "1"})
     leftover = make_run(queue, clock, action=old, journal={"phase": "swap"}).claim
     run = make_run(queue, clock, journal={})
     with run.clearing_up(leftover):
         run.advance("containers", 5)
         clock.now += 5
-        assert (run.action_uuid, run.tag, run.variables, run.journal) == ("old", "v1", {"A": "1"}, {"phase": "swap"})
+        assert (run.action_uuid, run.tag, run.variables) == (OLD, "v1", {"TUTUM_A": "1"})
+        assert run.journal == {"phase": "swap"}
         assert run.remaining_s() == 0
         run.save({"phase": "restore"})
         assert run.journal == {"phase": "restore"}
     assert (queue.leftovers, queue.journals) == ([{"phase": "restore"}], [])
-    assert (run.action_uuid, run.tag, run.journal) == ("a", None, {})
+    assert (run.action_uuid, run.tag, run.journal) == (ACTION, None, {})
     assert run.remaining_s() == RunLimits().stall_s, "the action itself has all of its time"
     clock.now += 1
     run.advance("containers", 1)

@@ -11,7 +11,7 @@ import pytest
 from tests.contract import swarm_support
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_action, make_run
 from tutumd.errors import EngineRefusedError
-from tutumd.model import ContainerSnapshot, ContainerState, Definition, Outcome, Plan, ServiceSnapshot, Verb
+from tutumd.model import ContainerSnapshot, ContainerState, Definition, EngineInfo, Outcome, Plan, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.action_inputs import append_amount
@@ -177,6 +177,7 @@ def test_a_scale_up_with_room_for_a_part_adds_it_and_says_so() -> None:
 
 def test_a_scale_up_adds_to_what_was_asked_for_where_tutumd_runs_the_service() -> None:
     engine, queue = FakeEngine(snapshot(target=2)), FakeQueue(3)
+    engine.info = EngineInfo(name="local", kind="local", can_create=True)
     made = replace(SERVICE, definition=Definition(command="sleep 1"), target=5)
     run = make_run(queue, FakeClock(), action=make_action(Verb.SCALEUP), service=made, journal={})
     assert perform(run, cast(Engine, engine), cast(Queue, queue), server_cap=10).success

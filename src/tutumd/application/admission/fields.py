@@ -6,7 +6,6 @@ the SDK and the CLI know all come from this table. Run `script/generate` after a
 
 # ruff: noqa: RUF009 (`_entry` returns `dataclasses.field`, as a dataclass wants it)
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHE
 from tutumd.application.dates import write_date
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
-from tutumd.model import Operation
+from tutumd.model import VARIABLE, Operation
 
 DEFAULT_VARIABLE = "TUTUM_TRIGGER_BODY"
 MAX_USES = 1_000_000_000
@@ -35,8 +34,6 @@ _FILTER = "Which calls count"
 _LIMITS = "Limits"
 GROUPS = (_EFFECT, _SENDER, _FILTER, _LIMITS)
 """Headings of the form of a handler, in order."""
-
-_VARIABLE = re.compile(r"TUTUM_[A-Z0-9_]{1,100}", re.ASCII)
 
 
 def _keep(value: Any) -> Any:
@@ -94,7 +91,7 @@ def _parse_expires(value: object) -> datetime:
 def _parse_variable(value: object) -> str | None:
     if isinstance(value, bool):
         return DEFAULT_VARIABLE if value else None
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+    if isinstance(value, str) and VARIABLE.fullmatch(value):
         return value
     raise InvalidInputError(
         f"pass_body must be true ({DEFAULT_VARIABLE}), false, or a name of the form TUTUM_NAME, got {quote(value)}"

@@ -1,6 +1,5 @@
 """Image tags that a call may name: a tag only, never another repository or a digest."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from tutumd.application.admission import expressions
 from tutumd.application.admission.filters import MAX_GLOB, Globs
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
 from tutumd.errors import InvalidInputError
+from tutumd.model import TAG
 
 QUERY = "query"
 TAG_SCHEMA = {
@@ -31,7 +31,6 @@ TAG_SCHEMA = {
     "required": ["allow"],
     "additionalProperties": False,
 }
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # OCI distribution spec 1.1, "Pulling manifests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ def choose_tag(
 def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
     if len(tags) > 1:
         raise InvalidInputError("tag is given twice: give it once")
-    if not _TAG.fullmatch(tags[0]):
+    if not TAG.fullmatch(tags[0]):
         raise InvalidInputError("tag must be the tag alone, such as v1.2: no repository, no digest")
     if not Globs().matches_any(tags[0], rule.allow):
         raise InvalidInputError(f"tag {tags[0]!r} is not one that this handler allows")
@@ -101,7 +100,7 @@ def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> tuple[str |
         return None, f"the tag could not be found: {error}"
     if not isinstance(tag, str) or not tag:
         return None, "the payload names no tag where tag.from looks"
-    if not _TAG.fullmatch(tag):
+    if not TAG.fullmatch(tag):
         return None, "the value that tag.from finds is not a tag"
     if not Globs().matches_any(tag, rule.allow):
         return None, f"tag {tag!r} is not among those allowed"

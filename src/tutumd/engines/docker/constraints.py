@@ -6,6 +6,7 @@ from tutumd.engines.docker.dependents import Dependent, find_dependents, namespa
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.images.reference import names_image_by_id
+from tutumd.engines.labels import IGNORE, is_true
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 
@@ -86,6 +87,8 @@ def check_can_follow(container: InspectedContainer, reason: str, self_id: str | 
     prefix = f"the container {name} {reason} and must be re-created with it, which is impossible: "
     if self_id and container.id.startswith(self_id):
         raise EngineRefusedError(f"{prefix}tutumd itself runs in it; replace both with what created them")
+    if is_true(container.labels.get(IGNORE)):
+        raise EngineRefusedError(f"{prefix}it has the label {IGNORE}; replace both with what created them")
     if container.auto_remove:
         raise EngineRefusedError(f"{prefix}it was started with --rm; start it without")
     try:

@@ -15,7 +15,7 @@ from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import Run
+from tutumd.ports.engine import LOST_JOURNAL, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ class ScaleJournal:
 
 
 def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
-    """Return a stored journal; None if nothing has been saved."""
-    if not stored:
+    """Return a stored journal; None if nothing has been saved, or nothing that can be trusted."""
+    if not stored or stored == LOST_JOURNAL:
         return None
     copies = tuple(Replica(**replica) for replica in stored["copies"])
     before, doomed = tuple(stored["before"]), tuple(stored["doomed"])
@@ -74,6 +74,7 @@ class Scaler:
     def _scale(self, target: int) -> Outcome:
         journal = load_journal(self._run.journal)
         if journal is None:
+            self._remove_begun()
             journal = self._plan(target)
             self._run.save(asdict(journal))
         if journal.phase == "remove":
@@ -85,6 +86,14 @@ class Scaler:
             self._find()  # the failure may be the work of another installation's redeploy
             journal = self._save_failure(journal, *failure)
         return self._undo(journal)
+
+    def _remove_begun(self) -> None:
+        """Remove the replicas that this action has added, if what it noted of them is lost: nobody watched them."""
+        containers = self._find()[0].containers if self._run.journal else ()
+        added = [each for each in containers if each.labels.get(ACTION) == self._run.action_uuid]
+        for container in added if len(added) < len(containers) else ():
+            self._run.log(f"removing {container.name}, which an earlier try has added", Phase.RESTORING)
+            self._api.remove(container.id, self._run, volumes=container.started is None)
 
     def _plan(self, target: int) -> ScaleJournal:
         group, all_containers = self._find()

@@ -11,7 +11,7 @@ from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, Readines
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import Run
+from tutumd.ports.engine import LOST_JOURNAL, Run
 
 _CONCURRENCY = 8
 
@@ -19,7 +19,7 @@ _CONCURRENCY = 8
 def start_containers(readiness: ReadinessCheck, containers: Sequence[InspectedContainer], run: Run) -> Outcome:
     """Start the containers that do not run; if one fails, stop those that this run has started."""
     journal: Mapping[str, Any] = run.journal
-    if not journal:
+    if not journal or journal == LOST_JOURNAL:
         started = [container.id for container in containers if not container.is_active]
         journal = {"started": started, "failed": "", "log_tail": ""}
         run.save(journal)

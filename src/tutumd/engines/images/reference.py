@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
+from tutumd.model import TAG
 
 DOCKER_HUB = "docker.io"
 # Podman's registry for an image that was built or loaded under a name without one.
 NO_REGISTRY = "localhost"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 
@@ -69,7 +69,7 @@ def parse_reference(text: str) -> ImageReference:
     path, colon, tag = path.partition(":")
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    wrong = not _PATH.fullmatch(path) or (colon and not _TAG.fullmatch(tag)) or (at and not _DIGEST.fullmatch(digest))
+    wrong = not _PATH.fullmatch(path) or (colon and not TAG.fullmatch(tag)) or (at and not _DIGEST.fullmatch(digest))
     if wrong:
         raise EngineRefusedError(f"an image must be named as [host[:port]/]repository[:tag][@digest], got {text!r}")
     return ImageReference(registry=host, path=path, tag=tag or None, digest=digest or None)

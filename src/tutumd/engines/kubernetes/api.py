@@ -23,7 +23,7 @@ from tutumd.engines.kubernetes.requests import (
 )
 from tutumd.engines.kubernetes.responses import ExpiredError, events, message_of, read, translated
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
-from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
+from tutumd.engines.kubernetes.workloads import Address, Workload, label_query, refuse_ignored
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.conflicts import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
@@ -63,10 +63,11 @@ class Cluster:
         return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
     def require_view(self, address: Address) -> WorkloadView:
-        """Return one workload and its own pods. Raises EngineRefusedError if it is gone."""
+        """Return one workload and its own pods. Raises EngineRefusedError if it is gone or to be ignored."""
         view = self.view(address)
         if view is None:
             raise EngineRefusedError(f"{address.words} is gone from the namespace {address.namespace}")
+        refuse_ignored(view.workload)
         return view
 
     def list_all(self, kind: str, namespace: str) -> tuple[list[Json], str]:

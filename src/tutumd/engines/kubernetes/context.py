@@ -8,7 +8,7 @@ from typing import TypeVar
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.health import describe_unobserved, replica_failure
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
-from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
+from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, refuse_ignored
 from tutumd.engines.rollout.conflicts import retry_on_conflict
 from tutumd.engines.rollout.journal import Result, join_sentences
 from tutumd.engines.rollout.log_lines import merge_log_lines
@@ -30,12 +30,18 @@ class WorkloadContext:
     timing: Timing
 
     def workload(self) -> Workload | None:
-        """Return the workload as it is now; None if it is gone."""
-        return self.cluster.workload(self.address)
+        """Return the workload as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        workload = self.cluster.workload(self.address)
+        if workload is not None:
+            refuse_ignored(workload)
+        return workload
 
     def view(self) -> WorkloadView | None:
-        """Return the workload and its pods as they are now; None if it is gone."""
-        return self.cluster.view(self.address)
+        """Return the workload and its pods, as `workload` does."""
+        view = self.cluster.view(self.address)
+        if view is not None:
+            refuse_ignored(view.workload)
+        return view
 
     def wait(self, workload: Workload, limit_s: float | None = None) -> None:
         """Wait for a workload to change after it was read, for at most the pause between two looks, or `limit_s`."""

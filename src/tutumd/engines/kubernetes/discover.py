@@ -7,7 +7,6 @@ from tutumd.engines.kubernetes.view import Pod, PodContainer, controller_of
 from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import (
     DRAIN,
-    IGNORE,
     KEEP_IMAGES,
     ORDER,
     OWNER,
@@ -15,7 +14,6 @@ from tutumd.engines.labels import (
     SKIP_UNCHANGED,
     describe_lasting_tag,
     found_settings,
-    is_true,
     parse_labels,
 )
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
@@ -38,17 +36,12 @@ _WITHOUT_EFFECT = {
 }
 
 
-def is_shown(workload: Workload) -> bool:
-    """Return whether a workload is not annotated to be ignored."""
-    return not is_true(workload.annotations.get(IGNORE))
-
-
 def take_snapshots(workloads: Iterable[Workload], pods: Iterable[Pod]) -> tuple[ServiceSnapshot, ...]:
     """Return the snapshots of the workloads that are shown, ordered by selector."""
     by_owner: dict[Address | None, list[Pod]] = {}
     for pod in pods:
         by_owner.setdefault(pod.owner, []).append(pod)
-    shown = sorted(filter(is_shown, workloads), key=lambda workload: str(workload.address))
+    shown = sorted((each for each in workloads if each.is_shown), key=lambda workload: str(workload.address))
     return tuple(take_snapshot(workload, by_owner.get(workload.address, ())) for workload in shown)
 
 

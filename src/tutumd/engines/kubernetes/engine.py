@@ -11,7 +11,7 @@ from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, r
 from tutumd.engines.kubernetes.checkup import check_connection, check_permissions
 from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.discover import take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.limits import limits_of
@@ -105,7 +105,7 @@ class KubernetesEngine:
         if address is None or not self._is_served(address):
             return None
         view = self._cluster.view(address)
-        return take_snapshot(view.workload, view.pods) if view is not None and is_shown(view.workload) else None
+        return take_snapshot(view.workload, view.pods) if view is not None and view.workload.is_shown else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Follow workloads and pods by watches of the API, each in its own thread.

@@ -2,16 +2,22 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from tutumd.engines.labels import Json, stopped_replicas
+from tutumd.engines.labels import IGNORE, Json, is_true, stopped_replicas
+from tutumd.errors import EngineRefusedError
 
 # Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+# Kubernetes: "Object Names and IDs". A name with a slash would lead to another object.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 class Kind(Enum):
@@ -51,11 +57,17 @@ class Address:
         return f"the {self.kind.singular} {self.name}"
 
 
+def refuse_ignored(workload: "Workload") -> None:
+    """Raise EngineRefusedError for a workload that is to be ignored."""
+    if not workload.is_shown:
+        raise EngineRefusedError(f"{workload.address.words} is left as it is: it has the annotation {IGNORE}")
+
+
 def read_address(selector: str) -> Address | None:
     """Return the address in a selector such as `deployment/shop/web`; None if it is not one."""
     parts = selector.split("/", 2)
     kind = next((kind for kind in Kind if kind.singular == parts[0]), None)
-    if kind is None or len(parts) < 3 or not all(parts):
+    if kind is None or len(parts) < 3 or not all(map(_NAME.fullmatch, parts)):
         return None
     return Address(kind, parts[1], parts[2])
 
@@ -92,6 +104,11 @@ class Workload:
     def annotations(self) -> dict[str, str]:
         """Its own annotations, not those of its pods."""
         return dict(self.metadata.get("annotations") or {})
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is not annotated to be ignored."""
+        return not is_true(self.annotations.get(IGNORE))
 
     @property
     def version(self) -> str:

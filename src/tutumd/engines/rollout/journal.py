@@ -48,8 +48,8 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     A stored success is one to be followed again: nobody has watched what runs since the process that stored it ended.
 
     Raises:
-        EngineRefusedError: Another version wrote the journal. A retry would not help, and a fresh start could take a
-            half-done change for the original state.
+        EngineRefusedError: Another version wrote the journal, or it is lost. A retry would not help, and a fresh start
+            could take a half-done change for the original state.
     """
     if not stored:
         return None
@@ -66,8 +66,8 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
         return kind(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineRefusedError(
-            "another version of tutumd began this action, and its journal cannot be read: the service was left as it "
-            "is; check what it runs, then redeploy it"
+            "another version of tutumd, or a worker with another key, began this action, and its journal cannot be "
+            "used: the service was left as it is; check what it runs, then redeploy it"
         ) from error
 
 

@@ -12,7 +12,7 @@ from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference, parse_reference
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import ACTION, IGNORE, Json
 from tutumd.engines.rollout.conflicts import StaleError
 from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.outcome import LOG_LINES
@@ -58,9 +58,16 @@ class SwarmApi:
             tasks = self._sdk.tasks(filters={"service": service["ID"]})
             return _view(service, tasks, read_nodes(self._sdk.nodes()))
 
-    def require_view(self, name: str) -> ServiceView:
-        """Return one service. Raises EngineRefusedError if it is gone."""
+    def shown_view(self, name: str) -> ServiceView | None:
+        """Return one service; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
         view = self.view(name)
+        if view is not None and not specs.is_shown(view.spec):
+            raise EngineRefusedError(f"the service {name} is left as it is: it has the label {IGNORE}")
+        return view
+
+    def require_view(self, name: str) -> ServiceView:
+        """Return one service. Raises EngineRefusedError if it is gone or to be ignored."""
+        view = self.shown_view(name)
         if view is None:
             raise EngineRefusedError(f"the service {name} is gone from the swarm")
         return view
@@ -102,10 +109,11 @@ class SwarmApi:
             if response.status_code != 409:
                 self._sdk._raise_for_status(response)
 
-    def remove(self, name: str) -> None:
-        """Remove a service; do nothing if it is gone."""
+    def remove(self, name: str, action_uuid: str) -> None:
+        """Remove a service that an action has created; do nothing if it is gone, or is somebody else's."""
         with translated(f"remove the service {name}"), contextlib.suppress(docker.errors.NotFound):
-            self._sdk.remove_service(name)
+            if specs.label_sets(self._sdk.inspect_service(name)["Spec"])[0].get(ACTION) == action_uuid:
+                self._sdk.remove_service(name)
 
     def auth(self, image: str) -> Mapping[str, Any]:
         """Return the login for an image's registry, read from the Docker configuration now; empty if there is none.

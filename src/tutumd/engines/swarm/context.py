@@ -31,8 +31,8 @@ class ServiceContext:
     limits: RunLimits = field(default_factory=RunLimits)
 
     def view(self) -> ServiceView | None:
-        """Return the service as it is now; None if it is gone."""
-        return self.api.view(self.name)
+        """Return the service as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        return self.api.shown_view(self.name)
 
     def wait_until_idle(self) -> ServiceView:
         """Return the service once no update runs, or after `idle_s`. Raises EngineRefusedError if it is gone.

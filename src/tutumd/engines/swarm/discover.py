@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from tutumd.engines.labels import IGNORE, Json, describe_lasting_tag, found_settings, is_true, owner_of
+from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, owner_of
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.messages import desired_count
 from tutumd.engines.swarm.view import Phase, ServiceView, Task
@@ -17,13 +17,6 @@ _STATES = {
     Phase.ENDED: ContainerState.STOPPED,
 }
 _STUCK = ("paused", "rollback_paused", "rollback_completed")
-
-
-def is_shown(spec: Json) -> bool:
-    """Return whether a service is made of containers and not labelled to be ignored."""
-    return bool(specs.container_spec(spec)) and not any(
-        is_true(labels.get(IGNORE)) for labels in specs.label_sets(spec)
-    )
 
 
 def take_snapshot(view: ServiceView) -> ServiceSnapshot:

@@ -14,7 +14,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.checkup import NEEDED, check_manager
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.discover import is_shown, split_digest, take_snapshot
+from tutumd.engines.swarm.discover import split_digest, take_snapshot
 from tutumd.engines.swarm.journal import ScaleJournal
 from tutumd.engines.swarm.limits import limits_of
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
@@ -62,11 +62,11 @@ class SwarmEngine:
         return EngineInfo(name=self._name, kind="swarm", can_create=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        return tuple(take_snapshot(view) for view in self._api.views() if is_shown(view.spec))
+        return tuple(take_snapshot(view) for view in self._api.views() if specs.is_shown(view.spec))
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         view = self._api.view(service.selector)
-        return take_snapshot(view) if view is not None and is_shown(view.spec) else None
+        return take_snapshot(view) if view is not None and specs.is_shown(view.spec) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Compare the services with those of a second ago: tasks of other nodes cause no events here.
@@ -100,7 +100,7 @@ class SwarmEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:
-            refuse_impossible(view, target, self._server_cap)
+            refuse_impossible(view, target, self._cap(view))
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
             return plan_scaling(view, target, noted=None)
 
@@ -110,9 +110,8 @@ class SwarmEngine:
         """Start the service with as many containers as it had when it was stopped; with one if that is unknown."""
 
         def plan(view: ServiceView) -> ScaleJournal:
-            present = specs.replicas_of(view.spec)
-            target = present or service.target or specs.replicas_before_stop(view.spec) or 1
-            refuse_impossible(view, target, max(self._server_cap, present))
+            target = specs.replicas_of(view.spec) or service.target or specs.replicas_before_stop(view.spec) or 1
+            refuse_impossible(view, target, self._cap(view))
             return plan_scaling(view, target, noted=None)
 
         return set_replicas(self._context(service, run), plan)
@@ -146,6 +145,12 @@ class SwarmEngine:
 
     def close(self) -> None:
         self._api.client.close()
+
+    def _cap(self, view: ServiceView) -> int:
+        """Return the number of replicas that the service may have. It may keep what it has, or had when stopped."""
+        service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
+        present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
+        return max(min(self._server_cap, service_cap), present)
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)

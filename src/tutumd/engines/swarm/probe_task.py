@@ -9,7 +9,7 @@ import copy
 from typing import Any
 
 from tutumd.engines.dockerapi.health_checks import is_health_check
-from tutumd.engines.labels import IGNORE, Json, Order
+from tutumd.engines.labels import ACTION, IGNORE, Json, Order
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
@@ -47,7 +47,7 @@ def probe_name(name: str, action_uuid: str) -> str:
     return name[: _MAX_NAME - len(suffix)] + suffix
 
 
-def probe_spec(spec: Json, name: str) -> dict[str, Any]:
+def probe_spec(spec: Json, name: str, action_uuid: str) -> dict[str, Any]:
     """Return the specification of a probe, made from the one that the update would send."""
     template: dict[str, Any] = copy.deepcopy(dict(spec["TaskTemplate"]))
     # A second try, for a task whose node rejects it or goes down.
@@ -57,7 +57,7 @@ def probe_spec(spec: Json, name: str) -> dict[str, Any]:
         network.pop("Aliases", None)
     return {
         "Name": name,
-        "Labels": {IGNORE: "true"},
+        "Labels": {IGNORE: "true", ACTION: action_uuid},
         "TaskTemplate": template,
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},
@@ -97,15 +97,16 @@ def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
     context.run.check()
     if view is not None:
         # The engine itself may have been restarted under it.
-        context.api.remove(name)
+        context.api.remove(name, context.run.action_uuid)
     # If an earlier process sent it, it may have appeared only after our look.
-    context.api.create(probe_spec(spec, name), context.api.stored_or_fresh_auth(specs.version(spec).image))
+    auth = context.api.stored_or_fresh_auth(specs.version(spec).image)
+    context.api.create(probe_spec(spec, name, context.run.action_uuid), auth)
 
 
 def remove_probe(context: ServiceContext) -> None:
     """Remove the probe if it exists."""
     context.run.check()
-    context.api.remove(probe_name(context.name, context.run.action_uuid))
+    context.api.remove(probe_name(context.name, context.run.action_uuid), context.run.action_uuid)
 
 
 def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float) -> tuple[str, str]:

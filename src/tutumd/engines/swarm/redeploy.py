@@ -35,12 +35,15 @@ from tutumd.engines.swarm.view import Phase as TaskPhase
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
+from tutumd.ports.engine import LOST_JOURNAL
 
 _EMPTIED = "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
 
 
 def redeploy(context: ServiceContext) -> Outcome:
     """Redeploy a service, or continue to, to the end."""
+    if context.run.journal == LOST_JOURNAL:
+        remove_probe(context)
     journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
     if journal.stage is Stage.PROBE:
         journal = _probe(context, journal)

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
 
-from tutumd.engines.labels import IMAGE_TAGGED, STOPPED_REPLICAS, Json, ServiceLabels, parse_labels, stopped_replicas
+from tutumd.engines.labels import (
+    IGNORE,
+    IMAGE_TAGGED,
+    STOPPED_REPLICAS,
+    Json,
+    ServiceLabels,
+    is_true,
+    parse_labels,
+    stopped_replicas,
+)
 from tutumd.engines.rollout.environment import restore_entries, store_entries
 from tutumd.model import RunLimits
 
@@ -100,6 +109,11 @@ def version(spec: Json) -> Version:
 def label_sets(spec: Json) -> tuple[dict[str, str], dict[str, str]]:
     """Return the labels of the service, and those that it gives its containers. Neither has labels of the image."""
     return dict(spec.get("Labels") or {}), dict(container_spec(spec).get("Labels") or {})
+
+
+def is_shown(spec: Json) -> bool:
+    """Return whether a service is made of containers and not labelled to be ignored."""
+    return bool(container_spec(spec)) and not any(is_true(labels.get(IGNORE)) for labels in label_sets(spec))
 
 
 def read_labels(spec: Json) -> ServiceLabels:

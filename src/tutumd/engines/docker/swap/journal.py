@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tutumd.ports.engine import LOST_JOURNAL
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
@@ -85,7 +87,7 @@ class RedeployJournal:
 
 
 def load_journal(stored: Mapping[str, Any]) -> RedeployJournal | None:
-    """Return a stored journal; None if nothing has been saved."""
-    if not stored:
+    """Return a stored journal; None if nothing has been saved, or nothing that can be trusted."""
+    if not stored or stored == LOST_JOURNAL:
         return None
     return RedeployJournal(**{**stored, "swaps": tuple(Swap(**swap) for swap in stored["swaps"])})
