@@ -75,7 +75,6 @@ class Call:
         body_size: Bytes.
         content: Headers, query and body to keep, as JSON.
         key: Value that stays the same when the sender repeats the delivery; None if there is none.
-        previous_key: The key by which the previous release knows the delivery; None: the same.
         evaluation: None if the call was not checked against the handler's options yet.
         has_tag_param: The query has a tag, which only options can allow: the call needs an evaluation in any case.
     """
@@ -87,7 +86,6 @@ class Call:
     body_size: int
     content: str = field(default="", repr=False)
     key: str | None = None
-    previous_key: str | None = None
     evaluation: Evaluation | None = None
     has_tag_param: bool = False
 

@@ -9,7 +9,6 @@ from tutumd.model import Growth
 from tutumd.store.compiled import execute_compiled
 from tutumd.store.row_mapping import read_one
 from tutumd.store.tables.actions import action_inputs, actions
-from tutumd.store.tables.deliveries import deliveries
 
 Amount = tuple[int, int | None]
 """Containers to add, and the cap of the handler; None: it has none."""
@@ -91,25 +90,13 @@ def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict
 
 
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
-    """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order.
-
-    The previous release stored amounts elsewhere: those of calls with their deliveries, which come first here, and
-    those of a retry with the action, where we write them only for its workers.
-    """
-    this_action = sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
+    """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order."""
+    this_action = sa.select(actions.c.seq).where(actions.c.uuid == action_uuid)
     # FOR KEY SHARE: its deletion, which takes its amounts with it, waits for the end of the transaction.
     action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
-    of_previous_release = (
-        sa.select(deliveries.c.amount, deliveries.c.cap)
-        .where(deliveries.c.action_seq == action.seq, deliveries.c.kept_bytes.is_(None))
-        .order_by(deliveries.c.seq)
-    )
     own = (
         sa.select(action_inputs.c.amount, action_inputs.c.cap)
         .where(action_inputs.c.action_seq == action.seq)
         .order_by(action_inputs.c.seq)
     )
-    amounts = [(row.amount, row.cap) for row in connection.execute(own)]
-    if not amounts and action.amount:
-        amounts = [(action.amount, action.cap)]
-    return [*((row.amount, row.cap) for row in connection.execute(of_previous_release)), *amounts]
+    return [(row.amount, row.cap) for row in connection.execute(own)]

@@ -129,15 +129,13 @@ class SqlActions(StorePart):
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
             growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
             amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
-            total, caps = sum(amount for amount, _ in amounts), [cap for _, cap in amounts if cap is not None]
+            caps = [cap for _, cap in amounts if cap is not None]
             pending_actions.close_all(connection, old.service_uuid)
             new = pending_actions.new_action(
                 old.service_uuid,
                 read_service(connection, None, old.service_uuid).engine,
                 old.verb,
                 target=None if old.verb is Verb.SCALEUP else old.target,
-                # Only for workers of the previous release.
-                amount=min(total, action_inputs.MAX_INTEGER),
                 origin=origin,
                 now=self._clock(),
             )

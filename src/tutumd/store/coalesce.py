@@ -262,7 +262,7 @@ class Coalescer:
                 evaluation.handler_cap,
                 evaluation.tag if action else None,
                 evaluation.variable[0] if action and evaluation.variable else None,
-                (call.previous_key or call.key) if action else None,
+                call.key if action else None,
                 content,
                 size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
                 before,

@@ -12,12 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, DeliveryOutcome, Verb
+from tutumd.model import DeliveryOutcome
 from tutumd.store import call_counts
-from tutumd.store.coalesce import ROW_BYTES
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
-from tutumd.store.sender_keys import REPEAT_WINDOW
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.deliveries import action_deliveries, deliveries, handler_logs
 
@@ -29,7 +27,7 @@ _action = actions.alias("its_action")
 _ACTED, _SKIPPED, _REFUSED = "acted", "skipped", "refused"
 _IS_REFUSED = deliveries.c.outcome == DeliveryOutcome.REFUSED.value
 _KIND = sa.case((deliveries.c.action_seq.isnot(None), _ACTED), (_IS_REFUSED, _REFUSED), else_=_SKIPPED).label("kind")
-_SIZE = sa.func.coalesce(deliveries.c.kept_bytes, sa.func.length(deliveries.c.content) + ROW_BYTES).label("size")
+_SIZE = deliveries.c.kept_bytes.label("size")
 _COUNTED = (deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.action_seq, _KIND, _SIZE)
 _log_of = attrgetter("handler_seq", "kind")
 
@@ -39,24 +37,6 @@ _ADD = sa.text(
     'DO UPDATE SET "rows" = handler_logs."rows" + excluded."rows", bytes = handler_logs.bytes + excluded.bytes, '
     "service_uuid = COALESCE(excluded.service_uuid, handler_logs.service_uuid)"
 )
-
-
-def _is_needed(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that a delivery is more than log: only a row of the previous release can be.
-
-    Its amount is needed until the action has succeeded, since a retry adds it; its key for 24 hours.
-    """
-    is_unfinished = (
-        sa.select(_action.c.seq)
-        .where(
-            _action.c.seq == deliveries.c.action_seq,
-            _action.c.verb == Verb.SCALEUP.value,
-            _action.c.state != ActionState.SUCCESS.value,
-        )
-        .exists()
-    )
-    has_key = sa.and_(deliveries.c.sender_key.isnot(None), deliveries.c.received > now - REPEAT_WINDOW)
-    return sa.and_(deliveries.c.kept_bytes.is_(None), sa.or_(is_unfinished, has_key))
 
 
 def count(database: Database, now: datetime) -> bool:
@@ -83,9 +63,9 @@ def count(database: Database, now: datetime) -> bool:
     return end - start >= call_counts.BATCH
 
 
-def find_unneeded(connection: sa.Connection, seqs: Sequence[int], now: datetime) -> Sequence[Row]:
+def find_deletable(connection: sa.Connection, seqs: Sequence[int]) -> Sequence[Row]:
     """Return those of these deliveries that `delete` may delete."""
-    return connection.execute(_select_deletable(connection, now).where(deliveries.c.seq.in_(seqs))).all()
+    return connection.execute(_select_deletable(connection).where(deliveries.c.seq.in_(seqs))).all()
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> int:
@@ -132,7 +112,7 @@ class LogTrimmer:
     def _find_excess(self, connection: sa.Connection, log: Row, limit: int, now: datetime) -> Iterator[Row]:
         rows, size = log.rows - log.kept_rows, log.bytes - log.kept_bytes
         position = self._positions.pop((log.handler_seq, log.kind), (0, 0))
-        oldest = _select_oldest(connection, _select_deletable(connection, now), log, position)
+        oldest = _select_oldest(connection, _select_deletable(connection), log, position)
         for row in connection.execute(oldest.limit(limit)).all():
             if rows <= 0 and size <= 0:
                 return
@@ -140,10 +120,10 @@ class LogTrimmer:
             yield row
 
 
-def _select_deletable(connection: sa.Connection, now: datetime) -> sa.Select[Any]:
-    """Select the deliveries that are counted, and are log and nothing else."""
+def _select_deletable(connection: sa.Connection) -> sa.Select[Any]:
+    """Select the deliveries that are counted."""
     counted_to = min(call_counts.read_position(connection, key) for key in (call_counts.KEY, KEY))
-    return sa.select(*_COUNTED).where(deliveries.c.seq <= counted_to, ~_is_needed(now))
+    return sa.select(*_COUNTED).where(deliveries.c.seq <= counted_to)
 
 
 def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:

@@ -221,13 +221,13 @@ def store_calls(
     lock_services(connection, {call.service_uuid for call in calls})
     called = find_handlers(connection, calls, now_us, handler_cache)
     keys = BatchKeys(now, max_keys)
-    given = {
-        (handler.seq, call.key): call.previous_key or call.key
+    given = dict.fromkeys(
+        (handler.seq, call.key)
         for call in calls
         if call.key is not None and (handler := called.get(call.handler_uuid)) is not None
-    }
+    )
     if given:
-        keys.read(connection, given)
+        keys.read(connection, list(given))
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     batch = Coalescer(called, keys, now_us, budget, action_inputs.read_totals(connection, scaled))
     results = [batch.add(call) for call in calls]

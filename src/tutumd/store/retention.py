@@ -15,10 +15,8 @@ from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
 from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions
-from tutumd.store.tables.columns import microseconds
 from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
 from tutumd.store.tables.engines import discoveries, engines, pulled_images, requests, worker_slots
-from tutumd.store.tables.handlers import client_rates
 from tutumd.store.tables.services import containers, services
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
@@ -54,7 +52,7 @@ class Retention:
         with self._database.read() as connection:
             read_deliveries = self._read_next(connection, deliveries, deliveries.c.received, limit)
             aged = [row.seq for row in read_deliveries if row.time < before]
-            old_deliveries = delivery_log.find_unneeded(connection, aged, now)
+            old_deliveries = delivery_log.find_deletable(connection, aged)
             read_actions = self._read_next(connection, actions, actions.c.created, limit)
             aged_actions = [row.seq for row in read_actions if row.time < before]
             # The journal of an abandoned action is what the next run of its service clears up.
@@ -118,8 +116,6 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
         api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),
         login_links: sa.select(login_links.c.token_sha256).where(login_links.c.expires <= now),
-        # A rate whose time is over limits nothing.
-        client_rates: sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(now)),
         **{table: select_dead(table, now) for table in (sender_keys, key_counts)},
     }
     found = {table: list(connection.execute(select.limit(limit))) for table, select in statements.items()}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,14 +28,10 @@ _DIGEST_BYTES = 16
 
 # The keys of a batch as rows: `number` is the place of their bytes in `digests`.
 _GIVEN = {
-    "sqlite": (
-        "SELECT key AS number, json_extract(value, '$[0]') AS handler_seq, json_extract(value, '$[1]') AS previous_key"
-        " FROM json_each(:given)"
-    ),
+    "sqlite": "SELECT key AS number, value AS handler_seq FROM json_each(:given)",
     "postgresql": (
-        "SELECT CAST(number - 1 AS INTEGER) AS number, CAST(value ->> 0 AS BIGINT) AS handler_seq,"
-        " value ->> 1 AS previous_key"
-        " FROM json_array_elements(CAST(:given AS json)) WITH ORDINALITY AS given(value, number)"
+        "SELECT CAST(number - 1 AS INTEGER) AS number, CAST(value AS BIGINT) AS handler_seq"
+        " FROM json_array_elements_text(CAST(:given AS json)) WITH ORDINALITY AS given(value, number)"
     ),
 }
 _LISTS = {"sqlite": "json_group_array(json_array({}))", "postgresql": "json_agg(json_build_array({}))"}
@@ -44,7 +40,7 @@ _BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
 
 
 def _select(dialect: str) -> sa.TextClause:
-    """Select as one JSON text: what is stored of keys, what the previous release's edges stored of them, and counts."""
+    """Select as one JSON text: what is stored of keys, and counts."""
     # SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
     return sa.text(
         f"WITH given AS ({_GIVEN[dialect]})"  # noqa: S608 (parts of statements)
@@ -53,10 +49,6 @@ def _select(dialect: str) -> sa.TextClause:
         f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
         f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
         f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
-        " UNION ALL SELECT given.number, given.handler_seq, NULL, a.uuid, a.seq FROM given"
-        f" CROSS JOIN deliveries AS d JOIN actions AS a ON a.seq = d.action_seq AND {_HAS_RESULT}"
-        " WHERE d.sender_key = given.previous_key AND d.handler_seq = given.handler_seq"
-        " AND d.kept_bytes IS NULL AND d.received > :after"
         " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
         f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
     )
@@ -95,17 +87,12 @@ class BatchKeys:
         self._stored_today: set[DeliveryKey] = set()
         self._added: dict[DeliveryKey, CarriedOut] = {}
 
-    def read(self, connection: sa.Connection, previous_keys: Mapping[DeliveryKey, str]) -> None:
-        """Read what is stored of keys. The caller has locked the services.
-
-        Args:
-            previous_keys: For each key, the one by which the previous release knows the delivery.
-        """
-        pairs = list(previous_keys)
+    def read(self, connection: sa.Connection, pairs: Sequence[DeliveryKey]) -> None:
+        """Read what is stored of keys. The caller has locked the services."""
         found = execute_compiled(
             connection,
             _SELECT[connection.dialect.name],
-            given=json.dumps([(handler_seq, old) for (handler_seq, _), old in previous_keys.items()]),
+            given=json.dumps([handler_seq for handler_seq, _ in pairs]),
             digests=b"".join(_digest(key) for _, key in pairs),
             after=microseconds(self._now - REPEAT_WINDOW),
             yesterday=self._today - 1,

@@ -179,29 +179,6 @@ def test_only_calls_of_scaleup_store_amounts(bed: StoreBed) -> None:
     assert len([statement for statement in statements if "action_inputs" in statement]) == 3
 
 
-def test_amounts_that_the_previous_release_stored_count_once(bed: StoreBed) -> None:
-    """It stores those of calls with their deliveries only, and those of a retry as `amount` of the action."""
-    handler = bed.handler("web", Operation.SCALEUP)
-    bed.accepted(handler, amount=3)
-    delivery = {"kept_bytes": None, "amount": 4, "cap": 9}
-    with bed.database.write() as connection:
-        connection.execute(sa.update(deliveries).values(**delivery))
-        connection.execute(sa.delete(action_inputs))
-    bed.accepted(handler, amount=2)
-    claim = bed.claimed()
-    assert bed.queue.amounts(claim) == ((4, 9), (2, None))
-    bed.finish(claim, success=False)
-    retried = bed.store.retry(bed.admin, claim.action.uuid, ORIGIN)
-    with bed.database.write() as connection:
-        row = connection.execute(sa.select(actions).where(actions.c.uuid == retried.uuid)).one()
-        assert (row.amount, row.cap) == (6, 9)  # what its workers would read
-    assert bed.queue.amounts(bed.claimed()) == ((4, 9), (2, None))
-    with bed.database.write() as connection:
-        connection.execute(sa.delete(action_inputs))
-    bed.clock.move(60)
-    assert bed.queue.amounts(bed.claimed()) == ((6, 9),)
-
-
 def delete_deliveries(bed: StoreBed) -> None:
     with bed.database.write() as connection:
         connection.execute(sa.delete(deliveries))

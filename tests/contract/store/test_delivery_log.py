@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
-from tutumd.model import Accepted, Handler, NotQueued, Operation
+from tutumd.model import Handler, NotQueued, Operation
 from tutumd.store import call_counts, content_budget, delivery_log
 from tutumd.store.content_budget import ContentBudget
 from tutumd.store.intake import SqlIntake
@@ -168,39 +168,6 @@ def test_emptied_actions_are_not_read_again(bed: StoreBed) -> None:
     trim(bed, rows=20, limit=3)
     (position,) = bed.queue._trimmer._positions.values()
     assert position == (12, 12)
-
-
-def test_deliveries_of_the_previous_release_are_counted_later(bed: StoreBed) -> None:
-    handler = bed.handler("web", Operation.SCALEUP)
-    for _ in range(30):
-        bed.call(handler)
-    bed.finish(bed.claimed())
-    with bed.database.write() as connection:
-        connection.execute(sa.update(deliveries).values(kept_bytes=None))
-    bed.count_deliveries()
-    check_logs(bed)
-    trim(bed, rows=20)
-    assert count(bed) == 18
-    check_logs(bed)
-
-
-def test_a_key_of_the_previous_release_is_kept_for_a_day(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    first = bed.accepted(handler, key="webhook-id:1")
-    with bed.database.write() as connection:
-        connection.execute(sa.update(deliveries).values(kept_bytes=None))
-    for _ in range(30):
-        bed.call(handler)
-    bed.finish(bed.claimed())
-    bed.count_deliveries()
-    trim(bed, rows=20)
-    again = bed.send(handler, key="webhook-id:1")
-    assert isinstance(again, Accepted)
-    assert again.action_uuid == first.action_uuid
-    bed.clock.move(24 * 3600)
-    bed.queue._trimmer._positions.clear()
-    trim(bed, rows=10)
-    assert 1 not in numbers(bed)
 
 
 def test_counting_begins_with_old_deliveries_and_a_late_handler_row(bed: StoreBed) -> None:

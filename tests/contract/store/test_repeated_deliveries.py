@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call, second_intake
 from tutumd.errors import TooManyCallsError
-from tutumd.model import Accepted, Handler, NotQueued, Operation
+from tutumd.model import Accepted, NotQueued, Operation
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
@@ -199,38 +199,6 @@ def test_keys_of_days_that_are_over_are_deleted_in_parts(bed: StoreBed) -> None:
     assert (count(bed, sender_keys), count_keys(bed)) == (1, 1)
     bed.clock.move(-1)
     assert bed.accepted(handler, key="webhook-id:5") == newer
-
-
-def test_a_key_that_the_previous_release_stored_is_known(bed: StoreBed) -> None:
-    """It stores the key with the delivery only, and chooses another one if there are two."""
-    handler = bed.handler("web")
-    first = bed.accepted(handler, key="idempotency-key:1")
-    with bed.database.write() as connection:
-        connection.execute(sa.update(deliveries).values(kept_bytes=None))
-        connection.execute(sa.delete(sender_keys))
-    assert bed.accepted(handler, key="idempotency-key:1") == first
-    assert send_both(bed, handler, "webhook-id:2", "idempotency-key:1") == first
-    bed.finish(bed.claimed())
-    bed.clock.move(DAY_S)
-    assert bed.accepted(handler, key="idempotency-key:1") != first
-
-
-def test_the_previous_release_finds_the_key_that_it_would_choose(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    bed.accepted(handler, key="x-github-delivery:1")
-    first = send_both(bed, handler, "webhook-id:2", "idempotency-key:3")
-    with bed.database.read() as connection:
-        stored = connection.execute(sa.select(deliveries.c.sender_key).order_by(deliveries.c.seq)).scalars().all()
-    assert stored == ["x-github-delivery:1", "idempotency-key:3"]
-    assert send_both(bed, handler, "webhook-id:2", "idempotency-key:4") == first
-    assert [outcome for outcome, _ in bed.outcomes(handler)] == ["queued", "joined", "repeated"]
-
-
-def send_both(bed: StoreBed, handler: Handler, key: str, previous_key: str) -> CallResult:
-    """Call a handler with a key, where the previous release would take another one."""
-    result: Future[Sequence[CallResult]] = Future()
-    bed.intake.store([replace(call(handler), key=key, previous_key=previous_key)], result.set_result)
-    return result.result(120)[0]
 
 
 def prune(bed: StoreBed, *, limit: int) -> None:

@@ -141,23 +141,6 @@ def test_what_is_old_and_live_stays_until_it_is_done(bed: StoreBed) -> None:
     assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (0, 1)
 
 
-def test_the_amounts_of_a_failed_action_of_the_previous_release_stay_for_its_retry(bed: StoreBed) -> None:
-    web = bed.handler("web", Operation.SCALEUP)
-    failed = bed.call(web, 3)
-    bed.finish(bed.claimed(), success=False)
-    bed.call(web, 4)
-    bed.finish(bed.claimed())
-    make_old_release(bed)
-    bed.count_deliveries()
-    assert bed.queue.trim_logs(100, log_rows=0, log_bytes=0)
-    assert not bed.queue.trim_logs(100, log_rows=0, log_bytes=0)
-    assert len(bed.outcomes(web)) == 1
-    retried = bed.store.retry(bed.admin, failed, ORIGIN)
-    claim = bed.claimed()
-    assert claim.action.uuid == retried.uuid
-    assert [amount for amount, _ in bed.queue.amounts(claim)] == [3]
-
-
 def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> None:
     uuids = [bed.call(bed.handler(name)) for name in ("web", "db")]
     for _ in uuids:

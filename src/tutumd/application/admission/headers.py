@@ -29,8 +29,6 @@ _SENDERS_IDS = ("x-github-delivery", "x-forgejo-delivery", "x-gitea-delivery", "
 # First the only one that a signature can cover (Standard Webhooks, GitLab): a replay of a signed delivery can have any
 # other. The other presets sign the body alone, and two events may have the same body.
 DELIVERY_IDS = ("webhook-id", "idempotency-key", *_SENDERS_IDS)
-PREVIOUS_DELIVERY_IDS = ("idempotency-key", "webhook-id", *_SENDERS_IDS)
-"""In the order of the previous release, whose edges may share the database."""
 
 
 def find_all(headers: Headers, name: str) -> list[str]:
@@ -45,16 +43,13 @@ def is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name.lower())) and name.lower() not in _NOT_SECRET
 
 
-def delivery_key(headers: Headers, ids: Sequence[str] = DELIVERY_IDS) -> str | None:
+def delivery_key(headers: Headers) -> str | None:
     """Return what stays the same when a sender repeats a delivery: `header:value`, at most 200 characters.
 
     A longer value becomes its SHA-256. None if there is no such header, or it is empty or ambiguous.
-
-    Args:
-        ids: Names of headers; the first one that the delivery has counts.
     """
     names = {name.lower() for name, _ in headers}
-    for name in ids:
+    for name in DELIVERY_IDS:
         if name not in names:
             continue
         values = {value.strip() for value in find_all(headers, name)} - {""}

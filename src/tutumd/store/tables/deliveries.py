@@ -23,18 +23,17 @@ deliveries = sa.Table(
     sa.Column("variable", sa.String(128)),
     sa.Column("sender_key", sa.String(256)),
     sa.Column("content", sa.Text, nullable=False, server_default=""),
-    # Size of the row in bytes, about. NULL: written by the previous release, whose workers and edges read `amount`,
-    # `cap`, `tag`, `variable` and `sender_key` here, and nowhere else.
-    sa.Column("kept_bytes", sa.Integer),
+    # Size of the row in bytes, about.
+    sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),
     # Containers that the action was asked for before this call. NULL: it is no SCALEUP.
     sa.Column("before", sa.BigInteger),
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
-# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite this
-# one is for rows of the previous release only, and `action_deliveries` for all.
-_OF_PREVIOUS_RELEASE = deliveries.c.kept_bytes.is_(None)
-sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_OF_PREVIOUS_RELEASE)
+# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite, where
+# the index is empty, `action_deliveries` takes its place.
+_NEVER = deliveries.c.seq < 0
+sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_NEVER)
 _WITHOUT_ACTION = deliveries.c.action_seq.is_(None)
 sa.Index(
     "deliveries_apart",
@@ -43,15 +42,6 @@ sa.Index(
     sqlite_where=_WITHOUT_ACTION,
     postgresql_where=_WITHOUT_ACTION,
 )
-_WITH_KEY = deliveries.c.sender_key.isnot(None)
-sa.Index(
-    "deliveries_by_key",
-    deliveries.c.sender_key,
-    deliveries.c.handler_seq,
-    sqlite_where=_WITH_KEY,
-    postgresql_where=_WITH_KEY,
-)
-
 # Deliveries by their action, filled later and in bulk (action_deliveries.py). Empty on PostgreSQL.
 action_deliveries = sa.Table(
     "action_deliveries",

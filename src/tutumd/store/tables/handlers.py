@@ -44,12 +44,3 @@ sa.Index(
     sqlite_where=_OF_FORM,
     postgresql_where=_OF_FORM,
 )
-
-# Unused. Replicas of the previous release may still write to it (TUTUMD_CLIENT_RATE_LIMIT). The next release drops it:
-# a migration never breaks the previous release.
-client_rates = sa.Table(
-    "client_rates",
-    metadata,
-    sa.Column("address", sa.String(64), primary_key=True),
-    sa.Column("rate_tat", sa.BigInteger, nullable=False),
-)

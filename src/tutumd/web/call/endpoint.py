@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from tutumd.application.admission.evaluate import CallInput, find_closed_reason, is_heavy
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
-from tutumd.application.admission.headers import DELIVERY_IDS, PREVIOUS_DELIVERY_IDS, delivery_key
+from tutumd.application.admission.headers import delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import (
@@ -157,7 +157,7 @@ class CallEndpoint:
             reason = f"{response_to(error).status_code}: {why}"
             # Without what is perhaps not redacted yet. The store keeps no content of it anyway.
             origin = replace(call.origin, user_agent="")
-            refused = replace(call, content="", origin=origin, key=None, previous_key=None)
+            refused = replace(call, content="", origin=origin, key=None)
             self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(refused, reason))
 
     async def _log_refusal(self, refused: Call, reason: str) -> None:
@@ -245,8 +245,7 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
     if remembered is not None and (options is not DEFAULTS or has_tag_param):
         evaluation = evaluate_call(options, version, call_input)
     content = redact_call(call_input.headers, call_input.query, call_input.body, options.verify)
-    keys = [delivery_key(call_input.headers, ids) for ids in (DELIVERY_IDS, PREVIOUS_DELIVERY_IDS)]
-    key, previous_key = (redact_key(each, options.verify) for each in keys)
+    key = redact_key(delivery_key(call_input.headers), options.verify)
     return replace(
         received,
         evaluation=evaluation,
@@ -255,7 +254,6 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
         origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
         body_size=len(call_input.body),
         key=key,
-        previous_key=previous_key,
         has_tag_param=has_tag_param,
     )
 

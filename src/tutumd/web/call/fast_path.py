@@ -142,7 +142,6 @@ class FastPath:
             body_size=len(body),
             content=encode_content(scope, parsed, body),
             key=parsed.key,
-            previous_key=parsed.previous_key,
             evaluation=evaluation,
         )
         request_id = request_ids.choose(parsed.request_id, scope["path"])
@@ -192,7 +191,7 @@ class ParsedHeaders:
         origin: With the user agent as the stored headers have it.
         visible: All headers but those with the name of a secret.
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
-        key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
+        key: The delivery's key, as `headers.delivery_key` returns it.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
         request_id: As `request_ids.parse` returns it.
     """
@@ -202,7 +201,6 @@ class ParsedHeaders:
     visible: bytes
     stored_json: str | None
     key: str | None
-    previous_key: str | None
     has_prefer: bool
     request_id: bytes | None
 
@@ -242,7 +240,6 @@ class HeaderCache:
             visible=b"\n".join(b"%b: %b" % header for header in visible),
             stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),
-            previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
             has_prefer=any(name == "prefer" for name, _ in decoded),
             request_id=request_ids.parse(visible),
         )
