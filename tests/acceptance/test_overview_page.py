@@ -121,3 +121,15 @@ def test_a_public_url_is_judged(tmp_path: Path) -> None:
         ):
             page = dashboard.visit().get("/")
             assert ("Public URL:" in page.text) == bool(text) and text in page.text
+
+
+def test_it_says_that_another_installation_redeploys_on_an_engine(dashboard: DashboardBed) -> None:
+    visitor = dashboard.visit()
+    told = "another tutumd installation redeploys on this engine: web-1"
+    assert told not in visitor.get("/").text
+    dashboard.bed.queue.register("worker", [replace(ENGINE, note=told)])
+    assert f"Warning {told}" in find_card(visitor.get("/"), "Engines").text
+    dashboard.bed.queue.register("worker", [ENGINE], has_looked=False)
+    assert told in visitor.get("/").text, "a heartbeat keeps what was found"
+    dashboard.bed.queue.register("worker", [ENGINE])
+    assert told not in visitor.get("/").text
