@@ -61,6 +61,8 @@ async def _run(port: int, connections: int, raw: bytes) -> None:
     print("begun", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     print(Stranger.responses, flush=True)
+    for task in Stranger.tasks:
+        task.cancel()
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from typing import Any, cast
 
 import pytest
 
 from tests.support.replica import Replica, make
-from tests.support.stores import StoreBed
+from tests.support.stores import StoreBed, query
 from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.model import Call
 from tutumd.ports.intake import Intake, OnStored
@@ -135,3 +136,32 @@ def test_a_client_has_to_wait_only_by_options_that_hold(bed: StoreBed, edge: Rep
     assert call(edge, handler, authorization="Bearer a-secret-of-the-handler") == 429
     change(edge, handler, ANY_TAG)
     assert call(edge, handler) == 202
+
+
+def test_a_handler_without_options_is_gone_as_soon_as_it_is_revoked(
+    bed: StoreBed, edge: Replica, intake: CountingIntake
+) -> None:
+    handler = make(bed, edge)
+    assert [edge.request("POST", f"{handler}call/")[0] for _ in range(2)] == [202] * 2
+    bed.store.delete_handler(bed.admin, bed.service_uuid("web"), handler.split("/")[-2])
+    intake.passes = 0
+    assert [edge.request("POST", f"{handler}call/")[0] for _ in range(3)] == [404] * 3
+    assert intake.passes == 1, "the store decides once about what was remembered"
+
+
+def test_handlers_are_looked_up_while_another_process_writes(bed: StoreBed, edge: Replica) -> None:
+    handler, closed = make(bed, edge), make(bed, edge, enabled=False)
+    old = handler.split("/")[-2]
+    bed.store.rotate_handler(bed.admin, bed.service_uuid("web"), old, bed.clock() + timedelta(hours=1))
+    new = bed.store.handlers(bed.admin, bed.service_uuid("web"), query()).objects[0].uuid
+    service, other = bed.service_uuid("web"), "00000000-0000-4000-8000-000000000000"
+    with bed.database.write():
+        unknown = handler.replace(old, other)
+        of_another_service = handler.replace(service, other)
+        answers = [edge.request("POST", f"{path}call/") for path in (unknown, of_another_service, closed)]
+        found = bed.store.callable_handlers([(service, old), (service, new), (other, new), (service, other)])
+    assert [status for status, _ in answers] == [404] * 3
+    assert len({json.dumps(body) for _, body in answers}) == 1
+    assert found.keys() == {(service, old), (service, new)}
+    bed.clock.now += timedelta(hours=2)
+    assert bed.store.callable_handlers([(service, old), (service, new)]).keys() == {(service, new)}
