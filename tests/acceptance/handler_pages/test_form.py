@@ -82,7 +82,7 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         },
         {
             "enabled": False,
-            "expires_datetime": "Sat, 31 Jan 2099 12:00:00 +0000",
+            "expires_datetime": "2099-01-31T12:00:00Z",
             "max_uses": 5,
             "rate_limit": "30/minute",
             "allow_from": ["10.0.0.0/8", "2001:db8::/32"],
