@@ -157,7 +157,7 @@ def test_moving_from_portainer_and_from_watchtower(clean_bed: DockerBed, server:
     found = [server.find(name, stack="shop", running_num_containers=1)["uuid"] for name in ("web", "worker")]
     tutum = Console(server)
     for page, handlers in (
-        ("docs/how-to/from-portainer.md", ["ci", "ci"]),
+        ("docs/how-to/from-portainer.md", ["ci", "stack"]),
         ("docs/how-to/from-watchtower.md", ["push"]),
     ):
         guide = Guide(page, tmp_path, server.client_environment, {})
@@ -167,7 +167,7 @@ def test_moving_from_portainer_and_from_watchtower(clean_bed: DockerBed, server:
         assert [each["name"] for each in json.loads(tutum.hook("list", found[0], "--json"))][
             -len(handlers) :
         ] == handlers
-    assert [each["name"] for each in json.loads(tutum.hook("list", found[1], "--json"))] == ["ci"]
+    assert [each["name"] for each in json.loads(tutum.hook("list", found[1], "--json"))] == ["stack"]
     clean_bed.compose(folder, "down")
 
 

@@ -150,7 +150,7 @@ def test_the_routes_forget(bed: StoreBed, replica: Replica) -> None:
     assert (status, "is not gone" in answer["error"]) == (409, True)
     bed.show()
     status, listed = replica.request("GET", "/api/v1/service/")
-    assert {each["gone_since"] for each in listed["objects"]} == {"Thu, 01 Jan 2026 00:00:00 +0000"}
+    assert {each["gone_since"] for each in listed["objects"]} == {"2026-01-01T00:00:00Z"}
     status, answer = replica.request("POST", "/api/v1/service/web/forget/")
     assert (status, answer["uuid"], answer["state"]) == (200, web, "Terminated")
     assert replica.request("POST", f"{path}call/")[0] == 404
