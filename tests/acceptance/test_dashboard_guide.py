@@ -11,7 +11,9 @@ import pytest
 from tests.acceptance.accounts import add_member
 from tests.acceptance.raw_http import DISGUISED
 from tests.support import nginx_bed
+from tests.support.api import Api
 from tests.support.caddy_bed import caddy
+from tests.support.dashboard_bed import serve_edge
 from tests.support.documentation import blocks
 from tests.support.pages import Visitor
 from tests.support.programs import running
@@ -83,7 +85,12 @@ def _answers(port: int) -> bool:
         return False
 
 
-def check_identities(server: LiveServer, url: str, header: str) -> None:
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+def check_identities(server: Api, url: str, header: str) -> None:
     """Check that the proxy's word counts, and nobody else's."""
     member = add_member(server, "bob")
     forged = {header.replace("-", "_"): USER}
@@ -113,10 +120,9 @@ def check_identities(server: LiveServer, url: str, header: str) -> None:
     assert Visitor(url).send("POST", handler["url"]).status == 202
 
 
-def test_oauth2_proxy_and_nginx(tmp_path: Path) -> None:
-    options = ("--engine", "local", "--trusted-proxies", "127.0.0.1", "--user-header", "X-Forwarded-User")
+def test_oauth2_proxy_and_nginx(tmp_path: Path, database: str) -> None:
     with (
-        LiveServer(tmp_path, *options) as server,
+        serve_edge(database, trusted_proxies=["127.0.0.1"], user_header="X-Forwarded-User") as server,
         identities("X-Auth-Request-Preferred-Username") as port,
         nginx(tmp_path / "nginx", server.port, block("nginx", "auth_request").replace(":4180", f":{port}")) as proxy,
     ):
@@ -124,10 +130,9 @@ def test_oauth2_proxy_and_nginx(tmp_path: Path) -> None:
 
 
 @pytest.mark.caddy
-def test_authelia_and_caddy(tmp_path: Path) -> None:
-    options = ("--engine", "local", "--trusted-proxies", "127.0.0.1", "--user-header", "Remote-User")
+def test_authelia_and_caddy(tmp_path: Path, database: str) -> None:
     with (
-        LiveServer(tmp_path, *options) as server,
+        serve_edge(database, trusted_proxies=["127.0.0.1"], user_header="Remote-User") as server,
         identities("Remote-User") as port,
         caddy(
             tmp_path / "caddy", [server.port], lines=block("caddy", "forward_auth").replace(":9091", f":{port}")

@@ -1,8 +1,12 @@
 """The browser of the tests gives each page its own cookies, and notices what pages must not do."""
 
+import pytest
+
 from tests.support.browser import Browser, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def test_each_opened_page_has_its_own_cookies(browser: Browser, live_server: LiveServer) -> None:

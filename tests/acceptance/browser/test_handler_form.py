@@ -35,10 +35,8 @@ def path(live_server: LiveServer, service: str) -> str:
     return f"/service/{service}/handler/{number}/"
 
 
-@pytest.mark.parametrize(
-    ("screen", "has_scripts"),
-    [pytest.param(DESK, True, id="desk"), pytest.param(PHONE, False, id="phone", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("screen", "has_scripts"), [(DESK, True), (PHONE, False)], ids=["desk", "phone"])
 def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     browser: Browser, live_server: LiveServer, service: str, screen: Screen, has_scripts: bool
 ) -> None:
