@@ -14,6 +14,11 @@ class TutumdError(Exception):
     field: str = ""
 
 
+def escape(text: str) -> str:
+    """Return a text that cannot disturb a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def about(field: str) -> Iterator[None]:
     """Note on errors of the block that they are about a field."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from tutumd.errors import escape
+
 # The UUID in a handler's path is a credential, as an Authorization header is.
 _SECRETS = (
     (re.compile(r"(?i)(handler(?:/|%(?:25)*2f)+)(?:[0-9a-f-]|%(?:25)*[0-9a-f]{2}){8,}"), r"\1[hidden]"),
@@ -83,7 +85,7 @@ def _redact_all(_logger: object, _method: str, event: MutableMapping[str, Any]) 
 
 def _redact_texts(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     redacted = _redact_all(logger, method, event)
-    return {key: _escape(value) if isinstance(value, str) else value for key, value in redacted.items()}
+    return {key: escape(value) if isinstance(value, str) else value for key, value in redacted.items()}
 
 
 def _redact_value(value: object) -> object:
@@ -95,8 +97,3 @@ def _redact_value(value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_redact_value(each) for each in value]
     return redact(str(value))
-
-
-def _escape(text: str) -> str:
-    """Return a text that cannot disturb a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

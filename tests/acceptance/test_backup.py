@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -224,6 +225,29 @@ def test_a_backup_replaces_nothing_but_a_backup(backup: Path, tmp_path: Path) ->
     assert tutumd("backup", backup, "--data-dir", data).returncode == 0
 
 
+def test_a_backup_follows_no_link_and_takes_no_file_that_was_planted(backup: Path, tmp_path: Path) -> None:
+    (folder := tmp_path / "shared").mkdir()
+    target, victim = folder / "new.tar", tmp_path / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o666)
+    for end in (".part", ".part-db", ".part-x", ".backup", ".new"):
+        (folder / f"new.tar{end}").symlink_to(victim)
+    (folder / "new.tar.part-0").symlink_to(tmp_path / "data")
+    (folder / "new.tar.part-1").mkdir()
+    (folder / "new.tar.part-1" / "db").symlink_to(victim)
+    target.touch()
+    target.chmod(0o666)
+    before = sorted(path.name for path in folder.iterdir())
+    done = tutumd("backup", target, "--data-dir", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "data" / "tutumd.db").exists()
+    assert stat.S_IMODE(target.lstat().st_mode) == 0o600
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [name for name in before if name != "new.tar.part-1"], "that one looked like one of a killed backup"
+    assert tutumd("restore", target, "--data-dir", tmp_path / "other").returncode == 0
+
+
 def test_a_damaged_database_can_be_replaced_and_not_backed_up(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     content = bytearray((data / "tutumd.db").read_bytes())
@@ -256,6 +280,27 @@ def rewritten(backup: Path, **told: object) -> bytes:
     return made.getvalue()
 
 
+def with_manifest(manifest: bytes) -> bytes:
+    """Return an archive that holds nothing but a manifest."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as target:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(manifest)
+        target.addfile(member, io.BytesIO(manifest))
+    return made.getvalue()
+
+
+def test_a_backup_shows_no_control_characters_on_the_terminal(backup: Path, tmp_path: Path) -> None:
+    for content in (
+        rewritten(backup, format=2, version="9\x1b]0;evil\x07"),
+        changed(backup, lambda content: content.__setitem__(slice(0, 4), b"\x1b]0;")),
+    ):
+        (given := tmp_path / "given\x1b]0;evil").write_bytes(content)
+        done = tutumd("restore", given, "--data-dir", tmp_path / "empty")
+        says(done, "nothing was changed")
+        assert b"\x1b" not in done.stdout + done.stderr
+
+
 def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, tmp_path: Path) -> None:
     size = backup.stat().st_size
     data = tmp_path / "empty"
@@ -271,7 +316,39 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
         ],
         (rewritten(backup, schema="9999"), "of a newer tutumd, .*, with schema 9999: restore it with that version"),
         (rewritten(backup, format=2, version="9.9"), "of a newer tutumd, 9.9: restore it with that version"),
-        (rewritten(backup, files={"../x": {}}), "damaged: its manifest.json cannot be read"),
+        *[
+            (rewritten(backup, **told), "damaged: its manifest.json cannot be read")
+            for told in cast(
+                list[dict[str, Any]],
+                [
+                    {"files": {"../x": {}}},
+                    {"files": ["tutumd.db"]},
+                    {"files": "tutumd.db"},
+                    {"files": None},
+                    {"files": {}},
+                    {"more": 1},
+                    {"format": "1"},
+                    {"format": None},
+                    {"version": 1},
+                    {"schema": ["0007"]},
+                    {"created": {"at": 1}},
+                    {"created": "2026\x1b]0;evil\x07"},
+                    {"created": "2026\u202e"},
+                    {"created": "2" * 1000},
+                ],
+            )
+        ],
+        *[
+            (
+                rewritten(backup, files={"tutumd.db": described, "secret.key": {}}),
+                "damaged: its tutumd.db is not as its manifest.json says",
+            )
+            for described in cast(list[object], [[], None, {"bytes": 1e999, "sha256": 0}, {"bytes": "1", "sha256": ""}])
+        ],
+        *[
+            (with_manifest(manifest), "damaged: its manifest.json cannot be read")
+            for manifest in (b"[" * 60_000, b'{"format": ' + b"9" * 5000 + b"}", b"null", b"[]", b"\xff", b"{}", b"")
+        ],
         ((tmp_path / "data" / "tutumd.db").read_bytes(), "a bare SQLite database: stop tutumd"),
         (dump, "a dump of PostgreSQL: restore it with pg_restore"),
         (b"\x1f\x8b" + b"\0" * 100, "gunzip -c FILE | tutumd restore -"),

@@ -43,7 +43,7 @@ def test_why_a_call_was_refused_is_in_the_log(
     wait_until(lambda: refused(live_server, handler), "the refused call is in the log")
     logged = refused(live_server, handler)[0]
     assert logged["reason"].startswith(reason)
-    assert (logged["ip"], logged["action"], logged["action_state"]) == ("127.0.0.1", "", None)
+    assert (logged["ip"], logged["action"], logged["action_state"]) == ("127.0.0.1", None, None)
     whole = live_server.request("GET", logged["resource_uri"]).json
     assert "s3cret" not in json.dumps(whole)
 

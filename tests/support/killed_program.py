@@ -17,7 +17,7 @@ def main() -> None:
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        is_write = event == "open" and isinstance(arguments[1], str) and arguments[1][0] in "wa"
+        is_write = event == "open" and isinstance(arguments[1], str) and arguments[1][0] in "wax"
         if (event in _CHANGES or is_write) and folder in str(arguments[0]):
             left -= 1
             if left == 0:

@@ -21,6 +21,7 @@ class Stranger(asyncio.Protocol):
     """One connection. It counts a response for each end of a head, and needs its length."""
 
     responses = 0
+    is_over = False
     tasks: ClassVar[set[asyncio.Task[None]]] = set()
 
     def __init__(self, port: int, raw: bytes) -> None:
@@ -42,6 +43,8 @@ class Stranger(asyncio.Protocol):
                 self._transport.write(self._raw)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.is_over:
+            return
         task = asyncio.ensure_future(self._connect_again())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -61,8 +64,8 @@ async def _run(port: int, connections: int, raw: bytes) -> None:
     print("begun", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     print(Stranger.responses, flush=True)
-    for task in Stranger.tasks:
-        task.cancel()
+    Stranger.is_over = True
+    await asyncio.gather(*(Stranger.tasks), return_exceptions=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tutumd.errors import TutumdError, UnavailableError
+from tutumd.errors import TutumdError, UnavailableError, escape
 
 
 def main() -> None:
@@ -39,6 +39,7 @@ def told_errors() -> Iterator[None]:
         text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:
         text = str(error)
+    text = escape(text)
     if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not in each installation
         logs.print_error(text)
     else:

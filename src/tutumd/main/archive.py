@@ -19,6 +19,7 @@ MEMBERS = (DATABASE, SECRET_KEY_FILE)
 
 _FORMAT = 1
 _MAX_MANIFEST_BYTES = 64 * 1024
+_MAX_TEXT = 100
 _CHUNK_BYTES = 1024 * 1024
 # What people give instead of a backup, by its first bytes.
 _OTHERS = {
@@ -118,9 +119,12 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
         if told["format"] > _FORMAT:
             raise SettingsError(f"of a newer tutumd, {told['version']}: restore it with that version")
         manifest = Manifest(**told)
-        if DATABASE not in manifest.files or not set(manifest.files) <= set(MEMBERS):
+        texts = (manifest.version, manifest.created, manifest.schema)
+        if not (all(isinstance(text, str) and text.isprintable() and len(text) < _MAX_TEXT for text in texts)):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+        if DATABASE not in manifest.files or not dict(manifest.files).keys() <= set(MEMBERS):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise SettingsError(f"damaged: its {MANIFEST} cannot be read") from None
     return manifest
 

@@ -1,6 +1,7 @@
 """`tutumd backup`: a copy of the SQLite database with the key for secrets, in one file, while the server runs."""
 
 import fcntl
+import glob
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import IO, Any
 
 import sqlalchemy as sa
@@ -50,19 +52,20 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
     os.nice(_NICE)  # after the server, whose calls must not wait
     source = database_path(settings)
-    part = Path(f"{source}.backup" if target == STDOUT else f"{target}.part")
-    with _told(part, "standard output" if target == STDOUT else str(part)), _exclusive(part) as file:
-        copy = part.with_name(f"{part.name}-db")
-        try:
-            _check_space(source, part, copies=1 if target == STDOUT else 2)
-            _write(settings, source, copy, sys.stdout.buffer if target == STDOUT else file)
-        finally:
-            _remove_copy(copy)
-        if target != STDOUT:
-            file.flush()
-            os.fsync(file.fileno())
-            part.rename(target)
-            sync_folder(part.parent)
+    final = Path(f"{source}.backup" if target == STDOUT else target)
+    written = "standard output" if target == STDOUT else target
+    with _told(final, written), _private_folder(final, settings.data_dir) as folder:
+        _check_space(source, final.parent, copies=1 if target == STDOUT else 2)
+        copy, part = folder / "db", folder / "backup"
+        if target == STDOUT:
+            _write(settings, source, copy, sys.stdout.buffer)
+        else:
+            with open(part, "xb", opener=open_private) as file:
+                _write(settings, source, copy, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(final)
+            sync_folder(final.parent)
     _report(settings, target)
 
 
@@ -92,7 +95,6 @@ def sync_folder(folder: Path) -> None:
 def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
     pause = _pauses()
-    _remove_copy(copy)  # of a backup that was killed
     copy.touch(OWNER_ONLY)
     with copy.open("rb") as written:
         copy_database(source, copy, _pauses(written))
@@ -107,11 +109,6 @@ def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> N
     described = archive.describe(paths, pause)
     manifest = archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=described)
     archive.write(target, manifest, paths, _pauses(target) if target is not sys.stdout.buffer else pause)
-
-
-def _remove_copy(copy: Path) -> None:
-    for end in ("", "-journal", "-wal", "-shm"):
-        Path(f"{copy}{end}").unlink(missing_ok=True)
 
 
 def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
@@ -135,28 +132,29 @@ def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
 
 
 @contextmanager
-def _exclusive(part: Path) -> Iterator[IO[bytes]]:
-    """Open the file that becomes the backup. It is removed unless it was renamed."""
-    with open(part, "ab", opener=open_private) as file:
+def _private_folder(final: Path, data_dir: Path) -> Iterator[Path]:
+    """Make a folder beside a file, into which nobody else can put anything; remove it, and those of killed backups."""
+    lock = os.open(data_dir, os.O_RDONLY)  # of the folder itself: a file would have an owner, which differs
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = part.stat().st_ino == os.fstat(file.fileno()).st_ino  # another backup may have just renamed it
-        except (BlockingIOError, FileNotFoundError):
-            is_ours = False
-        if not is_ours:
-            raise SettingsError(f"another backup writes {part}: wait for it")
-        file.truncate(0)  # of a backup that was killed
-        inode = os.fstat(file.fileno()).st_ino
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError("another backup of this database is being written: wait for it") from None
+        prefix = f"{final.name}.part-"
+        for left in final.parent.glob(f"{glob.escape(prefix)}*"):
+            if left.lstat().st_uid == os.geteuid():
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(mkdtemp(prefix=prefix, dir=final.parent))
         try:
-            yield file
+            yield folder
         finally:
-            with suppress(FileNotFoundError):
-                if part.stat().st_ino == inode:
-                    part.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 @contextmanager
-def _told(part: Path, written: str) -> Iterator[None]:
+def _told(final: Path, written: str) -> Iterator[None]:
     """Turn faults of files into words."""
     try:
         yield
@@ -166,15 +164,15 @@ def _told(part: Path, written: str) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(f"no backup was written: {error.filename or written}: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise SettingsError(f"no backup was written to {part.parent}: {error}") from error
+        raise SettingsError(f"no backup was written to {final.parent}: {error}") from error
 
 
-def _check_space(source: Path, part: Path, *, copies: int) -> None:
+def _check_space(source: Path, folder: Path, *, copies: int) -> None:
     needed = copies * (source.stat().st_size + _HEADROOM_BYTES)
-    free = shutil.disk_usage(part.parent).free
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise SettingsError(
-            f"no backup was written: it needs {megabytes(needed)} of space in {part.parent.absolute()} for a moment,"
+            f"no backup was written: it needs {megabytes(needed)} of space in {folder.absolute()} for a moment,"
             f" and {megabytes(free)} are free"
         )
 

@@ -62,7 +62,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
 
     @contextmanager
     def open_target(name: str) -> Iterator[IO[bytes]]:
-        with open(staged[name], "wb", opener=open_private) as file:
+        with open(staged[name], "xb", opener=open_private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

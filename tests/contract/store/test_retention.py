@@ -11,10 +11,8 @@ from tutumd.model import Operation, Outcome, Verb
 from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
 from tutumd.store.retention import MAX_GONE_CONTAINERS
 from tutumd.store.tables.actions import action_inputs, action_lines, actions
-from tutumd.store.tables.columns import microseconds
 from tutumd.store.tables.deliveries import deliveries
 from tutumd.store.tables.engines import requests
-from tutumd.store.tables.handlers import client_rates
 from tutumd.store.tables.services import containers, services
 
 pytestmark = pytest.mark.dialect
@@ -157,21 +155,17 @@ def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
     bed.store.submit(bed.admin, web, Verb.TERMINATE, target=None, origin=ORIGIN)
     bed.finish(bed.claimed())
     bed.store.add_request(bed.store.service(bed.admin, db), "logs", {})
-    with bed.database.write() as connection:
-        now = microseconds(bed.clock.now)
-        rates = [{"address": "2001:db8::1", "rate_tat": now + 1}, {"address": "2001:db8::2", "rate_tat": now - 1}]
-        connection.execute(sa.insert(client_rates), rates)
     for engine in (ENGINE.name, "retired"):
         bed.queue.update_pulled(engine, added=["app@sha256:a"])
     assert bed.queue.prune(KEEP, 100)
-    assert (count(bed, client_rates), count(bed, requests)) == (1, 1)
+    assert count(bed, requests) == 1
     assert not bed.queue.pulled_images("retired")
     assert bed.queue.pulled_images(ENGINE.name)
     assert count(bed, services, services.c.uuid == web) == 1, "its action is not old"
     assert count(bed, containers, containers.c.service_uuid == web) == 2
     bed.clock.move(AGE_S)
     prune(bed)
-    assert (count(bed, client_rates), count(bed, requests)) == (0, 0)
+    assert count(bed, requests) == 0
     assert (count(bed, services, services.c.uuid == web), count(bed, services, services.c.uuid == db)) == (0, 1)
 
 

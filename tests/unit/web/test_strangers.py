@@ -29,6 +29,9 @@ class Engines:
     def engines(self) -> tuple[EngineInfo, ...]:
         return (EngineInfo(name="secret-engine", kind="docker", can_create=False, last_heartbeat=NOW),)
 
+    def wal_bytes(self) -> int:
+        return 0
+
     def failing_s(self) -> float | None:
         return None
 
