@@ -48,7 +48,7 @@ def check_logs(bed: StoreBed) -> None:
         stored = connection.execute(
             sa.select(
                 sa.func.count(),
-                sa.func.sum(sa.func.coalesce(deliveries.c.kept_bytes, sa.func.length(deliveries.c.content) + 200)),
+                sa.func.sum(deliveries.c.kept_bytes),
             )
         )
         assert tuple(logged.one()) == tuple(stored.one())
@@ -195,7 +195,6 @@ def test_a_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
     bed.count_deliveries()
     assert trim(bed, rows=0) == 0
     assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 8
-    check_logs(bed)
 
 
 def test_two_workers_count_a_delivery_once(bed: StoreBed) -> None:
