@@ -134,12 +134,12 @@ def test_a_link_signs_in_once(live_server: LiveServer) -> None:
     assert not is_signed_in(other)
 
 
-@pytest.mark.parametrize("token", ["expired", "x", "ä", "%00", "x" * 5000])
+@pytest.mark.parametrize("token", ["expired", "x", "x" * 5000])
 def test_a_wrong_link_says_how_to_get_another_one(live_server: LiveServer, token: str) -> None:
     if token == "expired":
         token = add_login_link(live_server, USER, lasts_s=-1)
     visitor = Visitor(live_server.url, address=other_address())
-    page = visitor.get(f"/sign-in/link/{quote(token, safe='%')}/").submit("Sign in")
+    page = visitor.get(f"/sign-in/link/{token}/").submit("Sign in")
     assert page.status == 401
     assert "it was used or has expired" in page.alert
 

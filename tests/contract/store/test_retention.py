@@ -1,7 +1,6 @@
 """Promises of Queue.prune: what is old goes wherever it stands, in small batches, and what is live stays."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,14 +39,6 @@ def prune(bed: StoreBed, limit: int = 100) -> int:
         if not has_more:
             return most
     raise AssertionError("pruning does not end")
-
-
-def make_old_release(bed: StoreBed, *conditions: sa.ColumnElement[bool]) -> None:
-    """Turn deliveries into rows of the previous release, whose amounts and keys stand nowhere else."""
-    with bed.database.write() as connection:
-        connection.execute(sa.update(deliveries).where(*conditions).values(kept_bytes=None))
-        old = sa.select(deliveries.c.action_seq).where(deliveries.c.kept_bytes.is_(None))
-        connection.execute(sa.delete(action_inputs).where(action_inputs.c.action_seq.in_(old)))
 
 
 def test_old_rows_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed) -> None:
@@ -91,52 +82,6 @@ def test_the_amounts_of_an_action_are_deleted_all_at_once_so_that_a_retry_adds_a
         bed.queue.prune(KEEP, 1)
         assert count(bed, action_inputs) == 4 * count(bed, actions)
     assert count(bed, actions) == 0
-
-
-def test_old_rows_behind_many_that_stay_are_deleted(bed: StoreBed) -> None:
-    web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db")
-    for _ in range(4):  # each closes the one before, as if its host were retired with actions pending
-        bed.call(web)
-        bed.store.submit(bed.admin, web.service_uuid, Verb.START, target=None, origin=ORIGIN)
-        bed.store.submit(bed.admin, web.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
-    make_old_release(bed)
-    for _ in range(4):
-        bed.call(db)
-        bed.finish(_claim_of(bed, "db"))
-    bed.clock.move(AGE_S)
-    prune(bed, 2)
-    assert {action.service_uuid for action in bed.store.actions(bed.admin, query()).objects} == {web.service_uuid}
-    assert len(bed.store.actions(bed.admin, query()).objects) == 12
-    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (4, 0)
-
-
-def _claim_of(bed: StoreBed, service: str) -> Any:
-    """Return a claim of a service's action, past those of others, which keep theirs."""
-    while (claim := bed.claimed()).service.name != service:
-        pass
-    return claim
-
-
-def test_what_is_old_and_live_stays_until_it_is_done(bed: StoreBed) -> None:
-    """Ages pending, running and failed actions of the previous release, whose amounts stand in the deliveries."""
-    web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db", Operation.SCALEUP)
-    failed = bed.call(web, 3)
-    bed.finish(bed.claimed(), success=False)
-    running = bed.call(web, 5)
-    claim = bed.claimed()
-    pending = bed.call(db, 7)
-    make_old_release(bed)
-    bed.count_deliveries()
-    bed.clock.move(AGE_S)
-    while bed.queue.trim_logs(100, log_rows=0, log_bytes=0):
-        pass
-    prune(bed)
-    assert {a.uuid for a in bed.store.actions(bed.admin, query()).objects} == {running, pending}, failed
-    assert [amount for amount, _ in bed.queue.amounts(claim)] == [5]
-    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (1, 1)
-    bed.queue.finish(claim, Outcome(success=True), None)
-    prune(bed)
-    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (0, 1)
 
 
 def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> None:
