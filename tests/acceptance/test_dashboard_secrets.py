@@ -151,6 +151,8 @@ def test_no_error_holds_a_secret(used: Used) -> None:
 def test_the_log_holds_no_secret(used: Used) -> None:
     of_a_service = f"route=/service/{{uuid}}/ service={used.values['service_uuid']}"
     wanted = ("route=/sign-in/link/{token}/", "route=/account/", of_a_service)
+    for path in ("/account/", used.fill("/service/{service_uuid}/")):
+        assert used.visitor.get(path).status == 200
 
     def has_all() -> bool:
         return all(line in used.server.log for line in wanted)

@@ -32,7 +32,7 @@ from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.model.findings import warning
+from tutumd.model.findings import Level, warning
 from tutumd.ports.engine import Run
 
 
@@ -169,7 +169,9 @@ class DockerEngine:
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self._info.name}"
         findings = check_engine(subject, self._client, NEEDED)
-        with suppress(EngineRefusedError, EngineUnavailableError):  # which the others tell
+        if any(finding.level is Level.WRONG for finding in findings):
+            return findings  # it may not respond, and would be waited for again
+        with suppress(EngineRefusedError, EngineUnavailableError):
             if others := describe_other_installations(self._cache.containers(), self._api.installation):
                 mend = (
                     "it takes turns with this one; stop the one that is not needed, or let it have services of its own"
