@@ -84,6 +84,20 @@ def test_the_amounts_of_an_action_are_deleted_all_at_once_so_that_a_retry_adds_a
     assert count(bed, actions) == 0
 
 
+def test_what_is_old_and_live_stays_until_it_is_done(bed: StoreBed) -> None:
+    web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db", Operation.SCALEUP)
+    failed = bed.call(web, 3)
+    bed.finish(bed.claimed(), success=False)
+    running = bed.call(web, 5)
+    claim = bed.claimed()
+    pending = bed.call(db, 7)
+    bed.count_deliveries()
+    bed.clock.move(AGE_S)
+    prune(bed)
+    assert {a.uuid for a in bed.store.actions(bed.admin, query()).objects} == {running, pending}, failed
+    assert [amount for amount, _ in bed.queue.amounts(claim)] == [5]
+
+
 def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> None:
     uuids = [bed.call(bed.handler(name)) for name in ("web", "db")]
     for _ in uuids:
