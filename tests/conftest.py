@@ -36,7 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         markers.mark_parts(item)
         markers.mark_copies(item)
-        markers.mark_group(item)
     left_out = [item for item in items if _is_left_out(item, config)]
     kept = set(items) - set(left_out)
     items[:] = [item for item in items if item in kept]

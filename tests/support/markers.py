@@ -28,8 +28,8 @@ SLOW = {
     "nightly": "runs with --nightly: full matrices of kills, load, soak, large stores, benchmarks",
 }
 DIALECT = "dialect: the two databases may differ in it; other tests run on PostgreSQL with --all only"
-_BEDS = ("podman", "swarm", "docker", "chromium")
 _FIXTURES = {
+    "browser": "chromium",
     "chromium": "chromium",
     "docker_bed": "docker",
     "podman_bed": "podman",
@@ -58,12 +58,6 @@ def mark_copies(item: pytest.Item) -> None:
     is_copy = getattr(item, "callspec", None) and item.callspec.params.get("database_url") == "postgresql"  # type: ignore[attr-defined] # of a function
     if is_copy and not item.get_closest_marker("dialect"):
         item.add_marker("slow")
-
-
-def mark_group(item: pytest.Item) -> None:
-    """Let the tests of one test bed, or else of one file, run in one worker, so that it is set up once."""
-    group = next((bed for bed in _BEDS if item.get_closest_marker(bed)), str(item.path))
-    item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _parts(item: pytest.Item) -> Iterator[str]:
