@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from tutumd.model import ActionState, Verb
 
 LEASE = timedelta(seconds=10)
+PAUSES_S = (0, 10, 30, 90)
+TRIES = 3
 REPEAT_WINDOW = timedelta(hours=24)
 MAX_DEBOUNCES = 10
 _ENDED = (ActionState.SUCCESS, ActionState.FAILED, ActionState.CANCELED)
@@ -41,6 +43,8 @@ class ModelAction:
     tag: str | None = None
     deliveries: int = 0
     token: int = 0
+    worker: str | None = None
+    deaths: int = 0
     leased_until: datetime | None = None
     is_canceling: bool = False
 
@@ -57,7 +61,13 @@ class ModelAction:
         return merged
 
     def end(self, state: ActionState) -> None:
-        self.state, self.is_open, self.leased_until = state, False, None
+        self.state, self.is_open, self.leased_until, self.worker = state, False, None, None
+
+    def let_go(self, now: datetime, *, pause: timedelta | None) -> None:
+        """End the claim of a worker: for now if there is a pause, after which the action counts no deaths."""
+        self.worker, self.leased_until = None, None
+        if pause is not None:
+            self.due, self.deaths = now + pause, 0
 
 
 class Model:
@@ -115,6 +125,8 @@ class Model:
             action.end(ActionState.CANCELED)
         else:
             action.is_canceling, action.due = True, now
+            if action.worker is None:  # it waits for nothing more
+                action.leased_until = None
 
     def next(self, now: datetime) -> ModelAction | None:
         """Return the action that a worker must get: the oldest that is due, of a service that is idle."""
@@ -122,16 +134,34 @@ class Model:
         for action in self.actions:
             if action.due > now or action.state in _ENDED:
                 continue
-            is_unheld = action.leased_until is None or action.leased_until < now
+            is_unheld = action.leased_until is None or action.leased_until <= now
             if is_unheld if action.state is ActionState.IN_PROGRESS else action.service not in busy:
                 return action
         return None
 
-    def claim(self, action: ModelAction, now: datetime) -> int:
-        """Give an action to a worker, and return the token of the claim."""
-        action.state, action.is_open, action.leased_until = ActionState.IN_PROGRESS, False, now + LEASE
-        action.token += 1
-        return action.token
+    def claim(self, worker: str, now: datetime) -> ModelAction | None:
+        """Give the next action to a worker, and return it."""
+        for _ in range(TRIES):
+            action = self.next(now)
+            if action is None:
+                return None
+            if action.worker in (None, worker):
+                action.state, action.is_open, action.leased_until = ActionState.IN_PROGRESS, False, now + LEASE
+                action.token, action.worker = action.token + 1, worker
+                return action
+            self._bury(action.worker, now)
+        return None
+
+    def _bury(self, worker: str | None, now: datetime) -> None:
+        """End the claims whose leases a worker let expire. An action that was there at two deaths or more waits."""
+        waiting = 0
+        for action in self.actions:
+            is_held = action.worker == worker and action.state is ActionState.IN_PROGRESS
+            if is_held and (action.leased_until is None or action.leased_until <= now):
+                pause = PAUSES_S[action.deaths] if action.deaths < len(PAUSES_S) else 0
+                action.leased_until = now + timedelta(seconds=pause + waiting) if pause else None
+                waiting += bool(pause)
+                action.token, action.worker, action.deaths = action.token + 1, None, action.deaths + 1
 
     def of(self, service: str) -> Sequence[ModelAction]:
         """Return the actions of a service."""

@@ -123,18 +123,17 @@ class Coalescing(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(["one", "two"]))
     def claim(self, worker: str) -> None:
-        now, expected = self.bed.clock(), self.model.next(self.bed.clock())
+        expected = self.model.claim(worker, self.bed.clock())
         claim = self.bed.queue.claim(worker, ["docker"], lease=LEASE)
         assert (claim and claim.action.uuid) == (expected and expected.uuid)
         if claim is None or expected is None:
             return
         assert claim.is_cancel_requested == expected.is_canceling
-        token = self.model.claim(expected, now)
-        assert claim.token == token
+        assert (claim.token, claim.deaths) == (expected.token, expected.deaths)
         assert claim.action.tag == expected.tag
         if claim.action.verb is Verb.SCALEUP:
             assert list(self.bed.queue.amounts(claim)) == expected.merged_amounts()
-        self.claims.append((expected, token, claim))
+        self.claims.append((expected, expected.token, claim))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), how=st.sampled_from(["success", "failure", "cancel", "release", "retry later", "renew"]))
@@ -156,8 +155,7 @@ class Coalescing(RuleBasedStateMachine):
                 {"success": ActionState.SUCCESS, "failure": ActionState.FAILED, "cancel": ActionState.CANCELED}[how]
             )
         else:
-            action.leased_until = None
-            action.due = self.bed.clock() + timedelta(seconds=3) if how == "retry later" else action.due
+            action.let_go(self.bed.clock(), pause=timedelta(seconds=3) if how == "retry later" else None)
 
     @rule(seconds=st.sampled_from([0.5, 4, 6, 11, 60]))
     def wait(self, seconds: float) -> None:
@@ -213,10 +211,11 @@ class Coalescing(RuleBasedStateMachine):
         """Perform what is left: nothing that was accepted may stay behind."""
         while self.unended() and self.services:
             self.bed.clock.move(3600)
+            claimed = len(self.claims)
             self.claim("last")
-            action, _, claim = self.claims[-1]
-            self.bed.queue.finish(claim, Outcome(success=True), None)
-            action.end(ActionState.SUCCESS)
+            for action, _, claim in self.claims[claimed:]:
+                self.bed.queue.finish(claim, Outcome(success=True), None)
+                action.end(ActionState.SUCCESS)
         self.claim("last")
         assert all(action.uuid for action in self.model.actions)
 
