@@ -369,12 +369,15 @@ def _remove_networks(api: Any) -> bool:
 
 def _remove_images(api: Any, own: Mapping[str, str]) -> dict[str, str]:
     """Remove all images but the bed's own; return the IDs of those by name."""
-    kept: dict[str, str] = {}
     for image in api.images():
-        names = [name for name in image["RepoTags"] or [] if name != "<none>:<none>"]
+        names = _tags(image)
         digests = [name for name in image["RepoDigests"] or [] if name != "<none>@<none>"]
-        kept |= {name: image["Id"] for name in names if name in own}
         for name in [name for name in names + digests if name not in own] or ([] if names else [image["Id"]]):
             with suppress(NotFound):  # a digest goes with the last tag of its repository
                 api.remove_image(name, force=True)
-    return kept
+    # Podman removes an image with all its names.
+    return {name: image["Id"] for image in api.images() for name in _tags(image) if name in own}
+
+
+def _tags(image: Mapping[str, Any]) -> list[str]:
+    return [name for name in image["RepoTags"] or [] if name != "<none>:<none>"]

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _owners: dict[str, dict[str, str]] = {}
 """Who made each namespace: the owner of all that runs in it."""
+_joined = threading.local()
 
 
 def make(name: str) -> None:
@@ -36,6 +38,11 @@ def call_in(name: str, function: Callable[[], T]) -> T:
         return thread.submit(function).result()
 
 
+def is_inside() -> bool:
+    """Tell whether this thread is in a namespace, from which no other machine can be reached."""
+    return hasattr(_joined, "name")
+
+
 def _join(name: str) -> None:
     """Move this thread into the namespace: setns(2)."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +50,7 @@ def _join(name: str) -> None:
     try:
         if libc.setns(namespace, _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"no thread can join the namespace {name}")
+        _joined.name = name
     finally:
         os.close(namespace)
 
