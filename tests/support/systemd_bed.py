@@ -27,7 +27,8 @@ mount --make-rprivate /
 mount -t proc proc /proc
 umount --recursive --lazy /sys/fs/cgroup
 # Mounts of other test beds would stay as long as this one.
-awk '$5 ~ "^/(run|tmp)/" {print $5}' /proc/self/mountinfo | sort -r | xargs -r umount --lazy 2> /dev/null || true
+awk '$5 ~ "^/(run|tmp|dev/shm)/" {print $5}' /proc/self/mountinfo | sort -r |
+    xargs -r umount --lazy 2> /dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind "$2" "$1/opt/checkout"
 mount --bind "$3" "$1/opt/python"
@@ -35,6 +36,8 @@ mount --bind "$4" "$1/opt/packages"
 for each in etc opt var; do mount --rbind "$1/$each" "/$each"; done
 mount -o remount,bind,ro /
 mount -t tmpfs -o mode=755 tmpfs /run
+# The folder may be below it, and the unit removes what its user has there.
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mkdir /run/tutumd-test
 export container=other
 exec /usr/lib/systemd/systemd --system --unit=empty.target --log-target=console --show-status=no

@@ -14,7 +14,7 @@ MAX_WAITING = 10_000
 MAX_STALL_S = 10.0
 """When the database has taken no calls for this long, they are refused at once: a proxy can try another replica."""
 
-_STALLED = "the database has not taken calls for a while; nothing was changed, try again"
+STALLED = "the database has not responded for a while; nothing was changed, try again"
 
 OnResult = Callable[[CallResult], None]
 
@@ -47,7 +47,7 @@ class Batches:
             on_result(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
             return
         if (self._intake.failing_s() or 0.0) > MAX_STALL_S:
-            on_result(UnavailableError(_STALLED))
+            on_result(UnavailableError(STALLED))
             return
         self._waiting.append((call, on_result))
         if not self._is_busy:
@@ -70,7 +70,7 @@ class Batches:
         """Refuse the calls behind a batch that is not stored."""
         refused, self._waiting = self._waiting, deque()
         for _, on_result in refused:
-            on_result(UnavailableError(_STALLED))
+            on_result(UnavailableError(STALLED))
 
     def _distribute(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Call, OnResult]], results: Sequence[CallResult]

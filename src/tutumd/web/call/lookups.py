@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import anyio
 import anyio.to_thread
 
-from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import EvaluationNeeded, HandlerPath
+from tutumd.web.call.batches import MAX_STALL_S, STALLED
 
 Found = Mapping[HandlerPath, EvaluationNeeded]
 
@@ -17,26 +18,42 @@ class Lookups:
 
     def __init__(self, read: Callable[[Sequence[HandlerPath]], Found]) -> None:
         self._read = read
-        self._turn, self._thread = asyncio.Lock(), anyio.CapacityLimiter(1)
+        self._thread = anyio.CapacityLimiter(1)
         self._next: tuple[list[HandlerPath], asyncio.Future[Found]] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._began = 0.0
 
     async def find(self, path: HandlerPath) -> EvaluationNeeded:
         """Return the options of a handler as they are now.
 
         Raises:
             NotFoundError: There is no such handler below this service.
-            UnavailableError: The database cannot be read.
+            UnavailableError: The database cannot be read, or has not responded for `MAX_STALL_S`.
         """
-        batch = paths, found = self._next = self._next or ([], asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        if self._reading is not None and loop.time() - self._began > MAX_STALL_S:
+            raise UnavailableError(STALLED)
+        paths, found = self._next = self._next or ([], loop.create_future())
         paths.append(path)
-        async with self._turn:
-            if batch is self._next:  # else another call of the batch has read it
-                self._next = None
+        if self._reading is None:
+            self._reading, self._began = asyncio.create_task(self._read_all()), loop.time()
+        try:
+            handlers: Found = await asyncio.wait_for(asyncio.shield(found), MAX_STALL_S)
+        except TimeoutError:
+            raise UnavailableError(STALLED) from None
+        if path not in handlers:
+            raise NotFoundError(NOT_FOUND)
+        return handlers[path]
+
+    async def _read_all(self) -> None:
+        """Read what is asked for, until nothing is."""
+        try:
+            while self._next is not None:
+                (paths, found), self._next = self._next, None
+                self._began = asyncio.get_running_loop().time()
                 try:
                     found.set_result(await anyio.to_thread.run_sync(self._read, paths, limiter=self._thread))
                 except Exception as error:  # noqa: BLE001 (each call of the batch gets it, and responds)
                     found.set_exception(error)
-        needed = (await found).get(path)
-        if needed is None:
-            raise NotFoundError(NOT_FOUND)
-        return needed
+        finally:
+            self._reading = None
