@@ -18,7 +18,7 @@ from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.labels import STALL, TIMEOUT, Json
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, RunLimits
-from tutumd.worker.deadlines import Deadlines
+from tutumd.worker.leased_run import Deadlines
 
 S = 1_000_000_000
 CHECK: Mapping[str, Any] = {"Test": ["CMD", "/check"], "Interval": 90 * S, "Timeout": 5 * S, "Retries": 3}

@@ -1,11 +1,11 @@
 """The first page: what failed, what runs, what waits and why; and the corner of unfinished actions of all pages."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application.first_step import FirstStep, find_first_step
 from tutumd.application.handler_state import UNUSED_AFTER
 from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
@@ -14,6 +14,24 @@ from tutumd.web.context import context
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_filters import ServiceFilters, state_filters
 from tutumd.web.pages.visitors import Reader
+
+
+class FirstStep(StrEnum):
+    """What is to be done first."""
+
+    ENGINE = "engine"
+    SERVICE = "service"
+    HANDLER = "handler"
+
+
+def find_first_step(overview: Overview) -> FirstStep | None:
+    """Return what a viewer has to do first; None once there is a handler."""
+    if overview.has_handlers:
+        return None
+    if not overview.engines:
+        return FirstStep.ENGINE
+    return FirstStep.HANDLER if overview.counts.states or overview.counts.gone else FirstStep.SERVICE
+
 
 router = APIRouter()
 

@@ -16,7 +16,6 @@ from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
-from tutumd.web.pages.service_settings import list_settings
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
@@ -109,3 +108,23 @@ def _pages(request: Request, visitor: User, service: Service, newest: tuple[Acti
 
 def _changed_image(action: ActionSummary) -> bool:
     return action.state is ActionState.SUCCESS and action.image_after not in (None, action.image_before)
+
+
+_MEANINGS = {
+    "tutum.owner": "The user who owns the service.",
+    "tutum.service": "The name of the service.",
+    "tutum.redeploy.order": "Whether a new container starts before or after the old one stops.",
+    "tutum.redeploy.timeout": "Seconds that one redeploy may take, pulls apart.",
+    "tutum.redeploy.stall": "Seconds that one redeploy may take without progress.",
+    "tutum.redeploy.stable": "Seconds that a new container must run without a restart.",
+    "tutum.redeploy.drain": "Seconds that an old container stays after its successor is reachable.",
+    "tutum.redeploy.skip-unchanged": "Whether a redeploy that finds no newer image does nothing.",
+    "tutum.redeploy.keep-images": "How many older images are kept, beside the current and the previous one.",
+    "tutum.scale.max": "The most containers that the service may be scaled to.",
+    "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
+}
+
+
+def list_settings(service: Service) -> list[tuple[str, str, str]]:
+    """Return the labels that configure a service: name, value, and what it means."""
+    return [(name, value, _MEANINGS.get(name, "")) for name, value in service.settings]
