@@ -108,10 +108,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         ),
         pulled_images: sa.select(pulled_images).where(pulled_images.c.engine.not_in(sa.select(engines.c.name))),
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
-        # Without a time: rows of the previous release, for containers that it had never seen.
-        containers: sa.select(containers.c.uuid).where(
-            is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))
-        ),
+        containers: sa.select(containers.c.uuid).where(is_gone, containers.c.stopped < before),
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
         api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),

@@ -14,9 +14,6 @@ from tutumd.ports.engine import Run
 # The journal class of an engine: a frozen dataclass with the fields `stage` and `result`.
 J = TypeVar("J")
 
-# Fields that earlier versions stored for Kubernetes and that nothing reads any more.
-_RETIRED = frozenset({"registry_digest", "registry_note"})
-
 
 class Stage(StrEnum):
     """How far an action came. A stage is saved before its first change is sent."""
@@ -54,7 +51,7 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     if not stored:
         return None
     shape: Any = kind
-    values = {name: value for name, value in stored.items() if name not in _RETIRED}
+    values = dict(stored)
     try:
         for field in fields(shape):
             if get_origin(field.type) is tuple or isinstance(values.get(field.name), list):

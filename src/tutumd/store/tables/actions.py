@@ -103,7 +103,7 @@ action_lines = sa.Table(
     sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("line", sa.Text, nullable=False),
-    # What the run does from this line on. NULL: as before, or written by the previous release.
+    # What the run does from this line on. NULL: as before.
     sa.Column("phase", sa.String(16)),
     sqlite_autoincrement=True,
 )

@@ -18,10 +18,8 @@ deliveries = sa.Table(
     sa.Column("body_size", sa.Integer, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
-    sa.Column("most", sa.Integer, key="cap"),
     sa.Column("tag", sa.String(128)),
     sa.Column("variable", sa.String(128)),
-    sa.Column("sender_key", sa.String(256)),
     sa.Column("content", sa.Text, nullable=False, server_default=""),
     # Size of the row in bytes, about.
     sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),

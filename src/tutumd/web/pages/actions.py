@@ -20,7 +20,7 @@ from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_once
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -63,7 +63,7 @@ def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
     """Repeat an action, and show the new one. The same form, sent again, leads to it as well."""
     web = context(request)
     origin = web.read_origin(request.scope)
-    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_once(form)))
+    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_form(form)))
 
 
 def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:
