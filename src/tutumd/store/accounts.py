@@ -14,7 +14,7 @@ from tutumd.store.quotas import check_keys
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables.accounts import api_keys, users
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 from tutumd.store.upsert import insert_missing
 

@@ -8,16 +8,23 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
-from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
+from tutumd.store import action_inputs, action_totals, audit, leases, pending_actions
 from tutumd.store.database import StorePart
-from tutumd.store.locks import lock_services
+from tutumd.store.locks import lock_services, settle_target
 from tutumd.store.log_lines import MAX_LINES
-from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
+from tutumd.store.row_mapping import (
+    Row,
+    action_from,
+    read_action,
+    read_one,
+    read_page,
+    read_service,
+    select_actions,
+    visible_to,
+)
 from tutumd.store.tables.actions import OPEN, action_lines, actions
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
-from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
 
 _FILTERS = {
@@ -112,7 +119,7 @@ class SqlActions(StorePart):
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             action = _lock_action(connection, viewer, uuid, woken)
-            abandoned.abandon(connection, uuid, viewer.name, now)
+            leases.abandon(connection, uuid, viewer.name, now)
             self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
             return read_action(connection, uuid, now)
 

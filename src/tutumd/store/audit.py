@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.row_mapping import Row, value_from
 from tutumd.store.tables.accounts import audit
-from tutumd.store.tables.columns import storable
+from tutumd.store.tables.schema import storable
 
 SERVER = "the server"
 """Name of who did what no user did. No user can have it, because names contain no spaces."""

@@ -23,7 +23,7 @@ from tutumd.store.action_inputs import Amount, append_amount
 from tutumd.store.content_budget import ContentBudget
 from tutumd.store.rate_limits import take_token
 from tutumd.store.sender_keys import BatchKeys
-from tutumd.store.tables.columns import from_microseconds, microseconds
+from tutumd.store.tables.schema import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""

@@ -1,4 +1,8 @@
-"""The store's lists of deliveries for the dashboard."""
+"""The store's lists of deliveries for the dashboard, which read no more than a page of them.
+
+No index leads from a handler to its deliveries (see `tables`). One with an action is found by that, one without by
+its handler. Both ways lead from the newest to the oldest, and end at the limit.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +13,10 @@ import sqlalchemy as sa
 from tutumd.model import Delivery, DeliveryOutcome, Operation, User
 from tutumd.store.action_deliveries import IS_UNFILED, count, seqs
 from tutumd.store.database import StorePart
-from tutumd.store.delivery_rows import delivery_from, select_deliveries
+from tutumd.store.deliveries import delivery_from, select_deliveries
 from tutumd.store.row_mapping import read_one, visible_to
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import action_deliveries, deliveries
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.tables.actions import action_deliveries, actions, deliveries
+from tutumd.store.tables.services import handlers, services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

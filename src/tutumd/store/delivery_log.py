@@ -16,8 +16,7 @@ from tutumd.model import DeliveryOutcome
 from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import action_deliveries, deliveries, handler_logs
+from tutumd.store.tables.actions import action_deliveries, actions, deliveries, handler_logs
 
 KEY = "logged"
 """Key in `meta` of the `seq` up to which deliveries are part of `handler_logs`."""

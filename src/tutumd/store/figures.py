@@ -14,9 +14,8 @@ from tutumd.store import action_totals
 from tutumd.store.database import Database
 from tutumd.store.leases import is_unleased
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import LIVE, RUNNING, actions
-from tutumd.store.tables.deliveries import handler_logs
-from tutumd.store.tables.engines import engines, worker_slots
+from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
+from tutumd.store.tables.services import engines, worker_slots
 
 TIMEOUT_S = 2
 """Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""

@@ -23,13 +23,11 @@ from tutumd.model import (
 )
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
-from tutumd.store.paging import read_page
 from tutumd.store.quotas import check_handlers
-from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
-from tutumd.store.tables.columns import new_uuid
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
+from tutumd.store.tables.actions import deliveries
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import handlers, services
 from tutumd.store.upsert import insert
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")

@@ -26,10 +26,9 @@ from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.sender_keys import BatchKeys
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import microseconds
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.services import handlers
 from tutumd.store.upsert import probe
 from tutumd.store.wakeup import Wakeup
 

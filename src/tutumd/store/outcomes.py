@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, Outcome, Verb
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import storable
+from tutumd.store.tables.schema import storable
 
 
 def final_state(outcome: Outcome) -> ActionState:

@@ -11,11 +11,8 @@ from tutumd.store.action_lists import read_running, read_waiting, select_summari
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import sees_all, value_from, visible_to
 from tutumd.store.service_list import count_states, read_summaries, select_groups, select_summarized
-from tutumd.store.tables.actions import FAILED, actions
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.engines import engines
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.tables.actions import FAILED, actions, deliveries
+from tutumd.store.tables.services import engines, handlers, services
 
 MAX_FAILURE_AGE = timedelta(days=7)
 """An older failure is no news."""

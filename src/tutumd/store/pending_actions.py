@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Origin, Verb
 from tutumd.store.tables.actions import OPEN, actions
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:

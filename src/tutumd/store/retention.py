@@ -14,10 +14,16 @@ from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
-from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions
-from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
-from tutumd.store.tables.engines import discoveries, engines, pulled_images, requests, worker_slots
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions, deliveries, key_counts, sender_keys
+from tutumd.store.tables.services import (
+    containers,
+    discoveries,
+    engines,
+    pulled_images,
+    requests,
+    services,
+    worker_slots,
+)
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""

@@ -12,9 +12,8 @@ from tutumd.store.action_lists import select_summaries, summary_from
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import SERVICE_STATE, Row, select_services, service_from, visible_to
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import storable
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import handlers, services
 
 _MAX_SEARCH = 255
 _BY_STACK = (services.c.stack, services.c.name, services.c.uuid)

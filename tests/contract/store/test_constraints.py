@@ -17,7 +17,7 @@ from tutumd.store.handler_lookup import find_handlers
 from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.schema import microseconds
 
 pytestmark = pytest.mark.dialect
 

@@ -13,8 +13,7 @@ from tutumd.model import ActionState, Verb
 from tutumd.store import pending_actions
 from tutumd.store.figures import SqlFigures, select_waiting
 from tutumd.store.snapshots import insert_service
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import handler_logs
+from tutumd.store.tables.actions import actions, handler_logs
 
 SERVICES = 10_000
 ENDED = 20_000

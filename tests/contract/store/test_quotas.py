@@ -46,7 +46,8 @@ def fill(bed: StoreBed, table: str, count: int, **columns: str) -> None:
 
 
 def fill_keys(bed: StoreBed, user: User, count: int) -> None:
-    fill(bed, "api_keys", count, key_sha256="'key' || i", user_uuid=f"'{user.uuid}'", hint="'old'", created="0")
+    columns = {"user_uuid": f"'{user.uuid}'", "hint": "'old'", "created": "0", "scope": "'admin'"}
+    fill(bed, "api_keys", count, key_sha256="'key' || i", **columns)
 
 
 def fill_handlers(bed: StoreBed, user: User, count: int) -> None:

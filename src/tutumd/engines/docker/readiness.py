@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.rollout.outcome import restarts_text
+from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.ports.engine import Run
 

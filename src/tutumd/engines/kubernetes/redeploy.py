@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from tutumd.engines.images.reference import parse_reference
-from tutumd.engines.kubernetes.context import WorkloadContext
+from tutumd.engines.kubernetes.context import WorkloadContext, replacement_s, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (
     check_rollout,
@@ -21,26 +21,26 @@ from tutumd.engines.kubernetes.health import (
     window_s,
 )
 from tutumd.engines.kubernetes.journal import RedeployJournal
-from tutumd.engines.kubernetes.limits import replacement_s, report_progress
-from tutumd.engines.kubernetes.looks import ChangeWatch
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE, STRATEGIC_MERGE
-from tutumd.engines.kubernetes.stuck import StuckPods, describe_late, describe_stuck
+from tutumd.engines.kubernetes.stuck import ChangeWatch, StuckPods, describe_late, describe_stuck
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.rollout.journal import (
     Result,
+    RolloutStatus,
     Stage,
+    build_outcome,
     fail,
     finish,
     finish_rollback,
     from_journal,
     join_sentences,
+    log_progress,
     move_to,
     save,
 )
-from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 

@@ -15,10 +15,9 @@ from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.context import ServiceContext, limits_of
+from tutumd.engines.swarm.health import desired_count
 from tutumd.engines.swarm.journal import ScaleJournal
-from tutumd.engines.swarm.limits import limits_of
-from tutumd.engines.swarm.messages import desired_count
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_replicas

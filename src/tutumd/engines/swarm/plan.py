@@ -1,4 +1,4 @@
-"""The plan of a redeploy, decided from what was seen, without touching anything."""
+"""The plan of a redeploy: the newest image, and what to change, decided from what was seen."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +11,8 @@ from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.health import is_converged
+from tutumd.engines.swarm.health import describe_pace, is_converged
 from tutumd.engines.swarm.journal import RedeployJournal
-from tutumd.engines.swarm.messages import describe_pace
 from tutumd.engines.swarm.probe_task import has_health_check, needs_probe
 from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView

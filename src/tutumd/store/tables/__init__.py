@@ -4,4 +4,4 @@ A `key` is the name of a column in Python, if the stored name is an older word. 
 these modules is imported.
 """
 
-from tutumd.store.tables import accounts, actions, deliveries, engines, handlers, services  # noqa: F401
+from tutumd.store.tables import accounts, actions, services  # noqa: F401

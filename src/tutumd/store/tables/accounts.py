@@ -2,8 +2,7 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
-from tutumd.store.tables.schema import metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
 
 users = sa.Table(
     "users",

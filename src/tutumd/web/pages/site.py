@@ -30,13 +30,9 @@ from tutumd.web.pages import (
     connect_wait,
     deliveries,
     handler_edit,
-    handler_try,
     handlers,
     overview,
     service,
-    service_acts,
-    service_logs,
-    services,
     sign_in,
 )
 from tutumd.web.pages.rendering import render
@@ -54,14 +50,10 @@ _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
 # Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
-    services,
     service,
-    service_acts,
-    service_logs,
     connect,
     connect_wait,
     handler_edit,  # before `handlers`: `new` is no number
-    handler_try,
     handlers,
     deliveries,
     actions,
