@@ -201,7 +201,6 @@ def _action(number: int, now: datetime, services_number: int) -> dict[str, Any]:
         "verb": "SCALEUP" if turn == SCALEUP_ROUND else "REDEPLOY",
         "state": state,
         "open": state == "Pending",
-        "amount": 0,
         "cancel": False,
         "created": created,
         "due": created,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import EngineFigures, Figures
 from tutumd.ports.clock import Clock
-from tutumd.ports.figures import FigureReader
+from tutumd.ports.dashboard import FigureReader
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store import action_totals
 from tutumd.store.database import Database

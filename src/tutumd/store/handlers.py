@@ -55,7 +55,7 @@ class SqlHandlers(StorePart):
 
     def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
         with self._database.read() as connection:
-            row = read_one(connection, select_numbered(viewer, service_uuid, number))
+            row = read_one(connection, _select_handler(viewer, service_uuid).where(handlers.c.seq == number))
             return self._make(connection, [row])[0]
 
     def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
@@ -187,11 +187,6 @@ class SqlHandlers(StorePart):
 def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
     """Select a handler of a service that the viewer may see."""
     return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
-
-
-def select_numbered(viewer: User, service_uuid: str, number: int) -> sa.Select[Any]:
-    """Select a handler, as `select_handler`, by its number."""
-    return _select_handler(viewer, service_uuid).where(handlers.c.seq == number)
 
 
 def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:

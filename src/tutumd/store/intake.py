@@ -18,7 +18,8 @@ from tutumd.errors import LockedError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome, Operation
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
-from tutumd.store import action_deliveries, action_inputs, pending_actions
+from tutumd.store import action_deliveries, action_inputs
+from tutumd.store.actions import insert_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
 from tutumd.store.compiled import execute_later
 from tutumd.store.content_budget import ContentBudget
@@ -230,7 +231,7 @@ def store_calls(
     results = [batch.add(call) for call in calls]
     seqs: dict[str, int] = {}
     if batch.new_actions:
-        seqs = pending_actions.insert(connection, batch.new_actions)
+        seqs = insert_actions(connection, batch.new_actions)
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])

@@ -29,6 +29,7 @@ from tutumd.store import (
     log_lines,
 )
 from tutumd.store import snapshots as snapshot_rows
+from tutumd.store.action_totals import describe, final_state
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
@@ -43,7 +44,6 @@ from tutumd.store.leases import (
     update_claimed,
 )
 from tutumd.store.locks import lock_services, raise_revision, settle_target
-from tutumd.store.outcomes import describe, final_state
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, read_service
 from tutumd.store.tables.actions import actions
@@ -230,7 +230,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return self._retention.prune(self._clock(), keep, limit, keep_audit)
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-        return self._trimmer.trim(self._clock(), limit, log_rows=log_rows, log_bytes=log_bytes)
+        return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
         now = self._clock()

@@ -1,5 +1,6 @@
-"""A run of an action under a lease."""
+"""A run of an action under a lease: its deadlines, its journal, and the check of what it was asked for."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -9,12 +10,11 @@ from typing import TypeVar
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Claim, Phase, RunLimits
+from tutumd.errors import EngineRefusedError, LeaseLostError, UnavailableError
+from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.journal_seal import JournalSeal
-from tutumd.worker.request_check import check_request
 
 
 class Deadlines:
@@ -251,3 +251,28 @@ def renew_all(queue: Queue, runs: Sequence[LeasedRun], monotonic: Callable[[], f
         return
     for run, renewal in zip(runs, renewals, strict=True):
         run.note_renewal(renewal, renewed_at)
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_request(action: Action) -> None:
+    """Raise EngineRefusedError if an action asks for something that no handler can ask for.
+
+    A tag with other characters could name another repository or a digest. A variable with another name, such as
+    LD_PRELOAD, could run a command. The UUID becomes a part of the names of containers.
+    """
+    tag: object = action.tag
+    variables: object = action.variables
+    is_allowed = (
+        _UUID.fullmatch(action.uuid)
+        and (tag is None or (isinstance(tag, str) and TAG.fullmatch(tag)))
+        and isinstance(variables, Mapping)
+        and all(VARIABLE.fullmatch(name) for name in variables)
+        and all(value is None or isinstance(value, str) for value in variables.values())
+    )
+    if not is_allowed:
+        raise EngineRefusedError(
+            "refused: the tag or a variable of this action is none that a webhook handler can set, so a program other "
+            "than tutumd has written the action into the database; find out which, then call the handler again"
+        )

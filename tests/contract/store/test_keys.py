@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.stores import StoreBed, query, snapshot
-from tutumd.application import keys
+from tutumd.application import accounts as keys
 from tutumd.application.accounts import authenticate, make_login_link, store_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError

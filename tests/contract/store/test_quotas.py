@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.support.replica import Replica
 from tests.support.stores import StoreBed, snapshot
-from tutumd.application import keys
+from tutumd.application import accounts as keys
 from tutumd.application.accounts import add_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError

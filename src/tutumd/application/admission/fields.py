@@ -18,8 +18,7 @@ from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_fi
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, check_number, check_text, quote
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
-from tutumd.application.dates import write_date
-from tutumd.application.queries import parse_date
+from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import VARIABLE, Operation
 

@@ -18,11 +18,10 @@ from tutumd.engines.docker.inspect.events import watch_events
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, group_by_service
 from tutumd.engines.docker.inspect.self_container import find_own_parts
-from tutumd.engines.docker.limits import limits_of
 from tutumd.engines.docker.other_installations import describe_other_installations, require_free, undisturbed
 from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
 from tutumd.engines.docker.platforms import kept_platform, platform_note
-from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.readiness import ReadinessCheck, limits_of
 from tutumd.engines.docker.redeploy import redeploy, replaced_names
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.start_stop import start_containers, stop_containers

@@ -9,8 +9,7 @@ from tutumd.engines.docker.dependents import find_dependents
 from tutumd.engines.docker.image_store import restore_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import FindGroup, base_name, prev_name
-from tutumd.engines.docker.limits import limits_of
-from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.readiness import ReadinessCheck, limits_of
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.swap.phases import SwapPhases
 from tutumd.engines.docker.swap.prepare import prepare

@@ -10,10 +10,9 @@ from tutumd.engines.kubernetes.health import describe_unobserved, replica_failur
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, refuse_ignored
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.conflicts import retry_on_conflict
 from tutumd.engines.rollout.journal import LOG_LINES, Result, join_sentences
 from tutumd.engines.rollout.log_lines import merge_log_lines
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout.timing import Timing, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 

@@ -13,9 +13,9 @@ from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import ACTION, IGNORE, Json
-from tutumd.engines.rollout.conflicts import StaleError
 from tutumd.engines.rollout.journal import LOG_LINES
 from tutumd.engines.rollout.log_lines import merge_log_lines
+from tutumd.engines.rollout.timing import StaleError
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
 from tutumd.errors import EngineRefusedError, EngineUnavailableError

@@ -6,8 +6,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.health_checks import LEEWAY_S, patience_s
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.conflicts import StaleError, retry_on_conflict
-from tutumd.engines.rollout.timing import Timing, poll_until
+from tutumd.engines.rollout.timing import StaleError, Timing, poll_until, retry_on_conflict
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import Phase as TaskPhase

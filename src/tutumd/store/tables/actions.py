@@ -16,7 +16,6 @@ actions = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("target", sa.Integer),
-    sa.Column("amount", sa.Integer, nullable=False),
     sa.Column("cancel", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("due", UtcTime, nullable=False),
@@ -42,8 +41,6 @@ actions = sa.Table(
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
     # The service's target before this action set it, which holds again if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
-    # For `amount`, which a retry took over from its predecessor.
-    sa.Column("most", sa.Integer, key="cap"),
     # What became of the amounts of a SCALEUP (`Growth`). NULL: they were added, or are not yet.
     sa.Column("growth", sa.JSON(none_as_null=True)),
     # Workers in a row that died while they performed it, without getting further.

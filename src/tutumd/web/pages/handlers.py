@@ -44,7 +44,8 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, number: Number) -> Response:
     """Show a handler without its URL."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    outcome = _parse_outcome(request.query_params.get("outcome", ""))
+    chosen = request.query_params.get("outcome", "")
+    outcome = DeliveryOutcome(chosen) if chosen in list(DeliveryOutcome) else None
     deliveries = web.store.service_deliveries(
         visitor, found.service.uuid, handler_number=number, outcome=outcome, limit=RECENT
     )
@@ -128,10 +129,6 @@ def _change(request: Request, visitor: User, found: FoundHandler, document: dict
         web.store, visitor, found.service.uuid, found.handler.uuid, document, cipher=web.cipher, now=web.clock()
     )
     return go_back(found, did)
-
-
-def _parse_outcome(text: str) -> DeliveryOutcome | None:
-    return next((each for each in DeliveryOutcome if each.value == text), None)
 
 
 RECENT_CALLS = 25

@@ -1,7 +1,8 @@
 """The page of a service, its buttons, the plan of a redeploy, and the output of its containers."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -9,14 +10,14 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
 from tutumd.application.handler_state import judge_handler
+from tutumd.application.health import judge_engine
 from tutumd.application.queries import parse_number, parse_position
-from tutumd.errors import ConflictError, InvalidInputError, TutumdError
+from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.deeds import with_deed
-from tutumd.web.pages.engine_answers import ask
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
@@ -78,7 +79,7 @@ def render_service(
         unfinished=[each for each in history if each.state in _UNFINISHED],
         newest_end=next((each for each in history if each.state not in _UNFINISHED), None),
         images=[each for each in history if _changed_image(each)][:_IMAGES],
-        settings=list_settings(service),
+        settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
         busy=any(each.state in _UNFINISHED for each in history),
         **_pages(request, visitor, service, history),
     )
@@ -127,11 +128,6 @@ _MEANINGS = {
     "tutum.scale.max": "The most containers that the service may be scaled to.",
     "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
 }
-
-
-def list_settings(service: Service) -> list[tuple[str, str, str]]:
-    """Return the labels that configure a service: name, value, and what it means."""
-    return [(name, value, _MEANINGS.get(name, "")) for name, value in service.settings]
 
 
 _MAX_DIGITS = 9
@@ -251,3 +247,24 @@ def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
         tail=lines,
         command=command("logs", name_in_command(web.store, visitor, service), "--tail", str(lines)),
     )
+
+
+Answer = TypeVar("Answer")
+
+
+def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
+    """Return the answer of a service's engine, or None and why there is none.
+
+    An engine that is known to be away is not asked: nobody waits 10 s for a page that says so.
+    """
+    web = context(request)
+    if service.gone_since is not None:
+        return None, f"Engine {service.engine} does not show this service at present."
+    engine = next((each for each in web.store.engines() if each.name == service.engine), None)
+    health = judge_engine(engine, web.clock()) if engine else None
+    if health is None or not health.can_answer:
+        return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
+    try:
+        return web.ask_engine(visitor, question), ""
+    except (UnavailableError, AnswerTimeoutError) as error:
+        return None, str(error)

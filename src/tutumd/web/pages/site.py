@@ -33,7 +33,6 @@ from tutumd.web.pages import (
     handlers,
     overview,
     service,
-    sign_in,
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.safety import WithSafety
@@ -59,7 +58,6 @@ PAGES = (
     actions,
     account,
     audit,
-    sign_in,
     assets,
 )
 """Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""
