@@ -28,6 +28,7 @@ from tutumd.settings import Settings
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits
 
+_MIN_LENGTH = 32
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
@@ -152,13 +153,6 @@ def _stop_when_requested(worker: Worker, stop: StopRequest, grace_s: float) -> N
     worker.stop(grace_s)
 
 
-if __name__ == "__main__":
-    work_for_edge()
-
-
-_MIN_LENGTH = 32
-
-
 def load_seal(settings: Settings, *, is_shared: bool) -> JournalSeal:
     """Return the seal of this database's workers. Its file is created if it does not exist.
 
@@ -183,3 +177,7 @@ def load_seal(settings: Settings, *, is_shared: bool) -> JournalSeal:
             "--worker-key-file is not set: other workers of this database cannot go on with what this one began"
         )
     return JournalSeal(key.encode())
+
+
+if __name__ == "__main__":
+    work_for_edge()
