@@ -10,10 +10,9 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from tutum.clock import Clock
 from tutum.errors import TutumApiError, TutumConnectionError
 from tutum.paths import origin_of, path_of
 from tutum.redaction import guard_transport_logs, redact
@@ -22,6 +21,17 @@ from tutum.retries import pause_before_retry_s
 from tutum.settings import CONFIG_FILE, Source, settings_of, source_of_environment, source_of_file
 from tutum.tls import explain_tls
 from tutum.version import __version__
+
+
+class Clock(Protocol):
+    """Monotonic time and waiting, as the module `time` provides them."""
+
+    def monotonic(self) -> float:
+        """Return seconds since a fixed moment."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
 
 if TYPE_CHECKING:
     import httpx2

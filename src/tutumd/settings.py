@@ -18,10 +18,6 @@ PREFIX = "TUTUMD_"
 FILE_SUFFIX = "_FILE"
 _MAX_FILE_BYTES = 64 * 1024
 _DEFAULT_PORT = 8000
-# DEPRECATIONS.md lists them; a test compares.
-REMOVED = {
-    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md",
-}
 
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
 _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
@@ -229,5 +225,5 @@ def environment_warnings(variables: Iterable[str]) -> list[str]:
             continue
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         remedy = f"did you mean {nearest[0]}?" if nearest else "see docs/reference/settings.md"
-        warnings.append(f"{name} {REMOVED.get(name, f'is not a setting and is ignored: {remedy}')}")
+        warnings.append(f"{name} is not a setting and is ignored: {remedy}")
     return warnings

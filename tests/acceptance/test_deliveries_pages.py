@@ -146,20 +146,6 @@ def test_hostile_content_stays_text(live_server: LiveServer, visitor: Visitor, s
         assert page.text.count("alert(1)") >= 4
 
 
-def test_forms_that_nothing_tells_from_one_another_send_each_delivery_again(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    hook = Hook(live_server, service)
-    pages = []
-    for body in (b"one", b"two"):
-        assert hook.call(body) == 202
-        pages.append(hook.newest(visitor))
-    for page in pages:
-        form = page.form("Redeliver", within=None)
-        made = visitor.post(form.address, {"csrf": dict(form.fields)["csrf"]})  # as a page of the previous release
-        assert "This is what became of sending #" in made.text and "Repeated" not in made.text
-
-
 def test_a_delivery_is_sent_again(live_server: LiveServer, visitor: Visitor, service: str) -> None:
     hook = Hook(live_server, service, verify={"preset": "token", "secrets": ["the-secret-of-it"]}, filter="body.go")
     assert hook.call(b'{"go": true}', Authorization="Bearer the-secret-of-it") == 202

@@ -6,7 +6,7 @@ import sys
 # Sends itself two signals in a row at the first, second, … function that is called while the process waits.
 SIGNAL_AT_EACH_CALL = """
 import faulthandler, os, signal, sys
-from tutumd.main.stop_request import StopRequest
+from tutumd.main.work import StopRequest
 
 faulthandler.dump_traceback_later(240, exit=True)
 for moment in range(1, 16):

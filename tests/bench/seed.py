@@ -10,14 +10,11 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
 from tutumd.store import action_deliveries, call_counts
+from tutumd.store.actions import new_action
 from tutumd.store.database import Database
-from tutumd.store.pending_actions import new_action
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import new_uuid
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.schema import meta
-from tutumd.store.tables.services import services
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import meta, new_uuid
+from tutumd.store.tables.services import handlers, services
 
 _ENGINE = "nowhere"
 """No worker serves it. Queued actions stay pending, so that only the call path is measured."""

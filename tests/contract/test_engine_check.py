@@ -14,7 +14,7 @@ from tests.support.hanging_host import HangingHost
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.rules import granted
 from tests.support.socket_filter import CONFIG, SWARM_CONFIG, allowed_calls
-from tutumd.engines.docker.checkup import NEEDED as DOCKER
+from tutumd.engines.docker.engine import NEEDED as DOCKER
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.checkup import Needed
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
@@ -22,7 +22,7 @@ from tutumd.engines.kubernetes.checkup import PERMISSIONS
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.rollout.clock_skew import compare_clocks
-from tutumd.engines.swarm.checkup import NEEDED as SWARM
+from tutumd.engines.swarm.engine import NEEDED as SWARM
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.model import Finding, Level
 from tutumd.ports.engine import Engine

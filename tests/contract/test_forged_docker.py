@@ -104,7 +104,7 @@ Journal = Callable[[DockerBed], Mapping[str, object]]
 
 def doomed(bed: DockerBed) -> Mapping[str, object]:
     secret = inspected(bed, "secret")["Id"]
-    return {"phase": "remove", "before": [], "copies": [], "doomed": [secret], "labelled": False}
+    return {"phase": "remove", "before": [], "copies": [], "doomed": [secret]}
 
 
 def started(bed: DockerBed) -> Mapping[str, object]:

@@ -18,10 +18,8 @@ from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.accounts import api_keys, sessions, users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import microseconds
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.schema import meta, metadata
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.schema import meta, metadata, microseconds
+from tutumd.store.tables.services import containers, handlers, services
 from tutumd.store.wakeup import Wakeup
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
@@ -203,7 +201,6 @@ def _action(number: int, now: datetime, services_number: int) -> dict[str, Any]:
         "verb": "SCALEUP" if turn == SCALEUP_ROUND else "REDEPLOY",
         "state": state,
         "open": state == "Pending",
-        "amount": 0,
         "cancel": False,
         "created": created,
         "due": created,

@@ -1,9 +1,11 @@
 """`tutum export`: prints the webhook handlers of services as a file for `tutum apply`."""
 
+import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from shlex import quote
 from typing import Annotated, Any
 
@@ -12,7 +14,6 @@ import typer
 from tutum.cli.apply_plan import find_service, label_of_handler
 from tutum.cli.completion import complete_service
 from tutum.cli.output import printable
-from tutum.cli.toml_text import toml_line
 from tutum.client import current_client
 from tutum.dates import parse_date
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
@@ -138,3 +139,38 @@ def _reference(service: Service) -> dict[str, str]:
         except (ObjectNotFound, NonUniqueIdentifier):
             continue
     return {"name": service.uuid}
+
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_WIDTH = 100
+
+
+def toml_line(key: str, value: Any) -> str:
+    """Return `key = value`. A list that would make it too long has a line for each entry.
+
+    Args:
+        value: A text, number, flag or date, or a list or dict of these.
+    """
+    line = f"{_key(key)} = {_value(value)}"
+    if len(line) <= _WIDTH or not isinstance(value, list):
+        return line
+    return "\n".join([f"{_key(key)} = [", *(f"    {_value(each)}," for each in value), "]"])
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(key)} = {_value(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(text: str) -> str:
+    # JSON's escapes are TOML's; TOML also wants one for DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

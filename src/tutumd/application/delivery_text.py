@@ -5,7 +5,7 @@ import binascii
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -123,7 +123,8 @@ def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, s
         fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         return "text", text
-    return "form", "\n".join(_field_lines(fields))
+    # GitHub's form has its JSON in the field `payload`.
+    return "form", "\n".join(f"{name} = {indent_json(value) if _is_json(value) else value}" for name, value in fields)
 
 
 def indent_json(text: str) -> str:
@@ -163,8 +164,3 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
-    # GitHub's form has its JSON in the field `payload`.
-    return [f"{name} = {indent_json(value) if _is_json(value) else value}" for name, value in fields]

@@ -255,7 +255,9 @@ def _is_same(inputs: tuple[Input, ...], read: Any, shown: Any) -> bool:
     if is_date and read and shown:
         return parse_date("", read) == parse_date("", shown)
     defaults = {each.key: each.default for each in inputs if each.key and not each.preset}
-    return _simplify(read, defaults) == _simplify(shown, defaults) and all(map(_is_kept, _texts_in(shown)))
+    return _simplify(read, defaults) == _simplify(shown, defaults) and all(
+        text.isprintable() and text == text.strip() for text in _texts_in(shown)
+    )
 
 
 def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
@@ -274,10 +276,6 @@ def _texts_in(value: Any) -> Iterator[str]:
         yield from _texts_in(each)
     if isinstance(value, str):
         yield value
-
-
-def _is_kept(text: str) -> bool:
-    return text.isprintable() and text == text.strip()
 
 
 def _without_count(value: Any) -> Any:

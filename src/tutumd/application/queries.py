@@ -8,6 +8,12 @@ from tutumd.application.admission.json_checks import is_storable
 from tutumd.errors import InvalidInputError
 from tutumd.model import AuditEvent, AuditFilters, Query, Via
 
+
+def write_date(value: datetime | None, timespec: str = "seconds") -> str | None:
+    """Return a date in ISO 8601 and UTC, such as `2026-10-13T11:01:43Z`. `timespec` is as for `isoformat`."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
 MAX_UNUSED_DAYS = 3650

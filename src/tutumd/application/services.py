@@ -78,7 +78,8 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
     require_admin(viewer, _RUNS_COMMANDS)
     engine = _choose_engine(store, document.get("engine"))
     image = _check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
-    name = check_name(document.get("name") or _name_from_image(image))
+    without_registry = image.rpartition("/")[2]
+    name = check_name(document.get("name") or without_registry.partition("@")[0].partition(":")[0])
     if not name or name.isspace():
         raise InvalidInputError("name must be given")
     definition = _change_definition(Definition(command=""), document)
@@ -252,7 +253,3 @@ def _check_text(name: str, text: str, longest: int) -> str:
     if len(text) > longest:
         raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")
     return text
-
-
-def _name_from_image(image: str) -> str:
-    return image.rpartition("/")[2].partition("@")[0].partition(":")[0]

@@ -70,7 +70,7 @@ def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step
     """Return the steps of an action.
 
     Args:
-        lines: All lines of its log, or those of an earlier version, which have no phases.
+        lines: All lines of its log.
     """
     steps = [Step(text="Asked for", state=StepState.DONE, at=action.created)]
     began = action.started
@@ -91,7 +91,7 @@ def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step
 def _build_run(action: Action, lines: Sequence[LogLine], began: datetime, now: datetime) -> list[Step]:
     spans = _find_spans(lines, began)
     if action.ended is not None and spans[-1].phase is None:
-        return []  # of an earlier version, or it ended before it did anything: the end says it all
+        return []  # it ended before it did anything: the end says it all
     stopped = _find_stopped(action, spans)
     steps = []
     for number, span in enumerate(spans):

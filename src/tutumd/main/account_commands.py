@@ -68,7 +68,7 @@ def add_key(
     database: Database = None,
 ) -> None:
     """Create a key for a user and print it, once, on the last line. Without options it may do all that the user may."""
-    from tutumd.application.keys import make_key
+    from tutumd.application.accounts import make_key
     from tutumd.main.operator import operator
     from tutumd.main.storage import now
 

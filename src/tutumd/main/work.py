@@ -3,26 +3,64 @@
 import ctypes
 import json
 import os
+import secrets
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from io import FileIO
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 import structlog
 
+from tutumd.errors import SettingsError
 from tutumd.main import engines, told_errors
 from tutumd.main.healthcheck import worker_health
+from tutumd.main.key_files import WORKER_KEY_FILE, read_or_create
 from tutumd.main.startup import configure
-from tutumd.main.stop_request import StopRequest
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.main.worker_child import READY
-from tutumd.main.worker_key import load_seal
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
+from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits
+
+_MIN_LENGTH = 32
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
+_SIGNAL_POLL_S = 0.5
+
+
+class StopRequest:
+    """Made in the main thread, which alone waits."""
+
+    def __init__(self) -> None:
+        """Take SIGINT and SIGTERM for requests from now on."""
+        # Not an Event: its `set` hangs for good if the signal comes while `wait` holds the lock of the two.
+        self._requests: SimpleQueue[None] = SimpleQueue()
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: self.make())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # `tutumd serve` blocks them for its worker
+
+    def make(self) -> None:
+        """Make the request; any thread may."""
+        self._requests.put(None)
+
+    def wait(self) -> None:
+        """Wait for a request. From then on a signal ends the process at once."""
+        while True:
+            try:
+                self._requests.get(timeout=_SIGNAL_POLL_S)
+                break
+            except Empty:
+                continue
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
 
 # Builds the engine instances by name for the installation with an ID, and puts on the stack what has to be closed.
 BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]
@@ -113,6 +151,32 @@ def _stop_when_requested(worker: Worker, stop: StopRequest, grace_s: float) -> N
     stop.wait()
     _log.info("worker is stopping", grace_s=grace_s)
     worker.stop(grace_s)
+
+
+def load_seal(settings: Settings, *, is_shared: bool) -> JournalSeal:
+    """Return the seal of this database's workers. Its file is created if it does not exist.
+
+    Args:
+        is_shared: Workers on other machines may use the database, too.
+
+    Raises:
+        SettingsError: The file cannot be used. The text does not contain the key.
+    """
+    path = settings.worker_key_file or settings.data_dir / WORKER_KEY_FILE
+    try:
+        key = read_or_create(path, partial(secrets.token_hex, _MIN_LENGTH))
+    except OSError as error:
+        raise SettingsError(
+            f"the key of workers {path} cannot be used: {error.strerror}; name a file that this user can read, or a "
+            "folder in which it can create one: --worker-key-file FILE"
+        ) from error
+    if len(key) < _MIN_LENGTH:
+        raise SettingsError(f"{path} must hold {_MIN_LENGTH} or more characters: openssl rand -hex 32 > {path}")
+    if is_shared and settings.worker_key_file is None:
+        _log.warning(
+            "--worker-key-file is not set: other workers of this database cannot go on with what this one began"
+        )
+    return JournalSeal(key.encode())
 
 
 if __name__ == "__main__":

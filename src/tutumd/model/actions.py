@@ -61,7 +61,7 @@ class LogLine:
     """A step of an action, in a few words. Numbers increase with each line of any action.
 
     Attributes:
-        phase: What the run does from this line on; None: what it did before, or the line is of an earlier version.
+        phase: What the run does from this line on; None: what it did before.
     """
 
     number: int

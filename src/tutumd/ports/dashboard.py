@@ -1,4 +1,4 @@
-"""What pages of the dashboard read beyond the API: lists without totals."""
+"""What pages of the dashboard read beyond the API, lists without totals, and the figures for monitoring."""
 
 from datetime import datetime
 from typing import Protocol
@@ -7,6 +7,7 @@ from tutumd.model import (
     ActionSummary,
     Delivery,
     DeliveryOutcome,
+    Figures,
     Overview,
     ServiceList,
     ServiceState,
@@ -89,3 +90,14 @@ class Dashboard(Protocol):
 
     def delivery_by_number(self, viewer: User, service_uuid: str, handler_number: int, number: int) -> Delivery:
         """Return a delivery with its content."""
+
+
+class FigureReader(Protocol):
+    """Reads the figures for monitoring."""
+
+    def read(self) -> Figures:
+        """Return the figures of this moment, within a few seconds.
+
+        Raises:
+            UnavailableError: The database cannot be read in that time.
+        """

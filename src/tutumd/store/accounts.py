@@ -14,7 +14,7 @@ from tutumd.store.quotas import check_keys
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables.accounts import api_keys, users
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 from tutumd.store.upsert import insert_missing
 
@@ -42,7 +42,7 @@ class SqlAccounts(SqlSessions, Accounts):
                 this_key = api_keys.c.key_sha256 == key_sha256
                 connection.execute(sa.update(api_keys).where(this_key).values(last_used=now))
         access = Access(
-            scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+            scope=Scope(row.scope),
             service_uuid=row.service_uuid,
             stack=row.stack,
             expires=row.expires,
@@ -113,7 +113,7 @@ class SqlAccounts(SqlSessions, Accounts):
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
-        return tuple(value_from(row, ApiKey, scope=Scope(row.scope) if row.scope else Scope.ADMIN) for row in rows)
+        return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in rows)
 
     def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
         of_name = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.store import call_counts
-from tutumd.store.tables.deliveries import action_deliveries, deliveries
+from tutumd.store.tables.actions import action_deliveries, deliveries
 from tutumd.store.tables.schema import meta
 
 # In `meta`: the `seq` up to which deliveries are in the table. PostgreSQL has none.

@@ -13,8 +13,6 @@ from tutumd.store.tables.actions import action_inputs, actions
 Amount = tuple[int, int | None]
 """Containers to add, and the cap of the handler; None: it has none."""
 
-MAX_INTEGER = 2**31 - 1
-
 _MERGE = {
     "sqlite": sa.text(
         "UPDATE action_inputs SET amount = action_inputs.amount + json_extract(value, '$[1]') "

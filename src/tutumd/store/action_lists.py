@@ -1,6 +1,5 @@
 """The store's lists of actions for the dashboard, each with its service and what it waits for."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -99,7 +98,8 @@ def read_running(connection: sa.Connection, viewer: User, now: datetime, limit: 
     """Return actions in progress, newest first."""
     # Sorted here: by an index of all live actions, the database would read all that wait.
     rows = connection.execute(select_summaries().where(RUNNING, visible_to(viewer))).all()
-    return _newest_first(rows, now)[:limit]
+    newest_first = sorted(rows, key=lambda row: row.seq, reverse=True)
+    return tuple(summary_from(row, now) for row in newest_first[:limit])
 
 
 def read_waiting(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[ActionSummary, ...]:
@@ -107,7 +107,3 @@ def read_waiting(connection: sa.Connection, viewer: User, now: datetime, limit: 
     is_pending = actions.c.state == ActionState.PENDING.value
     waiting = select_summaries().where(LIVE, is_pending, visible_to(viewer)).order_by(actions.c.seq).limit(limit)
     return tuple(summary_from(row, now) for row in connection.execute(waiting))
-
-
-def _newest_first(rows: Sequence[Row], now: datetime) -> tuple[ActionSummary, ...]:
-    return tuple(summary_from(row, now) for row in sorted(rows, key=lambda row: row.seq, reverse=True))

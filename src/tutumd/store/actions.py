@@ -1,5 +1,7 @@
 """The store's actions and their logs, for the application."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -8,17 +10,72 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
-from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
+from tutumd.store import action_inputs, action_totals, audit, leases
 from tutumd.store.database import StorePart
-from tutumd.store.locks import lock_services
+from tutumd.store.locks import lock_services, settle_target
 from tutumd.store.log_lines import MAX_LINES
-from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
+from tutumd.store.row_mapping import (
+    Row,
+    action_from,
+    read_action,
+    read_one,
+    read_page,
+    read_service,
+    select_actions,
+    visible_to,
+)
 from tutumd.store.tables.actions import OPEN, action_lines, actions
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
-from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
+
+
+def close_all(connection: sa.Connection, service_uuid: str) -> None:
+    """Close the open actions of a service: they still run in their turn, but nothing joins them any more."""
+    connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN).values(open=False))
+
+
+def new_action(
+    service_uuid: str,
+    engine: str,
+    verb: Verb,
+    *,
+    origin: Origin,
+    now: datetime,
+    target: int | None = None,
+) -> dict[str, Any]:
+    """Return the row of a new open action that is due at once."""
+    return {
+        "uuid": new_uuid(),
+        "service_uuid": service_uuid,
+        "engine": engine,
+        "verb": verb.value,
+        "state": ActionState.PENDING.value,
+        "open": True,
+        "target": target,
+        "cancel": False,
+        "created": now,
+        "due": now,
+        "address": origin.address[:64],
+        "user_agent": origin.user_agent[:512],
+        "reason": "",
+        "log_tail": "",
+        "rolled_back": False,
+        "containers_before": [],
+        "containers_after": [],
+        "token": 0,
+        "attempts": 0,
+        "journal": {},
+        "tag": None,
+        "variables": {},
+    }
+
+
+def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID."""
+    inserted = connection.execute(sa.insert(actions).returning(actions.c.uuid, actions.c.seq), list(rows))
+    return {row.uuid: row.seq for row in inserted}
+
 
 _FILTERS = {
     "uuid": actions.c.uuid,
@@ -62,11 +119,9 @@ class SqlActions(StorePart):
             details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if uuid else ''}"
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
-                    pending_actions.close_all(connection, service_uuid)
-                new = pending_actions.new_action(
-                    service_uuid, service.engine, verb, target=target, origin=origin, now=now
-                )
-                pending_actions.insert(connection, [{**new, "target_before": service.target}])
+                    close_all(connection, service_uuid)
+                new = new_action(service_uuid, service.engine, verb, target=target, origin=origin, now=now)
+                insert_actions(connection, [{**new, "target_before": service.target}])
                 uuid = str(new["uuid"])
             else:
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
@@ -112,7 +167,7 @@ class SqlActions(StorePart):
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             action = _lock_action(connection, viewer, uuid, woken)
-            abandoned.abandon(connection, uuid, viewer.name, now)
+            leases.abandon(connection, uuid, viewer.name, now)
             self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
             return read_action(connection, uuid, now)
 
@@ -129,9 +184,8 @@ class SqlActions(StorePart):
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
             growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
             amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
-            caps = [cap for _, cap in amounts if cap is not None]
-            pending_actions.close_all(connection, old.service_uuid)
-            new = pending_actions.new_action(
+            close_all(connection, old.service_uuid)
+            new = new_action(
                 old.service_uuid,
                 read_service(connection, None, old.service_uuid).engine,
                 old.verb,
@@ -139,8 +193,8 @@ class SqlActions(StorePart):
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
-            seqs = pending_actions.insert(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
+            inputs = {"tag": old.tag, "variables": dict(old.variables)}
+            seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
             action = read_action(connection, uuid_of_new, self._clock())
             self._record_action(

@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
-from tutumd.store.row_mapping import Row, value_from
+from tutumd.store.row_mapping import value_from
 from tutumd.store.tables.accounts import audit
-from tutumd.store.tables.columns import storable
+from tutumd.store.tables.schema import storable
 
 SERVER = "the server"
 """Name of who did what no user did. No user can have it, because names contain no spaces."""
@@ -133,7 +133,11 @@ def read_page(
     if below is None:
         unread = connection.scalar(newest_first.with_only_columns(audit.c.seq).offset(read).limit(1))
         below = None if unread is None else unread + 1
-    return AuditPage(entries=tuple(map(_entry_from, rows[:limit])), next=below)
+    entries = tuple(
+        value_from(row, AuditEntry, number=row.seq, via=Via(row.via), handler_number=row.handler_seq)
+        for row in rows[:limit]
+    )
+    return AuditPage(entries=entries, next=below)
 
 
 def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
@@ -172,10 +176,6 @@ def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
         found = sa.func.coalesce(newer.scalar_subquery(), _MAX_NUMBER)
         highest = sa.case((found < highest, found), else_=highest)
     return lowest, highest
-
-
-def _entry_from(row: Row) -> AuditEntry:
-    return value_from(row, AuditEntry, number=row.seq, via=Via(row.via), handler_number=row.handler_seq)
 
 
 def select_old(before: datetime, limit: int) -> sa.Select[Any]:

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import meta
+from tutumd.store.tables.services import handlers
 
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.

@@ -17,11 +17,9 @@ from tutumd.model.findings import Finding, Level, ok, warning, wrong
 from tutumd.store.database import MAX_WAL_BYTES, Database
 from tutumd.store.engine_sync import read_installation
 from tutumd.store.faults import explain, translated_errors
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.engines import engines
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.services import engines, handlers
 
 DATABASE = "database"
 _LOCK_LIMIT_S = 5.0

@@ -10,8 +10,7 @@ from tutumd.boottime import boottime_s
 from tutumd.ports.clock import Clock
 from tutumd.store.database import Database
 from tutumd.store.leases import end_leases
-from tutumd.store.tables.columns import from_microseconds, microseconds
-from tutumd.store.tables.schema import meta
+from tutumd.store.tables.schema import from_microseconds, meta, microseconds
 
 MAX_READ_S = 1.0
 """A reading of another clock that took longer than this is discarded: it is too imprecise."""

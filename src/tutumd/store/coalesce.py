@@ -18,12 +18,13 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.intake import CallResult
-from tutumd.store import content_budget, pending_actions
+from tutumd.store import content_budget
 from tutumd.store.action_inputs import Amount, append_amount
+from tutumd.store.actions import new_action
 from tutumd.store.content_budget import ContentBudget
 from tutumd.store.rate_limits import take_token
 from tutumd.store.sender_keys import BatchKeys
-from tutumd.store.tables.columns import from_microseconds, microseconds
+from tutumd.store.tables.schema import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""
@@ -205,7 +206,7 @@ class Coalescer:
     def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
         now = from_microseconds(self._now)
         verb = Verb(handler.operation)
-        action = pending_actions.new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
+        action = new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
         action["due"] = now + timedelta(seconds=evaluation.debounce_s)
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
@@ -259,10 +260,8 @@ class Coalescer:
                 call.body_size,
                 outcome,
                 reason,
-                evaluation.handler_cap,
                 evaluation.tag if action else None,
                 evaluation.variable[0] if action and evaluation.variable else None,
-                call.key if action else None,
                 content,
                 size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
                 before,

@@ -3,20 +3,46 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent, Delivery, Growth, Page, Progress, Query, Reference, User
+from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Progress, Query, Reference, User
 from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
-from tutumd.store.delivery_rows import delivery_from, select_deliveries
 from tutumd.store.handlers import select_handler
-from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import action_deliveries, deliveries
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.row_mapping import Row, action_from, read_one, read_page, read_service, select_actions, value_from
+from tutumd.store.tables.actions import action_deliveries, actions, deliveries
+from tutumd.store.tables.services import handlers
+
+
+def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
+    """Select deliveries, each with its handler, and with what became of its action."""
+    content = deliveries.c.content if with_content else sa.literal_column("'{}'").label("content")
+    return (
+        sa.select(
+            *(column for column in deliveries.c if column is not deliveries.c.content),
+            content,
+            *(actions.c[name].label(f"action_{name}") for name in ("uuid", "state", "reason", "growth")),
+            handlers.c.seq.label("handler_number"),
+            handlers.c.name.label("handler_name"),
+        )
+        .outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
+        .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+    )
+
+
+def delivery_from(row: Row) -> Delivery:
+    """Return the delivery of a row of `select_deliveries`."""
+    raw = row.content or "{}"
+    outcome = DeliveryOutcome(row.outcome)
+    reason = row.action_reason
+    if row.action_growth is not None and row.before is not None:
+        reason = Growth(**row.action_growth).reason_for_call(reason, row.before, row.amount)
+    return value_from(
+        row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw, action_reason=reason
+    )
 
 
 class SqlDeliveries(StorePart):

@@ -16,14 +16,12 @@ from tutumd.model import DeliveryOutcome
 from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import action_deliveries, deliveries, handler_logs
+from tutumd.store.tables.actions import action_deliveries, actions, deliveries, handler_logs
 
 KEY = "logged"
 """Key in `meta` of the `seq` up to which deliveries are part of `handler_logs`."""
 
 _MAX_POSITIONS = 10_000
-_action = actions.alias("its_action")
 _ACTED, _SKIPPED, _REFUSED = "acted", "skipped", "refused"
 _IS_REFUSED = deliveries.c.outcome == DeliveryOutcome.REFUSED.value
 _KIND = sa.case((deliveries.c.action_seq.isnot(None), _ACTED), (_IS_REFUSED, _REFUSED), else_=_SKIPPED).label("kind")
@@ -95,12 +93,12 @@ class LogTrimmer:
         self._database = database
         self._positions: dict[tuple[int, str], tuple[int, int]] = {}
 
-    def trim(self, now: datetime, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+    def trim(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
         """Delete the oldest deliveries of logs that are over their budget, at most `limit`; as Queue.trim_logs."""
         with self._database.read() as connection:
             exceeded = connection.execute(_select_exceeded(log_rows, log_bytes)).all()
             rows = list(
-                islice(chain.from_iterable(self._find_excess(connection, log, limit, now) for log in exceeded), limit)
+                islice(chain.from_iterable(self._find_excess(connection, log, limit) for log in exceeded), limit)
             )
         if rows:
             with self._database.write() as connection:
@@ -109,7 +107,7 @@ class LogTrimmer:
                 self._positions |= {(row.handler_seq, row.kind): (row.action_seq or 0, row.seq) for row in rows}
         return bool(rows)
 
-    def _find_excess(self, connection: sa.Connection, log: Row, limit: int, now: datetime) -> Iterator[Row]:
+    def _find_excess(self, connection: sa.Connection, log: Row, limit: int) -> Iterator[Row]:
         rows, size = log.rows - log.kept_rows, log.bytes - log.kept_bytes
         position = self._positions.pop((log.handler_seq, log.kind), (0, 0))
         oldest = _select_oldest(connection, _select_deletable(connection), log, position)

@@ -15,10 +15,8 @@ from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
 from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.engines import discoveries, pulled_images
-from tutumd.store.tables.handlers import handlers
 from tutumd.store.tables.schema import meta
-from tutumd.store.tables.services import services
+from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
 from tutumd.store.upsert import insert_missing
 
 SYNC_BATCH = 5

@@ -8,15 +8,14 @@ import sqlalchemy as sa
 
 from tutumd.model import EngineFigures, Figures
 from tutumd.ports.clock import Clock
-from tutumd.ports.figures import FigureReader
+from tutumd.ports.dashboard import FigureReader
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store import action_totals
 from tutumd.store.database import Database
 from tutumd.store.leases import is_unleased
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import LIVE, RUNNING, actions
-from tutumd.store.tables.deliveries import handler_logs
-from tutumd.store.tables.engines import engines, worker_slots
+from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
+from tutumd.store.tables.services import engines, worker_slots
 
 TIMEOUT_S = 2
 """Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""

@@ -11,8 +11,7 @@ from tutumd.store.change_log import read_changes
 from tutumd.store.coalesce import CalledHandler
 from tutumd.store.compiled import execute_compiled, parse_rows
 from tutumd.store.tables.actions import OPEN, actions
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.tables.services import handlers, services
 
 MAX_CACHED = 10_000
 """Handlers in the cache, about 1 KB each without their options."""

@@ -23,13 +23,11 @@ from tutumd.model import (
 )
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
-from tutumd.store.paging import read_page
 from tutumd.store.quotas import check_handlers
-from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
-from tutumd.store.tables.columns import new_uuid
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
+from tutumd.store.tables.actions import deliveries
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import handlers, services
 from tutumd.store.upsert import insert
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
@@ -57,7 +55,7 @@ class SqlHandlers(StorePart):
 
     def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
         with self._database.read() as connection:
-            row = read_one(connection, select_numbered(viewer, service_uuid, number))
+            row = read_one(connection, _select_handler(viewer, service_uuid).where(handlers.c.seq == number))
             return self._make(connection, [row])[0]
 
     def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
@@ -189,11 +187,6 @@ class SqlHandlers(StorePart):
 def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
     """Select a handler of a service that the viewer may see."""
     return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
-
-
-def select_numbered(viewer: User, service_uuid: str, number: int) -> sa.Select[Any]:
-    """Select a handler, as `select_handler`, by its number."""
-    return _select_handler(viewer, service_uuid).where(handlers.c.seq == number)
 
 
 def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:

@@ -18,7 +18,8 @@ from tutumd.errors import LockedError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome, Operation
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
-from tutumd.store import action_deliveries, action_inputs, pending_actions
+from tutumd.store import action_deliveries, action_inputs
+from tutumd.store.actions import insert_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
 from tutumd.store.compiled import execute_later
 from tutumd.store.content_budget import ContentBudget
@@ -26,10 +27,9 @@ from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.sender_keys import BatchKeys
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import microseconds
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.services import handlers
 from tutumd.store.upsert import probe
 from tutumd.store.wakeup import Wakeup
 
@@ -43,10 +43,8 @@ _COLUMN_TYPES = {
     "body_size": "INTEGER",
     "outcome": "TEXT",
     "reason": "TEXT",
-    "most": "INTEGER",
     "tag": "TEXT",
     "variable": "TEXT",
-    "sender_key": "TEXT",
     "content": "TEXT",
     "kept_bytes": "INTEGER",
     "before": "BIGINT",
@@ -233,7 +231,7 @@ def store_calls(
     results = [batch.add(call) for call in calls]
     seqs: dict[str, int] = {}
     if batch.new_actions:
-        seqs = pending_actions.insert(connection, batch.new_actions)
+        seqs = insert_actions(connection, batch.new_actions)
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])

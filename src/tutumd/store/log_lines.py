@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tutumd.model import Phase
 from tutumd.store.tables.actions import action_lines
-from tutumd.store.tables.columns import storable
+from tutumd.store.tables.schema import storable
 
 MAX_LINES = 1_000
 """Lines kept of an action: the first 100, and the newest."""

@@ -20,15 +20,16 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import (
-    abandoned,
     action_deliveries,
     action_inputs,
     action_totals,
     call_counts,
     delivery_log,
+    leases,
     log_lines,
 )
 from tutumd.store import snapshots as snapshot_rows
+from tutumd.store.action_totals import describe, final_state
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
@@ -42,15 +43,12 @@ from tutumd.store.leases import (
     take_over,
     update_claimed,
 )
-from tutumd.store.locks import lock_services, raise_revision
-from tutumd.store.outcomes import describe, final_state
+from tutumd.store.locks import lock_services, raise_revision, settle_target
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, read_service
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import storable
-from tutumd.store.tables.engines import discoveries, engines, requests, worker_slots
-from tutumd.store.tables.services import services
-from tutumd.store.targets import settle_target
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup
 
@@ -135,9 +133,9 @@ class SqlQueue(SqlEngineSync, Queue):
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
-                row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == uuid)).one()
+                row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
-                leftover = abandoned.read_leftover(connection, row, service)
+                leftover = leases.read_leftover(connection, row, service)
             return claim_from(row, service, leftover)
         return None
 
@@ -153,7 +151,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
-            abandoned.save_leftover(connection, claim, journal)
+            leases.save_leftover(connection, claim, journal)
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
@@ -232,7 +230,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return self._retention.prune(self._clock(), keep, limit, keep_audit)
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-        return self._trimmer.trim(self._clock(), limit, log_rows=log_rows, log_bytes=log_bytes)
+        return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
         now = self._clock()

@@ -8,8 +8,8 @@ from tutumd.errors import ConflictError, TooManyCallsError
 from tutumd.store.rate_limits import take_token
 from tutumd.store.row_mapping import Row, read_one
 from tutumd.store.tables.accounts import api_keys, users
-from tutumd.store.tables.columns import microseconds
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.services import handlers
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000

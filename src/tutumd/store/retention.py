@@ -14,10 +14,16 @@ from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
-from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions
-from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
-from tutumd.store.tables.engines import discoveries, engines, pulled_images, requests, worker_slots
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions, deliveries, key_counts, sender_keys
+from tutumd.store.tables.services import (
+    containers,
+    discoveries,
+    engines,
+    pulled_images,
+    requests,
+    services,
+    worker_slots,
+)
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""
@@ -108,10 +114,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         ),
         pulled_images: sa.select(pulled_images).where(pulled_images.c.engine.not_in(sa.select(engines.c.name))),
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
-        # Without a time: rows of the previous release, for containers that it had never seen.
-        containers: sa.select(containers.c.uuid).where(
-            is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))
-        ),
+        containers: sa.select(containers.c.uuid).where(is_gone, containers.c.stopped < before),
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
         api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),

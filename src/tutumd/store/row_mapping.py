@@ -1,6 +1,6 @@
-"""Rows of services, containers and actions, and the values made of them."""
+"""Rows of services, containers and actions, the values made of them, and pages of these."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
@@ -16,7 +16,9 @@ from tutumd.model import (
     Container,
     ContainerState,
     Definition,
+    Page,
     Port,
+    Query,
     Service,
     ServiceState,
     User,
@@ -26,8 +28,7 @@ from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store import action_deliveries
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.engines import engines
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.services import containers, engines, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -224,3 +225,42 @@ def waiting_reason(row: Row, now: datetime | None) -> str:
         return ""
     way_out = "; it is half done: it ends when the engine is back, or when an admin abandons it"
     return f"waiting for the engine: {row.engine_error}{way_out if row.journal else ''}"
+
+
+def read_page(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    query: Query,
+    order: Sequence[sa.ColumnElement[Any]],
+    make_values: Callable[[Sequence[sa.Row[Any]]], Iterable[T]],
+    filters: Mapping[str, sa.ColumnElement[Any]] | None = None,
+) -> Page[T]:
+    """Return one page of a statement's rows.
+
+    Args:
+        make_values: Turns the rows of the page into values.
+        filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's are ignored.
+    """
+    if filters is not None:
+        statement = statement.where(*conditions(query.filters, filters))
+    total = connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one()
+    rows = connection.execute(statement.order_by(*order).limit(query.limit).offset(query.offset)).all()
+    return Page(objects=tuple(make_values(rows)), total=total)
+
+
+def conditions(
+    filters: Mapping[str, str], columns: Mapping[str, sa.ColumnElement[Any]]
+) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions of filters. `columns` is as of `read_page`."""
+    return (_condition(name, value, columns) for name, value in filters.items())
+
+
+def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
+    column, _, suffix = name.rpartition("__")
+    if suffix == "startswith":
+        return columns[column].startswith(value.lower(), autoescape=True)
+    if suffix == "gte":
+        return columns[column] >= datetime.fromisoformat(value)
+    if suffix == "lte":
+        return columns[column] <= datetime.fromisoformat(value)
+    return columns[name] == (value.lower() if name in ("uuid", "service", "object") else value)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
 from tutumd.store.compiled import execute_compiled, execute_many, parse_rows
-from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
 """A delivery with the key of one received within this time is its repetition."""

@@ -15,7 +15,7 @@ from tutumd.store import audit
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row, value_from
 from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
-from tutumd.store.tables.columns import storable
+from tutumd.store.tables.schema import storable
 
 NOTE_AFTER = timedelta(minutes=5)
 """How late `last_used` and `last_seen` may be: not each request writes."""

@@ -16,11 +16,8 @@ from tutumd.model import User
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables.actions import LIVE, action_lines, actions
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.engines import engines
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import services
+from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
+from tutumd.store.tables.services import engines, handlers, services
 
 AT_ONCE = 500
 """Objects of one statement: PostgreSQL and SQLite limit how many values it may have."""

@@ -18,14 +18,15 @@ from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
 from tutumd.store.locks import lock_services
 from tutumd.store.names import narrow
-from tutumd.store.paging import conditions, read_page
 from tutumd.store.retention import MAX_REQUEST_AGE
 from tutumd.store.row_mapping import (
     SERVICE_STATE,
     Row,
+    conditions,
     container_from,
     present_containers,
     read_one,
+    read_page,
     read_service,
     select_services,
     service_from,
@@ -35,10 +36,8 @@ from tutumd.store.row_mapping import (
 from tutumd.store.snapshots import end_service, insert_service
 from tutumd.store.stamps import SqlStamps
 from tutumd.store.tables.actions import RUNNING, actions
-from tutumd.store.tables.columns import new_uuid
-from tutumd.store.tables.engines import engines, requests
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import containers, engines, handlers, requests, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {

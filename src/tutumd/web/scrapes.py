@@ -12,7 +12,7 @@ from tutumd.errors import UnavailableError
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import Figures
-from tutumd.ports.figures import FigureReader
+from tutumd.ports.dashboard import FigureReader
 
 TIMEOUT_S = 4.0
 """How long a scrape waits for the database: less than Prometheus waits for a scrape."""

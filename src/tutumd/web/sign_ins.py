@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate
+from tutumd.application.accounts import authenticate
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import NewSession, Origin, User
@@ -19,8 +19,7 @@ MAX_REMEMBERED = 10_000
 class SignIns:
     """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
 
-    Credentials that signed in from there before are still accepted, so that others behind the same address go on. This
-    does not apply to keys of former versions with fewer than 20 characters, which could be guessed.
+    Credentials that signed in from there before are still accepted, so that others behind the same address go on.
     """
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,10 +38,9 @@ class SignIns:
         except UnauthorizedError:
             self._note_failure(client)
             raise
-        if len(key) >= MIN_KEY_LENGTH:
-            with self._lock:
-                self._known[digest] = None
-                _forget_oldest(self._known)
+        with self._lock:
+            self._known[digest] = None
+            _forget_oldest(self._known)
         return user
 
     def use_link(self, client: str, token: str, new: NewSession, origin: Origin) -> None:

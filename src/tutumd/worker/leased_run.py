@@ -1,5 +1,6 @@
-"""A run of an action under a lease."""
+"""A run of an action under a lease: its deadlines, its journal, and the check of what it was asked for."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -9,13 +10,64 @@ from typing import TypeVar
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Claim, Phase, RunLimits
+from tutumd.errors import EngineRefusedError, LeaseLostError, UnavailableError
+from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
-from tutumd.worker.deadlines import Deadlines
 from tutumd.worker.journal_seal import JournalSeal
-from tutumd.worker.request_check import check_request
+
+
+class Deadlines:
+    """Measures a run against its limits.
+
+    Progress is a high-water mark per kind of progress: a container that becomes healthy for the second time is none.
+
+    Attributes:
+        limits: May be replaced at any time. What was measured so far counts.
+    """
+
+    def __init__(self, limits: RunLimits, monotonic: Callable[[], float]) -> None:
+        """Begin to measure."""
+        self.limits = limits
+        self._monotonic = monotonic
+        self._began = self._progressed = monotonic()
+        self._pull_began: float | None = None
+        self._highest: dict[str, int] = {}
+
+    def advance(self, kind: str, count: int) -> None:
+        """Take what has been reached, such as the number of healthy containers; more than ever before is progress."""
+        if count > self._highest.get(kind, 0):
+            self._highest[kind] = count
+            self._progressed = self._monotonic()
+
+    @contextmanager
+    def pulling(self) -> Iterator[None]:
+        """Apply the limit of pulls only. The other limits do not count the time in between."""
+        self._pull_began = began = self._monotonic()
+        try:
+            yield
+        finally:
+            self._pull_began = None
+            self._began += self._monotonic() - began
+            self._progressed = self._monotonic()
+
+    def remaining_s(self) -> float:
+        """Return the seconds until the nearest limit; 0 once it is over."""
+        now = self._monotonic()
+        if self._pull_began is not None:
+            return max(0.0, self._pull_began + self.limits.pull_s - now)
+        stalls = self._progressed + self.limits.stall_s
+        return max(0.0, min(self._began + self.limits.timeout_s, stalls) - now)
+
+    def reason(self) -> str:
+        """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""
+        now, limits = self._monotonic(), self.limits
+        if self._pull_began is not None:
+            return f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
+        if now >= self._began + limits.timeout_s:
+            return f"the action did not end within {limits.timeout_s:g} s"
+        return f"there was no progress for {limits.stall_s:g} s" if self.remaining_s() <= 0 else ""
+
 
 LEASE_MARGIN_S = 1.0
 """A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
@@ -199,3 +251,28 @@ def renew_all(queue: Queue, runs: Sequence[LeasedRun], monotonic: Callable[[], f
         return
     for run, renewal in zip(runs, renewals, strict=True):
         run.note_renewal(renewal, renewed_at)
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_request(action: Action) -> None:
+    """Raise EngineRefusedError if an action asks for something that no handler can ask for.
+
+    A tag with other characters could name another repository or a digest. A variable with another name, such as
+    LD_PRELOAD, could run a command. The UUID becomes a part of the names of containers.
+    """
+    tag: object = action.tag
+    variables: object = action.variables
+    is_allowed = (
+        _UUID.fullmatch(action.uuid)
+        and (tag is None or (isinstance(tag, str) and TAG.fullmatch(tag)))
+        and isinstance(variables, Mapping)
+        and all(VARIABLE.fullmatch(name) for name in variables)
+        and all(value is None or isinstance(value, str) for value in variables.values())
+    )
+    if not is_allowed:
+        raise EngineRefusedError(
+            "refused: the tag or a variable of this action is none that a webhook handler can set, so a program other "
+            "than tutumd has written the action into the database; find out which, then call the handler again"
+        )

@@ -7,8 +7,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import LOST_JOURNAL, Engine
 from tutumd.ports.queue import Queue
-from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.request_check import check_request
+from tutumd.worker.leased_run import LeasedRun, check_request
 
 MAX_DEATHS = 5
 """An action is not performed again after so many workers in a row died soon after they had begun or resumed it."""

@@ -10,8 +10,8 @@ from tests.support.stores import StoreBed, call, query
 from tutumd.model import Handler
 from tutumd.ports.intake import CallResult
 from tutumd.store import action_deliveries
-from tutumd.store.tables.deliveries import action_deliveries as filed
-from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.actions import action_deliveries as filed
+from tutumd.store.tables.actions import deliveries
 
 pytestmark = pytest.mark.dialect
 

@@ -11,13 +11,14 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import ORIGIN, StoreBed, call, open_store
 from tutumd.errors import LockedError, NotFoundError
 from tutumd.model import ActionState, Handler, NewHandler, Verb
-from tutumd.store import action_inputs, pending_actions
+from tutumd.store import action_inputs
+from tutumd.store.actions import insert_actions, new_action
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import find_handlers
 from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.schema import microseconds
 
 pytestmark = pytest.mark.dialect
 
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.dialect
 def insert_action(bed: StoreBed, verb: Verb = Verb.REDEPLOY, **values: Any) -> None:
     """Insert an action of the service `web`, open unless told otherwise."""
     with bed.database.write() as connection:
-        new = pending_actions.new_action(bed.service_uuid("web"), "docker", verb, origin=ORIGIN, now=bed.clock())
-        pending_actions.insert(connection, [new | values])
+        new = new_action(bed.service_uuid("web"), "docker", verb, origin=ORIGIN, now=bed.clock())
+        insert_actions(connection, [new | values])
 
 
 def test_no_second_action_of_a_service_can_be_in_progress(bed: StoreBed) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, snapshot
 from tutumd.model import ContainerState, Outcome
 from tutumd.store import retention
-from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers
 
 pytestmark = pytest.mark.dialect

@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 from tutumd.model import Accepted, Claim, Operation
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.tables.engines import engines
+from tutumd.store.tables.services import engines
 from tutumd.store.wakeup import Wakeup
 
 SETTINGS = ("default_transaction_isolation = 'repeatable read'", "default_transaction_isolation = 'serializable'")

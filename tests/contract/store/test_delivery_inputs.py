@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from tests.support.stores import ORIGIN, StoreBed, call, query
 from tutumd.model import Accepted, Operation, Outcome
 from tutumd.ports.intake import CallResult
-from tutumd.store.tables.actions import action_inputs, actions
-from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.actions import action_inputs, actions, deliveries
 from tutumd.worker.perform import Cap, add_amounts
 
 

@@ -10,8 +10,8 @@ from tutumd.model import Handler, NotQueued, Operation
 from tutumd.store import call_counts, content_budget, delivery_log
 from tutumd.store.content_budget import ContentBudget
 from tutumd.store.intake import SqlIntake
-from tutumd.store.tables.deliveries import deliveries, handler_logs
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.actions import deliveries, handler_logs
+from tutumd.store.tables.services import handlers
 
 LARGE = 1 << 40
 MINUTE_US = 60 * 1_000_000

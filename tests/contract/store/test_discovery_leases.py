@@ -21,7 +21,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.tables.engines import discoveries
+from tutumd.store.tables.services import discoveries
 from tutumd.store.upsert import insert_missing
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery

@@ -12,7 +12,7 @@ from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call, Operation
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake import MAX_ATTEMPTS
-from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.actions import deliveries
 
 pytestmark = pytest.mark.dialect
 

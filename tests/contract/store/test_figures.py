@@ -10,7 +10,7 @@ from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed
 from tutumd.model import ActionTotal, EngineFigures, EngineInfo, Operation, Outcome, Verb
 from tutumd.store.figures import SqlFigures
 from tutumd.store.tables.actions import action_totals
-from tutumd.store.tables.engines import worker_slots
+from tutumd.store.tables.services import worker_slots
 
 OTHER = EngineInfo(name="other", kind="docker", can_create=False)
 

@@ -10,11 +10,10 @@ from tests.support.stores import ENGINE, ORIGIN, StoreBed
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import ActionState, Verb
-from tutumd.store import pending_actions
+from tutumd.store.actions import new_action as new_row
 from tutumd.store.figures import SqlFigures, select_waiting
 from tutumd.store.snapshots import insert_service
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import handler_logs
+from tutumd.store.tables.actions import actions, handler_logs
 
 SERVICES = 10_000
 ENDED = 20_000
@@ -64,7 +63,7 @@ def uuid_of(number: int) -> str:
 
 def new_action(number: int, bed: StoreBed) -> dict[str, object]:
     engine = f"engine-{number % ENGINES}"
-    return pending_actions.new_action(uuid_of(number), engine, Verb.REDEPLOY, origin=ORIGIN, now=bed.clock())
+    return new_row(uuid_of(number), engine, Verb.REDEPLOY, origin=ORIGIN, now=bed.clock())
 
 
 @pytest.mark.nightly

@@ -16,9 +16,8 @@ from tutumd.store import engine_sync
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.tables.engines import engines
 from tutumd.store.tables.schema import meta
-from tutumd.store.tables.services import services
+from tutumd.store.tables.services import engines, services
 from tutumd.store.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect

@@ -23,9 +23,8 @@ from tutumd.store.handler_lookup import MAX_CACHED, MAX_OPTIONS, HandlerCache, f
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.tables.columns import microseconds
-from tutumd.store.tables.handlers import handlers
-from tutumd.store.tables.services import changed_services
+from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.services import changed_services, handlers
 from tutumd.store.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect

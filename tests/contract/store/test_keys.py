@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.stores import StoreBed, query, snapshot
-from tutumd.application import keys
+from tutumd.application import accounts as keys
 from tutumd.application.accounts import authenticate, make_login_link, store_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
@@ -84,15 +84,6 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_end(bed: StoreBed, an
         bed.store.add_session(
             user, NewSession(token_sha256="c" * 64, expires=bed.clock() + DAY)
         )  # which it began to do before
-
-
-def test_keys_of_the_previous_release_have_all_rights_of_their_user(bed: StoreBed, ann: User) -> None:
-    key, made = make(bed, ann)
-    with bed.database.write() as connection:
-        connection.exec_driver_sql("UPDATE api_keys SET scope = NULL")
-    assert sign_in(bed, "ann", key).access.scope is Scope.ADMIN
-    assert keys.list_keys(bed.store, ann)[0].scope is Scope.ADMIN
-    assert made.scope is Scope.ADMIN
 
 
 LIMITED: Sequence[dict[str, object]] = (

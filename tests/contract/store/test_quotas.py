@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tests.support.replica import Replica
 from tests.support.stores import StoreBed, snapshot
-from tutumd.application import keys
+from tutumd.application import accounts as keys
 from tutumd.application.accounts import add_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
@@ -46,7 +46,8 @@ def fill(bed: StoreBed, table: str, count: int, **columns: str) -> None:
 
 
 def fill_keys(bed: StoreBed, user: User, count: int) -> None:
-    fill(bed, "api_keys", count, key_sha256="'key' || i", user_uuid=f"'{user.uuid}'", hint="'old'", created="0")
+    columns = {"user_uuid": f"'{user.uuid}'", "hint": "'old'", "created": "0", "scope": "'admin'"}
+    fill(bed, "api_keys", count, key_sha256="'key' || i", **columns)
 
 
 def fill_handlers(bed: StoreBed, user: User, count: int) -> None:

@@ -12,8 +12,7 @@ from tests.support.stores import StoreBed, call, second_intake
 from tutumd.errors import TooManyCallsError
 from tutumd.model import Accepted, NotQueued, Operation
 from tutumd.ports.intake import CallResult
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
+from tutumd.store.tables.actions import actions, deliveries, key_counts, sender_keys
 
 pytestmark = pytest.mark.dialect
 

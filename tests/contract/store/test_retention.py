@@ -9,10 +9,8 @@ from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tutumd.model import Operation, Outcome, Verb
 from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
 from tutumd.store.retention import MAX_GONE_CONTAINERS
-from tutumd.store.tables.actions import action_inputs, action_lines, actions
-from tutumd.store.tables.deliveries import deliveries
-from tutumd.store.tables.engines import requests
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.actions import action_inputs, action_lines, actions, deliveries
+from tutumd.store.tables.services import containers, requests, services
 
 pytestmark = pytest.mark.dialect
 

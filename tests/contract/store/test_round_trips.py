@@ -14,7 +14,7 @@ from tests.support.stores import LEASE, ORIGIN, StoreBed, query
 from tests.support.waiting import wait_until
 from tutumd.model import Action, ActionState, Verb
 from tutumd.ports.queue import Renewal
-from tutumd.store import pending_actions
+from tutumd.store.actions import insert_actions, new_action
 from tutumd.store.leases import find_claimable
 
 T = TypeVar("T")
@@ -85,11 +85,10 @@ def test_claims_pass_over_the_actions_of_other_engines(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     service, now = bed.service_uuid("db"), bed.clock()
     rows = [
-        pending_actions.new_action(service, "other", Verb.REDEPLOY, origin=ORIGIN, now=now) | {"open": False}
-        for _ in range(10_000)
+        new_action(service, "other", Verb.REDEPLOY, origin=ORIGIN, now=now) | {"open": False} for _ in range(10_000)
     ]
     with bed.database.write() as connection:
-        pending_actions.insert(connection, rows)
+        insert_actions(connection, rows)
     with bed.database.write() as connection:
         connection.execute(sa.text("ANALYZE actions"))
         claimable = find_claimable(["docker"], bed.clock(), bed.clock())

@@ -12,7 +12,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, Reference, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.services import handlers
 from tutumd.store.wakeup import Wakeup
 
 

@@ -1,4 +1,4 @@
-"""Half-done actions whose journals have the form in which earlier versions stored them."""
+"""Half-done actions, continued from the journals that are stored."""
 
 import json
 from dataclasses import asdict
@@ -11,11 +11,11 @@ from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, re
 from tutumd.engines.docker.scale import ScaleJournal
 from tutumd.engines.docker.start_stop import start_containers
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.labels import ACTION
 
 NEXT = "shop-web-1-tutum-next-0a1b2c3d"
 REDEPLOY: dict[str, Any] = {
     "phase": "swap",
-    "timeout_s": None,
     "stable_s": None,
     "keep_images": 0,
     "local": True,
@@ -85,8 +85,9 @@ def test_a_scaling_is_resumed() -> None:
 def test_a_scaling_that_was_being_undone_is_undone() -> None:
     engine = Case(states=["running"]).engine()
     before = engine.summary()
-    engine.add(2, "shop-web-2")
-    outcome = scale_to(2)(engine, Recorded(journal={**SCALE, "phase": "undo", "reason": "it failed"}))
+    run = Recorded(journal={**SCALE, "phase": "undo", "reason": "it failed"})
+    engine.add(2, "shop-web-2", labels={ACTION: run.action_uuid})
+    outcome = scale_to(2)(engine, run)
     assert (outcome.rolled_back, outcome.reason) == (True, "it failed")
     assert engine.summary() == before
 
@@ -103,7 +104,7 @@ def test_the_keys_of_journals_stay() -> None:
     assert asdict(RedeployJournal(phase="pull")).keys() == REDEPLOY.keys()
     swap = Swap(name="", old="", new="", run=True, ran=True, paused=False, policy={})
     assert asdict(swap).keys() == REDEPLOY["swaps"][0].keys()
-    assert asdict(ScaleJournal(phase="add", before=())).keys() == SCALE.keys() | {"labelled"}
+    assert asdict(ScaleJournal(phase="add", before=())).keys() == SCALE.keys()
 
 
 def test_a_journal_is_read_back_as_it_was_stored() -> None:

@@ -11,14 +11,13 @@ from tests.support.runs import FakeRun, Killed
 from tests.unit.docker.documents import compose_labels, image, inspected
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_resume import OLD, finder
-from tutumd.engines.docker.limits import limits_of
-from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.readiness import ReadinessCheck, limits_of
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.labels import STALL, TIMEOUT, Json
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, RunLimits
-from tutumd.worker.deadlines import Deadlines
+from tutumd.worker.leased_run import Deadlines
 
 S = 1_000_000_000
 CHECK: Mapping[str, Any] = {"Test": ["CMD", "/check"], "Interval": 90 * S, "Timeout": 5 * S, "Retries": 3}

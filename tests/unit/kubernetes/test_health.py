@@ -18,7 +18,7 @@ from tutumd.engines.kubernetes.health import (
 from tutumd.engines.kubernetes.plan import plan_redeploy
 from tutumd.engines.kubernetes.view import PodContainer, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Workload, find_unprobed, fingerprint
-from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
 
 DONE = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import workload
-from tutumd.engines.kubernetes.limits import limits_of, replacement_s
+from tutumd.engines.kubernetes.context import limits_of, replacement_s
 from tutumd.engines.kubernetes.view import read_pod
 from tutumd.model import RunLimits
 

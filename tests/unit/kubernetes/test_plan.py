@@ -334,12 +334,6 @@ def test_a_redeploy_survives_the_journal() -> None:
     assert from_journal(RedeployJournal, {}) is None
 
 
-def test_a_journal_with_retired_fields_is_read() -> None:
-    plan = planned(workload(deployment()))
-    older = {**to_journal(plan), "registry_digest": DIGEST, "registry_note": "a note"}
-    assert from_journal(RedeployJournal, older) == plan
-
-
 def test_a_view_knows_its_living_pods() -> None:
     seen = WorkloadView(workload=workload(deployment()), pods=(pod("a"), pod("b", due=SINCE), pod("c", phase="Failed")))
     assert [subject.uid for subject in seen.alive] == ["a"]

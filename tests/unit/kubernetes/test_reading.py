@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
 from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, view, workload
-from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler
 from tutumd.engines.kubernetes.discover import stack_of, take_snapshot, warnings
 from tutumd.engines.kubernetes.requests import Request
+from tutumd.engines.kubernetes.scale import Autoscaler, find_autoscaler
 from tutumd.engines.kubernetes.stuck import describe_late
 from tutumd.engines.kubernetes.view import Pod, PodContainer, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, label_query, read_address

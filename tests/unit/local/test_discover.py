@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.local.values import NEW, NOON, OLD, SERVICE_UUID, container, record
-from tutumd.engines.local.discover import build_snapshot
+from tutumd.engines.local.engine import build_snapshot
 from tutumd.engines.local.records import Change, ContainerRecord, definition_digest
 from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Definition, ServiceSnapshot, ServiceState
 

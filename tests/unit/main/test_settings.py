@@ -50,7 +50,6 @@ def test_the_variables_of_docker_and_kubernetes_are_ignored_with_the_prefix(monk
     [
         ("TUTUMD_ADMIN_APIKEYS", "is not a setting and is ignored: did you mean TUTUMD_ADMIN_APIKEY?"),
         ("TUTUMD_COLOUR", "is not a setting and is ignored: see docs/reference/settings.md"),
-        ("TUTUMD_CLIENT_RATE_LIMIT", "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md"),
     ],
 )
 def test_a_variable_that_is_no_setting_is_warned_about(variable: str, remedy: str) -> None:

@@ -1,6 +1,5 @@
 """UPGRADING.md and DEPRECATIONS.md say what the code does."""
 
-import re
 from pathlib import Path
 
 import typer
@@ -8,7 +7,6 @@ import typer
 import tutumd.store
 from tutum.version import __version__
 from tutumd.main.commands import app
-from tutumd.settings import REMOVED, Settings
 from tutumd.store.tables.schema import HEAD
 
 ROOT = Path(__file__).parents[3]
@@ -36,12 +34,6 @@ def test_the_newest_version_is_listed_with_its_schema() -> None:
 
 def test_there_is_a_migration_for_each_schema() -> None:
     assert len(list(MIGRATIONS.glob("v*.py"))) == int(HEAD)
-
-
-def test_each_removed_setting_is_listed_as_removed() -> None:
-    listed = {name for row in rows(DEPRECATIONS, "Removed") for name in re.findall("TUTUMD_[A-Z_]+", row[0])}
-    assert listed == REMOVED.keys()
-    assert {f"TUTUMD_{name.upper()}" for name in Settings.model_fields}.isdisjoint(listed)
 
 
 def test_each_deprecated_option_is_listed() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.worker.fakes import FakeClock, FakeQueue, make_run
 from tutumd.errors import SettingsError
-from tutumd.main.worker_key import load_seal
+from tutumd.main.work import load_seal
 from tutumd.settings import Settings, read_settings
 
 CLAIM = make_run(FakeQueue(), FakeClock(), journal={}).claim

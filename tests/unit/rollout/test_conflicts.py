@@ -3,8 +3,7 @@
 import pytest
 
 from tests.support.runs import FakeRun
-from tutumd.engines.rollout.conflicts import DeniedError, StaleError, retry_on_conflict
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout.timing import DeniedError, StaleError, Timing, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 TIMING = Timing(jitter=lambda: -0.0999)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.unit.swarm.values import spec, task, view
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.discover import take_snapshot
+from tutumd.engines.swarm.engine import take_snapshot
 from tutumd.engines.swarm.spec import is_shown
 from tutumd.model import ContainerState, Port, ServiceState
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.swarm.test_journal import PLAN
 from tests.unit.swarm.values import NEW, spec, task, view
-from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.journal import RedeployJournal

@@ -7,18 +7,19 @@ import pytest
 
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
-from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.swarm.health import (
     check_job,
     check_scaling,
     check_update,
+    describe_failure,
+    describe_task,
     find_culprit,
     is_idle,
     is_rolled_back,
     needs_room,
     stalled_tasks,
 )
-from tutumd.engines.swarm.messages import describe_failure, describe_task
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import Phase, Task, read_nodes, read_task
 

@@ -3,9 +3,8 @@
 import pytest
 
 from tutumd.engines.images.reference import parse_reference
-from tutumd.engines.swarm.api import read_platforms
-from tutumd.engines.swarm.log_frames import remove_frames
-from tutumd.engines.swarm.resolve_image import is_built_here
+from tutumd.engines.swarm.api import read_platforms, remove_frames
+from tutumd.engines.swarm.plan import is_built_here
 
 
 def frame(text: str, stream: int = 1) -> bytes:

@@ -11,8 +11,7 @@ from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, spec, task
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.limits import limits_of, report_progress
+from tutumd.engines.swarm.context import ServiceContext, limits_of, report_progress
 from tutumd.engines.swarm.view import Task
 from tutumd.model import RunLimits
 

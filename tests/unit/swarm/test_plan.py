@@ -10,11 +10,10 @@ from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
 from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.discover import take_snapshot
+from tutumd.engines.swarm.engine import take_snapshot
 from tutumd.engines.swarm.journal import RedeployJournal
-from tutumd.engines.swarm.plan import describe_plan, plan_redeploy
+from tutumd.engines.swarm.plan import ResolvedImage, describe_plan, plan_redeploy
 from tutumd.engines.swarm.probe_task import probe_name, probe_spec
-from tutumd.engines.swarm.resolve_image import ResolvedImage
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView

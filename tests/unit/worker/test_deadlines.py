@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.worker.fakes import FakeClock
 from tutumd.model import RunLimits
-from tutumd.worker.deadlines import Deadlines
+from tutumd.worker.leased_run import Deadlines
 
 LIMITS = RunLimits(timeout_s=3600, stall_s=120, pull_s=1800)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.worker.fakes import make_action
 from tutumd.errors import EngineRefusedError
-from tutumd.worker.request_check import check_request
+from tutumd.worker.leased_run import check_request
 
 REFUSED: tuple[dict[str, Any], ...] = (
     {"variables": {"LD_PRELOAD": "/tmp/evil.so"}},

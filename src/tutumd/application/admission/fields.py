@@ -6,6 +6,7 @@ the SDK and the CLI know all come from this table. Run `script/generate` after a
 
 # ruff: noqa: RUF009 (`_entry` returns `dataclasses.field`, as a dataclass wants it)
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -15,13 +16,38 @@ from typing import Any
 from tutumd.application.admission.addresses import Network, parse_networks
 from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_filters, write_filters
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, check_number, check_text, quote
-from tutumd.application.admission.rates import Rate, parse_rate
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
-from tutumd.application.dates import write_date
-from tutumd.application.queries import parse_date
+from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import VARIABLE, Operation
+
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most `count` calls in `seconds`."""
+
+    count: int
+    seconds: int
+
+    @property
+    def text(self) -> str:
+        """The rate as `30/minute`."""
+        return f"{self.count}/{next(unit for unit, seconds in _UNITS.items() if seconds == self.seconds)}"
+
+
+def parse_rate(value: object) -> Rate:
+    """Return a rate such as `30/minute`: 1 to 999,999 per second, minute, hour or day. Raises InvalidInputError."""
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise InvalidInputError(
+            f"rate_limit must be like 30/minute (per second, minute, hour or day), got {quote(value)}"
+        )
+    return Rate(count=int(match[1]), seconds=_UNITS[match[2]])
+
 
 DEFAULT_VARIABLE = "TUTUM_TRIGGER_BODY"
 MAX_USES = 1_000_000_000

@@ -248,10 +248,6 @@ def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
     return Decision(passes, f"the filter is {'true' if passes else 'not true'} for this payload")
 
 
-def _decide_branch(condition: Filter, push: Push, globs: Globs) -> Decision:
-    return _decide_names(push.branches, condition, push, globs)
-
-
 def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
     repository = condition.repository
     tags = [tag for name, tag in push.tags if not repository or globs.matches_any(name, (repository,))]
@@ -294,7 +290,7 @@ def _quote_patterns(condition: Filter) -> str:
 
 
 _DECIDERS: dict[str, Callable[[Filter, Push, Globs], Decision]] = {
-    "branch": _decide_branch,
+    "branch": lambda condition, push, globs: _decide_names(push.branches, condition, push, globs),
     "tag": _decide_tag,
     "paths": _decide_paths,
     "skip": _decide_skip,

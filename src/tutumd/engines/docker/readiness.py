@@ -1,13 +1,15 @@
-"""Readiness of new containers: whether they run steadily, and are healthy if they have a health check."""
+"""Readiness of new containers: whether they run steadily and are healthy, and how long that may take."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.rollout.outcome import restarts_text
+from tutumd.engines.dockerapi.health_checks import LEEWAY_S, patience_s
+from tutumd.engines.labels import parse_labels
+from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.ports.engine import Run
 
@@ -129,3 +131,21 @@ def assess(
     if container.status != "running" or container.health == "starting":
         return None
     return "" if held_s >= stable_s else None
+
+
+def limits_of(
+    containers: Sequence[InspectedContainer], dependents: Iterable[InspectedContainer] = (), *, stable_s: float
+) -> dict[str, Any]:
+    """Return the arguments of `Run.set_limits` for an action on these containers.
+
+    Labels and health checks of a container never change, so that a run that is resumed has the same limits.
+
+    Args:
+        containers: Those of the service, old and new.
+        dependents: Those that are re-created with them, whose labels do not count.
+        stable_s: How long a container without a health check must run, unless a label says otherwise.
+    """
+    labels = parse_labels([container.labels for container in containers])
+    checks = [(container.raw.get("Config") or {}).get("Healthcheck") for container in (*containers, *dependents)]
+    stable_s = stable_s if labels.stable_s is None else labels.stable_s
+    return labels.limits(max([stable_s, *map(patience_s, checks)]) + LEEWAY_S)

@@ -7,10 +7,10 @@ from typing import Any
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
+from tutumd.engines.docker.plan import fixed_ports
 from tutumd.engines.docker.recreate.config import config_without_defaults, replacement_config
 from tutumd.engines.docker.recreate.mounts import fresh_mounts
 from tutumd.engines.docker.recreate.networks import has_static_address, replace_alias
-from tutumd.engines.docker.update_order import fixed_ports
 from tutumd.engines.labels import SERVICE
 from tutumd.errors import EngineRefusedError
 

@@ -27,14 +27,12 @@ class ScaleJournal:
         before: IDs of the service's containers.
         copies: The replicas to be added.
         doomed: IDs of the containers to be removed.
-        labelled: The copies have a label with the action. Those of an earlier version have none.
     """
 
     phase: str
     before: tuple[str, ...]
     copies: tuple[Replica, ...] = ()
     doomed: tuple[str, ...] = ()
-    labelled: bool = False
     reason: str = ""
     log_tail: str = ""
 
@@ -109,7 +107,7 @@ class Scaler:
         self._check_image(containers[0])
         taken = {container.name for container in all_containers}
         replicas = name_replicas(group, containers[0], target - len(containers), taken)
-        return ScaleJournal(phase="add", before=before, copies=replicas, labelled=True)
+        return ScaleJournal(phase="add", before=before, copies=replicas)
 
     def _check_image(self, first: InspectedContainer) -> None:
         """Check that a replica would run the same image as the existing containers."""
@@ -168,8 +166,7 @@ class Scaler:
         container = self._api.container(replica.name)
         if container is None or container.name != replica.name or container.id in journal.before:
             return None
-        is_ours = not journal.labelled or container.labels.get(ACTION) == self._run.action_uuid
-        return container if is_ours else None
+        return container if container.labels.get(ACTION) == self._run.action_uuid else None
 
     def _save_failure(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
         log_tail = ""

@@ -25,7 +25,7 @@ from tutumd.engines.kubernetes.responses import ExpiredError, events, message_of
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query, refuse_ignored
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.conflicts import DeniedError, StaleError
+from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
 PAGE = 500

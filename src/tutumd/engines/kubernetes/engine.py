@@ -7,17 +7,22 @@ from functools import partial
 from threading import Event, Thread
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
 from tutumd.engines.kubernetes.checkup import check_connection, check_permissions
 from tutumd.engines.kubernetes.connection import Access
-from tutumd.engines.kubernetes.context import WorkloadContext
+from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.journal import ScaleJournal
-from tutumd.engines.kubernetes.limits import limits_of
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import redeploy
-from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set_replicas
+from tutumd.engines.kubernetes.scale import (
+    Autoscaler,
+    find_autoscaler,
+    plan_scaling,
+    refuse_daemon_set,
+    refuse_scaling,
+    set_replicas,
+)
 from tutumd.engines.kubernetes.stuck import describe_stuck
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address

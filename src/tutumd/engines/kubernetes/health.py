@@ -7,7 +7,7 @@ from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
 
 # A pull that fails with these words fails again (containerd, distribution); after any other the node tries once more.

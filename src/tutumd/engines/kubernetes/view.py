@@ -8,7 +8,7 @@ from datetime import datetime
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.outcome import restarts_text
+from tutumd.engines.rollout.journal import restarts_text
 
 # Reasons for which a waiting container does not start by itself
 # (kubernetes: pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).

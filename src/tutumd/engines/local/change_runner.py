@@ -17,7 +17,7 @@ from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord
-from tutumd.engines.rollout.outcome import restarts_text
+from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
 from tutumd.ports.clock import Clock

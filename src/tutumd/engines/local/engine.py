@@ -4,7 +4,7 @@ A container is a process in a session of its own. Its image digest is the digest
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,17 +17,96 @@ import structlog
 from tutumd.engines.local import output, procfs
 from tutumd.engines.local import plan as plans
 from tutumd.engines.local.change_runner import ChangeRunner, saved_before
-from tutumd.engines.local.checkup import check_machine
 from tutumd.engines.local.data_folder import DataFolder
-from tutumd.engines.local.discover import build_snapshot
 from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.processes import Processes
-from tutumd.engines.local.records import ServiceRecord
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord
+from tutumd.engines.local.restart_policy import will_restart
 from tutumd.engines.local.supervisor import Supervisor
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import (
+    ContainerSnapshot,
+    ContainerState,
+    Definition,
+    EngineInfo,
+    Finding,
+    Outcome,
+    Plan,
+    RunLimits,
+    Service,
+    ServiceSnapshot,
+)
+from tutumd.model.findings import ok, warning, wrong
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
+
+
+def build_snapshot(
+    record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
+) -> ServiceSnapshot:
+    """Return the snapshot of a service.
+
+    Incoming containers are Starting; leaving ones are Stopping until their processes have ended. `image_digest` is
+    the digest of the running definition, so that a redeploy shows whether it changed something.
+
+    Args:
+        running: IDs of the containers whose first process runs.
+        exit_codes: Exit codes of containers whose end is not in the record yet, by ID, as far as they are known.
+    """
+    snapshots = [_snapshot_of_present(record, c, c.id in running, exit_codes.get(c.id)) for c in record.containers]
+    if record.change is not None:
+        definition = record.change.definition
+        snapshots += [_snapshot(record, c, definition, ContainerState.STARTING) for c in record.incoming]
+    snapshots += [
+        _snapshot(record, c, record.definition, ContainerState.STOPPING) for c in record.leaving if c.id in running
+    ]
+    return ServiceSnapshot(
+        selector=record.uuid,
+        name=record.name,
+        target=record.target,
+        containers=tuple(snapshots),
+        stopped=record.stopped,
+        image_name=record.image_name,
+        image_digest=record.digest,
+        run_command=record.definition.command,
+        deployed=max((c.started for c in record.containers if c.started), default=None),
+    )
+
+
+def _snapshot_of_present(
+    record: ServiceRecord, container: ContainerRecord, is_running: bool, exit_code: int | None
+) -> ContainerSnapshot:
+    exit_code = container.exit_code if container.ended else exit_code
+    if container.process is None and container.ended is None:
+        state = ContainerState.STARTING
+    elif is_running:
+        state = ContainerState.RUNNING
+    elif will_restart(record.definition.autorestart, exit_code):
+        state = ContainerState.STARTING
+    else:
+        state = ContainerState.STOPPED
+    return _snapshot(record, container, record.definition, state, exit_code)
+
+
+def _snapshot(
+    record: ServiceRecord,
+    container: ContainerRecord,
+    definition: Definition,
+    state: ContainerState,
+    exit_code: int | None = None,
+) -> ContainerSnapshot:
+    return ContainerSnapshot(
+        id=container.id,
+        name=container_name(record, container),
+        state=state,
+        image_name=record.image_name,
+        image_digest=record.digest,
+        run_command=definition.command,
+        exit_code=exit_code,
+        started=container.started,
+        stopped=container.ended,
+    )
+
 
 LOCK_WAIT_S = 30.0
 
@@ -192,3 +271,25 @@ class LocalEngine:
             if c.process is not None and c.id not in running
         }
         return build_snapshot(record, running, exit_codes)
+
+
+_SHELL = Path("/bin/sh")
+
+
+def check_machine(subject: str, folder: Path, unreadable: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what is wrong with the shell, the folder, its records and this user."""
+    if not os.access(_SHELL, os.X_OK):
+        mend = "install a shell, or use the engine of the containers: --engine docker"
+        yield wrong(subject, f"{_SHELL} cannot be run: no service can start", mend)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield wrong(subject, f"{folder} is not writable for this user", "give it to the user that tutumd runs as")
+    for service, problem in unreadable.items():
+        mend = f"restore {folder / service} or remove it, which gives that service up"
+        yield wrong(subject, f"the record of the service {service} cannot be used: {problem}", mend)
+    if os.geteuid() == 0:
+        yield warning(
+            subject,
+            "runs commands as root: whoever has the API key of an admin controls this machine",
+            "start tutumd as another user",
+        )
+    yield ok(subject, f"runs services as processes of this machine, in {folder}")

@@ -1,21 +1,19 @@
-"""Journals: what a run stores so that another process can finish its work or roll it back.
+"""Journals: what a run stores so that another process can finish its work or roll it back; and its outcome.
 
 Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored as they are.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, TypeVar, get_origin
 
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
 from tutumd.ports.engine import Run
 
 # The journal class of an engine: a frozen dataclass with the fields `stage` and `result`.
 J = TypeVar("J")
-
-# Fields that earlier versions stored for Kubernetes and that nothing reads any more.
-_RETIRED = frozenset({"registry_digest", "registry_note"})
 
 
 class Stage(StrEnum):
@@ -54,7 +52,7 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     if not stored:
         return None
     shape: Any = kind
-    values = {name: value for name, value in stored.items() if name not in _RETIRED}
+    values = dict(stored)
     try:
         for field in fields(shape):
             if get_origin(field.type) is tuple or isinstance(values.get(field.name), list):
@@ -109,3 +107,63 @@ def finish_rollback(run: Run, journal: J, addition: str = "", *, rolled_back: bo
 def join_sentences(*sentences: str) -> str:
     """Join the sentences that are not empty."""
     return "; ".join(filter(None, sentences))
+
+
+# Lines of a failed container's output that an outcome carries.
+LOG_LINES = 20
+
+
+class RolloutStatus(Enum):
+    """The status of a rollout.
+
+    SUCCEEDED: Every container that is replaced is new and works.
+    FAILED: It cannot succeed any more; the service still has our version.
+    ROLLING_BACK, ROLLED_BACK: The engine itself puts, or has put, the previous version back.
+    SUPERSEDED: Somebody else has changed the service.
+    """
+
+    IN_PROGRESS = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+    ROLLING_BACK = auto()
+    ROLLED_BACK = auto()
+    SUPERSEDED = auto()
+
+
+def restarts_text(restarts: int) -> str:
+    """Return the words after "it exited with 7" that tell how often a container was restarted since."""
+    how_often = "once" if restarts == 1 else f"{restarts} times"
+    return f", restarted {how_often}" if restarts else ""
+
+
+def log_progress(run: Run, last: str, line: str) -> str:
+    """Log a line that differs from the last one; return it."""
+    if line != last:
+        run.log(line)
+    return line
+
+
+def build_outcome(
+    result: Result | None,
+    *notes: str,
+    image_before: str | None,
+    image_after: str | None,
+    image_tried: str | None = None,
+    containers_before: tuple[str, ...],
+    containers_after: tuple[str, ...],
+) -> Outcome:
+    """Return the outcome of a result.
+
+    Args:
+        result: None if the action ended without one.
+        notes: Sentences to append to the reason.
+    """
+    ended = result or Result(success=False, reason="it is not known how the change ended")
+    return Outcome(
+        **{**asdict(ended), "reason": join_sentences(ended.reason, *notes)},
+        image_before=image_before,
+        image_after=image_after,
+        image_tried=None if ended.success else image_tried,
+        containers_before=containers_before,
+        containers_after=containers_after,
+    )

@@ -1,4 +1,4 @@
-"""Durations of a rollout, the clocks that measure them, and waiting."""
+"""Durations of a rollout, the clocks that measure them, waiting, and another try after a conflict."""
 
 import random
 import time
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import RunLimits
 from tutumd.ports.engine import Run
 
@@ -79,3 +80,38 @@ def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[
         run.sleep(timing.poll_s)
         value = look()
     return value
+
+
+_ATTEMPTS = 12
+# Attempts at a change that is not allowed; together they take about two seconds.
+_DENIED_ATTEMPTS = 6
+
+
+class StaleError(TutumdError):
+    """The object changed since it was read: read it again."""
+
+
+class DeniedError(EngineRefusedError):
+    """The permission is missing, perhaps only briefly: an API server that starts knows no rules yet."""
+
+
+def retry_on_conflict(run: Run, timing: Timing, change: Callable[[], T]) -> T:
+    """Return what `change` returns, after as many attempts as conflicts make necessary.
+
+    Args:
+        change: Reads the object, decides and sends. It raises StaleError if the object changed in between.
+
+    Raises:
+        EngineUnavailableError: There was a conflict at each attempt; nothing was changed.
+        EngineRefusedError: The engine refused the change. A missing permission is retried a few times first.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return change()
+        except StaleError:
+            pass
+        except DeniedError:
+            if attempt >= _DENIED_ATTEMPTS:
+                raise
+        run.sleep((0.02 + 0.2 * timing.jitter()) * (attempt + 1))
+    raise EngineUnavailableError(f"others changed the service at each of {_ATTEMPTS} attempts to change it")

@@ -1,7 +1,7 @@
 """Calls to the engine about services, tasks and nodes; each with a time limit, each error translated."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, cast
 
@@ -13,13 +13,31 @@ from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import ACTION, IGNORE, Json
-from tutumd.engines.rollout.conflicts import StaleError
+from tutumd.engines.rollout.journal import LOG_LINES
 from tutumd.engines.rollout.log_lines import merge_log_lines
-from tutumd.engines.rollout.outcome import LOG_LINES
+from tutumd.engines.rollout.timing import StaleError
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.log_frames import remove_frames
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
+
+_HEADER = 8
+# Stream of the engine's own messages, such as that a task has no output yet (moby: pkg/stdcopy).
+_SYSTEM_ERROR = 3
+
+
+def remove_frames(raw: bytes, *, tty: bool) -> bytes:
+    """Return output without its frames (Docker Engine API v1.44, "Stream format"); a terminal's output has none."""
+    return raw if tty else b"".join(_frames(raw))
+
+
+def _frames(raw: bytes) -> Iterator[bytes]:
+    at = 0
+    while at + _HEADER <= len(raw):
+        size = int.from_bytes(raw[at + 4 : at + _HEADER], "big")
+        if raw[at] != _SYSTEM_ERROR:
+            yield raw[at + _HEADER : at + _HEADER + size]
+        at += _HEADER + size
+
 
 _LOG_LIMIT_S = 10
 

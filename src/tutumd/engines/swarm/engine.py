@@ -1,29 +1,127 @@
 """The engine `swarm`: the services of one Docker Swarm, through one of its managers."""
 
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import Event
+from typing import Any
 
-from tutumd.engines.dockerapi.checkup import check_engine
+from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, owner_of
 from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.checkup import NEEDED, check_manager
-from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.discover import split_digest, take_snapshot
+from tutumd.engines.swarm.context import ServiceContext, limits_of
+from tutumd.engines.swarm.health import desired_count
 from tutumd.engines.swarm.journal import ScaleJournal
-from tutumd.engines.swarm.limits import limits_of
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_replicas
-from tutumd.engines.swarm.view import ServiceView
+from tutumd.engines.swarm.view import Phase, ServiceView, Task
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import (
+    ContainerSnapshot,
+    ContainerState,
+    EngineInfo,
+    Finding,
+    Outcome,
+    Plan,
+    Port,
+    RunLimits,
+    Service,
+    ServiceSnapshot,
+)
+from tutumd.model.findings import ok, wrong
 from tutumd.ports.engine import Run
+
+_STATES = {
+    Phase.STARTING: ContainerState.STARTING,
+    Phase.RUNNING: ContainerState.RUNNING,
+    Phase.LOST: ContainerState.STOPPED,
+    Phase.STOPPING: ContainerState.STOPPING,
+    Phase.ENDED: ContainerState.STOPPED,
+}
+_STUCK = ("paused", "rollback_paused", "rollback_completed")
+
+
+def take_snapshot(view: ServiceView) -> ServiceSnapshot:
+    """Return the snapshot of a service. Its containers are the tasks that have not ended."""
+    spec = view.spec
+    image, digest = split_digest(view.version.image)
+    of_service, of_containers = specs.label_sets(spec)
+    owner, warnings = owner_of((of_service, of_containers))
+    labels = specs.read_labels(spec)
+    shown = [task for task in view.tasks if task.phase is not Phase.ENDED]
+    stopped = specs.is_stopped(spec)
+    created = [task.created for task in shown if task.created and task.phase is not Phase.STOPPING]
+    return ServiceSnapshot(
+        selector=spec["Name"],
+        name=spec["Name"],
+        target=specs.replicas_before_stop(spec) if stopped else desired_count(view),
+        containers=tuple(_container(view, task) for task in shown),
+        stack=(spec.get("Labels") or {}).get(specs.STACK, ""),
+        owner=owner,
+        stopped=stopped,
+        image_name=image,
+        image_digest=digest,
+        run_command=_run_command(spec),
+        deployed=max(created, default=None),
+        service_cap=labels.service_cap,
+        warnings=(*warnings, *labels.problems, *_warnings(view)),
+        notes=describe_lasting_tag(of_service, image),
+        settings=found_settings([{**of_containers, **of_service}]),
+    )
+
+
+def split_digest(image: str) -> tuple[str, str | None]:
+    """Return the name and the digest of an image."""
+    name, _, digest = image.partition("@")
+    return name, digest or None
+
+
+def _run_command(spec: Json) -> str:
+    """Return the command in the specification; empty if it is the image's own."""
+    container = specs.container_spec(spec)
+    return shlex.join([*(container.get("Command") or ()), *(container.get("Args") or ())])
+
+
+def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
+    image, digest = split_digest(task.version.image)
+    ports: Iterable[Json] = (view.service.get("Endpoint") or {}).get("Ports") or ()
+    return ContainerSnapshot(
+        id=task.id,
+        name=f"{view.spec['Name']}.{task.slot}",
+        state=_STATES[task.phase],
+        image_name=image,
+        image_digest=digest,
+        run_command=_run_command(view.spec),
+        exit_code=task.exit_code,
+        started=task.started,
+        ports=tuple(
+            Port(
+                inner=port["TargetPort"],
+                outer=port.get("PublishedPort") or None,
+                protocol=port.get("Protocol", "tcp"),
+            )
+            for port in ports
+        ),
+    )
+
+
+def _warnings(view: ServiceView) -> tuple[str, ...]:
+    warnings = []
+    lost = sorted({task.slot for task in view.tasks if task.phase is Phase.LOST})
+    if lost:
+        warnings.append(f"the nodes of these containers do not respond: {', '.join(lost)}")
+    if view.update_state in _STUCK:
+        state = view.update_state.replace("_", " ")
+        warnings.append(f"the last update of the service ended as {state}: {view.status.get('Message', '')}")
+    return tuple(warnings)
+
 
 _WATCH_S = 1.0
 _PAUSE_PER_CPU_SECOND = 20.0
@@ -154,3 +252,39 @@ class SwarmEngine:
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)
+
+
+_FIND = "services cannot be found"
+_REDEPLOY = "a redeploy cannot update services"
+_ONE_TASK = "a redeploy cannot try the new image with one task first"
+
+NEEDED = (
+    Needed(method="GET", path="/services", purpose=_FIND),
+    Needed(method="GET", path="/services/{absent}", purpose=_FIND),
+    Needed(method="GET", path="/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}, purpose=_FIND),
+    Needed(method="GET", path="/nodes", purpose=_FIND),
+    Needed(method="POST", path="/services/{absent}/update", query={"version": "1"}, body={}, purpose=_REDEPLOY),
+    # Without a name: 400.
+    Needed(method="POST", path="/services/create", body={}, purpose=_ONE_TASK),
+    Needed(method="DELETE", path="/services/{absent}-trial-00000000", purpose=_ONE_TASK),
+    Needed(method="GET", path="/services/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
+    Needed(method="GET", path="/tasks/{absent}/logs", query={"stdout": "1"}, purpose="a failure shows no output"),
+    Needed(method="GET", path="/distribution/INVALID/json", purpose="the newest image cannot be found"),
+    Needed(method="GET", path="/images/{absent}/json", purpose="the platform of an image cannot be found"),
+    Needed(method="GET", path="/networks/host", purpose="the order of an update cannot be chosen"),
+)
+
+
+def check_manager(subject: str, info: Mapping[str, Any]) -> Finding:
+    """Return whether the engine can change the swarm."""
+    swarm = info.get("Swarm") or {}
+    state = swarm.get("LocalNodeState") or "inactive"
+    if state == "active" and swarm.get("ControlAvailable"):
+        count = swarm.get("Managers") or 1
+        return ok(subject, f"is a manager of a swarm ({count} {'manager' if count == 1 else 'managers'})")
+    if state == "active":
+        return wrong(subject, "is a worker of a swarm, and only managers can change services", "name a manager's URL")
+    if state == "locked":
+        return wrong(subject, "is locked", "unlock it: docker swarm unlock")
+    mend = "run docker swarm init there, name a manager's URL, or use the engine docker"
+    return wrong(subject, f"is no part of a swarm (state {state})", mend)

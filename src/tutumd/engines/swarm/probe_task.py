@@ -12,11 +12,9 @@ from tutumd.engines.dockerapi.health_checks import is_health_check
 from tutumd.engines.labels import ACTION, IGNORE, Json, Order
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.health import find_culprit, has_failed, lost_tasks
+from tutumd.engines.swarm.context import ServiceContext, report_progress
+from tutumd.engines.swarm.health import describe_task, find_culprit, has_failed, lost_tasks
 from tutumd.engines.swarm.journal import NO_ROOM
-from tutumd.engines.swarm.limits import report_progress
-from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.update_order import shared_mount
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase

@@ -9,14 +9,27 @@ from typing import Any
 
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Order
-from tutumd.engines.rollout.journal import Result, Stage, fail, finish, from_journal, move_to, save
-from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
+from tutumd.engines.rollout.journal import (
+    Result,
+    RolloutStatus,
+    Stage,
+    build_outcome,
+    fail,
+    finish,
+    from_journal,
+    log_progress,
+    move_to,
+    save,
+)
 from tutumd.engines.rollout.timing import HoldTimer, Timing, poll_until
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import (
     check_job,
     check_update,
+    describe_failure,
+    describe_pace,
+    describe_progress,
     find_culprit,
     is_converged,
     is_idle,
@@ -26,8 +39,6 @@ from tutumd.engines.swarm.health import (
     stalled_tasks,
 )
 from tutumd.engines.swarm.journal import NO_ROOM, RedeployJournal
-from tutumd.engines.swarm.limits import report_progress
-from tutumd.engines.swarm.messages import describe_failure, describe_pace, describe_progress
 from tutumd.engines.swarm.plan import prepare_redeploy
 from tutumd.engines.swarm.probe_task import remove_probe, run_probe
 from tutumd.engines.swarm.rollback import roll_back

@@ -4,10 +4,9 @@ from typing import Any
 
 from tutumd.engines.rollout.journal import finish_rollback
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.context import ServiceContext, restart_s
 from tutumd.engines.swarm.health import is_rolled_back, stalled_tasks
 from tutumd.engines.swarm.journal import RedeployJournal
-from tutumd.engines.swarm.limits import restart_s
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase

@@ -6,16 +6,24 @@ from typing import Any
 
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import STOPPED_REPLICAS
-from tutumd.engines.rollout.journal import Result, Stage, fail, finish_rollback, from_journal, move_to, save
-from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
+from tutumd.engines.rollout.journal import (
+    Result,
+    RolloutStatus,
+    Stage,
+    build_outcome,
+    fail,
+    finish_rollback,
+    from_journal,
+    log_progress,
+    move_to,
+    save,
+)
 from tutumd.engines.rollout.scaling import refuse_over_cap
 from tutumd.engines.rollout.timing import HoldTimer, poll_until, unfinished
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.health import check_scaling, lost_tasks
+from tutumd.engines.swarm.context import ServiceContext, report_progress
+from tutumd.engines.swarm.health import check_scaling, describe_task, lost_tasks
 from tutumd.engines.swarm.journal import ScaleJournal
-from tutumd.engines.swarm.limits import report_progress
-from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.view import Phase as TaskPhase
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError

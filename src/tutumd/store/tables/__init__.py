@@ -1,7 +1,6 @@
 """The tables, by what they are about. A test compares them with those that the migrations create.
 
-A `key` is the name of a column in Python, if the stored name is an older word. All are in `schema.metadata` once any of
-these modules is imported.
+All are in `schema.metadata` once any of these modules is imported.
 """
 
-from tutumd.store.tables import accounts, actions, deliveries, engines, handlers, services  # noqa: F401
+from tutumd.store.tables import accounts, actions, services  # noqa: F401

@@ -2,8 +2,7 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
-from tutumd.store.tables.schema import metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
 
 users = sa.Table(
     "users",
@@ -25,8 +24,7 @@ api_keys = sa.Table(
     sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("hint", sa.String(16), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
-    # NULL: of the previous release, with all rights of its user.
-    sa.Column("scope", sa.String(16)),
+    sa.Column("scope", sa.String(16), nullable=False),
     sa.Column("service_uuid", Uuid),
     sa.Column("stack", sa.String(255)),
     sa.Column("expires", UtcTime),

@@ -1,10 +1,9 @@
-"""Tables of actions: the queue, what they add, their logs and their totals."""
+"""Tables of actions (the queue, their amounts, logs and totals) and of deliveries."""
 
 import sqlalchemy as sa
 
 from tutumd.model import ActionState
-from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
-from tutumd.store.tables.schema import metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
 
 actions = sa.Table(
     "actions",
@@ -17,7 +16,6 @@ actions = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("target", sa.Integer),
-    sa.Column("amount", sa.Integer, nullable=False),
     sa.Column("cancel", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("due", UtcTime, nullable=False),
@@ -43,8 +41,6 @@ actions = sa.Table(
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
     # The service's target before this action set it, which holds again if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
-    # For `amount`, which a retry took over from its predecessor.
-    sa.Column("most", sa.Integer, key="cap"),
     # What became of the amounts of a SCALEUP (`Growth`). NULL: they were added, or are not yet.
     sa.Column("growth", sa.JSON(none_as_null=True)),
     # Workers in a row that died while they performed it, without getting further.
@@ -103,7 +99,7 @@ action_lines = sa.Table(
     sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("line", sa.Text, nullable=False),
-    # What the run does from this line on. NULL: as before, or written by the previous release.
+    # What the run does from this line on. NULL: as before.
     sa.Column("phase", sa.String(16)),
     sqlite_autoincrement=True,
 )
@@ -120,4 +116,83 @@ action_totals = sa.Table(
     sa.Column("bound", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("microseconds", sa.BigInteger, nullable=False),
+)
+
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("handler_seq", sa.BigInteger, nullable=False),
+    sa.Column("action_seq", sa.BigInteger),
+    sa.Column("amount", sa.Integer, nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("body_size", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("tag", sa.String(128)),
+    sa.Column("variable", sa.String(128)),
+    sa.Column("content", sa.Text, nullable=False, server_default=""),
+    # Size of the row in bytes, about.
+    sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),
+    # Containers that the action was asked for before this call. NULL: it is no SCALEUP.
+    sa.Column("before", sa.BigInteger),
+    sqlite_autoincrement=True,
+)
+# A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
+# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite, where
+# the index is empty, `action_deliveries` takes its place.
+_NEVER = deliveries.c.seq < 0
+sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_NEVER)
+_WITHOUT_ACTION = deliveries.c.action_seq.is_(None)
+sa.Index(
+    "deliveries_apart",
+    deliveries.c.handler_seq,
+    deliveries.c.seq,
+    sqlite_where=_WITHOUT_ACTION,
+    postgresql_where=_WITHOUT_ACTION,
+)
+# Deliveries by their action, filled later and in bulk (action_deliveries.py). Empty on PostgreSQL.
+action_deliveries = sa.Table(
+    "action_deliveries",
+    metadata,
+    sa.Column("action_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
+handler_logs = sa.Table(
+    "handler_logs",
+    metadata,
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    # Of the actions by which they are found, also once the handler is deleted. NULL: they have no action.
+    sa.Column("service_uuid", Uuid),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Keys of accepted deliveries, to recognize repeated ones. A bucket is a day, and is deleted as a whole.
+sender_keys = sa.Table(
+    "sender_keys",
+    metadata,
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.LargeBinary(16), primary_key=True),
+    sa.Column("action_seq", sa.BigInteger, nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+key_counts = sa.Table(
+    "key_counts",
+    metadata,
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("keys", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
 )

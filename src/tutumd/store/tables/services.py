@@ -1,9 +1,8 @@
-"""Tables of services and their containers."""
+"""Tables of engines, services, containers and webhook handlers."""
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
-from tutumd.store.tables.schema import metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
 
 services = sa.Table(
     "services",
@@ -69,4 +68,102 @@ changed_services = sa.Table(
     metadata,
     sa.Column("seq", SERIAL, primary_key=True),
     sa.Column("service_uuid", Uuid, nullable=False),
+)
+
+
+handlers = sa.Table(
+    "handlers",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.String(255)),
+    sa.Column("operation", sa.String(16), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    # Fields beyond the specification, as JSON. `version` changes with each change of them.
+    sa.Column("options", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+    # Updated with each call only if the handler has such a limit.
+    sa.Column("uses", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rate_tat", sa.BigInteger, nullable=False, server_default="0"),
+    # Updated later, see call_counts.py.
+    sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("last_called", UtcTime),
+    sa.Column("old_uuid", Uuid),
+    sa.Column("old_until", UtcTime),
+    sa.Column("old_called", UtcTime),
+    sa.Column("old_address", sa.String(64)),
+    # Of the form of the dashboard that created it.
+    sa.Column("form_sha256", sa.String(64)),
+    # The user who made it, of whom each may make so many.
+    sa.Column("maker_uuid", Uuid, index=True),
+    sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
+    sqlite_autoincrement=True,
+)
+# A form that is sent twice creates one handler.
+_OF_FORM = handlers.c.form_sha256.isnot(None)
+sa.Index(
+    "handlers_of_form",
+    handlers.c.service_uuid,
+    handlers.c.form_sha256,
+    unique=True,
+    sqlite_where=_OF_FORM,
+    postgresql_where=_OF_FORM,
+)
+
+
+engines = sa.Table(
+    "engines",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("creates", sa.Boolean, nullable=False, key="can_create"),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("worker", sa.String(64), nullable=False),
+    sa.Column("seen", UtcTime, nullable=False, key="last_heartbeat"),
+    # `error` says why its worker has parked it: its actions wait. Else `error` is about some services only.
+    sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+)
+
+# Which worker discovers the services of an engine instance. It renews this lease; others look on.
+discoveries = sa.Table(
+    "discoveries",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("worker", sa.String(64), nullable=False),
+    sa.Column("lease_until", UtcTime, nullable=False),
+)
+
+# How many actions a worker performs at once on an engine instance, at most. Renewed with its heartbeat.
+worker_slots = sa.Table(
+    "worker_slots",
+    metadata,
+    sa.Column("worker", sa.String(64), primary_key=True),
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("last_heartbeat", UtcTime, nullable=False),
+)
+
+# Images by digest that runs pulled to an engine and that were not there before. Only these are removed again.
+pulled_images = sa.Table(
+    "pulled_images",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("image", sa.String(512), primary_key=True),
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("taken", sa.Boolean, nullable=False),
+    sa.Column("answer", sa.JSON(none_as_null=True)),
+    sqlite_autoincrement=True,
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
-from tutumd.application import keys as rules
+from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_query, parse_user
 from tutumd.web.api import key_schemas, render, schemas
 from tutumd.web.auth import Administrator, Reader

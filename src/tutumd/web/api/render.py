@@ -6,8 +6,8 @@ from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from tutumd.application.dates import write_date
 from tutumd.application.handlers import HandlerPlan, public_options
+from tutumd.application.queries import write_date
 from tutumd.model import (
     Action,
     ApiKey,

@@ -1,23 +1,35 @@
-"""The account: who one is, and one's sessions and API keys. Admins see the users and their keys, too."""
+"""Signing in and out, and the account: its sessions and API keys. Admins see the users and their keys, too."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
-from tutumd.application import keys as rules
+from tutumd.application import accounts as rules
 from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TutumdError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
+from tutumd.web.pages.proxy_users import read_user_name
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.sign_in import go_to
-from tutumd.web.pages.visitors import Admin, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import (
+    Admin,
+    Reader,
+    SentForm,
+    begin_session,
+    begin_visit,
+    end_session,
+    field,
+    find_visitor,
+    hash_form,
+    make_session,
+)
 
 router = APIRouter()
 
@@ -65,7 +77,7 @@ def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) ->
 
 
 @router.post("/account/session/{number}/end/")
-def end_session(request: Request, visitor: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
     """End one of one's sessions."""
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
@@ -122,3 +134,74 @@ def _group(keys: Iterable[ApiKey]) -> dict[str, list[ApiKey]]:
     for key in keys:
         groups.setdefault(key.user_name, []).append(key)
     return groups
+
+
+# One slash at the start: browsers take `//` and `/\` for the start of a host.
+_OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~/?=&%+-]*", re.ASCII)
+
+
+@router.get("/sign-in/")
+def show_sign_in(request: Request, next: str = "") -> Response:
+    """Show the form to sign in."""
+    if find_visitor(request) is not None:
+        return go_to(request, next)
+    begin_visit(request)
+    return render(request, "sign_in.html", next=next, user="", error="")
+
+
+@router.post("/sign-in/")
+def sign_in(request: Request, form: SentForm) -> Response:
+    """Begin a session for the owner of an API key."""
+    web, name, after = context(request), field(form, "user").strip(), field(form, "next")
+    try:
+        user = web.sign_ins.authenticate(web.read_client(request.scope), name, field(form, "key").strip())
+    except (UnauthorizedError, TooManyCallsError) as error:
+        begin_visit(request)
+        return _refuse(request, error, "sign_in.html", next=after, user=name)
+    response = go_to(request, after)
+    begin_session(request, response, user)
+    return response
+
+
+@router.get("/sign-in/link/{token}/")
+def show_link(request: Request, token: str) -> Response:
+    """Show the button that uses a link: previews of links, in chats and mails, only get it."""
+    find_visitor(request)
+    begin_visit(request)
+    return render(request, "sign_in_link.html", error="")
+
+
+@router.post("/sign-in/link/{token}/")
+def use_link(request: Request, token: str) -> Response:
+    """Begin a session for the user of a link, which works once."""
+    web, response = context(request), go_to(request, "/")
+    try:
+        new = make_session(request, response)
+        web.sign_ins.use_link(web.read_client(request.scope), token, new, web.read_origin(request.scope))
+    except (UnauthorizedError, TooManyCallsError) as error:
+        return _refuse(request, error, "sign_in_link.html")
+    return response
+
+
+@router.post("/sign-out/")
+def sign_out(request: Request) -> Response:
+    """End the session."""
+    if read_user_name(request):
+        raise ConflictError("the proxy in front of this server signed you in, and names you again: sign out there")
+    response = go_to(request, "/sign-in/")
+    end_session(request, response)
+    return response
+
+
+def go_to(request: Request, path: str) -> RedirectResponse:
+    """Redirect to a page of ours. Anything but its path leads to the overview."""
+    address = path if _OUR_PATH.fullmatch(path) else "/"
+    return RedirectResponse(context(request).public_path + address, 303)
+
+
+def _refuse(request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str) -> Response:
+    if isinstance(error, UnauthorizedError):
+        return render(request, template, 401, error=str(error), **values)
+    response = render(request, template, 429, error=str(error), **values)
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response

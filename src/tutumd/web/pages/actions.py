@@ -1,6 +1,6 @@
 """The page of an action: why it failed or waits, its steps, its log, and what it changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,12 +15,12 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.pages.action_buttons import list_buttons
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import read_unfinished
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_once
+from tutumd.web.pages.service_buttons import Button
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -63,7 +63,7 @@ def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
     """Repeat an action, and show the new one. The same form, sent again, leads to it as well."""
     web = context(request)
     origin = web.read_origin(request.scope)
-    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_once(form)))
+    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_form(form)))
 
 
 def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:
@@ -156,3 +156,37 @@ def describe(action: Action) -> str:
     if action.verb not in (Verb.SCALE, Verb.SCALEUP) or action.target is None:
         return what
     return f"{what} to {action.target}"
+
+
+def list_buttons(action: Action, visitor: User) -> list[Button]:
+    """Return the buttons that a visitor may press now."""
+    return list(_list(action, visitor))
+
+
+def _list(action: Action, visitor: User) -> Iterator[Button]:
+    is_running = action.ended is None and action.state is not ActionState.PENDING
+    if action.can_be_retried and visitor.may(Scope.OPERATE):
+        yield Button(
+            label="Retry", path="retry/", command=f"tutum action retry {action.uuid}", kind="primary", icon="rotate-ccw"
+        )
+    if action.can_be_canceled and visitor.may(Scope.OPERATE):
+        yield Button(
+            label="Cancel",
+            path="cancel/",
+            command=f"tutum action cancel {action.uuid}",
+            icon="circle-slash",
+            confirm="It stops at its next safe point, and puts back what was there before. It can be retried."
+            " If no safe point is left, it goes on to its end."
+            if is_running
+            else "It will not begin, and the calls that it carries out come to nothing. It can be retried.",
+        )
+    if is_running and visitor.may(Scope.ADMIN):
+        yield Button(
+            label="Abandon",
+            path="abandon/",
+            command=f"tutum action abandon {action.uuid}",
+            kind="danger",
+            icon="unplug",
+            confirm="Only if its engine does not come back: the action ends as failed at once, and the service stays"
+            " as it is now, perhaps half done, until its next action clears up.",
+        )

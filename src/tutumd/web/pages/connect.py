@@ -58,7 +58,8 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
     service, sender = web.store.service(visitor, parse_uuid(service_uuid)), SENDERS.get(field(form, "sender"))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
-    sent, secret = {name: field(form, name) for name in form}, _new_secret(sender)
+    sent = {name: field(form, name) for name in form}
+    secret = rules.make_secret(str((sender.verify or {}).get("preset", "")), secrets.token_bytes(32))
     try:
         document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
         handler, is_new = handlers.create_once(
@@ -68,10 +69,6 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
         return _show_form(request, visitor, service, sender, sent, error)
     found = find_handler(request, visitor, service_uuid, handler.number)
     return show_entries(request, visitor, found, sender, secret if is_new and "verify" in document else "")
-
-
-def _new_secret(sender: Sender) -> str:
-    return rules.make_secret(str((sender.verify or {}).get("preset", "")), secrets.token_bytes(32))
 
 
 def _show_form(

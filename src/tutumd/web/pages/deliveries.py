@@ -30,7 +30,7 @@ from tutumd.web.pages.handler_routes import (
     make_router,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Reader, SentForm, hash_once
+from tutumd.web.pages.visitors import Caller, Reader, SentForm, hash_form
 
 router = make_router()
 
@@ -126,7 +126,7 @@ async def redeliver_delivery(
             number=delivery_number,
             origin=web.read_origin(request.scope),
             now=web.clock(),
-            form_sha256=hash_once(form),
+            form_sha256=hash_form(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
         return await run_in_threadpool(_refuse, request, visitor, found, delivery_number, error)

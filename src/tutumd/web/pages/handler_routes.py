@@ -4,6 +4,7 @@ from asyncio import to_thread
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from shlex import quote
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,13 +12,43 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Handler, Scope, Service, User
+from tutumd.model import Handler, Query, Scope, Service, User
+from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.deeds import with_deed
-from tutumd.web.pages.handler_commands import HandlerCommands, commands_for
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import is_secure
 from tutumd.web.uris import call_uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerCommands:
+    """Commands for one handler.
+
+    Attributes:
+        service, handler: As words of a shell.
+    """
+
+    service: str
+    handler: str
+
+    def write(self, verb: str, *options: str) -> str:
+        """Return a command; where it does not name the handler, with a comment that says where to find the UUID."""
+        words = ["tutum webhook-handler", verb, self.service, self.handler, *options]
+        if self.handler == _UNKNOWN:
+            words.append(f"  # its UUID is in: tutum webhook-handler list {self.service}")
+        return " ".join(words)
+
+
+def commands_for(store: Store, viewer: User, service: Service, handler: Handler) -> HandlerCommands:
+    """Return the commands for a handler."""
+    name, word = handler.name or "", _UNKNOWN
+    if name.isprintable() and not name.startswith("-") and name.strip():
+        same = store.handlers(viewer, service.uuid, Query(filters={"name": name}, limit=1))
+        word = quote(name) if same.total == 1 else _UNKNOWN
+    return HandlerCommands(service=quote(name_in_command(store, viewer, service)), handler=word)
+
 
 ServiceUuid = Annotated[str, Path()]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
@@ -119,3 +150,7 @@ def _show_gone(request: Request) -> Response:
 def make_router() -> APIRouter:
     """Return a router for pages of handlers."""
     return APIRouter(route_class=HandlerRoute)
+
+
+_UNKNOWN = "HANDLER"
+"""Stands for a handler whose name does not tell it from others: the CLI then wants the start of its UUID."""

@@ -1,4 +1,4 @@
-"""Pages of a handler: what it does and who called it, its URL, and the buttons that change it."""
+"""Pages of a handler: what it does and who called it, its URL, the buttons that change it, and a trial."""
 
 from contextlib import suppress
 from typing import Any
@@ -7,13 +7,15 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
+from tutumd.application.admission.evaluate import Admitted, CallInput
 from tutumd.application.call_command import write_call
 from tutumd.application.delivery_text import describe_wish
 from tutumd.application.digests import sha256_hex
 from tutumd.application.handler_state import judge_handler
+from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery, try_payload
 from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.model import DeliveryOutcome, Handler, User
+from tutumd.model import DeliveryOutcome, Handler, Operation, User
 from tutumd.web.context import context
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_routes import (
@@ -28,7 +30,8 @@ from tutumd.web.pages.handler_routes import (
     rights_of,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Caller, Form, Operator, Reader, SentForm, field
+from tutumd.web.verdicts import VERDICTS
 
 router = make_router()
 
@@ -41,7 +44,8 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, number: Number) -> Response:
     """Show a handler without its URL."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    outcome = _parse_outcome(request.query_params.get("outcome", ""))
+    chosen = request.query_params.get("outcome", "")
+    outcome = DeliveryOutcome(chosen) if chosen in list(DeliveryOutcome) else None
     deliveries = web.store.service_deliveries(
         visitor, found.service.uuid, handler_number=number, outcome=outcome, limit=RECENT
     )
@@ -127,5 +131,115 @@ def _change(request: Request, visitor: User, found: FoundHandler, document: dict
     return go_back(found, did)
 
 
-def _parse_outcome(text: str) -> DeliveryOutcome | None:
-    return next((each for each in DeliveryOutcome if each.value == text), None)
+RECENT_CALLS = 25
+_CHECKS = {
+    "enabled": "The handler is enabled",
+    "expires_datetime": "It has not ended",
+    "allow_from": "The address may call",
+    "verify": "The sender is right",
+    "event": "Something was pushed",
+    "filter": "The filter matches",
+    "tag": "The image tag is allowed",
+    "pass_body": "The body is passed on",
+}
+_RESULTS = {
+    "go": "The call would be accepted",
+    "skipped": "The call would be skipped",
+    "not_found": "The call would not be found",
+    "unauthorized": "The call would be refused",
+    "invalid": "The call would be refused",
+}
+
+
+@router.get(f"{BASE}try/")
+def show_try(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Show the form to try a call."""
+    found = find_handler(request, visitor, service_uuid, number)
+    return _show(request, visitor, found, {"delivery": [request.query_params.get("delivery", "")]})
+
+
+@router.post(f"{BASE}try/")
+def try_call(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number, form: SentForm) -> Response:
+    """Show what a call would do."""
+    found = find_handler(request, visitor, service_uuid, number)
+    try:
+        trial = _try(request, visitor, found, form)
+    except InvalidInputError as error:
+        return _show(request, visitor, found, form, error=str(error))
+    return _show(request, visitor, found, form, trial)
+
+
+def _try(request: Request, visitor: User, found: FoundHandler, form: Form) -> Trial:
+    web = context(request)
+    if field(form, "source") == "delivery":
+        number = field(form, "delivery")
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            raise InvalidInputError("choose a recorded call")
+        try:
+            delivery = web.store.delivery_by_number(visitor, found.service.uuid, found.handler.number, int(number))
+        except NotFoundError:
+            raise InvalidInputError("this call is not recorded any more: choose another one") from None
+        return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
+    call = CallInput(
+        headers=parse_headers(field(form, "headers")),
+        query=parse_query_text(field(form, "query")),
+        # Browsers send each end of a line as two characters, which no sender does.
+        body=field(form, "body").replace("\r\n", "\n").encode(),
+        address=field(form, "address").strip(),
+        now=web.clock(),
+    )
+    return try_payload(found.handler, call, cipher=web.cipher)
+
+
+def _show(
+    request: Request, visitor: User, found: FoundHandler, form: Form, trial: Trial | None = None, error: str = ""
+) -> Response:
+    web = context(request)
+    recorded = web.store.service_deliveries(
+        visitor, found.service.uuid, handler_number=found.handler.number, limit=RECENT_CALLS
+    )
+    return render(
+        request,
+        "handler_try.html",
+        400 if error else 200,
+        **found.values,
+        typed={name: field(form, name) for name in ("headers", "query", "body", "delivery")}
+        | {"address": field(form, "address", visitor.access.address)},
+        recorded=recorded,
+        state=judge_handler(found.handler, web.clock()),
+        error=error,
+        trial=trial,
+        **(_describe(found, trial) if trial else {}),
+    )
+
+
+def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
+    """Return the checks and the verdict for the template."""
+    verdict = trial.verdict
+    name, status = VERDICTS[type(verdict)]
+    checks = [
+        {
+            "text": _CHECKS.get(check.check, check.check),
+            "state": "passed" if check.passes else "failed",
+            "why": check.why,
+        }
+        for check in trial.checks
+    ]
+    return {
+        "checks": checks,
+        "tone": {"go": "ok", "skipped": "info"}.get(name, "wrong"),
+        "result": f"{_RESULTS[name]}: status {status}.",
+        "effects": _write_effects(found, verdict) if isinstance(verdict, Admitted) else [verdict.reason],
+    }
+
+
+def _write_effects(found: FoundHandler, verdict: Admitted) -> list[str]:
+    service = found.service.full_name
+    verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
+    effects = [f"It {verb} {service}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
+    if verdict.variable:
+        variable, body = verdict.variable
+        effects.append(
+            f"The new containers get the body in {variable}." if body is not None else f"{variable} is removed."
+        )
+    return [*effects, *verdict.notes]

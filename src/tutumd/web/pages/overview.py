@@ -1,19 +1,37 @@
-"""The first page: what failed, what runs, what waits and why; and the corner of unfinished actions of all pages."""
+"""The first page: what failed, what runs, what waits; the corner of all pages; and the list of services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application.first_step import FirstStep, find_first_step
 from tutumd.application.handler_state import UNUSED_AFTER
 from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
-from tutumd.model import Overview, Scope, User
+from tutumd.model import ActionState, Overview, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service_filters import ServiceFilters, state_filters
+from tutumd.web.pages.service_filters import GONE, NO_STACK, ServiceFilters, parse_filters, state_filters
 from tutumd.web.pages.visitors import Reader
+
+
+class FirstStep(StrEnum):
+    """What is to be done first."""
+
+    ENGINE = "engine"
+    SERVICE = "service"
+    HANDLER = "handler"
+
+
+def find_first_step(overview: Overview) -> FirstStep | None:
+    """Return what a viewer has to do first; None once there is a handler."""
+    if overview.has_handlers:
+        return None
+    if not overview.engines:
+        return FirstStep.ENGINE
+    return FirstStep.HANDLER if overview.counts.states or overview.counts.gone else FirstStep.SERVICE
+
 
 router = APIRouter()
 
@@ -102,3 +120,38 @@ def _services_note(overview: Overview, visitor: User) -> str:
         return f"No service is yours. One is if it has the label tutum.owner={visitor.name}: set it, or ask an admin."
     kinds = sorted({engine.kind for engine in overview.engines})
     return " ".join(["No service was found yet.", *(_SERVICES_OF[kind] for kind in kinds if kind in _SERVICES_OF)])
+
+
+PAGE_SIZE = 50
+_UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
+
+
+@router.get("/services/")
+def list_services(request: Request, visitor: Reader) -> Response:
+    """Show the services that the filters in the address let through."""
+    web, filters = context(request), parse_filters(request.query_params)
+    found = web.store.service_list(
+        visitor,
+        search=filters.search,
+        state=filters.service_state,
+        stack=filters.stack_name,
+        engine=filters.engine or None,
+        gone=filters.state == GONE,
+        after=filters.after or None,
+        limit=PAGE_SIZE,
+    )
+    first = replace(filters, after="")
+    return render(
+        request,
+        "services.html",
+        found=found,
+        filters=filters,
+        is_gone=filters.state == GONE,
+        states=state_filters(web.public_path, filters, found.counts),
+        stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in found.stacks)],
+        engine_options=[("", "All engines"), *((name, name) for name in found.engines)],
+        first_href=first.address(web.public_path) if filters.after else "",
+        next_href=replace(filters, after=found.next).address(web.public_path) if found.next else "",
+        all_href=type(filters)().address(web.public_path),
+        busy=any(each.last_action and each.last_action.state in _UNFINISHED for each in found.services),
+    )

@@ -1,23 +1,27 @@
-"""The page of a service: its containers, handlers, actions, deliveries, images and settings."""
+"""The page of a service, its buttons, the plan of a redeploy, and the output of its containers."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
+from tutumd.application import services as rules
 from tutumd.application.handler_state import judge_handler
-from tutumd.application.queries import parse_position
-from tutumd.errors import TutumdError
-from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User
+from tutumd.application.health import judge_engine
+from tutumd.application.queries import parse_number, parse_position
+from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
+from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
+from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
-from tutumd.web.pages.service_settings import list_settings
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
 
 router = APIRouter()
 
@@ -75,7 +79,7 @@ def render_service(
         unfinished=[each for each in history if each.state in _UNFINISHED],
         newest_end=next((each for each in history if each.state not in _UNFINISHED), None),
         images=[each for each in history if _changed_image(each)][:_IMAGES],
-        settings=list_settings(service),
+        settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
         busy=any(each.state in _UNFINISHED for each in history),
         **_pages(request, visitor, service, history),
     )
@@ -109,3 +113,158 @@ def _pages(request: Request, visitor: User, service: Service, newest: tuple[Acti
 
 def _changed_image(action: ActionSummary) -> bool:
     return action.state is ActionState.SUCCESS and action.image_after not in (None, action.image_before)
+
+
+_MEANINGS = {
+    "tutum.owner": "The user who owns the service.",
+    "tutum.service": "The name of the service.",
+    "tutum.redeploy.order": "Whether a new container starts before or after the old one stops.",
+    "tutum.redeploy.timeout": "Seconds that one redeploy may take, pulls apart.",
+    "tutum.redeploy.stall": "Seconds that one redeploy may take without progress.",
+    "tutum.redeploy.stable": "Seconds that a new container must run without a restart.",
+    "tutum.redeploy.drain": "Seconds that an old container stays after its successor is reachable.",
+    "tutum.redeploy.skip-unchanged": "Whether a redeploy that finds no newer image does nothing.",
+    "tutum.redeploy.keep-images": "How many older images are kept, beside the current and the previous one.",
+    "tutum.scale.max": "The most containers that the service may be scaled to.",
+    "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
+}
+
+
+_MAX_DIGITS = 9
+
+
+@router.get("/service/{uuid}/redeploy/")
+def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
+    """Show what a redeploy would do, and the button that does it."""
+    web = context(request)
+    service = web.store.service(visitor, parse_uuid(uuid))
+    name = name_in_command(web.store, visitor, service)
+    plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
+    return render(
+        request,
+        "service_plan.html",
+        service=service,
+        at=f"{web.public_path}/service/{service.uuid}",
+        plan=plan,
+        missing=missing,
+        unfinished=read_unfinished(web.store, visitor, service.uuid),
+        command=command("redeploy", name),
+        dry_run=command("redeploy", name, "--dry-run"),
+    )
+
+
+@router.post("/service/{uuid}/redeploy/")
+def redeploy(request: Request, visitor: Caller, uuid: str) -> Response:
+    """Redeploy a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.REDEPLOY)
+
+
+@router.post("/service/{uuid}/start/")
+def start(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Start a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.START)
+
+
+@router.post("/service/{uuid}/stop/")
+def stop(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Stop a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.STOP)
+
+
+@router.post("/service/{uuid}/terminate/")
+def terminate(request: Request, visitor: Admin, uuid: str) -> Response:
+    """Terminate a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.TERMINATE)
+
+
+@router.post("/service/{uuid}/forget/")
+def forget(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Forget a service that is gone, and show the others."""
+    uuid = parse_uuid(uuid)
+    try:
+        context(request).store.forget(visitor, uuid)
+    except ConflictError as error:
+        return render_service(request, visitor, uuid, error)
+    return _go_to(request, with_deed("/services/", "forgotten"))
+
+
+@router.post("/service/{uuid}/scale/")
+def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+    """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
+    web, uuid = context(request), parse_uuid(uuid)
+    text = field(form, "target").strip()
+    try:
+        document = {"target_num_containers": _parse_target(text, web.server_cap)}
+        origin = web.read_origin(request.scope)
+        _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
+    except (InvalidInputError, ConflictError) as error:
+        return render_service(request, visitor, uuid, error, typed_target=text)
+    address = f"/action/{action.uuid}/" if action else with_deed(f"/service/{uuid}/", "scaled")
+    return _go_to(request, address)
+
+
+def _parse_target(text: str, server_cap: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > server_cap:
+        raise InvalidInputError(f"type a number from 0 to {server_cap}, got {text[:50]!r}")
+    return int(text)
+
+
+def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
+    web, uuid = context(request), parse_uuid(uuid)
+    try:
+        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+    except ConflictError as error:  # it has gone on since the page was loaded
+        return render_service(request, visitor, uuid, error)
+    if action is None:
+        return _go_to(request, with_deed("/services/", "forgotten"))
+    return _go_to(request, f"/action/{action.uuid}/")
+
+
+def _go_to(request: Request, path: str) -> RedirectResponse:
+    # 303: the browser follows with GET, and loading the page again repeats nothing.
+    return RedirectResponse(context(request).public_path + path, 303, headers={"Cache-Control": "no-store"})
+
+
+_TAILS = (100, 300, 1000, 5000)
+
+
+@router.get("/service/{uuid}/logs/")
+def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
+    """Show the last lines that the containers wrote."""
+    web = context(request)
+    lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
+    service = web.store.service(visitor, parse_uuid(uuid))
+    output, missing = ask(request, visitor, service, partial(rules.logs, web.store, visitor, service.uuid, lines))
+    at = f"{web.public_path}/service/{service.uuid}"
+    return render(
+        request,
+        "service_logs.html",
+        service=service,
+        at=at,
+        lines=(output or "").removesuffix("\n").split("\n") if output else [],
+        missing=missing,
+        tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
+        tail=lines,
+        command=command("logs", name_in_command(web.store, visitor, service), "--tail", str(lines)),
+    )
+
+
+Answer = TypeVar("Answer")
+
+
+def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
+    """Return the answer of a service's engine, or None and why there is none.
+
+    An engine that is known to be away is not asked: nobody waits 10 s for a page that says so.
+    """
+    web = context(request)
+    if service.gone_since is not None:
+        return None, f"Engine {service.engine} does not show this service at present."
+    engine = next((each for each in web.store.engines() if each.name == service.engine), None)
+    health = judge_engine(engine, web.clock()) if engine else None
+    if health is None or not health.can_answer:
+        return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
+    try:
+        return web.ask_engine(visitor, question), ""
+    except (UnavailableError, AnswerTimeoutError) as error:
+        return None, str(error)

@@ -30,14 +30,9 @@ from tutumd.web.pages import (
     connect_wait,
     deliveries,
     handler_edit,
-    handler_try,
     handlers,
     overview,
     service,
-    service_acts,
-    service_logs,
-    services,
-    sign_in,
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.safety import WithSafety
@@ -54,20 +49,15 @@ _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
 # Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
-    services,
     service,
-    service_acts,
-    service_logs,
     connect,
     connect_wait,
     handler_edit,  # before `handlers`: `new` is no number
-    handler_try,
     handlers,
     deliveries,
     actions,
     account,
     audit,
-    sign_in,
     assets,
 )
 """Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""

@@ -100,11 +100,6 @@ def hash_form(form: Form) -> str:
     return sha256_hex(json.dumps(form, sort_keys=True))
 
 
-def hash_once(form: Form) -> str:
-    """Return `hash_form`; empty for a form of the previous release, which nothing tells from others of its session."""
-    return hash_form(form) if field(form, "once") else ""
-
-
 def find_visitor(request: Request) -> User | None:
     """Return the user whom a proxy or the session of the request names; None if there is none.
 

@@ -53,7 +53,6 @@ class RedeployJournal:
             clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
             ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
         stable_s, keep_images: From the service's labels; None if no label sets it.
-        timeout_s: As before, for a worker of an earlier version; the present one reads the labels again.
         local: A local image was used, since no registry has it.
         tagged_before: Image IDs by name before the pull, to be restored after a failure.
         images_before: IDs of the images of the old containers.
@@ -65,7 +64,6 @@ class RedeployJournal:
     """
 
     phase: str
-    timeout_s: float | None = None
     stable_s: float | None = None
     keep_images: int = 0
     local: bool = False

@@ -142,7 +142,6 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     return replace(
         journal,
         phase="unchanged" if is_unchanged else "swap",
-        timeout_s=plan.labels.timeout_s,
         stable_s=plan.labels.stable_s,
         keep_images=plan.labels.keep_images,
         local=any(local.values()),
