@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         markers.mark_copies(item)
     left_out = [item for item in items if _is_left_out(item, config)]
     kept = set(items) - set(left_out)
-    items[:] = [item for item in items if item in kept]
+    # Those of an engine follow each other, so that few workers start one of their own.
+    items[:] = sorted((item for item in items if item in kept), key=markers.bed_rank)
     config.hook.pytest_deselected(items=left_out)
 
 

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page, Visitor
 from tests.support.stores import snapshot
@@ -29,6 +31,7 @@ def test_it_says_that_a_debounce_holds_an_action_back(dashboard: DashboardBed) -
         assert held in page.visitor.get(path).text, path
 
 
+@pytest.mark.slow
 def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web")

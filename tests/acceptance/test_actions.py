@@ -1,5 +1,7 @@
 """Actions over HTTP and by the command line: their log, cancel, abandon, retry and dry run."""
 
+import pytest
+
 from tests.acceptance.accounts import add_member, give
 from tests.acceptance.console import Console
 from tests.support.server import LiveServer
@@ -27,6 +29,7 @@ def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer, console:
     assert live_server.request("GET", f"{action}logs/?before=1").status == 400
 
 
+@pytest.mark.slow
 def test_a_pending_action_can_be_canceled_and_then_retried(live_server: LiveServer, console: Console) -> None:
     service, gate = live_server.run_gated_service("canceled")
     handler = live_server.add_handler(service)
@@ -60,6 +63,7 @@ def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server:
     live_server.wait_for_service(service, state="Running", running_num_containers=2)
 
 
+@pytest.mark.slow
 def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, console: Console) -> None:
     service, gate = live_server.run_gated_service("abandoned")
     member = add_member(live_server, "not-an-admin")

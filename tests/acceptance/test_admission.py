@@ -88,6 +88,7 @@ def test_a_filter_leaves_calls_out_with_a_reason_and_tells_so_beforehand(live_se
     assert (tried.json["verdict"], tried.json["status"]) == ("go", 202)
 
 
+@pytest.mark.slow
 def test_who_waits_gets_the_end_of_the_action(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service)
     answer = live_server.post(f"{handler['url']}?wait=200")
@@ -126,7 +127,7 @@ def test_the_status_of_a_call_can_be_asked_by_its_caller_even_if_the_handler_is_
     live_server: LiveServer, service: str
 ) -> None:
     handler = live_server.make_handler(service)
-    first, second = (live_server.post(handler["url"]).json["status_url"] for _ in range(2))
+    first, second = (live_server.post(f"{handler['url']}?wait=200").json["status_url"] for _ in range(2))
     assert first != second
     assert live_server.request("GET", first, authorization=None).status == 200
     broken = first[:-3] + ("AA/" if not first.endswith("AA/") else "BB/")
@@ -146,6 +147,7 @@ def test_a_last_use_that_comes_again_is_answered_as_the_first_time(live_server: 
     assert live_server.post(handler["url"]).status == 404
 
 
+@pytest.mark.slow
 def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_server: LiveServer) -> None:
     capped = live_server.run_service("capped")
     handler = live_server.make_handler(capped, operation="SCALEUP", max_containers=5)

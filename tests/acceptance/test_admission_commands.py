@@ -116,6 +116,7 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
     console.hook("rm", service, "signed")
 
 
+@pytest.mark.slow
 def test_deliveries_are_looked_at_and_done_again(console: Console, service: str) -> None:
     console.hook("create", service, "-n", "received", "--filter", "body.go")
     call_url = console.shown(service, "received")["call_url"]

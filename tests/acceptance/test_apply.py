@@ -240,6 +240,7 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert len(cli.handlers(service)) == 2
 
 
+@pytest.mark.slow
 def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
     cli.file.write_text(text.replace("grow it", "größer"), encoding="utf-8")
@@ -257,6 +258,7 @@ def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service:
     assert "Nothing to do: 2 handlers" in run_tutum("apply", str(cli.file), "--check")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
 def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
     cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
@@ -325,6 +327,7 @@ def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: s
     assert cli.handlers(service) == before
 
 
+@pytest.mark.slow
 def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: str) -> None:
     made = cli.create(service, {"name": "busy"})
     for _ in range(5):
@@ -381,6 +384,7 @@ def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServe
         yield started
 
 
+@pytest.mark.slow
 @settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=st.lists(handlers(), min_size=1, max_size=4, unique_by=lambda document: document["name"]))
 def test_an_exported_file_changes_nothing_here_and_makes_the_same_elsewhere(

@@ -103,6 +103,7 @@ def postgres_path() -> str:
     return f"{programs()}:{os.environ['PATH']}"
 
 
+@pytest.mark.slow
 def test_each_call_that_was_answered_before_a_backup_is_in_it(
     database_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -160,6 +161,7 @@ def users(data: Path) -> list[str]:
         return [name for (name,) in database.execute("SELECT name FROM users ORDER BY created")]
 
 
+@pytest.mark.slow
 def test_a_restore_is_refused_where_it_would_do_harm(backup: Path, tmp_path: Path) -> None:
     says(tutumd("restore", backup, "--data-dir", tmp_path / "data"), "there is a database .*--force replaces it")
     with LiveServer(tmp_path, "--engine", "local"):
@@ -168,6 +170,7 @@ def test_a_restore_is_refused_where_it_would_do_harm(backup: Path, tmp_path: Pat
     assert users(tmp_path / "data")[-1] == "after"
 
 
+@pytest.mark.slow
 def test_a_forced_restore_keeps_what_was_there(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "secret.key").write_text("another key")
@@ -211,6 +214,7 @@ def test_a_restore_applies_no_wal_of_a_database_that_was_deleted(backup: Path, t
     assert [path.read_bytes() for path in data.glob("tutumd.db.before-*-wal")] == [wal]
 
 
+@pytest.mark.slow
 def test_a_backup_replaces_nothing_but_a_backup(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     device = tmp_path / "null"
@@ -225,6 +229,7 @@ def test_a_backup_replaces_nothing_but_a_backup(backup: Path, tmp_path: Path) ->
     assert tutumd("backup", backup, "--data-dir", data).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_backup_follows_no_link_and_takes_no_file_that_was_planted(backup: Path, tmp_path: Path) -> None:
     (folder := tmp_path / "shared").mkdir()
     target, victim = folder / "new.tar", tmp_path / "victim"
@@ -248,6 +253,7 @@ def test_a_backup_follows_no_link_and_takes_no_file_that_was_planted(backup: Pat
     assert tutumd("restore", target, "--data-dir", tmp_path / "other").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_database_can_be_replaced_and_not_backed_up(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     content = bytearray((data / "tutumd.db").read_bytes())
@@ -301,6 +307,7 @@ def test_a_backup_shows_no_control_characters_on_the_terminal(backup: Path, tmp_
         assert b"\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, tmp_path: Path) -> None:
     size = backup.stat().st_size
     data = tmp_path / "empty"
@@ -377,6 +384,7 @@ def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> No
     assert not list((tmp_path / "data").glob("*.backup*"))
 
 
+@pytest.mark.slow
 def test_a_backup_into_a_pipe_or_file_that_is_full_says_so(backup: Path, tmp_path: Path) -> None:
     command = [str(BIN / "tutumd"), "backup", "-", "--data-dir", str(tmp_path / "data")]
     with open("/dev/full", "wb") as full:
@@ -443,6 +451,7 @@ def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_done(disk: SqliteDisk, backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     target = disk.data / "backup.tar"

@@ -36,7 +36,7 @@ def test_a_body_that_does_not_come_changes_nothing(target: Target) -> None:
         assert exchange(target.server, HEALTH).status == 200
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_connection_that_does_not_ask_to_the_end_is_closed(target: Target) -> None:
     half = HEALTH[: len(HEALTH) // 2]
     with Connection(target.server) as silent, Connection(target.server) as begun, Connection(target.server) as again:

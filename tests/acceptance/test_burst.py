@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 
@@ -10,6 +12,7 @@ def _actions(server: LiveServer, service: str) -> list[dict[str, Any]]:
     return list(server.request("GET", f"/api/v1/action/?object={service}&limit=100").json["objects"])
 
 
+@pytest.mark.slow
 def test_500_calls_during_a_redeploy_make_one_more_run(live_server: LiveServer) -> None:
     service, gate = live_server.run_gated_service("burst", containers=2)
     handler = live_server.add_handler(service)

@@ -6,6 +6,7 @@ import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.acceptance.console import Console
@@ -18,6 +19,7 @@ from tests.support.waiting import wait_until
 CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_curl_fails_when_and_only_when_the_redeploy_does(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -47,6 +49,7 @@ def test_curl_fails_when_and_only_when_the_redeploy_does(
     console.hook("rm", service, "ci")
 
 
+@pytest.mark.slow
 def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -95,6 +98,7 @@ def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable:
     console.hook("rm", service, "polled")
 
 
+@pytest.mark.slow
 def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.raw_http import check_refusal
@@ -25,6 +26,7 @@ def _status(server: LiveServer, name: str, key: str) -> int:
     return server.request("GET", "/api/v1/auth/", authorization=f"ApiKey {name}:{key}").status
 
 
+@pytest.mark.slow
 def test_users_and_keys_are_made_and_revoked_while_the_server_runs(live_server: LiveServer) -> None:
     def run(*arguments: str) -> list[str]:
         done = run_tutumd(live_server.data, *arguments)
@@ -85,6 +87,7 @@ def _is_told(done: "subprocess.CompletedProcess[str]", text: str) -> None:
     assert done.stdout == "", done
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told(tmp_path: Path) -> None:
     with Serving(tmp_path / "data", "--engine", "local", "--port", "0", TUTUMD_ADMIN_USER=USER) as server:
         server.wait_for("server is ready")
@@ -96,6 +99,7 @@ def test_a_mistake_is_told(tmp_path: Path) -> None:
             _is_told(run(arguments), text)
 
 
+@pytest.mark.slow
 def test_what_keeps_the_server_from_starting_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "garbage").mkdir()
@@ -168,6 +172,7 @@ class Serving:
         return self._log.read_text()
 
 
+@pytest.mark.slow
 def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -> None:
     options = ("--engine", "local", "--port", "0")
     with Serving(tmp_path / "data", *options) as first:
@@ -189,6 +194,7 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_lost_key_is_told_at_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "lost"
     folder.mkdir()
@@ -206,6 +212,7 @@ def test_a_lost_key_is_told_at_the_start(tmp_path: Path) -> None:
         assert "is missing" not in server.log[again:]
 
 
+@pytest.mark.slow
 def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: Path) -> None:
     variables = {
         "TUTUMD_PORT": "tcp://10.0.0.1:8000",

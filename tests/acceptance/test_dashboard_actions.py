@@ -139,6 +139,7 @@ def test_another_user_sees_no_action_of_others(live_server: LiveServer, visitor:
     wait_for_end(live_server, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", [Scope.READ, Scope.CALL])
 def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor: Visitor, scope: Scope) -> None:
     service = live_server.run_service(f"web-{uuid4().hex[:8]}")

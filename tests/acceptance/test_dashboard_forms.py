@@ -97,6 +97,7 @@ def test_a_form_of_another_site_changes_nothing(target: Target, visitor: Visitor
         assert exchange(target.server, raw).status == 403, path
 
 
+@pytest.mark.slow
 def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor) -> None:
     token = csrf(visitor)
     bodies = {
@@ -120,6 +121,7 @@ def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor) -> No
             assert visitor.send("POST", address, each).status == 400, (address, each[-20:])
 
 
+@pytest.mark.slow
 def test_a_get_changes_nothing(target: Target, visitor: Visitor) -> None:
     token = csrf(visitor)
     for path in POSTS:
@@ -170,6 +172,7 @@ def responses(target: Target, visitor: Visitor) -> Iterator[Page]:
     yield stranger.send("GET", "/account/", HX_Request="true")
 
 
+@pytest.mark.slow
 def test_every_response_keeps_browsers_from_harm(target: Target, visitor: Visitor) -> None:
     statuses = set()
     for page in responses(target, visitor):
@@ -185,6 +188,7 @@ def test_every_response_keeps_browsers_from_harm(target: Target, visitor: Visito
     assert "frame-ancestors 'none'" in policy
 
 
+@pytest.mark.slow
 def test_head_is_get_without_a_body(target: Target, visitor: Visitor) -> None:
     for path in GETS:
         address = fill(path, target)

@@ -191,6 +191,7 @@ def observed(server: Api, address: str, **headers: str) -> list[tuple[int, str]]
     return [(each.status, each.body.decode()) for each in answers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_trusted", [False, True], ids=["direct", "proxy"])
 def test_for_other_networks_there_is_no_dashboard(database: str, is_trusted: bool) -> None:
     with serve_edge(database, has_dashboard=False) as off:
@@ -227,6 +228,7 @@ def test_for_other_networks_there_is_no_dashboard(database: str, is_trusted: boo
             assert answer.status in (200, 202), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "taken away"])
 def test_the_dashboard_works_below_a_path(database: str, tmp_path: Path, is_kept: bool) -> None:
     port, public = free_port(), "/team/hooks"
@@ -250,6 +252,7 @@ def test_the_dashboard_works_below_a_path(database: str, tmp_path: Path, is_kept
         assert page.path == "/"
 
 
+@pytest.mark.slow
 def test_the_options_of_the_server_reach_the_pages(tmp_path: Path) -> None:
     options = ("--trusted-proxies", "127.0.0.1", "--user-header", HEADER, "--public-url", "https://hooks.example.com")
     networks = {"TUTUMD_DASHBOARD_ALLOW_FROM": "192.0.2.0/24"}

@@ -33,6 +33,7 @@ def test_a_service_is_found_by_its_name_and_redeployed_after_its_plan(
     assert "Redeploy Success" in find_card(visitor.get(f"/service/{uuid}/"), "Actions").text
 
 
+@pytest.mark.slow
 def test_a_service_is_scaled_stopped_started_and_terminated(live_server: LiveServer, visitor: Visitor) -> None:
     uuid = live_server.run_service("page-steps")
     address = f"/service/{uuid}/"
@@ -60,6 +61,7 @@ def test_logs_are_shown(live_server: LiveServer, visitor: Visitor) -> None:
     assert page.follow("Last 1000").path == f"/service/{uuid}/logs/?tail=1000"
 
 
+@pytest.mark.slow
 def test_a_member_may_do_less_than_an_admin(live_server: LiveServer) -> None:
     member = add_member(live_server, "page-member")
     uuid = live_server.run_service("page-owned")

@@ -75,6 +75,7 @@ def see(visitor: Visitor, path: str, text: str) -> Page:
     return wait_until(lambda: page if text in (page := visitor.get(path)).text else None, f"{path} says {text!r}")
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_waits_for_a_worker(halves: Halves) -> None:
     halves.wait("degraded")
     visitor = Visitor(f"http://127.0.0.1:{halves.web.port}")

@@ -19,6 +19,7 @@ def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_seen_told_and_survived(disk: SqliteDisk, tmp_path: Path) -> None:
     server = LiveServer(tmp_path, "--engine", "local")
     with server:

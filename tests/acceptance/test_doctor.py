@@ -116,6 +116,7 @@ def test_a_server_that_works_is_found_to_work(database_url: str, tmp_path: Path)
         assert "\033" not in human.stdout
 
 
+@pytest.mark.slow
 def test_a_wrong_or_missing_key_is_found(data: Path) -> None:
     (found,) = [each for each in broken(data, TUTUMD_SECRET_KEY=make_key()) if each["subject"] == "key"]
     assert "encrypted with another key" in found["text"]
@@ -153,6 +154,7 @@ def half_restore(path: Path) -> None:
     path.with_name("tutumd.db.restoring").touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -173,6 +175,7 @@ def test_a_database_of_another_application_is_found(tmp_path: Path) -> None:
     assert texts(broken(tmp_path)) == ["database: it is another application's, with a table 'wp_posts'"]
 
 
+@pytest.mark.slow
 def test_a_lock_that_keeps_the_server_from_writing_is_found(data: Path) -> None:
     with closing(sqlite3.connect(data / "tutumd.db", isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
@@ -200,6 +203,7 @@ def test_a_data_folder_of_another_user_is_found(data: Path) -> None:
     assert f"this user may not use the folder {data}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_database_server_that_is_away_or_hangs_is_found_without_its_password(tmp_path: Path) -> None:
     url = f"postgresql://tutumd:hidden-word@127.0.0.1:{free_port()}/tutumd"
     (found,) = broken(tmp_path, TUTUMD_DATABASE=url)
@@ -230,6 +234,7 @@ def test_a_setting_that_is_wrong_or_unknown_is_found(tmp_path: Path) -> None:
     assert "hidden-word" not in json.dumps(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["mysql://root:hidden-word@db/x", "hidden-word", "sqlite:///", "postgresql://u:hidden-word@[::1/x"]
 )
@@ -293,6 +298,7 @@ def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str)
     assert calls["level"] == "ok", calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -308,6 +314,7 @@ def test_a_public_url_that_leads_elsewhere_is_found(data: Path, path: str, text:
     assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "days", "text"),
     [

@@ -21,6 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere(built: Path) -> None:
     assert len(site.read(built)) > 50
     assert list(site.broken(built)) == []

@@ -71,6 +71,7 @@ def test_a_killed_worker_is_replaced_and_its_runs_go_on(server: LiveServer) -> N
     wait_until_ready(server)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_is_told_and_calls_are_kept(server: LiveServer) -> None:
     handler = server.make_handler(server.run_service("kept"))
     assert readiness(server)["worker"] == "ok"
@@ -92,6 +93,7 @@ def test_a_worker_that_dies_again_and_again_is_told_and_calls_are_kept(server: L
     wait_until_ready(server)
 
 
+@pytest.mark.slow
 def test_a_new_server_goes_on_at_once_after_the_edge_was_killed(server: LiveServer) -> None:
     action, _, gate = begin_redeploy(server, "handed-over")
     orphan = server.worker
@@ -102,6 +104,7 @@ def test_a_new_server_goes_on_at_once_after_the_edge_was_killed(server: LiveServ
     assert server.wait_for_action(action)["state"] == "Success"
 
 
+@pytest.mark.slow
 def test_the_worker_holds_the_lock_of_the_data_folder_together_with_the_edge(server: LiveServer) -> None:
     def locks(pid: int) -> set[str]:
         links = {Path(os.readlink(path)) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
@@ -111,6 +114,7 @@ def test_the_worker_holds_the_lock_of_the_data_folder_together_with_the_edge(ser
     assert locks(server.pid) == {"tutumd.lock", "command.lock"}
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_ends_when_the_edge_is_killed(server: LiveServer) -> None:
     worker = server.worker
     worker.suspend()
@@ -121,6 +125,7 @@ def test_a_stopped_worker_ends_when_the_edge_is_killed(server: LiveServer) -> No
     server.start()
 
 
+@pytest.mark.slow
 def test_a_stopped_edge_replaces_the_worker_when_it_goes_on(server: LiveServer) -> None:
     edge, worker = psutil.Process(server.pid), server.worker
     edge.suspend()
@@ -130,6 +135,7 @@ def test_a_stopped_edge_replaces_the_worker_when_it_goes_on(server: LiveServer) 
     wait_until_replaced(server, worker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_worker_that_alone_is_told_to_end_is_replaced(server: LiveServer, number: signal.Signals) -> None:
     worker = server.worker
@@ -138,6 +144,7 @@ def test_a_worker_that_alone_is_told_to_end_is_replaced(server: LiveServer, numb
     assert "ended with exit code 0; a new one starts" in server.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_to_both_ends_both_when_the_runs_have_ended(server: LiveServer, number: signal.Signals) -> None:
     action, service, gate = begin_redeploy(server, "ended")
@@ -155,7 +162,7 @@ def test_a_signal_to_both_ends_both_when_the_runs_have_ended(server: LiveServer,
     server.wait_for_service(service, state="Running")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_stopped_worker_does_not_keep_the_server_from_ending(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--grace", "0", "--engine=local") as server:
         worker = server.worker
@@ -165,6 +172,7 @@ def test_a_stopped_worker_does_not_keep_the_server_from_ending(tmp_path: Path) -
         server.start()
 
 
+@pytest.mark.slow
 def test_the_edge_imports_no_engine_and_no_worker(tmp_path: Path) -> None:
     command = (str(BIN / "python"), "-c", NAMES_OF_MODULES)
     with LiveServer(tmp_path, "--engine=local", "--engine=docker:tcp://127.0.0.1:9", command=command) as server:
@@ -177,6 +185,7 @@ def test_the_edge_imports_no_engine_and_no_worker(tmp_path: Path) -> None:
         server.start()
 
 
+@pytest.mark.slow
 def test_as_the_first_process_of_a_container_the_edge_reaps_orphans(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     options = ["serve", "--port", str(port), "--data-dir", str(data), "--engine", "local", "--admin-user", "admin"]

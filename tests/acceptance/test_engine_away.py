@@ -84,6 +84,7 @@ def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, s
     server.find("api", running_num_containers=4, target_num_containers=4)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("operation", "amount", "replicas", "orders"), [("REDEPLOY", "", 2, 1), ("SCALEUP", "2/", 4, 0)]
 )

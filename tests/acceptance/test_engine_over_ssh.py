@@ -64,6 +64,7 @@ def api(clean_bed: DockerBed) -> DockerBed:
     return clean_bed
 
 
+@pytest.mark.nightly
 def test_a_redeploy_outlives_its_connections(server: LiveServer, host: SshBed, api: DockerBed) -> None:
     action = redeploy(server, api, "api", "far")
     swap_begins(api)
@@ -73,6 +74,7 @@ def test_a_redeploy_outlives_its_connections(server: LiveServer, host: SshBed, a
     succeeds(server, action, api)
 
 
+@pytest.mark.nightly
 def test_a_redeploy_waits_for_a_host_that_is_away(server: LiveServer, host: SshBed, api: DockerBed) -> None:
     action = redeploy(server, api, "api", "far")
     swap_begins(api)

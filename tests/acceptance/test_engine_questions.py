@@ -6,6 +6,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
@@ -25,6 +27,7 @@ main()
 WEB_ONLY = (sys.executable, "-c", PROGRAM)
 
 
+@pytest.mark.nightly
 def test_questions_beyond_a_few_are_refused_and_the_probes_answer(tmp_path: Path) -> None:
     server = LiveServer(tmp_path, "--engine", "local")
     server.start()

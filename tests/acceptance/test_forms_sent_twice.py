@@ -58,6 +58,7 @@ def twice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Twice(server=first, visitors=visitors, service=str(first.create_service("twice")["uuid"]))
 
 
+@pytest.mark.slow
 def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) -> None:
     for _ in range(ROUNDS):
         name = f"connected-{uuid.uuid4()}"
@@ -70,6 +71,7 @@ def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) 
         assert twice.handlers(name) == 1
 
 
+@pytest.mark.slow
 def test_a_handler_that_is_created_twice_at_once_is_one(twice: Twice) -> None:
     for _ in range(ROUNDS):
         name = f"new-{uuid.uuid4()}"

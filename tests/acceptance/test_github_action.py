@@ -111,6 +111,7 @@ def test_a_revoked_handler_and_a_tag_that_is_not_allowed_fail(
     check_secrecy(revoked, url)
 
 
+@pytest.mark.slow
 def test_a_run_that_takes_too_long_fails_and_the_url_is_in_no_list_of_processes(
     console: Console, live_server: LiveServer, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def progress(state: str, **fields: object) -> dict[str, object]:
     return {"state": state, "reason": "", "containers_before": 1, "containers_after": 2, "status_url": STATUS, **fields}
 
 
+@pytest.mark.slow
 def test_a_call_without_a_clear_end_is_repeated_with_the_same_key(scripted: Scripted, tmp_path: Path) -> None:
     answers: list[Answer] = [
         (503, {"Retry-After": "1"}, {"error": "the database is away\n::error::x"}),
@@ -236,6 +238,7 @@ def test_what_is_accepted_is_not_called_again_but_asked_about(scripted: Scripted
     check_secrecy(ran, f"http://127.0.0.1:{scripted.server_port}{CALL}")
 
 
+@pytest.mark.slow
 def test_a_redeploy_whose_end_is_not_known_is_not_said_to_go_on(scripted: Scripted, tmp_path: Path) -> None:
     answers: list[Answer] = [(504, {}, progress("In progress")), *[(503, {"Retry-After": "6"}, {"error": "away"})] * 3]
     ran = call(scripted, tmp_path, answers, wait="6")

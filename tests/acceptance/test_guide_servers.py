@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.acceptance.console import Console
 from tests.acceptance.guide import Guide
@@ -30,6 +31,7 @@ from tests.support.server import APIKEY, BIN, LIMIT_S, USER, free_port
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_the_replicas_of_the_guide(docker_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> None:
     ports = {"8001": str(free_port()), "8002": str(free_port())}
     here = {
@@ -102,6 +104,7 @@ def test_the_doctor_of_the_guide(console: Console, tmp_path: Path) -> None:
     assert "settings" in told
 
 
+@pytest.mark.slow
 def test_the_python_of_the_guides(console: Console, tmp_path: Path) -> None:
     service = console.server.run_service("sdk")
     handler = console.server.add_handler(service)

@@ -96,6 +96,7 @@ def test_the_quickstart_of_the_demo(tmp_path: Path) -> None:
         guide.run(".venv/bin/tutum service terminate", TUTUM_USER="admin", TUTUM_APIKEY=key)
 
 
+@pytest.mark.slow
 def test_the_readme_s_first_steps(console: Console, web: str, tmp_path: Path) -> None:
     environment = console.server.client_environment
     del environment["TUTUM_USER"], environment["TUTUM_APIKEY"]
@@ -131,6 +132,7 @@ def script_server(folder: Path, page: str, begins: str, port: str, **variables: 
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_service_of_the_guide_for_docker(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> None:
     require_programs("curl")
     clean_bed.push("app", "v1")
@@ -150,6 +152,7 @@ def test_a_service_of_the_guide_for_docker(clean_bed: DockerBed, server: LiveSer
     tutum.hook("rm", uuid, "ci")
 
 
+@pytest.mark.slow
 def test_moving_from_portainer_and_from_watchtower(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> None:
     clean_bed.push("app", "v1")
     service = f"{{image: '{ANONYMOUS}/app', stop_grace_period: 0s}}"
@@ -171,6 +174,7 @@ def test_moving_from_portainer_and_from_watchtower(clean_bed: DockerBed, server:
     clean_bed.compose(folder, "down")
 
 
+@pytest.mark.slow
 def test_a_command_as_a_service(console: Console, tmp_path: Path) -> None:
     program = tmp_path / "worker.sh"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -183,6 +187,7 @@ def test_a_command_as_a_service(console: Console, tmp_path: Path) -> None:
     console("service", "terminate", "worker", "--wait")
 
 
+@pytest.mark.slow
 def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
     names = {"apikey add admin": f"apikey add {USER}", "login-link admin": f"login-link {USER}"}
@@ -197,6 +202,7 @@ def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     assert "login link made" in page.run("tutumd audit")
 
 
+@pytest.mark.slow
 def test_the_guide_for_pipelines(console: Console, web: str, tmp_path: Path) -> None:
     require_programs("curl")
     console.hook("create", "web", "-n", "ci", "--tag", "v*")
@@ -208,6 +214,7 @@ def test_the_guide_for_pipelines(console: Console, web: str, tmp_path: Path) -> 
     guide.run("tutum webhook-handler test web ci")
 
 
+@pytest.mark.slow
 def test_the_guide_for_senders(console: Console, web: str, tmp_path: Path) -> None:
     require_programs("curl")
     (tmp_path / "both.txt").write_text("the new secret\nthe old secret\n")
@@ -222,6 +229,7 @@ def test_the_guide_for_senders(console: Console, web: str, tmp_path: Path) -> No
     assert json.loads(called)["state"] == "Success"
 
 
+@pytest.mark.slow
 def test_the_script_for_diun_calls_the_handler_of_the_image(console: Console, web: str, tmp_path: Path) -> None:
     require_programs("wget")
     [script] = [each.text for each in blocks("docs/how-to/senders-pollers.md") if each.text.startswith("#!/bin/sh")]
@@ -243,6 +251,7 @@ def test_the_script_for_diun_calls_the_handler_of_the_image(console: Console, we
     assert len(json.loads(console.hook("deliveries", "web", "diun", "--json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_secret_from_a_pipe(console: Console, web: str, tmp_path: Path) -> None:
     environment = console.server.client_environment | {"HOOK_SECRET": "s3cret"}
     Guide("docs/reference/cli.md", tmp_path, environment, {}).run("printenv HOOK_SECRET")

@@ -37,6 +37,7 @@ class _Rotating(SqlStore):
         super().record_redelivery(viewer, service_uuid, handler_uuid, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("button", ["Revoke it", "Disable", "Redeliver"])
 def test_a_handler_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Path, button: str) -> None:
     with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed:

@@ -105,6 +105,7 @@ def test_the_audit_log_is_read_in_pages(live_server: LiveServer, dora: Member) -
         check_refusal(dora.send("GET", AUDIT + query), 400)
 
 
+@pytest.mark.slow
 def test_commands_make_limited_keys_and_list_their_limits(live_server: LiveServer, dora: Member) -> None:
     service = live_server.run_service("limited-by-command")
     give(live_server, service, "dora")
@@ -133,6 +134,7 @@ def test_commands_make_limited_keys_and_list_their_limits(live_server: LiveServe
     assert entry[7].startswith(f"{key[:12]} of dora, scope call, service {service}, until 20")
 
 
+@pytest.mark.slow
 def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
     def audit(*options: str) -> list[str]:
         done = run_tutumd(tmp_path, "audit", *options)
@@ -154,6 +156,7 @@ def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entr
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, dora: Member) -> None:
     for options, start in (
         (("--port", "8123"), "http://127.0.0.1:8123"),

@@ -31,6 +31,7 @@ def deliveries(server: LiveServer, handler: dict[str, Any]) -> Any:
     return server.request("GET", f"{handler['resource_uri']}delivery/?limit=100").json
 
 
+@pytest.mark.slow
 def test_eight_senders_of_large_calls_fill_no_more_than_the_budget(server: LiveServer) -> None:
     service = server.run_service("flooded")
     flooded, other = server.make_handler(service), server.make_handler(service)

@@ -27,6 +27,7 @@ def lines(server: LiveServer, **fields: object) -> list[dict[str, Any]]:
     return [line for line in parsed if fields.items() <= line.items()]
 
 
+@pytest.mark.slow
 def test_each_line_of_both_processes_is_json(server: LiveServer) -> None:
     wait_until(lambda: lines(server, event="server is ready", level="info"), "the server logs")
     wait_until(lambda: lines(server, event="engine is watched", engine="local"), "the worker logs")
@@ -34,6 +35,7 @@ def test_each_line_of_both_processes_is_json(server: LiveServer) -> None:
         assert {"timestamp", "level", "event"} <= line.keys()
 
 
+@pytest.mark.slow
 def test_each_line_of_a_run_has_the_id_of_its_action(server: LiveServer) -> None:
     service = server.run_service("logged")
     answer = server.post(f"{server.make_handler(service)['url']}?wait=120")
@@ -42,6 +44,7 @@ def test_each_line_of_a_run_has_the_id_of_its_action(server: LiveServer) -> None
     wait_until(lambda: expected <= {line["event"] for line in lines(server, action=action)}, "all of it is logged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?wait=120"])
 def test_a_request_keeps_the_id_that_was_sent_with_it(server: LiveServer, query: str) -> None:
     handler = server.make_handler(server.run_service(f"sent{len(query)}"))
@@ -80,6 +83,7 @@ def test_without_the_option_no_request_is_logged(live_server: LiveServer) -> Non
     assert "request_id=" not in live_server.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [("--log-format", "xml"), ("--log-level", "loud")])
 def test_a_wrong_option_is_refused_in_words(server: LiveServer, option: tuple[str, str]) -> None:
     ended = subprocess.run([BIN / "tutumd", "web", *option], capture_output=True, text=True, check=False)
@@ -88,6 +92,7 @@ def test_a_wrong_option_is_refused_in_words(server: LiveServer, option: tuple[st
     assert ended.stderr.endswith(f", got '{option[1]}'\n")
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_failed_start_is_json_too(server: LiveServer) -> None:
     command = [
         str(BIN / "tutumd"),

@@ -61,6 +61,7 @@ def test_the_metrics_need_the_token(server: LiveServer, sent: str) -> None:
     assert TOKEN.encode() not in answer.body
 
 
+@pytest.mark.slow
 def test_one_scrape_shows_the_work_of_both_processes(server: LiveServer) -> None:
     service = server.run_service("measured")
     handler = server.make_handler(service)
@@ -100,6 +101,7 @@ def test_a_client_that_reads_openmetrics_gets_it(server: LiveServer) -> None:
     assert {"tutumd_calls", "tutumd_actions", "tutumd_action_duration_seconds"} <= names
 
 
+@pytest.mark.slow
 def test_no_service_handler_or_address_is_in_the_metrics(server: LiveServer) -> None:
     service = server.run_service("nameless")
     handler = server.make_handler(service)
@@ -109,6 +111,7 @@ def test_no_service_handler_or_address_is_in_the_metrics(server: LiveServer) -> 
         assert secret not in text
 
 
+@pytest.mark.slow
 def test_networks_open_the_metrics_without_a_token(tmp_path: Path) -> None:
     options = ("--engine", "local", "--metrics-allow-from", "127.0.0.1", "--metrics-allow-from", "192.0.2.0/24")
     with LiveServer(tmp_path, *options) as server:
@@ -118,6 +121,7 @@ def test_networks_open_the_metrics_without_a_token(tmp_path: Path) -> None:
             assert scrape(server, header).status == 403
 
 
+@pytest.mark.slow
 def test_behind_a_trusted_proxy_the_forwarded_address_counts(tmp_path: Path) -> None:
     options = ("--engine", "local", "--metrics-allow-from", "192.0.2.0/24", "--trusted-proxies", "127.0.0.1")
     with LiveServer(tmp_path, *options) as server:
@@ -126,6 +130,7 @@ def test_behind_a_trusted_proxy_the_forwarded_address_counts(tmp_path: Path) -> 
         assert scrape(server).status == 403
 
 
+@pytest.mark.slow
 def test_a_takeover_is_counted_when_a_worker_dies(tmp_path: Path) -> None:
     # The start goes on as long as the server runs: it waits until its container has run for long.
     options = ("--engine", "local", "--redeploy-stable", "900")
@@ -140,6 +145,7 @@ def test_a_takeover_is_counted_when_a_worker_dies(tmp_path: Path) -> None:
         server.wait_for_action(action)
 
 
+@pytest.mark.slow
 def test_the_metrics_say_so_while_the_database_hangs_or_is_gone(postgres_bed: PostgresBed, tmp_path: Path) -> None:
     options = ("--engine", "local", "--database", postgres_bed.new_database())
     with LiveServer(tmp_path, *options, environment={"TUTUMD_METRICS_TOKEN": TOKEN}) as server:

@@ -86,6 +86,7 @@ def in_threads(count: int, do: Callable[[], None]) -> Iterator[None]:
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
 def test_pipelining_takes_no_memory_and_holds_nobody_up(stranger_server: LiveServer, reads: bool) -> None:
     server, memory = stranger_server, Memory(stranger_server.pid)
@@ -170,6 +171,7 @@ def test_heads_without_end_take_no_memory(stranger_server: LiveServer) -> None:
     assert memory.growth < MAX_GROWTH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/api/docs/swagger-ui-bundle.js"])
 def test_large_files_that_nobody_reads_take_no_memory(stranger_server: LiveServer, path: str, tmp_path: Path) -> None:
     memory = Memory(stranger_server.pid)

@@ -68,6 +68,7 @@ def bodies(route: Route) -> list[bytes]:
     return [b"", b"{}", b'{"name": "documented"}', b'{"grace": 0}', b'{"filter": 5}', b"[", too_long]
 
 
+@pytest.mark.slow
 def test_every_answer_of_every_route_is_described(document: Document, live_server: LiveServer, member: Member) -> None:
     server = live_server
     running = server.run_service("described-and-running")

@@ -26,6 +26,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_files")
 def test_idle_connections_and_slow_senders_do_not_hold_up_a_call(live_server: LiveServer) -> None:
     service = live_server.run_service("patient")
@@ -51,6 +52,7 @@ def test_idle_connections_and_slow_senders_do_not_hold_up_a_call(live_server: Li
     assert live_server.request("GET", answer.json["action"]).json["state"] == "Success"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_files")
 def test_a_server_without_free_files_goes_on_when_some_are_free_again(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local") as server:
@@ -77,6 +79,7 @@ def is_accepted(server: LiveServer, path: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_server_without_its_engine_is_degraded_and_says_which(tmp_path: Path) -> None:
     far = f"far=docker:unix://{tmp_path}/nobody.sock"
     with LiveServer(tmp_path, "--engine", far, "--engine", "local") as server:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, open_store, snapshot
@@ -15,6 +17,7 @@ def _now(page: Page) -> str:
     return step.text
 
 
+@pytest.mark.slow
 def test_a_new_installation_says_what_is_missing(dashboard: DashboardBed) -> None:
     visitor = dashboard.visit()
     assert "No service was found yet. On docker, each compose service" in _now(visitor.get("/"))
@@ -26,6 +29,7 @@ def test_a_new_installation_says_what_is_missing(dashboard: DashboardBed) -> Non
     assert not visitor.get("/").find("li", aria_current="step")
 
 
+@pytest.mark.slow
 def test_without_an_engine_that_is_said_first(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed, serve_dashboard(bed) as dashboard:
         with bed.database.write() as connection:

@@ -102,6 +102,7 @@ def alerts() -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", dashboard_expressions())
 def test_each_panel_of_the_dashboard_has_data(worked: None, prometheus: Prometheus, expression: str) -> None:
     # A scrape that took too long leaves a gap.

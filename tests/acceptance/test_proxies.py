@@ -42,6 +42,7 @@ def server(tmp_path: Path) -> Iterator[LiveServer]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "proxy",
     [pytest.param(nginx_with_tls, marks=pytest.mark.nginx), pytest.param(caddy_with_tls, marks=pytest.mark.caddy)],

@@ -14,6 +14,7 @@ from tests.support.server import APIKEY, BIN, USER, LiveServer, free_port, reque
 PUBLIC = "https://hooks.example.com"
 
 
+@pytest.mark.slow
 def test_whatever_prints_or_returns_a_url_begins_it_with_the_public_one(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--public-url", f"{PUBLIC}/") as server:
         console, service = Console(server), server.create_service("web")["uuid"]
@@ -33,6 +34,7 @@ def test_whatever_prints_or_returns_a_url_begins_it_with_the_public_one(tmp_path
         assert f"url={PUBLIC}" in server.log
 
 
+@pytest.mark.slow
 def test_without_a_public_url_the_command_line_uses_its_own_and_says_so(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local") as server:
         uuid = server.create_service("web")["uuid"]
@@ -46,6 +48,7 @@ def test_without_a_public_url_the_command_line_uses_its_own_and_says_so(tmp_path
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "taken away"])
 def test_a_public_url_below_a_path_of_nginx_works(tmp_path: Path, is_kept: bool) -> None:
     port, public = free_port(), "/team/hooks"

@@ -22,6 +22,7 @@ def newest(server: LiveServer, handler: dict[str, Any]) -> dict[str, Any]:
     return dict(server.request("GET", listed[0]["resource_uri"]).json)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "verify",
     [

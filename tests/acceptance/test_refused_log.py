@@ -21,6 +21,7 @@ def refused(server: LiveServer, handler: dict[str, Any]) -> list[dict[str, Any]]
     return [each for each in listed if each["outcome"] == "refused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "query", "calls", "reason"),
     [
@@ -72,6 +73,7 @@ def test_json_ends_with_a_line_end(live_server: LiveServer, service: str) -> Non
         assert int(answer.headers["content-length"]) == len(answer.body)
 
 
+@pytest.mark.slow
 def test_without_a_dashboard_a_browser_gets_words_and_a_program_a_404(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--dashboard", "off") as server:
         page = request(server.port, "GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})

@@ -126,6 +126,7 @@ def test_what_is_ready_is_built_with_notes_and_checksums(tree: Path) -> None:
         assert f"tutumd-{__version__}.dist-info/METADATA" in archive.namelist()
 
 
+@pytest.mark.slow
 def test_the_same_commit_gives_the_same_wheel(tree: Path) -> None:
     release(tree)
     first = (tree / "dist/SHA256SUMS").read_text()

@@ -158,6 +158,7 @@ def test_a_rolling_restart_drops_no_call(cluster: Cluster, clean_bed: DockerBed)
         assert cluster.request("GET", action)[2]["state"] == "Success"
 
 
+@pytest.mark.nightly
 def test_one_of_each_may_be_killed_and_calls_are_taken_over(cluster: Cluster, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "api", "--label", "tutum.service=api", IMAGE)
@@ -179,6 +180,7 @@ def test_one_of_each_may_be_killed_and_calls_are_taken_over(cluster: Cluster, cl
     assert clean_bed.docker("ps", "-a", "--format", "{{.Names}} {{.State}}").split() == ["api", "running"]
 
 
+@pytest.mark.nightly
 def test_the_client_is_known_behind_the_proxy(cluster: Cluster, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "api", IMAGE)

@@ -100,6 +100,7 @@ def _deliveries(actions: list[dict[str, Any]]) -> int:
     return sum(each["deliveries"] for each in actions)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__.removeprefix("_kill_"))
 def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
     server: LiveServer, kill: Callable[[Sleepers, str, set[int]], None]
@@ -139,6 +140,7 @@ def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
     service.check(1 + 5 * 3)
 
 
+@pytest.mark.slow
 def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
     service = Sleepers(server, containers=1)
     more = f"{service.uri}webhook/handler/{server.add_handler(service.uuid, 'more', 'SCALEUP')}/call/"
@@ -159,7 +161,7 @@ def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_a
     service.check(1 + stored)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_every_container_that_was_asked_for_runs_after_a_dozen_kills(server: LiveServer) -> None:
     services = [Sleepers(server, containers=1, name=name) for name in ("a", "b", "c")]
@@ -212,6 +214,7 @@ def _call_until(is_over: threading.Event, service: Sleepers, chance: random.Rand
         is_over.wait(chance.uniform(0, 1.0))
 
 
+@pytest.mark.slow
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
     service = Sleepers(server, containers=2)
     old = service.pids
@@ -224,6 +227,7 @@ def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer
     service.check(2)
 
 
+@pytest.mark.slow
 def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
     second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
     assert second.returncode == 1

@@ -65,6 +65,7 @@ def older(database_url: str, tmp_path: Path) -> tuple[str, str]:
     return database_url, str(next_release.write_source(tmp_path / "next-release"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*SERVERS, *ACCOUNTS])
 def test_a_schema_of_a_newer_version_is_refused_in_words(newer: str, tmp_path: Path, command: str) -> None:
     done = run(tmp_path, newer, *(SERVERS | ACCOUNTS)[command])
@@ -79,6 +80,7 @@ def test_a_schema_of_a_newer_version_is_refused_in_words(newer: str, tmp_path: P
     assert schema(newer) == "9999"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ACCOUNTS)
 def test_a_command_for_accounts_does_not_begin_an_upgrade(older: tuple[str, str], tmp_path: Path, command: str) -> None:
     database_url, source = older
@@ -90,6 +92,7 @@ def test_a_command_for_accounts_does_not_begin_an_upgrade(older: tuple[str, str]
     assert schema(database_url) == HEAD
 
 
+@pytest.mark.slow
 def test_a_command_for_accounts_makes_the_tables_of_an_empty_database(
     tmp_path: Path, postgres_bed: PostgresBed
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_command_for_accounts_makes_the_tables_of_an_empty_database(
     assert run(tmp_path, url, "user", "list").stdout.startswith("eve\tadmin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "web", "worker", "doctor"])
 def test_a_database_in_another_encoding_is_refused_in_words(
     tmp_path: Path, postgres_bed: PostgresBed, command: str

@@ -4,11 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 from tutumd.application.admission.encryption import make_key
 
 
+@pytest.mark.slow
 def test_a_new_worker_needs_no_file_that_is_gone(tmp_path: Path) -> None:
     files = {
         "TUTUMD_DATABASE_FILE": tmp_path / "database",

@@ -28,6 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         yield loud
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     member = add_member(server, "member")
     service = server.run_service("secret")
@@ -54,6 +55,7 @@ def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
                 assert key.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_no_secret_of_what_is_set_on_a_handler_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     service = server.run_service("trusted")
     verify = {"preset": "token", "header": "X-Hook", "secrets": [SECRET]}

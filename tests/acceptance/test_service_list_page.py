@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, snapshot
@@ -111,6 +113,7 @@ def test_a_member_sees_only_what_is_theirs(dashboard: DashboardBed) -> None:
     assert not dashboard.bed.has_pending_action()
 
 
+@pytest.mark.slow
 def test_names_and_images_stay_text(dashboard: DashboardBed) -> None:
     odd = "<img src=x onerror=alert(1)>"
     dashboard.bed.sync(

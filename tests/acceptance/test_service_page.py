@@ -75,6 +75,7 @@ def test_many_containers_are_folded(dashboard: DashboardBed, number: int, is_fol
     assert len(card.find("td", data_label="Container")) == number
 
 
+@pytest.mark.slow
 def test_no_page_of_it_has_the_uuid_of_a_handler(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web")
@@ -138,6 +139,7 @@ def test_older_actions_and_deliveries_have_pages(dashboard: DashboardBed) -> Non
     assert dashboard.visit("other").get(f"{page.path}?before=x").status == 400
 
 
+@pytest.mark.slow
 def test_the_plan_comes_before_the_redeploy(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     visitor = dashboard.visit()
@@ -213,6 +215,7 @@ def test_an_error_of_the_engine_is_shown(dashboard: DashboardBed) -> None:
     assert "the engine said <b>no</b>" in page.text and not page.find("b")
 
 
+@pytest.mark.slow
 def test_logs_are_text(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     visitor = dashboard.visit()
@@ -235,6 +238,7 @@ def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> Non
     assert page.visitor.get(f"/service/{handler.service_uuid}/").status == 404
 
 
+@pytest.mark.slow
 def test_a_command_names_a_service_by_its_uuid_where_its_name_means_another_one_too(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web", "-x", "gone")
@@ -277,6 +281,7 @@ def test_what_cannot_be_done_has_no_button_and_says_why(dashboard: DashboardBed)
     assert not dashboard.bed.has_pending_action()
 
 
+@pytest.mark.slow
 def test_a_wrong_number_of_containers_is_told_at_its_field(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     page = _open(dashboard, dashboard.visit())
@@ -296,6 +301,7 @@ def test_a_wrong_number_of_containers_is_told_at_its_field(dashboard: DashboardB
     assert dashboard.bed.has_pending_action()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", list(Scope))
 def test_buttons_are_for_those_who_may_press_them(dashboard: DashboardBed, scope: Scope) -> None:
     dashboard.bed.show("web")

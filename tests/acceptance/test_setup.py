@@ -43,6 +43,7 @@ def installed(checkout: Path) -> list[str]:
     return run(checkout, ".venv/bin/python", "-c", FIND).stdout.split()
 
 
+@pytest.mark.nightly
 def test_an_extra_is_installed_by_the_command_that_the_server_prints_and_stays(checkout: Path) -> None:
     refused = run(checkout, "script/server", "--engine", "kubernetes", "--port", "0")
     assert installed(checkout) == ["docker"]

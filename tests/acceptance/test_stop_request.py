@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # Sends itself two signals in a row at the first, second, … function that is called while the process waits.
 SIGNAL_AT_EACH_CALL = """
 import faulthandler, os, signal, sys
@@ -31,6 +33,7 @@ print("stopped each time")
 """
 
 
+@pytest.mark.slow
 def test_a_signal_at_any_moment_stops_the_worker() -> None:
     command = [sys.executable, "-c", SIGNAL_AT_EACH_CALL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)

@@ -28,6 +28,7 @@ def service(tmp_path: Path) -> Iterator[str]:
         yield uuid
 
 
+@pytest.mark.slow
 def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(service: str, tmp_path: Path) -> None:
     # A redeploy goes on as long as the server runs: it waits until its containers have run for long.
     options = ("--engine", "local", "--grace", str(GRACE_S), "--redeploy-stable", "900")
@@ -64,6 +65,7 @@ def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(ser
                 server.wait_for_action(action["resource_uri"])
 
 
+@pytest.mark.slow
 def test_a_server_that_will_stop_says_so_to_proxies_and_goes_on_for_the_delay(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--stop-delay", str(DELAY_S)) as server:
         handler = server.make_handler(str(server.create_service("quiet")["uuid"]))

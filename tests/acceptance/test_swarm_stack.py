@@ -138,7 +138,7 @@ def machine(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Machine]:
     made.follow("Remove")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_stack_redeploys_services_and_itself_and_loses_no_call(
     machine: Machine, clean_bed: DockerBed, tmp_path: Path

@@ -91,6 +91,7 @@ def test_the_unit_allows_little(unit: Path) -> None:
     assert f"{MAX_EXPOSURE / 10} of 10" in PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_server_runs_as_its_user_and_can_write_to_its_data_only(machine: Machine) -> None:
     pid = machine.bed.show("tutumd", "MainPID")
     assert machine.bed.run("stat", "--format=%U %a", "/var/lib/tutumd").split() == ["tutumd", "700"]
@@ -103,6 +104,7 @@ def test_the_server_runs_as_its_user_and_can_write_to_its_data_only(machine: Mac
     assert machine.bed.run(*inside, "sh", "-c", write).split() == ["/var/lib/tutumd", "/tmp"]
 
 
+@pytest.mark.slow
 def test_commands_that_run_as_services_outlive_a_restart_and_a_crash_of_the_server(machine: Machine) -> None:
     command = "sh -c 'date > /tmp/mine; exec sleep 3211'"
     machine.tutum("service", "run", "--name", "sleeper", "--run-command", command, "none")
@@ -126,6 +128,7 @@ def test_commands_that_run_as_services_outlive_a_restart_and_a_crash_of_the_serv
     wait_until(lambda: not machine.pids("sleep 3211"), "the service ends", timeout_s=120)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_is_tried_until_it_can(machine: Machine) -> None:
     program = machine.bed.folder / "opt/tutumd/bin/tutumd"
     good = program.read_text()
@@ -142,6 +145,7 @@ def test_the_page_stops_the_server_before_it_replaces_its_files() -> None:
     assert text.index("systemctl stop tutumd") < text.index("/pip install") < text.index("systemctl start tutumd")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_after_the_last_step(machine: Machine) -> None:
     machine.follow("Uninstall")
     left = machine.bed.run("find", "/etc", "/opt", "/var/lib", "-maxdepth", "3", "-name", "tutumd*").splitlines()

@@ -31,6 +31,7 @@ def environment(bed: DockerBed) -> tuple[list[str], list[str]]:
     return swarm.spec(bed, "api")["TaskTemplate"]["ContainerSpec"]["Env"], own
 
 
+@pytest.mark.nightly
 def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     digests = {tag: bed.push("app", version, tag=tag) for tag, version in (("1.0", "v1"), ("2.0", "v2"))}

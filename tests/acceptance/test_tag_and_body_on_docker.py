@@ -43,7 +43,9 @@ def variables(bed: DockerBed) -> list[str]:
     return [entry for entry in api(bed)["Config"]["Env"] if entry.startswith((VARIABLE, "OWN"))]
 
 
-@pytest.mark.parametrize("form", ["tag", "no tag", "digest", "tag and digest"])
+@pytest.mark.parametrize(
+    "form", ["tag", "digest", *(pytest.param(form, marks=pytest.mark.nightly) for form in ("no tag", "tag and digest"))]
+)
 def test_a_tag_of_the_call_is_deployed_whatever_form_the_image_has(
     clean_bed: DockerBed, server: LiveServer, form: str
 ) -> None:
@@ -76,6 +78,7 @@ services:
 """
 
 
+@pytest.mark.nightly
 def test_a_tag_holds_until_a_call_without_one_or_until_compose(
     clean_bed: DockerBed, server: LiveServer, tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_tag_holds_until_a_call_without_one_or_until_compose(
     assert deploy()[0] == [FILE_NOTE]
 
 
+@pytest.mark.nightly
 def test_a_failed_tag_is_not_remembered_and_an_image_cannot_name_one(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1", "stable")

@@ -18,6 +18,7 @@ def post(port: int, path: str) -> Answer:
     return request(port, "POST", path, headers={}, limit_s=300)
 
 
+@pytest.mark.slow
 @pytest.mark.nginx
 def test_a_proxy_waits_as_long_as_a_call(live_server: LiveServer, tmp_path: Path) -> None:
     slow = live_server.run_service(f"proxied-{uuid.uuid4()}", "trap 'sleep 4; exit' TERM; while :; do sleep 0.1; done")

@@ -39,6 +39,7 @@ def test_a_site_that_is_no_tutumd_is_named(tmp_path: Path, arguments: tuple[str,
     assert "no such object" not in line and "Is the server running" not in line
 
 
+@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted_is_explained(tmp_path: Path) -> None:
     trusted = make_certificate(tmp_path / "ca.pem", 30)
     with site(tmp_path / "ca.pem") as port:

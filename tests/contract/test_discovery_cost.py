@@ -126,6 +126,7 @@ class AskedQueue:
         return getattr(self._queue, name)
 
 
+@pytest.mark.slow
 def test_of_three_workers_one_asks_the_engine(tmp_path: Path) -> None:
     with ExitStack() as stack:
         b = stack.enter_context(open_store(f"sqlite:///{tmp_path}/test.db"))

@@ -29,6 +29,7 @@ def created(bed: DockerBed, container: str) -> float:
     return moment.timestamp()
 
 
+@pytest.mark.slow
 def test_anonymous_volumes_at_paths_with_a_slash_at_the_end_keep_their_content(clean_bed: DockerBed) -> None:
     clean_bed.push("app", Image(version="v1", volumes=("/of-image/",)))
     mount = "type=volume,dst=/mounted/"
@@ -44,6 +45,7 @@ def test_anonymous_volumes_at_paths_with_a_slash_at_the_end_keep_their_content(c
     assert len(clean_bed.docker("volume", "ls", "--quiet").split()) == len(places)
 
 
+@pytest.mark.slow
 def test_inline_files_are_there_after_several_redeploys_and_over_files_of_the_image(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:
@@ -70,6 +72,7 @@ configs:
         assert clean_bed.run("exec", name, "ls", "/own").returncode != 0
 
 
+@pytest.mark.slow
 def test_who_shares_the_volumes_of_a_container_that_was_replaced_can_be_replaced_too(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:
@@ -96,6 +99,7 @@ services:
     assert (bound["Source"], bound["RW"]) == (str(tmp_path), False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "success", "volumes"), [("/serve", True, 2), ("/crash", False, 1)])
 def test_volumes_that_an_image_declares_keep_their_content_and_a_failure_leaves_none(
     clean_bed: DockerBed, command: str, success: bool, volumes: int

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from tests.contract.docker_support import APP, inspected, opened, service, snapshots, states
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
@@ -72,6 +74,7 @@ def test_a_container_is_described(clean_bed: DockerBed) -> None:
     assert web.deployed <= container.started <= datetime.now(UTC) + timedelta(minutes=1)
 
 
+@pytest.mark.slow
 def test_states_of_containers_are_shown(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "failed", "app:v3-broken")
     clean_bed.docker("wait", "failed")
@@ -151,6 +154,7 @@ def discovered(bed: DockerBed) -> Iterator[_Shown]:
             discovery.stop(60)
 
 
+@pytest.mark.slow
 def test_what_changes_shows_by_its_event_alone(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "other", "app:v1")
     with discovered(clean_bed) as shown:
@@ -168,6 +172,7 @@ def test_what_changes_shows_by_its_event_alone(clean_bed: DockerBed) -> None:
             wait_until(lambda n=names, r=running: (shown.names, shown.running) == (n, r), f"{command} shows")  # type: ignore[misc] # early binding
 
 
+@pytest.mark.slow
 def test_an_engine_that_was_away_is_watched_again(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", "app:v1")
     with discovered(clean_bed) as shown:

@@ -119,6 +119,8 @@ CASES: dict[str, Sequence[str]] = {
     "restarts forever": (*HEALTHY, "--restart", "unless-stopped"),
     "start-first by label": (*HEALTHY, "-l", "tutum.redeploy.order=start-first", "-v", "data:/data"),
 }
+TYPICAL = ("--rm", "another's network", "fixed ports", "limits and more", "links", "mounts", "names")
+"""Run with --all; the others are nightly."""
 COMMANDS = {
     "entrypoint override": ("-c", "exec /serve"),
     "empty entrypoint": ("/serve",),
@@ -164,7 +166,9 @@ def prepare(bed: DockerBed) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in TYPICAL else pytest.mark.nightly) for case in CASES]
+)
 def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: str) -> None:
     prepare(clean_bed)
     try:

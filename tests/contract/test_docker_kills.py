@@ -43,6 +43,7 @@ def check_web(bed: DockerBed, expected: str) -> None:
     assert bed.fetch("127.0.0.1:8080") == expected
 
 
+@pytest.mark.nightly
 def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_bed: DockerBed) -> None:
     start_web(clean_bed)
     clean_bed.push("app", "v2")

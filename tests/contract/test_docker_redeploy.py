@@ -41,6 +41,7 @@ def test_the_old_container_runs_again_when_the_new_one_fails(
     assert clean_bed.inspect("image", APP)["Id"] == tag_before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "state", "newer"), [("stop", "created", "v2"), ("pause", "paused", "v2"), ("pause", "paused", "healthy")]
 )
@@ -76,6 +77,7 @@ def test_a_service_that_crashed_is_started_with_the_new_image(clean_bed: DockerB
     assert states(clean_bed) == {"web": "running"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_replaced_is_refused_untouched(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "parent", APP)

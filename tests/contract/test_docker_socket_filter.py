@@ -177,6 +177,7 @@ def attempt(feature: Feature, engine: DockerEngine, bed: DockerBed) -> str:
         return f"failed: {error}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "feature", [*dict.fromkeys(NEEDED_BY.values()), add_and_remove, check_up], ids=lambda each: each.__name__
 )

@@ -145,6 +145,7 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
     assert {name: inspected(clean_bed, name)["Id"] for name in names} == ids
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("network", ["made by compose", "with a subnet"])
 def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_path: Path, network: str) -> None:
     subnet = "front: {ipam: {config: [{subnet: 10.77.0.0/24}]}}" if "subnet" in network else "front: {}"
@@ -162,6 +163,7 @@ def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_p
     check_none_lost(load, {"a", "b"})
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("in_swarm", [True, False], ids=["swarm node", "no node"])
 def test_no_request_to_a_container_is_lost(clean_bed: DockerBed, tmp_path: Path, in_swarm: bool) -> None:
     clean_bed.docker("network", "create", "front")
@@ -194,6 +196,7 @@ def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
             bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
 def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
     clean_bed.docker("network", "create", "front")

@@ -145,6 +145,7 @@ def silent_pull() -> Iterator[Client]:
             ended.set()
 
 
+@pytest.mark.slow
 def test_a_silent_pull_is_ended_and_says_how_far_it_came() -> None:
     reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
     with silent_pull() as client, pytest.raises(EngineRefusedError, match=reason):

@@ -35,6 +35,7 @@ def wrong(engine: Engine) -> list[Finding]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.every_engine
 def test_a_check_finds_nothing_wrong_and_changes_nothing(bed: EngineBed) -> None:
     bed.create()
@@ -46,6 +47,7 @@ def test_a_check_finds_nothing_wrong_and_changes_nothing(bed: EngineBed) -> None
     assert len(engine.discover()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.every_engine
 @pytest.mark.needs(Ability.AWAY)
 def test_an_engine_that_is_away_is_a_finding(bed: EngineBed) -> None:
@@ -143,6 +145,7 @@ def host() -> Iterator[HangingHost]:
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [docker, swarm, kubernetes])
 def test_a_host_that_hangs_is_a_finding_within_ten_seconds(
     host: HangingHost, tmp_path: Path, build: Callable[[int, Path], Engine]

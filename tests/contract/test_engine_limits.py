@@ -20,6 +20,7 @@ def endless(bed: EngineBed) -> dict[str, Any]:
     return dict(bed.release("unhealthy" if Ability.HEALTH in bed.abilities else "v2"))
 
 
+@pytest.mark.slow
 def test_a_redeploy_that_gets_further_may_take_longer_than_it_may_without_progress(bed: EngineBed) -> None:
     bed.create(2)
     passed: list[float] = []
@@ -53,6 +54,7 @@ def test_a_redeploy_without_progress_is_put_back(bed: EngineBed) -> None:
     assert (bed.versions(), ids(bed)) == (["v1", "v1"], old)
 
 
+@pytest.mark.slow
 def test_a_redeploy_with_progress_ends_at_its_time_limit(bed: EngineBed) -> None:
     bed.create(2)
     old = ids(bed)
@@ -64,6 +66,7 @@ def test_a_redeploy_with_progress_ends_at_its_time_limit(bed: EngineBed) -> None
     assert (bed.versions(), ids(bed)) == (["v1", "v1"], old)
 
 
+@pytest.mark.slow
 def test_the_plan_and_the_log_show_the_limits_in_force(bed: EngineBed) -> None:
     bed.create(1)
     server = RunLimits()

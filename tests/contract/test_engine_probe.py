@@ -40,6 +40,7 @@ def kubernetes(host: HangingHost, folder: Path) -> Engine:
     return KubernetesEngine("kubernetes", find_access(kubeconfig, None, {}), server_cap=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [docker, swarm, kubernetes])
 def test_a_probe_of_a_host_that_hangs_ends_within_its_limit(
     host: HangingHost, tmp_path: Path, build: Callable[[HangingHost, Path], Engine]

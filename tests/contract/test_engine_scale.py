@@ -11,6 +11,7 @@ pytestmark = pytest.mark.every_engine
 SERVER_CAP = 10
 
 
+@pytest.mark.slow
 def test_scale_up_keeps_what_runs_and_adds_the_same(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -23,6 +24,7 @@ def test_scale_up_keeps_what_runs_and_adds_the_same(bed: EngineBed) -> None:
     assert all(SECRET.items() <= environment.items() for environment in bed.environments())
 
 
+@pytest.mark.slow
 def test_scale_down_keeps_the_rest(bed: EngineBed) -> None:
     bed.create(3)
     old = ids(bed)
@@ -67,6 +69,7 @@ def test_a_stopped_service_is_not_scaled(bed: EngineBed) -> None:
     assert bed.versions() == []
 
 
+@pytest.mark.slow
 def test_stop_lasts_start_brings_all_back_and_both_succeed_twice(bed: EngineBed) -> None:
     bed.create(2)
     for _ in range(2):

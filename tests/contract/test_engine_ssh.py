@@ -201,7 +201,7 @@ def test_a_host_that_hangs_after_the_login_is_noticed_in_time(
     engine.probe()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PROBE_LIMIT_S", PROBE_LIMIT_S)
     with closing(HangingHost()) as host:

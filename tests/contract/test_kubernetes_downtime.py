@@ -33,6 +33,7 @@ def counted(cluster: FakeCluster, name: str) -> Iterator[list[int]]:
         cluster.store.on_change = lambda: None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tag", "probed"), CASES)
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(
@@ -49,6 +50,7 @@ def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(
     assert min(counts) == replicas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [stateful_set, daemon_set])
 @pytest.mark.parametrize("tag", ["v2", kubelets.CRASHING])
 def test_pods_that_go_one_by_one_are_missing_one_at_a_time(kubernetes: ClusterAndEngine, made: Any, tag: str) -> None:

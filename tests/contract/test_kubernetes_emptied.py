@@ -32,6 +32,7 @@ def tag_of(cluster: FakeCluster, resource: str, name: str) -> str:
     return str(template["spec"]["containers"][0]["image"].rpartition(":")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "made", "tag"),
     [
@@ -109,6 +110,7 @@ def test_a_service_that_was_stopped_before_stays_so_and_says_it(kubernetes: Clus
     assert tag_of(cluster, "deployments", "web") == "v2"
 
 
+@pytest.mark.slow
 def test_a_partition_that_is_raised_above_all_pods_is_no_success(impatient: ClusterAndEngine) -> None:
     cluster, engine = impatient
     kube.create(cluster, stateful_set(template=quick("db")))
@@ -134,6 +136,7 @@ def test_a_daemon_set_that_fits_no_node_is_no_success(kubernetes: ClusterAndEngi
     assert "no node fits" in engine.plan(AGENT, "v2").refused
 
 
+@pytest.mark.slow
 def test_a_controller_that_does_not_react_is_named(impatient: ClusterAndEngine) -> None:
     cluster, engine = impatient
     kube.create(cluster, deployment(template=quick()))

@@ -68,6 +68,7 @@ def test_a_resumed_broken_redeploy_of_a_stateful_set_is_rolled_back(bed: tuple[F
         assert "manifest unknown" in outcome.reason
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("tag", ["v2", kubelets.SHORT_LIVED])
 def test_without_a_probe_a_resumed_redeploy_leaves_no_setting_behind(
     bed: tuple[FakeCluster, KubernetesEngine], tag: str

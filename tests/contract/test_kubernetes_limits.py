@@ -45,6 +45,7 @@ def test_the_annotation_wins_over_what_the_cluster_allows(kubernetes: ClusterAnd
     assert outcome.reason.startswith("there was no progress for 60 s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["statefulset", "daemonset"])
 def test_an_image_that_a_node_still_pulls_may_take_as_long_as_a_pull(kubernetes: ClusterAndEngine, kind: str) -> None:
     cluster, engine = kubernetes
@@ -57,6 +58,7 @@ def test_an_image_that_a_node_still_pulls_may_take_as_long_as_a_pull(kubernetes:
     assert outcome.reason.endswith("is pending")
 
 
+@pytest.mark.slow
 def test_new_pods_that_a_scale_up_waits_for_have_the_time_that_the_cluster_allows(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))

@@ -91,6 +91,7 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_reported(kubern
     assert spec["containers"][1] == sidecar
 
 
+@pytest.mark.slow
 def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_put_back(
     kubernetes: ClusterAndEngine,
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
     assert after == before
 
 
+@pytest.mark.slow
 def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:

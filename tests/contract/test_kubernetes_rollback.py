@@ -75,6 +75,7 @@ def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndE
     assert "ProgressDeadlineExceeded" in outcome.reason
 
 
+@pytest.mark.slow
 def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_back(
     kubernetes: ClusterAndEngine,
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
 
 
+@pytest.mark.slow
 def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     slow = template(container(tag=kubelets.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
@@ -137,6 +139,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_later(kuberne
     assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
 
 
+@pytest.mark.slow
 def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
     cluster, _ = kubernetes
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=8)
@@ -149,6 +152,7 @@ def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEng
     assert len(outcome.containers_after) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["deployments", "pods"])
 def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: ClusterAndEngine, hidden: str) -> None:
     cluster, engine = kubernetes
@@ -173,6 +177,7 @@ def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: Cluster
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["v2", kubelets.MISSING, kubelets.CRASHING])
 def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: ClusterAndEngine, tag: str) -> None:
     cluster, engine = kubernetes

@@ -31,6 +31,7 @@ def break_logger(cluster: FakeCluster) -> None:
     cluster.controllers.image_of = lambda pod, image: short if image == LOGGER["image"] else image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "make", "is_sidecar"),
     [
@@ -52,6 +53,7 @@ def test_a_container_without_a_probe_that_exits_beside_one_with_a_probe_is_a_fai
     assert set(kube.pods(cluster, service.name).values()) == {"v1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sidecar", [False, True])
 def test_a_scale_up_waits_for_containers_without_a_probe(kubernetes: ClusterAndEngine, is_sidecar: bool) -> None:
     cluster, engine = kubernetes

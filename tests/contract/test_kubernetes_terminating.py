@@ -38,6 +38,7 @@ def run_until_late(act: Callable[[FakeRun], object], **options: Any) -> FakeRun:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "make"),
     [
@@ -75,6 +76,7 @@ def test_a_pod_that_stops_late_undoes_nothing(kubernetes: ClusterAndEngine) -> N
     assert any(line.endswith(f"; pod db-2 {LATE}") for line in run.lines)
 
 
+@pytest.mark.slow
 def test_a_pod_on_a_node_that_no_longer_responds_is_named_with_its_node(impatient: ClusterAndEngine) -> None:
     cluster, engine = impatient
     kube.create(cluster, stateful_set(template=quick("db", tag=kubelets.SLOW)))
@@ -92,6 +94,7 @@ def test_a_pod_on_a_node_that_no_longer_responds_is_named_with_its_node(impatien
     assert "its node node-a does not respond (kubectl describe node node-a)" in outcome.reason
 
 
+@pytest.mark.slow
 def test_new_pods_on_a_node_that_no_longer_responds_are_no_success(impatient: ClusterAndEngine) -> None:
     cluster, engine = impatient
     kube.create(cluster, deployment(template=template(container(), terminationGracePeriodSeconds=1)))

@@ -30,6 +30,7 @@ def create(cluster: FakeCluster, service: Service, make: Make, **options: Any) -
     return kube.ready_tags(cluster, service.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("service", "make"), KINDS)
 @pytest.mark.parametrize("is_probed", [False, True])
 def test_an_image_that_exits_is_a_failure_with_its_code_and_its_output(
@@ -80,6 +81,7 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
+@pytest.mark.slow
 def test_pods_without_a_probe_are_watched_again_after_a_success_that_was_stored(tmp_path: Path) -> None:
     with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=0.3)) as engine:
         kube.create(cluster, deployment())
@@ -175,6 +177,7 @@ def test_a_redeploy_of_a_daemon_set_that_adds_pods_over_quota_is_told_at_once(ku
     assert kube.ready_tags(cluster, "agent") == ["v1", "v1"]
 
 
+@pytest.mark.slow
 def test_a_quota_that_leaves_room_again_undoes_nothing(tmp_path: Path) -> None:
     pods = template(container(probed=True), name="agent")
     with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, doubt_s=0.5)) as engine:
@@ -190,6 +193,7 @@ def test_a_quota_that_leaves_room_again_undoes_nothing(tmp_path: Path) -> None:
     assert outcome.success, outcome.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("service", "make"), KINDS[:2])
 def test_a_scale_up_over_quota_is_told_at_once(kubernetes: ClusterAndEngine, service: Service, make: Make) -> None:
     cluster, engine = kubernetes
@@ -244,6 +248,7 @@ def test_a_stateful_set_that_is_stuck_at_a_broken_pod_is_freed(kubernetes: Clust
     assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
 
 
+@pytest.mark.slow
 def test_a_stuck_pod_that_may_not_be_deleted_is_named_with_what_to_do(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     break_template(cluster)

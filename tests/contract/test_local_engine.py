@@ -46,6 +46,7 @@ def test_only_the_owner_may_read_the_data_folder(host: LocalHost) -> None:
     assert [path for path in host.data_dir.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.slow
 def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tmp_path: Path) -> None:
     host.started(target=1)
     (old,) = host.pids()

@@ -51,6 +51,7 @@ class DyingClock:
         return datetime.now(UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [start, redeploy, scale_up])
 def test_a_verb_killed_between_a_start_and_its_record_adopts_what_runs(host: LocalHost, verb: Verb) -> None:
     for call in range(1, 1000):
@@ -72,6 +73,7 @@ def test_a_verb_killed_between_a_start_and_its_record_adopts_what_runs(host: Loc
 
 def test_a_failure_that_was_noted_is_what_the_action_ends_with(host: LocalHost, tmp_path: Path) -> None:
     begin_with_two(host)
+    before = host.pids()
     flag = tmp_path / "flag"
     service = host.service(f"test -e {flag} || exit 4; {SLEEP}")
     run = host.run()
@@ -82,12 +84,12 @@ def test_a_failure_that_was_noted_is_what_the_action_ends_with(host: LocalHost, 
         if "failure" in earlier.journal:  # one step after it was noted, the new set is given up
             break
     flag.touch()  # it would run now, but the action has failed
-    before = host.pids()
     outcome = host.engine().redeploy(service, run.again())
     assert (outcome.success, "exit code 4" in outcome.reason) == (False, True)
     assert host.pids() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [{"kill_at": 2}, {"kill_at": 3}, {"kill_at": 4}, {"kill_in_sleep": True}], ids=str)
 def test_another_action_clears_away_what_a_killed_one_left(host: LocalHost, end: dict[str, Any]) -> None:
     begin_with_two(host)
@@ -111,6 +113,7 @@ def test_a_kept_container_that_ended_after_the_kill_is_replaced_on_resume(host: 
     assert host.process_names() == ["web-1", "web-2", "web-3"]
 
 
+@pytest.mark.slow
 def test_a_new_set_that_ends_while_no_server_runs_is_no_success(host: LocalHost) -> None:
     ends = []
     for step in range(1, 1000):

@@ -24,6 +24,7 @@ def variables_of(host: LocalHost) -> set[tuple[str | None, str | None, str | Non
     }
 
 
+@pytest.mark.slow
 def test_variables_stay_for_restarts_scale_ups_and_starts_until_the_next_redeploy(host: LocalHost) -> None:
     service = host.service(target=1, envvars={"GONE": "1", "KEPT": "1"}, autorestart=Autorestart.ALWAYS)
     engine = host.engine()

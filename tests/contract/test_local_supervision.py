@@ -47,6 +47,7 @@ def test_a_change_by_an_action_is_reported_too(host: LocalHost) -> None:
         assert changed.wait(timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [Autorestart.ON_FAILURE, Autorestart.ALWAYS])
 def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
     host: LocalHost, policy: Autorestart
@@ -64,6 +65,7 @@ def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
     assert zombies() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "restarted"), [(Autorestart.OFF, False), (Autorestart.ON_FAILURE, False), (Autorestart.ALWAYS, True)]
 )
@@ -135,6 +137,7 @@ def test_a_container_ends_with_its_first_process(host: LocalHost, tmp_path: Path
     assert host.pids() == set()
 
 
+@pytest.mark.slow
 def test_supervision_does_not_bring_back_what_an_action_ends(host: LocalHost) -> None:
     engine = host.engine(clock=FastClock())
     with watching(engine):

@@ -40,6 +40,7 @@ def call_until(port: int, is_seen: Callable[[], object], path: str = CALL) -> li
     return statuses
 
 
+@pytest.mark.slow
 def test_a_call_to_a_replica_that_hangs_goes_to_the_other_one_with_its_key(tmp_path: Path) -> None:
     with (
         replica(is_open=False) as hanging,
@@ -60,6 +61,7 @@ def test_a_call_that_a_replica_cannot_take_goes_to_the_other_one_with_its_key(tm
         assert refusing.got[0] in other.got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("is_open", "text"), [(True, "nothing was changed"), (False, "look whether this was done")])
 def test_a_call_that_no_replica_takes_is_told_whether_it_may_be_stored(
     tmp_path: Path, is_open: bool, text: str
@@ -77,6 +79,7 @@ def test_a_call_that_no_replica_takes_is_told_whether_it_may_be_stored(
     assert text in answer.json["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("query", "header"), [("?wait=60", {}), ("", {"Prefer": "wait=60"})])
 def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query: str, header: dict[str, str]) -> None:
     with (

@@ -249,6 +249,7 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
 
 
+@pytest.mark.nightly
 def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
     start_web(clean_podman)
     clean_podman.push("app", "v2")

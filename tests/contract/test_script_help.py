@@ -11,6 +11,7 @@ SCRIPTS = Path(__file__).parents[2] / "script"
 NAMES = ("bench", "check", "generate", "image", "install-packages", "lock", "setup", "test", "vendor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_prints_the_head_of_the_script_and_runs_nothing(tmp_path: Path, name: str, option: str) -> None:

@@ -102,6 +102,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         start(small.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "cause"), [(0o400, "read-only"), (0o000, "it cannot be opened")])
 def test_a_file_that_may_not_be_written_is_told(mode: int, cause: str) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:  # where another user than root may look

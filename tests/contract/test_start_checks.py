@@ -49,6 +49,7 @@ def test_what_only_an_engine_or_a_key_knows_is_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_key_file_is_refused_before_there_is_an_admin(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "secret.key").write_text("abc")
@@ -58,6 +59,7 @@ def test_a_damaged_key_file_is_refused_before_there_is_an_admin(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret.key"]
 
 
+@pytest.mark.slow
 def test_a_data_folder_in_a_closed_one_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
     program = f"""

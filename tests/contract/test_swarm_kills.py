@@ -91,6 +91,7 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
     assert step == 5  # saved, tried out, taken away, saved
 
 
+@pytest.mark.nightly
 def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> None:
     bed = checked_bed
     before = swarm.spec(bed, "web")
@@ -130,6 +131,7 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
     assert swarm.spec(bed, "web") == before
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", [("kill",), ("rm", "--force")], ids=["killed", "removed"])
 @pytest.mark.parametrize("kill_at", [3, None], ids=["before the settings are restored", "before the result is stored"])
 def test_a_new_container_that_ends_while_no_server_looks_is_no_success(

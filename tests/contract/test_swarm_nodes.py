@@ -51,6 +51,7 @@ def create(bed: SwarmBed, engine: SwarmEngine, *options: str, replicas: int, ima
     return swarm.snapshot(engine, "web")
 
 
+@pytest.mark.nightly
 def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed, engine: SwarmEngine) -> None:
     bed.manager.push("app", "v1")
     before = create(bed, engine, replicas=3)
@@ -86,6 +87,7 @@ def test_tasks_of_a_node_that_is_down_do_not_count_as_running(bed: SwarmBed, eng
     wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "one task does not count any more")
 
 
+@pytest.mark.nightly
 def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: SwarmBed, engine: SwarmEngine) -> None:
     bed.manager.push("app", "v1")
     create(bed, engine, "--mode", "global", replicas=3)
@@ -97,6 +99,7 @@ def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: Swar
     assert swarm.snapshot(engine, "web").image_digest == digest
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["replicated", "global"])
 def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
     bed.manager.push("app", "v1")
@@ -160,6 +163,7 @@ def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: Sw
         engine.redeploy(swarm.service("web"), FakeRun())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("version", ["v1", "healthy"])
 def test_an_old_task_is_not_stopped_for_one_that_its_node_would_not_take(
     bed: SwarmBed, engine: SwarmEngine, version: str

@@ -79,6 +79,7 @@ def test_tasks_that_cannot_overlap_are_replaced_one_after_the_other(
         assert swarm.running(clean_bed, name) == ["v2"]
 
 
+@pytest.mark.nightly
 def test_a_rollback_waits_for_the_grace_period_of_containers(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     grace = ("--stop-grace-period", "15s", "--label", "tutum.redeploy.order=stop-first")

@@ -19,6 +19,7 @@ HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 ENDS_AT_A_SIGN = "while ! test -e /signs/end; do sleep 0.1; done; echo 'fatal: cannot go on'; exit 4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [(), SETTINGS], ids=["default settings", "settings of the user"])
 def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, settings: tuple[str, ...]
@@ -44,6 +45,7 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_rolled_back_with_the_reason(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     good = clean_bed.push("app", "healthy")  # it has a health check: nothing is tried out before the update
     swarm.create(clean_bed, "web", APP, *SETTINGS[:4], "--rollback-monitor", "1s")
@@ -208,6 +210,7 @@ def test_a_service_with_a_volume_never_has_two_tasks_at_once(swarm_engine: Swarm
     assert any("stop-first: two tasks at once would write" in line for line in run.lines)
 
 
+@pytest.mark.slow
 def test_a_global_service_is_redeployed(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP, "--mode", "global", replicas=None)

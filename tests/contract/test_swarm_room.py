@@ -55,6 +55,7 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.nightly
 def test_a_redeploy_that_is_killed_while_it_makes_room_is_resumed(clean_bed: DockerBed) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")

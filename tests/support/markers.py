@@ -1,9 +1,11 @@
 """Markers that a test gets from its fixtures and from the names of its folder and file."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+_UNIT = Path(__file__).parents[1] / "unit"
 PARTS = {
     "docker": "the engine `docker`, or a private Docker Engine",
     "podman": "the engine `docker` on Podman",
@@ -58,6 +60,14 @@ def mark_copies(item: pytest.Item) -> None:
     is_copy = getattr(item, "callspec", None) and item.callspec.params.get("database_url") == "postgresql"  # type: ignore[attr-defined] # of a function
     if is_copy and not item.get_closest_marker("dialect"):
         item.add_marker("slow")
+
+
+def bed_rank(item: pytest.Item) -> int:
+    """Return a number that is lower for tests on Docker than for those on Podman, and highest for all others."""
+    parts = {mark.name for mark in item.iter_markers()} | set(getattr(item, "fixturenames", ()))
+    if "podman" in parts or "clean_podman" in parts:
+        return 1
+    return 0 if parts & {"docker", "swarm", "docker_bed"} and not item.path.is_relative_to(_UNIT) else 2
 
 
 def _parts(item: pytest.Item) -> Iterator[str]:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import leftovers
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
@@ -19,6 +21,7 @@ def test_pushing_leaves_no_trace_in_the_engine(clean_bed: DockerBed) -> None:
     assert images() == before
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_removed_by_the_next(docker_bed: DockerBed) -> None:
     script = """
 import signal

@@ -44,6 +44,7 @@ def is_still(process: psutil.Process) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_tree_is_stopped_as_a_whole_and_goes_on() -> None:
     with crowd() as pid:
         for _ in range(20):
@@ -52,6 +53,7 @@ def test_a_tree_is_stopped_as_a_whole_and_goes_on() -> None:
             processes.send_to_tree(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_processes_that_ended_are_no_error() -> None:
     with crowd() as pid:
         for _ in range(20):

@@ -35,6 +35,7 @@ _SMALL_TARGETS = """(smallest) => {
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.chromium]
 
 
+@pytest.mark.slow
 def test_each_page_is_for_everybody(browser: Browser, filled: FilledServer) -> None:
     """Pages take turns: one is looked at on a dark phone with all opened, the next on a bright desk as it comes."""
     page = browser.open(filled.server.url, NARROW)

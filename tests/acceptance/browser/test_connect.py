@@ -16,6 +16,7 @@ def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"browsed-{uuid.uuid4()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("screen", "is_dark"),
     [pytest.param(DESK, False, id="desk", marks=pytest.mark.slow), pytest.param(PHONE, True, id="phone")],

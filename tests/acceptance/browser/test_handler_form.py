@@ -64,6 +64,7 @@ def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
     assert live_server.post(call).status == 404
 
 
+@pytest.mark.slow
 def test_what_was_done_is_said_once_and_an_untouched_form_changes_nothing(
     browser: Browser, live_server: LiveServer, path: str
 ) -> None:
@@ -127,6 +128,7 @@ def test_only_what_the_choices_need_is_shown(browser: Browser, live_server: Live
     assert (tags.is_visible(), most.is_visible()) == (False, True)
 
 
+@pytest.mark.slow
 def test_an_open_page_follows_the_state_and_keeps_what_it_said(
     browser: Browser, live_server: LiveServer, service: str
 ) -> None:

@@ -63,6 +63,7 @@ def page(browser: Browser, filled: FilledServer) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_a_handler_is_made_its_url_is_shown_and_it_is_revoked(page: Page) -> None:
     keyboard = Keyboard(page)
     page.reload()

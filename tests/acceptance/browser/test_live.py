@@ -26,6 +26,7 @@ def start_gated_redeploy(server: LiveServer, browser: Browser) -> tuple[Page, st
     return page, path, service, gate
 
 
+@pytest.mark.slow
 def test_a_page_follows_a_redeploy_to_its_end_and_asks_no_more(browser: Browser, live_server: LiveServer) -> None:
     page, path, _, gate = start_gated_redeploy(live_server, browser)
     page.evaluate("window.sameDocument = true")

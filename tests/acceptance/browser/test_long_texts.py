@@ -25,7 +25,7 @@ def dashboard(tmp_path: Path) -> Iterator[DashboardBed]:
         yield served
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_page_scrolls_sideways_whatever_the_names(browser: Browser, dashboard: DashboardBed) -> None:
     addresses = fill(dashboard.bed)
     dashboard.visit()
@@ -54,6 +54,7 @@ BROKEN = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_short_codes_stay_on_one_line_on_a_phone(browser: Browser, dashboard: DashboardBed) -> None:
     bed, image = dashboard.bed, f"sha256:{'a' * 64}"
     bed.sync(replace(snapshot("web"), stack="shop", image_name="registry.example.com:5000/team/app:v1"))

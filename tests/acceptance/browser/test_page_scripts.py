@@ -226,6 +226,7 @@ def test_moments_are_in_the_zone_of_the_reader_and_by_the_clock_of_the_server(sh
     expect(moment).to_have_text("4 min ago")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_clipboard", [True, False], ids=["TLS", "no TLS"])
 def test_a_button_copies_and_says_so(show: Callable[..., Page], has_clipboard: bool) -> None:
     page = show()

@@ -1,5 +1,6 @@
 """What only a browser does with sessions: its history, the origin it sends, and pages of other sites."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.acceptance.accounts import add_member
@@ -21,6 +22,7 @@ def test_after_signing_out_history_shows_nothing(browser: Browser, live_server: 
         assert "API keys" not in page.content()
 
 
+@pytest.mark.slow
 def test_other_sites_neither_send_our_forms_nor_frame_our_pages(browser: Browser, live_server: LiveServer) -> None:
     member = add_member(live_server, "chromium-evil")
     page = browser.open(live_server.url)

@@ -67,6 +67,7 @@ def test_from_a_login_link_to_a_revoked_url_on_docker(
     assert call(server, url, secret).status == 404
 
 
+@pytest.mark.slow
 def test_the_essentials_work_without_scripts(browser: Browser, live_server: LiveServer) -> None:
     name = f"plain-{uuid.uuid4().hex[:8]}"
     service = live_server.run_service(name)

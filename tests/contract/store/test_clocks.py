@@ -63,6 +63,7 @@ def test_a_living_worker_keeps_its_action_whatever_another_machines_clock_says(
         first.release(claim)
 
 
+@pytest.mark.slow
 def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:

@@ -70,6 +70,7 @@ def test_an_action_is_not_deleted_while_its_amounts_are_read(postgres_bed: Postg
                 connection.execute(sa.delete(actions))
 
 
+@pytest.mark.slow
 def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(postgres_bed: PostgresBed) -> None:
     with open_store(postgres_bed.new_database()) as bed:
         bed.show("web")
@@ -82,6 +83,7 @@ def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(
         assert isinstance(bed.send(handler), NotFoundError)
 
 
+@pytest.mark.slow
 def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed) -> None:
     with open_store(postgres_bed.new_database()) as bed:
         bed.show("web")
@@ -93,6 +95,7 @@ def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed) -> 
         assert bed.accepted(handler)
 
 
+@pytest.mark.slow
 def test_two_changes_of_a_handler_are_made_one_after_the_other(postgres_bed: PostgresBed) -> None:
     with open_store(postgres_bed.new_database()) as bed:
         bed.show("web")

@@ -44,6 +44,7 @@ def every(bed: StoreBed, handler: Handler) -> list[int]:
     return numbers(page.objects)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 4, 7, 100])
 def test_pages_show_each_delivery_of_a_service_once_and_the_newest_first(bed: StoreBed, limit: int) -> None:
     redeploy, scaleup = fill(bed)

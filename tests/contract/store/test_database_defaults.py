@@ -62,6 +62,7 @@ def claimed_by(connection: sa.Connection) -> bool:
     return bool(connection.execute(statement).scalar())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["DATABASE {name}", "ROLE tutumd"])
 @pytest.mark.parametrize(
     "setting", [*SETTINGS, "default_transaction_read_only = on", "default_transaction_deferrable = on"]

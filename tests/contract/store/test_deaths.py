@@ -56,6 +56,7 @@ class Server:
         ended.append(claim.service.name)
 
 
+@pytest.mark.slow
 def test_a_crash_loop_of_the_machine_fails_no_action(bed: StoreBed) -> None:
     names = [f"s{number:02}" for number in range(30)]
     bed.show(*names)
@@ -100,6 +101,7 @@ def test_an_action_that_kills_its_worker_is_stopped_and_starves_no_other(bed: St
     assert took_s < sum(PAUSES_S) + 45
 
 
+@pytest.mark.slow
 def test_two_actions_that_kill_their_workers_do_not_excuse_each_other(bed: StoreBed) -> None:
     """The second one comes while the first one waits, and others run all the time."""
     killers, others = ["k1", "k2"], [f"s{number}" for number in range(4)]

@@ -73,6 +73,7 @@ def test_workers_that_register_at_once_for_the_first_time_all_do(processes: Proc
         assert processes.rows(engines) == 2
 
 
+@pytest.mark.slow
 def test_first_looks_at_once_store_each_service_once_and_under_one_installation(processes: Processes) -> None:
     shown = [snapshot(f"s{number:02}") for number in range(engine_sync.SYNC_BATCH + 5)]
     queue = processes.queues[0]
@@ -83,12 +84,14 @@ def test_first_looks_at_once_store_each_service_once_and_under_one_installation(
         assert queue.sync(ENGINE, shown, revisions=queue.revisions(ENGINE.name)), "there is nothing left to store"
 
 
+@pytest.mark.slow
 def test_calls_are_counted_by_the_first_two_workers_that_do_so_at_once(processes: Processes) -> None:
     for _ in range(ROUNDS):
         processes.empty()
         assert processes.all_at_once(lambda queue: queue.count_calls()) == [False] * PROCESSES
 
 
+@pytest.mark.slow
 def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processes: Processes) -> None:
     queue = processes.queues[0]
     queue.register("worker", [ENGINE])
@@ -113,6 +116,7 @@ def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processe
             connection.execute(sa.delete(services))
 
 
+@pytest.mark.slow
 def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_one_that_comes_back_while_it_is_pruned_stays_with_its_handlers(bed: Sto
     bed.call(handler)
 
 
+@pytest.mark.slow
 def test_a_call_and_forgetting_at_once_leave_no_action_without_an_end(bed: StoreBed) -> None:
     handler, web = bed.handler("web"), bed.service_uuid("web")
     bed.show("db")

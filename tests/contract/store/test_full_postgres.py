@@ -48,6 +48,7 @@ def bed(postgres_bed: PostgresBed, disk: SqliteDisk) -> Iterator[StoreBed]:
     postgres_bed.query("DROP TABLESPACE small")
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_postgresql_refuses_calls_only_until_there_is_room(bed: StoreBed, disk: SqliteDisk) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     disk.fill()

@@ -157,6 +157,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_another_process_changes_of_a_cached_row_is_seen(
     bed_on_sqlite: StoreBed, sqlite_url: str, change: str

@@ -164,6 +164,7 @@ def test_an_id_is_no_name_of_a_user(bed: StoreBed, ann: User) -> None:
     assert len(bed.store.keys("ann")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "error"),
     [
@@ -193,6 +194,7 @@ def test_a_date_is_an_expiry_in_utc(bed: StoreBed, ann: User) -> None:
     assert made.expires == datetime.fromisoformat("2027-03-01T00:00:00+00:00")
 
 
+@pytest.mark.slow
 def test_the_use_of_a_key_is_noted_every_five_minutes(bed: StoreBed, ann: User) -> None:
     key, made = make(bed, ann)
     assert made.last_used is None

@@ -135,6 +135,7 @@ def test_a_migration_has_no_time_limit_and_waits_for_locks_only_briefly(
     assert later == "20s"
 
 
+@pytest.mark.slow
 def test_a_migration_that_waits_for_a_long_transaction_lets_calls_through(
     postgres_bed: PostgresBed, scripts: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_migration_that_waits_for_a_long_transaction_lets_calls_through(
         each.close()
 
 
+@pytest.mark.slow
 def test_a_process_waits_while_another_one_migrates(
     tmp_path: Path, scripts: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

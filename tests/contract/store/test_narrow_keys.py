@@ -132,6 +132,7 @@ def test_a_narrow_key_finds_nothing_of_another_service(shop: StoreBed, limit: st
     assert shop.store.actions(viewer, query(object=mail.service)).total == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_admin", [True, False], ids=["admin", "member"])
 def test_lists_show_a_narrow_key_what_it_is_for(shop: StoreBed, is_admin: bool) -> None:
     user = shop.store.add_user("ann", is_admin=is_admin)
@@ -148,6 +149,7 @@ def test_lists_show_a_narrow_key_what_it_is_for(shop: StoreBed, is_admin: bool) 
             assert shown == expected, (name, viewer.access)
 
 
+@pytest.mark.slow
 def test_a_narrow_key_does_everything_with_its_service(shop: StoreBed) -> None:
     web = part(shop, "web")
     for viewer in (narrowed(shop.admin, service=web.service), narrowed(shop.admin, stack="shop")):

@@ -32,6 +32,7 @@ def database_url(postgres_bed: PostgresBed, pgbouncer: PgBouncerBed) -> str:
     return pgbouncer.url(postgres_bed.new_database())
 
 
+@pytest.mark.slow
 def test_calls_and_runs_share_two_connections_to_the_server(bed: StoreBed, database_url: str) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     with second_intake(bed, database_url) as other, ThreadPoolExecutor(4) as pool:

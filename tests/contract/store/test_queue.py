@@ -274,6 +274,7 @@ def retry_when_locked(write: Callable[[], T]) -> T:
             return write()
 
 
+@pytest.mark.slow
 def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(bed: StoreBed) -> None:
     handlers = [bed.handler(name, operation) for name in ("web", "db") for operation in Operation]
     stop = threading.Event()
@@ -315,6 +316,7 @@ def test_revoking_on_one_replica_holds_on_the_other(bed: StoreBed, database_url:
             wait(futures, 30)
 
 
+@pytest.mark.slow
 def test_two_replicas_join_their_calls_in_one_action(bed: StoreBed, database_url: str) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     with second_intake(bed, database_url) as other:

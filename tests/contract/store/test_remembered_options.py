@@ -79,6 +79,7 @@ def test_options_that_changed_decide(
     assert [call(edge, handler) for _ in range(2)] == [after] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_handler_that_is_gone_is_not_found_whatever_was_remembered(bed: StoreBed, edge: Replica, kind: int) -> None:
     handler = make(bed, edge, **KINDS[kind])
@@ -96,6 +97,7 @@ def test_a_rate_that_changed_decides(bed: StoreBed, edge: Replica) -> None:
     assert [call(edge, handler) for _ in range(2)] == [429, 429]
 
 
+@pytest.mark.slow
 def test_a_call_by_a_new_secret_is_not_refused_by_the_old_one(bed: StoreBed, edge: Replica) -> None:
     handler = make(bed, edge, **KINDS[401])
     for number in range(MAX_REFUSED + 2):

@@ -163,6 +163,7 @@ def test_a_container_that_only_an_outcome_names_goes_with_its_age(bed: StoreBed)
     assert len(bed.store.service(bed.admin, bed.service_uuid("web")).containers) == 2
 
 
+@pytest.mark.slow
 def test_an_action_keeps_its_first_and_newest_lines_and_says_so(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()

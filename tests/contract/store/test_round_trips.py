@@ -57,7 +57,7 @@ def test_calls_claims_and_renewals_take_few_round_trips(bed: StoreBed, proxy: Po
     assert renewal <= 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_leases_hold_although_the_database_is_far_away(bed: StoreBed, proxy: PostgresProxy, database_url: str) -> None:
     names = [f"s{number}" for number in range(RUNS)]
     bed.show(*names)

@@ -32,6 +32,7 @@ def test_pages_show_each_service_once_by_name(bed: StoreBed) -> None:
     assert seen == [f"s{number}" for number in range(7)]
 
 
+@pytest.mark.slow
 def test_services_of_a_stack_stay_together(bed: StoreBed) -> None:
     places = (("", "web"), ("shop", "db"), ("blog", "web"), ("shop", "app"), ("blog", "app"), ("", "api"))
     bed.sync(*(replace(snapshot(name), selector=f"{stack}:{name}", stack=stack) for stack, name in places))
@@ -57,6 +58,7 @@ def test_a_list_begins_again_behind_a_service_that_is_deleted(bed: StoreBed) -> 
     assert names(page.services) == ["db"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "found"),
     [

@@ -16,6 +16,7 @@ UNUSED = "/api/v1/webhook/handler/?unused_days=30"
 SECRET = base64.b64encode(b"s" * 32).decode()
 
 
+@pytest.mark.slow
 def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica: Replica) -> None:
     old = make(bed, replica)
     status, _ = replica.request("POST", f"{old}rotate/", b'{"grace": 60}')
@@ -25,6 +26,7 @@ def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica:
     assert replica.request("POST", f"{old}call/")[0] == 404
 
 
+@pytest.mark.slow
 def test_a_handler_expires_by_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
     handler = make(bed, replica, expires_datetime=(bed.clock() + timedelta(hours=1)).isoformat())
     assert replica.request("POST", f"{handler}call/")[0] == 202

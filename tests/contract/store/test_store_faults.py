@@ -18,6 +18,7 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
+@pytest.mark.slow
 def test_a_locked_database_refuses_calls_only_while_it_is_locked(
     bed: StoreBed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_locked_database_refuses_calls_only_while_it_is_locked(
     assert bed.claim() is not None
 
 
+@pytest.mark.slow
 def test_a_database_locked_by_another_process_refuses_calls_only_in_the_meantime(bed: StoreBed) -> None:
     handler = bed.handler("web")
     first = bed.call(handler)
@@ -52,6 +54,7 @@ def test_a_database_locked_by_another_process_refuses_calls_only_in_the_meantime
     assert bed.store.action(bed.admin, first).deliveries == 2
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_calls_only_until_there_is_room(bed: StoreBed) -> None:
     handler = bed.handler("web")
     limit_pages(bed, 1)

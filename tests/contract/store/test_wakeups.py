@@ -89,6 +89,7 @@ def connected(bed: StoreBed) -> Iterator[StoreBed]:
     close()
 
 
+@pytest.mark.slow
 def test_a_call_wakes_workers_of_its_engine_only(connected: StoreBed, database_url: str) -> None:
     handler = connected.handler("web")
     with process(database_url) as right, process(database_url) as wrong:
@@ -159,6 +160,7 @@ def test_an_end_and_a_response_wake_those_who_wait(connected: StoreBed, database
         assert edge.store.wait_for_end(after_response, LONG_S) != after_response
 
 
+@pytest.mark.slow
 def test_a_call_that_waits_is_answered_when_its_action_ends(connected: StoreBed, database_url: str) -> None:
     call = connected.accepted(connected.handler("web"))
     with process(database_url) as edge:

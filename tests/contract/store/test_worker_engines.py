@@ -187,6 +187,7 @@ def test_at_the_cap_the_next_slot_is_of_the_engine_without_a_run(bed: StoreBed, 
         busy.permits.release(len(busy.names))
 
 
+@pytest.mark.slow
 def test_the_actions_of_an_engine_that_is_away_wait_without_a_slot_and_say_so(bed: StoreBed, database_url: str) -> None:
     away = Host("away", *services_of(8))
     with working(bed, database_url, away) as running:
@@ -349,6 +350,7 @@ def work_until_killed(url: str, *names: str) -> None:
     threading.Event().wait()
 
 
+@pytest.mark.slow
 def test_an_action_that_kills_its_workers_ends_and_the_next_one_clears_up(bed: StoreBed, database_url: str) -> None:
     bed.queue.sync(Killer("killer").info, [snapshot("web1")], revisions={})
     action = bed.call(bed.handler("web1"))

@@ -99,7 +99,7 @@ def working(
         database.close()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_worker_that_reclaims_its_own_lost_action_renews_the_new_lease(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     with working(database_url, engine, lease=LEASE, failing="renew") as queue:
@@ -114,6 +114,7 @@ def test_a_worker_that_reclaims_its_own_lost_action_renews_the_new_lease(bed: St
     assert len(engine.redeploys) == 2
 
 
+@pytest.mark.slow
 def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: StoreBed, database_url: str) -> None:
     bed.call(bed.handler("web"))
     engine = SlowEngine()
@@ -124,6 +125,7 @@ def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: Sto
         wait_until(lambda: engine.redeploys, "it is tried again long before the lease ends")
 
 
+@pytest.mark.slow
 def test_an_engine_that_stays_away_ends_the_action_with_the_reason(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     engine.away = True

@@ -28,6 +28,7 @@ def test_the_log_is_read_in_pages(bed: StoreBed, ann: User) -> None:
     assert tuple(pages) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "wanted"),
     [

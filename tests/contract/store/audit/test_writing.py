@@ -45,6 +45,7 @@ def test_every_event_is_in_these_tests() -> None:
     assert [change.event for change in CHANGES] == list(AuditEvent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.event.name.lower())
 def test_a_change_says_who_did_it_from_where_and_with_what(bed: StoreBed, ann: User, change: Change) -> None:
     act = change.prepare(bed, ann)
@@ -65,6 +66,7 @@ def test_a_change_says_who_did_it_from_where_and_with_what(bed: StoreBed, ann: U
         assert credential not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.event.name.lower())
 def test_without_its_entry_nothing_is_changed(
     bed: StoreBed, ann: User, change: Change, broken_log: Callable[[], None]
