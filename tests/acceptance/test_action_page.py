@@ -69,6 +69,7 @@ def test_what_was_canceled_before_it_began_changed_nothing(dashboard: DashboardB
     assert "Before and after" not in page.text
 
 
+@pytest.mark.slow
 def test_it_names_the_users_who_asked_for_an_action_to_those_who_may_know(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     ann, bob = dashboard.visit("ann", is_admin=False), dashboard.visit("bob")

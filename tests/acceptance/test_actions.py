@@ -88,6 +88,7 @@ def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, 
     assert live_server.request("GET", action).json == ended
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer, console: Console) -> None:
     service = live_server.run_service("planned", containers=2)
     path = f"/api/v1/service/{service}/redeploy/"

@@ -160,6 +160,7 @@ def test_a_rotated_url_works_on_for_its_grace(console: Console, service: str) ->
     console.hook("rm", service, "leaked")
 
 
+@pytest.mark.slow
 def test_a_disabled_handler_says_so_to_its_owner_only(console: Console, service: str) -> None:
     console.hook("create", service, "-n", "off", "--disable")
     assert "it is disabled" in console.hook("call", service, "off", code=3)

@@ -198,6 +198,7 @@ def test_a_forced_restore_keeps_what_was_there(backup: Path, tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.slow
 def test_a_restore_applies_no_wal_of_a_database_that_was_deleted(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert tutumd("restore", backup, "--force", "--data-dir", data).returncode == 0

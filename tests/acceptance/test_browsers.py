@@ -41,6 +41,7 @@ def test_a_page_of_another_site_changes_nothing(target: Target) -> None:
         assert exchange(target.server, raw).status == 200, "browsers send ApiKey only if a page of ours says so"
 
 
+@pytest.mark.slow
 def test_pages_of_the_server_and_clients_of_2015_work(target: Target) -> None:
     for headers in OWN:
         raw = request("POST", f"{target.handlers}{target.handler}/test/", b"{}", [BASIC, *headers])

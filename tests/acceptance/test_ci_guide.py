@@ -85,6 +85,7 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
         broken.unlink()
 
 
+@pytest.mark.slow
 def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable: tuple[str, Path]) -> None:
     require_programs("curl", "jq")
     service, _ = breakable

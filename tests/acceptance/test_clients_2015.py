@@ -96,6 +96,7 @@ def test_the_sdk_runs_the_examples(old: OldClient, service: str, handler: str, e
     old.python(example.about(service, handler))
 
 
+@pytest.mark.slow
 def test_the_sdk_creates_calls_and_deletes(old: OldClient, live_server: LiveServer, service: str, handler: str) -> None:
     hooks = f"import tutum; hooks = tutum.WebhookHandler.fetch(tutum.Service.fetch('{service}'))"
     assert "True" in old.python(f"{hooks}; hooks.add(['a', 'b']); print(hooks.save())")
@@ -125,6 +126,7 @@ except tutum.TutumAuthError as error:
     assert old.python(text) == "refused Not authorized\n"
 
 
+@pytest.mark.slow
 def test_the_cli_lists_creates_and_removes_handlers(
     old: OldClient, live_server: LiveServer, service: str, handler: str
 ) -> None:

@@ -265,6 +265,7 @@ def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -
         demo.wait_for_service(services[0]["uuid"], running_num_containers=3)
 
 
+@pytest.mark.slow
 def test_a_worker_ends_whichever_of_its_threads_gets_the_signal(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     command = [str(BIN / "tutumd"), "worker", "--engine", "local", "--data-dir", str(tmp_path / "data")]

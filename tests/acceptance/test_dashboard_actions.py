@@ -154,6 +154,7 @@ def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor
     wait_for_end(live_server, path)
 
 
+@pytest.mark.slow
 def test_the_log_gives_what_comes_after_a_line(live_server: LiveServer, visitor: Visitor) -> None:
     service = live_server.run_service(f"web-{uuid4().hex[:8]}")
     path = call(live_server, service, live_server.add_handler(service))

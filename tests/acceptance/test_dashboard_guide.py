@@ -129,6 +129,7 @@ def test_oauth2_proxy_and_nginx(tmp_path: Path, database: str) -> None:
         check_identities(server, f"http://127.0.0.1:{proxy}", "X-Forwarded-User")
 
 
+@pytest.mark.slow
 @pytest.mark.caddy
 def test_authelia_and_caddy(tmp_path: Path, database: str) -> None:
     with (

@@ -5,6 +5,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.page_routes import FOR_ALL, page_routes
 from tests.acceptance.raw_http import UNKNOWN
@@ -27,6 +29,7 @@ def test_the_page_has_the_scope_of_every_page() -> None:
     assert documented_scopes().keys() == served
 
 
+@pytest.mark.slow
 def test_a_page_refuses_a_session_without_its_scope_and_no_other(tmp_path: Path) -> None:
     with serve_edge(f"sqlite:///{tmp_path / 'test.db'}") as edge:
         limits: dict[str, Any] = {"service_uuid": edge.create_service("other")["uuid"]}

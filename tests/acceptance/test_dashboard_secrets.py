@@ -120,6 +120,7 @@ def use(server: LiveServer) -> Used:
     return Used(server=server, visitor=visitor, secrets=secrets, values=values)
 
 
+@pytest.mark.slow
 def test_no_response_to_a_get_holds_a_secret(used: Used) -> None:
     missing = set()
     for address in used.addresses():
@@ -163,6 +164,7 @@ def test_the_log_holds_no_secret(used: Used) -> None:
     assert not lines, lines[:3]
 
 
+@pytest.mark.slow
 def test_a_second_user_finds_nothing_of_the_first(used: Used) -> None:
     member = add_member(used.server, f"ann-{uuid.uuid4().hex[:8]}")
     stranger = Visitor(used.server.url)

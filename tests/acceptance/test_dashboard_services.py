@@ -21,6 +21,7 @@ def _wait_for(page: Page, server: LiveServer) -> None:
     server.wait_for_action(f"/api/v1{page.path}")
 
 
+@pytest.mark.slow
 def test_a_service_is_found_by_its_name_and_redeployed_after_its_plan(
     live_server: LiveServer, visitor: Visitor
 ) -> None:

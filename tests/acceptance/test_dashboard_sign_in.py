@@ -203,6 +203,7 @@ def replicas(postgres_bed: PostgresBed) -> Iterator[tuple[DashboardBed, ...]]:
         yield one, two
 
 
+@pytest.mark.slow
 def test_a_session_ends_on_all_replicas_at_once(replicas: tuple[DashboardBed, ...]) -> None:
     on_one, on_two = signed_in(replicas[0]), Visitor(replicas[1].url)
     on_two.cookies = on_one.cookies
@@ -212,6 +213,7 @@ def test_a_session_ends_on_all_replicas_at_once(replicas: tuple[DashboardBed, ..
     assert not is_signed_in(on_one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["session", "key"])
 def test_what_has_ended_shows_and_changes_nothing_on_another_replica(
     replicas: tuple[DashboardBed, ...], ends: str

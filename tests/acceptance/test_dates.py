@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import pytest
+
 from tests.acceptance.console import Console
 from tests.support.server import LiveServer
 
@@ -22,6 +24,7 @@ def fields_in(value: Any) -> Iterator[tuple[str, Any]]:
         yield from value.items()
 
 
+@pytest.mark.slow
 def test_each_date_has_its_form_and_each_count_is_a_number(live_server: LiveServer, console: Console) -> None:
     server, service = live_server, live_server.run_service("dated")
     hook = server.make_handler(service, name="dated", expires_datetime="Fri, 01 Jan 2100 00:00:00 +0000", max_uses=9)

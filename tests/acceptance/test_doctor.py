@@ -128,6 +128,7 @@ def test_a_wrong_or_missing_key_is_found(data: Path) -> None:
     assert not (data / "secret.key").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_run_is_found(data: Path) -> None:
     assert any("none works for the engine local since" in text for text in texts(broken(data)))
 
@@ -221,6 +222,7 @@ def test_a_database_server_that_is_away_or_hangs_is_found_without_its_password(t
         host.close()
 
 
+@pytest.mark.slow
 def test_a_setting_that_is_wrong_or_unknown_is_found(tmp_path: Path) -> None:
     assert texts(broken(tmp_path, TUTUMD_PORT="eighty"))[0].startswith("settings: TUTUMD_PORT: must be a valid integer")
     (port, grace) = broken(tmp_path, TUTUMD_PORT="eighty", TUTUMD_GRACE="-1")
@@ -275,6 +277,7 @@ def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
     assert "docs/how-to/proxy.md" in same["mend"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["127.0.0.1", "172.18.0.1", "2001:db8::7"])
 def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str) -> None:
     """Also if the client is on the proxy's machine, or in a network of trusted proxies."""
@@ -333,6 +336,7 @@ def test_the_certificate_of_a_public_url_is_looked_at(
     assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
 
 
+@pytest.mark.slow
 def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
     with site() as port:
         found = broken(data, "--public-url", f"https://127.0.0.1:{port}")

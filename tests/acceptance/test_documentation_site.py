@@ -27,6 +27,7 @@ def test_every_link_of_the_site_leads_somewhere(built: Path) -> None:
     assert list(site.broken(built)) == []
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(built: Path) -> None:
     loaded = {source for page in site.read(built).values() for source in page.loaded}
     assert any(source.endswith(".css") for source in loaded)

@@ -229,6 +229,7 @@ def test_as_the_first_process_of_a_container_the_edge_reaps_orphans(tmp_path: Pa
         outer.wait(LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_ends_the_server_with_its_message_and_no_admin(tmp_path: Path) -> None:
     data = tmp_path / "data"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}

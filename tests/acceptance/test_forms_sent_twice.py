@@ -84,6 +84,7 @@ def test_a_handler_that_is_created_twice_at_once_is_one(twice: Twice) -> None:
         assert other[0].path == other[1].path != shown[0].path
 
 
+@pytest.mark.slow
 def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace(twice: Twice) -> None:
     skips = {"preset": "branch", "branch": ["other"]}
     made = twice.server.make_handler(twice.service, name=f"rotated-{uuid.uuid4()}", filter=skips)

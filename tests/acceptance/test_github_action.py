@@ -220,6 +220,7 @@ def test_it_gives_up_after_five_tries(scripted: Scripted, tmp_path: Path) -> Non
     assert "::error title=Not accepted::HTTP 503: not ready" in ran.log
 
 
+@pytest.mark.slow
 def test_what_is_accepted_is_not_called_again_but_asked_about(scripted: Scripted, tmp_path: Path) -> None:
     answers: list[Answer] = [
         (504, {"X-Tutum-Action-URI": ACTION_URI}, {"error": "cannot be read now", "status_url": STATUS}),
@@ -333,6 +334,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("name", ["url", "wait", "tag", "amount", "data", "key"])
 def test_hostile_inputs_are_values(scripted: Scripted, tmp_path: Path, name: str, value: str) -> None:

@@ -84,6 +84,7 @@ def _is_running(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_backups_of_the_guide(console: Console, postgres_bed: PostgresBed, tmp_path: Path) -> None:
     require_programs("pg_dump")
     environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}

@@ -41,6 +41,7 @@ def url_of(console: Console, handler: str, service: str = "web") -> str:
     return console.hook("show", service, handler, "--url").strip()
 
 
+@pytest.mark.slow
 def test_readme_calls_both_operations(console: Console, web: str, tmp_path: Path) -> None:
     require_programs("curl")
     console.hook("create", "web", "-n", "redeploy")
@@ -73,6 +74,7 @@ def test_readme_tells_how_a_failure_looks(console: Console, breakable: tuple[str
     assert sorted([exit_code, error]) == sorted(shown.splitlines()[-2:])
 
 
+@pytest.mark.slow
 def test_the_quickstart_of_the_demo(tmp_path: Path) -> None:
     require_programs("curl")
     port = str(free_port())

@@ -99,6 +99,7 @@ def test_scaling_as_the_clients_of_2015_do_adds_once(live_server: LiveServer) ->
     assert (shown["target_num_containers"], shown["running_num_containers"]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None:
     uuid, gate = live_server.run_gated_service("scale-after-call")
     uri = f"/api/v1/service/{uuid}/"
@@ -114,6 +115,7 @@ def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None
     assert (shown["target_num_containers"], shown["running_num_containers"]) == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_call_answers_the_handler_and_its_action(live_server: LiveServer) -> None:
     uuid = live_server.run_service("called")
     handlers = f"/api/v1/service/{uuid}/webhook/handler/"

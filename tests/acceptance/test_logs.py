@@ -59,6 +59,7 @@ def test_a_request_keeps_the_id_that_was_sent_with_it(server: LiveServer, query:
     assert line["service"] == handler["url"].split("/service/")[1][:36]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", ["", "a b", "é", "x" * 129, "<script>", 'a"b'])
 def test_a_request_without_a_usable_id_gets_one(server: LiveServer, sent: str) -> None:
     made = [

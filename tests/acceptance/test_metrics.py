@@ -54,6 +54,7 @@ def test_the_metrics_are_closed_by_default(live_server: LiveServer) -> None:
         assert (answer.status, b"TUTUMD_METRICS_TOKEN" in answer.body) == (404, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", ["", "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xe9"])
 def test_the_metrics_need_the_token(server: LiveServer, sent: str) -> None:
     answer = scrape(server, f"Authorization: {sent}")

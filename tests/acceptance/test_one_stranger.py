@@ -123,6 +123,7 @@ def test_pipelined_requests_are_answered_in_order(target: Target) -> None:
         assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == expected
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_is_begun_before_its_body_comes(target: Target) -> None:
     raw = request("POST", target.call, headers=("Expect: 100-continue",), length=2 * 1024 * 1024)
     with socket.create_connection(("127.0.0.1", target.server.port), timeout=240) as connection:
@@ -140,6 +141,7 @@ def is_dropped(connection: Connection) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_slow_bodies_take_no_memory_and_the_others_are_received(stranger_server: LiveServer) -> None:
     memory = Memory(stranger_server.pid)
     with ExitStack() as stack:
@@ -157,6 +159,7 @@ def test_slow_bodies_take_no_memory_and_the_others_are_received(stranger_server:
     assert memory.growth < MAX_GROWTH
 
 
+@pytest.mark.slow
 def test_heads_without_end_take_no_memory(stranger_server: LiveServer) -> None:
     memory = Memory(stranger_server.pid)
     head = request("POST", unknown_call(), headers=["X: a"] * 250)[:-4] + b"\r\nY: "

@@ -102,6 +102,7 @@ def test_every_answer_of_every_route_is_described(document: Document, live_serve
             check(document, route, exchange(server, raw, other_address()))
 
 
+@pytest.mark.slow
 def test_every_option_has_a_type_to_send(document: Document) -> None:
     handlers = document["paths"]["/api/v1/service/{service_uuid}/webhook/handler/"]["post"]["requestBody"]
     one, many = handlers["content"]["application/json"]["schema"]["anyOf"]

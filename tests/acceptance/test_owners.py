@@ -105,6 +105,7 @@ def _seen(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
     return answer.status, answer.body, headers
 
 
+@pytest.mark.slow
 def test_lists_show_own_objects_only(owners: tuple[Owner, Owner]) -> None:
     for owner in owners:
         for path, uuids in (
@@ -224,6 +225,7 @@ def test_a_member_cannot_define_or_end_what_the_server_runs(
     assert holdings(live_server) == before
 
 
+@pytest.mark.slow
 def test_a_member_acts_on_own_services(acting_owner: Owner) -> None:
     member = acting_owner.member
     mine = f"/api/v1/service/{acting_owner.service}/"
@@ -240,6 +242,7 @@ def test_a_member_acts_on_own_services(acting_owner: Owner) -> None:
         assert member.send("GET", uri).json["state"] == "Success"
 
 
+@pytest.mark.slow
 def test_the_owner_finds_what_is_own_on_every_route(live_server: LiveServer, acting_owner: Owner) -> None:
     """The other half of the matrix: were a path of it wrong, it would be unknown to its owner, too."""
     ways = ["GET", "POST", "PATCH", "DELETE"]

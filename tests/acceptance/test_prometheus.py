@@ -110,6 +110,7 @@ def test_each_panel_of_the_dashboard_has_data(worked: None, prometheus: Promethe
     assert not METRIC.search(json.dumps([series["metric"] for series in found]))
 
 
+@pytest.mark.slow
 def test_each_metric_of_the_alerts_exists(worked: None, prometheus: Prometheus) -> None:
     names = {name for alert in alerts() for name in METRIC.findall(alert["expr"])}
     assert names
@@ -124,6 +125,7 @@ def test_no_alert_fires_while_all_is_well(worked: None, prometheus: Prometheus) 
         wait_until(lambda expr=alert["expr"]: not prometheus.query(expr), f"no {alert['alert']}", timeout_s=120)  # type: ignore[misc] # early binding
 
 
+@pytest.mark.slow
 def test_the_rules_are_valid_and_fire_when_they_should() -> None:
     require_part("prometheus")
     for command in (("check", "rules", "alerts.yaml"), ("test", "rules", "alerts_test.yaml")):

@@ -134,6 +134,7 @@ def test_the_same_commit_gives_the_same_wheel(tree: Path) -> None:
     assert (tree / "dist/SHA256SUMS").read_text() == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "right", "wrong", "told"), WRONG.values(), ids=WRONG)
 def test_a_wrong_version_is_refused_where_it_stands(tree: Path, name: str, right: str, wrong: str, told: str) -> None:
     path = tree / name

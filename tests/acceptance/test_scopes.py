@@ -53,6 +53,7 @@ def test_a_route_refuses_a_key_without_its_scope_and_no_other(
     assert holdings(live_server) == before
 
 
+@pytest.mark.slow
 def test_each_scope_does_what_it_is_for(live_server: LiveServer, keys: Mapping[Scope, Member]) -> None:
     service = live_server.run_service("scoped")
     path = f"/api/v1/service/{service}/"

@@ -70,6 +70,7 @@ def test_wrong_filters_say_what_is_wrong(dashboard: DashboardBed) -> None:
         assert visitor.get(f"/services/{odd}").status == 200
 
 
+@pytest.mark.slow
 def test_a_long_list_has_pages(dashboard: DashboardBed) -> None:
     names = [f"service-{number:03d}" for number in range(120)]
     dashboard.bed.show(*names)

@@ -197,6 +197,7 @@ def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path:
     assert "No worker serves it" in _open(dashboard, visitor, path=path).text
 
 
+@pytest.mark.slow
 def test_without_a_plan_it_can_be_redeployed_all_the_same(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     visitor = dashboard.visit()

@@ -54,6 +54,7 @@ def run(text: str, secret: str) -> None:
     subprocess.run(["sh", "-eu", "-c", shell], check=True, timeout=240, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "verify",
     [

@@ -30,6 +30,7 @@ def run(url: str, *arguments: str, home: Path, **variables: str) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("path", ["", "/gone", "/other"])
 def test_a_site_that_is_no_tutumd_is_named(tmp_path: Path, arguments: tuple[str, ...], path: str) -> None:

@@ -15,6 +15,7 @@ HANDLER = "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
 CALL = f"/api/v1/service/5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d/webhook/handler/{HANDLER}/call/"
 
 
+@pytest.mark.slow
 def test_a_call_waits_for_a_server_that_restarts_and_keeps_its_body(tmp_path: Path) -> None:
     web = free_port()
     answers: list[Answer] = []

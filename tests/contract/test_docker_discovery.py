@@ -30,6 +30,7 @@ services:
 """
 
 
+@pytest.mark.slow
 def test_compose_services_label_sets_and_lone_containers_are_found(clean_bed: DockerBed, tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")

@@ -221,6 +221,7 @@ configs:
 """
 
 
+@pytest.mark.slow
 def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:

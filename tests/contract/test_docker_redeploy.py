@@ -123,6 +123,7 @@ volumes: {lock: {}}
 """
 
 
+@pytest.mark.slow
 def test_every_container_is_put_back_when_a_later_one_fails(clean_bed: DockerBed, tmp_path: Path) -> None:
     # The second one to start finds the lock of the first and exits.
     clean_bed.push("app", "v1")

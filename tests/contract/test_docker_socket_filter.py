@@ -276,6 +276,7 @@ UNSAFE_TYPES: tuple[tuple[bytes, ...], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_nothing_else_passes(tmp_path: Path, docker_bed: DockerBed) -> None:
     with filtering(tmp_path, docker_bed.url) as proxy:
         for version in ("", "/v1.44"):

@@ -103,6 +103,7 @@ def test_logs_have_the_last_lines_of_every_container(bed: EngineBed) -> None:
     assert engine.logs(bed.service, 0) == ""
 
 
+@pytest.mark.slow
 def test_watch_reports_a_change_outside_within_seconds(bed: EngineBed) -> None:
     bed.create(1)
     engine = bed.engine()
@@ -114,6 +115,7 @@ def test_watch_reports_a_change_outside_within_seconds(bed: EngineBed) -> None:
         wait_until(lambda: engine.discover() != before, "the change is shown")
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.AWAY)
 def test_watch_ends_when_the_connection_breaks(bed: EngineBed) -> None:
     bed.create(1)
@@ -155,6 +157,7 @@ def test_redeploy_replaces_every_container_by_one_of_the_new_image(bed: EngineBe
     assert run.lines
 
 
+@pytest.mark.slow
 def test_a_redeploy_says_in_which_phase_it_is(bed: EngineBed) -> None:
     bed.create(1)
     bed.release("v2")
@@ -169,6 +172,7 @@ def test_a_redeploy_says_in_which_phase_it_is(bed: EngineBed) -> None:
     assert Phase.RESTORING not in run.phases
 
 
+@pytest.mark.slow
 def test_redeploy_of_an_unchanged_image_makes_new_containers(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -179,6 +183,7 @@ def test_redeploy_of_an_unchanged_image_makes_new_containers(bed: EngineBed) -> 
     assert ids(bed).isdisjoint(old)
 
 
+@pytest.mark.slow
 def test_a_plan_is_what_the_redeploy_then_does_and_changes_nothing(bed: EngineBed) -> None:
     bed.create(1)
     before = snapshot(bed)
@@ -196,6 +201,7 @@ def test_a_plan_is_what_the_redeploy_then_does_and_changes_nothing(bed: EngineBe
     assert snapshot(bed).image_name == plan.image_name
 
 
+@pytest.mark.slow
 def test_variables_of_a_redeploy_are_set_and_removed_in_its_containers(bed: EngineBed) -> None:
     bed.create(1)
     outcome = outcome_of(bed, redeploy(bed), new_run(bed, variables={"BODY": '{"a": "b=c"}', "SECRET": None}))
@@ -205,6 +211,7 @@ def test_variables_of_a_redeploy_are_set_and_removed_in_its_containers(bed: Engi
     assert "SECRET" not in environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v2", "crashing"])
 def test_no_value_of_a_variable_is_in_the_journal_the_log_or_the_plan(bed: EngineBed, version: str) -> None:
     bed.create(1)
@@ -218,6 +225,7 @@ def test_no_value_of_a_variable_is_in_the_journal_the_log_or_the_plan(bed: Engin
     assert [text for text in kept for value in (*SECRET.values(), "given-value") if value in text] == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.TAGS)
 def test_redeploy_with_a_tag_changes_the_tag_alone(bed: EngineBed) -> None:
     bed.create(1)
@@ -229,6 +237,7 @@ def test_redeploy_with_a_tag_changes_the_tag_alone(bed: EngineBed) -> None:
     assert snapshot(bed).image_name == f"{host}{slash}{name.partition(':')[0]}:{tag}"
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.TAGS)
 def test_a_redeploy_without_a_tag_says_what_becomes_of_an_earlier_one(bed: EngineBed) -> None:
     bed.create(1)
@@ -249,6 +258,7 @@ def test_a_redeploy_without_a_tag_says_what_becomes_of_an_earlier_one(bed: Engin
     assert snapshot(bed).warnings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.TAGS)
 def test_an_image_that_is_nowhere_leaves_the_service_as_it_was(bed: EngineBed) -> None:
     bed.create(2)
@@ -275,6 +285,7 @@ def test_an_image_that_crashes_fails_with_the_reason_and_the_old_containers_run(
     assert bed.versions() == ["v1", "v1"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.HEALTH)
 def test_an_image_that_is_never_healthy_fails_and_the_old_containers_run(bed: EngineBed) -> None:
     bed.create(1)
@@ -286,6 +297,7 @@ def test_an_image_that_is_never_healthy_fails_and_the_old_containers_run(bed: En
     assert bed.versions() == ["v1"]
 
 
+@pytest.mark.slow
 def test_a_stopped_service_is_replaced_and_stays_stopped(bed: EngineBed) -> None:
     bed.create(1)
     assert outcome_of(bed, stop(bed)).success

@@ -18,6 +18,7 @@ from tutumd.errors import EngineUnavailableError, LeaseLostError
 pytestmark = pytest.mark.every_engine
 
 
+@pytest.mark.slow
 def test_an_action_without_time_changes_nothing(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -26,6 +27,7 @@ def test_an_action_without_time_changes_nothing(bed: EngineBed) -> None:
     assert (bed.versions(), ids(bed)) == (["v1"], old)
 
 
+@pytest.mark.slow
 def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -40,6 +42,7 @@ def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) 
     assert bed.versions() == ["v2"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -51,6 +54,7 @@ def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineB
     assert bed.versions() == ["v2"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs(Ability.AWAY)
 def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -> None:
     bed.create(1)
@@ -97,6 +101,7 @@ def test_a_redeploy_that_is_killed_is_finished_by_the_next_server(bed: EngineBed
     check_runs(bed, ["v2", "v2"], 4)
 
 
+@pytest.mark.slow
 def test_a_redeploy_that_is_killed_while_it_waits_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     outcome = resumed(bed, redeploy(bed), new_run(bed, **bed.release("v2"), kill_in_sleep=True))
@@ -160,6 +165,7 @@ def test_a_redeploy_whose_new_containers_end_while_no_server_runs_is_no_success(
     assert any(ended)
 
 
+@pytest.mark.slow
 def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -267,6 +273,7 @@ def test_a_termination_killed_at_any_step_is_finished_by_the_next_server(bed: En
     assert step > 1
 
 
+@pytest.mark.slow
 def test_an_action_that_has_ended_is_not_done_twice(bed: EngineBed) -> None:
     bed.create(1)
     run = new_run(bed, **bed.release("v2"))

@@ -38,6 +38,7 @@ def test_a_redeploy_that_gets_further_may_take_longer_than_it_may_without_progre
     assert bed.versions() == ["v2", "v2"]
 
 
+@pytest.mark.slow
 def test_a_redeploy_without_progress_is_put_back(bed: EngineBed) -> None:
     bed.create(2)
     old = ids(bed)

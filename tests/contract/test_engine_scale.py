@@ -36,6 +36,7 @@ def test_scale_down_keeps_the_rest(bed: EngineBed) -> None:
     assert snapshot(bed).target == 1
 
 
+@pytest.mark.slow
 def test_scale_to_the_number_that_runs_succeeds_and_changes_nothing(bed: EngineBed) -> None:
     bed.create(2)
     old = ids(bed)
@@ -61,6 +62,7 @@ def test_scale_beyond_the_servers_cap_is_refused(bed: EngineBed) -> None:
     assert ids(bed) == old
 
 
+@pytest.mark.slow
 def test_a_stopped_service_is_not_scaled(bed: EngineBed) -> None:
     bed.create(1)
     assert outcome_of(bed, stop(bed)).success

@@ -121,6 +121,7 @@ def test_a_lost_connection_is_replaced(bed: SshBed, engine: DockerEngine) -> Non
     assert names(engine) == ["app-1"]
 
 
+@pytest.mark.slow
 def test_a_host_that_was_away_is_reached_again(bed: SshBed, engine: DockerEngine) -> None:
     assert names(engine) == ["app-1"]
     bed.stop()
@@ -177,6 +178,7 @@ def test_the_servers_secrets_are_not_passed_on(
     assert "PATH" in client.environ()
 
 
+@pytest.mark.slow
 def test_no_process_outlives_a_server_that_is_killed(bed: SshBed) -> None:
     with subprocess.Popen([sys.executable, "-c", OPEN, bed.url], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -77,6 +77,7 @@ def test_a_row_cannot_lead_to_a_workload_that_is_no_service(
     assert engine.plan(kube.service(selector), None).refused
 
 
+@pytest.mark.slow
 def test_the_cap_of_a_workload_holds_for_a_target_that_a_row_names(cluster: FakeCluster, rows: TakenOver) -> None:
     for verb in (Verb.SCALE, Verb.SCALEUP):
         rows.write_action("web", verb, target=5)

@@ -40,6 +40,7 @@ def test_what_is_not_needed_is_not_imported(statement: str, unused: list[str], t
     assert done.stdout.splitlines()[-1:] == ["[]"], done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "setting"),
     [

@@ -89,6 +89,7 @@ def test_a_service_that_is_scaled_to_0_and_up_again_is_followed(kubernetes: Clus
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["v2", kubelets.MISSING])
 def test_a_service_that_is_scaled_down_in_the_middle_of_a_rollout_is_judged_by_the_pods_that_are_left(
     kubernetes: ClusterAndEngine, tag: str

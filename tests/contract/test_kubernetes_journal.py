@@ -46,6 +46,7 @@ def mark(request: ApiRequest) -> None:
         request.body["spec"]["template"]["metadata"]["annotations"]["webhook"] = "was here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["v2", kubelets.MISSING])
 def test_what_a_webhook_adds_to_the_template_is_no_change_by_another_client(
     kubernetes: ClusterAndEngine, tag: str

@@ -27,6 +27,7 @@ def jumping(tag: str, *, at_wait_s: float = 0.0, at_progress_s: float = 0.0) -> 
     return run
 
 
+@pytest.mark.slow
 def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=600))
@@ -38,6 +39,7 @@ def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
 
 
+@pytest.mark.slow
 def test_the_annotation_wins_over_what_the_cluster_allows(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.stall": "60"}))

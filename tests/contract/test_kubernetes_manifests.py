@@ -61,6 +61,7 @@ def ports(pod: Object) -> set[str]:
     return {port["name"] for container in pod["spec"]["containers"] for port in container.get("ports", ())}
 
 
+@pytest.mark.slow
 def test_every_field_is_one_of_the_api(objects: list[Object]) -> None:
     assert [line for each in objects for line in faults(each)] == []
 

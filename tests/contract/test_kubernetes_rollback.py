@@ -48,6 +48,7 @@ def test_a_broken_image_is_put_back_while_the_old_pods_serve(
     assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tag", "words"),
     [

@@ -61,6 +61,7 @@ def test_scaling_down_waits_until_the_pods_are_gone(kubernetes: ClusterAndEngine
     assert len(cluster.store.list("pods")) == len(outcome.containers_after) == 1
 
 
+@pytest.mark.slow
 def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=template(PROBED)))
@@ -121,6 +122,7 @@ def test_partial_success_keeps_what_came_up_and_says_so(kubernetes: ClusterAndEn
     assert replicas(cluster, "db", "statefulsets") == len(outcome.containers_after) == 3
 
 
+@pytest.mark.slow
 def test_stop_remembers_the_number_and_start_brings_it_back(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(replicas=3, template=template(PROBED)))
@@ -155,6 +157,7 @@ def test_a_start_that_fails_stops_it_again(kubernetes: ClusterAndEngine) -> None
     assert annotations == {"tutum.stopped.replicas": "2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("least", "later", "wanted"), [(3, None, 3), (1, 4, 4), (None, None, 2)])
 def test_a_start_brings_up_as_many_as_the_autoscaler_wants(
     kubernetes: ClusterAndEngine, least: int | None, later: int | None, wanted: int

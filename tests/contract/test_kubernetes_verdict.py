@@ -47,6 +47,7 @@ def test_an_image_that_exits_is_a_failure_with_its_code_and_its_output(
     assert kube.ready_tags(cluster, service.name) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("service", "make"), KINDS)
 @pytest.mark.parametrize("tag", [kubelets.MISSING, kubelets.CRASHING, "v2"])
 def test_a_status_that_is_ahead_of_its_pods_is_not_believed(
@@ -205,6 +206,7 @@ def test_a_scale_up_over_quota_is_told_at_once(kubernetes: ClusterAndEngine, ser
     assert "is forbidden: exceeded quota" in outcome.reason
 
 
+@pytest.mark.slow
 def test_a_refusal_from_before_the_change_is_not_believed(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))

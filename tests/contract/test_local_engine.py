@@ -60,6 +60,7 @@ def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tm
     assert old not in host.pids()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "reason", "log_tail"),
     [

@@ -182,6 +182,7 @@ def server_of(host: LocalHost, command: str) -> Iterator["subprocess.Popen[bytes
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, number: signal.Signals) -> None:
     host.engine()

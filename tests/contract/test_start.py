@@ -221,6 +221,7 @@ def test_files_that_others_can_read_are_corrected_and_told(data: Path, caplog: p
     assert sorted(told) == sorted(corrected)
 
 
+@pytest.mark.slow
 def test_a_file_whose_mode_cannot_be_changed_is_told_and_used() -> None:
     if os.geteuid() != 0:
         lacking("this test needs root for a file of another user: sudo script/test")

@@ -38,6 +38,7 @@ def run_serve(folder: Path, *options: str, **variables: str) -> "subprocess.Comp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variables", "told"), REFUSED.values(), ids=REFUSED)
 def test_what_only_an_engine_or_a_key_knows_is_refused_before_anything_is_made(
     tmp_path: Path, variables: dict[str, str], told: str

@@ -3,6 +3,7 @@
 import tomllib
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @budget(100)
 @given(key=_TEXTS, value=_VALUES)
 def test_a_written_value_is_read_as_it_was(key: str, value: Any) -> None:

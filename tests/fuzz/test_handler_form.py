@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 
 from tests.acceptance.handler_documents import handlers
@@ -16,6 +17,7 @@ from tutumd.model import Handler
 FREE = {name: None for name, field in FIELDS.items() if field.operation}
 
 
+@pytest.mark.slow
 @budget(150)
 @given(handlers())
 def test_a_form_that_nobody_touched_changes_nothing(document: dict[str, Any]) -> None:
@@ -49,6 +51,7 @@ def test_a_new_handler_from_the_texts_of_another_is_like_it(document: dict[str, 
     assert {name: value for name, value in changes.items() if not _is_same_filter(handler, value)} == {}
 
 
+@pytest.mark.slow
 @budget(100)
 @given(handlers(), handlers())
 def test_a_change_changes_what_was_typed_and_nothing_else(document: dict[str, Any], other: dict[str, Any]) -> None:

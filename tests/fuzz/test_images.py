@@ -1,5 +1,6 @@
 """Image references: what is parsed is written again, and everything else is refused in words."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def parsed(text: str) -> ImageReference | None:
         return None
 
 
+@pytest.mark.slow
 @budget(150)
 @given(names())
 def test_a_name_means_the_same_when_it_is_written_again(name: str) -> None:

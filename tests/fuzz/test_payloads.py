@@ -89,6 +89,7 @@ def test_any_body_is_read_or_is_nothing(body: bytes, headers: list[tuple[str, st
 PARTS = ("preset", "secrets", "allow", "from", "branch", "paths", "marker", "header", "prefix")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIELDS)
 @budget(40)
 @given(st.data())

@@ -106,6 +106,7 @@ def test_no_example_of_the_text_is_left_out() -> None:
     assert specification().count("```") == 2 * len(examples())
 
 
+@pytest.mark.slow
 def test_a_handler_looks_like_the_example(subject: Subject) -> None:
     shown = json.loads(example("Service Webhooks handlers", "json").text)
     (ours,) = subject.handlers()
@@ -165,6 +166,7 @@ def test_delete_revokes_the_handler(subject: Subject, language: str) -> None:
     assert called.status == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["python", "http"])
 def test_call_redeploys_the_service(subject: Subject, language: str) -> None:
     before = subject.server.service(subject.service)["containers"]
@@ -183,6 +185,7 @@ def test_call_redeploys_the_service(subject: Subject, language: str) -> None:
     assert not set(after) & set(before)
 
 
+@pytest.mark.slow
 def test_call_with_a_number_adds_so_many_containers(subject: Subject) -> None:
     sentence = next(line for line in specification().splitlines() if line.startswith("Executes the webhook."))
     path = sentence.split("`")[3]

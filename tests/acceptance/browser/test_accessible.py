@@ -106,6 +106,7 @@ def test_the_running_actions_hide_nothing_at_the_end_of_a_page(
     assert max(page.evaluate(ends)) <= corner.evaluate("each => each.getBoundingClientRect().top")
 
 
+@pytest.mark.slow
 def test_the_walk_visits_every_route(filled: FilledServer) -> None:
     """A route whose kind of parameter is not known would be left out, or fail; each has a page here."""
     addresses = list(filled.addresses())

@@ -131,6 +131,7 @@ def refresh(page: Page, server: Server, *, after_s: int = 2) -> None:
     wait_until(has_asked, "the page asks for its part")
 
 
+@pytest.mark.slow
 def test_a_refresh_keeps_what_people_typed_opened_and_looked_at(show: Callable[..., Page], server: Server) -> None:
     page = show()
     page.get_by_label("Long").fill("a long text")
@@ -171,6 +172,7 @@ def test_a_hidden_tab_asks_for_nothing_until_it_is_seen(show: Callable[..., Page
     expect(page.locator("#count")).to_have_text("count 1")
 
 
+@pytest.mark.slow
 def test_a_page_says_that_it_is_offline_and_asks_less_often(
     show: Callable[..., Page], server: Server, browser: Browser
 ) -> None:

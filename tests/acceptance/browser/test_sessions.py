@@ -8,6 +8,7 @@ from tests.support.browser import Browser, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
 
 
+@pytest.mark.slow
 def test_after_signing_out_history_shows_nothing(browser: Browser, live_server: LiveServer) -> None:
     page = browser.open(live_server.url)
     sign_in(page, USER, APIKEY)

@@ -95,6 +95,7 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_handler_is_made_by_the_form_and_can_be_called(
     live_server: LiveServer, service: str, visitor: Visitor, kind: str

@@ -99,6 +99,7 @@ def test_only_an_action_in_progress_can_be_abandoned(bed: StoreBed) -> None:
         bed.store.abandon(bed.admin, uuid)
 
 
+@pytest.mark.slow
 def test_a_run_that_had_changed_nothing_leaves_nothing_to_clear_up(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()

@@ -36,6 +36,7 @@ def call_often(bed: StoreBed, handler: Handler, times: int) -> None:
         assert len(results.result(120)) == BATCH
 
 
+@pytest.mark.slow
 def test_deliveries_are_found_whether_or_not_they_are_filed(bed: StoreBed) -> None:
     handler, other = bed.handler("web"), bed.handler("web")
     bed.call(handler)

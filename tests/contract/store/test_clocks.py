@@ -122,6 +122,7 @@ def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
         assert queue.claim("second", ["docker"], lease=LEASE) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-2, -0.01, 1])
 def test_a_clock_that_is_set_neither_ends_nor_extends_the_wait_for_another_try(bed: StoreBed, hours: float) -> None:
     boot_s = [1_000.0]

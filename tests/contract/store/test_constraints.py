@@ -46,6 +46,7 @@ def test_no_second_action_of_an_operation_can_be_open(bed: StoreBed) -> None:
     insert_action(bed, Verb.SCALEUP)
 
 
+@pytest.mark.slow
 def test_no_pending_action_is_found_while_its_service_is_busy(bed: StoreBed) -> None:
     handler = bed.handler("web")
     bed.call(handler)

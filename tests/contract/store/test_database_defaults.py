@@ -27,6 +27,7 @@ def name_of(url: str) -> str:
     return url.partition("@/")[2].partition("?")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_call_that_waited_for_a_claim_causes_another_run(
     postgres_bed: PostgresBed, database_url: str, setting: str

@@ -88,6 +88,7 @@ def crash(bed: PostgresBed, numbers: list[int], connection: sa.Connection, *, re
         numbers.append(int(bed.query("SELECT pg_current_xact_id()")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reuses_number", [True, False])
 def test_a_call_that_postgresql_lost_in_a_crash_is_not_accepted(
     bed: StoreBed, postgres_bed: PostgresBed, reuses_number: bool
@@ -158,6 +159,7 @@ def stopped_with_a_lock_on(url: str, service_uuid: str) -> Iterator[None]:
         database.close()
 
 
+@pytest.mark.slow
 def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, database_url: str) -> None:
     web, db = bed.handler("web"), bed.handler("db", Operation.SCALEUP)
     results: Future[Sequence[CallResult]] = Future()
@@ -174,6 +176,7 @@ def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, da
     bed.call(web)
 
 
+@pytest.mark.slow
 def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, database_url: str) -> None:
     web = bed.handler("web")
     results: Future[Sequence[CallResult]] = Future()

@@ -80,6 +80,7 @@ def test_people_read_the_stack_in_the_name(shops: StoreBed) -> None:
     assert sorted(names) == ["blog/web", "db", "mall_web", "prod/cart", "shop/web", "test/cart", "test/cart", "web"]
 
 
+@pytest.mark.slow
 def test_a_member_names_only_own_services(shops: StoreBed) -> None:
     ann = shops.store.add_user("ann", is_admin=False)
     shops.sync(replace(of_stack("web", "shop"), owner="ann"), of_stack("web", "blog"))

@@ -113,6 +113,7 @@ def refusal(attempt: Callable[[], object]) -> str:
     return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_admin", [True, False], ids=["admin", "member"])
 @pytest.mark.parametrize("limit", ["service", "stack"])
 def test_a_narrow_key_finds_nothing_of_another_service(shop: StoreBed, limit: str, is_admin: bool) -> None:

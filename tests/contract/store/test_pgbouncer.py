@@ -54,6 +54,7 @@ def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(bed:
     assert bed.queue.amounts(bed.claimed()) == ((3, None),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL])
 def test_calls_are_refused_while_pgbouncer_is_away_and_none_is_lost(
     bed: StoreBed, pgbouncer: PgBouncerBed, how: signal.Signals

@@ -34,6 +34,7 @@ def test_calls_join_the_pending_action_of_their_operation(bed: StoreBed) -> None
     assert bed.store.action(bed.admin, first).deliveries == 2
 
 
+@pytest.mark.slow
 def test_a_call_never_joins_an_action_that_was_claimed(bed: StoreBed) -> None:
     handler = bed.handler("web")
     first = bed.call(handler)
@@ -157,6 +158,7 @@ def test_an_action_that_has_ended_is_not_changed_by_its_worker(bed: StoreBed) ->
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.SUCCESS
 
 
+@pytest.mark.slow
 def test_a_renewal_by_the_old_worker_does_not_extend_the_new_lease(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     old = bed.claimed()
@@ -240,6 +242,7 @@ def test_a_cancel_of_a_running_action_reaches_its_worker(bed: StoreBed) -> None:
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.CANCELED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reason", "before"), [("", ""), ("only 2 of 3 run", "only 2 of 3 run; ")])
 def test_a_cancel_that_comes_too_late_is_told(bed: StoreBed, reason: str, before: str) -> None:
     bed.call(bed.handler("web"))
@@ -251,6 +254,7 @@ def test_a_cancel_that_comes_too_late_is_told(bed: StoreBed, reason: str, before
     assert action.reason == f"{before}the cancel came too late"
 
 
+@pytest.mark.slow
 def test_a_retry_is_a_new_action_with_the_amounts_of_the_old_one(bed: StoreBed) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     bed.call(handler, 3)

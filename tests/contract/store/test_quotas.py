@@ -119,6 +119,7 @@ def test_a_key_that_expired_long_ago_is_deleted(bed: StoreBed, ann: User) -> Non
     assert [key.hint for key in bed.store.keys("ann")] == ["5", "None"]
 
 
+@pytest.mark.slow
 @pytest.mark.dialect
 def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
     fill_handlers(bed, ann, quotas.MAX_HANDLERS - 2)
@@ -140,6 +141,7 @@ def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreB
     bed.store.add_handlers(ann, web, [NEW])
 
 
+@pytest.mark.slow
 def test_a_request_beyond_the_limit_gets_a_409_that_says_what_to_do(bed: StoreBed, replica: Replica) -> None:
     root = next(user for user in bed.store.users() if user.name == "root")
     fill_keys(bed, root, quotas.MAX_KEYS)

@@ -96,6 +96,7 @@ def test_what_is_old_and_live_stays_until_it_is_done(bed: StoreBed) -> None:
     assert [amount for amount, _ in bed.queue.amounts(claim)] == [5]
 
 
+@pytest.mark.slow
 def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> None:
     uuids = [bed.call(bed.handler(name)) for name in ("web", "db")]
     for _ in uuids:

@@ -35,6 +35,7 @@ def database_url(postgres_bed: PostgresBed, proxy: PostgresProxy) -> str:
     return proxy.url(postgres_bed.new_database())
 
 
+@pytest.mark.slow
 def test_calls_claims_and_renewals_take_few_round_trips(bed: StoreBed, proxy: PostgresProxy) -> None:
     web, db = bed.handler("web"), bed.handler("db")
 
@@ -81,6 +82,7 @@ def in_state(bed: StoreBed, state: ActionState) -> list[Action]:
     return [action for action in bed.store.actions(bed.admin, query()).objects if action.state is state]
 
 
+@pytest.mark.slow
 def test_claims_pass_over_the_actions_of_other_engines(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     service, now = bed.service_uuid("db"), bed.clock()

@@ -50,6 +50,7 @@ def test_a_signed_time_is_held_against_the_shared_clock(bed: StoreBed, replica: 
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 401
 
 
+@pytest.mark.slow
 def test_handlers_that_nobody_uses_are_found_by_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
     make(bed, replica)
     assert replica.request("GET", UNUSED)[1]["objects"] == []

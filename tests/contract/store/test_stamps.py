@@ -115,6 +115,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
 def test_each_change_of_a_service_changes_its_stamp(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
     bed.handler("web")

@@ -135,6 +135,7 @@ def change_work(bed: StoreBed) -> Iterator[str]:
     yield "a request"
 
 
+@pytest.mark.slow
 def test_all_that_changes_work_wakes_workers(connected: StoreBed, database_url: str) -> None:
     with process(database_url) as worker:
         worker.hear("docker")
@@ -247,6 +248,7 @@ def test_another_process_claims_without_polling(sqlite: tuple[StoreBed, str, Pat
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_start_removes_what_killed_processes_left(sqlite: tuple[StoreBed, str, Path]) -> None:
     bed, url, folder = sqlite
     with worker_process(url):

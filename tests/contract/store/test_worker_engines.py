@@ -160,6 +160,7 @@ def asked(host: Host, what: str) -> set[str]:
     return {line.partition(" ")[2] for line in host.asked if line.startswith(what)}
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_holds_up_no_other(bed: StoreBed, database_url: str) -> None:
     hung, healthy = Host("hung", *services_of(24)), Host("healthy", "api")
     with working(bed, database_url, hung, healthy) as running:
@@ -251,6 +252,7 @@ def half_done(running: Bed, host: Host) -> tuple[str, threading.Event]:
     return action, go_on
 
 
+@pytest.mark.slow
 def test_an_abandoned_run_is_undone_before_the_next_action_begins(bed: StoreBed, database_url: str) -> None:
     host = Host("host", "web1")
     with working(bed, database_url, host) as running:

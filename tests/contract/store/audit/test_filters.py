@@ -16,6 +16,7 @@ pytestmark = pytest.mark.dialect
 DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in (10, 11, 12)]
 
 
+@pytest.mark.slow
 def test_the_log_is_read_in_pages(bed: StoreBed, ann: User) -> None:
     for _ in range(5):
         bed.store.add_handlers(ann, bed.service_uuid("web"), [NEW])
