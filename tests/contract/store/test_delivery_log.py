@@ -2,13 +2,12 @@
 
 from collections import Counter
 
-import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import Handler, NotQueued, Operation
 from tutumd.store import call_counts, content_budget, delivery_log
-from tutumd.store.content_budget import ContentBudget
+from tutumd.store.content_budget import MAX_HANDLERS, ContentBudget
 from tutumd.store.intake import SqlIntake
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
@@ -139,12 +138,12 @@ def test_a_content_budget_refills_and_survives_a_clock_that_is_set_back() -> Non
     assert budget.spend(1, 1_000, 0)
 
 
-def test_a_content_budget_remembers_a_bounded_number_of_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content_budget, "MAX_HANDLERS", 10)
+def test_a_content_budget_remembers_a_bounded_number_of_handlers() -> None:
     budget = ContentBudget(1_000)
-    for seq in range(100):
-        assert budget.spend(seq, 1_000, 0)
-        assert len(budget._full_at) <= 10
+    assert budget.spend(0, 1_000, 0)
+    assert not budget.spend(0, 1, 0)
+    assert all(budget.spend(seq, 1_000, 0) for seq in range(1, MAX_HANDLERS + 1))
+    assert budget.spend(0, 1_000, 0), "it forgot the first one"
 
 
 def test_an_action_keeps_its_deliveries_when_their_handler_is_deleted(bed: StoreBed) -> None:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, MovedClock, snapshot
 from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
-from tutumd.store import engine_sync
 from tutumd.store.database import Database
+from tutumd.store.engine_sync import SYNC_BATCH
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.schema import meta
@@ -117,20 +117,19 @@ def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processe
 
 
 @pytest.mark.slow
-def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_sync, "SYNC_BATCH", 1)
+def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(processes: Processes) -> None:
     queue, other = processes.queues[0], processes.databases[1]
-    shown = [snapshot("held"), snapshot("free")]
+    # They are stored in batches.
+    names = ["a-held", *(f"other-{number}" for number in range(SYNC_BATCH)), "z-free"]
+    shown = list(map(snapshot, names))
     assert queue.sync(ENGINE, shown, revisions={})
     revisions = queue.revisions(ENGINE.name)
-    changed = [snapshot("held", containers=3), snapshot("free", containers=3)]
+    changed = [snapshot(name, containers=3) for name in names]
     if other.is_postgres:  # on SQLite a transaction holds everything
         with other.write() as connection:
-            held = sa.select(services.c.uuid).where(services.c.name == "held")
+            held = sa.select(services.c.uuid).where(services.c.name == "a-held")
             connection.execute(held.with_for_update()).all()
             assert not queue.sync(ENGINE, changed, revisions=revisions)
-            free = sa.select(services.c.running).where(services.c.name == "free")
+            free = sa.select(services.c.running).where(services.c.name == "z-free")
             assert connection.execute(free).scalar_one() == 3
     assert queue.sync(ENGINE, changed, revisions=revisions)

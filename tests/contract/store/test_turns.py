@@ -145,10 +145,8 @@ def test_processes_that_write_all_the_time_write_alike(url: str, database: Datab
     assert min(shares.values()) > shares.total() / processes / 3, shares
 
 
-def test_a_stopped_writer_makes_others_fail_in_time_until_it_goes_on(
-    database: Database, other: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turns, "BUSY_TIMEOUT_S", 0.3)
+@pytest.mark.slow
+def test_a_stopped_writer_makes_others_fail_in_time_until_it_goes_on(database: Database, other: Writer) -> None:
     assert other.ask("begin") == "began"
     other.stop()
     for _ in range(2):
