@@ -75,7 +75,7 @@ def test_workers_that_register_at_once_for_the_first_time_all_do(processes: Proc
 
 @pytest.mark.slow
 def test_first_looks_at_once_store_each_service_once_and_under_one_installation(processes: Processes) -> None:
-    shown = [snapshot(f"s{number:02}") for number in range(engine_sync.SYNC_BATCH + 5)]
+    shown = [snapshot(f"s{number:02}") for number in range(SYNC_BATCH + 5)]
     queue = processes.queues[0]
     for _ in range(ROUNDS):
         processes.empty()
