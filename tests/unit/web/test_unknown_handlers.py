@@ -10,7 +10,7 @@ from tests.unit.web.contexts import web_context
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import EvaluationNeeded, HandlerPath
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.lookups import Lookups
+from tutumd.web.call.lookups import MAX_PATHS, Lookups
 
 SERVICE, HANDLER = "61a29874-9134-48f9-b460-f37d4bec4826", "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 PATH = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
@@ -86,7 +86,7 @@ def test_handlers_that_are_called_at_once_are_read_together() -> None:
     found = find_all(handlers.callable_handlers, [("s", str(number % 60)) for number in range(100)])
     assert [number for number, each in enumerate(found) if each == BARE] == [50]
     assert sum(isinstance(each, NotFoundError) for each in found) == 99
-    assert [len(batch) for batch in handlers.batches] == [100]
+    assert [len(batch) for batch in handlers.batches] == [60]
 
 
 def test_a_database_that_is_away_is_told_to_all_who_wait() -> None:
@@ -97,4 +97,11 @@ def test_a_database_that_is_away_is_told_to_all_who_wait() -> None:
         raise UnavailableError("away")
 
     assert [str(each) for each in find_all(fail, [("s", "h")] * 3)] == ["away"] * 3
-    assert [len(read) for read in reads] == [3]
+    assert [len(read) for read in reads] == [1]
+
+
+def test_so_many_handlers_are_read_at_once() -> None:
+    handlers = Handlers({})
+    found = find_all(handlers.callable_handlers, [("s", str(number)) for number in range(MAX_PATHS + 1)])
+    assert [len(batch) for batch in handlers.batches] == [MAX_PATHS]
+    assert [type(each) for each in found] == [NotFoundError] * MAX_PATHS + [UnavailableError]

@@ -10,6 +10,7 @@ from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import EvaluationNeeded, HandlerPath
 from tutumd.web.call.batches import MAX_STALL_S, STALLED
 
+MAX_PATHS = 1_000  # in one read, and waiting for the next one
 Found = Mapping[HandlerPath, EvaluationNeeded]
 
 
@@ -19,7 +20,7 @@ class Lookups:
     def __init__(self, read: Callable[[Sequence[HandlerPath]], Found]) -> None:
         self._read = read
         self._thread = anyio.CapacityLimiter(1)
-        self._next: tuple[list[HandlerPath], asyncio.Future[Found]] | None = None
+        self._next: tuple[set[HandlerPath], asyncio.Future[Found]] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._began = 0.0
 
@@ -33,12 +34,14 @@ class Lookups:
         loop = asyncio.get_running_loop()
         if self._reading is not None and loop.time() - self._began > MAX_STALL_S:
             raise UnavailableError(STALLED)
-        paths, found = self._next = self._next or ([], loop.create_future())
-        paths.append(path)
+        paths, found = self._next = self._next or (set(), loop.create_future())
+        if len(paths) >= MAX_PATHS:
+            raise UnavailableError("too many calls are waiting for their handlers; try again in a moment")
+        paths.add(path)
         if self._reading is None:
             self._reading, self._began = asyncio.create_task(self._read_all()), loop.time()
         try:
-            handlers: Found = await asyncio.wait_for(asyncio.shield(found), MAX_STALL_S)
+            handlers: Found = await asyncio.wait_for(asyncio.shield(found), self._began + MAX_STALL_S - loop.time())
         except TimeoutError:
             raise UnavailableError(STALLED) from None
         if path not in handlers:
@@ -52,7 +55,7 @@ class Lookups:
                 (paths, found), self._next = self._next, None
                 self._began = asyncio.get_running_loop().time()
                 try:
-                    found.set_result(await anyio.to_thread.run_sync(self._read, paths, limiter=self._thread))
+                    found.set_result(await anyio.to_thread.run_sync(self._read, list(paths), limiter=self._thread))
                 except Exception as error:  # noqa: BLE001 (each call of the batch gets it, and responds)
                     found.set_exception(error)
         finally:
