@@ -10,7 +10,7 @@ from tests.contract.docker_support import APP, inspected, opened, service, state
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.labels import ACTION
+from tutumd.engines.labels import ACTION, ACTION_TIMEOUT
 
 FIRST = Image(
     version="a",
@@ -135,7 +135,8 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
     if result["Config"]["Hostname"] == document["Id"][:12]:
         result["Config"]["Hostname"] = "its own ID"
     # tutumd says which action created it.
-    result["Config"]["Labels"] = {key: value for key, value in document["Config"]["Labels"].items() if key != ACTION}
+    made_by = (ACTION, ACTION_TIMEOUT)
+    result["Config"]["Labels"] = {key: value for key, value in document["Config"]["Labels"].items() if key not in made_by}
     result["HostConfig"] = {key: value for key, value in document["HostConfig"].items() if key != "ContainerIDFile"}
     # What a fresh one has as anonymous volumes, a new one carries over by name.
     result["HostConfig"].pop("Mounts", None)

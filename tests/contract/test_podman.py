@@ -187,7 +187,8 @@ def comparable(container: dict[str, Any]) -> dict[str, Any]:
     # A volume that the image declares has the option `exec` at first, and a carried one not; both are the default.
     made["HostConfig"]["Binds"] = sorted(bind.rpartition(":")[0] for bind in made["HostConfig"]["Binds"])
     made["Config"]["Env"].sort()
-    made["Config"]["Labels"].pop("tutum.action", None)
+    for label in ("tutum.action", "tutum.action.timeout"):
+        made["Config"]["Labels"].pop(label, None)
     networks = container["NetworkSettings"]["Networks"]
     # Its own name is one of them after a redeploy, so that it is found by it after being renamed.
     made["Aliases"] = {name: sorted({*network["Aliases"]} - {short, "web"}) for name, network in networks.items()}

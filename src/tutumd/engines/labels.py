@@ -23,9 +23,10 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
-# Written by tutumd: the action that created a container, the installation whose action that was, and the number of
-# containers that a stopped service had.
+# Written by tutumd: the action that created a container, the seconds that it may take by its server's settings, the
+# installation whose action that was, and the number of containers that a stopped service had.
 ACTION = "tutum.action"
+ACTION_TIMEOUT = "tutum.action.timeout"
 INSTALLATION = "tutum.installation"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
 # Written by tutumd: the image's name that the tag of a call led to. It counts while that image is the service's.
@@ -48,12 +49,13 @@ _KNOWN = {
     MAX_CONTAINERS,
     AUTOSCALER,
     ACTION,
+    ACTION_TIMEOUT,
     INSTALLATION,
     STOPPED_REPLICAS,
     IMAGE_TAGGED,
     IMAGE_BASE,
 }
-_WRITTEN = {ACTION, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
+_WRITTEN = {ACTION, ACTION_TIMEOUT, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
 _MAX_SHOWN = 200
 _TRUE = ("true", "1", "yes", "on")
 
@@ -140,6 +142,12 @@ def stopped_replicas(labels: Mapping[str, str]) -> int:
     """Return the number of containers that a stopped service had; 0 if no label holds it."""
     text = labels.get(STOPPED_REPLICAS, "")
     return int(text) if re.fullmatch(_NUMBER, text) else 0
+
+
+def action_timeout_s(labels: Mapping[str, str]) -> int:
+    """Return the seconds that the action which created a container may take; 0 if no label holds them."""
+    text = labels.get(ACTION_TIMEOUT, "")
+    return int(text) if re.fullmatch("[0-9]{1,8}", text) else 0
 
 
 def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:

@@ -200,6 +200,25 @@ def test_what_a_dead_installation_left_is_cleared_up_once_a_redeploy_cannot_take
     assert states(engine) == {"shop-web-1": ("running", NEW)}
 
 
+@pytest.mark.parametrize(("its_timeout_s", "longer_s"), [(3_600.0, 3_600), (60.0, 1_000)])
+def test_an_installation_is_alive_for_the_longer_one_of_its_limit_and_the_own(
+    its_timeout_s: float, longer_s: float
+) -> None:
+    engine = CASES["one"].engine()
+    client: Any = engine
+    api = DockerApi(client, "/nonexistent", "other", its_timeout_s)
+    check = ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
+    with pytest.raises(Killed):
+        redeploy_service(check, finder(engine), Recorded(action_uuid="0e4e0000-0000", kill_at=8))
+
+    run = Recorded(action_uuid="beef0000-0000")
+    engine.now += longer_s - 60
+    with pytest.raises(EngineBusyError, match="another tutumd is redeploying web"):
+        require_free(finder(engine), DockerApi(client, "/nonexistent", "mine"), run, LIMITS)
+    engine.now += 60 + 40
+    require_free(finder(engine), DockerApi(client, "/nonexistent", "mine"), run, LIMITS)
+
+
 def test_an_installation_continues_what_it_began_itself_under_whatever_action() -> None:
     engine = CASES["one"].engine()
     client: Any = engine

@@ -1,6 +1,7 @@
 """Calls to one Docker Engine, each with a time limit and with errors translated to tutumd's."""
 
 import json
+import math
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from tutumd.engines.dockerapi.failures import changing, explanation, is_temporar
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference
-from tutumd.engines.labels import ACTION, INSTALLATION, Json
+from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
@@ -33,14 +34,16 @@ class DockerApi:
     Args:
         config_dir: The Docker client's configuration folder, with the registry logins.
         installation: ID of this installation, by which others recognize what it creates; empty if it has none.
+        timeout_s: Seconds that its actions may take, unless a service's label says otherwise.
 
     Attributes:
         installation: As given.
         known_images: Inspect documents by ID since the last list; None for an image that is gone.
     """
 
-    def __init__(self, client: Client, config_dir: str | None, installation: str = "") -> None:
+    def __init__(self, client: Client, config_dir: str | None, installation: str = "", timeout_s: float = 0) -> None:
         self.installation = installation
+        self._timeout_s = timeout_s
         # The SDK's stubs lack some of the methods that are called here.
         self._sdk: Any = client
         self._config_dir = config_dir
@@ -213,10 +216,11 @@ class DockerApi:
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
         """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's.
 
-        Its labels name the action and the installation.
+        Its labels name the action, how long that may take, and the installation.
         """
         config = {field: value for field, value in body.items() if field not in ("NetworkingConfig", "Platform")}
-        creator = {ACTION: run.action_uuid, INSTALLATION: self.installation}
+        timeout = str(math.ceil(self._timeout_s))
+        creator = {ACTION: run.action_uuid, ACTION_TIMEOUT: timeout, INSTALLATION: self.installation}
         config["Labels"] = {**(body.get("Labels") or {}), **{label: value for label, value in creator.items() if value}}
         platform = foreign_part(body.get("Platform", ""), self.facts())
         options = {"platform": platform} if platform else {}

@@ -69,7 +69,7 @@ class DockerEngine:
     ) -> None:
         self._info = EngineInfo(name=name, kind="docker", can_create=False)
         self._client = connect(url, config_dir, environment=environment)
-        self._api = DockerApi(self._client, config_dir, installation)
+        self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._server_cap = server_cap
         self._limits = limits
         self._locks = ComponentLocks()

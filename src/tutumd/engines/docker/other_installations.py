@@ -12,7 +12,7 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, listed_name
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, run_of
 from tutumd.engines.docker.swap.journal import Swap
-from tutumd.engines.labels import ACTION, INSTALLATION, parse_labels
+from tutumd.engines.labels import ACTION, INSTALLATION, action_timeout_s, parse_labels
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
 from tutumd.ports.engine import Run
@@ -36,7 +36,7 @@ def require_free(
     """Return a service and all containers, as `find` does, unless another installation redeploys the service.
 
     Old containers cannot be labelled: they belong to the action in the label of what was created to replace them. An
-    installation counts as dead once its newest container is older than a redeploy may take.
+    installation counts as dead once its newest container is older than a redeploy may take in either installation.
 
     Args:
         limits: Of this installation.
@@ -47,10 +47,12 @@ def require_free(
     group, containers = find()
     others = list(_made_by_others(containers, api.installation))
     labels = parse_labels([container.labels for container in group.containers])
-    limit = timedelta(seconds=limits.adapted(timeout_s=labels.timeout_s).timeout_s) + _ROLLBACK
     for member in group.swapping if others else ():
         run_id = run_of(member.name)
-        made = [each.created for each in others if each.created and each.labels.get(ACTION, "").startswith(run_id)]
+        theirs = [each for each in others if each.labels.get(ACTION, "").startswith(run_id)]
+        made = [each.created for each in theirs if each.created]
+        longest_s = max([limits.timeout_s, *(action_timeout_s(each.labels) for each in theirs)])
+        limit = timedelta(seconds=labels.timeout_s or longest_s) + _ROLLBACK
         if made and run_id != run.action_uuid[:8] and api.facts().now < (ends := max(made) + limit):
             raise OtherInstallationError(
                 f"busy: another tutumd is redeploying {group.name} (container {member.name}); if it has not finished "
