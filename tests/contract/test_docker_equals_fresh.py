@@ -136,7 +136,8 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
         result["Config"]["Hostname"] = "its own ID"
     # tutumd says which action created it.
     made_by = (ACTION, ACTION_TIMEOUT)
-    result["Config"]["Labels"] = {key: value for key, value in document["Config"]["Labels"].items() if key not in made_by}
+    labels = document["Config"]["Labels"].items()
+    result["Config"]["Labels"] = {key: value for key, value in labels if key not in made_by}
     result["HostConfig"] = {key: value for key, value in document["HostConfig"].items() if key != "ContainerIDFile"}
     # What a fresh one has as anonymous volumes, a new one carries over by name.
     result["HostConfig"].pop("Mounts", None)

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, Service
-from tutumd.ports.queue import Renewal
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store import action_totals
 from tutumd.store.locks import raise_revision, settle_target
 from tutumd.store.row_mapping import Row, action_from, select_actions
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import discoveries
+from tutumd.store.tables.services import discoveries, worker_slots
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
@@ -94,6 +94,8 @@ def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: 
         values = {"worker": None, "token": row.token + 1, "lease_until": until, "deaths": row.deaths + 1}
         connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
         action_totals.count_takeover(connection, row.engine, row.verb)
+    slots = sa.delete(worker_slots).where(worker_slots.c.worker.in_({row.worker for row in dead}))
+    connection.execute(slots)  # else, `excuse_waiting` would take them for workers that performed nothing
     return dead
 
 
@@ -108,6 +110,25 @@ def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_
         waited = sa.and_(RUNNING, actions.c.uuid.not_in([row.uuid for row in dead]), actions.c.worker.is_(None))
         excused = sa.update(actions).where(waited, actions.c.deaths > _SUSPICIOUS)
         connection.execute(excused.values(deaths=_SUSPICIOUS))
+
+
+def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime) -> None:
+    """Excuse, as `take_over` does, actions that were waiting when a worker died that performed nothing.
+
+    A worker counts as dead once its heartbeat is old. Its last one must be newer than the pause of an action, because
+    an action may kill workers beside its own.
+    """
+    c, busy = worker_slots.c, sa.select(actions.c.worker).where(RUNNING, actions.c.worker.isnot(None))
+    silent = sa.select(c.worker, c.engine).where(c.last_heartbeat < now - HEARTBEAT_TIMEOUT, c.worker.not_in(busy))
+    is_dead = sa.tuple_(c.worker, c.engine).in_(silent.with_for_update(skip_locked=True))
+    beats = connection.execute(sa.delete(worker_slots).where(is_dead).returning(c.last_heartbeat)).scalars().all()
+    if beats:
+        died = lease_now - (now - max(beats))
+        until = [(n, died + timedelta(seconds=PAUSES_S[n - 1])) for n in range(_SUSPICIOUS + 1, len(PAUSES_S) + 1)]
+        waited = sa.or_(*(sa.and_(actions.c.deaths == n, actions.c.lease_until < end) for n, end in until))
+        held = sa.select(actions.c.seq).where(RUNNING, actions.c.worker.is_(None), waited)
+        excused = actions.c.seq.in_(held.with_for_update(skip_locked=True))
+        connection.execute(sa.update(actions).where(excused).values(deaths=_SUSPICIOUS))
 
 
 def claim_one(

@@ -96,6 +96,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)
+            if slots is not None:
+                leases.excuse_waiting(connection, now, self._lease_clock())
 
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
         now, c = self._lease_clock(), discoveries.c

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from tests.support.stores import LEASE, StoreBed
+from tests.support.stores import ENGINE, LEASE, StoreBed
 from tutumd.model import ActionState, Claim
 from tutumd.store.leases import PAUSES_S
 from tutumd.worker.perform import MAX_DEATHS
@@ -122,3 +122,60 @@ def test_two_actions_that_kill_their_workers_do_not_excuse_each_other(bed: Store
         steps += 1
         assert steps < 1000, "they are not stopped"
     assert sorted(server.failed) == killers
+
+
+class Workers:
+    """Standalone workers: nobody says which of them died."""
+
+    def __init__(self, bed: StoreBed) -> None:
+        self.bed = bed
+        self._lives = 0
+
+    def start(self) -> str:
+        self._lives += 1
+        name = f"worker {self._lives}"
+        self.beat(name)
+        return name
+
+    def beat(self, name: str) -> None:
+        self.bed.queue.register(name, [ENGINE], has_looked=False, slots=16)
+
+    def claim(self, name: str) -> Claim | None:
+        return self.bed.queue.claim(name, ["docker"], lease=LEASE)
+
+
+@pytest.mark.dialect
+@pytest.mark.parametrize("life_s", [3, 20])
+def test_a_crash_loop_of_standalone_workers_fails_no_action(bed: StoreBed, life_s: float) -> None:
+    bed.show("web")
+    bed.call(bed.handler("web"))
+    workers = Workers(bed)
+    deaths: list[int] = []
+    for _ in range(round(600 / life_s)):
+        claim = workers.claim(workers.start())
+        deaths += [claim.deaths] if claim else []
+        bed.clock.move(life_s)
+    assert deaths[:2] == [0, 1]
+    assert set(deaths[2:]) == {2}
+
+
+@pytest.mark.dialect
+@pytest.mark.parametrize("dies_too", [False, True], ids=["alone", "with its neighbor"])
+def test_an_action_that_kills_standalone_workers_is_stopped(bed: StoreBed, dies_too: bool) -> None:
+    """The neighbor performs nothing: if it dies at the same moment, that excuses no action."""
+    bed.show(KILLER)
+    bed.call(bed.handler(KILLER))
+    workers, took_s = Workers(bed), 0
+    first, second = workers.start(), workers.start()
+    while True:
+        claim = workers.claim(first)
+        if claim is not None:
+            if claim.deaths >= MAX_DEATHS:
+                break
+            first = workers.start()
+            second = workers.start() if dies_too else second
+        for name in (first, second):
+            workers.beat(name)
+        bed.clock.move(5)
+        took_s += 5
+        assert took_s < 600, "it is not stopped"
