@@ -178,6 +178,7 @@ def test_a_forced_restore_keeps_what_was_there(backup: Path, tmp_path: Path) -> 
     with closing(sqlite3.connect(data / "tutumd.db")) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("UPDATE users SET name = 'crashed' WHERE name = 'after'")
+        database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', 'staging')")
         database.commit()
         (data / "copy-wal").write_bytes((data / "tutumd.db-wal").read_bytes())
         main = (data / "tutumd.db").read_bytes()
@@ -186,6 +187,9 @@ def test_a_forced_restore_keeps_what_was_there(backup: Path, tmp_path: Path) -> 
     done = tutumd("restore", backup, "--force", "--data-dir", data)
     assert done.returncode == 0, done.stderr
     assert users(data)[-1] == "before"
+    with closing(sqlite3.connect(data / "tutumd.db")) as database:
+        kept = database.execute("SELECT value FROM meta WHERE key = 'installation'").fetchall()
+        assert kept == [("staging",)], "it would take the redeploys of where the backup is from for its own"
     (old,) = data.glob("tutumd.db.before-*")
     with closing(sqlite3.connect(old)) as database:
         assert database.execute("SELECT name FROM users ORDER BY created DESC").fetchone() == ("crashed",)

@@ -19,7 +19,7 @@ from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
 from tutumd.main.postgres_tools import explain_restore
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sqlite_backup import check_database, is_newer, settle, unfinished_actions
+from tutumd.store.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
 
 STDIN = "-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -50,6 +50,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
         staged = {name: Path(f"{path}.restore-{name}") for name in archive.MEMBERS}
         try:
             manifest = _stage(source, staged)
+            keep_installation(path, staged[archive.DATABASE])
             aside = _put_in_place(settings, path, {name: staged[name] for name in manifest.files})
         finally:
             for file in staged.values():

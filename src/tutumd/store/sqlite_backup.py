@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -77,6 +77,21 @@ def unfinished_actions(path: Path) -> int:
     """Return the number of actions that a worker would begin or go on with."""
     with closing(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool).connect()) as connection:
         return int(connection.scalar(_UNFINISHED) or 0)
+
+
+def keep_installation(replaced: Path, copy: Path) -> None:
+    """Give a copy of a database the installation ID of the one that it is to replace, if that can be read.
+
+    Raises:
+        sqlite3.Error: The copy cannot be written.
+    """
+    rows = []
+    with suppress(sqlite3.Error), closing(_open(replaced)) as database:
+        rows = database.execute("SELECT value FROM meta WHERE key = 'installation'").fetchall()
+    if rows:
+        with closing(_open(copy)) as target:
+            target.execute("PRAGMA journal_mode = MEMORY").fetchone()  # a file would stay beside it after a kill
+            target.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', ?)", rows[0])
 
 
 def settle(path: Path) -> None:
