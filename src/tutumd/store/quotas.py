@@ -19,14 +19,15 @@ _DAY_S = 24 * 3600
 
 
 def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
-    """Check the API keys of a user, among them a new one.
+    """Check the API keys of a user, among them a new one. Expired ones do not count.
 
     Raises:
         ConflictError: There are too many.
         TooManyCallsError: Too many were made in a day, perhaps to be revoked at once.
     """
     user = _lock(connection, user_uuid)
-    if _count(connection, api_keys.c.user_uuid == user_uuid) > MAX_KEYS:
+    works = sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
+    if _count(connection, api_keys.c.user_uuid == user_uuid, works) > MAX_KEYS:
         raise ConflictError(f"{user.name} has {MAX_KEYS:,} API keys, and may not have more: revoke those not in use")
     _take(connection, user, now, _most_handlers(user) // MAX_KEYS_A_DAY)
 

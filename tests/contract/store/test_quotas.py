@@ -144,6 +144,17 @@ def test_new_handlers_and_new_urls_count_within_a_day(bed: StoreBed, ann: User) 
     bed.store.add_handlers(bed.admin, web, [NEW])
 
 
+def test_keys_that_have_expired_do_not_count(bed: StoreBed, ann: User) -> None:
+    fill_keys(bed, ann, quotas.MAX_KEYS)
+    soon = int((bed.clock() + DAY).timestamp() * 1_000_000)
+    with bed.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE api_keys SET expires = {soon} WHERE key_sha256 LIKE 'key%%'")
+    with pytest.raises(ConflictError, match="ann has 1,000 API keys"):
+        add_key(bed.store, "ann")
+    bed.clock.move(DAY.total_seconds())
+    add_key(bed.store, "ann")
+
+
 def test_a_key_that_expired_long_ago_is_deleted(bed: StoreBed, ann: User) -> None:
     for days in (1, 5, None):
         new = NewKey(key_sha256=f"{days}", hint=f"{days}", expires=bed.clock() + days * DAY if days else None)
