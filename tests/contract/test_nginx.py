@@ -105,6 +105,14 @@ def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query
     assert got[2] == b"hi"
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/account/"), ("POST", CALL), ("POST", f"{CALL}?wait=60")])
+def test_no_client_names_its_user(tmp_path: Path, method: str, path: str) -> None:
+    named = {"X-Forwarded-User": "admin", "Remote-User": "admin", "X-Other": "here"}
+    with replica() as web, nginx_bed.nginx(tmp_path, (web.port, web.port)) as port:
+        request(port, method, path, headers=named)
+    assert web.headers[-1] & {name.lower() for name in named} == {"x-other"}
+
+
 def is_limited(port: int, path: str) -> bool:
     return request(port, "POST", path, headers={}).status == 429
 

@@ -9,11 +9,16 @@ from threading import Event, Thread
 
 @dataclass
 class Replica:
-    """A replica that records what it gets, and responds with `status` once `gate` is set."""
+    """A replica that records what it gets, and responds with `status` once `gate` is set.
+
+    Attributes:
+        headers: Their names in lower case, of each request.
+    """
 
     status: int = 202
     gate: Event = field(default_factory=Event)
     got: list[tuple[str, str, bytes]] = field(default_factory=list)
+    headers: list[set[str]] = field(default_factory=list)
     port: int = 0
 
 
@@ -37,11 +42,13 @@ def replica(
         left = 1 if responses is None else responses
 
         def do_GET(self) -> None:
+            made.headers.append({name.lower() for name in self.headers})
             self.send_response(204)
             self.end_headers()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            made.headers.append({name.lower() for name in self.headers})
             made.got.append((self.path, self.headers["Idempotency-Key"], body))
             made.gate.wait(300)
             self.left -= 1

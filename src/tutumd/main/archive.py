@@ -21,6 +21,8 @@ _FORMAT = 1
 _MAX_MANIFEST_BYTES = 64 * 1024
 _MAX_TEXT = 100
 _CHUNK_BYTES = 1024 * 1024
+_LIES = (tarfile.TarError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RecursionError)
+"""What tarfile raises for headers that are wrong."""
 # What people give instead of a backup, by its first bytes.
 _OTHERS = {
     b"SQLite format 3\0": "a bare SQLite database: stop tutumd, and copy it to the place of tutumd.db",
@@ -133,7 +135,7 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
 def _archive_errors() -> Iterator[None]:
     try:
         yield
-    except tarfile.ReadError as error:
+    except _LIES as error:
         raise SettingsError(f"damaged, cut off or no backup of tutumd: {error}") from error
 
 

@@ -240,7 +240,10 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
         """
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
-        """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is."""
+        """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is.
+
+        Raises TooManyCallsError if the viewer made too many handlers and new UUIDs in a day.
+        """
 
     def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
         """Return the handlers of all services that were created before, and not called since. None: all handlers."""

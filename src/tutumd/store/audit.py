@@ -20,6 +20,9 @@ _NEAR = 50
 """Entries of a user among which an equal one is looked for."""
 _APART = frozenset(
     {
+        AuditEvent.HANDLER_CREATED,
+        AuditEvent.HANDLER_ROTATED,
+        AuditEvent.HANDLER_REVOKED,
         AuditEvent.USER_ADDED,
         AuditEvent.USER_REMOVED,
         AuditEvent.KEY_MADE,
@@ -79,7 +82,8 @@ def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime
     """Return the number of the entry of the last hour that a new one is combined with; None if it stands for itself.
 
     That is one with the same values. The numbers of sessions do not count, so that a program that signs in again and
-    again makes one entry an hour. A user with too many entries in a day gets one for all of a kind.
+    again makes one entry an hour. A user with too many entries in a day gets one for all of a kind, and one for all
+    sessions from an address.
     """
     own = sa.select(audit.c.seq).where(audit.c.user_name == row["user_name"]).order_by(audit.c.seq.desc())
     is_session = row["what"] in (AuditEvent.SESSION_STARTED, AuditEvent.SESSION_ENDED)
@@ -90,7 +94,8 @@ def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime
     if alike is None and row["what"] not in _APART:
         oldest = connection.execute(own.add_columns(audit.c.at).limit(1).offset(MAX_A_DAY - 1)).first()
         if oldest is not None and oldest.at > now - _DAY:
-            same = [audit.c[name] == row[name] for name in ("what", "credential")]
+            names = ("what", "credential", "address") if is_session else ("what", "credential")
+            same = [audit.c[name] == row[name] for name in names]
             alike = connection.scalar(recent.where(audit.c.seq >= oldest.seq, *same))
     return alike
 

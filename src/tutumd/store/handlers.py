@@ -23,7 +23,7 @@ from tutumd.model import (
 )
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
-from tutumd.store.quotas import check_handlers
+from tutumd.store.quotas import check_handlers, check_rotation
 from tutumd.store.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
@@ -79,7 +79,7 @@ class SqlHandlers(StorePart):
                 return ()
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
-            check_handlers(connection, viewer.uuid)
+            check_handlers(connection, viewer.uuid, now, len(made))
             for handler in made:
                 _record_created(connection, viewer, service, handler)
             return made
@@ -97,7 +97,7 @@ class SqlHandlers(StorePart):
                 of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
                 return self._make(connection, [read_one(connection, of_form)])[0], False
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
-            check_handlers(connection, viewer.uuid)
+            check_handlers(connection, viewer.uuid, now, 1)
             handler = _handler_from(row, 0, None, now)
             _record_created(connection, viewer, service, handler)
             return handler, True
@@ -129,6 +129,7 @@ class SqlHandlers(StorePart):
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
         new = new_uuid()
         with self._database.write() as connection:
+            check_rotation(connection, viewer.uuid, self._clock())
             handler = self._lock_handler(connection, viewer, service_uuid, uuid)
             until = f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC"
             self._record_handler(connection, viewer, AuditEvent.HANDLER_ROTATED, handler, until)

@@ -155,6 +155,7 @@ class _Front:
         raw = scope.get("raw_path", b"").decode("latin-1")
         if path.startswith(f"{self._public_path}/api/"):
             path, raw = path.removeprefix(self._public_path), raw.removeprefix(self._public_path)
+        scope["path"] = path
         if match := CALL_PATH.fullmatch(path):
             mark_call(scope, match[1])
             await self._endpoint(scope, receive, send, match)

@@ -56,12 +56,19 @@ def fill_handlers(bed: StoreBed, user: User, count: int) -> None:
     fill(bed, "handlers", count, **columns, maker_uuid=f"'{user.uuid}'")
 
 
-def fill_log(bed: StoreBed, user: User, count: int) -> None:
-    texts = dict.fromkeys(("credential", "address", "user_agent", "service_name", "stack", "details"), "''")
+def fill_log(bed: StoreBed, user: User, count: int, what: AuditEvent = AuditEvent.ACTION_SUBMITTED) -> None:
+    """Write entries that differ in their details."""
+    columns = dict.fromkeys(("address", "user_agent", "service_name", "stack"), "''")
+    columns |= {"credential": f"'{user.access.credential}'", "details": "i", "via": "'api'", "what": f"'{what}'"}
     now_us = int(bed.clock().timestamp() * 1_000_000)
-    fill(
-        bed, "audit", count, at=str(now_us), user_name=f"'{user.name}'", via="'api'", what="'action submitted'", **texts
-    )
+    fill(bed, "audit", count, at=str(now_us), user_name=f"'{user.name}'", **columns)
+
+
+def use_up_the_day(bed: StoreBed) -> None:
+    """Let `ann` have got as many keys and URLs as she may get in a day."""
+    with bed.database.write() as connection:
+        full_us = int((bed.clock() + DAY).timestamp() * 1_000_000)
+        connection.execute(sa.text("UPDATE users SET keys_tat = :at WHERE name = 'ann'"), {"at": full_us})
 
 
 def entries(bed: StoreBed, what: AuditEvent, user: str = "ann") -> list[AuditEntry]:
@@ -99,15 +106,53 @@ def test_a_user_has_so_many_keys_and_can_revoke_one_to_go_on(bed: StoreBed, ann:
 
 
 def test_keys_that_are_revoked_at_once_count_within_a_day(bed: StoreBed, ann: User) -> None:
-    with bed.database.write() as connection:
-        full_us = int((bed.clock() + DAY).timestamp() * 1_000_000)
-        connection.execute(sa.text("UPDATE users SET keys_tat = :at WHERE name = 'ann'"), {"at": full_us})
-    with pytest.raises(TooManyCallsError, match="ann got 1,000 API keys within a day"):
+    use_up_the_day(bed)
+    with pytest.raises(TooManyCallsError, match="ann got 1,000 API keys or 10,000 URLs of handlers within a day"):
         add_key(bed.store, "ann")
     assert bed.store.keys("ann") == ()
     bed.clock.move(DAY.total_seconds() / quotas.MAX_KEYS_A_DAY)
     add_key(bed.store, "ann")
     add_key(bed.store, "admin")
+
+
+def test_new_handlers_and_new_urls_count_within_a_day(bed: StoreBed, ann: User) -> None:
+    web = bed.service_uuid("web")
+    (handler,) = bed.store.add_handlers(ann, web, [NEW])
+    use_up_the_day(bed)
+
+    def rotate() -> None:
+        nonlocal handler
+        handler = bed.store.rotate_handler(ann, web, handler.uuid, bed.clock())
+
+    def make() -> None:
+        bed.store.delete_handler(ann, web, bed.store.add_handlers(ann, web, [NEW])[0].uuid)
+
+    def send() -> None:
+        bed.store.add_handler_once(ann, web, replace(NEW, name="form"), "form")
+
+    for get in (rotate, make, send):
+        with pytest.raises(TooManyCallsError, match="10,000 URLs of handlers within a day"):
+            get()
+        bed.clock.move(DAY.total_seconds() / quotas.MAX_HANDLERS)
+        get()
+    with pytest.raises(TooManyCallsError):
+        rotate()
+    assert bed.store.handler(ann, web, handler.uuid).uuid == handler.uuid, "it keeps its URL"
+    bed.clock.move(DAY.total_seconds() / quotas.MAX_HANDLERS)
+    with pytest.raises(TooManyCallsError):
+        bed.store.add_handlers(ann, web, [NEW] * 2)
+    bed.store.add_handlers(bed.admin, web, [NEW])
+
+
+def test_keys_that_have_expired_do_not_count(bed: StoreBed, ann: User) -> None:
+    fill_keys(bed, ann, quotas.MAX_KEYS)
+    soon = int((bed.clock() + DAY).timestamp() * 1_000_000)
+    with bed.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE api_keys SET expires = {soon} WHERE key_sha256 LIKE 'key%%'")
+    with pytest.raises(ConflictError, match="ann has 1,000 API keys"):
+        add_key(bed.store, "ann")
+    bed.clock.move(DAY.total_seconds())
+    add_key(bed.store, "ann")
 
 
 def test_a_key_that_expired_long_ago_is_deleted(bed: StoreBed, ann: User) -> None:
@@ -192,17 +237,21 @@ def test_what_is_repeated_within_an_hour_is_one_entry_with_its_number(bed: Store
 
 
 @pytest.mark.dialect
-def test_a_user_with_very_many_entries_gets_one_for_all_of_a_kind_but_for_keys(bed: StoreBed, ann: User) -> None:
-    fill_log(bed, ann, MAX_A_DAY)
+def test_a_user_with_very_many_entries_gets_one_for_all_of_a_kind_but_for_credentials(bed: StoreBed, ann: User) -> None:
     web = bed.service_uuid("web")
-    bed.store.add_handlers(ann, web, [NEW] * 3)
-    bed.store.add_handlers(bed.admin, web, [NEW] * 2)
-    (entry,) = entries(bed, AuditEvent.HANDLER_CREATED)
-    assert entry.count == 3
-    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CREATED, "admin")] == [1, 1]
-    other = replace(ann, access=replace(ann.access, credential="tutumd_other"))
-    bed.store.add_handlers(other, web, [NEW])
-    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CREATED)] == [1, 3], "by another key"
+    made = bed.store.add_handlers(ann, web, [NEW] * 3)
+    fill_log(bed, ann, MAX_A_DAY)
+
+    def change(user: User) -> None:
+        for handler in made:
+            bed.store.change_handler(user, web, handler.uuid, lambda _: NEW)
+
+    change(ann)
+    change(bed.admin)
+    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CHANGED)] == [3]
+    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CHANGED, "admin")] == [1, 1, 1]
+    change(replace(ann, access=replace(ann.access, credential="tutumd_other")))
+    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CHANGED)] == [3, 3], "by another key"
     for _ in range(3):
         keys.make_key(bed.store, ann, {"scope": "read"}, now=bed.clock())
     for key in bed.store.keys("ann"):
@@ -210,5 +259,37 @@ def test_a_user_with_very_many_entries_gets_one_for_all_of_a_kind_but_for_keys(b
     for what in (AuditEvent.KEY_MADE, AuditEvent.KEY_REVOKED):
         assert [each.count for each in entries(bed, what)] == [1, 1, 1]
     bed.clock.move(DAY.total_seconds())
-    bed.store.add_handlers(ann, web, [NEW] * 2)
-    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CREATED)] == [1, 1, 1, 3]
+    change(ann)
+    assert [each.count for each in entries(bed, AuditEvent.HANDLER_CHANGED)] == [1, 1, 1, 3, 3]
+
+
+def test_what_concerns_credentials_keeps_its_handler_and_address_among_very_many_entries(
+    bed: StoreBed, ann: User
+) -> None:
+    web, db = bed.service_uuid("web"), bed.handler("db")
+    (own,) = bed.store.add_handlers(ann, web, [NEW])
+    bed.store.delete_handler(ann, web, own.uuid)
+    bed.store.add_session(ann, NewSession(token_sha256="here", expires=bed.clock() + DAY))
+    fill_log(bed, ann, MAX_A_DAY + 1, AuditEvent.HANDLER_CHANGED)
+    elsewhere = replace(ann, is_admin=True, access=replace(ann.access, address="198.51.100.9"))
+    (new,) = bed.store.add_handlers(elsewhere, web, [NEW])
+    for _ in range(2):
+        new = bed.store.rotate_handler(elsewhere, web, new.uuid, bed.clock())
+    rotated = bed.store.rotate_handler(elsewhere, db.service_uuid, db.uuid, bed.clock())
+    bed.store.delete_handler(elsewhere, web, new.uuid)
+    bed.store.delete_handler(elsewhere, db.service_uuid, rotated.uuid)
+    bed.store.add_session(elsewhere, NewSession(token_sha256="there", expires=bed.clock() + DAY))
+    bed.store.end_sessions(elsewhere)
+
+    def found(what: AuditEvent) -> list[tuple[int | None, str, int]]:
+        return [
+            (each.handler_number, each.service_name, each.count)
+            for each in entries(bed, what)
+            if each.address == "198.51.100.9"
+        ]
+
+    assert found(AuditEvent.HANDLER_CREATED) == [(new.number, "web", 1)]
+    assert found(AuditEvent.HANDLER_ROTATED) == [(db.number, "db", 1), (new.number, "web", 2)]
+    assert found(AuditEvent.HANDLER_REVOKED) == [(db.number, "db", 1), (new.number, "web", 1)]
+    assert found(AuditEvent.SESSION_STARTED) == [(None, "", 1)]
+    assert found(AuditEvent.SESSION_ENDED) == [(None, "", 2)]

@@ -98,6 +98,15 @@ def test_no_response_of_the_api_is_kept_by_caches() -> None:
         assert headers[b"cache-control"] == b"no-store"
 
 
+@pytest.mark.parametrize("start", ["", "/", "/tutum", "//tutum/", "/tutum/"])
+def test_no_response_to_a_call_is_kept_by_caches(start: str) -> None:
+    context = web_context()
+    context.public_path = "/tutum"
+    path = f"{start}/api/v1/service/61a29874-9134-48f9-b460-f37d4bec4826/webhook/handler/none/call/"
+    ((status, headers, body),) = ask(context, path, method="POST")
+    assert (status, headers.get(b"cache-control"), b"{" in body) == (404, b"no-store", True)
+
+
 def test_a_query_of_too_many_parts_is_refused_unless_it_is_a_calls() -> None:
     many = "&".join("a" for _ in range(MAX_QUERY_PARTS + 2))
     for query in (many, "%41" * (MAX_QUERY_PARTS + 1)):

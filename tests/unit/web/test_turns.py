@@ -74,18 +74,48 @@ def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
     assert max(order.index(name) for name in "abc") <= 6, "a handler with many calls holds up no other one"
 
 
+SHARE = heavy_work.MAX_BYTES // heavy_work.SHARE - heavy_work.CALL_BYTES
+
+
 def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
     def fail() -> Call:
         raise RuntimeError("broken")
 
     async def run() -> None:
-        heavy, size = HeavyWork(), heavy_work.MAX_BYTES // 2 - heavy_work.CALL_BYTES
+        heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
         kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError):
-            await heavy.run(("s", "other"), 1, lambda: CALL)
+            await heavy.run(("s", "h"), SHARE // 2, lambda: CALL)
         results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
         assert [type(result) for result in results] == [RuntimeError, Call]
-        assert await heavy.run(("s", "other"), size, lambda: CALL) == CALL
+        assert await heavy.run(("s", "h"), SHARE, lambda: CALL) == CALL
+        with pytest.raises(UnavailableError):
+            await heavy.run(("s", "h"), SHARE + 1, lambda: CALL)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("hostile", [1, 8])
+def test_handlers_with_very_many_calls_leave_room_for_other_handlers(hostile: int) -> None:
+    async def run() -> None:
+        heavy, go_on, size = HeavyWork(), threading.Event(), 1024 * 1024
+
+        def work() -> Call:
+            go_on.wait(60)
+            return CALL
+
+        names = [f"hostile {number % hostile}" for number in range(70 * hostile)]
+        tasks = [asyncio.ensure_future(heavy.run(("s", name), size, work)) for name in names]
+        await asyncio.sleep(0)
+        mine = asyncio.ensure_future(heavy.run(("s", "mine"), size, work))
+        await asyncio.sleep(0)
+        assert not mine.done(), "it waits for its turn"
+        go_on.set()
+        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+        assert await mine == CALL
+        kinds = Counter(type(result) for result in results)
+        assert kinds[Call] + kinds[UnavailableError] == len(names)
+        assert hostile <= kinds[Call] <= 64
 
     asyncio.run(run())

@@ -206,7 +206,9 @@ _CHECKS = (*_ACCESS_CHECKS, _check_sender, _check_event, _check_filters)
 
 def _admit(options: HandlerOptions, call: CallInput) -> Verdict:
     try:
-        tag, skip_reason = choose_tag(options.tag, call.query, call.document(options) if options.tag else {})
+        # `?tag=` is checked without a thread, so the body is not parsed for it.
+        document = call.document(options) if options.tag and options.tag.source != QUERY else {}
+        tag, skip_reason = choose_tag(options.tag, call.query, document)
     except InvalidInputError as error:
         return Invalid(reason=str(error))
     if skip_reason:

@@ -12,7 +12,7 @@ users = sa.Table(
     sa.Column("name", sa.String(255), nullable=False, unique=True),
     sa.Column("is_admin", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
-    # Of the rate at which keys are made for this user (rate_limits.py).
+    # Of the rate at which keys and URLs of handlers are made for this user (rate_limits.py).
     sa.Column("keys_tat", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )

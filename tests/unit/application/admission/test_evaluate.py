@@ -1,6 +1,7 @@
 """The verdict on a call, and its explanation."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -212,3 +213,20 @@ def test_expressions_do_not_see_the_header_of_a_secret() -> None:
         tag={"allow": ["v*"], "from": 'headers."x-gate"'},
     )
     assert "hunter2" not in repr(verdict)
+
+
+class Unparsed(CallInput):
+    """A call whose body may not be parsed."""
+
+    @property
+    def payload(self) -> Any:
+        raise AssertionError("the body is parsed")
+
+
+def test_the_body_is_parsed_only_for_a_tag_that_is_in_it() -> None:
+    call = Unparsed(headers=(), query=(("tag", "v2"),), body=b"[[" * 1000, address="", now=NOW)
+    in_query = options_of(tag={"allow": ["v*"]})
+    assert evaluate(in_query, call) == Admitted(tag="v2")
+    assert evaluate(in_query, replace(call, query=())) == Admitted()
+    with pytest.raises(AssertionError, match="the body is parsed"):
+        evaluate(options_of(tag={"allow": ["v*"], "from": "body.tag"}), replace(call, query=()))
