@@ -188,7 +188,7 @@ def test_every_response_keeps_browsers_from_harm(target: Target, visitor: Visito
     assert "frame-ancestors 'none'" in policy
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_head_is_get_without_a_body(target: Target, visitor: Visitor) -> None:
     for path in GETS:
         address = fill(path, target)

@@ -178,6 +178,7 @@ def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBe
     assert ask(server, url, "v1").status == 400, "the tag comes from the payload only"
 
 
+@pytest.mark.nightly
 def test_a_body_replaces_that_of_the_call_before(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1")

@@ -29,7 +29,7 @@ BEDS: dict[str, type[EngineBed]] = {
 }
 IN_MEMORY = ("kubernetes",)
 QUICK = ("local", "docker", "kubernetes")
-"""Others repeat with --all only what these engines have shown."""
+"""Swarm repeats with --all, and Podman at night, what these engines have shown; Podman has tests of its own, too."""
 _DAEMONS = {"docker": "clean_bed", "podman": "clean_podman", "swarm": "clean_bed"}
 
 
@@ -56,6 +56,8 @@ def _marks(kind: str, *, every_step: bool) -> Iterator[pytest.MarkDecorator]:
     yield getattr(pytest.mark, kind)
     if every_step:
         yield pytest.mark.slow if kind in IN_MEMORY else pytest.mark.nightly
+    elif kind == "podman":
+        yield pytest.mark.nightly
     elif kind not in QUICK:
         yield pytest.mark.slow
 

@@ -240,7 +240,7 @@ def test_another_worker_goes_on_at_once_after_one_was_stopped(workers: Workers) 
     assert workers.wait_for(1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_worker_that_does_not_reach_the_engine_yields_and_does_not_come_back(workers: Workers) -> None:
     first = workers.engines[0]
     first.error = "no route"
