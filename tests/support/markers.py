@@ -29,7 +29,7 @@ SLOW = {
     "slow": "runs with --all: takes seconds, or shows on a real engine, database or browser what a faster test proves",
     "nightly": "runs with --nightly: full matrices of kills, load, soak, large stores, benchmarks",
 }
-DIALECT = "dialect: the two databases may differ in it; other tests run on PostgreSQL with --all only"
+DIALECT = "dialect: the two databases may differ in it; other tests run on PostgreSQL with --nightly only"
 _FIXTURES = {
     "browser": "chromium",
     "chromium": "chromium",
@@ -56,10 +56,10 @@ def mark_parts(item: pytest.Item) -> None:
 
 
 def mark_copies(item: pytest.Item) -> None:
-    """Mark a test slow that says on PostgreSQL what it says on SQLite, too."""
+    """Mark a test nightly that says on PostgreSQL what it says on SQLite, too."""
     is_copy = getattr(item, "callspec", None) and item.callspec.params.get("database_url") == "postgresql"  # type: ignore[attr-defined] # of a function
     if is_copy and not item.get_closest_marker("dialect"):
-        item.add_marker("slow")
+        item.add_marker("nightly")
 
 
 def bed_rank(item: pytest.Item) -> int:
