@@ -4,6 +4,7 @@ import asyncio
 from enum import Enum, auto
 from http import HTTPStatus
 
+import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -133,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_dropping:
             self._drop_read(len(data))
-        elif self.held or self.is_full or len(data) > SLICE or data.count(_HEAD_END) > 1:
+        elif self.held or self.is_full or self._is_unwanted or len(data) > SLICE or data.count(_HEAD_END) > 1:
             self.held += data
             self.flow.pause_reading()
             self.parse_held()
@@ -154,9 +155,40 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def begin_incomplete(self, cycle: RequestResponseCycle) -> None:
-        """Prepare for a response that is sent before the body of its request is complete: it ends the connection."""
-        self._keep_alive, cycle.keep_alive = cycle.keep_alive, False
+        """Prepare for a response that is sent before the body of its request is complete.
+
+        It ends the connection if nobody knows where the body ends without parsing it, or if that is far away.
+        """
         cycle.transport = LingeringTransport(self)  # type: ignore[assignment] # as far as a cycle needs one
+        if self._body_size is None or self._body_size > MAX_DROPPED:
+            self._keep_alive, cycle.keep_alive = cycle.keep_alive, False
+
+    @property
+    def _body_size(self) -> int | None:
+        """The size of the present body by its head; None if it comes in chunks."""
+        declared = dict(self.scope["headers"]).get(b"content-length", b"")
+        return int(declared[:19]) if declared.isdigit() else None
+
+    @property
+    def _is_unwanted(self) -> bool:
+        """Whether the rest of a body comes that nobody reads, and behind which the next request follows."""
+        is_rest = self._stage is Stage.BODY and self.cycle is not None and self.cycle.response_complete
+        return is_rest and self._body_size is not None
+
+    def _drop_held(self) -> None:
+        """Drop what was received of an unwanted body; begin with the next request behind its end."""
+        self._unset_keepalive_if_required()
+        left = (self._body_size or 0) - self._body_bytes
+        self._body_bytes += min(left, len(self.held))
+        if left > len(self.held):
+            self.held.clear()
+            self.loop.call_later(DROP_PAUSE_S, self._read_on)
+            return
+        del self.held[:left]
+        # The parser has not seen the end of the body.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._stage, self._unfinished_bytes = Stage.BLANK, 0
 
     def close_after_response(self) -> None:
         """Close the connection, once the client had the time to read the response."""
@@ -168,6 +200,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def parse_held(self) -> None:
         """Parse what was received, head by head, until a request has to wait for the one before it."""
+        if self._is_unwanted:
+            self._drop_held()
+            if self._stage is Stage.BODY:
+                return
         left, heads = SLICE, SLICE_HEADS
         while self.held and left > 0 and heads and not self.is_full and not self._is_dropping:
             size = self._size_of_piece(left)
@@ -199,10 +235,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._blank_bytes > MAX_BLANK:
                 self._refuse(*_BLANK)
             return 0
-        if self._stage is Stage.BODY:
-            declared = dict(self.scope["headers"]).get(b"content-length", b"")
-            if declared.isdigit():
-                return min(most, max(int(declared[:19]) - self._body_bytes, 1))
+        if self._stage is Stage.BODY and (size := self._body_size) is not None:
+            return min(most, max(size - self._body_bytes, 1))
         end = self.held.find(_HEAD_END, 0, most)
         return end + len(_HEAD_END) if end >= 0 else min(most, len(self.held))
 
