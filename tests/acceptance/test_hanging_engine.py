@@ -52,7 +52,7 @@ def shown(server: LiveServer, action: str) -> dict[str, Any]:
     return dict(server.request("GET", action).json)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_that_hangs_holds_up_no_other_and_its_actions_can_be_ended(server: LiveServer) -> None:
     far = [action_of(server, server.find(f"far{number}")["uuid"]) for number in range(COUNT)]
     wait_until(lambda: sum(shown(server, action)["state"] == "In progress" for action in far) == 16, "16 slots hang")

@@ -248,4 +248,4 @@ def test_any_order_of_calls_and_claims_keeps_the_promises(database_url: str) -> 
             def __init__(self) -> None:
                 super().__init__(bed)
 
-        run_state_machine_as_test(OnThisDatabase, settings=budget(30, stateful_step_count=40))
+        run_state_machine_as_test(OnThisDatabase, settings=budget(15, stateful_step_count=40))
