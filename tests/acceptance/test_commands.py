@@ -212,32 +212,6 @@ def test_a_lost_key_is_told_at_the_start(tmp_path: Path) -> None:
         assert "is missing" not in server.log[again:]
 
 
-@pytest.mark.slow
-def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: Path) -> None:
-    variables = {
-        "TUTUMD_PORT": "tcp://10.0.0.1:8000",
-        "TUTUMD_SERVICE_HOST": "10.0.0.1",
-        "TUTUMD_SERVICE_PORT": "8000",
-        "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
-        "TUTUMD_NAME": "/web/tutumd",
-        "TUTUMD_ENV_PATH": "/bin",
-        "TUTUMD_DATABSE": "sqlite:///x",
-        "TUTUMD_PUBLIC_URL": "https://hooks.example.com/",
-        "TUTUMD_ADMIN_USER": "chief",
-        "TUTUMD_ADMIN_APIKEY": "a-key-of-my-own-0123",
-        "TUTUMD_ENGINE": "local",
-    }
-    with Serving(tmp_path / "data", "--port", "0", **variables) as server:
-        server.wait_for("server is ready")
-        warnings = [line for line in server.log.splitlines() if "warning" in line and "as root" not in line]
-        assert len(warnings) == 1
-        assert "TUTUMD_DATABSE" in warnings[0]
-        assert "https://hooks.example.com" in server.log
-        assert "a-key-of-my-own-0123" not in server.log + server.out
-        assert server.out == ""
-    assert run_tutumd(tmp_path / "data", "user", "list").stdout.startswith("chief\tadmin")
-
-
 def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--demo") as demo:
         wait_until(lambda: "call/3/" in demo.log, "the demo is shown")

@@ -50,19 +50,6 @@ def test_a_key_is_made_shown_once_used_and_revoked(live_server: LiveServer, dora
     check_refusal(dora.send("DELETE", made["resource_uri"]), 404)
 
 
-def test_an_admin_has_to_do_with_keys_of_others_and_a_member_has_not(live_server: LiveServer, dora: Member) -> None:
-    made = live_server.request("POST", f"{KEYS}?user=dora", {"scope": "call"})
-    assert (made.status, made.json["user"]) == (201, "dora")
-    listed = objects(live_server.request("GET", f"{KEYS}?user=dora"))
-    assert made.json["id"] in {each["id"] for each in listed}
-    for method, path in (("GET", KEYS), ("POST", KEYS), ("DELETE", f"{KEYS}{key_id_of(dora)}/")):
-        check_refusal(dora.send(method, f"{path}?user={USER}", {"scope": "read"} if method == "POST" else None), 403)
-    assert live_server.request("DELETE", f"{made.json['resource_uri']}?user=dora").status == 204
-    check_refusal(live_server.request("GET", f"{KEYS}?user=nobody"), 404)
-    for query in ("?user=", "?user=dora&user=dora", "?name=dora"):
-        check_refusal(live_server.request("GET", KEYS + query), 400)
-
-
 def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveServer, dora: Member) -> None:
     service = live_server.run_service("kept-track-of")
     give(live_server, service, "dora")
@@ -83,26 +70,6 @@ def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveS
     assert made["uuid"] not in answer.body.decode()
     reader = add_limited_key(live_server, USER, scope=Scope.READ)
     assert {each["user"] for each in objects(reader.send("GET", AUDIT))} <= {USER}
-
-
-def test_the_audit_log_is_read_in_pages(live_server: LiveServer, dora: Member) -> None:
-    for _ in range(3):
-        assert dora.send("POST", KEYS, {"scope": "read"}).status == 201
-    whole = objects(dora.send("GET", f"{AUDIT}?limit=100"))
-    assert len(whole) >= 3
-    pages, path = [], f"{AUDIT}?limit=2"
-    while path:
-        page = dora.send("GET", path).json
-        assert page["meta"]["limit"] == 2
-        pages += page["objects"]
-        path = page["meta"]["next"]
-    assert pages == whole
-    made = dora.send("GET", f"{AUDIT}?what=key+made&via=api&user=dora&limit=1").json
-    assert [each["what"] for each in made["objects"]] == ["key made"]
-    assert "what=key+made" in made["meta"]["next"]
-    assert objects(dora.send("GET", f"{AUDIT}?user={USER}")) == objects(dora.send("GET", f"{AUDIT}?stack=x")) == []
-    for query in ("?before=0", "?before=x", "?limit=101", "?offset=0x", "?what=key", "?since=x", "?via=x"):
-        check_refusal(dora.send("GET", AUDIT + query), 400)
 
 
 @pytest.mark.slow

@@ -36,35 +36,6 @@ def path(live_server: LiveServer, service: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("screen", "has_scripts"), [(DESK, True), (PHONE, False)], ids=["desk", "phone"])
-def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
-    browser: Browser, live_server: LiveServer, service: str, screen: Screen, has_scripts: bool
-) -> None:
-    page = browser.open(live_server.url, screen, has_scripts=has_scripts)
-    sign_in(page, USER, APIKEY)
-    page.goto(f"/service/{service}/handler/new/")
-    page.get_by_label("Name", exact=True).fill("by hand")
-    page.locator("summary", has_text="Who may call").click()
-    page.get_by_label("Sender", exact=True).select_option(label="GitHub")
-    page.get_by_label("Secrets", exact=True).fill("a secret of GitHub")
-    page.locator("summary", has_text="Which calls count").click()
-    page.get_by_label("Branches", exact=True).fill("main\nrelease/*")
-    page.get_by_role("button", name="Create the handler").click()
-    expect(page.get_by_role("heading", name="by hand")).to_be_visible()
-    expect(page.get_by_text("Only pushes to the branch main or release/*.")).to_be_visible()
-    page.get_by_role("button", name="Show the URL", exact=True).click()
-    url = page.get_by_label("Copy the URL").and_(page.locator("input")).input_value()
-    call = url.removeprefix(live_server.url)
-    assert live_server.post(call).status == 401
-    page.get_by_role("link", name="Done").click()
-    page.locator("summary", has_text="Revoke").click()
-    page.get_by_role("button", name="Revoke it").click()
-    expect(page.get_by_role("heading", name="handler-form")).to_be_visible()
-    expect(page.get_by_text("The handler is revoked: its URL returns 404, for good.")).to_be_visible()
-    assert live_server.post(call).status == 404
-
-
-@pytest.mark.slow
 def test_what_was_done_is_said_once_and_an_untouched_form_changes_nothing(
     browser: Browser, live_server: LiveServer, path: str
 ) -> None:
