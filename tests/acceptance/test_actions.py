@@ -48,21 +48,6 @@ def test_a_pending_action_can_be_canceled_and_then_retried(live_server: LiveServ
     assert live_server.request("POST", f"{running}retry/").status == 409
 
 
-def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server: LiveServer) -> None:
-    service = live_server.run_service("whole", "sleep 600", containers=2)
-    before = live_server.service(service)["containers"]
-    live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sleep 601"})
-    action = call(live_server, service, live_server.add_handler(service))
-    canceled = live_server.request("POST", f"{action}cancel/")
-    ended = live_server.wait_for_action(action)
-    if ended["state"] == "Canceled":
-        assert canceled.json["state"] in ("Canceling", "Canceled")
-        assert live_server.service(service)["containers"] == before
-    else:  # it was done before the worker heard of it
-        assert (canceled.status, ended["state"]) in ((202, "Success"), (409, "Success"))
-    live_server.wait_for_service(service, state="Running", running_num_containers=2)
-
-
 @pytest.mark.slow
 def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, console: Console) -> None:
     service, gate = live_server.run_gated_service("abandoned")

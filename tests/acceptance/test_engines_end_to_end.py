@@ -121,22 +121,3 @@ def test_swarm_runs_the_new_digest_and_never_a_broken_image(clean_bed: DockerBed
     action = call(server, server.add_handler(api["uuid"], operation="SCALEUP"), api["uuid"], 2)
     assert action["state"] == "Success", action
     assert server.find("api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]
-
-
-def test_calls_wait_for_an_engine_that_is_away(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    bed.docker("run", "-d", "--restart", "always", "--name", "api", IMAGE)
-    api = server.find("api", running_num_containers=1)
-    handler = server.add_handler(api["uuid"])
-    bed.stop_engine()
-    answer = server.request(
-        "POST", f"/api/v1/service/{api['uuid']}/webhook/handler/{handler}/call/", authorization=None
-    )
-    assert answer.status == 202
-    wait_until(lambda: "waiting for" in server.request("GET", answer.json["action"]).json["reason"], "it is retried")
-    bed.start_engine()
-    action = server.wait_for_action(answer.json["action"])
-    assert action["state"] == "Success", action
-    assert action["reason"] == ""
-    assert set(containers(bed, "name=api")) == {"api"}

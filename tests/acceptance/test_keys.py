@@ -73,35 +73,6 @@ def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveS
 
 
 @pytest.mark.slow
-def test_commands_make_limited_keys_and_list_their_limits(live_server: LiveServer, dora: Member) -> None:
-    service = live_server.run_service("limited-by-command")
-    give(live_server, service, "dora")
-
-    def run(*arguments: str) -> list[str]:
-        done = run_tutumd(live_server.data, *arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout.splitlines()
-
-    limits = ("--scope", "call", "--service", "limited-by-command", "--expires", "90d")
-    key = run("apikey", "add", "dora", *limits)[-1]
-    caller = Member(server=live_server, name="dora", key=key)
-    assert caller.send("POST", f"/api/v1/service/{service}/redeploy/").status == 202
-    check_refusal(caller.send("POST", f"/api/v1/service/{service}/stop/"), 403)
-    (row,) = [line.split("\t") for line in run("apikey", "list", "dora") if line.startswith(key[:12])]
-    assert (row[1], row[3], row[4]) == ("dora", "call", f"service {service}")
-    assert row[5].startswith("expires 20")
-    assert row[6].startswith("used 20")
-    for wrong in (("--scope", "all"), ("--expires", "soon"), ("--service", "no-such"), ("--stack", "no-such")):
-        done = run_tutumd(live_server.data, "apikey", "add", "dora", *wrong)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert len(done.stderr.splitlines()) == 1
-    (entry,) = [line.split("\t") for line in run("audit", "--limit", "100") if f"{key[:12]} of dora" in line]
-    assert entry[2] == "command tutumd apikey add"
-    assert entry[4] == "key made"
-    assert entry[7].startswith(f"{key[:12]} of dora, scope call, service {service}, until 20")
-
-
-@pytest.mark.slow
 def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
     def audit(*options: str) -> list[str]:
         done = run_tutumd(tmp_path, "audit", *options)

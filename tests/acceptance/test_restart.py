@@ -1,7 +1,6 @@
 """The server is killed or ended at bad moments and started again: nothing accepted is lost, nothing is done twice."""
 
 import random
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -124,22 +122,6 @@ def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
     )
 
 
-def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
-    service = Sleepers(server, containers=1)
-    redeploy, more = (
-        f"{service.uri}webhook/handler/{server.add_handler(service.uuid, name, name)}/call/"
-        for name in ("REDEPLOY", "SCALEUP")
-    )
-    assert post_all(server, [redeploy, more, f"{more}2/"] * 5, clients=5) == [202] * 15
-    server.kill()
-    server.start()
-    actions = _actions(server, service)
-    assert _deliveries(actions) == 15
-    for each in actions:
-        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
-    service.check(1 + 5 * 3)
-
-
 @pytest.mark.slow
 def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
     service = Sleepers(server, containers=1)
@@ -212,25 +194,3 @@ def _call_until(is_over: threading.Event, service: Sleepers, chance: random.Rand
         if chance.random() < 0.3:
             post_all(service.server, [redeploy], clients=1)
         is_over.wait(chance.uniform(0, 1.0))
-
-
-@pytest.mark.slow
-def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
-    service = Sleepers(server, containers=2)
-    old = service.pids
-    action = service.redeploy()
-    wait_until(lambda: len(service.pids - old) == 2, "the new set runs", pause_s=0.01)
-    assert server.stop() in (0, -signal.SIGTERM)
-    assert len(service.pids - old) == 2
-    server.start()
-    assert server.wait_for_action(action)["state"] == "Success"
-    service.check(2)
-
-
-@pytest.mark.slow
-def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
-    second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
-    assert second.returncode == 1
-    assert "another tutumd" in second.stderr
-    assert "Traceback" not in second.stderr
-    assert server.request("GET", "/healthz").status == 200

@@ -122,47 +122,6 @@ def test_a_tag_holds_until_a_call_without_one_or_until_compose(
     assert deploy()[0] == [FILE_NOTE]
 
 
-@pytest.mark.nightly
-def test_a_failed_tag_is_not_remembered_and_an_image_cannot_name_one(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", "stable")
-    bed.push("app", "v2", "v2")
-    bed.push("app", "v3-broken", "v3")
-    url = run(bed, server, f"{IMAGE}:stable", tag={"allow": ["v*"], "from": "query"})
-    assert ask(server, url, "v3").json["state"] == "Failed"
-    assert (version_of(bed, "api"), own_labels(bed, "api")) == ("v1", {})
-    assert ask(server, url, "v2").json["state"] == "Success"
-    labels = own_labels(bed, "api")
-    assert ask(server, url, "v3").json["rolled_back"]
-    assert (version_of(bed, "api"), own_labels(bed, "api")) == ("v2", labels)
-    bed.docker("commit", "api", f"{IMAGE}:v4")
-    bed.docker("push", f"{IMAGE}:v4")
-    assert ask(server, url, "v4").json["state"] == "Success"
-    assert ask(server, url).json["state"] == "Success"
-    assert (api(bed)["Config"]["Image"], own_labels(bed, "api")) == (f"{IMAGE}:stable", {})
-    bed.docker("rm", "--force", "api")
-    bed.docker("run", "-d", "--name", "api", f"{IMAGE}:v4")
-    assert ask(server, url).json["state"] == "Success"
-    assert api(bed)["Config"]["Image"] == f"{IMAGE}:v4"
-
-
-def test_a_tag_that_is_not_allowed_or_not_there_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", "v1")
-    bed.push("app", "v2", "latest")
-    bed.push("other", "v2", "v2")
-    url = run(bed, server, f"{IMAGE}:v1", tag={"allow": ["v*"], "from": "query"})
-    before = api(bed)["Id"]
-    for wrong in ("latest", "v2@sha256:" + "0" * 64, "../other:v2", "v2/other", "v2 ", "V2", "vé", "v" * 129):
-        refused = ask(server, url, wrong)
-        assert (refused.status, list(refused.json)) == (400, ["error"]), (wrong, refused)
-    assert server.post(f"{url}?tag=v1&tag=v2").status == 400
-    absent = ask(server, url, "v9")
-    assert (absent.status, absent.json["state"]) == (502, "Failed"), absent
-    assert f"{IMAGE}:v9" in absent.json["reason"]
-    assert (api(bed)["Id"], version_of(bed, "api")) == (before, "v1")
-
-
 def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1", "v1")

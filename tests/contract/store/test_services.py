@@ -1,6 +1,5 @@
 """Promises of Store and Queue about services: identity, owners, requests, retention."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -10,10 +9,7 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, Reference, ServiceState, Verb
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
 from tutumd.store.tables.services import handlers
-from tutumd.store.wakeup import Wakeup
 
 
 def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:
@@ -244,24 +240,3 @@ def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -
     assert bed.store.progress([reference])[reference].action.reason == waiting.reason
     bed.queue.register("worker", [ENGINE])
     assert bed.store.action(bed.admin, uuid).reason == ""
-
-
-def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
-    names = [f"new-{number}" for number in range(10)]
-    database = Database(database_url)
-    queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]
-    before = bed.queue.revisions(ENGINE.name)
-    together = threading.Barrier(2)
-
-    def sync(queue: SqlQueue) -> None:
-        together.wait(120)
-        queue.sync(ENGINE, [snapshot(name) for name in names], revisions=before)
-
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(sync, queue) for queue in queues]:
-                done.result(120)
-    finally:
-        database.close()
-    shown = bed.store.services(bed.admin, query()).objects
-    assert sorted(service.name for service in shown if service.name in names) == sorted(names)
