@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -53,32 +52,6 @@ def test_a_mistake_is_told(tmp_path: Path) -> None:
 
         for arguments, text in MISTAKES.items():
             _is_told(run(arguments), text)
-
-
-@pytest.mark.slow
-def test_what_keeps_the_server_from_starting_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    (tmp_path / "garbage").mkdir()
-    (tmp_path / "garbage" / "tutumd.db").write_text("this is no database " * 1000)
-    (tmp_path / "a-folder" / "tutumd.db").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        cases: dict[str, tuple[str, dict[str, str]]] = {
-            f"port {port}": ("new", {"TUTUMD_PORT": port}),
-            "cannot be used": ("file/data", {}),
-            "20 or more": ("new", {"TUTUMD_ADMIN_APIKEY": "x" * 19}),
-            "without space": ("new", {"TUTUMD_ADMIN_USER": "a b"}),
-            "garbage/tutumd.db": ("garbage", {}),
-            "a-folder/tutumd.db": ("a-folder", {}),
-        }
-        for text, (folder, variables) in cases.items():
-            _is_told(
-                run_tutumd(tmp_path / folder, "serve", "--engine", "local", **({"TUTUMD_PORT": "0"} | variables)), text
-            )
-    # None of the failed starts left an admin whose key nobody knows.
-    with Serving(tmp_path / "new", "--engine", "local", "--port", "0") as server:
-        server.wait_for("server is ready")
-        assert KEY.search(server.out)
 
 
 class Serving:

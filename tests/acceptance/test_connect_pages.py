@@ -122,21 +122,6 @@ def test_the_command_for_a_pipeline_works_as_it_is(live_server: LiveServer, visi
     assert checks(waiting) == ["Passed", "Skipped", "Passed", "Passed", "Passed"]
 
 
-def test_a_form_that_is_sent_again_makes_one_handler_and_shows_the_secret_once(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    form = choose(visitor, service, "github").form("Create the URL", name="reloaded")
-    first, second = (visitor.post(form.address, dict(form.fields)) for _ in range(2))
-    assert read_url(first) == read_url(second) != ""
-    assert read_secret(first)
-    assert read_secret(second) == ""
-    assert "The secret was shown when it was made." in second.text
-    other = visitor.post(form.address, dict(form.fields) | {"patterns": "dev", "name": "not reloaded"})
-    assert read_url(other) not in ("", read_url(first))
-    named = live_server.objects(f"{PREFIX}{service}/webhook/handler/")
-    assert [each["name"] for each in named].count("reloaded") == 1
-
-
 def test_the_url_is_shown_again_and_a_new_secret_replaces_the_old_one(
     live_server: LiveServer, visitor: Visitor, service: str
 ) -> None:

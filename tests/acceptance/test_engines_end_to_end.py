@@ -87,37 +87,3 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     assert again["uuid"] == web["uuid"]
     assert call(server, handler, web["uuid"])["state"] == "Success"
     bed.compose(project, "down", "-v")
-
-
-def test_swarm_runs_the_new_digest_and_never_a_broken_image(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", IMAGE)
-    api = server.find("api", running_num_containers=2, engine="swarm")
-    handler = server.add_handler(api["uuid"])
-    config = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]["UpdateConfig"]
-    digest = bed.push("app", "v2")
-    told = server.request("POST", f"/api/v1/service/{api['uuid']}/redeploy/?dry_run=1").json
-    assert (told["possible"], told["order"], told["image_after"]) == (True, "start-first", digest)
-    assert "Order: start-first" in Console(server)("service", "redeploy", "--dry-run", api["uuid"])
-    action = call(server, handler, api["uuid"])
-    assert (action["state"], action["image_after"]) == ("Success", digest), action
-    spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
-    good = spec["TaskTemplate"]["ContainerSpec"]["Image"]
-    assert good.endswith(action["image_after"])
-    assert spec["UpdateConfig"] == config
-
-    bed.push("app", "v3-broken")
-    action = call(server, handler, api["uuid"])
-    assert action["state"] == "Failed", action
-    assert not action["rolled_back"]  # the probe failed, so that nothing was changed
-    assert action["reason"]
-    assert "broken" in action["log_tail"] or "v3" in action["log_tail"], action
-    spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
-    assert spec["TaskTemplate"]["ContainerSpec"]["Image"] == good
-    assert spec["UpdateConfig"] == config
-    assert server.find("api", running_num_containers=2, state="Running")["uuid"] == api["uuid"]
-
-    action = call(server, server.add_handler(api["uuid"], operation="SCALEUP"), api["uuid"], 2)
-    assert action["state"] == "Success", action
-    assert server.find("api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]

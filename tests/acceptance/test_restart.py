@@ -98,30 +98,6 @@ def _deliveries(actions: list[dict[str, Any]]) -> int:
     return sum(each["deliveries"] for each in actions)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__.removeprefix("_kill_"))
-def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
-    server: LiveServer, kill: Callable[[Sleepers, str, set[int]], None]
-) -> None:
-    service = Sleepers(server, containers=2)
-    before, old = server.service(service.uuid)["containers"], service.pids
-    assert len(old) == 2
-    action = service.redeploy()
-    kill(service, action, old)
-    assert service.pids, "every process was gone"
-    server.start()
-    ended = server.wait_for_action(action)
-    assert ended["state"] == "Success", ended
-    service.check(2)
-    after = server.service(service.uuid)["containers"]
-    assert not service.pids & old
-    assert not set(after) & set(before)
-    assert (sorted(ended["container_uris_before"]), sorted(ended["container_uris_after"])) == (
-        sorted(before),
-        sorted(after),
-    )
-
-
 @pytest.mark.slow
 def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
     service = Sleepers(server, containers=1)

@@ -9,30 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nginx_bed import nginx
 from tests.support.server import Answer, LiveServer, request
 from tests.support.waiting import wait_until
 
 
 def post(port: int, path: str) -> Answer:
     return request(port, "POST", path, headers={}, limit_s=300)
-
-
-@pytest.mark.slow
-@pytest.mark.nginx
-def test_a_proxy_waits_as_long_as_a_call(live_server: LiveServer, tmp_path: Path) -> None:
-    slow = live_server.run_service(f"proxied-{uuid.uuid4()}", "trap 'sleep 4; exit' TERM; while :; do sleep 0.1; done")
-    url = f"{live_server.make_handler(slow)['url']}?wait=240"
-    webs = (live_server.port, live_server.port)
-    with nginx(tmp_path / "impatient", webs, read_timeout_s=1) as port:
-        given_up = post(port, url)
-        assert (given_up.status, given_up.headers["retry-after"]) == (503, "1"), "the directive is what decides"
-    with nginx(tmp_path / "nginx", webs) as port:
-        waited = post(port, url)
-        assert (waited.status, waited.json["state"]) == (200, "Success"), waited
-        over = post(port, f"{live_server.make_handler(slow, debounce=3600)['url']}?wait=1")
-        assert (over.status, over.json["state"]) == (504, "Pending"), "our own 504 is passed on, with its body"
-        assert live_server.request("POST", f"{over.headers['x-tutum-action-uri']}cancel/").status == 202
 
 
 async def wait_beside(server: LiveServer, path: str, count: int, meanwhile: Callable[[], None]) -> list[int]:

@@ -14,7 +14,7 @@ from tests.support.runs import SEAL
 from tests.support.stores import StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.store.database import Database
@@ -250,18 +250,6 @@ def test_an_engine_that_refuses_to_clear_up_is_left_as_it_is(bed: StoreBed, data
         assert "cleared up: web1 is gone" in [
             line.text for line in running.store.log_lines(running.admin, following, 0)
         ]
-
-
-def test_logs_of_an_engine_that_is_away_are_refused_at_once_with_the_reason(bed: StoreBed, database_url: str) -> None:
-    away = Host("away", "web1")
-    with working(bed, database_url, away) as running:
-        away.is_away = True
-        running.call("web1")
-        wait_until(lambda: any(engine.away for engine in running.store.engines()), "the engine is parked")
-        before = len(away.asked)
-        with pytest.raises(UnavailableError, match="cannot reach the engine"):
-            services.logs(running.store, running.admin, running.service("web1"), 5)
-        assert len(away.asked) == before
 
 
 def test_logs_of_an_engine_that_hangs_take_few_threads_and_hold_up_no_other(bed: StoreBed, database_url: str) -> None:

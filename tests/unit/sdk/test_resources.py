@@ -64,13 +64,6 @@ def test_save_of_a_new_service_creates_it(api: FakeApi) -> None:
     assert api.body() == {"image": "demo", "target_num_containers": 0}, "what equals our defaults is sent, too"
 
 
-@pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale", "delete"])
-def test_operations_carry_their_action(api: FakeApi, operation: str) -> None:
-    accepted = getattr(tutum.Service.fetch(WEB), operation)()
-    sent = f"DELETE /service/{WEB}/" if operation == "delete" else f"POST /service/{WEB}/{operation}/"
-    assert (api.sent()[-1], accepted.action_uuid) == (sent, ACTION)
-
-
 def test_scale_sets_the_target_first(api: FakeApi) -> None:
     tutum.Service.fetch(WEB).scale(4)
     assert api.sent()[1:] == [f"PATCH /service/{WEB}/", f"POST /service/{WEB}/scale/"]
@@ -97,13 +90,6 @@ def test_operations_keep_unsaved_changes(api: FakeApi) -> None:
 def test_operations_need_a_saved_service(api: FakeApi) -> None:
     with pytest.raises(tutum.TutumApiError, match="save the service"):
         tutum.Service.create(name="x").redeploy()
-
-
-def test_logs_are_fetched(api: FakeApi) -> None:
-    web = tutum.Service.fetch(WEB)
-    assert web.logs == "one\ntwo\n"
-    assert web.fetch_logs(tail=5) == "one\ntwo\n"
-    assert api.requests[-1].url.params["tail"] == "5"
 
 
 def test_a_field_named_like_a_method_does_not_hide_it(api: FakeApi) -> None:
