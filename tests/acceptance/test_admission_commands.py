@@ -107,18 +107,6 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
     console.hook("rm", service, "signed")
 
 
-@pytest.mark.slow
-def test_a_disabled_handler_says_so_to_its_owner_only(console: Console, service: str) -> None:
-    console.hook("create", service, "-n", "off", "--disable")
-    assert "it is disabled" in console.hook("call", service, "off", code=3)
-    gone = post(console.server, console.shown(service, "off")["call_url"])
-    assert gone.status == 404
-    assert b"disabled" not in gone.body
-    console.hook("set", service, "off", "--enable")
-    assert "Success" in console.hook("call", service, "off", "--wait")
-    console.hook("rm", service, "off")
-
-
 def test_no_command_prints_a_password_that_it_is_not_for(console: Console, service: str) -> None:
     uuid = console.hook("create", service, "-n", "hidden", "-q").strip()
     said = [

@@ -123,24 +123,6 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.slow
-def test_a_lost_key_is_told_at_the_start(tmp_path: Path) -> None:
-    folder = tmp_path / "lost"
-    folder.mkdir()
-    with LiveServer(folder, "--engine", "local") as server:
-        assert "is missing" not in server.log
-        server.stop()
-        first = len(server.log)
-        (server.data / "secret.key").unlink()
-        server.start()
-        told = server.log[first:]
-        assert "secret.key is missing, so a new key is made" in told
-        server.stop()
-        again = len(server.log)
-        server.start()
-        assert "is missing" not in server.log[again:]
-
-
 def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--demo") as demo:
         wait_until(lambda: "call/3/" in demo.log, "the demo is shown")

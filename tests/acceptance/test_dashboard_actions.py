@@ -1,4 +1,4 @@
-"""The page of an action: why it failed, its steps, its log and calls, and canceling, retrying and abandoning it."""
+"""The page of an action: why it failed, its steps, its log and calls, and abandoning it."""
 
 from uuid import uuid4
 
@@ -87,22 +87,6 @@ def test_hostile_text_of_senders_stays_text(live_server: LiveServer, visitor: Vi
     page = visitor.get(path)
     assert page.find("span", HOSTILE.split()[0], title=HOSTILE)
     assert not page.find("img", src="x")
-
-
-def test_a_running_action_is_canceled_and_another_waits(live_server: LiveServer, visitor: Visitor) -> None:
-    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}")
-    handler = live_server.add_handler(service)
-    running = call(live_server, service, handler)
-    wait_until(lambda: visitor.get(running).find("li", aria_current="step"), "a step goes on")
-    waiting = call(live_server, service, handler)
-    page = visitor.get(waiting)
-    assert steps(page)[-1] == "Waiting for its turn"
-    assert page.submit("Cancel the action").find("span", "Canceled")
-    gone_on = visitor.send("POST", f"{waiting}cancel/", {"csrf": page.form("Cancel the action").fields[0][1]})
-    assert gone_on.status == 409
-    assert gone_on.alert.startswith("Not done: the action is Canceled")
-    gate.touch()
-    wait_for_end(live_server, running)
 
 
 def test_an_admin_abandons_a_running_action(live_server: LiveServer, visitor: Visitor) -> None:

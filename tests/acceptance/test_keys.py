@@ -1,17 +1,14 @@
 """API keys, login links and the audit log: by the API, and by commands beside a running server."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, run_tutumd
+from tests.acceptance.accounts import Member, add_member, give, key_id_of, run_tutumd
 from tests.acceptance.raw_http import check_refusal
-from tests.support.server import USER, Answer, LiveServer
+from tests.support.server import Answer, LiveServer
 from tests.support.stores import open_store
-from tutumd.application.digests import sha256_hex
-from tutumd.model import NewSession, Origin, Scope
 
 KEYS, AUDIT = "/api/v1/apikey/", "/api/v1/audit/"
 
@@ -50,28 +47,6 @@ def test_a_key_is_made_shown_once_used_and_revoked(live_server: LiveServer, dora
     check_refusal(dora.send("DELETE", made["resource_uri"]), 404)
 
 
-def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveServer, dora: Member) -> None:
-    service = live_server.run_service("kept-track-of")
-    give(live_server, service, "dora")
-    path = f"/api/v1/service/{service}/"
-    made = dora.send("POST", f"{path}webhook/handler/", {"name": "hook <b>"}).json
-    assert dora.send("DELETE", made["resource_uri"]).status == 204
-    revoked, created, *_ = objects(dora.send("GET", AUDIT))
-    assert (created["what"], revoked["what"]) == ("handler created", "handler revoked")
-    for entry in (created, revoked):
-        assert (entry["user"], entry["via"], entry["credential"]) == ("dora", "api", dora.key[:12])
-        assert (entry["service"], entry["service_name"]) == (path, "kept-track-of")
-        assert entry["details"] == "REDEPLOY 'hook <b>'"
-        assert entry["address"] == "127.0.0.1"
-        assert entry["action"] is None
-    assert {each["user"] for each in objects(dora.send("GET", AUDIT))} == {"dora"}
-    answer = live_server.request("GET", f"{AUDIT}?limit=100")
-    assert {"dora", USER} <= {str(each["user"]) for each in objects(answer)}
-    assert made["uuid"] not in answer.body.decode()
-    reader = add_limited_key(live_server, USER, scope=Scope.READ)
-    assert {each["user"] for each in objects(reader.send("GET", AUDIT))} <= {USER}
-
-
 @pytest.mark.slow
 def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
     def audit(*options: str) -> list[str]:
@@ -92,32 +67,3 @@ def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entr
     assert audit("--stack", "web") == []
     wrong = run_tutumd(tmp_path, "audit", "--what", "all")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (1, 1)
-
-
-@pytest.mark.slow
-def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, dora: Member) -> None:
-    for options, start in (
-        (("--port", "8123"), "http://127.0.0.1:8123"),
-        (("--host", "::1", "--port", "8123"), "http://[::1]:8123"),
-        (("--public-url", "https://example.com/hooks/"), "https://example.com/hooks"),
-    ):
-        done = run_tutumd(live_server.data, "login-link", "dora", *options)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        said, link = done.stdout.splitlines()
-        assert "once" in said
-        assert "shown only now" in said
-        match = re.fullmatch(re.escape(start) + r"/sign-in/link/([A-Za-z0-9_-]{43})/", link)
-        assert match, link
-        with live_server.accounts() as store:
-            new = NewSession(token_sha256=match[1], expires=datetime.now(UTC) + timedelta(days=1))
-            user = store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent=""))
-            assert user is not None
-            assert user.name == "dora"
-            assert store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent="")) is None
-        assert match[1] not in live_server.request("GET", f"{AUDIT}?limit=100").body.decode()
-    refused = run_tutumd(live_server.data, "login-link", "nobody")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    refused = run_tutumd(live_server.data, "login-link", "dora", TUTUMD_DASHBOARD="off")
-    assert "TUTUMD_DASHBOARD=on" in refused.stderr
-    refused = run_tutumd(live_server.data, "login-link", "dora", "--port", "0")
-    assert "--port" in refused.stderr

@@ -4,7 +4,6 @@ import asyncio
 import resource
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,26 +32,6 @@ async def wait_beside(server: LiveServer, path: str, count: int, meanwhile: Call
         await asyncio.sleep(0.001)
     await asyncio.to_thread(meanwhile)
     return await asyncio.gather(*calls)
-
-
-def test_callers_wait_on_when_their_handler_is_revoked(live_server: LiveServer) -> None:
-    """Two of them until the action ends, and one until its own time is over."""
-    service = live_server.create_service(f"revoked-{uuid.uuid4()}")
-    handler = live_server.make_handler(service["uuid"], debounce=3600)
-    deliveries = f"{handler['resource_uri']}delivery/?limit=1"
-    with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(post, live_server.port, f"{handler['url']}?wait={wait}") for wait in (240, 240, 2)]
-        wait_until(lambda: live_server.request("GET", deliveries).json["meta"]["total_count"] == 3, "all wait")
-        assert live_server.request("DELETE", handler["resource_uri"]).status == 204
-        over = waiting[2].result()
-        assert (over.status, over.json["state"]) == (504, "Pending")
-        action = over.headers["x-tutum-action-uri"]
-        assert live_server.request("POST", f"{action}cancel/").status == 202
-        for answer in (each.result() for each in waiting[:2]):
-            assert (answer.status, answer.json["state"]) == (502, "Canceled")
-            assert answer.headers["x-tutum-action-uri"] == action
-    asked = request(live_server.port, "GET", over.json["status_url"], headers={})
-    assert (asked.status, asked.json["state"]) == (200, "Canceled")
 
 
 @pytest.mark.slow

@@ -1,9 +1,7 @@
 """The form of handlers, used as a person without scripts does: create and change."""
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -163,19 +161,6 @@ def test_a_change_keeps_secrets_and_replaces_them_when_new_ones_are_typed(
     assert page.status == 200
     assert made.call(body, X_Hub_Signature_256=sign(body)) == 401
     assert made.now["verify"] == {"preset": "github", "secrets_set": 1}
-
-
-def test_a_stored_filter_that_no_call_can_match_is_told_on_the_page(made: Made, visitor: Visitor) -> None:
-    assert (
-        made.server.request("PATCH", made.handler["resource_uri"], {"filter": {"preset": "tag", "tag": "v1"}}).status
-        == 200
-    )
-    stored = json.dumps({"filter": {"preset": "branch", "branch": ["main dev"]}})
-    with closing(sqlite3.connect(next(made.server.data.glob("*.db")))) as database:
-        database.execute("UPDATE handlers SET options = ? WHERE uuid = ?", (stored, made.handler["uuid"]))
-        database.commit()
-    assert "'main dev' matches nothing" in visitor.get(made.path).text
-    assert made.server.request("PATCH", made.handler["resource_uri"], {"debounce": 4}).status == 200
 
 
 def test_a_change_by_somebody_else_is_not_overwritten_unseen(made: Made, visitor: Visitor) -> None:

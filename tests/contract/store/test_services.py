@@ -185,18 +185,6 @@ def test_log_lines_are_read_while_the_action_runs(bed: StoreBed) -> None:
     assert [line.text for line in bed.store.log_lines(bed.admin, claim.action.uuid, first.number)] == ["healthy"]
 
 
-def test_deliveries_show_the_result_of_each_call(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    action = bed.call(handler)
-    bed.call(handler)
-    page = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query())
-    assert page.total == 2
-    assert [(d.outcome, d.action_uuid, d.address) for d in page.objects] == [
-        ("joined", action, "127.0.0.1"),
-        ("queued", action, "127.0.0.1"),
-    ]
-
-
 def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> None:
     gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
     bed.store.add_request(gone, "logs", {})

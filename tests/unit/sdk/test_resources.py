@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 import tutum
-from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, PLAN, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, WEB, FakeApi, service
 
 
 def test_list_follows_all_pages(api: FakeApi) -> None:
@@ -123,14 +123,6 @@ def test_wait_ends_with_the_action(api: FakeApi) -> None:
     assert action.succeeded
 
 
-@pytest.mark.parametrize("state", ["Failed", "Canceled"])
-def test_wait_returns_an_action_that_ended_badly(api: FakeApi, state: str) -> None:
-    api.states = [state]
-    action = tutum.Action.fetch(ACTION).wait(60)
-    assert action.finished
-    assert not action.succeeded
-
-
 def test_wait_gives_up_after_its_time(api: FakeApi) -> None:
     api.states = ["In progress"]
     with pytest.raises(tutum.ActionTimeoutError, match="In progress after 5 s") as raised:
@@ -151,13 +143,6 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
     api.script([httpx2.Response(401)])
     with pytest.raises(tutum.TutumAuthError):
         action.wait(60)
-
-
-def test_a_plan_is_requested_and_read(api: FakeApi) -> None:
-    api.plan = {**PLAN, "of_a_later_version": 1}
-    plan = tutum.Service.fetch(WEB).plan()
-    assert plan == tutum.Plan(**{**PLAN, "steps": tuple(PLAN["steps"]), "notes": tuple(PLAN["notes"])})
-    assert str(api.requests[-1].url).endswith(f"/service/{WEB}/redeploy/?dry_run=1")
 
 
 def test_a_server_without_plans_may_have_started_a_redeploy(api: FakeApi) -> None:

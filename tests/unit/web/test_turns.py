@@ -74,23 +74,20 @@ def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
 SHARE = heavy_work.MAX_BYTES // heavy_work.SHARE - heavy_work.CALL_BYTES
 
 
-def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
+async def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
     def fail() -> Call:
         raise RuntimeError("broken")
 
-    async def run() -> None:
-        heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
-        kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
-        await asyncio.sleep(0)
-        with pytest.raises(UnavailableError):
-            await heavy.run(("s", "h"), SHARE // 2, lambda: CALL)
-        results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
-        assert [type(result) for result in results] == [RuntimeError, Call]
-        assert await heavy.run(("s", "h"), SHARE, lambda: CALL) == CALL
-        with pytest.raises(UnavailableError):
-            await heavy.run(("s", "h"), SHARE + 1, lambda: CALL)
-
-    asyncio.run(run())
+    heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
+    kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError):
+        await heavy.run(("s", "h"), SHARE // 2, lambda: CALL)
+    results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
+    assert [type(result) for result in results] == [RuntimeError, Call]
+    assert await heavy.run(("s", "h"), SHARE, lambda: CALL) == CALL
+    with pytest.raises(UnavailableError):
+        await heavy.run(("s", "h"), SHARE + 1, lambda: CALL)
 
 
 @pytest.mark.parametrize("hostile", [1, 8])
