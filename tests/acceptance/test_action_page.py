@@ -1,7 +1,5 @@
 """The page of an action that waits, or that ended before it did anything."""
 
-from datetime import timedelta
-
 import pytest
 
 from tests.support.dashboard_bed import DashboardBed
@@ -16,35 +14,6 @@ def open_action(dashboard: DashboardBed, uuid: str) -> Page:
     return page
 
 
-def test_it_says_that_a_debounce_holds_an_action_back(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web")
-    handler = bed.handler("web", debounce=60)
-    action = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
-    page = open_action(dashboard, action)
-    (step,) = page.find("li", aria_current="step")
-    assert "waiting for more calls: a handler with a debounce holds it back" in step.text
-    due = (bed.clock() + timedelta(seconds=60)).strftime("%H:%M:%S")
-    held = f"a handler with a debounce holds it back. It begins in 1 min, at {due}, if no more calls come."
-    assert held in page.text
-    for path in ("/", "/services/", f"/service/{handler.service_uuid}/"):
-        assert held in page.visitor.get(path).text, path
-
-
-@pytest.mark.slow
-def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web")
-    handler = bed.handler("web")
-    running = bed.call(handler)
-    bed.claimed()
-    waiting = bed.call(handler)
-    page = open_action(dashboard, waiting)
-    (step,) = page.find("li", aria_current="step")
-    assert "waiting for the action that runs on its service" in step.text
-    assert page.follow("Show the one that runs").path == f"/action/{running}/"
-
-
 def test_it_says_what_an_action_waits_for_however_many_newer_ones_its_service_has(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web")
@@ -57,16 +26,6 @@ def test_it_says_what_an_action_waits_for_however_many_newer_ones_its_service_ha
         bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.SCALE, target=target, origin=origin)
     (step,) = open_action(dashboard, waiting).find("li", aria_current="step")
     assert "waiting for the action that runs on its service" in step.text
-
-
-def test_what_was_canceled_before_it_began_changed_nothing(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web")
-    action = bed.call(bed.handler("web"))
-    bed.store.cancel(bed.admin, action)
-    page = open_action(dashboard, action)
-    assert "canceled on request before it began" in page.text
-    assert "Before and after" not in page.text
 
 
 @pytest.mark.slow

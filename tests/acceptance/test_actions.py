@@ -48,21 +48,6 @@ def test_a_pending_action_can_be_canceled_and_then_retried(live_server: LiveServ
     assert live_server.request("POST", f"{running}retry/").status == 409
 
 
-def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server: LiveServer) -> None:
-    service = live_server.run_service("whole", "sleep 600", containers=2)
-    before = live_server.service(service)["containers"]
-    live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sleep 601"})
-    action = call(live_server, service, live_server.add_handler(service))
-    canceled = live_server.request("POST", f"{action}cancel/")
-    ended = live_server.wait_for_action(action)
-    if ended["state"] == "Canceled":
-        assert canceled.json["state"] in ("Canceling", "Canceled")
-        assert live_server.service(service)["containers"] == before
-    else:  # it was done before the worker heard of it
-        assert (canceled.status, ended["state"]) in ((202, "Success"), (409, "Success"))
-    live_server.wait_for_service(service, state="Running", running_num_containers=2)
-
-
 @pytest.mark.slow
 def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, console: Console) -> None:
     service, gate = live_server.run_gated_service("abandoned")
@@ -86,27 +71,3 @@ def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, 
     assert lines[0].startswith("clearing up what the action")
     live_server.wait_for_service(service, state="Running", running_num_containers=1)
     assert live_server.request("GET", action).json == ended
-
-
-@pytest.mark.slow
-def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer, console: Console) -> None:
-    service = live_server.run_service("planned", containers=2)
-    path = f"/api/v1/service/{service}/redeploy/"
-    before, actions = live_server.service(service), live_server.request("GET", f"/api/v1/action/?object={service}").json
-    answer = live_server.request("POST", f"{path}?dry_run=1")
-    assert (answer.status, answer.headers.get("x-tutum-action-uri")) == (200, None)
-    plan = answer.json
-    assert (plan["possible"], plan["reason"], plan["order"]) == (True, "", "start-first")
-    assert plan["image_before"] == plan["image_after"] == before["image_digest"]
-    assert plan["steps"][0] == "start planned-1, planned-2"
-    assert "start planned-1, planned-2" in console("service", "redeploy", "--dry-run", "planned")
-    for bad in ("dry_run=yes", "dry_run=", "dry_run=1&dry_run=0"):
-        refused = live_server.request("POST", f"{path}?{bad}")
-        assert (refused.status, "dry_run" in refused.json["error"]) == (400, True)
-    assert live_server.request("POST", f"{path}?dry_run=1", authorization=None).status == 401
-    assert live_server.service(service) == before
-    assert live_server.request("GET", f"/api/v1/action/?object={service}").json == actions
-    acted = live_server.request("POST", f"{path}?dry_run=0")
-    assert acted.status == 202
-    assert live_server.wait_for_action(acted.headers["x-tutum-action-uri"])["state"] == "Success"
-    assert live_server.service(service)["containers"] != before["containers"]

@@ -70,24 +70,6 @@ def test_only_signed_calls_are_believed(live_server: LiveServer, service: str) -
     assert not [name for name, _ in signed["headers"] if "signature" in name]
 
 
-def test_a_filter_leaves_calls_out_with_a_reason_and_tells_so_beforehand(live_server: LiveServer, service: str) -> None:
-    handler = live_server.make_handler(service, filter={"preset": "branch", "branch": "main"})
-    other = json.dumps({**PUSH, "ref": "refs/heads/topic"}).encode()
-    skipped = live_server.post(handler["url"], other, X_GitHub_Event="push", Content_Type=JSON)
-    assert (skipped.status, skipped.json["state"]) == (200, "Skipped")
-    assert "topic" in skipped.json["reason"]
-    ping = live_server.post(handler["url"], b'{"zen": "x"}', X_GitHub_Event="ping", Content_Type=JSON)
-    assert (ping.status, ping.json["state"]) == (200, "Skipped")
-    assert live_server.post(handler["url"], json.dumps(PUSH).encode(), X_GitHub_Event="push").status == 202
-    path = f"{handler['resource_uri']}test/"
-    headers = {"X-GitHub-Event": "push", "Content-Type": JSON}
-    tried = live_server.request("POST", path, {"headers": headers, "body": json.loads(other)})
-    assert (tried.json["verdict"], tried.json["status"]) == ("skipped", 200)
-    assert tried.json["steps"]
-    tried = live_server.request("POST", path, {"headers": headers, "body": PUSH})
-    assert (tried.json["verdict"], tried.json["status"]) == ("go", 202)
-
-
 @pytest.mark.slow
 def test_who_waits_gets_the_end_of_the_action(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service)
@@ -99,52 +81,6 @@ def test_who_waits_gets_the_end_of_the_action(live_server: LiveServer, service: 
     assert "log_tail" not in preferred.json
     for wrong in ("x", "601", "-1"):
         assert live_server.post(f"{handler['url']}?wait={wrong}").status == 400
-
-
-def test_who_waits_for_what_fails_gets_a_502_that_says_why(live_server: LiveServer) -> None:
-    broken = live_server.run_service("fails-later", "sleep 600")
-    handler = live_server.make_handler(broken, show_log=True)
-    live_server.request("PATCH", f"/api/v1/service/{broken}/", {"run_command": "echo no luck; exit 3"})
-    answer = live_server.post(f"{handler['url']}?wait=200")
-    assert (answer.status, answer.json["state"]) == (502, "Failed"), answer
-    assert answer.json["reason"]
-    assert "no luck" in answer.json["log_tail"]
-    assert live_server.service(broken)["running_num_containers"] == 1
-
-
-def test_who_does_not_wait_long_enough_is_told_that_it_goes_on(live_server: LiveServer) -> None:
-    slow, gate = live_server.run_gated_service("slow-to-stop")
-    handler = live_server.make_handler(slow)
-    answer = live_server.post(f"{handler['url']}?wait=1")
-    assert answer.status == 504, answer
-    assert answer.json["state"] in ("Pending", "In progress")
-    gate.touch()
-    status = live_server.request("GET", f"{answer.json['status_url']}?wait=200", authorization=None)
-    assert (status.status, status.json["state"]) == (200, "Success")
-
-
-def test_the_status_of_a_call_can_be_asked_by_its_caller_even_if_the_handler_is_gone(
-    live_server: LiveServer, service: str
-) -> None:
-    handler = live_server.make_handler(service)
-    first, second = (live_server.post(f"{handler['url']}?wait=200").json["status_url"] for _ in range(2))
-    assert first != second
-    assert live_server.request("GET", first, authorization=None).status == 200
-    broken = first[:-3] + ("AA/" if not first.endswith("AA/") else "BB/")
-    unknown = live_server.request("GET", broken, authorization=None)
-    assert unknown.status == 404
-    assert live_server.request("DELETE", handler["resource_uri"]).status == 204
-    gone = live_server.request("GET", first, authorization=None)
-    assert (gone.status, gone.json["log_tail"]) == (200, "")
-
-
-def test_a_last_use_that_comes_again_is_answered_as_the_first_time(live_server: LiveServer, service: str) -> None:
-    handler = live_server.make_handler(service, max_uses=1)
-    first, again = (live_server.post(f"{handler['url']}?wait=200", Idempotency_Key="mine") for _ in range(2))
-    assert (first.status, again.status) == (200, 200)
-    assert first.headers["x-tutum-action-uri"] == again.headers["x-tutum-action-uri"]
-    assert live_server.post(handler["url"], Idempotency_Key="another").status == 404
-    assert live_server.post(handler["url"]).status == 404
 
 
 @pytest.mark.slow
@@ -175,25 +111,3 @@ def test_beyond_its_rate_a_handler_says_when_to_come_again(live_server: LiveServ
     assert statuses == [202, 202, 202, 429, 429]
     refused = live_server.post(handler["url"])
     assert 1 <= int(refused.headers["retry-after"]) <= 1200
-
-
-def test_a_delivery_is_done_once_more_by_its_owner(live_server: LiveServer, service: str) -> None:
-    signed, filtered = {"preset": "github", "secrets": ["s"]}, {"preset": "branch", "branch": "main"}
-    handler = live_server.make_handler(service, verify=signed, filter=filtered)
-    body = json.dumps(PUSH).encode()
-    headers = {"X_Hub_Signature_256": sign("s", body), "X_GitHub_Event": "push", "X_GitHub_Delivery": str(uuid.uuid4())}
-    first = live_server.post(handler["url"], body, Content_Type=JSON, **headers)
-    assert first.status == 202
-    live_server.wait_for_action(first.json["action"])
-    (listed,) = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
-    again = live_server.request("POST", f"{listed['resource_uri']}redeliver/")
-    assert again.status == 202, again
-    assert again.json["action"] != first.json["action"]
-    for body, signature, status in ((b"{}", "sha256=00", 401), (b'["%s"]' % (b"x" * 20_000), "", 200)):
-        signature = signature or sign("s", body)
-        received = live_server.post(handler["url"], body, Content_Type=JSON, X_Hub_Signature_256=signature)
-        assert received.status == status
-        newest = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"][0]
-        again = live_server.request("POST", f"{newest['resource_uri']}redeliver/")
-        assert again.status == 409, "it was refused, or too large to be stored whole"
-    assert live_server.request("POST", f"{handler['resource_uri']}delivery/999999/redeliver/").status == 404

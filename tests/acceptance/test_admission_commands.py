@@ -5,15 +5,13 @@ import hmac
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import tutum
 from tests.acceptance.console import Console
-from tests.support.server import APIKEY, USER, Answer, LiveServer
+from tests.support.server import Answer, LiveServer
 
 PUSH = json.dumps({"ref": "refs/heads/main", "deleted": False, "commits": [], "head_commit": {"message": "ä"}})
 EVENT = "X-GitHub-Event: push"
@@ -25,13 +23,6 @@ def service(live_server: LiveServer) -> str:
     name = f"picky-{uuid.uuid4()}"
     live_server.run_service(name)
     return name
-
-
-@pytest.fixture
-def sdk(live_server: LiveServer, service: str) -> Iterator[tutum.WebhookHandler]:
-    client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{live_server.url}/api/v1/")
-    yield tutum.WebhookHandler.fetch(tutum.Utils.fetch_remote_service(service, client=client))
-    client.close()
 
 
 def post(server: LiveServer, url: str, *, query: str = "") -> Answer:
@@ -114,85 +105,6 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
     console.hook(*tried, "-H", signed("newer", PUSH))
     console.hook(*tried, "-H", signed("s3cret", PUSH), code=1)
     console.hook("rm", service, "signed")
-
-
-@pytest.mark.slow
-def test_deliveries_are_looked_at_and_done_again(console: Console, service: str) -> None:
-    console.hook("create", service, "-n", "received", "--filter", "body.go")
-    call_url = console.shown(service, "received")["call_url"]
-    path = call_url.removeprefix(console.server.url)
-    skipped = console.server.request("POST", path, {"go": False}, authorization=None)
-    assert (skipped.status, skipped.json["state"]) == (200, "Skipped")
-    assert console.hook("call", service, "received", "--wait").startswith("Skipped: ")
-    accepted = console.server.request("POST", path, {"go": True}, authorization=None)
-    assert accepted.status == 202
-    console.server.wait_for_action(accepted.json["action"])
-
-    listed = console.hook("deliveries", service, "received").splitlines()
-    assert listed[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON"]
-    outcomes = [json.loads(console.hook("deliveries", service, "received", "--json"))[n]["outcome"] for n in range(3)]
-    assert outcomes in (["queued", "skipped", "skipped"], ["joined", "skipped", "skipped"])
-    going, _, missing = (line.split()[0] for line in listed[1:])
-    shown = console.hook("deliveries", service, "received", "--show", going)
-    assert 'body (12 bytes):\n{"go": true}\n' in shown
-    assert "Content-Type: application/json" in shown or "content-type: application/json" in shown
-    assert call_url not in shown
-
-    assert console.hook("redeliver", service, "received", going, "--wait").startswith(f"Success: REDEPLOY of {service}")
-    assert console.hook("redeliver", service, "received", missing).startswith("Skipped: ")
-    console.hook("redeliver", service, "received", "999999999", code=3)
-    console.hook("rm", service, "received")
-
-
-def test_a_rotated_url_works_on_for_its_grace(console: Console, service: str) -> None:
-    console.hook("create", service, "-n", "leaked")
-    old = console.shown(service, "leaked")
-    uuid, url = console.hook("rotate", service, "leaked", "--grace", "1h").splitlines()
-    assert uuid != old["uuid"]
-    assert url == console.hook("show", service, "leaked", "--url").strip() != old["call_url"]
-    assert "not called since the rotation" in console.hook("show", service, "leaked")
-    assert post(console.server, old["call_url"]).status == 202
-    assert post(console.server, url).status == 202
-    assert "from 127.0.0.1" in console.hook("show", service, "leaked")
-    console.hook("rotate", service, "leaked", "--grace", "0")
-    assert [post(console.server, each).status for each in (old["call_url"], url)] == [404, 404]
-    assert "2592000" in console.hook("rotate", service, "leaked", "--grace", "31d", code=3)
-    console.hook("rm", service, "leaked")
-
-
-@pytest.mark.slow
-def test_a_disabled_handler_says_so_to_its_owner_only(console: Console, service: str) -> None:
-    console.hook("create", service, "-n", "off", "--disable")
-    assert "it is disabled" in console.hook("call", service, "off", code=3)
-    gone = post(console.server, console.shown(service, "off")["call_url"])
-    assert gone.status == 404
-    assert b"disabled" not in gone.body
-    console.hook("set", service, "off", "--enable")
-    assert "Success" in console.hook("call", service, "off", "--wait")
-    console.hook("rm", service, "off")
-
-
-def test_the_sdk_waits_for_the_end(sdk: tutum.WebhookHandler, live_server: LiveServer) -> None:
-    sdk.add("sdk", show_log=True)
-    [handler] = sdk.save()
-    assert (handler.calls, handler.last_called_datetime, handler.rotation) == (0, None, None)
-    assert handler.created_datetime
-    called = sdk.call(handler.uuid, wait=200, headers={"Idempotency-Key": "once"})
-    assert called.outcome is not None
-    assert called.outcome.succeeded, called.outcome
-    assert (called.outcome.containers_before, called.outcome.containers_after) == (1, 1)
-    assert called.action.succeeded
-    assert called.poll() == called.outcome
-    again = sdk.call(handler.uuid, wait=200, headers={"Idempotency-Key": "once"})
-    assert again.action_uuid == called.action_uuid
-    assert sdk.list(name="sdk")[0].calls == 2
-    assert next(iter(sdk.deliveries(handler.uuid)))["outcome"] == "repeated"
-
-    plain = sdk.call(handler.uuid)
-    assert plain.outcome is None
-    assert plain.poll(wait=200).succeeded
-    sdk.delete(handler.uuid)
-    assert plain.poll().succeeded, "the action is still there"
 
 
 def test_no_command_prints_a_password_that_it_is_not_for(console: Console, service: str) -> None:

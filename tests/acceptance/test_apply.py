@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -223,13 +222,6 @@ def test_the_name_of_a_container_names_no_service(cli: Applied, console: Console
     assert f"did you mean {name}?" in told
 
 
-def test_a_secret_without_its_variable_is_told_before_anything_is_done(cli: Applied, service: str) -> None:
-    text = FILE.format(service=name_of(cli, service))
-    _, told = cli.apply(text, "--yes", code=2)
-    assert "the variable CI_SECRET is not set" in told
-    assert cli.handlers(service) == []
-
-
 def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service: str) -> None:
     cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
     told = console("apply", str(cli.file), code=2)
@@ -333,19 +325,6 @@ def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: st
     for _ in range(5):
         assert cli.server.post(made["url"]).status == 202
         assert f'name = "{name_of(cli, service)}"' in cli.run("export")[0]
-
-
-def test_a_file_has_all_handlers_of_one_name_and_says_what_lacks_a_name(cli: Applied, service: str) -> None:
-    for document in ({}, {"name": "twice"}, {"name": "twice"}, {"name": "once"}):
-        cli.create(service, document)
-    text, told = cli.run("export", service)
-    assert told.count("not exported") == text.count("# Not exported") == 1
-    assert text.count('name = "twice"') == 2 and text.count("# 2 handlers of") == 2
-    assert told.count("have this name; rename all but one, then export again") == 1
-    assert "stands in the file twice" in cli.apply(text, "--check", code=2)[1]
-    (rename, *_) = [line.rpartition(": tutum ")[2] for line in text.splitlines() if line.startswith("# 2 handlers")]
-    cli.run(*shlex.split(rename)[:-1], "thrice")
-    assert "Nothing to do: 3 handlers as the file says." in cli.apply(cli.run("export", service)[0], "--check")[0]
 
 
 def test_commands_refuse_a_second_handler_of_the_same_name(cli: Applied, service: str) -> None:

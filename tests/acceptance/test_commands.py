@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -14,55 +13,11 @@ import psutil
 import pytest
 
 from tests.acceptance.accounts import run_tutumd
-from tests.acceptance.raw_http import check_refusal
 from tests.support.programs import running
-from tests.support.server import APIKEY, BIN, LIMIT_S, USER, LiveServer
+from tests.support.server import BIN, LIMIT_S, USER, LiveServer
 from tests.support.waiting import wait_until
 
 KEY = re.compile(r"tutumd_[0-9a-f]{40}")
-
-
-def _status(server: LiveServer, name: str, key: str) -> int:
-    return server.request("GET", "/api/v1/auth/", authorization=f"ApiKey {name}:{key}").status
-
-
-@pytest.mark.slow
-def test_users_and_keys_are_made_and_revoked_while_the_server_runs(live_server: LiveServer) -> None:
-    def run(*arguments: str) -> list[str]:
-        done = run_tutumd(live_server.data, *arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout.splitlines()
-
-    run("user", "add", "carol")
-    run("user", "add", "root", "--admin")
-    assert {tuple(line.split("\t")[:2]) for line in run("user", "list")} >= {
-        (USER, "admin"),
-        ("carol", "member"),
-        ("root", "admin"),
-    }
-    first, second = (run("apikey", "add", "carol")[-1] for _ in range(2))
-    assert KEY.fullmatch(first)
-    assert first != second
-    assert _status(live_server, "carol", first) == _status(live_server, "carol", second) == 200
-    assert _status(live_server, "root", first) == 401
-
-    hints = [line.split("\t")[0] for line in run("apikey", "list", "carol")]
-    assert [key.startswith(hint) for key, hint in zip((first, second), hints, strict=True)] == [True, True]
-    assert not any(first in line or second in line for line in run("apikey", "list"))
-    run("apikey", "revoke", hints[0])
-    assert (_status(live_server, "carol", first), _status(live_server, "carol", second)) == (401, 200)
-    run("apikey", "revoke", "carol")
-    assert _status(live_server, "carol", second) == 401
-    assert run("apikey", "list", "carol") == []
-
-    third = run("apikey", "add", "carol")[-1]
-    assert _status(live_server, "carol", third) == 200
-    run("user", "rm", "carol")
-    refused = live_server.request("GET", "/api/v1/auth/", authorization=f"ApiKey carol:{third}")
-    wrong = live_server.request("GET", "/api/v1/auth/", authorization=f"ApiKey {USER}:wrong-key")
-    check_refusal(refused, 401)
-    assert refused.body == wrong.body
-    assert _status(live_server, USER, APIKEY) == 200
 
 
 MISTAKES: dict[tuple[str, ...], str] = {
@@ -97,32 +52,6 @@ def test_a_mistake_is_told(tmp_path: Path) -> None:
 
         for arguments, text in MISTAKES.items():
             _is_told(run(arguments), text)
-
-
-@pytest.mark.slow
-def test_what_keeps_the_server_from_starting_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    (tmp_path / "garbage").mkdir()
-    (tmp_path / "garbage" / "tutumd.db").write_text("this is no database " * 1000)
-    (tmp_path / "a-folder" / "tutumd.db").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        cases: dict[str, tuple[str, dict[str, str]]] = {
-            f"port {port}": ("new", {"TUTUMD_PORT": port}),
-            "cannot be used": ("file/data", {}),
-            "20 or more": ("new", {"TUTUMD_ADMIN_APIKEY": "x" * 19}),
-            "without space": ("new", {"TUTUMD_ADMIN_USER": "a b"}),
-            "garbage/tutumd.db": ("garbage", {}),
-            "a-folder/tutumd.db": ("a-folder", {}),
-        }
-        for text, (folder, variables) in cases.items():
-            _is_told(
-                run_tutumd(tmp_path / folder, "serve", "--engine", "local", **({"TUTUMD_PORT": "0"} | variables)), text
-            )
-    # None of the failed starts left an admin whose key nobody knows.
-    with Serving(tmp_path / "new", "--engine", "local", "--port", "0") as server:
-        server.wait_for("server is ready")
-        assert KEY.search(server.out)
 
 
 class Serving:
@@ -192,50 +121,6 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
     listed = run_tutumd(tmp_path / "data", "apikey", "list", "admin").stdout
     assert any(key.startswith(line.split("\t")[0]) for line in listed.splitlines())
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.slow
-def test_a_lost_key_is_told_at_the_start(tmp_path: Path) -> None:
-    folder = tmp_path / "lost"
-    folder.mkdir()
-    with LiveServer(folder, "--engine", "local") as server:
-        assert "is missing" not in server.log
-        server.stop()
-        first = len(server.log)
-        (server.data / "secret.key").unlink()
-        server.start()
-        told = server.log[first:]
-        assert "secret.key is missing, so a new key is made" in told
-        server.stop()
-        again = len(server.log)
-        server.start()
-        assert "is missing" not in server.log[again:]
-
-
-@pytest.mark.slow
-def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: Path) -> None:
-    variables = {
-        "TUTUMD_PORT": "tcp://10.0.0.1:8000",
-        "TUTUMD_SERVICE_HOST": "10.0.0.1",
-        "TUTUMD_SERVICE_PORT": "8000",
-        "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
-        "TUTUMD_NAME": "/web/tutumd",
-        "TUTUMD_ENV_PATH": "/bin",
-        "TUTUMD_DATABSE": "sqlite:///x",
-        "TUTUMD_PUBLIC_URL": "https://hooks.example.com/",
-        "TUTUMD_ADMIN_USER": "chief",
-        "TUTUMD_ADMIN_APIKEY": "a-key-of-my-own-0123",
-        "TUTUMD_ENGINE": "local",
-    }
-    with Serving(tmp_path / "data", "--port", "0", **variables) as server:
-        server.wait_for("server is ready")
-        warnings = [line for line in server.log.splitlines() if "warning" in line and "as root" not in line]
-        assert len(warnings) == 1
-        assert "TUTUMD_DATABSE" in warnings[0]
-        assert "https://hooks.example.com" in server.log
-        assert "a-key-of-my-own-0123" not in server.log + server.out
-        assert server.out == ""
-    assert run_tutumd(tmp_path / "data", "user", "list").stdout.startswith("chief\tadmin")
 
 
 def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -> None:

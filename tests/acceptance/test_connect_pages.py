@@ -1,6 +1,5 @@
 """Connecting a sender by the dashboard, from the choice of a service to the first call and what became of it."""
 
-import shlex
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -8,7 +7,6 @@ from collections.abc import Mapping
 import pytest
 
 from tests.acceptance.accounts import add_limited_key, add_member
-from tests.acceptance.console import Console
 from tests.acceptance.sender_calls import send_payload
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer
@@ -124,58 +122,6 @@ def test_the_command_for_a_pipeline_works_as_it_is(live_server: LiveServer, visi
     assert checks(waiting) == ["Passed", "Skipped", "Passed", "Passed", "Passed"]
 
 
-def test_a_ping_connects_and_what_is_wrong_says_what_to_mend(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    made, url, secret = make(visitor, service, "github", patterns="main")
-    waiting = made.follow("Watch the first call arrive")
-    assert send_payload(live_server, url, "github-ping", "github", secret).status == 200
-    pinged = wait_for(waiting, "GitHub's ping arrived: connected")
-    assert checks(pinged) == ["Passed", "Passed", "Passed"]
-    assert send_payload(live_server, url, "github-push", "github", "another").status == 401
-    refused = wait_for(waiting, "A call arrived with a wrong secret", "in its field Secret")
-    assert checks(refused) == ["Passed", "Failed", "Skipped"]
-    assert send_payload(live_server, url, "github-push", "", "").status == 401
-    wait_for(waiting, "A call arrived without the secret", "X-Hub-Signature-256 is missing")
-    pushed = send_payload(live_server, url, "github-push", "github", secret, replaced=("heads/main", "heads/dev"))
-    assert pushed.status == 200
-    skipped = wait_for(waiting, "this call did not count", "branch 'dev' is not 'main'")
-    assert "Only pushes to the branch main." in skipped.text
-    assert checks(skipped) == ["Passed", "Passed", "Failed", "Skipped"]
-    again = skipped.follow("Wait for another call")
-    assert set(checks(again)) == {"Waiting"}
-
-
-def test_a_handler_that_takes_no_calls_says_so(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    made, url, _ = make(visitor, service, "curl")
-    waiting = made.follow("Watch the first call arrive")
-    resource = url.removeprefix(live_server.url).removesuffix("call/")
-    assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
-    closed = visitor.get(waiting.path)
-    assert "Nobody can call" in closed.find("h1")[0].text and "Waiting for the first call" not in closed.text
-    assert closed.follow("Show the handler").submit("Enable").status == 200
-    assert "Waiting for the first call" in visitor.get(waiting.path).text
-    assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
-    assert live_server.post(url.removeprefix(live_server.url)).status == 404
-    refused = wait_for(waiting, "A call was refused with 404", "Enable the handler on its page.")
-    assert "Calls get a 404 until it is enabled." in refused.text
-
-
-def test_a_form_that_is_sent_again_makes_one_handler_and_shows_the_secret_once(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    form = choose(visitor, service, "github").form("Create the URL", name="reloaded")
-    first, second = (visitor.post(form.address, dict(form.fields)) for _ in range(2))
-    assert read_url(first) == read_url(second) != ""
-    assert read_secret(first)
-    assert read_secret(second) == ""
-    assert "The secret was shown when it was made." in second.text
-    other = visitor.post(form.address, dict(form.fields) | {"patterns": "dev", "name": "not reloaded"})
-    assert read_url(other) not in ("", read_url(first))
-    named = live_server.objects(f"{PREFIX}{service}/webhook/handler/")
-    assert [each["name"] for each in named].count("reloaded") == 1
-
-
 def test_the_url_is_shown_again_and_a_new_secret_replaces_the_old_one(
     live_server: LiveServer, visitor: Visitor, service: str
 ) -> None:
@@ -209,77 +155,6 @@ def test_the_url_is_in_the_response_to_a_form_and_nowhere_else(
         assert secret not in page.html + page.path
     assert handler not in live_server.log
     assert secret not in live_server.log
-
-
-def test_the_page_works_without_scripts_and_scripts_get_its_changes_alone(visitor: Visitor, service: str) -> None:
-    made, _, _ = make(visitor, service, "github")
-    waiting = made.follow("Watch the first call arrive")
-    [refresh] = [each for each in waiting.find("meta") if each.attributes.get("http-equiv") == "refresh"]
-    assert refresh.ancestor("noscript") is not None
-    part = visitor.get_part(waiting.path)
-    assert "Waiting for the first call from GitHub" in part.text
-    assert not part.find("nav")
-
-    def has_not_changed() -> bool:
-        # What earlier tests began goes on, and a stamp may be some seconds old.
-        tag = visitor.get_part(waiting.path).headers["etag"]
-        return visitor.send("GET", waiting.path, HX_Request="true", If_None_Match=tag).status == 304
-
-    wait_until(has_not_changed, "what has not changed is not sent")
-
-
-def test_a_wrong_choice_is_explained_and_nothing_is_made(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    before = live_server.objects(f"{PREFIX}{service}/webhook/handler/")
-    for sender, fields in (
-        ("github", {"patterns": ""}),
-        ("github", {"patterns": "x" * 300}),
-        ("github", {"name": "x" * 300}),
-        ("alertmanager", {"max_containers": "many"}),
-    ):
-        page = send(choose(visitor, service, sender), fields)
-        assert page.status == 400, fields
-        name, value = next(iter(fields.items()))
-        [kept] = page.find("input", name=name)
-        assert kept.attributes["value"] == value
-        [error] = page.find("p", id=kept.attributes["aria-describedby"].split()[-1])
-        assert kept.attributes["aria-invalid"] == "true" and error.text, fields
-    assert visitor.post(f"/service/{service}/connect/", form_of(visitor, service) | {"sender": "nobody"}).status == 404
-    assert live_server.objects(f"{PREFIX}{service}/webhook/handler/") == before
-
-
-def form_of(visitor: Visitor, service: str) -> dict[str, str]:
-    return dict(choose(visitor, service, "github").form("Create the URL").fields)
-
-
-def test_a_service_is_found_by_its_name(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    name = live_server.service(service)["name"]
-    found = visitor.get("/connect/").submit("Search", q=name)
-    [link] = [each for each in found.find("a") if each.attributes["href"] == f"/service/{service}/connect/"]
-    assert name in link.text
-    assert "GitHub" in visitor.get(link.attributes["href"]).text
-    none = found.submit("Search", q="<b>no such service</b>")
-    assert "No service matches." in none.text
-    assert "<b>no such" not in none.html
-
-
-def test_the_command_beside_the_button_makes_the_same_handler(
-    live_server: LiveServer, visitor: Visitor, service: str, console: Console
-) -> None:
-    name = live_server.service(service)["name"]
-    for sender in ("github", "harbor", "alertmanager", "dockerhub", "curl"):
-        page = choose(visitor, service, sender)
-        [command] = [each.text for each in page.find("code") if each.text.startswith("tutum webhook-handler create")]
-        words = shlex.split(command)[1:] + (["--secret-file", "-"] if "--verify" in command else [])
-        console(*words, stdin="a-secret-of-the-test\n")
-        by_command = console.shown(name, sender)
-        console.hook("rm", name, sender)
-        page.submit("Create the URL")
-        by_page = console.shown(name, sender)
-        console.hook("rm", name, sender)
-        same = by_command.keys() - {"uuid", "url", "call_url", "resource_uri", "created_datetime"}
-        assert {field: by_page[field] for field in same} == {field: by_command[field] for field in same}
 
 
 def test_another_user_sees_and_makes_nothing(live_server: LiveServer, visitor: Visitor, service: str) -> None:

@@ -1,4 +1,4 @@
-"""The page of an action: why it failed, its steps, its log and calls, and canceling, retrying and abandoning it."""
+"""The page of an action: why it failed, its steps, its log and calls, and abandoning it."""
 
 from uuid import uuid4
 
@@ -89,33 +89,6 @@ def test_hostile_text_of_senders_stays_text(live_server: LiveServer, visitor: Vi
     assert not page.find("img", src="x")
 
 
-def test_a_failed_action_is_retried(live_server: LiveServer, visitor: Visitor) -> None:
-    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
-    live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sh -c 'exit 3'"})
-    path = call(live_server, service, live_server.add_handler(service))
-    wait_for_end(live_server, path)
-    retried = visitor.get(path).submit("Retry")
-    assert retried.status == 200
-    assert retried.path not in (path, "/")
-    wait_for_end(live_server, retried.path)
-
-
-def test_a_running_action_is_canceled_and_another_waits(live_server: LiveServer, visitor: Visitor) -> None:
-    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}")
-    handler = live_server.add_handler(service)
-    running = call(live_server, service, handler)
-    wait_until(lambda: visitor.get(running).find("li", aria_current="step"), "a step goes on")
-    waiting = call(live_server, service, handler)
-    page = visitor.get(waiting)
-    assert steps(page)[-1] == "Waiting for its turn"
-    assert page.submit("Cancel the action").find("span", "Canceled")
-    gone_on = visitor.send("POST", f"{waiting}cancel/", {"csrf": page.form("Cancel the action").fields[0][1]})
-    assert gone_on.status == 409
-    assert gone_on.alert.startswith("Not done: the action is Canceled")
-    gate.touch()
-    wait_for_end(live_server, running)
-
-
 def test_an_admin_abandons_a_running_action(live_server: LiveServer, visitor: Visitor) -> None:
     service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}")
     running = call(live_server, service, live_server.add_handler(service))
@@ -152,15 +125,3 @@ def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor
         csrf = page.form("Sign out").fields[0][1]
         assert reader.send("POST", f"{path}{label.lower()}/", {"csrf": csrf}).status == 403
     wait_for_end(live_server, path)
-
-
-@pytest.mark.slow
-def test_the_log_gives_what_comes_after_a_line(live_server: LiveServer, visitor: Visitor) -> None:
-    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
-    path = call(live_server, service, live_server.add_handler(service))
-    wait_for_end(live_server, path)
-    lines = [each.attributes["id"] for each in visitor.get(path).find("div", id="log")[0].find("p")]
-    number = lines[1].removeprefix("line-")
-    part = visitor.get_part(f"{path}log/?after={number}")
-    assert [each.attributes["id"] for each in part.find("p")] == lines[2:]
-    assert part.find("span", data_every="0")

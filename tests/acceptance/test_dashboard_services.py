@@ -3,7 +3,6 @@
 import pytest
 
 from tests.acceptance.accounts import add_member, give
-from tests.support.dashboard_bed import find_card
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 
@@ -19,19 +18,6 @@ def _wait_for(page: Page, server: LiveServer) -> None:
     """Wait for the action whose page a button led to."""
     assert page.path.startswith("/action/"), page.text
     server.wait_for_action(f"/api/v1{page.path}")
-
-
-@pytest.mark.slow
-def test_a_service_is_found_by_its_name_and_redeployed_after_its_plan(
-    live_server: LiveServer, visitor: Visitor
-) -> None:
-    uuid = live_server.run_service("page-web", containers=2)
-    page = visitor.get("/services/").submit("Filter", search="page-web").follow("page-web")
-    assert page.path == f"/service/{uuid}/" and "2 of 2 containers run" in page.text
-    page = page.follow("Redeploy…")
-    assert "start page-web-1, page-web-2" in page.text and "page-web-1, page-web-2: SIGTERM" in page.text
-    _wait_for(page.submit("Redeploy now"), live_server)
-    assert "Redeploy Success" in find_card(visitor.get(f"/service/{uuid}/"), "Actions").text
 
 
 @pytest.mark.slow
@@ -53,13 +39,6 @@ def test_a_service_is_scaled_stopped_started_and_terminated(live_server: LiveSer
     for path in (address, action.path):
         gone = visitor.get(path)
         assert gone.status == 404 and "terminated" in gone.alert, "it was done, and that is why it is not there"
-
-
-def test_logs_are_shown(live_server: LiveServer, visitor: Visitor) -> None:
-    uuid = live_server.run_service("page-logs", "echo 'hello <b>'; exec sleep 600")
-    page = visitor.get(f"/service/{uuid}/").follow("Logs")
-    assert "hello <b>" in page.text and not page.find("b")
-    assert page.follow("Last 1000").path == f"/service/{uuid}/logs/?tail=1000"
 
 
 @pytest.mark.slow

@@ -65,21 +65,6 @@ def test_deliveries_are_listed_newest_first_and_by_outcome(
     assert visitor.get(f"{hook.page}deliveries/?outcome=nonsense").status == 200
 
 
-def test_older_deliveries_are_on_the_next_page(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hook = Hook(live_server, service, filter="body.x")
-    for number in range(32):
-        assert hook.call(b"{}", User_Agent=f"agent-{number:02}") == 200
-    first = visitor.get(f"{hook.page}deliveries/?outcome=skipped")
-    second = first.follow("Older")
-    agents = [f"agent-{number:02}" for number in reversed(range(32))]
-    assert [agent for agent in agents if agent in first.text] == agents[:30]
-    assert [agent for agent in agents if agent in second.text] == agents[30:]
-    assert not second.find("a", "Older")
-    newest = second.follow("Newest")
-    assert [agent for agent in agents if agent in newest.text] == agents[:30]
-    assert visitor.get(f"{hook.page}deliveries/?before=x").status in (400, 404)
-
-
 def test_a_delivery_shows_what_was_sent_and_what_became_of_it(
     live_server: LiveServer, visitor: Visitor, service: str
 ) -> None:
@@ -103,23 +88,6 @@ def test_a_delivery_shows_what_was_sent_and_what_became_of_it(
     assert "Not stored: query parameter token." in page.text
     action = page.follow("The action")
     assert action.path.startswith("/action/")
-
-
-def test_forms_binary_and_long_bodies_are_shown(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hook = Hook(live_server, service)
-    assert hook.call(b"payload=%7B%22a%22%3A1%7D", Content_Type="application/x-www-form-urlencoded") == 202
-    page = hook.newest(visitor)
-    assert 'payload = { "a": 1 }' in page.text
-    assert hook.call(b"\xff\x00\x01") == 202
-    assert "000000 ff 00 01" in hook.newest(visitor).text
-    long = json.dumps({"a": ["x" * 100] * 300}).encode()
-    assert hook.call(long) == 202
-    cut = hook.newest(visitor)
-    assert "Only the first 16 KiB of the body are stored." in cut.text
-    assert "It cannot be redelivered: this delivery was not stored whole" in cut.text
-    assert not cut.find("button", "Redeliver"), "a button that does nothing"
-    assert hook.call(b"[" * 20_000) == 202
-    assert hook.newest(visitor).status == 200
 
 
 def test_hostile_content_stays_text(live_server: LiveServer, visitor: Visitor, service: str) -> None:
@@ -170,19 +138,6 @@ def test_a_delivery_is_sent_again(live_server: LiveServer, visitor: Visitor, ser
     number = int(skipped.path.partition("?")[0].rsplit("/", 2)[1])
     assert "sending #" not in visitor.get(f"{first.path}?again={number}").text
     assert "sending #" not in visitor.get(f"{other}{number}/?again=999999").text
-
-
-def test_a_refused_delivery_keeps_no_content(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hook = Hook(live_server, service, verify={"preset": "github", "secrets": ["x"]})
-    assert hook.call(b'{"a": "of a stranger"}') == 401
-    page = hook.newest(visitor)
-    assert "It was refused: nothing runs." in page.text
-    assert "Not stored: headers, query and body: the call was refused." in page.text
-    assert "It cannot be redelivered: this delivery was not stored whole" in page.text
-    assert not page.find("h2", "Headers") and not page.find("h2", "Body")
-    assert not page.find("button", "Redeliver") and not page.find("a", "Try it")
-    assert "the header X-Hub-Signature-256 is missing" in page.text
-    assert "of a stranger" not in page.html
 
 
 def test_only_who_may_see_or_call_does(live_server: LiveServer, visitor: Visitor, service: str) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.databases import small_disk
 from tests.support.hanging_host import HangingHost
 from tests.support.https_site import make_certificate, site
 from tests.support.server import BIN, LIMIT_S, LiveServer, free_port
@@ -185,13 +184,6 @@ def test_a_lock_that_keeps_the_server_from_writing_is_found(data: Path) -> None:
     assert "another process holds its lock" in found[0]["text"]
 
 
-def test_a_full_disk_is_found(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as disk:
-        disk.fill()
-        (found,) = broken(disk.data)
-    assert "No space left on device" in found["text"] and found["mend"] == "free some space"
-
-
 def test_a_data_folder_of_another_user_is_found(data: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("this needs root, to be another user")
@@ -255,11 +247,6 @@ def test_lines_fit_a_terminal(data: Path) -> None:
     assert [line for line in lines if len(line) > 80 and " " in line[26:]] == []
     assert re.search(r"none works for the engine local since .*\n {24}\S", done.stdout)
     assert "\n                        → start the engine, mount its socket" in done.stdout
-
-
-def test_a_setting_that_only_the_database_refuses_is_found(data: Path) -> None:
-    (found,) = [each for each in broken(data, TUTUMD_LISTEN_URL="postgresql://u@h/x") if each["subject"] == "database"]
-    assert "TUTUMD_LISTEN_URL needs a database on PostgreSQL" in found["text"]
 
 
 def test_callers_that_all_look_the_same_are_found(data: Path) -> None:

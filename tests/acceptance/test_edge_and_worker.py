@@ -137,15 +137,6 @@ def test_a_stopped_edge_replaces_the_worker_when_it_goes_on(server: LiveServer) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_worker_that_alone_is_told_to_end_is_replaced(server: LiveServer, number: signal.Signals) -> None:
-    worker = server.worker
-    worker.send_signal(number)
-    wait_until_replaced(server, worker)
-    assert "ended with exit code 0; a new one starts" in server.log
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_to_both_ends_both_when_the_runs_have_ended(server: LiveServer, number: signal.Signals) -> None:
     action, service, gate = begin_redeploy(server, "ended")
     edge, worker = psutil.Process(server.pid), server.worker

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -25,11 +24,6 @@ def call(server: LiveServer, uuid: str, operation: str, amount: str = "") -> str
 
 def containers(bed: DockerBed, *options: str) -> list[str]:
     return bed.docker("ps", "--all", "--format", "{{.Names}} {{.State}}", *options).splitlines()
-
-
-def tasks(bed: DockerBed) -> list[str]:
-    """The containers of the Swarm service `api` that run."""
-    return containers(bed, "--filter", "label=com.docker.swarm.service.name=api", "--filter", "status=running")
 
 
 def index(bed: DockerBed) -> str:
@@ -82,30 +76,3 @@ def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, s
         f"{name} running" for name in ("api", "api-2", "api-3", "api-4")
     ]
     server.find("api", running_num_containers=4, target_num_containers=4)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("operation", "amount", "replicas", "orders"), [("REDEPLOY", "", 2, 1), ("SCALEUP", "2/", 4, 0)]
-)
-def test_a_swarm_that_was_away_is_ordered_once(
-    clean_bed: DockerBed, server: LiveServer, operation: str, amount: str, replicas: int, orders: int
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", *LASTS, IMAGE)
-    uuid = server.find("api", running_num_containers=2, engine="swarm")["uuid"]
-    digest = bed.push("app", "v2")
-    before = index(bed)
-    action = call(server, uuid, operation, amount)
-    wait_until(lambda: index(bed) != before, "it is ordered", pause_s=0.01)
-    bed.kill_engine()
-    wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
-    bed.start_engine()
-    ended = server.wait_for_action(action)
-    assert ended["state"] == "Success", ended
-    template = swarm.spec(bed, "api")["TaskTemplate"]
-    assert template.get("ForceUpdate", 0) == orders
-    assert str(template["ContainerSpec"]["Image"]).endswith(digest) is (operation == "REDEPLOY")
-    wait_until(lambda: len(tasks(bed)) == replicas, f"{replicas} tasks run")
-    server.find("api", running_num_containers=replicas, target_num_containers=replicas)

@@ -83,11 +83,3 @@ def test_a_redeploy_waits_for_a_host_that_is_away(server: LiveServer, host: SshB
     assert server.request("GET", "/readyz", authorization=None).json["engines"]["far"] == "unreachable"
     host.start()
     succeeds(server, action, api)
-
-
-def test_a_swarm_is_redeployed_through_its_manager(server: LiveServer, clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    clean_bed.docker("service", "create", "-d", "--name", "web", "--endpoint-mode", "dnsrr", IMAGE)
-    action = redeploy(server, clean_bed, "web", "swarm")
-    ended = server.wait_for_action(action)
-    assert ended["state"] == "Success", ended

@@ -72,19 +72,6 @@ def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) 
 
 
 @pytest.mark.slow
-def test_a_handler_that_is_created_twice_at_once_is_one(twice: Twice) -> None:
-    for _ in range(ROUNDS):
-        name = f"new-{uuid.uuid4()}"
-        page = twice.get(f"/service/{twice.service}/handler/new/")
-        shown = twice.send(page, "Create the handler", name=name)
-        assert [each.status for each in shown] == [200, 200]
-        assert shown[0].path == shown[1].path
-        assert twice.handlers(name) == 1
-        other = twice.send(page, "Create the handler", name=name, debounce="3")
-        assert other[0].path == other[1].path != shown[0].path
-
-
-@pytest.mark.slow
 def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace(twice: Twice) -> None:
     skips = {"preset": "branch", "branch": ["other"]}
     made = twice.server.make_handler(twice.service, name=f"rotated-{uuid.uuid4()}", filter=skips)
@@ -123,18 +110,6 @@ def test_an_action_that_is_retried_twice_at_once_has_one_new_one(twice: Twice) -
     assert [each.status for each in sent] == [200, 200]
     assert sent[0].path == sent[1].path != canceled.path
     assert twice.get(page.path).submit("Retry").path not in (canceled.path, sent[0].path), "another form"
-
-
-def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so(twice: Twice) -> None:
-    page = twice.get("/account/")
-    shown = sorted(twice.send(page, "Make a key", scope="read", expires="7d"), key=lambda each: each.status)
-    assert [each.status for each in shown] == [201, 409]
-    (key,) = re.findall(r"tutumd_[0-9a-f]{40}", shown[0].find("input", aria_label="Copy key")[0].attributes["value"])
-    assert f"this form has made the key {key[:12]}… already" in shown[1].alert
-    assert key not in shown[1].html
-    assert shown[1].find("section", id="keys")[0].find("code", f"{key[:12]}…"), "there it can be revoked"
-    assert "this form has made the key" in page.submit("Make a key", scope="read", expires="7d").alert
-    assert page.submit("Make a key", scope="call", expires="7d").status == 201, "with other fields it is another form"
 
 
 def test_a_form_whose_fields_are_sent_in_another_session_is_another_one(twice: Twice) -> None:

@@ -1,17 +1,14 @@
 """API keys, login links and the audit log: by the API, and by commands beside a running server."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, run_tutumd
+from tests.acceptance.accounts import Member, add_member, give, key_id_of, run_tutumd
 from tests.acceptance.raw_http import check_refusal
-from tests.support.server import USER, Answer, LiveServer
+from tests.support.server import Answer, LiveServer
 from tests.support.stores import open_store
-from tutumd.application.digests import sha256_hex
-from tutumd.model import NewSession, Origin, Scope
 
 KEYS, AUDIT = "/api/v1/apikey/", "/api/v1/audit/"
 
@@ -50,90 +47,6 @@ def test_a_key_is_made_shown_once_used_and_revoked(live_server: LiveServer, dora
     check_refusal(dora.send("DELETE", made["resource_uri"]), 404)
 
 
-def test_an_admin_has_to_do_with_keys_of_others_and_a_member_has_not(live_server: LiveServer, dora: Member) -> None:
-    made = live_server.request("POST", f"{KEYS}?user=dora", {"scope": "call"})
-    assert (made.status, made.json["user"]) == (201, "dora")
-    listed = objects(live_server.request("GET", f"{KEYS}?user=dora"))
-    assert made.json["id"] in {each["id"] for each in listed}
-    for method, path in (("GET", KEYS), ("POST", KEYS), ("DELETE", f"{KEYS}{key_id_of(dora)}/")):
-        check_refusal(dora.send(method, f"{path}?user={USER}", {"scope": "read"} if method == "POST" else None), 403)
-    assert live_server.request("DELETE", f"{made.json['resource_uri']}?user=dora").status == 204
-    check_refusal(live_server.request("GET", f"{KEYS}?user=nobody"), 404)
-    for query in ("?user=", "?user=dora&user=dora", "?name=dora"):
-        check_refusal(live_server.request("GET", KEYS + query), 400)
-
-
-def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveServer, dora: Member) -> None:
-    service = live_server.run_service("kept-track-of")
-    give(live_server, service, "dora")
-    path = f"/api/v1/service/{service}/"
-    made = dora.send("POST", f"{path}webhook/handler/", {"name": "hook <b>"}).json
-    assert dora.send("DELETE", made["resource_uri"]).status == 204
-    revoked, created, *_ = objects(dora.send("GET", AUDIT))
-    assert (created["what"], revoked["what"]) == ("handler created", "handler revoked")
-    for entry in (created, revoked):
-        assert (entry["user"], entry["via"], entry["credential"]) == ("dora", "api", dora.key[:12])
-        assert (entry["service"], entry["service_name"]) == (path, "kept-track-of")
-        assert entry["details"] == "REDEPLOY 'hook <b>'"
-        assert entry["address"] == "127.0.0.1"
-        assert entry["action"] is None
-    assert {each["user"] for each in objects(dora.send("GET", AUDIT))} == {"dora"}
-    answer = live_server.request("GET", f"{AUDIT}?limit=100")
-    assert {"dora", USER} <= {str(each["user"]) for each in objects(answer)}
-    assert made["uuid"] not in answer.body.decode()
-    reader = add_limited_key(live_server, USER, scope=Scope.READ)
-    assert {each["user"] for each in objects(reader.send("GET", AUDIT))} <= {USER}
-
-
-def test_the_audit_log_is_read_in_pages(live_server: LiveServer, dora: Member) -> None:
-    for _ in range(3):
-        assert dora.send("POST", KEYS, {"scope": "read"}).status == 201
-    whole = objects(dora.send("GET", f"{AUDIT}?limit=100"))
-    assert len(whole) >= 3
-    pages, path = [], f"{AUDIT}?limit=2"
-    while path:
-        page = dora.send("GET", path).json
-        assert page["meta"]["limit"] == 2
-        pages += page["objects"]
-        path = page["meta"]["next"]
-    assert pages == whole
-    made = dora.send("GET", f"{AUDIT}?what=key+made&via=api&user=dora&limit=1").json
-    assert [each["what"] for each in made["objects"]] == ["key made"]
-    assert "what=key+made" in made["meta"]["next"]
-    assert objects(dora.send("GET", f"{AUDIT}?user={USER}")) == objects(dora.send("GET", f"{AUDIT}?stack=x")) == []
-    for query in ("?before=0", "?before=x", "?limit=101", "?offset=0x", "?what=key", "?since=x", "?via=x"):
-        check_refusal(dora.send("GET", AUDIT + query), 400)
-
-
-@pytest.mark.slow
-def test_commands_make_limited_keys_and_list_their_limits(live_server: LiveServer, dora: Member) -> None:
-    service = live_server.run_service("limited-by-command")
-    give(live_server, service, "dora")
-
-    def run(*arguments: str) -> list[str]:
-        done = run_tutumd(live_server.data, *arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout.splitlines()
-
-    limits = ("--scope", "call", "--service", "limited-by-command", "--expires", "90d")
-    key = run("apikey", "add", "dora", *limits)[-1]
-    caller = Member(server=live_server, name="dora", key=key)
-    assert caller.send("POST", f"/api/v1/service/{service}/redeploy/").status == 202
-    check_refusal(caller.send("POST", f"/api/v1/service/{service}/stop/"), 403)
-    (row,) = [line.split("\t") for line in run("apikey", "list", "dora") if line.startswith(key[:12])]
-    assert (row[1], row[3], row[4]) == ("dora", "call", f"service {service}")
-    assert row[5].startswith("expires 20")
-    assert row[6].startswith("used 20")
-    for wrong in (("--scope", "all"), ("--expires", "soon"), ("--service", "no-such"), ("--stack", "no-such")):
-        done = run_tutumd(live_server.data, "apikey", "add", "dora", *wrong)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert len(done.stderr.splitlines()) == 1
-    (entry,) = [line.split("\t") for line in run("audit", "--limit", "100") if f"{key[:12]} of dora" in line]
-    assert entry[2] == "command tutumd apikey add"
-    assert entry[4] == "key made"
-    assert entry[7].startswith(f"{key[:12]} of dora, scope call, service {service}, until 20")
-
-
 @pytest.mark.slow
 def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
     def audit(*options: str) -> list[str]:
@@ -154,32 +67,3 @@ def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entr
     assert audit("--stack", "web") == []
     wrong = run_tutumd(tmp_path, "audit", "--what", "all")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (1, 1)
-
-
-@pytest.mark.slow
-def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, dora: Member) -> None:
-    for options, start in (
-        (("--port", "8123"), "http://127.0.0.1:8123"),
-        (("--host", "::1", "--port", "8123"), "http://[::1]:8123"),
-        (("--public-url", "https://example.com/hooks/"), "https://example.com/hooks"),
-    ):
-        done = run_tutumd(live_server.data, "login-link", "dora", *options)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        said, link = done.stdout.splitlines()
-        assert "once" in said
-        assert "shown only now" in said
-        match = re.fullmatch(re.escape(start) + r"/sign-in/link/([A-Za-z0-9_-]{43})/", link)
-        assert match, link
-        with live_server.accounts() as store:
-            new = NewSession(token_sha256=match[1], expires=datetime.now(UTC) + timedelta(days=1))
-            user = store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent=""))
-            assert user is not None
-            assert user.name == "dora"
-            assert store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent="")) is None
-        assert match[1] not in live_server.request("GET", f"{AUDIT}?limit=100").body.decode()
-    refused = run_tutumd(live_server.data, "login-link", "nobody")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    refused = run_tutumd(live_server.data, "login-link", "dora", TUTUMD_DASHBOARD="off")
-    assert "TUTUMD_DASHBOARD=on" in refused.stderr
-    refused = run_tutumd(live_server.data, "login-link", "dora", "--port", "0")
-    assert "--port" in refused.stderr

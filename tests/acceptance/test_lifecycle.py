@@ -6,7 +6,6 @@ import pytest
 
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import Answer, LiveServer
-from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -97,22 +96,6 @@ def test_scaling_as_the_clients_of_2015_do_adds_once(live_server: LiveServer) ->
         assert live_server.wait_for_action(answer.headers["x-tutum-action-uri"])["state"] == "Success"
     shown = live_server.service(uuid)
     assert (shown["target_num_containers"], shown["running_num_containers"]) == (2, 2)
-
-
-@pytest.mark.slow
-def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None:
-    uuid, gate = live_server.run_gated_service("scale-after-call")
-    uri = f"/api/v1/service/{uuid}/"
-    handler = live_server.add_handler(uuid, "more", "SCALEUP")
-    begun = live_server.request("POST", f"{uri}redeploy/").headers["x-tutum-action-uri"]
-    wait_until(lambda: live_server.request("GET", begun).json["state"] != "Pending", "the redeploy has begun")
-    called = live_server.request("POST", f"{uri}webhook/handler/{handler}/call/2/")
-    asked = live_server.request("POST", f"{uri}scale/")
-    gate.touch()
-    for answer in (called, asked):
-        assert live_server.wait_for_action(answer.headers["x-tutum-action-uri"])["state"] == "Success"
-    shown = live_server.service(uuid)
-    assert (shown["target_num_containers"], shown["running_num_containers"]) == (3, 3)
 
 
 @pytest.mark.slow

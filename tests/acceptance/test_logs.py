@@ -85,15 +85,6 @@ def test_without_the_option_no_request_is_logged(live_server: LiveServer) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", [("--log-format", "xml"), ("--log-level", "loud")])
-def test_a_wrong_option_is_refused_in_words(server: LiveServer, option: tuple[str, str]) -> None:
-    ended = subprocess.run([BIN / "tutumd", "web", *option], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"tutumd: {option[0]}: must be '")
-    assert ended.stderr.endswith(f", got '{option[1]}'\n")
-
-
-@pytest.mark.slow
 def test_the_reason_of_a_failed_start_is_json_too(server: LiveServer) -> None:
     command = [
         str(BIN / "tutumd"),

@@ -1,13 +1,9 @@
 """Memory of a server: nothing that grows with the number of its threads and connections."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from tests.support.server import LiveServer
-from tutumd.store.database import CACHE_KIB, POOL_SIZE, WRITER_CACHE_KIB, Database
 
 _ARENA = 64 * 1024 * 1024
 
@@ -33,19 +29,3 @@ def _arenas(maps: str) -> list[int]:
             found.append(previous[0])
         previous = (start, end, mode)
     return found
-
-
-def test_the_caches_of_all_connections_to_sqlite_are_bounded(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    with ExitStack() as stack:
-        stack.callback(database.close)
-        writer = database.connect()
-        assert _cache_of(writer) == WRITER_CACHE_KIB
-        writer.close()
-        opened = [stack.enter_context(database._engine.connect()) for _ in range(POOL_SIZE)]
-        assert max(_cache_of(connection) for connection in opened) == CACHE_KIB
-    assert CACHE_KIB * len(opened) + WRITER_CACHE_KIB < 128 * 1024
-
-
-def _cache_of(connection: sa.Connection) -> int:
-    return -int(connection.exec_driver_sql("PRAGMA cache_size").scalar_one())

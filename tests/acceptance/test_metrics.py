@@ -132,21 +132,6 @@ def test_behind_a_trusted_proxy_the_forwarded_address_counts(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_takeover_is_counted_when_a_worker_dies(tmp_path: Path) -> None:
-    # The start goes on as long as the server runs: it waits until its container has run for long.
-    options = ("--engine", "local", "--redeploy-stable", "900")
-    with LiveServer(tmp_path, *options, environment={"TUTUMD_METRICS_TOKEN": TOKEN}) as server:
-        service = server.create_service("orphaned")
-        action = server.request("POST", f"{service['resource_uri']}start/").headers["x-tutum-action-uri"]
-        before = whole(server)["tutumd_lease_takeovers_total"]
-        wait_until(lambda: whole(server)["tutumd_runs local"] > 0, "the action runs")
-        server.worker.kill()
-        wait_until(lambda: whole(server)["tutumd_lease_takeovers_total"] == before + 1, "the next worker takes it over")
-        server.request("POST", f"{action}cancel/")
-        server.wait_for_action(action)
-
-
-@pytest.mark.slow
 def test_the_metrics_say_so_while_the_database_hangs_or_is_gone(postgres_bed: PostgresBed, tmp_path: Path) -> None:
     options = ("--engine", "local", "--database", postgres_bed.new_database())
     with LiveServer(tmp_path, *options, environment={"TUTUMD_METRICS_TOKEN": TOKEN}) as server:

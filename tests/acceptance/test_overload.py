@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.server import Answer, LiveServer
+from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
 IDLE = 1500
@@ -77,17 +77,3 @@ def is_accepted(server: LiveServer, path: str) -> bool:
         return server.request("POST", path, authorization=None).status == 202
     except (OSError, http.client.HTTPException):
         return False
-
-
-@pytest.mark.slow
-def test_a_server_without_its_engine_is_degraded_and_says_which(tmp_path: Path) -> None:
-    far = f"far=docker:unix://{tmp_path}/nobody.sock"
-    with LiveServer(tmp_path, "--engine", far, "--engine", "local") as server:
-        known = {"far": "unreachable", "local": "ok"}
-
-        def looked() -> Answer | None:
-            answer = server.request("GET", "/readyz", authorization=None)
-            return answer if answer.json["engines"] == known else None
-
-        answer = wait_until(looked, "both engines were looked at")
-        assert (answer.status, answer.json["status"], answer.json["database"]) == (200, "degraded", "ok")

@@ -7,8 +7,7 @@ import pytest
 
 from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
-from tests.support.stores import ENGINE, open_store, snapshot
-from tutumd.model import Outcome
+from tests.support.stores import ENGINE, open_store
 
 
 def _now(page: Page) -> str:
@@ -35,21 +34,6 @@ def test_without_an_engine_that_is_said_first(tmp_path: Path) -> None:
         with bed.database.write() as connection:
             connection.exec_driver_sql("DELETE FROM engines")
         assert "No engine is connected." in _now(dashboard.visit().get("/"))
-
-
-def test_it_shows_what_failed_and_why(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web", "db")
-    handler = bed.handler("web")
-    action = bed.call(handler)
-    bed.queue.finish(bed.claimed(), Outcome(success=False, reason="the image does not exist"), None)
-    visitor = dashboard.visit()
-    failed = find_card(visitor.get("/"), "Recent failures")
-    assert "web Failed Redeploy the image does not exist" in failed.text
-    assert failed.find("a", "Redeploy")[0].attributes["href"] == f"/action/{action}/"
-    bed.call(handler)
-    bed.finish(bed.claimed())
-    assert "No service failed lately." in visitor.get("/").text
 
 
 def test_running_actions_are_in_the_corner_of_all_pages(dashboard: DashboardBed) -> None:
@@ -96,21 +80,6 @@ def test_links_to_different_pages_have_different_names(dashboard: DashboardBed) 
         for link in visitor.get(path).find("a"):
             targets.setdefault(link.label, set()).add(link.attributes["href"])
         assert not {name: found for name, found in targets.items() if len(found) > 1}
-
-
-def test_warnings_that_matter_are_shown(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.sync(replace(snapshot("web"), warnings=("its disk is full",)))
-    handler = bed.handler("web")
-    bed.clock.move(31 * 86_400)
-    bed.queue.register("worker", [ENGINE])
-    page = dashboard.visit().get("/")
-    warnings = find_card(page, "Warnings")
-    assert "web: its disk is full" in warnings.text
-    assert "Public URL: it is not set" in warnings.text
-    assert "1 unused handler. Nobody called them for 30 days" in warnings.text
-    link = warnings.find("a", f"handler {handler.number}")[0].attributes["href"]
-    assert link == f"/service/{handler.service_uuid}/handler/{handler.number}/"
 
 
 def test_a_public_url_is_judged(tmp_path: Path) -> None:

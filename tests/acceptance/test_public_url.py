@@ -1,7 +1,6 @@
 """A server with a public URL, also below a path of a real nginx: every URL that is handed out works."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 import tutum
 from tests.acceptance.console import Console
 from tests.support.nginx_bed import nginx_below_a_path
-from tests.support.server import APIKEY, BIN, USER, LiveServer, free_port, request
+from tests.support.server import APIKEY, USER, LiveServer, free_port, request
 
 PUBLIC = "https://hooks.example.com"
 
@@ -32,20 +31,6 @@ def test_whatever_prints_or_returns_a_url_begins_it_with_the_public_one(tmp_path
             rotated
         ]
         assert f"url={PUBLIC}" in server.log
-
-
-@pytest.mark.slow
-def test_without_a_public_url_the_command_line_uses_its_own_and_says_so(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, "--engine", "local") as server:
-        uuid = server.create_service("web")["uuid"]
-        assert server.make_handler(uuid)["call_url"] is None
-        command = [str(BIN / "tutum"), "webhook-handler", "create", "web"]
-        environment = server.client_environment
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=True)
-        assert done.stdout.splitlines()[1].startswith(f"{server.url}/api/v1/service/{uuid}/")
-        assert done.stderr.splitlines() == [
-            "This URL works on the server's machine only: start the server with --public-url https://NAME"
-        ]
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import next_release
-from tests.support.postgres_bed import PostgresBed
 from tests.support.server import BIN, free_port
 from tutumd.main.storage import open_storage
 from tutumd.settings import read_settings
@@ -90,27 +89,3 @@ def test_a_command_for_accounts_does_not_begin_an_upgrade(older: tuple[str, str]
     told = f"needs {next_release.HEAD}: start its server first, which upgrades the database; see UPGRADING.md"
     assert told in done.stderr
     assert schema(database_url) == HEAD
-
-
-@pytest.mark.slow
-def test_a_command_for_accounts_makes_the_tables_of_an_empty_database(
-    tmp_path: Path, postgres_bed: PostgresBed
-) -> None:
-    url = postgres_bed.new_database()
-    assert run(tmp_path, url, "user", "add", "--admin", "eve").returncode == 0
-    assert run(tmp_path, url, "user", "list").stdout.startswith("eve\tadmin")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["serve", "web", "worker", "doctor"])
-def test_a_database_in_another_encoding_is_refused_in_words(
-    tmp_path: Path, postgres_bed: PostgresBed, command: str
-) -> None:
-    done = run(
-        tmp_path, postgres_bed.new_database("SQL_ASCII"), *{**SERVERS, **ACCOUNTS, "doctor": ("doctor",)}[command]
-    )
-    told = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 1, done
-    assert "the database has the encoding SQL_ASCII, and tutumd needs UTF8: " in told
-    assert "createdb --encoding UTF8 --template template0 NAME" in told
-    assert "Traceback" not in told

@@ -47,19 +47,6 @@ def test_a_state_filters_and_keeps_the_search(dashboard: DashboardBed) -> None:
     assert "state=" not in page.path
 
 
-def test_services_of_no_stack_can_be_chosen(dashboard: DashboardBed) -> None:
-    _fill(dashboard)
-    page = dashboard.visit().get("/services/").submit("Filter", stack="-")
-    assert _names(page) == ["api"]
-
-
-def test_a_filter_that_matches_nothing_says_so(dashboard: DashboardBed) -> None:
-    _fill(dashboard)
-    page = dashboard.visit().get("/services/?search=nothing")
-    assert "No service matches these filters." in page.text
-    assert _names(page.follow("Show all services")) == ["api", "shop/db", "shop/web"]
-
-
 def test_wrong_filters_say_what_is_wrong(dashboard: DashboardBed) -> None:
     visitor = dashboard.visit()
     page = visitor.get("/services/?state=Sleeping")
@@ -68,29 +55,6 @@ def test_wrong_filters_say_what_is_wrong(dashboard: DashboardBed) -> None:
         assert visitor.get(f"/services/?{name}=a%00b").status == 400
     for odd in ("?after=x", "?engine=%27", "?stack=%F0%28", "?unknown=1"):
         assert visitor.get(f"/services/{odd}").status == 200
-
-
-@pytest.mark.slow
-def test_a_long_list_has_pages(dashboard: DashboardBed) -> None:
-    names = [f"service-{number:03d}" for number in range(120)]
-    dashboard.bed.show(*names)
-    page = dashboard.visit().get("/services/?search=service")
-    listed = _names(page)
-    while page.find("a", "Next"):
-        page = page.follow("Next")
-        assert "search=service" in page.path
-        listed += _names(page)
-    assert listed == names
-    assert _names(page.follow("First page")) == names[:50]
-
-
-def test_services_that_are_gone_are_apart(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web", "legacy")
-    dashboard.bed.show("web")
-    page = dashboard.visit().get("/services/")
-    assert _names(page) == ["web"]
-    page = page.follow("Gone 1")
-    assert _names(page) == ["legacy"] and "Their engines do not show these services." in page.text
 
 
 def test_a_member_sees_only_what_is_theirs(dashboard: DashboardBed) -> None:

@@ -86,31 +86,6 @@ def test_no_page_of_it_has_the_uuid_of_a_handler(dashboard: DashboardBed) -> Non
         assert handler.uuid not in visitor.get(path).html
 
 
-def test_handlers_say_whether_they_can_be_called(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web")
-    bed.handler("web", enabled=False)
-    bed.handler("web", expires_datetime="2026-01-01T00:00:10+00:00")
-    spent = bed.handler("web", max_uses=1)
-    bed.accepted(spent, bed.evaluate(spent, max_uses=1))
-    bed.handler("web")
-    bed.clock.move(40 * 86_400)
-    bed.queue.register("worker", [ENGINE])
-    shown = _card(_open(dashboard, dashboard.visit()), "Handlers")
-    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days, since it was created."):
-        assert word in shown
-
-
-def test_a_repeated_delivery_leads_to_the_action_of_the_one_that_it_repeats(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    handler = dashboard.bed.handler("web")
-    action = dashboard.bed.accepted(handler, key="idempotency-key:1").action_uuid
-    dashboard.bed.accepted(handler, key="idempotency-key:1")
-    card = find_card(_open(dashboard, dashboard.visit()), "Deliveries")
-    (link,) = card.find("a", "Show its action")
-    assert link.attributes["href"] == f"/action/{action}/" and "which action" not in card.text
-
-
 def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     _redeploy(dashboard, DIGESTS[0], DIGESTS[1])
@@ -120,23 +95,6 @@ def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None
     images = _card(page, "Images")
     assert "a" * 12 in images and "b" * 12 in images and "c" * 12 not in images
     assert "The last action failed: it exited with 3" in page.text
-
-
-def test_older_actions_and_deliveries_have_pages(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    handler = dashboard.bed.handler("web")
-    for _ in range(11):
-        dashboard.bed.call(handler)
-        dashboard.bed.finish(dashboard.bed.claimed())
-    page = _open(dashboard, dashboard.visit())
-    seen = {link.attributes["href"] for link in page.find("a", "Redeploy") if "/action/" in link.attributes["href"]}
-    older = page.follow("Older actions")
-    assert len(seen) == 8
-    assert len(find_card(older, "Actions").find("td", data_label="Action")) == 3
-    assert not older.find("a", "Older actions") and older.find("a", "Newest actions")
-    older = page.follow("Older deliveries")
-    assert len(find_card(older, "Deliveries").find("td", data_label="Outcome")) == 3
-    assert dashboard.visit("other").get(f"{page.path}?before=x").status == 400
 
 
 @pytest.mark.slow

@@ -8,14 +8,12 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract import swarm_support as swarm
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.docker_bed import DockerBed
 from tests.support.kubernetes import api, kubelets
 from tests.support.kubernetes.workloads import container, deployment, template
 from tests.support.server import Answer, LiveServer
 
 pytestmark = pytest.mark.slow
-
-IMAGE = f"{ANONYMOUS}/app"
 BODY = "TUTUM_TRIGGER_BODY"
 
 
@@ -29,44 +27,6 @@ def environment(bed: DockerBed) -> tuple[list[str], list[str]]:
     of_container = json.loads(bed.docker("inspect", "--format", "{{json .Config.Env}}", running))
     own = [one for one in of_container if one.partition("=")[0] in (BODY, "KEPT")]
     return swarm.spec(bed, "api")["TaskTemplate"]["ContainerSpec"]["Env"], own
-
-
-@pytest.mark.nightly
-def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    digests = {tag: bed.push("app", version, tag=tag) for tag, version in (("1.0", "v1"), ("2.0", "v2"))}
-    swarm.create(bed, "api", f"{IMAGE}:1.0", "--env", "KEPT=1", replicas=1)
-    api_uuid = server.find("api", running_num_containers=1)["uuid"]
-    url = server.make_handler(api_uuid, tag={"allow": ["2.*", "3.*"]}, pass_body=True)["url"]
-    bodies = ("first ünïcode = 'x'\n", "second")
-    for body, query in zip(bodies, ("?tag=2.0&wait=140", "?wait=140"), strict=True):
-        answer = server.post(url + query, body.encode())
-        assert (answer.status, answer.json["state"]) == (200, "Success"), answer
-        action = action_of(server, answer)
-        assert action["image_after"] == digests["2.0"], action
-        # Without a tag in the call it is the service's own, which the first call made 2.0.
-        assert swarm.image(bed, "api") == f"{IMAGE}:2.0@{digests['2.0']}"
-        wanted = ["KEPT=1", f"{BODY}={body}"]
-        assert environment(bed) == (wanted, wanted)
-    before = swarm.spec(bed, "api")
-    for tag in ("1.0", "2.0@sha256:" + "1" * 64, "..%2Fother"):
-        assert server.post(f"{url}?tag={tag}").status == 400
-    missing = server.post(f"{url}?tag=3.0&wait=140", b"third")
-    assert (missing.status, missing.json["state"]) == (502, "Failed")
-    assert f"{IMAGE}:3.0" in missing.json["reason"]
-    bed.push("app", "v3-broken", tag="3.0")
-    broken = server.post(f"{url}?tag=3.0&wait=140", b"third")
-    assert (broken.status, broken.json["state"]) == (502, "Failed")
-    action = action_of(server, broken)
-    assert (action["rolled_back"], action["image_before"], action["image_after"]) == (False, *[digests["2.0"]] * 2)
-    assert swarm.spec(bed, "api") == before
-    payload = server.make_handler(api_uuid, tag={"allow": ["1.*"], "from": "body.push_data.tag"})["url"]
-    skipped = server.post(payload, b'{"push_data": {"tag": "2.0"}}', Content_Type="application/json")
-    assert (skipped.status, skipped.json["state"]) == (200, "Skipped"), skipped
-    named = server.post(f"{payload}?wait=140", b'{"push_data": {"tag": "1.0"}}', Content_Type="application/json")
-    assert action_of(server, named)["image_after"] == digests["1.0"]
-    # A handler that passes no body leaves the variable of the one before alone.
-    assert environment(bed)[0] == ["KEPT=1", f"{BODY}=second"]
 
 
 def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A tag and a body that a call brings along, the whole way to containers of a real Docker Engine."""
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -76,91 +75,6 @@ COMPOSE = f"""
 services:
   web: {{image: "{IMAGE}:stable", stop_grace_period: 1s}}
 """
-
-
-@pytest.mark.nightly
-def test_a_tag_holds_until_a_call_without_one_or_until_compose(
-    clean_bed: DockerBed, server: LiveServer, tmp_path: Path
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", "stable")
-    bed.push("app", "v2", "v2")
-    folder, stable, named = bed.up(tmp_path, COMPOSE), f"{IMAGE}:stable", f"{IMAGE}:v2"
-    uuid = server.find("web", running_num_containers=1)["uuid"]
-    url = server.make_handler(uuid, tag={"allow": ["v*"], "from": "query"})["url"]
-    growing = server.make_handler(uuid, operation="SCALEUP")["url"]
-    labels = {"tutum.image.base": stable, "tutum.image.tagged": named}
-
-    def deploy(query: str = "") -> tuple[list[str], dict[str, Any]]:
-        accepted = server.post(f"{url}{query}")
-        assert accepted.status == 202, accepted
-        action = server.wait_for_action(accepted.json["action"])
-        assert action["state"] == "Success", action
-        return accepted.json["notes"], action
-
-    notes, action = deploy()
-    assert (notes, action["reason"]) == ([FILE_NOTE], "")
-    assert FILE_NOTE in server.request("GET", f"{action['resource_uri']}logs/").json["logs"]
-    deploy("?tag=v2")
-    assert (version_of(bed, "shop-web-1"), own_labels(bed, "shop-web-1")) == ("v2", labels)
-    bed.compose(folder, "stop")
-    bed.compose(folder, "start")
-    assert server.post(growing).status == 202
-    server.find("web", running_num_containers=2)
-    assert own_labels(bed, "shop-web-1") == own_labels(bed, "shop-web-2") == labels
-    plan = server.request("POST", f"/api/v1/service/{uuid}/redeploy/?dry_run=1").json
-    assert (plan["image_name"], plan["notes"][0]) == (stable, LEFT)
-    assert FILE_NOTE in plan["notes"]
-    notes, action = deploy()
-    assert notes == [LEFT, FILE_NOTE]
-    assert (action["reason"], version_of(bed, "shop-web-2")) == (LEFT, "v1")
-    assert own_labels(bed, "shop-web-1") == own_labels(bed, "shop-web-2") == {}
-    deploy("?tag=v2")
-    bed.compose(folder, "up", "-d")
-    assert (version_of(bed, "shop-web-1"), own_labels(bed, "shop-web-1")) == ("v1", {})
-    server.find("web", image_name=stable, current_num_containers=1, running_num_containers=1)
-    assert deploy()[0] == [FILE_NOTE]
-
-
-@pytest.mark.nightly
-def test_a_failed_tag_is_not_remembered_and_an_image_cannot_name_one(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", "stable")
-    bed.push("app", "v2", "v2")
-    bed.push("app", "v3-broken", "v3")
-    url = run(bed, server, f"{IMAGE}:stable", tag={"allow": ["v*"], "from": "query"})
-    assert ask(server, url, "v3").json["state"] == "Failed"
-    assert (version_of(bed, "api"), own_labels(bed, "api")) == ("v1", {})
-    assert ask(server, url, "v2").json["state"] == "Success"
-    labels = own_labels(bed, "api")
-    assert ask(server, url, "v3").json["rolled_back"]
-    assert (version_of(bed, "api"), own_labels(bed, "api")) == ("v2", labels)
-    bed.docker("commit", "api", f"{IMAGE}:v4")
-    bed.docker("push", f"{IMAGE}:v4")
-    assert ask(server, url, "v4").json["state"] == "Success"
-    assert ask(server, url).json["state"] == "Success"
-    assert (api(bed)["Config"]["Image"], own_labels(bed, "api")) == (f"{IMAGE}:stable", {})
-    bed.docker("rm", "--force", "api")
-    bed.docker("run", "-d", "--name", "api", f"{IMAGE}:v4")
-    assert ask(server, url).json["state"] == "Success"
-    assert api(bed)["Config"]["Image"] == f"{IMAGE}:v4"
-
-
-def test_a_tag_that_is_not_allowed_or_not_there_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", "v1")
-    bed.push("app", "v2", "latest")
-    bed.push("other", "v2", "v2")
-    url = run(bed, server, f"{IMAGE}:v1", tag={"allow": ["v*"], "from": "query"})
-    before = api(bed)["Id"]
-    for wrong in ("latest", "v2@sha256:" + "0" * 64, "../other:v2", "v2/other", "v2 ", "V2", "vé", "v" * 129):
-        refused = ask(server, url, wrong)
-        assert (refused.status, list(refused.json)) == (400, ["error"]), (wrong, refused)
-    assert server.post(f"{url}?tag=v1&tag=v2").status == 400
-    absent = ask(server, url, "v9")
-    assert (absent.status, absent.json["state"]) == (502, "Failed"), absent
-    assert f"{IMAGE}:v9" in absent.json["reason"]
-    assert (api(bed)["Id"], version_of(bed, "api")) == (before, "v1")
 
 
 def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBed, server: LiveServer) -> None:

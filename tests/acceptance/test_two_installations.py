@@ -70,13 +70,3 @@ def test_two_installations_take_turns_at_the_services_of_one_engine(clean_bed: D
         # Each container was created by the one that came last.
         found = [each for server in servers for each in doctor_of(server, clean_bed)]
         assert "warning" in {each["level"] for each in found if "another tutumd installation redeploys" in each["text"]}
-
-
-@pytest.mark.nightly
-def test_two_installations_redeploy_the_same_services_for_an_hour(clean_bed: DockerBed, tmp_path: Path) -> None:
-    make_services(clean_bed, tmp_path)
-    pick = random.Random(7)
-    end = time.monotonic() + 3_600
-    with two_servers(clean_bed, tmp_path) as servers:
-        while time.monotonic() < end:
-            play_round(clean_bed, servers, pick, pick.choice(["v1", "v2", "healthy"]))

@@ -31,16 +31,6 @@ def run(url: str, *arguments: str, home: Path, **variables: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
-@pytest.mark.parametrize("path", ["", "/gone", "/other"])
-def test_a_site_that_is_no_tutumd_is_named(tmp_path: Path, arguments: tuple[str, ...], path: str) -> None:
-    with site() as port:
-        line = run(f"http://127.0.0.1:{port}{path}", *arguments, home=tmp_path)
-    assert line.startswith(f"tutum: http://127.0.0.1:{port} does not answer like a tutumd server: check the host")
-    assert "no such object" not in line and "Is the server running" not in line
-
-
-@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted_is_explained(tmp_path: Path) -> None:
     trusted = make_certificate(tmp_path / "ca.pem", 30)
     with site(tmp_path / "ca.pem") as port:

@@ -2,19 +2,11 @@
 
 import pytest
 
-from tests.support.browser import Browser, sign_in
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.browser import Browser
+from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-
-def test_each_opened_page_has_its_own_cookies(browser: Browser, live_server: LiveServer) -> None:
-    sign_in(browser.open(live_server.url), USER, APIKEY)
-    other = browser.open(live_server.url, is_dark=True)
-    other.goto("/")
-    assert other.url.endswith("/sign-in/")
-    assert other.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
 
 
 FAULTS = (

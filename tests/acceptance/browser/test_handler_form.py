@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Response, expect
+from playwright.sync_api import expect
 
 from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
@@ -33,35 +33,6 @@ def path(live_server: LiveServer, service: str) -> str:
     with closing(sqlite3.connect(next(live_server.data.glob("*.db")))) as connection:
         number = connection.execute("SELECT max(seq) FROM handlers").fetchone()[0]
     return f"/service/{service}/handler/{number}/"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("screen", "has_scripts"), [(DESK, True), (PHONE, False)], ids=["desk", "phone"])
-def test_a_person_makes_a_handler_sees_its_url_and_revokes_it(
-    browser: Browser, live_server: LiveServer, service: str, screen: Screen, has_scripts: bool
-) -> None:
-    page = browser.open(live_server.url, screen, has_scripts=has_scripts)
-    sign_in(page, USER, APIKEY)
-    page.goto(f"/service/{service}/handler/new/")
-    page.get_by_label("Name", exact=True).fill("by hand")
-    page.locator("summary", has_text="Who may call").click()
-    page.get_by_label("Sender", exact=True).select_option(label="GitHub")
-    page.get_by_label("Secrets", exact=True).fill("a secret of GitHub")
-    page.locator("summary", has_text="Which calls count").click()
-    page.get_by_label("Branches", exact=True).fill("main\nrelease/*")
-    page.get_by_role("button", name="Create the handler").click()
-    expect(page.get_by_role("heading", name="by hand")).to_be_visible()
-    expect(page.get_by_text("Only pushes to the branch main or release/*.")).to_be_visible()
-    page.get_by_role("button", name="Show the URL", exact=True).click()
-    url = page.get_by_label("Copy the URL").and_(page.locator("input")).input_value()
-    call = url.removeprefix(live_server.url)
-    assert live_server.post(call).status == 401
-    page.get_by_role("link", name="Done").click()
-    page.locator("summary", has_text="Revoke").click()
-    page.get_by_role("button", name="Revoke it").click()
-    expect(page.get_by_role("heading", name="handler-form")).to_be_visible()
-    expect(page.get_by_text("The handler is revoked: its URL returns 404, for good.")).to_be_visible()
-    assert live_server.post(call).status == 404
 
 
 @pytest.mark.slow
@@ -126,35 +97,3 @@ def test_only_what_the_choices_need_is_shown(browser: Browser, live_server: Live
     assert (tags.is_visible(), most.is_visible()) == (True, False)
     page.get_by_role("radio", name="Scale up").check()
     assert (tags.is_visible(), most.is_visible()) == (False, True)
-
-
-@pytest.mark.slow
-def test_an_open_page_follows_the_state_and_keeps_what_it_said(
-    browser: Browser, live_server: LiveServer, service: str
-) -> None:
-    live_server.make_handler(service, name="watched")
-    page = browser.open(live_server.url)
-    sign_in(page, USER, APIKEY)
-    page.goto(f"/service/{service}/")
-    page.get_by_role("link", name="watched", exact=True).click()
-    page.locator("summary", has_text="Rotate").click()
-    page.get_by_role("button", name="Make a new URL").click()
-    said = page.get_by_text("The handler has a new URL.")
-    expect(said).to_be_visible()
-    page.locator("summary", has_text="Rotate").click()
-    page.get_by_label("The old URL works for").select_option("7d")
-    parts: list[str] = []
-    page.on("response", lambda response: parts.append(response.text()) if _is_part(response) else None)
-    handlers = live_server.objects(f"/api/v1/service/{service}/webhook/handler/")
-    (watched,) = (each for each in handlers if each["name"] == "watched")
-    assert live_server.request("PATCH", watched["resource_uri"], {"enabled": False}).status == 200
-    page.evaluate("document.getElementById('live').dispatchEvent(new Event('refresh'))")
-    expect(page.locator(".head .state")).to_have_text("Disabled")
-    expect(page.get_by_role("button", name="Enable", exact=True)).to_be_visible()
-    expect(said).to_be_visible()
-    expect(page.get_by_label("The old URL works for")).to_have_value("7d")
-    assert parts and not [each for each in handlers for part in parts if each["uuid"] in part]
-
-
-def _is_part(response: Response) -> bool:
-    return response.request.headers.get("hx-request") == "true" and response.status == 200

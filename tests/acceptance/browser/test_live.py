@@ -52,23 +52,6 @@ def test_a_page_follows_a_redeploy_to_its_end_and_asks_no_more(browser: Browser,
 
 
 @pytest.mark.slow
-def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browser, live_server: LiveServer) -> None:
-    page, path, service, gate = start_gated_redeploy(live_server, browser)
-    page.goto(f"/service/{service}/")
-    page.locator("summary", has_text="Scale").click()
-    page.get_by_label("Containers", exact=True).fill("100000")
-    page.evaluate("document.querySelector('#scale form').noValidate = true")
-    page.get_by_role("button", name="Scale", exact=True).click()
-    told = page.get_by_text("type a number from 0 to")
-    expect(told).to_be_visible()
-    gate.touch()
-    live_server.wait_for_action(f"/api/v1{path}")
-    expect(page.locator(".head .state")).to_have_text("Running")
-    expect(told).to_be_visible()
-    expect(page.get_by_label("Containers", exact=True)).to_have_value("100000")
-
-
-@pytest.mark.slow
 def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     browser: Browser, live_server: LiveServer
 ) -> None:

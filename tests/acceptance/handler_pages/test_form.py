@@ -1,9 +1,7 @@
 """The form of handlers, used as a person without scripts does: create and change."""
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -163,68 +161,6 @@ def test_a_change_keeps_secrets_and_replaces_them_when_new_ones_are_typed(
     assert page.status == 200
     assert made.call(body, X_Hub_Signature_256=sign(body)) == 401
     assert made.now["verify"] == {"preset": "github", "secrets_set": 1}
-
-
-def test_what_the_inputs_cannot_show_is_shown_as_json_and_not_lost(
-    live_server: LiveServer, service: str, visitor: Visitor
-) -> None:
-    odd = [{"preset": "branch", "branch": "main"}, {"preset": "skip", "marker": " spaced "}]
-    made = Made(live_server, service, filter=odd)
-    page = visitor.get(f"{made.path}edit/")
-    (box,) = page.find("textarea", name="filter.json")
-    assert json.loads("".join(map(str, box.children))) == odd
-    assert page.submit("Save", debounce="3").status == 200
-    assert (made.now["filter"], made.now["debounce"]) == (odd, 3)
-    twice = visitor.get(f"{made.path}edit/").submit("Save", **_typed({"filter.branch.branch": "x"}))
-    assert (twice.status, made.now["filter"]) == (400, odd)
-
-
-def test_a_filter_that_no_call_can_match_is_refused_at_its_field(
-    live_server: LiveServer, service: str, visitor: Visitor, made: Made
-) -> None:
-    both = {"filter.branch.branch": "main, release/*", "filter.tag.tag": "v*"}
-    for page in (f"/service/{service}/handler/new/", f"{made.path}edit/"):
-        form = visitor.get(page)
-        refused = form.submit("Save" if page.endswith("edit/") else "Create the handler", **_typed(both))
-        assert (refused.status, "a push is of a branch or of a tag" in said(refused)) == (400, True)
-        (part,) = [each for each in refused.root.walk() if each.attributes.get("id") == "p-filter"]
-        assert "data-error" in part.attributes
-    assert made.now["filter"] is None
-    written = made.server.request("PATCH", made.handler["resource_uri"], {"filter": {"preset": "tag", "tag": "v 1"}})
-    assert written.status == 400 and "no spaces and no commas" in written.json["error"]
-
-
-def test_a_stored_filter_that_no_call_can_match_is_told_on_the_page(made: Made, visitor: Visitor) -> None:
-    assert (
-        made.server.request("PATCH", made.handler["resource_uri"], {"filter": {"preset": "tag", "tag": "v1"}}).status
-        == 200
-    )
-    stored = json.dumps({"filter": {"preset": "branch", "branch": ["main dev"]}})
-    with closing(sqlite3.connect(next(made.server.data.glob("*.db")))) as database:
-        database.execute("UPDATE handlers SET options = ? WHERE uuid = ?", (stored, made.handler["uuid"]))
-        database.commit()
-    assert "'main dev' matches nothing" in visitor.get(made.path).text
-    assert made.server.request("PATCH", made.handler["resource_uri"], {"debounce": 4}).status == 200
-
-
-def test_forms_refuse_the_name_of_another_handler(live_server: LiveServer, service: str, visitor: Visitor) -> None:
-    first, other = Made(live_server, service, name="only one"), Made(live_server, service, name="another")
-    number = first.path.rstrip("/").rpartition("/")[2]
-    new = visitor.get(f"/service/{service}/handler/new/").submit("Create the handler", name="only one")
-    edit = visitor.get(f"{other.path}edit/").submit("Save", name="only one")
-    connect = visitor.get(f"/service/{service}/connect/?sender=curl").submit("Create the URL", name="only one")
-    assert (new.status, edit.status, connect.status) == (400, 409, 400)
-    for page in (new, edit, connect):
-        assert f"handler {number} of this service has the name 'only one': choose another name" in page.text
-        assert first.handler["uuid"] not in page.html
-    assert other.now["name"] == "another"
-    assert visitor.get(f"{first.path}edit/").submit("Save", name="only one", debounce="3").status == 200
-
-
-def test_a_list_is_shown_whole(live_server: LiveServer, service: str, visitor: Visitor) -> None:
-    made = Made(live_server, service, allow_from=["10.0.0.0/8", "127.0.0.0/8", "2001:db8::/32"])
-    rows = [field.attributes["rows"] for field in visitor.get(f"{made.path}edit/").find("textarea", name="allow_from")]
-    assert rows == ["3"]
 
 
 def test_a_change_by_somebody_else_is_not_overwritten_unseen(made: Made, visitor: Visitor) -> None:

@@ -6,15 +6,6 @@ from tests.acceptance.handler_pages.made import Made, said
 from tests.support.pages import Visitor
 
 
-def test_a_disabled_handler_is_not_found_until_it_is_enabled(made: Made, visitor: Visitor) -> None:
-    page = visitor.get(made.path).submit("Disable")
-    assert said(page) == "The handler is disabled." and "Calls get a 404 until it is enabled." in page.text
-    assert page.text.count("isabled") == 2, "by its state, and once as what was done"
-    assert made.call() == 404
-    page = page.submit("Enable")
-    assert "calls count again" in said(page) and made.call() == 202
-
-
 def test_the_url_is_in_the_response_to_its_button_and_nowhere_else(made: Made, visitor: Visitor) -> None:
     made.call()
     shown = visitor.get(made.path)
@@ -51,20 +42,6 @@ def test_a_rotated_handler_takes_calls_of_the_old_url_for_the_chosen_time(
 def test_a_grace_that_the_page_does_not_offer_is_refused(made: Made, visitor: Visitor) -> None:
     assert visitor.get(made.path).submit("Make a new URL", grace="99d").status == 400
     assert made.now["rotation"] is None
-
-
-def test_a_revoked_handler_is_not_found_and_its_pages_lead_to_the_service(made: Made, visitor: Visitor) -> None:
-    page = visitor.get(made.path)
-    edit, trial = visitor.get(f"{made.path}edit/"), visitor.get(f"{made.path}try/")
-    assert "404" in page.text
-    revoked = page.submit("Revoke it")
-    assert revoked.path.startswith(f"/service/{made.service}/?")
-    assert "The handler is revoked: its URL returns 404, for good." in said(revoked)
-    assert made.call() == 404
-    for gone in (visitor.get(made.path), edit.submit("Save", name="x"), trial.submit("Try this payload")):
-        assert gone.status == 404
-        assert gone.follow("Handlers of handler-pages").path == f"/service/{made.service}/"
-    assert page.submit("Disable").status == page.submit("Revoke it").status == 404
 
 
 def test_each_button_names_the_command_that_does_the_same(made: Made, visitor: Visitor) -> None:

@@ -77,15 +77,6 @@ def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
         living.release(taken)
 
 
-def test_a_call_at_another_machine_is_due_at_once(
-    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
-) -> None:
-    queue = SqlQueue(postgres_store.database, machines[0], Wakeup())
-    postgres_store.clock.now = machines[1]()
-    postgres_store.call(postgres_store.handler("web"))
-    assert queue.claim("worker", ["docker"], lease=LEASE) is not None
-
-
 def test_readiness_goes_by_the_time_of_the_database(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:

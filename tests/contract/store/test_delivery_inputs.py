@@ -158,26 +158,6 @@ def test_amounts_are_deleted_with_their_action(bed: StoreBed) -> None:
     assert count_rows(bed, action_inputs) == 0
 
 
-def test_only_calls_of_scaleup_store_amounts(bed: StoreBed) -> None:
-    statements: list[str] = []
-
-    def record(*event: object) -> None:
-        statements.append(str(event[2]))
-
-    redeploy, scale = bed.handler("web"), bed.handler("web", Operation.SCALEUP)
-    with bed.database.read() as connection:
-        engine = connection.engine
-    sa.event.listen(engine, "before_cursor_execute", record)
-    for _ in range(2):
-        bed.accepted(redeploy)
-    assert [statement for statement in statements if "action_inputs" in statement or "_keys" in statement] == []
-    for _ in range(2):
-        bed.accepted(scale)
-    sa.event.remove(engine, "before_cursor_execute", record)
-    # The first call inserts its amount. The second one reads what was asked for before, and adds its own.
-    assert len([statement for statement in statements if "action_inputs" in statement]) == 3
-
-
 def delete_deliveries(bed: StoreBed) -> None:
     with bed.database.write() as connection:
         connection.execute(sa.delete(deliveries))

@@ -1,9 +1,5 @@
 """One worker discovers an engine: by a lease that ends when the worker is killed, is stopped, stands still or fails."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +8,6 @@ from typing import cast
 
 import pytest
 
-from tests.support.programs import running
 from tests.support.stores import ENGINE, StoreBed, query, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
@@ -285,29 +280,3 @@ def discover_for_ever(url: str) -> None:
     queue = SqlQueue(Database(url), lambda: datetime.now(UTC), Wakeup())
     Discovery("another process", cast(Engine, Reached("web")), queue).start()
     Event().wait()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_within_fifteen_seconds_after_a_process_was_killed_or_stopped_another_one_goes_on(
-    bed: StoreBed, database_url: str, number: signal.Signals
-) -> None:
-    database = Database(database_url)
-    queue = SqlQueue(database, lambda: datetime.now(UTC), Wakeup())
-    engine = Reached("web", "new")
-    discovery = Discovery("this process", cast(Engine, engine), queue)
-    with running([sys.executable, "-c", PROGRAM, database_url], stdin=subprocess.DEVNULL) as process:
-        wait_until(lambda: not lease(queue, "test", None), "the other process discovers")
-        discovery.start()
-        try:
-            os.kill(process.pid, number)
-            wait_until(lambda: engine.looks, "this one goes on", 60)  # most of it is what a busy machine adds
-            wait_until(lambda: "new" in bound(bed), "what it sees is stored")
-            os.kill(process.pid, signal.SIGCONT)
-            looks = engine.looks
-            wait_until(lambda: engine.looks > looks, "the other one has continued for a while")
-            assert bound(bed) == {"web", "new"}
-            assert not lease(queue, "test", None)
-        finally:
-            discovery.stop(60)
-            database.close()

@@ -117,13 +117,6 @@ def test_actions_that_end_before_they_begin_are_counted_without_a_duration(bed: 
     assert {(each.number, each.has_run, each.seconds) for (each,) in found.values()} == {(1, False, 0.0)}
 
 
-def test_an_abandoned_action_is_counted_as_failed(bed: StoreBed, figures: SqlFigures) -> None:
-    bed.call(bed.handler("web"))
-    claim = bed.claimed()
-    bed.store.abandon(bed.admin, claim.action.uuid)
-    assert [each.number for each in totals(figures)["REDEPLOY", "Failed"]] == [1]
-
-
 def test_a_takeover_is_counted_and_a_handover_is_not(bed: StoreBed, figures: SqlFigures) -> None:
     bed.call(bed.handler("web"))
     first = bed.queue.claim("first", ["docker"], lease=LEASE)

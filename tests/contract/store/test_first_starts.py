@@ -85,13 +85,6 @@ def test_first_looks_at_once_store_each_service_once_and_under_one_installation(
 
 
 @pytest.mark.slow
-def test_calls_are_counted_by_the_first_two_workers_that_do_so_at_once(processes: Processes) -> None:
-    for _ in range(ROUNDS):
-        processes.empty()
-        assert processes.all_at_once(lambda queue: queue.count_calls()) == [False] * PROCESSES
-
-
-@pytest.mark.slow
 def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processes: Processes) -> None:
     queue = processes.queues[0]
     queue.register("worker", [ENGINE])

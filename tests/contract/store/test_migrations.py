@@ -62,17 +62,6 @@ def test_migrations_create_the_tables_of_a_new_database(
     stepwise.close()
 
 
-def test_several_processes_may_migrate_at_once(database_url: str) -> None:
-    databases = [Database(database_url) for _ in range(6)]
-    with ThreadPoolExecutor(len(databases)) as pool:
-        for done in [pool.submit(database.migrate) for database in databases]:
-            done.result(120)
-    with databases[0].read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    for database in databases:
-        database.close()
-
-
 def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))

@@ -318,12 +318,3 @@ def test_revoking_on_one_replica_holds_on_the_other(bed: StoreBed, database_url:
             with pytest.raises(NotFoundError):
                 late.result(120)
             wait(futures, 30)
-
-
-@pytest.mark.slow
-def test_two_replicas_join_their_calls_in_one_action(bed: StoreBed, database_url: str) -> None:
-    handler = bed.handler("web", Operation.SCALEUP)
-    with second_intake(bed, database_url) as other:
-        futures = [accept(intake, call(handler)) for _ in range(100) for intake in (bed.intake, other)]
-        assert len({future.result(60).action_uuid for future in futures}) == 1
-    assert bed.queue.amounts(bed.claimed()) == ((200, None),)

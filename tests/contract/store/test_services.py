@@ -1,6 +1,5 @@
 """Promises of Store and Queue about services: identity, owners, requests, retention."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -10,10 +9,7 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, Reference, ServiceState, Verb
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
 from tutumd.store.tables.services import handlers
-from tutumd.store.wakeup import Wakeup
 
 
 def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:
@@ -189,18 +185,6 @@ def test_log_lines_are_read_while_the_action_runs(bed: StoreBed) -> None:
     assert [line.text for line in bed.store.log_lines(bed.admin, claim.action.uuid, first.number)] == ["healthy"]
 
 
-def test_deliveries_show_the_result_of_each_call(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    action = bed.call(handler)
-    bed.call(handler)
-    page = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query())
-    assert page.total == 2
-    assert [(d.outcome, d.action_uuid, d.address) for d in page.objects] == [
-        ("joined", action, "127.0.0.1"),
-        ("queued", action, "127.0.0.1"),
-    ]
-
-
 def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> None:
     gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
     bed.store.add_request(gone, "logs", {})
@@ -244,24 +228,3 @@ def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -
     assert bed.store.progress([reference])[reference].action.reason == waiting.reason
     bed.queue.register("worker", [ENGINE])
     assert bed.store.action(bed.admin, uuid).reason == ""
-
-
-def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
-    names = [f"new-{number}" for number in range(10)]
-    database = Database(database_url)
-    queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]
-    before = bed.queue.revisions(ENGINE.name)
-    together = threading.Barrier(2)
-
-    def sync(queue: SqlQueue) -> None:
-        together.wait(120)
-        queue.sync(ENGINE, [snapshot(name) for name in names], revisions=before)
-
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(sync, queue) for queue in queues]:
-                done.result(120)
-    finally:
-        database.close()
-    shown = bed.store.services(bed.admin, query()).objects
-    assert sorted(service.name for service in shown if service.name in names) == sorted(names)

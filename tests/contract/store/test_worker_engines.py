@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,22 +9,19 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
-import sqlalchemy as sa
 
 from tests.support.runs import SEAL
 from tests.support.stores import StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.tables.actions import actions
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
-from tutumd.worker.perform import MAX_DEATHS
 
 JOURNAL = {"phase": "swap"}
 SLOTS = 3
@@ -188,40 +183,6 @@ def test_at_the_cap_the_next_slot_is_of_the_engine_without_a_run(bed: StoreBed, 
         busy.permits.release(len(busy.names))
 
 
-@pytest.mark.slow
-def test_the_actions_of_an_engine_that_is_away_wait_without_a_slot_and_say_so(bed: StoreBed, database_url: str) -> None:
-    away = Host("away", *services_of(8))
-    with working(bed, database_url, away) as running:
-        away.is_away = True
-        actions = [running.call(name) for name in away.names]
-        text = "waiting for the engine: cannot reach the engine"
-        wait_until(lambda: {running.action(action).reason for action in actions} == {text}, "they say so")
-        before = away.probes
-        wait_until(lambda: away.probes > before + 2, "some time goes by")
-        states = [running.action(action).state for action in actions]
-        assert states.count(ActionState.IN_PROGRESS) <= SLOTS
-        assert states.count(ActionState.PENDING) >= len(actions) - SLOTS
-        assert len(away.asked) <= SLOTS
-        assert [engine.away for engine in running.store.engines() if engine.name == "away"] == [True]
-        away.come_back()
-        for action in actions:
-            running.wait_for(action, ActionState.SUCCESS)
-
-
-def test_a_canceled_action_ends_though_its_engine_is_away(bed: StoreBed, database_url: str) -> None:
-    away = Host("away", "web1")
-    with working(bed, database_url, away) as running:
-        go_on = away.hang()
-        action = running.call("web1")
-        wait_until(lambda: away.asked, "the engine is asked")
-        go_on.set()
-        wait_until(lambda: "waiting for the engine" in running.action(action).reason, "the action waits")
-        before = list(away.asked)
-        running.store.cancel(running.admin, action)
-        assert running.wait_for(action, ActionState.CANCELED).reason == "canceled on request"
-        assert away.asked == before == ["inspect web1"]
-
-
 def test_a_run_that_hangs_before_it_changed_anything_ends_canceled(bed: StoreBed, database_url: str) -> None:
     hung = Host("hung", "web1")
     with working(bed, database_url, hung) as running:
@@ -275,18 +236,6 @@ def test_an_abandoned_run_is_undone_before_the_next_action_begins(bed: StoreBed,
         assert running.action(abandoned) == ended
 
 
-def test_a_worker_that_hung_in_an_abandoned_run_changes_nothing_later(bed: StoreBed, database_url: str) -> None:
-    host = Host("host", "web1")
-    with working(bed, database_url, host) as running:
-        action, go_on = half_done(running, host)
-        ended = running.store.abandon(running.admin, action)
-        host.come_back()
-        go_on.set()
-        following = running.call("web1")
-        assert running.wait_for(following, ActionState.SUCCESS)
-        assert running.action(action) == ended
-
-
 def test_an_engine_that_refuses_to_clear_up_is_left_as_it_is(bed: StoreBed, database_url: str) -> None:
     host = Host("host", "web1")
     with working(bed, database_url, host) as running:
@@ -301,18 +250,6 @@ def test_an_engine_that_refuses_to_clear_up_is_left_as_it_is(bed: StoreBed, data
         assert "cleared up: web1 is gone" in [
             line.text for line in running.store.log_lines(running.admin, following, 0)
         ]
-
-
-def test_logs_of_an_engine_that_is_away_are_refused_at_once_with_the_reason(bed: StoreBed, database_url: str) -> None:
-    away = Host("away", "web1")
-    with working(bed, database_url, away) as running:
-        away.is_away = True
-        running.call("web1")
-        wait_until(lambda: any(engine.away for engine in running.store.engines()), "the engine is parked")
-        before = len(away.asked)
-        with pytest.raises(UnavailableError, match="cannot reach the engine"):
-            services.logs(running.store, running.admin, running.service("web1"), 5)
-        assert len(away.asked) == before
 
 
 def test_logs_of_an_engine_that_hangs_take_few_threads_and_hold_up_no_other(bed: StoreBed, database_url: str) -> None:
@@ -350,25 +287,3 @@ def work_until_killed(url: str, *names: str) -> None:
     queue = SqlQueue(database, now, Wakeup())
     Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits, seal=SEAL).start()
     threading.Event().wait()
-
-
-@pytest.mark.slow
-def test_an_action_that_kills_its_workers_ends_and_the_next_one_clears_up(bed: StoreBed, database_url: str) -> None:
-    bed.queue.sync(Killer("killer").info, [snapshot("web1")], revisions={})
-    action = bed.call(bed.handler("web1"))
-    for deaths in (1, 2):
-        worker = subprocess.run([sys.executable, "-c", KILLER, database_url, "web1"], timeout=120, check=False)
-        assert worker.returncode == -signal.SIGKILL
-        bed.queue.take_over()
-        with bed.database.write() as connection:
-            assert connection.scalar(sa.select(actions.c.deaths)) == deaths
-            connection.execute(sa.update(actions).values(lease_until=None))  # instead of waiting
-    with bed.database.write() as connection:
-        connection.execute(sa.update(actions).values(deaths=MAX_DEATHS))
-    host = Host("killer", "web1")
-    with working(bed, database_url, host) as running:
-        ended = running.wait_for(action, ActionState.FAILED)
-        assert ended.reason.startswith("5 workers in a row died while they performed it")
-        assert host.asked == []
-        assert running.wait_for(running.call("web1"), ActionState.SUCCESS)
-        assert host.undone == [(action, JOURNAL, 0.0)]

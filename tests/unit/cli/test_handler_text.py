@@ -9,7 +9,6 @@ from tests.unit.cli.conftest import Ran, Tutum
 from tests.unit.sdk.fake_api import DEPLOY, GROW, ROTATED, WEB, FakeApi
 from tutum.cli.handler_text import pair_lines
 from tutum.handler_fields import FIELDS
-from tutum.snippets import TARGETS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"
@@ -117,13 +116,6 @@ def test_show_works_with_an_older_server(tutum_command: Tutum) -> None:
         ["created", "unknown"],
         ["calls", "none"],
     ]
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_show_for_a_sender_prints_what_to_paste(tutum_command: Tutum, target: str) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", target)
-    assert ran.code == 0
-    assert URL in ran.out
 
 
 def test_show_can_print_the_url_alone_or_json(tutum_command: Tutum) -> None:

@@ -23,21 +23,6 @@ def test_the_server_is_asked_what_a_reference_means(api: FakeApi) -> None:
     assert dict(api.requests[-1].url.params) == {"limit": "100", "reference": "blog/web"}
 
 
-def test_the_services_of_an_ambiguous_name_have_a_line_each(api: FakeApi) -> None:
-    api.services = [
-        service(WEB, "web", full_name="shop/web"),
-        service(OTHER_WEB, "web", full_name="blog/web", engine="docker"),
-    ]
-    for identifier in ("web", "61a2"):
-        with pytest.raises(tutum.NonUniqueIdentifier) as raised:
-            tutum.Utils.fetch_remote_service(identifier)
-        assert str(raised.value).splitlines() == [
-            f"2 services match {identifier!r}; name one in full, or by its UUID:",
-            f"  {WEB}  shop/web on local",
-            f"  {OTHER_WEB}  blog/web on docker",
-        ]
-
-
 def test_a_line_end_in_a_name_makes_no_other_candidate(api: FakeApi) -> None:
     api.services = [service(uuid, "web", full_name=f"{stack}/web") for uuid, stack in ((WEB, "a\nb"), (OTHER_WEB, "c"))]
     with pytest.raises(tutum.NonUniqueIdentifier) as raised:
@@ -60,17 +45,6 @@ def test_a_handler_is_found_by_uuid_name_or_start(identifier: str) -> None:
 def test_an_unknown_handler_is_not_found(identifier: str) -> None:
     with pytest.raises(tutum.ObjectNotFound):
         find_handler(HANDLERS, identifier)
-
-
-def test_an_ambiguous_handler_shows_eight_characters() -> None:
-    twins = [*HANDLERS, tutum.Handler(FakeApi.handler(DEPLOY.replace("7", "8"), "deploy", "SCALEUP"))]
-    with pytest.raises(tutum.NonUniqueIdentifier) as raised:
-        find_handler(twins, "deploy")
-    assert [line.partition(",")[0] for line in str(raised.value).splitlines()[1:]] == [
-        "  7eaf7fff  REDEPLOY deploy",
-        "  8eaf8fff  SCALEUP deploy",
-    ]
-    assert DEPLOY not in str(raised.value)
 
 
 def test_an_unknown_handler_uuid_is_not_repeated_in_the_error() -> None:

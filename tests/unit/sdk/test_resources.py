@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 import tutum
-from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, PLAN, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, WEB, FakeApi, service
 
 
 def test_list_follows_all_pages(api: FakeApi) -> None:
@@ -64,13 +64,6 @@ def test_save_of_a_new_service_creates_it(api: FakeApi) -> None:
     assert api.body() == {"image": "demo", "target_num_containers": 0}, "what equals our defaults is sent, too"
 
 
-@pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale", "delete"])
-def test_operations_carry_their_action(api: FakeApi, operation: str) -> None:
-    accepted = getattr(tutum.Service.fetch(WEB), operation)()
-    sent = f"DELETE /service/{WEB}/" if operation == "delete" else f"POST /service/{WEB}/{operation}/"
-    assert (api.sent()[-1], accepted.action_uuid) == (sent, ACTION)
-
-
 def test_scale_sets_the_target_first(api: FakeApi) -> None:
     tutum.Service.fetch(WEB).scale(4)
     assert api.sent()[1:] == [f"PATCH /service/{WEB}/", f"POST /service/{WEB}/scale/"]
@@ -97,13 +90,6 @@ def test_operations_keep_unsaved_changes(api: FakeApi) -> None:
 def test_operations_need_a_saved_service(api: FakeApi) -> None:
     with pytest.raises(tutum.TutumApiError, match="save the service"):
         tutum.Service.create(name="x").redeploy()
-
-
-def test_logs_are_fetched(api: FakeApi) -> None:
-    web = tutum.Service.fetch(WEB)
-    assert web.logs == "one\ntwo\n"
-    assert web.fetch_logs(tail=5) == "one\ntwo\n"
-    assert api.requests[-1].url.params["tail"] == "5"
 
 
 def test_a_field_named_like_a_method_does_not_hide_it(api: FakeApi) -> None:
@@ -137,14 +123,6 @@ def test_wait_ends_with_the_action(api: FakeApi) -> None:
     assert action.succeeded
 
 
-@pytest.mark.parametrize("state", ["Failed", "Canceled"])
-def test_wait_returns_an_action_that_ended_badly(api: FakeApi, state: str) -> None:
-    api.states = [state]
-    action = tutum.Action.fetch(ACTION).wait(60)
-    assert action.finished
-    assert not action.succeeded
-
-
 def test_wait_gives_up_after_its_time(api: FakeApi) -> None:
     api.states = ["In progress"]
     with pytest.raises(tutum.ActionTimeoutError, match="In progress after 5 s") as raised:
@@ -165,13 +143,6 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
     api.script([httpx2.Response(401)])
     with pytest.raises(tutum.TutumAuthError):
         action.wait(60)
-
-
-def test_a_plan_is_requested_and_read(api: FakeApi) -> None:
-    api.plan = {**PLAN, "of_a_later_version": 1}
-    plan = tutum.Service.fetch(WEB).plan()
-    assert plan == tutum.Plan(**{**PLAN, "steps": tuple(PLAN["steps"]), "notes": tuple(PLAN["notes"])})
-    assert str(api.requests[-1].url).endswith(f"/service/{WEB}/redeploy/?dry_run=1")
 
 
 def test_a_server_without_plans_may_have_started_a_redeploy(api: FakeApi) -> None:

@@ -158,12 +158,6 @@ class Unread(list[tuple[bytes, bytes]]):
         raise AssertionError("the headers were read")
 
 
-def test_of_a_call_to_an_unknown_handler_nothing_but_the_path_is_read() -> None:
-    context = web_context(intake=RecordingIntake())
-    scope = scope_of(PATH, Unread([(b"host", b"h")]))
-    assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)
-
-
 SECRET = "a-secret-of-the-handler"
 TOKEN = {"verify": {"preset": "token", "secrets": [SECRET]}}
 SENT = [*HEADERS, (b"authorization", f"Bearer {SECRET}".encode())]

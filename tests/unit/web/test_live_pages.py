@@ -112,191 +112,143 @@ class Pages:
 PATH = f"/service/{SERVICE}/"
 
 
-def test_an_unchanged_page_is_not_rendered_again() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        status, tag = await pages.get(PATH)
-        assert (status, pages.rendered) == (200, 1)
+async def test_an_unchanged_page_is_not_rendered_again() -> None:
+    pages = Pages()
+    status, tag = await pages.get(PATH)
+    assert (status, pages.rendered) == (200, 1)
+    assert await pages.get(PATH, tag=tag) == (304, tag)
+    assert pages.rendered == 1
+
+
+async def test_a_thousand_unchanged_pages_are_answered_from_memory() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    reads = pages.store.reads
+    for _ in range(1000):
         assert await pages.get(PATH, tag=tag) == (304, tag)
-        assert pages.rendered == 1
-
-    asyncio.run(ask())
-
-
-def test_a_thousand_unchanged_pages_are_answered_from_memory() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        reads = pages.store.reads
-        for _ in range(1000):
-            assert await pages.get(PATH, tag=tag) == (304, tag)
-        assert pages.store.reads == reads
-        assert pages.rendered == 1
-
-    asyncio.run(ask())
+    assert pages.store.reads == reads
+    assert pages.rendered == 1
 
 
-def test_pages_that_ask_at_the_same_time_are_read_at_once() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        answers = await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(200)))
-        assert {status for status, _ in answers} == {200}
-        assert pages.store.reads <= 2
-
-    asyncio.run(ask())
+async def test_pages_that_ask_at_the_same_time_are_read_at_once() -> None:
+    pages = Pages()
+    answers = await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(200)))
+    assert {status for status, _ in answers} == {200}
+    assert pages.store.reads <= 2
 
 
-def test_a_changed_page_is_rendered_again() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        pages.store.stamps[SERVICE] = "2"
-        pages.now_s += FRESH_S + 1
-        status, new = await pages.get(PATH, tag=tag)
-        assert (status, pages.rendered) == (200, 2)
-        assert new != tag
-        assert await pages.get(PATH, tag=new) == (304, new)
-
-    asyncio.run(ask())
+async def test_a_changed_page_is_rendered_again() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    pages.store.stamps[SERVICE] = "2"
+    pages.now_s += FRESH_S + 1
+    status, new = await pages.get(PATH, tag=tag)
+    assert (status, pages.rendered) == (200, 2)
+    assert new != tag
+    assert await pages.get(PATH, tag=new) == (304, new)
 
 
 @pytest.mark.parametrize(
     ("path", "session", "query"),
     [(f"/service/{OTHER}/", "a", ""), (f"{PATH}handler/1/", "a", ""), (PATH, "b", ""), (PATH, "a", "after=3")],
 )
-def test_a_tag_counts_only_for_its_page_and_session(path: str, session: str, query: str) -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
-        # It is known now, so that the fast path decides.
-        assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
-
-    asyncio.run(ask())
+async def test_a_tag_counts_only_for_its_page_and_session(path: str, session: str, query: str) -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
+    # It is known now, so that the fast path decides.
+    assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
 
 
 @pytest.mark.parametrize("tag", ['"1.00000000000000000000000000000000"', '"1"', '"."', "*", '"1.é"', 'W/"1."'])
-def test_a_made_up_tag_says_nothing(tag: str) -> None:
-    async def ask() -> None:
-        pages = Pages()
-        await pages.get(PATH)
-        assert (await pages.get(PATH, tag=tag))[0] == 200
-
-    asyncio.run(ask())
+async def test_a_made_up_tag_says_nothing(tag: str) -> None:
+    pages = Pages()
+    await pages.get(PATH)
+    assert (await pages.get(PATH, tag=tag))[0] == 200
 
 
-def test_a_session_that_ended_gets_no_304() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        del pages.store.users["a"]
-        pages.now_s += FRESH_S + 0.1
-        pages.status = 401
-        assert await pages.get(PATH, tag=tag) == (401, "")
-
-    asyncio.run(ask())
+async def test_a_session_that_ended_gets_no_304() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    del pages.store.users["a"]
+    pages.now_s += FRESH_S + 0.1
+    pages.status = 401
+    assert await pages.get(PATH, tag=tag) == (401, "")
 
 
-def test_another_scope_of_the_key_makes_another_tag() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        pages.store.users["a"] = replace(ANN, access=Access(scope=KeyScope.READ))
-        pages.now_s += FRESH_S + 0.1
-        assert (await pages.get(PATH, tag=tag))[0] == 200
-
-    asyncio.run(ask())
+async def test_another_scope_of_the_key_makes_another_tag() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    pages.store.users["a"] = replace(ANN, access=Access(scope=KeyScope.READ))
+    pages.now_s += FRESH_S + 0.1
+    assert (await pages.get(PATH, tag=tag))[0] == 200
 
 
-def test_an_error_page_gets_no_tag() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        pages.status = 404
-        assert await pages.get(PATH) == (404, "")
-
-    asyncio.run(ask())
+async def test_an_error_page_gets_no_tag() -> None:
+    pages = Pages()
+    pages.status = 404
+    assert await pages.get(PATH) == (404, "")
 
 
 @pytest.mark.parametrize("headers", [{"cookie": "tutumd_session=a; __Host-tutumd_session=b"}, {"cookie": "x=1"}])
-def test_other_requests_go_to_the_dashboard_without_a_tag(headers: dict[str, str]) -> None:
-    async def ask() -> None:
-        pages = Pages()
-        assert await pages.get(PATH, **headers) == (200, "")
-        assert pages.store.reads == 0
-
-    asyncio.run(ask())
+async def test_other_requests_go_to_the_dashboard_without_a_tag(headers: dict[str, str]) -> None:
+    pages = Pages()
+    assert await pages.get(PATH, **headers) == (200, "")
+    assert pages.store.reads == 0
 
 
-def test_the_user_that_a_proxy_names_is_part_of_the_tag() -> None:
-    async def ask() -> None:
-        pages = Pages(user_header="X-User")
-        _, tag = await pages.get(PATH, x_user="ann")
-        assert await pages.get(PATH, tag=tag, x_user="ann") == (304, tag)
-        assert (await pages.get(PATH, tag=tag, x_user="bob"))[0] == 200
-
-    asyncio.run(ask())
+async def test_the_user_that_a_proxy_names_is_part_of_the_tag() -> None:
+    pages = Pages(user_header="X-User")
+    _, tag = await pages.get(PATH, x_user="ann")
+    assert await pages.get(PATH, tag=tag, x_user="ann") == (304, tag)
+    assert (await pages.get(PATH, tag=tag, x_user="bob"))[0] == 200
 
 
-def test_a_user_whom_anybody_else_names_is_not() -> None:
-    async def ask() -> None:
-        pages = Pages(user_header="X-User")
-        _, tag = await pages.get(PATH, x_user="ann")
-        pages.address, pages.status = STRANGER, 401
-        assert (await pages.get(PATH, tag=tag, x_user="ann"))[0] == 401
-
-    asyncio.run(ask())
+async def test_a_user_whom_anybody_else_names_is_not() -> None:
+    pages = Pages(user_header="X-User")
+    _, tag = await pages.get(PATH, x_user="ann")
+    pages.address, pages.status = STRANGER, 401
+    assert (await pages.get(PATH, tag=tag, x_user="ann"))[0] == 401
 
 
-def test_networks_without_the_dashboard_are_told_nothing() -> None:
-    async def ask() -> None:
-        pages = Pages(dashboard_networks=(ip_network("192.0.2.0/24"),))
-        pages.takes_s = 2 * RENDERING_AT_ONCE_S  # beyond the allowance, all others get an answer from memory
-        _, tag = await pages.get(PATH)
-        pages.address = STRANGER
-        assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [404, 404]
-        pages.address = PROXY
-        assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [304, 204]
-
-    asyncio.run(ask())
+async def test_networks_without_the_dashboard_are_told_nothing() -> None:
+    pages = Pages(dashboard_networks=(ip_network("192.0.2.0/24"),))
+    pages.takes_s = 2 * RENDERING_AT_ONCE_S  # beyond the allowance, all others get an answer from memory
+    _, tag = await pages.get(PATH)
+    pages.address = STRANGER
+    assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [404, 404]
+    pages.address = PROXY
+    assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [304, 204]
 
 
-def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        pages.store.stamps[SERVICE] = "2"
-        pages.now_s += FRESH_S + 0.1
-        pages.takes_s = 0.9 * RENDERING_AT_ONCE_S
-        answers = [await pages.get(PATH, tag=tag) for _ in range(4)]
-        assert [status for status, _ in answers] == [200, 200, 304, 304]
-        assert answers[-1] == (304, tag)
-        assert (await pages.get(PATH))[0] == 204
-        pages.now_s += 0.5 / SESSION_SHARE
-        assert (await pages.get(PATH, tag=tag))[0] == 200
-
-    asyncio.run(ask())
+async def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    pages.store.stamps[SERVICE] = "2"
+    pages.now_s += FRESH_S + 0.1
+    pages.takes_s = 0.9 * RENDERING_AT_ONCE_S
+    answers = [await pages.get(PATH, tag=tag) for _ in range(4)]
+    assert [status for status, _ in answers] == [200, 200, 304, 304]
+    assert answers[-1] == (304, tag)
+    assert (await pages.get(PATH))[0] == 204
+    pages.now_s += 0.5 / SESSION_SHARE
+    assert (await pages.get(PATH, tag=tag))[0] == 200
 
 
-def test_one_session_leaves_time_to_others() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        pages.takes_s = 2 * RENDERING_AT_ONCE_S
-        assert (await pages.get(PATH))[0] == 200
-        pages.now_s += 1.5 * RENDERING_AT_ONCE_S / RENDERING_SHARE
-        assert [(await pages.get(PATH, session))[0] for session in ("a", "b")] == [204, 200]
-
-    asyncio.run(ask())
+async def test_one_session_leaves_time_to_others() -> None:
+    pages = Pages()
+    pages.takes_s = 2 * RENDERING_AT_ONCE_S
+    assert (await pages.get(PATH))[0] == 200
+    pages.now_s += 1.5 * RENDERING_AT_ONCE_S / RENDERING_SHARE
+    assert [(await pages.get(PATH, session))[0] for session in ("a", "b")] == [204, 200]
 
 
 @pytest.mark.parametrize("path", ["logs/", "redeploy/"])
-def test_a_page_that_waits_for_an_engine_takes_no_time_of_others(path: str) -> None:
-    async def ask() -> None:
-        pages = Pages()
-        pages.takes_s = 2 * RENDERING_AT_ONCE_S
-        assert await pages.get(PATH + path) == (200, "")
-        assert (await pages.get(PATH))[0] == 200
-
-    asyncio.run(ask())
+async def test_a_page_that_waits_for_an_engine_takes_no_time_of_others(path: str) -> None:
+    pages = Pages()
+    pages.takes_s = 2 * RENDERING_AT_ONCE_S
+    assert await pages.get(PATH + path) == (200, "")
+    assert (await pages.get(PATH))[0] == 200
 
 
 def test_many_calls_leave_less_time_for_pages() -> None:
@@ -319,96 +271,72 @@ def test_calls_that_come_in_batches_are_many_between_them_too() -> None:
         assert not allowance.has_some()
 
 
-def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        pages.takes_s = 2 * RENDERING_AT_ONCE_S
-        _, tag = await pages.get(PATH)
-        del pages.store.users["a"]
-        pages.now_s += FRESH_S + 0.1
-        pages.status = 401
-        assert (await pages.get(PATH, tag=tag))[0] == 401
-
-    asyncio.run(ask())
+async def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:
+    pages = Pages()
+    pages.takes_s = 2 * RENDERING_AT_ONCE_S
+    _, tag = await pages.get(PATH)
+    del pages.store.users["a"]
+    pages.now_s += FRESH_S + 0.1
+    pages.status = 401
+    assert (await pages.get(PATH, tag=tag))[0] == 401
 
 
-def test_a_whole_page_has_the_tag_of_its_part() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        assert await pages.get(PATH, hx_request="false") == (200, "")
-        assert await pages.get(PATH, tag=pages.tag_in_page) == (304, pages.tag_in_page)
-
-    asyncio.run(ask())
+async def test_a_whole_page_has_the_tag_of_its_part() -> None:
+    pages = Pages()
+    assert await pages.get(PATH, hx_request="false") == (200, "")
+    assert await pages.get(PATH, tag=pages.tag_in_page) == (304, pages.tag_in_page)
 
 
-def test_a_whole_page_has_the_tag_of_its_corner() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        await pages.get(PATH, query="before=7", hx_request="false")
-        corner = "/running/"
-        assert await pages.get(corner, tag=pages.tag_in_corner) == (304, pages.tag_in_corner)
-        pages.store.overview = "2"
-        pages.now_s += FRESH_S + 0.1
-        assert (await pages.get(corner, tag=pages.tag_in_corner))[0] == 200
-        assert (await pages.get(PATH, tag=pages.tag_in_corner))[0] == 200
-
-    asyncio.run(ask())
+async def test_a_whole_page_has_the_tag_of_its_corner() -> None:
+    pages = Pages()
+    await pages.get(PATH, query="before=7", hx_request="false")
+    corner = "/running/"
+    assert await pages.get(corner, tag=pages.tag_in_corner) == (304, pages.tag_in_corner)
+    pages.store.overview = "2"
+    pages.now_s += FRESH_S + 0.1
+    assert (await pages.get(corner, tag=pages.tag_in_corner))[0] == 200
+    assert (await pages.get(PATH, tag=pages.tag_in_corner))[0] == 200
 
 
-def test_changed_pages_are_rendered_one_after_the_other() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(20)))
-        assert (pages.rendered, pages.most_at_once) == (20, 1)
-
-    asyncio.run(ask())
+async def test_changed_pages_are_rendered_one_after_the_other() -> None:
+    pages = Pages()
+    await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(20)))
+    assert (pages.rendered, pages.most_at_once) == (20, 1)
 
 
-def test_while_the_database_is_away_the_dashboard_says_so() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        pages.store.is_away = True
-        pages.now_s += FRESH_S + 0.1
-        pages.status = 503
-        assert await pages.get(PATH, tag=tag) == (503, "")
-
-    asyncio.run(ask())
+async def test_while_the_database_is_away_the_dashboard_says_so() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    pages.store.is_away = True
+    pages.now_s += FRESH_S + 0.1
+    pages.status = 503
+    assert await pages.get(PATH, tag=tag) == (503, "")
 
 
-def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        await pages.get(PATH)
-        pages.now_s += ASKED_S - 1
-        await pages.get(f"/service/{OTHER}/")
-        assert pages.store.uuids == [SERVICE, OTHER]
-        pages.now_s += FRESH_S + 1
-        await pages.get(f"/service/{OTHER}/")
-        assert pages.store.uuids == [OTHER]
-
-    asyncio.run(ask())
+async def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
+    pages = Pages()
+    await pages.get(PATH)
+    pages.now_s += ASKED_S - 1
+    await pages.get(f"/service/{OTHER}/")
+    assert pages.store.uuids == [SERVICE, OTHER]
+    pages.now_s += FRESH_S + 1
+    await pages.get(f"/service/{OTHER}/")
+    assert pages.store.uuids == [OTHER]
 
 
-def test_invented_sessions_take_no_place_of_pages() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        await asyncio.gather(*(pages.get(PATH, session=f"invented{number}") for number in range(MAX_WATCHED)))
-        _, tag = await pages.get(PATH)
-        reads = pages.store.reads
-        assert await pages.get(PATH, tag=tag) == (304, tag)
-        assert pages.store.reads == reads
-
-    asyncio.run(ask())
+async def test_invented_sessions_take_no_place_of_pages() -> None:
+    pages = Pages()
+    await asyncio.gather(*(pages.get(PATH, session=f"invented{number}") for number in range(MAX_WATCHED)))
+    _, tag = await pages.get(PATH)
+    reads = pages.store.reads
+    assert await pages.get(PATH, tag=tag) == (304, tag)
+    assert pages.store.reads == reads
 
 
-def test_a_session_that_this_process_has_ended_gets_nothing_from_memory() -> None:
-    async def ask() -> None:
-        pages = Pages()
-        _, tag = await pages.get(PATH)
-        del pages.store.users["a"]
-        pages.store.ended += 1
-        assert (await pages.get(PATH, tag=tag))[0] == 200
-        assert pages.rendered == 2, "by the dashboard, which leads to the sign-in"
-
-    asyncio.run(ask())
+async def test_a_session_that_this_process_has_ended_gets_nothing_from_memory() -> None:
+    pages = Pages()
+    _, tag = await pages.get(PATH)
+    del pages.store.users["a"]
+    pages.store.ended += 1
+    assert (await pages.get(PATH, tag=tag))[0] == 200
+    assert pages.rendered == 2, "by the dashboard, which leads to the sign-in"

@@ -47,23 +47,6 @@ def test_code_is_marked_up_and_everything_stays_text() -> None:
     assert html == "set <code>&lt;b&gt;</code> and <code>b</code>, &amp; &lt;i&gt;."
 
 
-def test_a_button_is_a_form_that_works_without_scripts() -> None:
-    html = ui.button("Redeploy", "/service/1/redeploy", command="tutum service redeploy web", fields={"tag": "v1"})
-    assert '<form method="post" action="/service/1/redeploy">' in html
-    assert '<input type="hidden" name="csrf" value="the-token">' in html
-    assert '<input type="hidden" name="tag" value="v1">' in html
-    assert "tutum service redeploy web" in html
-
-
-def test_a_button_that_confirms_sends_nothing_at_the_first_press() -> None:
-    html = str(ui.button("Revoke", "/revoke", kind="danger", confirm="Calls get 404.", command="tutum handler rm"))
-    first, _, rest = html.partition("</summary>")
-    assert "<form" not in first
-    assert "Calls get 404." in rest
-    assert '<form method="post" action="/revoke">' in rest
-    assert "tutum handler rm" in rest
-
-
 def test_a_disabled_button_says_why() -> None:
     html = ui.button("Scale", "/scale", confirm="Sure?", disabled="an autoscaler decides")
     assert 'disabled title="an autoscaler decides"' in html
@@ -76,11 +59,6 @@ def test_a_field_is_tied_to_its_label_help_and_error() -> None:
     assert 'aria-describedby="f-amount-help f-amount-error" aria-invalid="true" required' in html
     assert 'id="f-amount-help"' in html
     assert 'id="f-amount-error"' in html
-
-
-def test_a_select_has_its_value_selected() -> None:
-    html = ui.field("operation", "Operation", value="SCALEUP", type="select", options=[("SCALEUP", "Scale up"), "X"])
-    assert '<option value="SCALEUP" selected>Scale up</option><option value="X">X</option>' in html
 
 
 def test_a_text_area_keeps_a_first_empty_line() -> None:

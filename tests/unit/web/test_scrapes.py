@@ -24,17 +24,14 @@ class HungReader:
         raise UnavailableError("the database is away")
 
 
-def test_scrapes_at_one_time_share_one_read() -> None:
-    async def run() -> None:
-        reader = HungReader()
-        scrapes = Scrapes(reader, "1")
-        waiting = [asyncio.ensure_future(scrapes.render(CallMetrics(), "")) for _ in range(8)]
-        await until_read(reader)
-        reader.may_end.set()
-        assert {b"tutumd_database_up 0.0" in text for text, _ in await asyncio.gather(*waiting)} == {True}
-        assert reader.reads == 1
-
-    asyncio.run(run())
+async def test_scrapes_at_one_time_share_one_read() -> None:
+    reader = HungReader()
+    scrapes = Scrapes(reader, "1")
+    waiting = [asyncio.ensure_future(scrapes.render(CallMetrics(), "")) for _ in range(8)]
+    await until_read(reader)
+    reader.may_end.set()
+    assert {b"tutumd_database_up 0.0" in text for text, _ in await asyncio.gather(*waiting)} == {True}
+    assert reader.reads == 1
 
 
 def test_a_read_that_fails_after_its_scrape_is_not_reported_as_a_fault() -> None:

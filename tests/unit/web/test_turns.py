@@ -38,16 +38,13 @@ def test_requests_begin_one_by_one_and_other_work_runs_in_between() -> None:
     assert begun == list(range(20))
 
 
-def test_a_request_that_gives_up_holds_up_nobody() -> None:
-    async def run() -> None:
-        pace = Pace()
-        await pace.wait()
-        tasks = [asyncio.ensure_future(pace.wait()) for _ in range(3)]
-        await asyncio.sleep(0)
-        tasks[0].cancel()
-        await asyncio.gather(*tasks[1:])
-
-    asyncio.run(run())
+async def test_a_request_that_gives_up_holds_up_nobody() -> None:
+    pace = Pace()
+    await pace.wait()
+    tasks = [asyncio.ensure_future(pace.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.gather(*tasks[1:])
 
 
 def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
@@ -77,45 +74,39 @@ def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
 SHARE = heavy_work.MAX_BYTES // heavy_work.SHARE - heavy_work.CALL_BYTES
 
 
-def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
+async def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
     def fail() -> Call:
         raise RuntimeError("broken")
 
-    async def run() -> None:
-        heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
-        kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
-        await asyncio.sleep(0)
-        with pytest.raises(UnavailableError):
-            await heavy.run(("s", "h"), SHARE // 2, lambda: CALL)
-        results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
-        assert [type(result) for result in results] == [RuntimeError, Call]
-        assert await heavy.run(("s", "h"), SHARE, lambda: CALL) == CALL
-        with pytest.raises(UnavailableError):
-            await heavy.run(("s", "h"), SHARE + 1, lambda: CALL)
-
-    asyncio.run(run())
+    heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
+    kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError):
+        await heavy.run(("s", "h"), SHARE // 2, lambda: CALL)
+    results: list[Any] = await asyncio.gather(*kept, return_exceptions=True)
+    assert [type(result) for result in results] == [RuntimeError, Call]
+    assert await heavy.run(("s", "h"), SHARE, lambda: CALL) == CALL
+    with pytest.raises(UnavailableError):
+        await heavy.run(("s", "h"), SHARE + 1, lambda: CALL)
 
 
 @pytest.mark.parametrize("hostile", [1, 8])
-def test_handlers_with_very_many_calls_leave_room_for_other_handlers(hostile: int) -> None:
-    async def run() -> None:
-        heavy, go_on, size = HeavyWork(), threading.Event(), 1024 * 1024
+async def test_handlers_with_very_many_calls_leave_room_for_other_handlers(hostile: int) -> None:
+    heavy, go_on, size = HeavyWork(), threading.Event(), 1024 * 1024
 
-        def work() -> Call:
-            go_on.wait(60)
-            return CALL
+    def work() -> Call:
+        go_on.wait(60)
+        return CALL
 
-        names = [f"hostile {number % hostile}" for number in range(70 * hostile)]
-        tasks = [asyncio.ensure_future(heavy.run(("s", name), size, work)) for name in names]
-        await asyncio.sleep(0)
-        mine = asyncio.ensure_future(heavy.run(("s", "mine"), size, work))
-        await asyncio.sleep(0)
-        assert not mine.done(), "it waits for its turn"
-        go_on.set()
-        results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
-        assert await mine == CALL
-        kinds = Counter(type(result) for result in results)
-        assert kinds[Call] + kinds[UnavailableError] == len(names)
-        assert hostile <= kinds[Call] <= 64
-
-    asyncio.run(run())
+    names = [f"hostile {number % hostile}" for number in range(70 * hostile)]
+    tasks = [asyncio.ensure_future(heavy.run(("s", name), size, work)) for name in names]
+    await asyncio.sleep(0)
+    mine = asyncio.ensure_future(heavy.run(("s", "mine"), size, work))
+    await asyncio.sleep(0)
+    assert not mine.done(), "it waits for its turn"
+    go_on.set()
+    results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+    assert await mine == CALL
+    kinds = Counter(type(result) for result in results)
+    assert kinds[Call] + kinds[UnavailableError] == len(names)
+    assert hostile <= kinds[Call] <= 64
