@@ -1,6 +1,7 @@
 """API keys, login links and the audit log: by the API, and by commands beside a running server."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.acceptance.accounts import Member, add_member, give, key_id_of, run_t
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import Answer, LiveServer
 from tests.support.stores import open_store
+from tutumd.application.digests import sha256_hex
+from tutumd.model import NewSession, Origin
 
 KEYS, AUDIT = "/api/v1/apikey/", "/api/v1/audit/"
 
@@ -67,3 +70,32 @@ def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entr
     assert audit("--stack", "web") == []
     wrong = run_tutumd(tmp_path, "audit", "--what", "all")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, dora: Member) -> None:
+    for options, start in (
+        (("--port", "8123"), "http://127.0.0.1:8123"),
+        (("--host", "::1", "--port", "8123"), "http://[::1]:8123"),
+        (("--public-url", "https://example.com/hooks/"), "https://example.com/hooks"),
+    ):
+        done = run_tutumd(live_server.data, "login-link", "dora", *options)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        said, link = done.stdout.splitlines()
+        assert "once" in said
+        assert "shown only now" in said
+        match = re.fullmatch(re.escape(start) + r"/sign-in/link/([A-Za-z0-9_-]{43})/", link)
+        assert match, link
+        with live_server.accounts() as store:
+            new = NewSession(token_sha256=match[1], expires=datetime.now(UTC) + timedelta(days=1))
+            user = store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent=""))
+            assert user is not None
+            assert user.name == "dora"
+            assert store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent="")) is None
+        assert match[1] not in live_server.request("GET", f"{AUDIT}?limit=100").body.decode()
+    refused = run_tutumd(live_server.data, "login-link", "nobody")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    refused = run_tutumd(live_server.data, "login-link", "dora", TUTUMD_DASHBOARD="off")
+    assert "TUTUMD_DASHBOARD=on" in refused.stderr
+    refused = run_tutumd(live_server.data, "login-link", "dora", "--port", "0")
+    assert "--port" in refused.stderr

@@ -1,7 +1,10 @@
 """The server is killed or ended at bad moments and started again: nothing accepted is lost, nothing is done twice."""
 
 import random
-from collections.abc import Iterator
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -37,6 +41,12 @@ class Sleepers:
                 found.add(process.pid)
         return found
 
+    def redeploy(self) -> str:
+        """Begin a redeploy and return the path of the action."""
+        answer = self.server.request("POST", f"{self.uri}redeploy/")
+        assert answer.status == 202
+        return answer.headers["x-tutum-action-uri"]
+
     def check(self, containers: int) -> None:
         """Check that exactly so many processes run, and that the API says so."""
         self.server.wait_for_service(
@@ -50,12 +60,84 @@ class Sleepers:
         assert len(self.server.service(self.uuid)["containers"]) == containers
 
 
+def _kill_when_claimed(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: service.server.request("GET", action).json["state"] != "Pending", "claimed", pause_s=0.001)
+    service.server.kill()
+
+
+def _kill_when_both_sets_run(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: len(service.pids - old) == len(old), "both sets run", pause_s=0.01)
+    service.server.kill()
+
+
+def _kill_when_the_old_set_ends(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: not old <= service.pids, "the old set ends", pause_s=0.001)
+    service.server.kill()
+
+
+def _kill_twice(service: Sleepers, action: str, old: set[int]) -> None:
+    _kill_when_claimed(service, action, old)
+    service.server.start()
+    _kill_when_both_sets_run(service, action, old)
+
+
+KILLS_UNDER_CALLS = 12
+LIVE = [f"/api/v1/action/?limit=1&state={state}" for state in ("Pending", "In%20progress")]
+
+KILLS: list[Callable[[Sleepers, str, set[int]], None]] = [
+    _kill_when_claimed,
+    _kill_when_both_sets_run,
+    _kill_when_the_old_set_ends,
+    _kill_twice,
+]
+
+
 def _actions(server: LiveServer, service: Sleepers) -> list[dict[str, Any]]:
     return list(server.request("GET", f"/api/v1/action/?object={service.uuid}").json["objects"])
 
 
 def _deliveries(actions: list[dict[str, Any]]) -> int:
     return sum(each["deliveries"] for each in actions)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__.removeprefix("_kill_"))
+def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
+    server: LiveServer, kill: Callable[[Sleepers, str, set[int]], None]
+) -> None:
+    service = Sleepers(server, containers=2)
+    before, old = server.service(service.uuid)["containers"], service.pids
+    assert len(old) == 2
+    action = service.redeploy()
+    kill(service, action, old)
+    assert service.pids, "every process was gone"
+    server.start()
+    ended = server.wait_for_action(action)
+    assert ended["state"] == "Success", ended
+    service.check(2)
+    after = server.service(service.uuid)["containers"]
+    assert not service.pids & old
+    assert not set(after) & set(before)
+    assert (sorted(ended["container_uris_before"]), sorted(ended["container_uris_after"])) == (
+        sorted(before),
+        sorted(after),
+    )
+
+
+def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
+    service = Sleepers(server, containers=1)
+    redeploy, more = (
+        f"{service.uri}webhook/handler/{server.add_handler(service.uuid, name, name)}/call/"
+        for name in ("REDEPLOY", "SCALEUP")
+    )
+    assert post_all(server, [redeploy, more, f"{more}2/"] * 5, clients=5) == [202] * 15
+    server.kill()
+    server.start()
+    actions = _actions(server, service)
+    assert _deliveries(actions) == 15
+    for each in actions:
+        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
+    service.check(1 + 5 * 3)
 
 
 @pytest.mark.slow
@@ -77,3 +159,78 @@ def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_a
     stored = _deliveries(_actions(server, service))
     assert statuses.count(202) <= stored <= 40
     service.check(1 + stored)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_every_container_that_was_asked_for_runs_after_a_dozen_kills(server: LiveServer) -> None:
+    services = [Sleepers(server, containers=1, name=name) for name in ("a", "b", "c")]
+    chance = random.Random(11)
+    is_over = threading.Event()
+    accepted: Counter[str] = Counter()
+    with ThreadPoolExecutor(len(services)) as pool:
+        callers = [
+            pool.submit(_call_until, is_over, each, random.Random(n), accepted) for n, each in enumerate(services)
+        ]
+        try:
+            for number in range(1, KILLS_UNDER_CALLS + 1):
+                wait_until(
+                    lambda n=number: all(accepted[each.uri] > n for each in services),  # type: ignore[misc] # early binding
+                    "a call to each was accepted",
+                    timeout_s=120,
+                )
+                wait_until(lambda: server.request("GET", LIVE[1]).json["objects"], "something is being changed")
+                is_over.wait(chance.uniform(0, 1.5))
+                server.kill()
+                server.start()
+        finally:
+            is_over.set()
+        for caller in callers:
+            caller.result()
+    wait_until(
+        lambda: not any(server.request("GET", uri).json["objects"] for uri in LIVE), "all has ended", timeout_s=300
+    )
+    actions = [each for each in server.objects("/api/v1/action/") if each["action"] != "Service Start"]
+    assert {each["state"] for each in actions} == {"Success"}
+    for service in services:
+        stored = _deliveries([a for a in actions if a["object"] == service.uri and a["action"] == "Service Scale Up"])
+        assert stored >= accepted[service.uri] > KILLS_UNDER_CALLS
+        service.check(1 + stored)
+
+
+def _call_until(is_over: threading.Event, service: Sleepers, chance: random.Random, accepted: Counter[str]) -> None:
+    """Add a container at a time, with redeploys between, and count the calls to add one that were accepted."""
+    redeploy, more = (
+        f"{service.uri}webhook/handler/{service.server.add_handler(service.uuid, name, name)}/call/"
+        for name in ("REDEPLOY", "SCALEUP")
+    )
+    while not is_over.is_set():
+        # Fewer than the server's limit of 100 containers, even if no answer came for some that were stored.
+        if accepted[service.uri] < 80:
+            (status,) = post_all(service.server, [more], clients=1)
+            accepted[service.uri] += status == 202
+        if chance.random() < 0.3:
+            post_all(service.server, [redeploy], clients=1)
+        is_over.wait(chance.uniform(0, 1.0))
+
+
+@pytest.mark.slow
+def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
+    service = Sleepers(server, containers=2)
+    old = service.pids
+    action = service.redeploy()
+    wait_until(lambda: len(service.pids - old) == 2, "the new set runs", pause_s=0.01)
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert len(service.pids - old) == 2
+    server.start()
+    assert server.wait_for_action(action)["state"] == "Success"
+    service.check(2)
+
+
+@pytest.mark.slow
+def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
+    second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
+    assert second.returncode == 1
+    assert "another tutumd" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert server.request("GET", "/healthz").status == 200
