@@ -131,28 +131,3 @@ def test_a_container_keeps_its_platform(daemon: DockerBed) -> None:
             engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000"))
     assert inspected(bed, "web")["Id"] == new["Id"]
     assert bed.inspect("image", APP)["Id"] == new["Image"]
-
-
-def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    old = clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.push("app", Image(version="b", architecture="s390x"))
-    with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="is available for linux/s390x only, and this engine is linux/"):
-            engine.redeploy(service("name:web"), FakeRun())
-        assert "linux/s390x only" in engine.plan(service("name:web"), None).refused
-    assert inspected(clean_bed, "web")["Id"] == old
-
-
-def test_a_tag_that_fails_is_put_back_and_a_plan_names_both_tags(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1", tag="one")
-    clean_bed.docker("run", "-d", "--name", "web", f"{APP}:one")
-    clean_bed.push("app", "v3-broken", tag="two")
-    digest = clean_bed.push("app", "v2", tag="three")
-    with opened(clean_bed) as engine:
-        assert engine.redeploy(service("name:web"), FakeRun(tag="two")).rolled_back
-        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:one"
-        plan = engine.plan(service("name:web"), "three")
-        assert (plan.image_name, plan.image_after) == (f"{APP}:three", digest)
-        assert plan.notes[0] == f"web changes from {APP}:one to {APP}:three"
-    assert (states(clean_bed), version(clean_bed, "web")) == ({"web": "running"}, "v1")

@@ -167,16 +167,6 @@ def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restar
     assert len(kinds) == len(set(kinds))
 
 
-def test_a_long_list_is_read_page_by_page(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.controllers.frozen = True
-    for number in range(501):
-        cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
-    with kube.opened(cluster, tmp_path) as engine:
-        assert len(set(selectors(engine))) == 501
-    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
-    assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}]
-
-
 def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.controllers.frozen = True
     for number in range(501):

@@ -102,15 +102,6 @@ def test_a_service_that_is_scaled_down_in_the_middle_of_a_rollout_is_judged_by_t
     wait_until(lambda: kube.ready_tags(cluster, "web") == ["v2" if tag == "v2" else "v1"], "one pod is left")
 
 
-def test_a_service_that_was_stopped_before_stays_so_and_says_it(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(replicas=0, template=probed()))
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert outcome.success
-    assert outcome.reason.startswith("the service is stopped and stays stopped: its next start makes new pods")
-    assert tag_of(cluster, "deployments", "web") == "v2"
-
-
 @pytest.mark.slow
 def test_a_partition_that_is_raised_above_all_pods_is_no_success(impatient: ClusterAndEngine) -> None:
     cluster, engine = impatient

@@ -55,42 +55,6 @@ def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAnd
     assert after == before["spec"]
 
 
-def test_tag_and_variables_are_patched_by_name_and_the_digest_is_reported(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
-    sidecar = {"name": "proxy", "image": "registry.test/proxy:v1", "readinessProbe": {"exec": {}}}
-    migrate = {"name": "migrate", "image": "registry.test/app:v1"}
-    kube.create(
-        cluster, deployment(template=template(container(env=env, probed=True), sidecar, initContainers=[migrate]))
-    )
-    run = FakeRun(tag="v2", variables={"OLD": None, "FROM": "b", "ADDED": "c", "ABSENT": None})
-    outcome = engine.redeploy(WEB, run)
-    assert (outcome.success, outcome.reason) == (True, "")
-    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v2"])
-    (patch,) = cluster.changes()
-    assert patch.body["spec"]["template"]["spec"] == {
-        "containers": [
-            {
-                "name": "app",
-                "image": "registry.test/app:v2",
-                "env": [
-                    {"name": "OLD", "$patch": "delete"},
-                    {"name": "FROM", "value": "b", "valueFrom": None},
-                    {"name": "ADDED", "value": "c"},
-                ],
-            }
-        ],
-        "initContainers": [{"name": "migrate", "image": "registry.test/app:v2"}],
-    }
-    spec = kube.spec_and_status(cluster, "deployments", "web")["spec"]["template"]["spec"]
-    assert spec["containers"][0]["env"] == [
-        {"name": "KEPT", "value": "1"},
-        {"name": "FROM", "value": "b"},
-        {"name": "ADDED", "value": "c"},
-    ]
-    assert spec["containers"][1] == sidecar
-
-
 @pytest.mark.slow
 def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_put_back(
     kubernetes: ClusterAndEngine,
@@ -122,19 +86,6 @@ def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=5.0)) as engine:
         assert engine.redeploy(WEB, FakeRun(tag="v2", on_log=look)).success
     assert seen == [["v1", "v2"]]
-
-
-def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    cluster.controllers.frozen = True
-    run = FakeRun()
-    thread = threading.Timer(0.5, lambda: setattr(cluster.controllers, "frozen", False))
-    thread.start()
-    outcome = engine.redeploy(WEB, run)
-    thread.join()
-    assert outcome.success
-    assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
 
 
 def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(kubernetes: ClusterAndEngine) -> None:

@@ -53,14 +53,6 @@ def test_scaling_writes_the_version_that_was_read(kubernetes: ClusterAndEngine) 
     )
 
 
-def test_scaling_down_waits_until_the_pods_are_gone(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
-    outcome = engine.scale(DB, 1, FakeRun())
-    assert outcome.success
-    assert len(cluster.store.list("pods")) == len(outcome.containers_after) == 1
-
-
 @pytest.mark.slow
 def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
@@ -84,18 +76,6 @@ def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernet
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == "superseded: somebody else set the service to 7 pods"
     assert replicas(cluster) == 7
-
-
-def test_what_does_not_come_up_is_put_back_with_the_reason(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=template(PROBED)))
-    spoil(cluster, kubelets.MISSING)
-    outcome = engine.scale(WEB, 3, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("2 of 3 pods are ready: pod web-")
-    assert ": manifest unknown" in outcome.reason
-    assert replicas(cluster) == 2
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
 def test_a_pod_without_a_probe_that_dies_a_moment_later_is_not_kept(kubernetes: ClusterAndEngine) -> None:

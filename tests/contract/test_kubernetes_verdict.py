@@ -126,31 +126,11 @@ def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes:
     assert added not in again.containers_after
 
 
-def test_new_pods_of_a_scale_up_that_exit_are_a_failure(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{kubelets.EXITING}"
-    outcome = engine.scale(WEB, 3, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "container app: exited with 7" in outcome.reason
-
-
 def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.BUSY))
     assert outcome.success, outcome.reason
-
-
-def test_a_missing_permission_to_read_the_output_is_named(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    cluster.allowed = lambda request: request.resource != "pods/log"
-    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.EXITING))
-    assert (outcome.rolled_back, outcome.log_tail) == (True, "")
-    assert "container app: exited with 7" in outcome.reason
-    assert "its output is not known: cannot get pods/log web-" in outcome.reason
-    assert 'Missing permission: verb get on pods/log (apiGroup "") in the namespace shop' in outcome.reason
 
 
 def test_a_redeploy_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> None:
@@ -248,20 +228,3 @@ def test_a_stateful_set_that_is_stuck_at_a_broken_pod_is_freed(kubernetes: Clust
     outcome = engine.redeploy(DB, FakeRun(tag="v2"))
     assert outcome.success, outcome.reason
     assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
-
-
-@pytest.mark.slow
-def test_a_stuck_pod_that_may_not_be_deleted_is_named_with_what_to_do(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    break_template(cluster)
-    cluster.allowed = lambda request: request.verb != "delete"
-    words = "pods are stuck at an earlier version: kubectl delete pod db-2 --namespace shop frees them in a redeploy; "
-
-    def delete_by_hand(line: str) -> None:
-        if line.startswith(words):
-            cluster.store.delete(("pods", "shop", "db-2"))
-
-    run = FakeRun(tag="v2", deadline_s=20, on_log=delete_by_hand)
-    outcome = engine.redeploy(DB, run)
-    assert outcome.success, outcome.reason
-    assert any("Missing permission: verb delete on pods" in line for line in run.lines)

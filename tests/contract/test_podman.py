@@ -11,7 +11,6 @@ import pytest
 
 from tests.contract.docker_support import APP, asked_from, inspected, opened, redeploy, service, snapshots, version
 from tests.contract.engines.verbs import watching
-from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
@@ -248,19 +247,6 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         }
         assert engine.scale(service(selector), 1, FakeRun(action_uuid="22222222-0000")).success
         assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
-
-
-@pytest.mark.nightly
-def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
-    start_web(clean_podman)
-    clean_podman.push("app", "v2")
-    for step in range(1, MAX_STEPS, 2):
-        outcome = redeploy_killed_at(clean_podman, step)
-        check_web(clean_podman, "v2")
-        if outcome is None:
-            return
-        assert outcome.success, (step, outcome)
-    raise AssertionError(f"a redeploy has more than {MAX_STEPS} steps")
 
 
 def test_the_container_that_tutumd_runs_in_is_known(clean_podman: PodmanBed, tmp_path: Path) -> None:
