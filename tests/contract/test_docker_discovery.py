@@ -2,36 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, service
+from tests.contract.docker_support import opened, service
 from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
-from tutumd.model import ContainerState, EngineInfo, Port, ServiceSnapshot
+from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.ports.queue import Queue
 from tutumd.worker.discover import Discovery, Pauses
-
-
-def test_a_container_is_described(clean_bed: DockerBed) -> None:
-    digest = clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:8080", "--expose", "9/udp", APP)
-    with opened(clean_bed) as engine:
-        web = engine.inspect(service("name:web"))
-    assert web is not None
-    (container,) = web.containers
-    assert container.id == inspected(clean_bed, "web")["Id"]
-    assert container.state is ContainerState.RUNNING
-    assert (web.image_name, web.image_digest, web.run_command) == (APP, digest, "/serve")
-    assert (container.image_name, container.image_digest, container.run_command) == (APP, digest, "/serve")
-    assert container.ports == (Port(inner=8080, outer=8080), Port(inner=9, outer=None, protocol="udp"))
-    assert container.exit_code is None
-    assert container.stopped is None
-    assert web.deployed is not None
-    assert container.started is not None
-    assert web.deployed <= container.started <= datetime.now(UTC) + timedelta(minutes=1)
 
 
 def test_logs_of_several_containers_begin_with_their_names(clean_bed: DockerBed) -> None:

@@ -1,4 +1,4 @@
-"""A killed redeploy of a container with a fixed port, resumed without its database or after its engine was killed.
+"""A redeploy of a container with a fixed port whose engine was killed in the swap.
 
 tests/unit/docker/test_resume.py kills every kind of run at every step on an engine in memory, and
 test_engine_interrupted.py kills the common case on each engine.

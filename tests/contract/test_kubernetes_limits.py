@@ -37,15 +37,3 @@ def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("there was no progress for 630 s (0 of 2 new pods are ready): pod web-")
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
-
-
-@pytest.mark.slow
-def test_new_pods_that_a_scale_up_waits_for_have_the_time_that_the_cluster_allows(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    assert engine.scale(WEB, 5, jumping("", at_progress_s=500)).success
-    cluster.controllers.image_of = lambda pod, image: image.replace(":v1", f":{kubelets.HANGING}")
-    outcome = engine.scale(WEB, 6, jumping("", at_wait_s=100))
-    assert not outcome.success
-    assert outcome.reason.startswith("5 of 6 pods are ready, and there was no progress for 630 s: pod web-")
-    assert kube.ready_tags(cluster, "web") == ["v1"] * 5

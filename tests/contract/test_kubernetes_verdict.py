@@ -82,20 +82,6 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
-@pytest.mark.slow
-def test_pods_without_a_probe_are_watched_again_after_a_success_that_was_stored(tmp_path: Path) -> None:
-    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=0.3)) as engine:
-        kube.create(cluster, deployment())
-        run = FakeRun()
-        assert engine.redeploy(WEB, run).success
-        assert engine.redeploy(WEB, again := run.again()).success
-        assert "2 of 2 new pods are ready" in again.lines
-        run = FakeRun()
-        assert engine.scale(WEB, 3, run).success
-        assert engine.scale(WEB, 3, again := run.again()).success
-        assert "3 of 3 pods are ready" in again.lines
-
-
 def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
     class Paced(FakeRun):
         longest_s = 0.0
@@ -131,17 +117,6 @@ def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes
     kube.create(cluster, deployment(template=probed()))
     outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.BUSY))
     assert outcome.success, outcome.reason
-
-
-def test_a_redeploy_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    cluster.controllers.quota = 2
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the rollout was not complete (0 of 2 new pods are ready): pods ")
-    assert "is forbidden: exceeded quota" in outcome.reason
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
 SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}

@@ -1,4 +1,4 @@
-"""Killed actions on a real Swarm, resumed by another server: orders, probe tasks and rollbacks."""
+"""Killed actions on a real Swarm, resumed by another server: orders and rollbacks of the engine."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,12 +11,10 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
-from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
 pytestmark = pytest.mark.slow
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
-LASTING = Image(version="lasting", healthcheck=("CMD", "/bin/true"), labels={"version": "lasting"})
 MAX_STEPS = 14
 STABLE_S = 0.3
 PATIENT_S = 60.0
@@ -89,36 +87,3 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
     assert "fatal: v3-broken cannot start" in outcome.log_tail
     assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
-
-
-def test_a_new_container_of_a_global_service_that_ends_while_no_server_looks_is_no_success(
-    clean_bed: DockerBed,
-) -> None:
-    clean_bed.push("app", "healthy")
-    swarm.create(clean_bed, "web", APP, "--mode", "global", "--rollback-monitor", "1s", replicas=None)
-    wait_until(lambda: swarm.counted(clean_bed, "web") == 1, "it runs")
-    clean_bed.push("app", LASTING)
-    first = FakeRun()
-    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
-        assert redeploy(engine, first).success
-    clean_bed.docker("kill", clean_bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
-    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
-        outcome = redeploy(engine, first.again())
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
-    assert "exited with 137" in outcome.reason
-    assert swarm.running(clean_bed, "web") == ["healthy"]
-
-
-def test_a_redeploy_whose_engine_is_killed_is_resumed_when_it_is_back(bed: DockerBed) -> None:
-    before = swarm.spec(bed, "web")
-    digest = bed.push("app", "v2")
-    run = FakeRun(on_sleep=bed.kill_engine)
-    with swarm.opened(bed) as engine:
-        with pytest.raises(EngineUnavailableError):
-            redeploy(engine, run)
-        bed.start_engine()
-        outcome = redeploy(engine, run.again())
-    assert outcome.success, outcome
-    assert outcome.image_after == digest
-    assert swarm.running(bed, "web") == ["v2"]
-    assert {**swarm.spec(bed, "web"), "TaskTemplate": before["TaskTemplate"]} == before
