@@ -1,11 +1,7 @@
 """What discovery costs on a host with many containers, and that it misses nothing for that."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import cast
@@ -14,23 +10,12 @@ import pytest
 
 from tests.bench.fake_docker import FakeDocker, container
 from tests.contract.engines.verbs import watching
-from tests.support.programs import running
-from tests.support.stores import StoreBed, open_store
+from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.ports.queue import Queue
 from tutumd.store.queue import SqlQueue
-from tutumd.worker.discover import Discovery, Pauses
-
-MANY = 2_000
-# A fake engine in a process of its own, so that what it costs does not count.
-_SERVE = """
-import sys, pathlib, tests.bench.fake_docker as fake
-engine = fake.FakeDocker(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
-print("ready", flush=True)
-sys.stdin.read()
-engine.close()
-"""
+from tutumd.worker.discover import Discovery
 
 
 @pytest.fixture
@@ -148,39 +133,3 @@ def test_of_three_workers_one_asks_the_engine(tmp_path: Path) -> None:
         asked.tell("rename", 7)
         wait_until(lambda: asked.paths.count(one) > looks, "an event is followed by another look")
         assert [bool(fake.paths) for fake in fakes].count(True) == 1
-
-
-@pytest.mark.nightly
-def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_path: Path) -> None:
-    socket = tmp_path / "docker.sock"
-    command = [sys.executable, "-c", _SERVE, str(socket), str(MANY)]
-    pipe = subprocess.PIPE
-    with running(command, stdin=pipe, stdout=pipe) as serving, opened(f"unix://{socket}") as engine:
-        assert serving.stdout is not None
-        assert serving.stdout.readline() == b"ready\n"
-        with open_store(f"sqlite:///{tmp_path}/test.db") as b:
-            b.clock.now = datetime.now(UTC)
-            discovery = Discovery("worker", engine, b.queue)
-            discovery.start()
-            try:
-                wait_until(lambda: stored(b) == MANY and is_at_rest(), "the first look is over", 600, 0.5)
-                began, used = time.monotonic(), time.process_time()
-                time.sleep(2 * Pauses().full_pass_s + 2)
-                share = (time.process_time() - used) / (time.monotonic() - began)
-            finally:
-                discovery.stop(30)
-            assert stored(b) == MANY
-    print(f"{share:.1%} of a core")
-    assert share < 0.05, f"{share:.1%} of a core"
-
-
-def stored(bed: StoreBed) -> int:
-    with bed.database.read() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM services").scalar() or 0)
-
-
-def is_at_rest() -> bool:
-    """Tell whether this process did next to nothing for longer than the longest pause between two passes."""
-    before = time.process_time()
-    time.sleep(3)
-    return time.process_time() - before < 0.3

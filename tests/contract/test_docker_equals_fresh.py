@@ -1,7 +1,6 @@
-"""A redeployed container equals one that `docker run` or `compose up` makes of the new image."""
+"""A redeployed container equals one that `docker run` makes of the new image."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,60 +194,3 @@ def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: 
     # The old image's volume is one of the container by now: what is in it is not to be lost.
     kept = [place for place in found["Where"] if place[1] != "/gone"]
     assert {**found, "Where": kept} == expected
-
-
-COMPOSE = f"""
-services:
-  web:
-    image: {APP}
-    container_name: chosen
-    environment: {{MINE: "1"}}
-    networks: {{front: {{aliases: [www]}}, default: {{}}}}
-    configs: [{{source: inline, target: /etc/inline.conf}}]
-    healthcheck: {{test: [CMD, "/bin/true"], interval: 0.2s}}
-  api:
-    image: {APP}
-    depends_on: [web]
-    ports: ["8080"]
-    healthcheck: {{disable: true}}
-    volumes: ["data:/data", "/anonymous"]
-  side:
-    image: app:v1
-    network_mode: "service:api"
-    environment: {{PORT: "99"}}
-networks: {{front: {{}}}}
-volumes: {{data: {{}}}}
-configs:
-  inline: {{content: "from compose"}}
-"""
-
-
-@pytest.mark.slow
-def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
-    clean_bed: DockerBed, tmp_path: Path
-) -> None:
-    clean_bed.push("app", FIRST)
-    folder = clean_bed.up(tmp_path, COMPOSE)
-    clean_bed.push("app", SECOND)
-    with opened(clean_bed) as engine:
-        assert "writes to /gone, which both would share" in engine.plan(service("compose:shop/web"), None).order_reason
-        for name in ("web", "api"):
-            outcome = engine.redeploy(service(f"compose:shop/{name}"), FakeRun())
-            assert outcome.success, outcome
-    names = ("chosen", "shop-api-1", "shop-side-1")
-    assert states(clean_bed) == dict.fromkeys(names, "running")
-    redeployed = {name: inspected(clean_bed, name) for name in names}
-    listed = clean_bed.compose(folder, "ps", "--format", "{{.Service}} {{.State}}").splitlines()
-    assert sorted(listed) == ["api running", "side running", "web running"]
-    clean_bed.compose(folder, "up", "-d", "web", "api")
-    assert {name: inspected(clean_bed, name)["Id"] for name in names} == {
-        name: document["Id"] for name, document in redeployed.items()
-    }
-    clean_bed.compose(folder, "down")
-    assert states(clean_bed) == {}
-    assert "shop_front" not in clean_bed.docker("network", "ls", "--format", "{{.Name}}").split()
-    clean_bed.compose(folder, "up", "-d")
-    for name in names[:2]:
-        expected, found = shown(inspected(clean_bed, name)), shown(redeployed[name])
-        found["Where"] = [place for place in found["Where"] if place[1] != "/gone"]
-        assert found == expected

@@ -1,14 +1,11 @@
 """Images of a redeploy on a real Docker Engine, or Podman: where they come from, and what becomes of the old ones."""
 
-import threading
-
 import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, states, version
-from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
+from tests.support.docker_bed import PRIVATE, DockerBed
 from tests.support.images import Image, architecture
 from tests.support.runs import FakeRun
-from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
 pytestmark = pytest.mark.slow
@@ -75,43 +72,6 @@ def test_only_what_runs_pulled_and_nobody_else_uses_is_removed(clean_bed: Docker
     assert pulled == {f"{APP}@{digest}" for digest in digests[2:5] + digests[7:]}
 
 
-def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    for name in ("first", "second"):
-        clean_bed.docker("run", "-d", "--name", name, APP)
-    before = clean_bed.inspect("image", APP)["Id"]
-    clean_bed.push("app", "unhealthy")
-    with opened(clean_bed) as engine:
-        other = threading.Thread(target=lambda: engine.redeploy(service("name:first"), FakeRun()))
-        other.start()
-        wait_until(lambda: clean_bed.inspect("image", APP)["Id"] != before, "the failing image is pulled")
-        second = FakeRun(action_uuid="1a1b2c3d-0000-4000-8000-000000000002")
-        assert not engine.redeploy(service("name:second"), second).success
-        other.join()
-    assert clean_bed.inspect("image", APP)["Id"] == before
-    assert states(clean_bed) == {"first": "running", "second": "running"}
-
-
-def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_docker_hub(clean_bed: DockerBed) -> None:
-    clean_bed.load({"mine:latest": Image(version="v1")})
-    clean_bed.docker("tag", "mine", f"{ANONYMOUS}/elsewhere")
-    clean_bed.docker("push", f"{ANONYMOUS}/elsewhere")
-    clean_bed.docker("run", "-d", "--name", "web", "mine")
-    with opened(clean_bed) as engine:
-        assert redeploy(engine, "name:web").success
-
-
-def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(daemon: DockerBed) -> None:
-    pinned = f"{APP}@{daemon.push('app', 'v1')}"
-    daemon.docker("run", "-d", "--name", "web", pinned)
-    daemon.push("app", "v2")
-    with opened(daemon) as engine:
-        assert engine.redeploy(service("name:web"), FakeRun()).success
-        assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v1", pinned)
-        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
-    assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
-
-
 def test_a_container_keeps_its_platform(daemon: DockerBed) -> None:
     bed = daemon
     bed.push_index("app", *(Image(version="a", architecture=each) for each in (OWN, OTHER)))
@@ -131,28 +91,3 @@ def test_a_container_keeps_its_platform(daemon: DockerBed) -> None:
             engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000"))
     assert inspected(bed, "web")["Id"] == new["Id"]
     assert bed.inspect("image", APP)["Id"] == new["Image"]
-
-
-def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    old = clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.push("app", Image(version="b", architecture="s390x"))
-    with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="is available for linux/s390x only, and this engine is linux/"):
-            engine.redeploy(service("name:web"), FakeRun())
-        assert "linux/s390x only" in engine.plan(service("name:web"), None).refused
-    assert inspected(clean_bed, "web")["Id"] == old
-
-
-def test_a_tag_that_fails_is_put_back_and_a_plan_names_both_tags(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1", tag="one")
-    clean_bed.docker("run", "-d", "--name", "web", f"{APP}:one")
-    clean_bed.push("app", "v3-broken", tag="two")
-    digest = clean_bed.push("app", "v2", tag="three")
-    with opened(clean_bed) as engine:
-        assert engine.redeploy(service("name:web"), FakeRun(tag="two")).rolled_back
-        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:one"
-        plan = engine.plan(service("name:web"), "three")
-        assert (plan.image_name, plan.image_after) == (f"{APP}:three", digest)
-        assert plan.notes[0] == f"web changes from {APP}:one to {APP}:three"
-    assert (states(clean_bed), version(clean_bed, "web")) == ({"web": "running"}, "v1")

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, service, snapshots, states
+from tests.contract.docker_support import inspected, opened, service, snapshots, states
 from tests.support.docker_bed import DockerBed
-from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.errors import EngineRefusedError
 from tutumd.model import ServiceState
 
 pytestmark = pytest.mark.slow
@@ -61,41 +59,6 @@ def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path:
     assert [name for name in states(clean_bed) if name.startswith("shop-web")] == ["shop-web-1"]
 
 
-def test_scaling_down_removes_the_highest_numbers(clean_bed: DockerBed) -> None:
-    for name in ("web", "web-2", "web-10"):
-        clean_bed.docker("run", "-d", "--name", name, "-l", "tutum.service=web", "app:v1")
-    with opened(clean_bed) as engine:
-        outcome = engine.scale(service("name:web"), 2, FakeRun())
-        assert outcome.success
-        with pytest.raises(EngineRefusedError, match="1 to 10 containers, got 0; to end all"):
-            engine.scale(service("name:web"), 0, FakeRun())
-    assert states(clean_bed) == {"web": "running", "web-2": "running"}
-
-
-def test_copies_that_do_not_run_are_removed_and_their_output_kept(clean_bed: DockerBed) -> None:
-    only_one = Image(version="one", command=["sh", "-c", "mkdir /lock/held || { echo taken; exit 9; }; sleep 99"])
-    clean_bed.load({"app:one": only_one})
-    clean_bed.docker("run", "-d", "--name", "web", "-v", "lock:/lock", "app:one")
-    with opened(clean_bed) as engine:
-        outcome = engine.scale(service("name:web"), 3, FakeRun())
-    assert not outcome.success
-    assert outcome.rolled_back
-    assert outcome.reason == "the new container web-2 failed: it exited with 9"
-    assert "taken" in outcome.log_tail
-    assert outcome.containers_after == outcome.containers_before
-    assert states(clean_bed) == {"web": "running"}
-
-
-def test_a_copy_of_another_image_than_the_others_is_refused(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.push("app", "v2")
-    clean_bed.docker("pull", APP)
-    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="is another one by now"):
-        engine.scale(service("name:web"), 2, FakeRun())
-    assert states(clean_bed) == {"web": "running"}
-
-
 @pytest.mark.parametrize("how", ["running", "paused"])
 def test_a_stop_outlasts_the_engine_and_start_brings_all_back(clean_bed: DockerBed, how: str) -> None:
     for name in ("web", "web-2"):
@@ -111,22 +74,3 @@ def test_a_stop_outlasts_the_engine_and_start_brings_all_back(clean_bed: DockerB
         assert snapshots(engine)["name:web"].state is ServiceState.STOPPED
         assert engine.start(service("name:web"), FakeRun()).success
         assert snapshots(engine)["name:web"].state is ServiceState.RUNNING
-
-
-def test_a_start_that_fails_leaves_the_service_stopped(clean_bed: DockerBed) -> None:
-    clean_bed.docker("create", "--name", "web", "-l", "tutum.service=web", "app:v1")
-    clean_bed.docker("create", "--name", "web-2", "-l", "tutum.service=web", "app:v3-broken")
-    with opened(clean_bed) as engine:
-        outcome = engine.start(service("name:web"), FakeRun())
-    assert not outcome.success
-    assert outcome.rolled_back
-    assert outcome.reason == "the container web-2 failed: it exited with 3"
-    assert "fatal: v3-broken" in outcome.log_tail
-    assert set(states(clean_bed).values()) == {"exited"}
-
-
-def test_what_a_stop_would_delete_is_not_stopped(clean_bed: DockerBed) -> None:
-    clean_bed.docker("run", "-d", "--rm", "--name", "web", "app:v1")
-    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="--rm"):
-        engine.stop(service("name:web"), FakeRun())
-    assert states(clean_bed) == {"web": "running"}

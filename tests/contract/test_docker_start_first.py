@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import APP, asked_from, inspected, opened, service, states, version
+from tests.contract.docker_support import APP, inspected, opened, service, states
 from tests.support import guards, namespace
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, Killed
+from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineRefusedError
 
 pytestmark = pytest.mark.slow
 
@@ -194,102 +193,3 @@ def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
     finally:
         if left:
             bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
-def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
-    clean_bed.docker("network", "create", "front")
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", "--network", "front", "--network-alias", "www", APP)
-    clean_bed.push("app", pushed)
-    expected = "v1" if "broken" in pushed else "v2"
-    for step in range(1, 60, 2):
-        run = FakeRun(action_uuid=f"{step:08x}-0000", kill_at=step)
-        with opened(clean_bed) as engine:
-            try:
-                engine.redeploy(service("name:web"), run)
-                break
-            except Killed:
-                following = FakeRun(action_uuid=f"{step:08x}-0000", journal=run.journal)
-                outcome = engine.redeploy(service("name:web"), following)
-        assert outcome.success or outcome.rolled_back, (step, outcome)
-        assert outcome.success == (expected == "v2"), (step, outcome)
-        assert states(clean_bed) == {"web": "running"}, step
-        assert version(clean_bed, "web") == expected
-        assert inspected(clean_bed, "web")["NetworkSettings"]["Networks"]["front"]["Aliases"][0] == "www"
-    assert 6 < step < 59
-
-
-def test_what_lives_by_a_container_follows_it_there_and_back(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.docker("run", "-d", "--name", "sidecar", "--network", "container:web", "-e", "PORT=81", "app:v1")
-    clean_bed.docker("run", "-d", "--name", "linker", "--link", "web:db", "app:v1")
-    clean_bed.docker("run", "-d", "--name", "watcher", "--pid", "container:web", "app:v1")
-    names = {"web", "sidecar", "linker", "watcher"}
-    before = {name: inspected(clean_bed, name)["Id"] for name in names}
-    clean_bed.push("app", "v3-broken")
-    with opened(clean_bed) as engine:
-        outcome = engine.redeploy(service("name:web"), FakeRun())
-        assert outcome.rolled_back, outcome
-        assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == before
-        check_neighbours(clean_bed, "v1")
-        clean_bed.push("app", "v2")
-        outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000"))
-        assert outcome.success, outcome
-    assert set(states(clean_bed)) == names
-    assert not {inspected(clean_bed, name)["Id"] for name in names} & set(before.values())
-    check_neighbours(clean_bed, "v2")
-    assert inspected(clean_bed, "linker")["HostConfig"]["Links"] == ["/web:/linker/db"]
-    # They are found when the engine starts again, too.
-    clean_bed.docker("restart", "-t", "1", "linker")
-    check_neighbours(clean_bed, "v2")
-
-
-def check_neighbours(bed: DockerBed, expected: str) -> None:
-    """Check that every dependent uses the container that is now called web."""
-    assert set(states(bed).values()) == {"running"}
-    assert asked_from(bed, "sidecar", "127.0.0.1:8080") == expected
-    assert asked_from(bed, "linker", "db:8080") == expected
-    web = inspected(bed, "web")["Id"]
-    assert inspected(bed, "watcher")["HostConfig"]["PidMode"] == f"container:{web}"
-
-
-def test_a_failed_rm_container_runs_again_as_a_copy(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--rm", "--name", "web", "-p", "8080:8080", "-v", "/mine", APP)
-    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /mine/x")
-    clean_bed.push("app", "v3-broken")
-    with opened(clean_bed) as engine:
-        outcome = engine.redeploy(service("name:web"), FakeRun())
-    assert outcome.rolled_back, outcome
-    assert "a copy of it was put in its place" in outcome.reason
-    assert states(clean_bed) == {"web": "running"}
-    assert outcome.containers_after == (inspected(clean_bed, "web")["Id"],)
-    assert inspected(clean_bed, "web")["Config"]["Image"] == APP
-    assert clean_bed.docker("exec", "web", "cat", "/mine/x") == "kept"
-    assert clean_bed.fetch("127.0.0.1:8080") == "v1"
-
-
-def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", Image(version="a", labels={"tutum.scale.max": "1", "tutum.redeploy.order": "bad"}))
-    labels = {"redeploy.skip-unchanged": "yes", "scale.max": "2", "redeploy.timeout": "soon", "redeploy.stable": "0"}
-    options = [part for name, value in labels.items() for part in ("--label", f"tutum.{name}={value}")]
-    old = clean_bed.docker("run", "-d", "--name", "web", *options, APP)
-    with opened(clean_bed) as engine:
-        shown = engine.inspect(service("name:web"))
-        assert shown is not None
-        assert shown.service_cap == 2
-        assert shown.warnings == (
-            "the label tutum.redeploy.timeout must be seconds, 1 to 99999, got 'soon': it is not used",
-        )
-        outcome = engine.redeploy(service("name:web"), FakeRun())
-        assert outcome.success
-        assert outcome.containers_after == (old,)
-        assert "no newer image" in outcome.reason
-        with pytest.raises(EngineRefusedError, match="can have 1 to 2 containers, got 3"):
-            engine.scale(service("name:web"), 3, FakeRun())
-        clean_bed.push("app", "v2")
-        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000")).containers_after != (old,)
-    assert version(clean_bed, "web") == "v2"

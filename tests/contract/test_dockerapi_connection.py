@@ -2,11 +2,10 @@
 
 import json
 import math
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ import requests
 import requests.exceptions
 from requests.adapters import HTTPAdapter
 
-from tests.bench.engines.counting_socket import counting
-from tests.bench.fake_docker import FakeDocker
 from tests.support.runs import FakeRun
 from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
 from tutumd.engines.dockerapi.failures import translated
@@ -78,20 +75,6 @@ def test_no_caller_waits_for_the_version_behind_another() -> None:
 
     with engine(respond) as client, ThreadPoolExecutor(CALLERS) as pool:
         assert list(pool.map(lambda _: client.containers(), range(CALLERS))) == [[]] * CALLERS
-
-
-def test_the_version_is_asked_once_when_it_was_answered() -> None:
-    paths = []
-
-    def respond(request: BaseHTTPRequestHandler) -> None:
-        paths.append(request.path)
-        answer(request, VERSION if request.path == "/version" else [])
-
-    with engine(respond) as client:
-        for _ in range(3):
-            client.containers()
-        assert not client.is_podman
-    assert paths.count("/version") == 1
 
 
 class Wire(HTTPAdapter):
@@ -188,26 +171,3 @@ def test_connecting_sends_nothing_and_a_missing_engine_shows_at_the_first_call(t
     client = connect(f"unix://{tmp_path}/none.sock", None)
     with client, pytest.raises(EngineUnavailableError, match=r"cannot look: .*No such file"), translated("look"):
         client.containers()
-
-
-def test_a_refused_tcp_connection_is_unavailable() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        client = connect(f"tcp://127.0.0.1:{free.getsockname()[1]}", None)
-        with client, pytest.raises(EngineUnavailableError, match="refused"), translated("look"):
-            client.containers()
-
-
-def test_requests_of_an_engine_are_counted(tmp_path: Path) -> None:
-    with (
-        closing(FakeDocker(tmp_path / "engine.sock", 1)),
-        counting(tmp_path / "docker.sock", tmp_path / "engine.sock") as asked,
-        closing(connect(f"unix://{tmp_path}/docker.sock", None)) as client,
-    ):
-        client.probe()
-        client.containers()
-    assert [request.partition("?")[0] for request in asked] == [
-        "GET /_ping",
-        "GET /version",
-        "GET /v1.47/containers/json",
-    ]

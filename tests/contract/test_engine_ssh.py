@@ -15,7 +15,6 @@ import pytest
 
 from tests.bench.fake_docker import FakeDocker
 from tests.support import guards
-from tests.support.hanging_host import HangingHost
 from tests.support.ssh_bed import SshBed, clients
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
@@ -201,21 +200,6 @@ def test_a_host_that_hangs_after_the_login_is_noticed_in_time(
             engine.probe()
         assert time.monotonic() - began < CALL_LIMIT_S
     engine.probe()
-
-
-@pytest.mark.nightly
-def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PROBE_LIMIT_S", PROBE_LIMIT_S)
-    with closing(HangingHost()) as host:
-        url = f"ssh://127.0.0.1:{host.port}"
-        with closing(connect(url, None)) as client, ThreadPoolExecutor(MANY) as pool:
-            began = time.monotonic()
-            for probe in [pool.submit(client.probe) for _ in range(MANY)]:
-                with pytest.raises(EngineUnavailableError):
-                    probe.result(200)
-            # Each gives up after 5 s, four at a time. With the limit of a call, all would take 120 s.
-            assert time.monotonic() - began < 90
-        wait_until(lambda: not clients(url), "all ssh processes have ended")
 
 
 @pytest.mark.parametrize(

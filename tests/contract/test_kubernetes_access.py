@@ -13,12 +13,12 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
-from tests.support.kubernetes.rules import Permission, granted, rules
+from tests.support.kubernetes.rules import granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.connection import find_access
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
+from tutumd.errors import EngineUnavailableError, SettingsError
 
 PROBED = container(probed=True)
 
@@ -141,48 +141,6 @@ def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
         cluster.controllers.quota = 0
         assert engine.scale(DB, 4, FakeRun()).rolled_back
     assert {request.permission for request in cluster.requests} == allowed
-
-
-SCALING = "autoscaling"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("missing", sorted(granted("namespace.yaml")), ids=" ".join)
-def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, missing: Permission) -> None:
-    group, resource, verb = missing
-    kind = resource.partition("/")[0]
-    is_of_stateful_set = verb == "delete" or kind == "events"
-    service = {"statefulsets": DB, "daemonsets": AGENT}.get(kind, DB if is_of_stateful_set else WEB)
-    opted_in = {"tutum.scale.hpa": "raise-min"}
-    kube.create(cluster, deployment(annotations=opted_in if group == SCALING else None, template=template(PROBED)))
-    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
-    kube.create(cluster, daemon_set(template=template(PROBED, name="agent")))
-    if group == SCALING:
-        cluster.store.create("horizontalpodautoscalers", autoscaler())
-    cluster.allowed = lambda request: request.permission != missing
-    if kind == "events":
-        cluster.controllers.quota = 0
-    words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
-    told: list[str] = []
-    limit_s = 2 if kind == "events" else 60
-    with kube.opened(cluster, tmp_path) as engine:
-        acts: list[Callable[[], Any]] = [
-            lambda: engine.discover(),
-            lambda: engine.inspect(service),
-            lambda: engine.logs(service, 5),
-            # With the permission, a watch would not end.
-            lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
-            lambda: engine.redeploy(service, FakeRun(tag=kubelets.CRASHING, deadline_s=limit_s)).reason,
-            lambda: engine.scale(service, 4, FakeRun(deadline_s=limit_s)).reason,
-        ]
-        for act in acts:
-            try:
-                told.append(str(act()))
-            except (EngineRefusedError, EngineUnavailableError) as error:
-                told.append(str(error))
-            if words in told[-1]:
-                return
-    pytest.fail(f"not named: {missing}, but told was {told}")
 
 
 def test_both_roles_allow_the_same() -> None:

@@ -8,51 +8,18 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.engines.verbs import watching
-from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.contract.kubernetes_support import WEB
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
-from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
+from tests.support.kubernetes.workloads import deployment, stateful_set
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.errors import EngineUnavailableError
-from tutumd.model import ContainerState, ServiceState
 from tutumd.ports.engine import PartialDiscoveryError
 
 
 def selectors(engine: KubernetesEngine) -> list[str]:
     return [snapshot.selector for snapshot in engine.discover()]
-
-
-def test_workloads_of_the_contexts_namespace_are_shown_with_their_pods(cluster: FakeCluster, tmp_path: Path) -> None:
-    kube.create(cluster, deployment(annotations={"tutum.owner": "ann"}, labels={"app.kubernetes.io/part-of": "store"}))
-    kube.create(cluster, stateful_set(annotations={"meta.helm.sh/release-name": "storage"}))
-    kube.create(cluster, daemon_set())
-    kube.create(cluster, deployment("hidden", annotations={"tutum.ignore": "true"}))
-    elsewhere = deployment("elsewhere")
-    elsewhere["metadata"]["namespace"] = "other"
-    cluster.store.create("deployments", elsewhere)
-    with kube.opened(cluster, tmp_path) as engine:
-        agent, web, db = engine.discover()
-        for snapshot, service in ((agent, AGENT), (web, WEB), (db, DB)):
-            assert engine.inspect(service) == snapshot
-        assert engine.inspect(kube.service("deployment/shop/hidden")) is None
-        assert engine.inspect(kube.service("deployment/other/elsewhere")) is None
-    assert [snapshot.selector for snapshot in (agent, web, db)] == [
-        "daemonset/shop/agent",
-        "deployment/shop/web",
-        "statefulset/shop/db",
-    ]
-    assert [(snapshot.name, snapshot.stack, snapshot.target, snapshot.running) for snapshot in (agent, web, db)] == [
-        ("agent", "shop", 2, 2),
-        ("web", "store", 2, 2),
-        ("db", "storage", 3, 3),
-    ]
-    assert (web.owner, web.state, web.image_name) == ("ann", ServiceState.RUNNING, "registry.test/app:v1")
-    assert {container.state for container in web.containers} == {ContainerState.RUNNING}
-    assert web.image_digest == web.containers[0].image_digest
-    assert db.warnings == (
-        "it belongs to the Helm release storage, whose next upgrade may undo a changed image or number",
-    )
 
 
 def test_several_namespaces_or_all(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -165,16 +132,6 @@ def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restar
     limit.join()
     kinds = [request.resource for request in cluster.requests if request.verb == "watch"]
     assert len(kinds) == len(set(kinds))
-
-
-def test_a_long_list_is_read_page_by_page(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.controllers.frozen = True
-    for number in range(501):
-        cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
-    with kube.opened(cluster, tmp_path) as engine:
-        assert len(set(selectors(engine))) == 501
-    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
-    assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}]
 
 
 def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: FakeCluster, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, quick, stateful_set, template
 from tests.support.runs import FakeRun, once_at
-from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Service
 
@@ -56,20 +55,6 @@ def test_a_service_that_somebody_scales_to_0_in_the_middle_of_a_rollout_is_rolle
     assert kube.spec_and_status(cluster, resource, service.name)["spec"]["replicas"] == 0
 
 
-def test_a_service_that_was_emptied_when_another_process_continues_is_rolled_back(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    run = FakeRun(tag="v2")
-    assert engine.redeploy(WEB, run).success
-    change(cluster, "deployments", "web", replicas=0)
-    outcome = engine.redeploy(WEB, run.again())
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert outcome.reason == (
-        "the rollout was not complete: somebody else scaled the deployment web to 0, so nothing shows that the new "
-        "version runs"
-    )
-
-
 def test_a_service_that_is_scaled_to_0_and_up_again_is_followed(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
     cluster, _ = kubernetes
     kube.create(cluster, deployment(template=probed()))
@@ -87,28 +72,6 @@ def test_a_service_that_is_scaled_to_0_and_up_again_is_followed(kubernetes: Clus
         outcome = engine.redeploy(WEB, run)
     assert outcome.success, outcome.reason
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tag", ["v2", kubelets.MISSING])
-def test_a_service_that_is_scaled_down_in_the_middle_of_a_rollout_is_judged_by_the_pods_that_are_left(
-    kubernetes: ClusterAndEngine, tag: str
-) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(replicas=3, template=probed()))
-    run = FakeRun(tag=tag, on_log=once_at("restarting", lambda: change(cluster, "deployments", "web", replicas=1)))
-    outcome = engine.redeploy(WEB, run)
-    assert (outcome.success, outcome.rolled_back) == (tag == "v2", tag != "v2"), outcome.reason
-    wait_until(lambda: kube.ready_tags(cluster, "web") == ["v2" if tag == "v2" else "v1"], "one pod is left")
-
-
-def test_a_service_that_was_stopped_before_stays_so_and_says_it(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(replicas=0, template=probed()))
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert outcome.success
-    assert outcome.reason.startswith("the service is stopped and stays stopped: its next start makes new pods")
-    assert tag_of(cluster, "deployments", "web") == "v2"
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import autoscaler, container, deployment, stateful_set, template
 from tests.support.runs import FakeRun, Killed
-from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.model import Outcome
@@ -66,39 +65,6 @@ def test_a_resumed_broken_redeploy_of_a_stateful_set_is_rolled_back(bed: tuple[F
     for outcome in cut_off_at_each_step(lambda run: engine.redeploy(DB, run), reset, tag=kubelets.MISSING):
         assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
         assert "manifest unknown" in outcome.reason
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("tag", ["v2", kubelets.SHORT_LIVED])
-def test_without_a_probe_a_resumed_redeploy_leaves_no_setting_behind(
-    bed: tuple[FakeCluster, KubernetesEngine], tag: str
-) -> None:
-    cluster, engine = bed
-    good = tag == "v2"
-    kube.create(cluster, deployment())
-    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
-    old: dict[str, str] = {}
-
-    def reset() -> None:
-        assert len(restarts(cluster)) == 1
-        after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
-        if good:
-            assert {**after, "template": before["template"]} == before
-            key = ("deployments", "shop", "web")
-            cluster.store.change(key, lambda new: new["spec"].update(template=template()))
-            wait_until(lambda: kube.ready_tags(cluster, "web") == ["v1", "v1"], "v1 runs again")
-        else:
-            assert after == before
-            assert kube.pods(cluster, "web") == old
-        cluster.requests.clear()
-        old.update(kube.pods(cluster, "web"))
-
-    old.update(kube.pods(cluster, "web"))
-    redeploys = cut_off_at_each_step(lambda run: engine.redeploy(WEB, run), reset, tag=tag)
-    for outcome in redeploys:
-        assert (outcome.success, outcome.rolled_back) == (good, not good), outcome.reason
-        assert kube.ready_tags(cluster, "web") == (["v2", "v2"] if good else ["v1", "v1"])
-        assert good or "container app: exited with 3" in outcome.reason
 
 
 def test_raising_a_minimum_is_resumed(bed: tuple[FakeCluster, KubernetesEngine]) -> None:

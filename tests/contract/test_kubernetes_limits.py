@@ -6,9 +6,9 @@ The clock of the run jumps; that of the cluster does not.
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
+from tests.contract.kubernetes_support import WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
+from tests.support.kubernetes.workloads import deployment, probed
 from tests.support.runs import FakeRun
 from tutumd.model import RunLimits
 
@@ -37,36 +37,3 @@ def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("there was no progress for 630 s (0 of 2 new pods are ready): pod web-")
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
-
-
-@pytest.mark.slow
-def test_the_annotation_wins_over_what_the_cluster_allows(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.stall": "60"}))
-    outcome = engine.redeploy(WEB, jumping(kubelets.HANGING, at_wait_s=10))
-    assert outcome.reason.startswith("there was no progress for 60 s")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["statefulset", "daemonset"])
-def test_an_image_that_a_node_still_pulls_may_take_as_long_as_a_pull(kubernetes: ClusterAndEngine, kind: str) -> None:
-    cluster, engine = kubernetes
-    name, make = ("db", stateful_set) if kind == "statefulset" else ("agent", daemon_set)
-    kube.create(cluster, make(template=template(container(probed=True), name=name)))
-    run = jumping(kubelets.PULLING, at_wait_s=100)
-    outcome = engine.redeploy(DB if kind == "statefulset" else AGENT, run)
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("there was no progress for 1800 s"), outcome.reason
-    assert outcome.reason.endswith("is pending")
-
-
-@pytest.mark.slow
-def test_new_pods_that_a_scale_up_waits_for_have_the_time_that_the_cluster_allows(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    assert engine.scale(WEB, 5, jumping("", at_progress_s=500)).success
-    cluster.controllers.image_of = lambda pod, image: image.replace(":v1", f":{kubelets.HANGING}")
-    outcome = engine.scale(WEB, 6, jumping("", at_wait_s=100))
-    assert not outcome.success
-    assert outcome.reason.startswith("5 of 6 pods are ready, and there was no progress for 630 s: pod web-")
-    assert kube.ready_tags(cluster, "web") == ["v1"] * 5

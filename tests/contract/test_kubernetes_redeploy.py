@@ -1,6 +1,5 @@
 """A redeploy on Kubernetes: what it sends, what it waits for, and whose change it leaves alone."""
 
-import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,86 +8,14 @@ from typing import Any
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import DB, DIGESTS, WEB, ClusterAndEngine
-from tests.contract.swarm_support import Sampler
+from tests.contract.kubernetes_support import WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
+from tests.support.kubernetes.workloads import daemon_set, deployment, probed, stateful_set
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-
-
-def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    before, old = kube.spec_and_status(cluster, "deployments", "web"), kube.pods(cluster, "web")
-    with Sampler(lambda: len(kube.ready_tags(cluster, "web"))) as sampler:
-        outcome = engine.redeploy(WEB, FakeRun())
-    assert outcome.success, outcome.reason
-    assert outcome.reason.startswith("nodes that have registry.test/app:v1 already use their copy")
-    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v1"])
-    assert set(outcome.containers_before) == set(old)
-    assert set(outcome.containers_after) == set(kube.pods(cluster, "web"))
-    assert set(outcome.containers_after).isdisjoint(old)
-    assert min(sampler.samples) == 2
-    (patch,) = cluster.changes()
-    at = patch.body["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", at)
-    assert patch == ApiRequest(
-        verb="patch",
-        group="apps",
-        resource="deployments",
-        namespace="shop",
-        name="web",
-        query={"fieldManager": "tutumd"},
-        content_type="application/strategic-merge-patch+json",
-        body={
-            "metadata": {"resourceVersion": patch.body["metadata"]["resourceVersion"]},
-            "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}},
-        },
-    )
-    after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
-    del after["template"]["metadata"]["annotations"]
-    assert after == before["spec"]
-
-
-def test_tag_and_variables_are_patched_by_name_and_the_digest_is_reported(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
-    sidecar = {"name": "proxy", "image": "registry.test/proxy:v1", "readinessProbe": {"exec": {}}}
-    migrate = {"name": "migrate", "image": "registry.test/app:v1"}
-    kube.create(
-        cluster, deployment(template=template(container(env=env, probed=True), sidecar, initContainers=[migrate]))
-    )
-    run = FakeRun(tag="v2", variables={"OLD": None, "FROM": "b", "ADDED": "c", "ABSENT": None})
-    outcome = engine.redeploy(WEB, run)
-    assert (outcome.success, outcome.reason) == (True, "")
-    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v2"])
-    (patch,) = cluster.changes()
-    assert patch.body["spec"]["template"]["spec"] == {
-        "containers": [
-            {
-                "name": "app",
-                "image": "registry.test/app:v2",
-                "env": [
-                    {"name": "OLD", "$patch": "delete"},
-                    {"name": "FROM", "value": "b", "valueFrom": None},
-                    {"name": "ADDED", "value": "c"},
-                ],
-            }
-        ],
-        "initContainers": [{"name": "migrate", "image": "registry.test/app:v2"}],
-    }
-    spec = kube.spec_and_status(cluster, "deployments", "web")["spec"]["template"]["spec"]
-    assert spec["containers"][0]["env"] == [
-        {"name": "KEPT", "value": "1"},
-        {"name": "FROM", "value": "b"},
-        {"name": "ADDED", "value": "c"},
-    ]
-    assert spec["containers"][1] == sidecar
 
 
 @pytest.mark.slow
@@ -122,30 +49,6 @@ def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=5.0)) as engine:
         assert engine.redeploy(WEB, FakeRun(tag="v2", on_log=look)).success
     assert seen == [["v1", "v2"]]
-
-
-def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    cluster.controllers.frozen = True
-    run = FakeRun()
-    thread = threading.Timer(0.5, lambda: setattr(cluster.controllers, "frozen", False))
-    thread.start()
-    outcome = engine.redeploy(WEB, run)
-    thread.join()
-    assert outcome.success
-    assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
-
-
-def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
-    pods = template(container(probed=True), name="db")
-    kube.create(cluster, stateful_set(updateStrategy=strategy, template=pods))
-    outcome = engine.redeploy(DB, FakeRun(tag="v2"))
-    assert outcome.success
-    assert outcome.reason == "the partition 2 keeps 2 of 3 pods as they are"
-    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v2"]
 
 
 ON_DELETE = {"type": "OnDelete"}
@@ -256,16 +159,3 @@ def test_a_redeploy_is_resumed_after_the_cluster_went_away_around_a_change(
     outcome = engine.redeploy(WEB, run.again())
     assert outcome.success, outcome.reason
     assert len(cluster.changes()) == (2 if when == "before" else 1)
-
-
-def test_pods_of_a_workload_with_a_similar_name_are_not_ours(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    other = deployment("web-2")
-    other["spec"]["template"]["metadata"]["labels"] = {"app": "web"}
-    other["spec"]["selector"] = {"matchLabels": {"app": "web"}}
-    kube.create(cluster, other)
-    snapshot = engine.inspect(WEB)
-    assert snapshot is not None
-    assert (snapshot.running, len(snapshot.containers)) == (2, 2)
-    assert replace(snapshot, warnings=()) in engine.discover()

@@ -1,71 +1,14 @@
 """A redeploy on Kubernetes that fails: when it is put back, and what is there afterwards."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import AGENT, DB, DIGESTS, WEB, ClusterAndEngine
-from tests.contract.swarm_support import Sampler
+from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun, late_when
 from tutumd.errors import EngineUnavailableError
-
-
-@pytest.mark.parametrize(
-    ("tag", "words"),
-    [
-        (kubelets.MISSING, ": manifest unknown"),
-        (kubelets.CRASHING, "container app: exited with 3"),
-        (kubelets.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
-        (kubelets.SHORT_LIVED, "container app: exited with 3"),
-    ],
-)
-def test_a_broken_image_is_put_back_while_the_old_pods_serve(
-    kubernetes: ClusterAndEngine, tag: str, words: str
-) -> None:
-    cluster, engine = kubernetes
-    cluster.controllers.log |= {
-        "app before": "2026-01-01T00:00:01Z starting\n2026-01-01T00:00:02Z fatal: no database\n",
-        "app": "",
-    }
-    kube.create(cluster, deployment())
-    before, old = kube.spec_and_status(cluster, "deployments", "web")["spec"], kube.pods(cluster, "web")
-    with Sampler(lambda: kube.ready_tags(cluster, "web").count("v1")) as sampler:
-        outcome = engine.redeploy(WEB, FakeRun(tag=tag))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the rollout failed: pod web-")
-    assert words in outcome.reason
-    crashed = tag in (kubelets.CRASHING, kubelets.SHORT_LIVED)
-    assert outcome.log_tail == ("starting\nfatal: no database" if crashed else "")
-    assert min(sampler.samples) == 2
-    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
-    assert kube.pods(cluster, "web") == old
-    assert set(outcome.containers_after) == set(outcome.containers_before) == set(old)
-    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v1"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("tag", "words"),
-    [
-        (kubelets.HANGING, "runs but is not ready"),
-        (kubelets.HOMELESS, "has no node: 0/2 nodes are available: 2 Insufficient cpu."),
-    ],
-)
-def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
-    kubernetes: ClusterAndEngine, tag: str, words: str
-) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "500"}))
-    outcome = engine.redeploy(WEB, late_when(lambda: kube.is_described(cluster, words), tag=tag))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the action did not end within 500 s (0 of 2 new pods are ready): pod web-")
-    assert words in outcome.reason
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
 def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndEngine) -> None:
@@ -124,35 +67,6 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: C
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_later(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(container(), name="db")))
-    deletes: list[ApiRequest] = []
-
-    def allow(request: ApiRequest) -> bool:
-        deletes.extend([request] if request.verb == "delete" else [])
-        return request.verb != "delete" or len(deletes) > 1
-
-    cluster.allowed = allow
-    outcome = engine.redeploy(DB, FakeRun(tag=kubelets.CRASHING))
-    assert outcome.rolled_back
-    assert "could not be freed" not in outcome.reason
-    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
-
-
-@pytest.mark.slow
-def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
-    cluster, _ = kubernetes
-    slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=8)
-    kube.create(cluster, stateful_set(template=slow))
-    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=7.0)) as engine:
-        run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=kubelets.HANGING)
-        outcome = engine.redeploy(DB, run)
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after the rollback" not in outcome.reason
-    assert len(outcome.containers_after) == 3
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["deployments", "pods"])
 def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: ClusterAndEngine, hidden: str) -> None:
@@ -176,22 +90,3 @@ def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: Cluster
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "manifest unknown" in outcome.reason
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tag", ["v2", kubelets.MISSING, kubelets.CRASHING])
-def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: ClusterAndEngine, tag: str) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
-    before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
-    outcome = engine.redeploy(DB, FakeRun(tag=tag))
-    if tag == "v2":
-        assert (outcome.success, outcome.reason) == (True, "")
-        assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
-        return
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "pod db-2, container app" in outcome.reason
-    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
-    assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
-    (delete,) = (request for request in cluster.changes() if request.verb == "delete")
-    assert (delete.resource, delete.name) == ("pods", "db-2")

@@ -25,42 +25,6 @@ def spoil(cluster: FakeCluster, tag: str) -> None:
     cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{tag}"
 
 
-def test_scaling_writes_the_version_that_was_read(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=template(PROBED)))
-    outcome = engine.scale(WEB, 4, FakeRun())
-    assert (outcome.success, outcome.reason) == (True, "")
-    assert set(outcome.containers_before) < set(outcome.containers_after)
-    (update,) = cluster.changes()
-    assert update == ApiRequest(
-        verb="update",
-        group="apps",
-        resource="deployments/scale",
-        namespace="shop",
-        name="web",
-        query={"fieldManager": "tutumd"},
-        content_type="application/json",
-        body={
-            "apiVersion": "autoscaling/v1",
-            "kind": "Scale",
-            "metadata": {
-                "name": "web",
-                "namespace": "shop",
-                "resourceVersion": update.body["metadata"]["resourceVersion"],
-            },
-            "spec": {"replicas": 4},
-        },
-    )
-
-
-def test_scaling_down_waits_until_the_pods_are_gone(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
-    outcome = engine.scale(DB, 1, FakeRun())
-    assert outcome.success
-    assert len(cluster.store.list("pods")) == len(outcome.containers_after) == 1
-
-
 @pytest.mark.slow
 def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
@@ -86,18 +50,6 @@ def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernet
     assert replicas(cluster) == 7
 
 
-def test_what_does_not_come_up_is_put_back_with_the_reason(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=template(PROBED)))
-    spoil(cluster, kubelets.MISSING)
-    outcome = engine.scale(WEB, 3, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("2 of 3 pods are ready: pod web-")
-    assert ": manifest unknown" in outcome.reason
-    assert replicas(cluster) == 2
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
-
-
 def test_a_pod_without_a_probe_that_dies_a_moment_later_is_not_kept(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
@@ -120,41 +72,6 @@ def test_partial_success_keeps_what_came_up_and_says_so(kubernetes: ClusterAndEn
         "available: 2 Insufficient cpu.; the service was set to 3, as many as became ready"
     )
     assert replicas(cluster, "db", "statefulsets") == len(outcome.containers_after) == 3
-
-
-@pytest.mark.slow
-def test_stop_remembers_the_number_and_start_brings_it_back(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(replicas=3, template=template(PROBED)))
-    assert engine.stop(WEB, FakeRun()).success
-    snapshot = engine.inspect(WEB)
-    assert snapshot is not None
-    assert (snapshot.target, snapshot.containers, snapshot.warnings) == (3, (), ())
-    assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {
-        "tutum.stopped.replicas": "3"
-    }
-    assert [(request.verb, request.resource) for request in cluster.changes()] == [
-        ("patch", "deployments"),
-        ("update", "deployments/scale"),
-    ]
-    assert engine.start(kube.service(WEB.selector, target=0), FakeRun()).success
-    assert len(kube.ready_tags(cluster, "web")) == 3
-    assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {}
-    cluster.requests.clear()
-    assert engine.start(WEB, FakeRun()).success
-    assert cluster.changes() == []
-
-
-def test_a_start_that_fails_stops_it_again(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(replicas=0, annotations={"tutum.stopped.replicas": "2"}))
-    spoil(cluster, kubelets.CRASHING)
-    outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "container app: exited with 3" in outcome.reason
-    assert replicas(cluster) == 0
-    annotations = kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"]
-    assert annotations == {"tutum.stopped.replicas": "2"}
 
 
 @pytest.mark.slow
@@ -220,17 +137,6 @@ def test_a_daemon_set_has_no_number(kubernetes: ClusterAndEngine) -> None:
             verb(AGENT, FakeRun())
     with pytest.raises(EngineRefusedError, match="kubectl delete"):
         engine.terminate(AGENT, FakeRun())
-    assert cluster.changes() == []
-
-
-def test_the_cap_of_the_workload_holds(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(annotations={"tutum.scale.max": "3"}))
-    snapshot = engine.inspect(WEB)
-    assert snapshot is not None
-    assert snapshot.service_cap == 3
-    with pytest.raises(EngineRefusedError, match="at most 3 containers here, wanted were 4"):
-        engine.scale(WEB, 4, FakeRun())
     assert cluster.changes() == []
 
 

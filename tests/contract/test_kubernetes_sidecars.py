@@ -51,23 +51,3 @@ def test_a_container_without_a_probe_that_exits_beside_one_with_a_probe_is_a_fai
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
     assert "container logger: exited with 3" in outcome.reason
     assert set(kube.pods(cluster, service.name).values()) == {"v1"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("is_sidecar", [False, True])
-def test_a_scale_up_waits_for_containers_without_a_probe(kubernetes: ClusterAndEngine, is_sidecar: bool) -> None:
-    cluster, engine = kubernetes
-    create(cluster, "web", deployment, is_sidecar=is_sidecar)
-    break_logger(cluster)
-    outcome = engine.scale(WEB, 3, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert "container logger: exited with 3" in outcome.reason
-
-
-def test_a_sidecar_that_only_the_pods_have_is_watched(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=template(container(probed=True))))
-    cluster.controllers.injected = [{**LOGGER, "image": f"registry.test/logger:{kubelets.SHORT_LIVED}"}]
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert "container logger: exited with 3" in outcome.reason

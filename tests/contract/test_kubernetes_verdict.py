@@ -82,20 +82,6 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
-@pytest.mark.slow
-def test_pods_without_a_probe_are_watched_again_after_a_success_that_was_stored(tmp_path: Path) -> None:
-    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=0.3)) as engine:
-        kube.create(cluster, deployment())
-        run = FakeRun()
-        assert engine.redeploy(WEB, run).success
-        assert engine.redeploy(WEB, again := run.again()).success
-        assert "2 of 2 new pods are ready" in again.lines
-        run = FakeRun()
-        assert engine.scale(WEB, 3, run).success
-        assert engine.scale(WEB, 3, again := run.again()).success
-        assert "3 of 3 pods are ready" in again.lines
-
-
 def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
     class Paced(FakeRun):
         longest_s = 0.0
@@ -126,42 +112,11 @@ def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes:
     assert added not in again.containers_after
 
 
-def test_new_pods_of_a_scale_up_that_exit_are_a_failure(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{kubelets.EXITING}"
-    outcome = engine.scale(WEB, 3, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "container app: exited with 7" in outcome.reason
-
-
 def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.BUSY))
     assert outcome.success, outcome.reason
-
-
-def test_a_missing_permission_to_read_the_output_is_named(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    cluster.allowed = lambda request: request.resource != "pods/log"
-    outcome = engine.redeploy(WEB, FakeRun(tag=kubelets.EXITING))
-    assert (outcome.rolled_back, outcome.log_tail) == (True, "")
-    assert "container app: exited with 7" in outcome.reason
-    assert "its output is not known: cannot get pods/log web-" in outcome.reason
-    assert 'Missing permission: verb get on pods/log (apiGroup "") in the namespace shop' in outcome.reason
-
-
-def test_a_redeploy_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    cluster.controllers.quota = 2
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the rollout was not complete (0 of 2 new pods are ready): pods ")
-    assert "is forbidden: exceeded quota" in outcome.reason
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
 SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
@@ -248,20 +203,3 @@ def test_a_stateful_set_that_is_stuck_at_a_broken_pod_is_freed(kubernetes: Clust
     outcome = engine.redeploy(DB, FakeRun(tag="v2"))
     assert outcome.success, outcome.reason
     assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
-
-
-@pytest.mark.slow
-def test_a_stuck_pod_that_may_not_be_deleted_is_named_with_what_to_do(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    break_template(cluster)
-    cluster.allowed = lambda request: request.verb != "delete"
-    words = "pods are stuck at an earlier version: kubectl delete pod db-2 --namespace shop frees them in a redeploy; "
-
-    def delete_by_hand(line: str) -> None:
-        if line.startswith(words):
-            cluster.store.delete(("pods", "shop", "db-2"))
-
-    run = FakeRun(tag="v2", deadline_s=20, on_log=delete_by_hand)
-    outcome = engine.redeploy(DB, run)
-    assert outcome.success, outcome.reason
-    assert any("Missing permission: verb delete on pods" in line for line in run.lines)

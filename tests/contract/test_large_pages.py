@@ -1,10 +1,8 @@
 """Pages where there is much: how many statements each executes, and that none reads a large table as a whole."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from statistics import median
 
 import pytest
 
@@ -19,7 +17,6 @@ from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
 
-RUNS = 3
 MAX_STATEMENTS = 40
 """Of different ones: the server asks the same things on its own, more often on a slow machine. Most pages need 15."""
 _PLAN = {
@@ -114,7 +111,6 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     with recorded() as statements, answering(dashboard, address):
         page = visitor.get(address)
     assert page.status == 200, (address, page.text)
-    took, used = measure(dashboard, visitor, address)
     for sql, parameters in statements:
         faults += [f"{who} {address}: {scan}\n{sql}" for scan in scans(bed, sql, parameters)]
         if not bed.database.is_postgres:
@@ -125,7 +121,7 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
         most = max(most, number)
         faults += [f"{who} {address}: {number} rows or steps\n{sql}"] if number > limit else []
     different = len({(sql, str(parameters)) for sql, parameters in statements})
-    print(f"{who} {address}: {took:.0f} ms, {used:.0f} ms CPU, {different} statements, {most} rows or steps")
+    print(f"{who} {address}: {different} statements, {most} rows or steps")
     faults += [f"{who} {address}: {different} statements"] if different > MAX_STATEMENTS else []
     return faults
 
@@ -134,15 +130,3 @@ def answering(dashboard: DashboardBed, address: str) -> AbstractContextManager[N
     """Answer the question that some pages ask an engine."""
     response = next((_ANSWERS[part] for part in _ANSWERS if address.endswith(part)), None)
     return nullcontext() if response is None else dashboard.answering(response, [each.name for each in ENGINES])
-
-
-def measure(dashboard: DashboardBed, visitor: Visitor, address: str) -> tuple[float, float]:
-    """Return the medians of how many milliseconds a page takes, and of the CPU; the visitor's own are among them."""
-    took, used = [], []
-    for _ in range(RUNS):
-        with answering(dashboard, address):
-            began, began_cpu = time.perf_counter(), time.process_time()
-            visitor.send("GET", address)
-            took.append(time.perf_counter() - began)
-            used.append(time.process_time() - began_cpu)
-    return 1000 * median(took), 1000 * median(used)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.contract.local_support import PATIENT_S, SLEEP, LocalHost, is_alive, wait_for_lines
-from tests.support.processes import zombies
 from tests.support.waiting import wait_until
 
 
@@ -58,34 +57,6 @@ def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tm
     assert (True, 2) in seen
     assert wait_for_lines(note, 1) == ["old runs"]
     assert old not in host.pids()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "reason", "log_tail"),
-    [
-        ("no-such-command", "ended with exit code 127", "no-such-command: not found"),
-        ("echo one; echo two >&2; exit 3", "ended with exit code 3", "one\ntwo"),
-        ("kill -9 $$", "ended with exit code 137", ""),
-        ("true", "ended with exit code 0", ""),
-    ],
-)
-def test_a_new_set_that_dies_leaves_the_old_one_running(
-    host: LocalHost, command: str, reason: str, log_tail: str
-) -> None:
-    host.started()
-    engine = host.engine(stable_s=PATIENT_S)
-    before, shown = host.pids(), host.shown(engine)
-    outcome = engine.redeploy(host.service(command, target=3), host.run())
-    assert not outcome.success
-    assert reason in outcome.reason
-    assert log_tail in outcome.log_tail
-    assert not outcome.rolled_back
-    assert outcome.containers_after == outcome.containers_before
-    assert outcome.image_after == outcome.image_before
-    assert host.pids() == before
-    assert host.shown(engine) == shown
-    assert zombies() == []
 
 
 @pytest.mark.parametrize(
@@ -171,12 +142,6 @@ def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path, st
         os.kill(host.leader("web-1"), signal.SIGSTOP)
     assert engine.stop(host.service(), host.run()).success
     assert note.read_text() == "in peace\n"
-
-
-def test_logs_have_the_last_lines_of_each_container(host: LocalHost) -> None:
-    engine = host.started(f"echo one; echo two; echo three >&2; {SLEEP}")
-    expected = "web-1 | two\nweb-1 | three\nweb-2 | two\nweb-2 | three"
-    assert wait_until(lambda: engine.logs(host.service(), 2) == expected, "output")
 
 
 def test_the_output_of_containers_that_are_gone_is_removed(host: LocalHost) -> None:

@@ -19,7 +19,7 @@ from tests.support.programs import running
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.local.engine import LocalEngine
-from tutumd.model import Autorestart, ContainerState, Outcome, Service, ServiceState
+from tutumd.model import ContainerState, Outcome, Service, ServiceState
 
 NEWER = "exec sleep 2000"
 Verb = Callable[[LocalEngine, Service, FakeRun], Outcome]
@@ -224,16 +224,6 @@ def test_the_exit_of_a_process_that_another_server_started_is_noticed(host: Loca
         os.kill(min(host.pids()), signal.SIGKILL)
         assert changed.wait(timeout=120)
     assert sorted(c.state for c in host.shown(engine).containers) == [ContainerState.RUNNING, ContainerState.STOPPED]
-
-
-def test_a_stopped_service_stays_stopped_for_the_next_server(host: LocalHost) -> None:
-    service = host.service(autorestart=Autorestart.ALWAYS)
-    host.engine().start(service, host.run())
-    host.engine().stop(service, host.run())
-    engine = host.engine()
-    with watching(engine) as changed:
-        assert not changed.wait(timeout=0.6)
-    assert (host.pids(), host.shown(engine).state) == (set(), ServiceState.STOPPED)
 
 
 def test_after_a_restart_of_the_machine_no_other_process_is_taken_for_ours(host: LocalHost) -> None:

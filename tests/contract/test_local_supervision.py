@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -40,13 +40,6 @@ def test_an_exit_is_noticed_reported_and_leaves_no_zombie(host: LocalHost) -> No
     assert zombies() == []
 
 
-def test_a_change_by_an_action_is_reported_too(host: LocalHost) -> None:
-    engine = host.engine()
-    with watching(engine) as changed:
-        engine.start(host.service(), host.run())
-        assert changed.wait(timeout=120)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", [Autorestart.ON_FAILURE, Autorestart.ALWAYS])
 def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
@@ -63,48 +56,6 @@ def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
     assert after[0] not in before
     assert after[1] == before[1]
     assert zombies() == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policy", "restarted"), [(Autorestart.OFF, False), (Autorestart.ON_FAILURE, False), (Autorestart.ALWAYS, True)]
-)
-def test_a_process_that_ended_well_is_restarted_only_where_it_always_is(
-    host: LocalHost, tmp_path: Path, policy: Autorestart, restarted: bool
-) -> None:
-    engine = host.engine(clock=FastClock())
-    note = tmp_path / "note"
-    command = f"echo run >> {note}; trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done"
-    engine.start(host.service(command, target=1, autorestart=policy), host.run())
-    wait_until(lambda: "ready" in engine.logs(host.service(), 9), "the trap")
-    with watching(engine) as changed:
-        os.kill(host.leader("web-1"), signal.SIGTERM)
-        assert changed.wait(timeout=120)
-        if restarted:
-            wait_for_lines(note, 2)
-        else:
-            wait_until(lambda: host.shown(engine).containers[0].stopped is not None, "the end")
-            assert host.shown(engine).containers[0].exit_code == 0
-            changed.clear()
-            assert not changed.wait(timeout=0.6), "another round changed something"
-    assert len(note.read_text().splitlines()) == (2 if restarted else 1)
-
-
-def test_a_crash_loop_waits_longer_and_longer_and_keeps_its_output(host: LocalHost, tmp_path: Path) -> None:
-    clock = FastClock()
-    engine = host.engine(clock=clock, stable_s=0.0)
-    flag = tmp_path / "crash"
-    command = f"echo again; test -e {flag} && exec sleep 0.01; exec sleep 600"
-    assert engine.start(host.service(command, target=1, autorestart=Autorestart.ALWAYS), host.run()).success
-    with watching(engine):
-        flag.touch()
-        began = clock()
-        os.kill(host.leader("web-1"), signal.SIGKILL)
-        wait_until(lambda: engine.logs(host.service(), 9).count("again") >= 4, "three restarts")
-        stop = engine.stop(host.service(), host.run())
-    assert stop.success
-    # 1 s, 2 s and 4 s of the clock's time lie between four runs
-    assert clock() - began >= timedelta(seconds=7)
 
 
 def test_a_restart_that_cannot_start_is_tried_again_later(host: LocalHost, tmp_path: Path) -> None:

@@ -51,16 +51,6 @@ def test_a_call_to_a_replica_that_hangs_goes_to_the_other_one_with_its_key(tmp_p
         assert hanging.got[0] in other.got
 
 
-def test_a_call_that_a_replica_cannot_take_goes_to_the_other_one_with_its_key(tmp_path: Path) -> None:
-    with (
-        replica(503) as refusing,
-        replica() as other,
-        nginx_bed.nginx(tmp_path, (refusing.port, other.port)) as port,
-    ):
-        assert set(call_until(port, lambda: refusing.got)) == {202}
-        assert refusing.got[0] in other.got
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("is_open", "text"), [(True, "nothing was changed"), (False, "look whether this was done")])
 def test_a_call_that_no_replica_takes_is_told_whether_it_may_be_stored(

@@ -10,15 +10,10 @@ from typing import Any
 import pytest
 
 from tests.contract.docker_support import APP, asked_from, inspected, opened, redeploy, service, snapshots, version
-from tests.contract.engines.verbs import watching
-from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
-from tests.support.waiting import wait_until
 from tutumd.engines.docker.inspect.self_container import find_self_container_id
-from tutumd.errors import EngineRefusedError
-from tutumd.model import Port, ServiceState
 
 pytestmark = pytest.mark.slow
 
@@ -56,30 +51,6 @@ def health_checked(bed: PodmanBed) -> Iterator[None]:
     finally:
         stop.set()
         checking.join()
-
-
-def test_services_are_found_and_described(clean_podman: PodmanBed, tmp_path: Path) -> None:
-    clean_podman.push("app", "v1")
-    (tmp_path / "compose.yaml").write_text(COMPOSE)
-    clean_podman.compose(tmp_path, "-p", "shop", "up", "-d")
-    clean_podman.docker("run", "-d", "--name", "lone", "-p", "127.0.0.1:8080:8080", "--expose", "9/udp", "app:v2")
-    clean_podman.docker("create", "--name", "created", "app:v1")
-    clean_podman.docker("run", "-d", "--name", "failed", "app:v3-broken")
-    clean_podman.docker("wait", "failed")
-    with opened(clean_podman) as engine:
-        found = snapshots(engine)
-        assert wait_until(lambda: engine.logs(service("name:lone"), 10), "it wrote something") == "serving v2"
-        assert engine.logs(service("name:lone"), 0) == ""
-        assert "fatal: v3-broken cannot start" in engine.logs(service("name:failed"), 10)
-    assert set(found) == {"compose:shop/web", "name:lone", "name:created", "name:failed"}
-    web, lone = found["compose:shop/web"], found["name:lone"]
-    assert (web.owner, web.target, web.running, web.state) == ("ann", 2, 2, ServiceState.RUNNING)
-    assert [container.name for container in web.containers] == ["shop-web-1", "shop-web-2"]
-    assert lone.image_name == "localhost/app:v2"
-    assert lone.containers[0].ports == (Port(inner=8080, outer=8080), Port(inner=9, outer=None, protocol="udp"))
-    assert found["name:created"].state is ServiceState.STOPPED
-    assert found["name:failed"].state is ServiceState.NOT_RUNNING
-    assert found["name:failed"].containers[0].exit_code == 3
 
 
 def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: PodmanBed) -> None:
@@ -135,45 +106,6 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
     assert {field: (replaced[field], fresh[field]) for field in fresh if replaced[field] != fresh[field]} == {}
 
 
-@pytest.mark.parametrize(
-    "options", [["--ip", "10.77.0.60"], ["--ip=10.77.0.60"], ["--network", "front:ip=10.77.0.60"], ["--pod", "new:pod"]]
-)
-def test_what_a_new_container_would_lose_is_refused_untouched(clean_podman: PodmanBed, options: list[str]) -> None:
-    bed = clean_podman
-    bed.push("app", "v1")
-    bed.docker("network", "create", "--subnet", "10.77.0.0/24", "front")
-    if options[0] == "--pod":
-        bed.podman("pod", "create", "--infra=false", "--name", "pod")
-        options = ["--pod", "pod"]
-    elif options[0] != "--network":
-        options = ["--network", "front", *options]
-    # Its own command has such an option, too.
-    bed.podman("create", "--name", "other", APP, "/serve", "--ip", "10.0.0.1")
-    bed.podman("run", "-d", "--name", "web", *options, APP)
-    before = inspected(bed, "web")["Id"]
-    bed.push("app", "v2")
-    with opened(bed) as engine:
-        with pytest.raises(EngineRefusedError, match=r"the container web (was created with|belongs to a pod).*Podman"):
-            redeploy(engine, "name:web")
-        assert engine.plan(service("name:web"), None).refused
-        assert redeploy(engine, "name:other", FakeRun(action_uuid="11111111-0000")).success
-    shown = inspected(bed, "web")
-    assert (shown["Id"], shown["State"]["Status"]) == (before, "running")
-    bed.podman("rm", "--force", "--all", "--time", "0")
-    bed.podman("pod", "rm", "--all", "--force")
-
-
-def test_a_failed_pull_by_somebody_disturbs_nothing(clean_podman: PodmanBed) -> None:
-    clean_podman.docker("run", "-d", "--name", "web", "app:v1")
-    with opened(clean_podman) as engine, watching(engine) as changed:
-        assert changed.wait(120)
-        assert set(snapshots(engine)) == {"name:web"}
-        changed.clear()
-        assert clean_podman.run("pull", f"{APP}:missing").returncode
-        assert changed.wait(120)
-        assert set(snapshots(engine)) == {"name:web"}
-
-
 def comparable(container: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an inspect document that depend on how a container was made, not on when."""
     short = container["Id"][:12]
@@ -208,23 +140,6 @@ def test_health_checks_decide_where_something_runs_them(clean_podman: PodmanBed)
     assert version(clean_podman, "web") == "healthy"
 
 
-def test_the_image_that_was_pulled_before_the_previous_one_is_removed(clean_podman: PodmanBed) -> None:
-    bed, ids, pulled = clean_podman, [], set[str]()
-    for letter in ("a", "b", "c", "d"):
-        bed.push("app", Image(version=letter, labels={"version": letter}))
-        with opened(bed) as engine:
-            if letter == "a":
-                bed.docker("run", "-d", "--name", "web", APP)
-            else:
-                run = FakeRun(action_uuid=f"{letter * 8}-0000", pulled=pulled)
-                assert redeploy(engine, "name:web", run).success
-                pulled = run.pulled
-        ids.append(inspected(bed, "web")["Image"].removeprefix("sha256:"))
-    images = set(bed.docker("image", "ls", "--all", "--quiet", "--no-trunc").replace("sha256:", "").split())
-    assert ids[1] not in images
-    assert {ids[0], ids[2], ids[3]} <= images  # somebody else pulled the first one
-
-
 def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman: PodmanBed, tmp_path: Path) -> None:
     bed, selector = clean_podman, "compose:shop/web"
     bed.push("app", "v1")
@@ -248,19 +163,6 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         }
         assert engine.scale(service(selector), 1, FakeRun(action_uuid="22222222-0000")).success
         assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
-
-
-@pytest.mark.nightly
-def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
-    start_web(clean_podman)
-    clean_podman.push("app", "v2")
-    for step in range(1, MAX_STEPS, 2):
-        outcome = redeploy_killed_at(clean_podman, step)
-        check_web(clean_podman, "v2")
-        if outcome is None:
-            return
-        assert outcome.success, (step, outcome)
-    raise AssertionError(f"a redeploy has more than {MAX_STEPS} steps")
 
 
 def test_the_container_that_tutumd_runs_in_is_known(clean_podman: PodmanBed, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Redeploy and scale on a swarm of three nodes while one goes down, is drained or has no room."""
+"""Redeploy and scale on a swarm of three nodes while one goes down or lacks the image."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.contract.docker_support import APP
 from tests.support import guards
 from tests.support.docker_bed import ANONYMOUS, PRIVATE
 from tests.support.images import Image
-from tests.support.runs import FakeRun, once_at
+from tests.support.runs import FakeRun
 from tests.support.swarm_bed import SwarmBed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
@@ -79,69 +79,6 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
     assert "UpdateConfig" not in swarm.spec(bed.manager, "web")
 
 
-def test_tasks_of_a_node_that_is_down_do_not_count_as_running(bed: SwarmBed, engine: SwarmEngine) -> None:
-    bed.manager.push("app", "v1")
-    # Held to their nodes, so that nothing takes the place of what is lost.
-    create(bed, engine, "--mode", "global", replicas=3)
-    bed.workers[0].kill_engine()
-    wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "one task does not count any more")
-
-
-@pytest.mark.nightly
-def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: SwarmBed, engine: SwarmEngine) -> None:
-    bed.manager.push("app", "v1")
-    create(bed, engine, "--mode", "global", replicas=3)
-    bed.workers[0].stop_engine()
-    wait_until(lambda: bed.ready() == 2, "the node is down")
-    digest = bed.manager.push("app", "v2")
-    outcome = engine.redeploy(swarm.service("web"), FakeRun())
-    assert (outcome.success, len(outcome.containers_after)) == (True, 2), outcome.reason
-    assert swarm.snapshot(engine, "web").image_digest == digest
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("mode", ["replicated", "global"])
-def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
-    bed.manager.push("app", "v1")
-    # The pause lets a node be drained on which no new task runs or starts: one that is stopped counts as failed.
-    assert create(bed, engine, "--mode", mode, "--update-delay", "5s", replicas=3).target == 3
-    nodes = {worker.docker("info", "--format", "{{.Swarm.NodeID}}") for worker in bed.workers}
-    digest = bed.manager.push("app", SLOW)
-    drained: list[str] = []
-
-    def drain() -> None:
-        form = ("service", "ps", "web", "--filter", "desired-state=running", "--no-trunc", "--format")
-        tasks = dict(line.split() for line in bed.manager.docker(*form, "{{.ID}} {{.Image}}").splitlines())
-        new = {
-            bed.manager.docker("inspect", "--format", "{{.NodeID}}", task) for task in tasks if digest in tasks[task]
-        }
-        drained.append(min(nodes - new))
-        bed.manager.docker("node", "update", "--availability", "drain", drained[0])
-
-    # Below the limit of a test, so that a redeploy that does not end tells what it waited for.
-    run = FakeRun(deadline_s=180, stall_s=180, on_log=once_at("1 of 3 new containers run", drain))
-    try:
-        outcome = engine.redeploy(swarm.service("web"), run)
-        assert any(line.startswith("1 of 3 new containers run") for line in run.lines)
-        left = 2 if mode == "global" else 3
-        assert (outcome.success, len(outcome.containers_after)) == (True, left), (outcome.reason, run.lines)
-        shown = swarm.snapshot(engine, "web")
-        assert (shown.running, shown.target, shown.image_digest) == (left, left, digest)
-    finally:
-        for node in drained:
-            bed.manager.docker("node", "update", "--availability", "active", node)
-
-
-def test_old_tasks_stop_first_where_a_constraint_leaves_too_few_nodes(bed: SwarmBed, engine: SwarmEngine) -> None:
-    bed.manager.push("app", "healthy")
-    create(bed, engine, "--constraint", "node.role==manager", "--replicas-max-per-node", "1", replicas=1)
-    digest = bed.manager.push("app", "v2")
-    run = FakeRun()
-    outcome = engine.redeploy(swarm.service("web"), run)
-    assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
-    assert "no node has room for a new task beside the old ones: stopping old ones first" in run.lines
-
-
 def test_a_scale_up_brings_a_fresh_login_to_a_node_that_has_no_image(bed: SwarmBed, engine: SwarmEngine) -> None:
     private = f"{PRIVATE}/app"
     bed.manager.login()
@@ -161,27 +98,3 @@ def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: Sw
     create(bed, engine, "--constraint", "node.role==manager", replicas=1, image=image)
     with pytest.raises(EngineRefusedError, match="cannot find out which image"):
         engine.redeploy(swarm.service("web"), FakeRun())
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("version", ["v1", "healthy"])
-def test_an_old_task_is_not_stopped_for_one_that_its_node_would_not_take(
-    bed: SwarmBed, engine: SwarmEngine, version: str
-) -> None:
-    # Of the first image a task is tried out, of the second none.
-    bed.manager.push("app", version)
-    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}").strip()
-    memory = int(bed.manager.docker("info", "--format", "{{.MemTotal}}"))
-    reserved = ("--reserve-memory", str(memory * 6 // 10))
-    filler = ("--detach", "--name", "filler", "--replicas", "2", "--constraint", f"node.id!={node}", *reserved)
-    bed.manager.docker("service", "create", *filler, "--endpoint-mode", "dnsrr", APP)
-    wait_until(lambda: swarm.snapshot(engine, "filler").running == 2, "the other nodes are full")
-    (old,) = create(bed, engine, *reserved, replicas=1).containers
-    bed.manager.docker("node", "update", "--availability", "pause", node)
-    try:
-        outcome = engine.redeploy(swarm.service("web"), FakeRun(deadline_s=30))
-        assert not outcome.success
-        assert "no suitable node" in outcome.reason or "no node has room" in outcome.reason
-        assert outcome.containers_after == (old.id,), outcome.reason
-    finally:
-        bed.manager.docker("node", "update", "--availability", "active", node)

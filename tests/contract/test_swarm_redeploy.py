@@ -7,9 +7,9 @@ import pytest
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.contract.swarm_support import Sampler
-from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
+from tests.support.docker_bed import PRIVATE, DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, late_when, once_at
+from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
@@ -43,64 +43,6 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     assert after.get("UpdateConfig", "none") == before.get("UpdateConfig", "none")
     after["TaskTemplate"] = before["TaskTemplate"]
     assert after == before
-
-
-@pytest.mark.slow
-def test_a_broken_image_is_rolled_back_with_the_reason(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    good = clean_bed.push("app", "healthy")  # it has a health check: nothing is tried out before the update
-    swarm.create(clean_bed, "web", APP, *SETTINGS[:4], "--rollback-monitor", "1s")
-    before = swarm.spec(clean_bed, "web")
-    clean_bed.push("app", "v3-broken")
-    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    # Whether the engine or tutumd is the first to see it and to roll back depends on how busy the machine is.
-    assert "container 1 exited with 3" in outcome.reason or "container 2 exited with 3" in outcome.reason
-    # Two streams of one moment: the engine does not keep their order.
-    assert sorted(outcome.log_tail.splitlines()) == ["fatal: v3-broken cannot start", "starting v3-broken"]
-    assert (outcome.image_before, outcome.image_after) == (good, good)
-    assert swarm.running(clean_bed, "web") == ["healthy", "healthy"]
-    assert swarm.spec(clean_bed, "web") == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("order", ["start-first", "stop-first"], ids=["probe", "update"])
-def test_an_image_that_gets_no_further_is_ended_after_the_time_in_the_label(
-    swarm_engine: SwarmEngine, clean_bed: DockerBed, order: str
-) -> None:
-    clean_bed.push("app", "v1")
-    labels = (f"--label=tutum.redeploy.order={order}", "--label=tutum.redeploy.stall=500")
-    swarm.create(clean_bed, "web", APP, *labels)
-    before = swarm.spec(clean_bed, "web")
-    clean_bed.push("app", HANGING)
-    run: FakeRun = FakeRun(
-        deadline_s=1e6,
-        stall_s=600,
-        on_sleep=lambda: run.skip(550 if swarm.has_written(clean_bed, "serving hanging") else 0),
-    )
-    outcome = swarm_engine.redeploy(swarm.service("web"), run)
-    assert (outcome.success, outcome.rolled_back) == (False, order == "stop-first")
-    assert "there was no progress for 500 s" in outcome.reason
-    assert any(line.startswith("probing") for line in run.lines) == (order == "start-first")
-    assert swarm.spec(clean_bed, "web") == before
-
-
-@pytest.mark.slow
-def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "healthy")
-    swarm.create(clean_bed, "web", APP)
-    before, snapshot = swarm.spec(clean_bed, "web"), swarm.snapshot(swarm_engine, "web")
-    clean_bed.push("app", HANGING)
-    outcome = swarm_engine.redeploy(
-        swarm.service("web"), late_when(lambda: swarm.has_written(clean_bed, "serving hanging"))
-    )
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "the action did not end within" in outcome.reason
-    assert "is starting" in outcome.reason
-    assert outcome.log_tail == "serving hanging"
-    assert swarm.spec(clean_bed, "web") == before
-    assert {container.id for container in swarm.snapshot(swarm_engine, "web").containers} == {
-        container.id for container in snapshot.containers
-    }
 
 
 @pytest.mark.slow
@@ -182,43 +124,6 @@ def test_a_private_image_is_found_with_a_login_made_after_the_start(
     outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
     assert (outcome.success, outcome.image_after) == (True, digest)
     assert swarm.running(clean_bed, "web") == ["v2"]
-
-
-@pytest.mark.slow
-def test_an_image_that_was_built_here_is_used_as_it_is(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    # A registry host that refuses connections: nothing beyond loopback is asked.
-    name = f"{ANONYMOUS}/built"
-    clean_bed.docker("tag", "app:v1", name)
-    swarm.create(clean_bed, "web", f"{name}:latest", replicas=1)
-    clean_bed.docker("tag", "app:v2", name)
-    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
-    assert outcome.success, outcome.reason
-    assert "no registry knows it" in outcome.reason
-    assert swarm.running(clean_bed, "web") == ["v2"]
-
-
-@pytest.mark.slow
-def test_a_service_with_a_volume_never_has_two_tasks_at_once(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP, "--mount", "type=volume,source=data,target=/data", replicas=1)
-    clean_bed.push("app", "v2")
-    run = FakeRun()
-    with Sampler(lambda: len(swarm.running(clean_bed, "web"))) as sampler:
-        outcome = swarm_engine.redeploy(swarm.service("web"), run)
-    assert outcome.success, outcome.reason
-    assert max(sampler.samples) == 1
-    assert any("stop-first: two tasks at once would write" in line for line in run.lines)
-
-
-@pytest.mark.slow
-def test_a_global_service_is_redeployed(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP, "--mode", "global", replicas=None)
-    wait_until(lambda: swarm.running(clean_bed, "web") == ["v1"], "it runs")
-    clean_bed.push("app", "v2")
-    assert swarm_engine.redeploy(swarm.service("web"), FakeRun()).success
-    assert swarm.running(clean_bed, "web") == ["v2"]
-    assert swarm.snapshot(swarm_engine, "web").target == 1
 
 
 @pytest.mark.slow

@@ -5,12 +5,11 @@ import pytest
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
-from tests.support.runs import FakeRun, Killed
+from tests.support.runs import FakeRun
 from tutumd.engines.swarm.engine import SwarmEngine
 
 pytestmark = pytest.mark.slow
 
-MAX_STEPS = 14
 NO_ROOM = "no node has room for a new task beside the old ones: stopping old ones first"
 
 
@@ -53,25 +52,3 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
     assert run.remaining_s() > 3000
     assert swarm.running(clean_bed, "web") == ["healthy"]
     assert swarm.spec(clean_bed, "web") == before
-
-
-@pytest.mark.nightly
-def test_a_redeploy_that_is_killed_while_it_makes_room_is_resumed(clean_bed: DockerBed) -> None:
-    create(clean_bed, "healthy")
-    before = swarm.spec(clean_bed, "web")
-    for step in range(2, MAX_STEPS):
-        first = FakeRun(kill_at=step)
-        with swarm.opened(clean_bed) as engine:
-            try:
-                outcome = engine.redeploy(swarm.service("web"), first)
-            except Killed:
-                with swarm.opened(clean_bed) as again:
-                    outcome = again.redeploy(swarm.service("web"), first.again())
-            else:
-                break
-        assert outcome.success, (step, outcome)
-        assert swarm.running(clean_bed, "web") == ["healthy"]
-        after = swarm.spec(clean_bed, "web")
-        assert after["TaskTemplate"]["ForceUpdate"] == step - 1
-        assert {**after, "TaskTemplate": before["TaskTemplate"]} == before, step
-    assert step == 6, first.lines  # saved, ordered, saved, changed to stop-first, tidied up

@@ -10,8 +10,6 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun, late_when
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
-from tutumd.errors import EngineRefusedError
-from tutumd.model import ServiceState
 
 pytestmark = pytest.mark.slow
 
@@ -57,31 +55,6 @@ def test_containers_without_room_are_taken_back(swarm_engine: SwarmEngine, clean
     assert outcome.containers_after == outcome.containers_before
 
 
-def test_new_containers_that_end_again_and_again_are_taken_back(
-    swarm_engine: SwarmEngine, clean_bed: DockerBed
-) -> None:
-    # The second copy fails: the first one holds the directory.
-    command = "mkdir /data/lock || { echo 'fatal: only one of me'; exit 5; }; /serve"
-    options = ("--mount", "type=volume,source=lock,target=/data", "--restart-delay", "100ms")
-    swarm.create(clean_bed, "web", "app:v1", *options, command=("sh", "-c", command), replicas=1)
-    outcome = swarm_engine.scale(swarm.service("web"), 2, FakeRun())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "exited with 5" in outcome.reason
-    assert "fatal: only one of me" in outcome.log_tail.splitlines()
-    assert swarm.replicas(clean_bed, "web") == 1
-    assert outcome.containers_after == outcome.containers_before
-
-
-def test_what_cannot_be_scaled_is_refused_with_the_reason(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    swarm.create(clean_bed, "everywhere", "app:v1", "--mode", "global", replicas=None)
-    swarm.create(clean_bed, "narrow", "app:v1", "--replicas-max-per-node", "1", replicas=1)
-    for name, target, reason in (("everywhere", 2, "is global"), ("narrow", 2, "1 containers per node")):
-        with pytest.raises(EngineRefusedError, match=reason):
-            swarm_engine.scale(swarm.service(name), target, FakeRun())
-    with pytest.raises(EngineRefusedError, match="is global"):
-        swarm_engine.stop(swarm.service("everywhere"), FakeRun())
-
-
 def test_a_container_that_was_still_starting_has_stopped_when_a_stop_succeeds(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
@@ -98,20 +71,6 @@ def test_a_container_that_was_still_starting_has_stopped_when_a_stop_succeeds(
     outcome = swarm_engine.stop(swarm.service("web"), FakeRun())
     assert outcome.success, outcome.reason
     assert swarm.running(clean_bed, "web") == []
-
-
-def test_services_are_shown_with_stack_owner_and_command(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    labels = ("--label", "com.docker.stack.namespace=shop", "--container-label", "tutum.owner=ann")
-    swarm.create(clean_bed, "shop_web", "app:v1", *labels, replicas=1)
-    swarm.create(clean_bed, "torn", "app:v1", *labels, "--label", "tutum.owner=bob", replicas=0)
-    swarm.create(clean_bed, "hidden", "app:v1", "--label", "tutum.ignore=true", replicas=0)
-    web, torn = swarm_engine.discover()
-    assert (web.selector, web.name, web.stack, web.owner) == ("shop_web", "shop_web", "shop", "ann")
-    assert (web.state, web.target, web.running) == (ServiceState.RUNNING, 1, 1)
-    assert web.deployed is not None
-    assert (torn.owner, torn.stopped, torn.target) == (None, True, 0)
-    assert "several owners" in torn.warnings[0]
-    assert swarm_engine.inspect(swarm.service("hidden")) is None
 
 
 def test_the_beginning_of_an_id_is_no_name(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:

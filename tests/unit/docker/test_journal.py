@@ -4,14 +4,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-import pytest
-
 from tests.unit.docker.documents import ALWAYS, identity
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, readiness, redeploy, scale_to
+from tests.unit.docker.test_resume import NEW, OLD, Case, Recorded, readiness
 from tutumd.engines.docker.scale import ScaleJournal
 from tutumd.engines.docker.start_stop import start_containers
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.labels import ACTION
 
 NEXT = "shop-web-1-tutum-next-0a1b2c3d"
 REDEPLOY: dict[str, Any] = {
@@ -54,42 +51,6 @@ SCALE: dict[str, Any] = {
     "reason": "",
     "log_tail": "",
 }
-
-
-@pytest.mark.parametrize("crashes", [False, True], ids=["good", "bad"])
-def test_a_redeploy_is_resumed(*, crashes: bool) -> None:
-    engine = Case(states=["running"], newest=CRASHING if crashes else None).engine()
-    before = engine.summary()
-    engine.add(2, NEXT, status="created", started=None, image_number=0xB0, host={"RestartPolicy": ALWAYS})
-    outcome = redeploy(engine, Recorded(journal=REDEPLOY))
-    assert (outcome.success, outcome.rolled_back) == (not crashes, crashes), outcome
-    assert engine.summary() == (before if crashes else {"shop-web-1": (identity(2), "running", "always", NEW)})
-
-
-def test_a_redeploy_that_was_being_undone_is_undone() -> None:
-    engine = Case(states=["running"]).engine()
-    before = engine.summary()
-    engine.add(2, NEXT, status="exited", image_number=0xB0)
-    outcome = redeploy(engine, Recorded(journal={**REDEPLOY, "phase": "restore", "reason": "it failed"}))
-    assert (outcome.rolled_back, outcome.reason) == (True, "it failed")
-    assert engine.summary() == before
-
-
-def test_a_scaling_is_resumed() -> None:
-    engine = Case(states=["running"]).engine()
-    engine.tagged = OLD
-    assert scale_to(2)(engine, Recorded(journal=SCALE)).success
-    assert set(engine.summary()) == {"shop-web-1", "shop-web-2"}
-
-
-def test_a_scaling_that_was_being_undone_is_undone() -> None:
-    engine = Case(states=["running"]).engine()
-    before = engine.summary()
-    run = Recorded(journal={**SCALE, "phase": "undo", "reason": "it failed"})
-    engine.add(2, "shop-web-2", labels={ACTION: run.action_uuid})
-    outcome = scale_to(2)(engine, run)
-    assert (outcome.rolled_back, outcome.reason) == (True, "it failed")
-    assert engine.summary() == before
 
 
 def test_a_start_that_failed_stops_what_it_has_started() -> None:

@@ -143,18 +143,6 @@ def test_a_lost_database_does_not_lose_a_service_that_starts_first(how: str, in_
         assert engine.leads_to("shop-web-1") == {new} or (in_swarm and new in engine.leads_to("shop-web-1")), step
 
 
-@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
-@pytest.mark.parametrize("how", NAMED)
-def test_a_redeploy_that_is_canceled_while_both_serve_is_rolled_back(how: str, in_swarm: bool) -> None:
-    engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
-    before = engine.summary()
-    outcome = redeploy(engine, EndingIn("join"))
-    assert outcome.rolled_back
-    assert "it has not taken over yet" in outcome.reason
-    assert engine.summary() == before
-    assert engine.leads_to("shop-web-1") == set(outcome.containers_after)
-
-
 @pytest.mark.parametrize(
     ("how", "in_swarm"), [*((how, False) for how in NAMED), ("by aliases as compose gives them", True)]
 )
@@ -244,15 +232,6 @@ def test_a_lost_database_does_not_lose_a_container_that_its_stop_deletes() -> No
     for step, engine, outcome in every_lost_database(REMOVED):
         (new,) = outcome.containers_after
         assert engine.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
-
-
-def test_the_failure_of_a_container_that_its_end_deletes_is_explained() -> None:
-    engine = replace(Named(newest=CRASHING, policy={"Name": "no"}), more={"AutoRemove": True}).engine()
-    before = engine.summary()
-    outcome = redeploy(engine, Recorded())
-    assert outcome.rolled_back, outcome
-    assert "it ended, and as it was started with --rm the engine deleted it with its output" in outcome.reason
-    assert engine.summary() == before
 
 
 def unchanged() -> FakeDocker:

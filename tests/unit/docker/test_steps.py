@@ -11,11 +11,9 @@ from tutumd.engines.docker.swap.journal import Swap
 from tutumd.engines.docker.swap.steps import (
     NO_RESTART,
     SwapStep,
-    attach_steps,
     backward_step,
     detach_step,
     forward_step,
-    park_step,
     reattach_steps,
 )
 
@@ -101,71 +99,9 @@ def connect(network: str, **endpoint: Any) -> SwapStep:
     return step("connect", NEW, network=network, endpoint=endpoint)
 
 
-@pytest.mark.parametrize(
-    ("endpoints", "reaches", "steps"),
-    [
-        (
-            START_FIRST.endpoints,
-            True,
-            (
-                disconnect(NEW, "back"),
-                connect("back", Aliases=["web"]),
-                disconnect(NEW, "front"),
-                connect("front", Aliases=["www", "web"]),
-            ),
-        ),
-        (
-            START_FIRST.endpoints,
-            False,
-            (
-                PARK_OLD,
-                NAME_NEW,
-                disconnect(NEW, "back"),
-                connect("back"),
-                disconnect(NEW, "front"),
-                connect("front", Aliases=["www"]),
-            ),
-        ),
-        ({"front": {"Aliases": ["web"]}}, False, (disconnect(NEW, "front"), connect("front", Aliases=["web"]))),
-        ({"bridge": {}}, True, ()),
-    ],
-)
-def test_the_new_container_is_attached(endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]) -> None:
-    assert attach_steps(replace(START_FIRST, endpoints=endpoints), RUN, rename_updates_dns=reaches) == steps
-
-
 def in_networks(container: InspectedContainer, *networks: str) -> InspectedContainer:
     raw = {**container.raw, "NetworkSettings": {"Networks": {name: START_FIRST.endpoints[name] for name in networks}}}
     return replace(container, raw=raw)
-
-
-@pytest.mark.parametrize(
-    ("before", "networks", "after", "reaches", "expected"),
-    [
-        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, disconnect(OLD, "front")),
-        # Found by its name only, it goes on with what it works on until it is stopped.
-        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, step("stop", OLD)),
-        (old(PREV, "running"), ["back"], new("web", "running"), False, step("rename", NEW, name=NEXT)),
-        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, step("rename", OLD, name="web")),
-        (old("web", "running"), ["back"], new(NEXT, "running"), False, disconnect(OLD, "back")),
-        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, PARK_OLD),
-        (old(PREV, "running"), [], new(NEXT, "running"), False, NAME_NEW),
-        (old(PREV, "running", ALWAYS), [], new("web", "running"), False, step("policy", OLD, policy=NO_RESTART)),
-        (old(PREV, "exited"), [], new("web", "running"), False, None),
-        (None, [], new(NEXT, "running"), True, NAME_NEW),
-    ],
-)
-def test_the_old_container_is_detached(
-    before: InspectedContainer | None,
-    networks: list[str],
-    after: InspectedContainer,
-    reaches: bool,
-    expected: SwapStep | None,
-) -> None:
-    connected = None if before is None else in_networks(before, *networks)
-    assert (
-        detach_step(START_FIRST, RUN, connected, after, rename_updates_dns=reaches) or park_step(connected)
-    ) == expected
 
 
 def test_a_detached_container_keeps_its_addresses() -> None:

@@ -89,13 +89,6 @@ def test_a_journal_that_is_stored_after_the_lease_has_ended_ends_the_run(
         run.save({"new": 2})
 
 
-def test_the_remaining_time_counts_down_to_zero(run: LeasedRun, clock: FakeClock) -> None:
-    assert run.remaining_s() == 120
-    clock.now += 500
-    run.renew()
-    assert run.remaining_s() == 0
-
-
 def test_a_run_has_the_limits_of_the_labels_and_logs_them_once(run: LeasedRun, queue: FakeQueue) -> None:
     for _ in range(2):
         run.set_limits(timeout_s=None, stall_s=None)
@@ -103,25 +96,6 @@ def test_a_run_has_the_limits_of_the_labels_and_logs_them_once(run: LeasedRun, q
     assert run.remaining_s() == 600
     assert queue.lines == [str(RunLimits()), str(RunLimits(timeout_s=7200, stall_s=600))]
     run.set_limits(timeout_s=None, stall_s=None)
-    assert run.remaining_s() == 120
-
-
-def test_progress_starts_the_clock_again(run: LeasedRun, clock: FakeClock) -> None:
-    clock.now += 100
-    run.renew()
-    run.advance("ready", 1)
-    assert run.remaining_s() == 120
-    clock.now += 120
-    run.renew()
-    assert (run.remaining_s(), run.overdue_reason()) == (0, "there was no progress for 120 s")
-
-
-def test_a_pull_has_a_limit_of_its_own(run: LeasedRun, clock: FakeClock) -> None:
-    with run.pulling():
-        assert run.remaining_s() == 1800
-        clock.now += 1800
-        run.renew()
-        assert run.overdue_reason() == "the pull did not end within 1800 s"
     assert run.remaining_s() == 120
 
 
