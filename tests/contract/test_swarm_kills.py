@@ -1,4 +1,4 @@
-"""Killed actions on a real Swarm, resumed by another server: orders and rollbacks of the engine."""
+"""Killed actions on a real Swarm, resumed by another server: orders, probe tasks and rollbacks."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,13 +8,15 @@ from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, Killed
+from tests.support.runs import FakeRun, Killed, late_when
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
+from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
 pytestmark = pytest.mark.slow
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
+LASTING = Image(version="lasting", healthcheck=("CMD", "/bin/true"), labels={"version": "lasting"})
 MAX_STEPS = 14
 STABLE_S = 0.3
 PATIENT_S = 60.0
@@ -56,6 +58,11 @@ def redeploy(engine: SwarmEngine, run: FakeRun) -> Outcome:
     return engine.redeploy(swarm.service("web"), run)
 
 
+def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
+    """Return a run whose time is over as soon as a container of the hanging image has written something."""
+    return late_when(lambda: swarm.has_written(bed, "serving hanging"), kill_at=kill_at)
+
+
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
@@ -67,6 +74,41 @@ def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBe
     assert after["TaskTemplate"]["ForceUpdate"] == 1
     assert after["TaskTemplate"]["ContainerSpec"]["Image"] == f"{APP}:latest@{digest}"
     assert {**after, "TaskTemplate": before["TaskTemplate"]} == before
+
+
+def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> None:
+    before = bed.inspect("service", "web")
+    bed.push("app", "v3-broken")
+    for step in range(MAX_STEPS):
+        first = FakeRun(kill_at=step) if step else FakeRun(kill_in_sleep=True)
+        outcome = interrupted(bed, redeploy, first, stable_s=PATIENT_S)
+        assert bed.inspect("service", "web") == before, step
+        if outcome is None:
+            break
+        assert (outcome.success, outcome.rolled_back) == (False, False), (step, outcome)
+        assert "the probe task of the new image failed: container 1 exited with 3" in outcome.reason
+        assert "fatal: v3-broken cannot start" in outcome.log_tail
+    assert step == 5  # saved, tried out, taken away, saved
+
+
+@pytest.mark.nightly
+def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> None:
+    bed = checked_bed
+    before = swarm.spec(bed, "web")
+    with swarm.opened(bed) as engine:
+        containers = {container.id for container in swarm.snapshot(engine, "web").containers}
+    bed.push("app", HANGING)
+    for step in range(3, MAX_STEPS):  # the first two are those of the order
+        outcome = interrupted(bed, redeploy, late_run(bed, step))
+        assert swarm.spec(bed, "web") == before, step
+        with swarm.opened(bed) as engine:
+            assert {container.id for container in swarm.snapshot(engine, "web").containers} == containers
+        if outcome is None:
+            break
+        assert (outcome.success, outcome.rolled_back) == (False, True), step
+        assert "the action did not end within" in outcome.reason
+        assert outcome.log_tail == "serving hanging"
+    assert step == 7  # saved, undone, saved, tidied up
 
 
 def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: DockerBed) -> None:
@@ -87,3 +129,65 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
     assert "fatal: v3-broken cannot start" in outcome.log_tail
     assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", [("kill",), ("rm", "--force")], ids=["killed", "removed"])
+@pytest.mark.parametrize("kill_at", [3, None], ids=["before the settings are restored", "before the result is stored"])
+def test_a_new_container_that_ends_while_no_server_looks_is_no_success(
+    checked_bed: DockerBed, kill_at: int | None, how: tuple[str, ...]
+) -> None:
+    bed = checked_bed
+    before = swarm.spec(bed, "web")
+    bed.push("app", LASTING)
+    first = FakeRun(kill_at=kill_at)
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        if kill_at is None:
+            assert redeploy(engine, first).success
+        else:
+            with pytest.raises(Killed):
+                redeploy(engine, first)
+    assert swarm.running(bed, "web") == ["lasting"]
+    bed.docker(*how, bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        outcome = redeploy(engine, first.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
+    assert "container 1 exited with 137" in outcome.reason or how != ("kill",)
+    assert swarm.running(bed, "web") == ["healthy"]
+    assert swarm.spec(bed, "web") == before
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        again = redeploy(engine, FakeRun())
+    assert again.success, again
+
+
+def test_a_new_container_of_a_global_service_that_ends_while_no_server_looks_is_no_success(
+    clean_bed: DockerBed,
+) -> None:
+    clean_bed.push("app", "healthy")
+    swarm.create(clean_bed, "web", APP, "--mode", "global", "--rollback-monitor", "1s", replicas=None)
+    wait_until(lambda: swarm.counted(clean_bed, "web") == 1, "it runs")
+    clean_bed.push("app", LASTING)
+    first = FakeRun()
+    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
+        assert redeploy(engine, first).success
+    clean_bed.docker("kill", clean_bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
+    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
+        outcome = redeploy(engine, first.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
+    assert "exited with 137" in outcome.reason
+    assert swarm.running(clean_bed, "web") == ["healthy"]
+
+
+def test_a_redeploy_whose_engine_is_killed_is_resumed_when_it_is_back(bed: DockerBed) -> None:
+    before = swarm.spec(bed, "web")
+    digest = bed.push("app", "v2")
+    run = FakeRun(on_sleep=bed.kill_engine)
+    with swarm.opened(bed) as engine:
+        with pytest.raises(EngineUnavailableError):
+            redeploy(engine, run)
+        bed.start_engine()
+        outcome = redeploy(engine, run.again())
+    assert outcome.success, outcome
+    assert outcome.image_after == digest
+    assert swarm.running(bed, "web") == ["v2"]
+    assert {**swarm.spec(bed, "web"), "TaskTemplate": before["TaskTemplate"]} == before
