@@ -18,22 +18,29 @@ MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 COMPLETE = "tutumd.complete"
 """Scope key: the whole body was received, so that no timer is needed to read it (set by the fast path)."""
+_MAX_DRAINED = 16 * MAX_BODY
 _CLOSE = {"Connection": "close"}
 
 Model = TypeVar("Model")
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body, at most 1 MiB, within 30 s. Raises HTTPException 413, 408."""
+    """Return the body, at most 1 MiB, within 30 s. Raises HTTPException 413, 408.
+
+    A longer body is read for a while and dropped: a client that is still sending would not see the response.
+    """
     body: bytes | None = None
     try:
         if request.scope.get(COMPLETE):
-            body = await _read(request)
+            body = await _read(request, keep=True)
         else:
-            declared = dict(request.scope["headers"]).get(b"content-length", b"")
-            if not (declared.isdigit() and int(declared[:12]) > MAX_BODY):
+            headers = dict(request.scope["headers"])
+            declared = headers.get(b"content-length", b"")
+            is_too_large = declared.isdigit() and int(declared[:12]) > MAX_BODY
+            expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+            if not (is_too_large and expects_continue):
                 async with asyncio.timeout(BODY_TIMEOUT_S):
-                    body = await _read(request)
+                    body = await _read(request, keep=not is_too_large)
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the body was complete") from None
     except TimeoutError:
@@ -45,16 +52,17 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-async def _read(request: Request) -> bytes | None:
+async def _read(request: Request, *, keep: bool) -> bytes | None:
     """Read a body to its end and return it; None if it is too large."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if size > _MAX_DRAINED:
+            break
+        if keep and size <= MAX_BODY:
+            chunks.append(chunk)
+    return b"".join(chunks) if keep and size <= MAX_BODY else None
 
 
 Body = Annotated[bytes, Depends(read_body)]

@@ -65,7 +65,6 @@ class FastProtocol(BoundedProtocol):
         """Begin a request whose body did not come with its headers."""
         if self._begun is not None:
             begun, self._begun = self._begun, None
-            self.begin_incomplete(begun[0])
             super()._start_asgi_task(*begun)
 
     def on_message_complete(self) -> None:
