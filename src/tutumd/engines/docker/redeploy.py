@@ -157,7 +157,7 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
     except EngineRefusedError as error:
         problems.append(str(error))
     decide = partial(backward_step, rename_updates_dns=not runner.api.facts().in_swarm)
-    # A container in another one's namespaces can start only after that one.
+    # A container that shares the namespaces of another one must start after it.
     failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap, decide))}
     problems += failed.values()
     # While a new container is there, redeploys of its dependents wait, so those are put back before.
