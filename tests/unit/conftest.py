@@ -1,9 +1,6 @@
 """The guard that keeps unit tests without input and output, and the event loop of tests that are coroutines."""
 
-import asyncio
-import inspect
-from collections.abc import Callable, Coroutine, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,10 +16,7 @@ def no_input_or_output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    if inspect.iscoroutinefunction(pyfuncitem.obj):
-        pyfuncitem.obj = partial(_run, pyfuncitem.obj)
-
-
-def _run(test: Callable[..., Coroutine[None, None, None]], **fixtures: object) -> None:
-    asyncio.run(test(**fixtures))
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop that runs the tests that are coroutines."""
+    return "asyncio"
