@@ -50,10 +50,10 @@ def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
     old = host.leader("web-1")
     with watching(engine):
         os.kill(old, signal.SIGKILL)
-        wait_until(lambda: host.pids() - {old} and host.names(engine) == ["web-1", "web-2"], "the restart")
+        wait_until(lambda: host.shown(engine).containers[0].id not in before, "the restart")
         wait_until(lambda: host.process_names() == ["web-1", "web-2"], "both processes")
+    assert host.names(engine) == ["web-1", "web-2"]
     after = tuple(c.id for c in host.shown(engine).containers)
-    assert after[0] not in before
     assert after[1] == before[1]
     assert zombies() == []
 

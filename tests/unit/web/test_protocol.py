@@ -14,10 +14,11 @@ from uvicorn.server import ServerState
 
 from tests.unit.web.contexts import web_context
 from tutumd.web.call.fast_path import FastProtocol, Respond
-from tutumd.web.call.protocol import HEAD_S, MAX_HEADERS
+from tutumd.web.call.protocol import DROP_PAUSE_S, HEAD_S, MAX_HEADERS, SLICE, TURN_EVENTS, TURN_SLICES
 from tutumd.web.unfinished import MAX_BYTES, Unfinished, UnfinishedRequests
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNREAD = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -82,12 +83,16 @@ class FakeLoop:
             with pytest.raises(StopIteration):
                 self.tasks.pop().send(None)
 
+    def step(self) -> None:
+        """Call what is due first."""
+        timer = min(self.timers, key=lambda timer: timer[0])
+        self.timers.remove(timer)
+        self.now = timer[0]
+        timer[1]()
+
     def turn_to(self, now: float) -> None:
-        while self.timers and min(self.timers, key=lambda timer: timer[0])[0] <= now:
-            timer = min(self.timers, key=lambda timer: timer[0])
-            self.timers.remove(timer)
-            self.now = timer[0]
-            timer[1]()
+        while self.timers and min(timer[0] for timer in self.timers) <= now:
+            self.step()
         self.now = now
 
 
@@ -235,6 +240,55 @@ def test_too_many_headers_are_refused_also_at_once(connection: Connection) -> No
     connection.receive(HEALTH.replace(b"Host: x", b"\r\n".join([b"X: a"] * (MAX_HEADERS + 1))))
     assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
     assert connection.begun == []
+
+
+def test_trailers_are_limited(connection: Connection) -> None:
+    connection.receive(CHUNKED + b"0\r\n" + b"X: a\r\n" * (MAX_HEADERS + 2))
+    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+@pytest.mark.parametrize("head", [UNREAD, CHUNKED], ids=["length", "chunks"])
+def test_what_follows_an_unread_body_is_the_next_request(connection: Connection, head: bytes, size: int) -> None:
+    connection.receive(head.replace(b"1000", str(size).encode()) + (b"" if head == UNREAD else b"%x\r\n" % size))
+    connection.respond()
+    body = HEALTH * (size // len(HEALTH)) + b"x" * (size % len(HEALTH)) + (b"" if head == UNREAD else b"\r\n0\r\n\r\n")
+    for start in range(0, size, 250_000):
+        assert connection.begun == [None]
+        end = start + 250_000
+        connection.receive(body[start:end] if end < size else body[start:] + HEALTH)
+        while connection.protocol.held or not connection.transport.is_reading_:
+            connection.loop.step()
+    assert connection.begun == [None, b""]
+    connection.respond()
+    connection.receive(HEALTH)
+    assert (connection.begun, connection.transport.ended) == ([None, b"", b""], [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"1\r\na\r\n" * 40_000, b"4\r\n\r\n\r\n\r\n" * 20_000, b"0\r\n\r\n" + b"\r\n" * 100_000],
+    ids=["letters", "empty lines", "behind"],
+)
+@pytest.mark.parametrize("is_answered", [False, True], ids=["wanted", "unwanted"])
+def test_what_came_at_once_is_parsed_while_others_have_their_turn(
+    connection: Connection, body: bytes, is_answered: bool
+) -> None:
+    connection.receive(CHUNKED)
+    if is_answered:
+        connection.respond()
+    connection.receive(body)
+    began, turns = connection.loop.now, 1
+    while left := len(connection.protocol.held):
+        connection.protocol.cycle.body.clear()
+        connection.loop.step()
+        turns += 1
+        parsed = left - len(connection.protocol.held)
+        assert parsed <= TURN_SLICES * SLICE
+        assert min(body.count(b"a"), parsed // 6) <= TURN_EVENTS + SLICE // 6
+    assert turns > 40
+    if is_answered:
+        assert connection.loop.now - began > 40 * DROP_PAUSE_S
 
 
 def test_a_body_beyond_the_budget_is_dropped_and_told_so(connection: Connection) -> None:

@@ -17,7 +17,11 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 HEAD_S = 20.0
 """How long the head of a request may take. It is checked as often, so that it can take twice as long."""
-DROP_PAUSE_S = 0.05  # between two reads of a body that nobody wants, because the response is sent already
+SLICE = 4 * 1024
+TURN_EVENTS = 512
+TURN_SLICES = 64
+"""How much of what came at once is parsed before other connections have their turn: below a millisecond."""
+DROP_PAUSE_S = 0.05  # between two turns of a body that nobody wants, because the response is sent already
 FIRST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
 CONNECTION_BYTES = 8 * 1024
@@ -40,8 +44,7 @@ class PatientFlow(FlowControl):
 
     def resume_reading(self) -> None:
         if self._protocol.held:
-            # Later: the caller may be about to begin the request that waits.
-            self._protocol.loop.call_soon(self._protocol.parse_held)
+            self._protocol.take_turn_later()  # the caller may be about to begin the request that waits
         elif not self._protocol.is_full:
             super().resume_reading()
 
@@ -49,15 +52,19 @@ class PatientFlow(FlowControl):
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds what one connection keeps in memory: a head without end, and requests that are sent before a response.
 
-    Headers that are complete within one read of the event loop (256 KiB) pass. Beside the request that is being
-    responded to, at most one is parsed; what one read of the event loop brought beyond it waits as bytes. What is
-    incomplete after a read, and what waits, count towards the budget of all unfinished requests.
+    Beside the request that is being responded to, at most one is parsed; what one read of the event loop brought beyond
+    it waits as bytes. What is incomplete after a read, and what waits, count towards the budget of all unfinished
+    requests. What a large read brought (up to 256 KiB) is parsed in turns: a chunk of one byte costs a microsecond.
     """
 
     _shutdown_timer: asyncio.TimerHandle | None = None
     _progress_timer: asyncio.TimerHandle | None = None
+    _turn: asyncio.Handle | None = None
     _unfinished_bytes = 0
     """Bytes received of a message that is not complete."""
+    _body_bytes: int | None = None
+    """Bytes received of the body that is being parsed."""
+    _trailers = _events = 0
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -90,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._progress_timer, self._shutdown_timer):
+        for timer in (self._progress_timer, self._shutdown_timer, self._turn):
             if timer is not None:
                 timer.cancel()
         self._budget.release(self._unfinished)
@@ -102,31 +109,59 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.pipeline) or self.flow.write_paused or self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        if self.held or self.is_full or data.count(_HEAD_END) > 1:
+        if self.held or self.is_full or len(data) > SLICE or data.count(_HEAD_END) > 1:
             self.held += data
-            self.flow.pause_reading()
             self.parse_held()
         else:
             self.parse(data)
             self.settle()
-            if self._unfinished_bytes and self.cycle is not None and self.cycle.response_complete:
-                self.flow.pause_reading()
-                self.loop.call_later(DROP_PAUSE_S, self._read_on)
-
-    def _read_on(self) -> None:
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
+            if self._is_unwanted:
+                self.take_turn_later()
 
     def parse_held(self) -> None:
-        """Parse what was received, head by head, until a request has to wait for the one before it."""
-        while self.held and not self.is_full:
-            end = self.held.find(_HEAD_END)
-            piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
-            del self.held[: len(piece)]
+        """Parse for one turn what was received, until a request has to wait for the one before it."""
+        slices, self._events = TURN_SLICES, 0
+        while self.held and slices and self._events < TURN_EVENTS and not self.is_full:
+            size = self._size_of_slice()
+            piece = bytes(self.held[:size])
+            del self.held[:size]
+            slices -= 1
             self.parse(piece)
         self.settle()
-        if not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
+        if self._is_unwanted or (self.held and not self.is_full):
+            self.take_turn_later()
+        elif self.held:
+            self.flow.pause_reading()
+        elif self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()  # else the application does, when it takes the body
+
+    def take_turn_later(self) -> None:
+        """Read and parse on after other connections had their turn; later what nobody wants."""
+        self.flow.pause_reading()
+        if self._turn is None:
+            pause = DROP_PAUSE_S if self._is_unwanted else 0
+            self._turn = self.loop.call_later(pause, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self.held:
+            self.parse_held()
+        elif not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    @property
+    def _is_unwanted(self) -> bool:
+        """Whether the rest of a message is to come whose response is complete."""
+        return bool(self._unfinished_bytes) and self.cycle is not None and self.cycle.response_complete
+
+    def _size_of_slice(self) -> int:
+        """Return how many bytes to parse next, with at most one end of a head."""
+        if self._body_bytes is not None:
+            declared = dict(self.scope["headers"]).get(b"content-length", b"")
+            if declared.isdigit():
+                return max(int(declared) - self._body_bytes, 1)
+        end = self.held.find(_HEAD_END, 0, SLICE)
+        return end + len(_HEAD_END) if end >= 0 else SLICE
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -189,10 +224,26 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS:
             self._refusal = _TOO_LARGE
             raise ValueError("there are too many headers")
+        self._body_bytes = self._trailers = 0
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._events += 1
+        if self._body_bytes is None:
+            super().on_header(name, value)
+            return
+        self._trailers += 1  # nobody reads them
+        if self._trailers > MAX_HEADERS:
+            self._refusal = _TOO_LARGE
+            raise ValueError("there are too many trailers")
+
+    def on_body(self, body: bytes) -> None:
+        self._events += 1
+        self._body_bytes = (self._body_bytes or 0) + len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._unfinished_bytes = 0
+        self._unfinished_bytes, self._body_bytes = 0, None
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
