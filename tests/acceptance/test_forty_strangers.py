@@ -42,6 +42,9 @@ WORST = {
     "call, headers": request("POST", call(), headers=HEADERS),
     "call, proxies": request("POST", call(), headers=["X-Forwarded-For: " + "127.0.0.9," * 5900]),
     "call, body": request("POST", call(), b"[]," * (MEBIBYTE // 3), headers=()),
+    "call, chunks": request("POST", call(), headers=["Transfer-Encoding: chunked"])
+    + b"1\r\na\r\n" * 40_000
+    + b"0\r\n\r\n",
     "call, all of it": request("POST", call(names(3950)), b"[]," * (MEBIBYTE // 3), headers=HEADERS),
     "path, escapes": request("GET", "/api/v1/service/" + "%2f" * 5300, headers=()),
     "path, parts": request("GET", "/api/v1/" + "a/" * 8000, headers=()),

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from tests.unit.web.contexts import web_context
 from tutumd.web.call.fast_path import FastProtocol, Respond
-from tutumd.web.call.protocol import DROP_PAUSE_S, HEAD_S, MAX_HEADERS, SLICE, TURN_EVENTS, TURN_SLICES
+from tutumd.web.call.protocol import HEAD_S, MAX_HEADERS, REFUSAL_PAUSE_S, SLICE, TURN_EVENTS, TURN_PAUSE_S, TURN_SLICES
 from tutumd.web.unfinished import MAX_BYTES, Unfinished, UnfinishedRequests
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -140,6 +140,13 @@ class Connection:
         assert self.transport.is_reading_
         self.protocol.data_received(data)
 
+    def end_refusal(self) -> bytes:
+        """Let the pauses of turns and before a refusal pass, and return all that was written."""
+        assert not self.transport.is_reading_
+        self.loop.turn_to(self.loop.now + 3 * TURN_PAUSE_S + REFUSAL_PAUSE_S)
+        assert self.transport.ended == ["closed"]
+        return self.transport.written
+
     def respond(self) -> None:
         """End the response to the request that is being responded to."""
         if self.begun[-1] is None:
@@ -233,18 +240,18 @@ def test_headers_that_drip_are_counted_and_limited(connection: Connection) -> No
         assert not connection.transport.ended
         connection.receive(b"X: a\r\n")
     connection.receive(b"X: a\r\nX: a\r\n")
-    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+    assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
 
 
 def test_too_many_headers_are_refused_also_at_once(connection: Connection) -> None:
     connection.receive(HEALTH.replace(b"Host: x", b"\r\n".join([b"X: a"] * (MAX_HEADERS + 1))))
-    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+    assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
     assert connection.begun == []
 
 
 def test_trailers_are_limited(connection: Connection) -> None:
     connection.receive(CHUNKED + b"0\r\n" + b"X: a\r\n" * (MAX_HEADERS + 2))
-    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+    assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("size", [1000, 1_000_000])
@@ -271,9 +278,7 @@ def test_what_follows_an_unread_body_is_the_next_request(connection: Connection,
     ids=["letters", "empty lines", "behind"],
 )
 @pytest.mark.parametrize("is_answered", [False, True], ids=["wanted", "unwanted"])
-def test_what_came_at_once_is_parsed_while_others_have_their_turn(
-    connection: Connection, body: bytes, is_answered: bool
-) -> None:
+def test_what_came_at_once_is_parsed_in_turns(connection: Connection, body: bytes, is_answered: bool) -> None:
     connection.receive(CHUNKED)
     if is_answered:
         connection.respond()
@@ -287,16 +292,22 @@ def test_what_came_at_once_is_parsed_while_others_have_their_turn(
         assert parsed <= TURN_SLICES * SLICE
         assert min(body.count(b"a"), parsed // 6) <= TURN_EVENTS + SLICE // 6
     assert turns > 40
-    if is_answered:
-        assert connection.loop.now - began > 40 * DROP_PAUSE_S
+    assert connection.loop.now - began > 40 * TURN_PAUSE_S
+
+
+def test_small_pieces_of_a_body_are_read_in_turns_too(connection: Connection) -> None:
+    connection.receive(CHUNKED)
+    connection.receive(b"1\r\na\r\n" * (SLICE // 6))
+    assert not connection.transport.is_reading_
+    connection.loop.turn_to(TURN_PAUSE_S)
+    assert connection.transport.is_reading_
 
 
 def test_a_body_beyond_the_budget_is_dropped_and_told_so(connection: Connection) -> None:
     connection.receive(UNREAD)
     budget = connection.unfinished
     budget.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 1000)
-    assert connection.transport.written.startswith(b"HTTP/1.1 503 ")
-    assert connection.transport.ended == ["closed"]
+    assert connection.end_refusal().startswith(b"HTTP/1.1 503 ")
     assert b"connection: close" in connection.transport.written
     assert b"retry-after: 1" in connection.transport.written
 
@@ -340,5 +351,5 @@ def test_clients_of_a_trusted_proxy_are_holders_of_their_own() -> None:
     dropped: list[str] = []
     for address, size in (("192.0.2.1", MAX_BYTES // 4), ("2001:db8::", MAX_BYTES * 3 // 4 - 8000)):
         budget.hold(Unfinished(drop=partial(dropped.append, address)), address, size)
-    assert (dropped, connection.transport.ended) == ([], ["closed"])
+    assert (dropped, connection.end_refusal()[:13]) == ([], b"HTTP/1.1 503 ")
     connection.loop.run_tasks()

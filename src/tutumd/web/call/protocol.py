@@ -17,11 +17,12 @@ MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 HEAD_S = 20.0
 """How long the head of a request may take. It is checked as often, so that it can take twice as long."""
-SLICE = 4 * 1024
-TURN_EVENTS = 512
-TURN_SLICES = 64
-"""How much of what came at once is parsed before other connections have their turn: below a millisecond."""
-DROP_PAUSE_S = 0.05  # between two turns of a body that nobody wants, because the response is sent already
+SLICE = 1024
+TURN_EVENTS = 128  # headers and pieces of bodies, which take a microsecond each
+TURN_SLICES = 256
+"""How much of what came at once is parsed in one turn: for a third of a millisecond."""
+TURN_PAUSE_S = 0.05  # between two turns, and between two reads of a body that nobody wants
+REFUSAL_PAUSE_S = 0.05
 FIRST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
 CONNECTION_BYTES = 8 * 1024
@@ -65,6 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _body_bytes: int | None = None
     """Bytes received of the body that is being parsed."""
     _trailers = _events = 0
+    _is_refused = False
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -106,17 +108,18 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def is_full(self) -> bool:
         """Whether nothing more is parsed now: a request waits, the client does not read, or the connection ends."""
-        return bool(self.pipeline) or self.flow.write_paused or self.transport.is_closing()
+        return bool(self.pipeline) or self.flow.write_paused or self._is_refused or self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
         if self.held or self.is_full or len(data) > SLICE or data.count(_HEAD_END) > 1:
             self.held += data
             self.parse_held()
         else:
+            self._events = 0
             self.parse(data)
             self.settle()
-            if self._is_unwanted:
-                self.take_turn_later()
+            if self._is_unwanted or self._events >= TURN_EVENTS:
+                self.take_turn_later(TURN_PAUSE_S)
 
     def parse_held(self) -> None:
         """Parse for one turn what was received, until a request has to wait for the one before it."""
@@ -129,18 +132,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parse(piece)
         self.settle()
         if self._is_unwanted or (self.held and not self.is_full):
-            self.take_turn_later()
+            self.take_turn_later(TURN_PAUSE_S)
         elif self.held:
             self.flow.pause_reading()
         elif self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()  # else the application does, when it takes the body
 
-    def take_turn_later(self) -> None:
-        """Read and parse on after other connections had their turn; later what nobody wants."""
+    def take_turn_later(self, pause_s: float = 0) -> None:
+        """Read and parse on, unless it is settled already when to do so."""
         self.flow.pause_reading()
         if self._turn is None:
-            pause = DROP_PAUSE_S if self._is_unwanted else 0
-            self._turn = self.loop.call_later(pause, self._take_turn)
+            self._turn = self.loop.call_later(pause_s, self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn = None
@@ -250,7 +252,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
+        """Respond after a pause, and close the connection: clients that connect again at once would delay others."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self.held.clear()
+        self.flow.pause_reading()
         response = error_response(status, text, {"Connection": "close"})
         head = [name + b": " + value + b"\r\n" for name, value in response.raw_headers]
-        self.transport.write(b"".join((STATUS_LINE[status], *head, b"\r\n", response.body)))
-        self.transport.close()
+        self.loop.call_later(REFUSAL_PAUSE_S, self._end, b"".join((STATUS_LINE[status], *head, b"\r\n", response.body)))
+
+    def _end(self, response: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(response)
+            self.transport.close()
