@@ -80,13 +80,15 @@ def test_the_essentials_work_without_scripts(browser: Browser, live_server: Live
     page.get_by_role("link", name=name).first.click()
 
     page.get_by_role("link", name="Redeploy…").click()
-    page.get_by_role("button", name="Redeploy now").click()
+    with page.expect_navigation():  # a reload must not come between
+        page.get_by_role("button", name="Redeploy now").click()
     reload_until(page, "Success")
 
     url, secret = connect(page, name)
     assert call(live_server, url, secret).status == 202
     reload_until(page, "is connected")
-    page.get_by_role("link", name="The action, live").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="The action, live").click()
     reload_until(page, "Success")
     page.go_back()
     page.get_by_role("link", name="What arrived").click()
