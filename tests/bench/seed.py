@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
-from tutumd.store import action_deliveries, call_counts
+from tutumd.store import call_counts
 from tutumd.store.actions import new_action
 from tutumd.store.database import Database
 from tutumd.store.tables.actions import actions, deliveries
@@ -72,8 +72,8 @@ def fill(url: str, size: Size) -> list[Called]:
                 connection.execute(sa.update(handlers).values(calls=per_action, last_called=now))
                 made = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar_one()
                 connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(made)))
-                while not database.is_postgres and action_deliveries.file(connection):
-                    pass
+                ends = {"first_delivery": (actions.c.seq - 1) * per_action, "last_delivery": actions.c.seq * per_action}
+                connection.execute(sa.update(actions).values(ends))
         if database.is_postgres:
             with database.write() as connection:
                 connection.execute(sa.text("ANALYZE"))

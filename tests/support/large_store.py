@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tutumd.model import EngineInfo, User
 from tutumd.ports.clock import Clock
+from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
@@ -36,7 +37,6 @@ ROUNDS = 10
 """Actions of each service, and its handlers."""
 SCALEUP_ROUND = 4
 LIVE_SERVICES = 40
-UNFILED = 10_000
 _DAYS = 60
 _LINES = 5
 _ENTRIES = 150
@@ -101,7 +101,8 @@ def fill(
         connection.execute(_INSERT_LINES, {"at": microseconds(now)})
         connection.execute(_INSERT_ENTRIES, {"start": given["start"], "pause": _DAYS * 86_400 * 1_000_000 // _ENTRIES})
         _add_accounts(connection, now)
-        _file(connection)
+        connection.execute(_SET_SPANS, {name: given[name] for name in ("action", "services", "of_round")})
+        _count(connection)
     return LargeStore(
         members=(members[0], members[1], members[2]),
         services=tuple(_uuid(number) for number in numbers),
@@ -260,9 +261,9 @@ _INSERT_ENTRIES = sa.text(
     FROM numbers, services WHERE stack <> 'stack-{STACK_UNHEARD_OF}' ORDER BY i, uuid
     """
 )
-_INSERT_FILED = sa.text(
-    "INSERT INTO action_deliveries (action_seq, seq) "
-    "SELECT action_seq, seq FROM deliveries WHERE action_seq IS NOT NULL AND seq <= :end ORDER BY action_seq, seq"
+_SET_SPANS = sa.text(
+    "UPDATE actions SET first_delivery = ((seq - :action) / :services) * :of_round,"
+    " last_delivery = ((seq - :action) / :services + 1) * :of_round"
 )
 
 
@@ -282,11 +283,7 @@ def _add_accounts(connection: sa.Connection, now: datetime) -> None:
     connection.execute(sa.insert(sessions), [session | token for token in tokens])
 
 
-def _file(connection: sa.Connection) -> None:
-    """Count all calls, and file most of them by their actions on SQLite, as a server does that runs for long."""
+def _count(connection: sa.Connection) -> None:
+    """Count all calls, as a server does that runs for long."""
     newest = connection.execute(sa.text("SELECT max(seq) FROM deliveries")).scalar_one()
-    positions = {"counted": newest, "logged": newest}
-    if connection.dialect.name == "sqlite":
-        positions["filed"] = max(0, newest - UNFILED)
-        connection.execute(_INSERT_FILED, {"end": positions["filed"]})
-    connection.execute(sa.insert(meta), [{"key": key, "value": str(value)} for key, value in positions.items()])
+    connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(newest)))

@@ -1,58 +1,67 @@
 """Which deliveries an action has.
 
-PostgreSQL has an index for it. On SQLite, with one writer, each call of a batch would change another page of that
-index, so a table takes its place, which is filled later and in bulk: a scan finds the newest deliveries.
+PostgreSQL has an index by action. On SQLite, with one writer, each call of a batch would change another page of such an
+index, which halves the calls per second once there are many rows. There, the index is by chunk and action, so that it
+grows at its end. A row of `actions` has the numbers between which its deliveries are, and `delivery_chunks` the chunks.
+Triggers write both.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
-from tutumd.store import call_counts
-from tutumd.store.tables.actions import action_deliveries, deliveries
-from tutumd.store.tables.schema import meta
+from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries
 
-# In `meta`: the `seq` up to which deliveries are in the table. PostgreSQL has none.
-KEY = "filed"
-
-# Deliveries of one intake after which it files them: so many that each changed page holds several, and so few that a
-# scan of them takes a millisecond. At most twice as many are filed at once, for which calls wait.
-FILE_AT = 10_000
-
-_position = sa.select(sa.cast(meta.c.value, sa.BigInteger)).where(meta.c.key == KEY).scalar_subquery()
-IS_UNFILED = deliveries.c.seq > sa.func.coalesce(_position, 0)
+_NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"
+TRIGGERS = (
+    f"CREATE TRIGGER actions_queued AFTER INSERT ON actions BEGIN UPDATE actions SET first_delivery = {_NEWEST},"  # noqa: S608 (a constant)
+    f" last_delivery = CASE WHEN NEW.open THEN NULL ELSE {_NEWEST} END WHERE seq = NEW.seq; END",
+    "CREATE TRIGGER actions_closed AFTER UPDATE OF open ON actions WHEN OLD.open AND NOT NEW.open"  # noqa: S608
+    f" BEGIN UPDATE actions SET last_delivery = {_NEWEST} WHERE seq = NEW.seq; END",
+    f"CREATE TRIGGER chunks_begun AFTER INSERT ON deliveries WHEN NEW.seq % {1 << CHUNK_BITS} = 0 OR NEW.seq = 1"  # noqa: S608 (a constant)
+    f" BEGIN INSERT OR IGNORE INTO delivery_chunks VALUES (NEW.seq >> {CHUNK_BITS}); END",
+)
 
 
-def seqs(action_seq: int) -> sa.CompoundSelect[Any]:
-    """Select the numbers of an action's deliveries."""
-    return sa.union_all(
-        sa.select(action_deliveries.c.seq).where(action_deliveries.c.action_seq == action_seq),
-        sa.select(deliveries.c.seq).where(deliveries.c.action_seq == action_seq, IS_UNFILED),
+class _IsInSpan(sa.ColumnElement[bool]):
+    """The condition that a delivery is in the span of an action, for the index of SQLite."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def self_group(self, against: Any = None) -> "_IsInSpan":
+        return self  # without `= 1`, for which SQLite would not use the index
+
+
+@compiles(_IsInSpan)
+def _compile(element: _IsInSpan, compiler: Any, **options: Any) -> str:
+    return "true"
+
+
+@compiles(_IsInSpan, "sqlite")
+def _compile_for_sqlite(element: _IsInSpan, compiler: Any, **options: Any) -> str:
+    # `+`: otherwise both sides are compared as integers, and SQLite has no index of the left one as an integer.
+    return (
+        f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
+        f" actions.first_delivery >> {CHUNK_BITS} AND coalesce(actions.last_delivery, {2**63 - 1}) >> {CHUNK_BITS})"
     )
 
 
-def count(action_seq: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+IS_OF_ACTION = sa.and_(deliveries.c.action_seq == actions.c.seq, _IsInSpan())
+"""The condition that a row of `deliveries` belongs to one of `actions`."""
+
+
+def seqs(action_seq: int) -> sa.Select[Any]:
+    """Select the numbers of an action's deliveries."""
+    return (
+        sa.select(deliveries.c.seq)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.seq == action_seq)
+    )
+
+
+def count() -> sa.ScalarSelect[int]:
     """Return how many deliveries an action of the surrounding query has."""
-    filed = sa.select(sa.func.count()).where(action_deliveries.c.action_seq == action_seq)
-    unfiled = sa.select(sa.func.count()).where(deliveries.c.action_seq == action_seq, IS_UNFILED)
-    return filed.scalar_subquery() + unfiled.scalar_subquery()
-
-
-def file_counted(connection: sa.Connection) -> None:
-    """File what is counted: deliveries over a budget are found by the table. Only on SQLite."""
-    if call_counts.read_position(connection) > call_counts.read_position(connection, KEY):
-        file(connection)
-
-
-def file(connection: sa.Connection) -> int:
-    """File the oldest deliveries that are not filed yet, and return how many are left. Only on SQLite."""
-    start = call_counts.read_position(connection, KEY)
-    newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or start
-    end = min(newest, start + 2 * FILE_AT)
-    if end > start and call_counts.claim_batch(connection, KEY, start, end):
-        of_actions = sa.select(deliveries.c.action_seq, deliveries.c.seq).where(
-            deliveries.c.seq > start, deliveries.c.seq <= end, deliveries.c.action_seq.isnot(None)
-        )
-        in_order = of_actions.order_by(deliveries.c.action_seq, deliveries.c.seq)
-        connection.execute(sa.insert(action_deliveries).from_select(["action_seq", "seq"], in_order))
-    return max(0, newest - end)
+    return sa.select(sa.func.count()).select_from(deliveries).where(IS_OF_ACTION).correlate(actions).scalar_subquery()

@@ -1,16 +1,22 @@
-"""Counts of the calls that handlers received, and the time of the last one.
+"""Counts of the deliveries of handlers, made later: how many there were, when the last one was, and what they take.
 
 Counting with each call would change a page per handler of a batch. Instead, a worker counts many deliveries at once
-later, and a reader of a count adds the deliveries since.
+later, and a reader of a count adds the deliveries since. Deliveries are counted and deleted only behind one another, so
+that `handler_logs` says what is there.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.schema import meta
+from tutumd.model import DeliveryOutcome
+from tutumd.store.database import Database
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import meta, microseconds
 from tutumd.store.tables.services import handlers
 
 LAG = timedelta(minutes=1)
@@ -19,22 +25,48 @@ LAG = timedelta(minutes=1)
 It is longer than any transaction lasts. SQLite has one writer, and needs no lag.
 """
 
-BATCH = 2_000
-"""Deliveries counted at once: few enough that calls, which wait for it on SQLite, wait some milliseconds."""
+BATCH = 20_000
+"""Deliveries counted at once. They are read while calls are stored; calls on SQLite wait only for what is written."""
 
 KEY = "counted"
 """Key in `meta` of the `seq` up to which deliveries are counted."""
+
+ACTED, SKIPPED, REFUSED = "acted", "skipped", "refused"
+IS_REFUSED = deliveries.c.outcome == DeliveryOutcome.REFUSED.value
+KIND = sa.case((deliveries.c.action_seq.isnot(None), ACTED), (IS_REFUSED, REFUSED), else_=SKIPPED).label("kind")
+"""Of the logs of its handler, the one that a delivery belongs to."""
 
 _MAX_SEQ = 2**63 - 1
 _MOVE = sa.text(
     "INSERT INTO meta (key, value) VALUES (:key, :end) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value = :start"
 )
+_ROWS = {"sqlite": "json_each(:rows)", "postgresql": "json_array_elements(CAST(:rows AS json)) AS rows(value)"}
 
 
-def read_position(connection: sa.Connection, key: str = KEY) -> int:
+def _statements(rows: str) -> tuple[sa.TextClause, sa.TextClause]:
+    """Return what adds to the counts of handlers, and to their logs."""
+    add_calls = (
+        "UPDATE handlers SET calls = calls + CAST(value ->> 1 AS BIGINT), "  # noqa: S608 (a constant)
+        "last_called = CAST(value ->> 2 AS BIGINT) "
+        f"FROM {rows} WHERE seq = CAST(value ->> 0 AS BIGINT)"
+    )
+    add_to_logs = (
+        'INSERT INTO handler_logs (handler_seq, kind, service_uuid, "rows", bytes) '  # noqa: S608 (a constant)
+        "SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), "
+        f"CAST(value ->> 4 AS BIGINT) FROM {rows} WHERE true ON CONFLICT (handler_seq, kind) "
+        'DO UPDATE SET "rows" = handler_logs."rows" + excluded."rows", bytes = handler_logs.bytes + excluded.bytes, '
+        "service_uuid = COALESCE(excluded.service_uuid, handler_logs.service_uuid)"
+    )
+    return sa.text(add_calls), sa.text(add_to_logs)
+
+
+_ADD = {dialect: _statements(rows) for dialect, rows in _ROWS.items()}
+
+
+def read_position(connection: sa.Connection) -> int:
     """Return the `seq` up to which deliveries are counted."""
-    return int(connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar() or 0)
+    return int(connection.execute(sa.select(meta.c.value).where(meta.c.key == KEY)).scalar() or 0)
 
 
 def is_uncounted(connection: sa.Connection) -> sa.ColumnElement[bool]:
@@ -55,13 +87,21 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
     return {seq: (calls, last) for seq, calls, last in rows}
 
 
-def find_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int, int]:
-    """Return the numbers of the deliveries after which, and up to which, to count next; the same one if there are none.
+def count(database: Database, now: datetime) -> bool:
+    """Count one batch of deliveries, and return whether there may be more."""
+    with database.read() as connection:  # calls do not wait meanwhile
+        start, end = find_batch(connection, now)
+        sums = _read_sums(connection, start, end)
+    if sums:
+        with database.write() as connection:
+            if claim_batch(connection, start, end):
+                _add(connection, sums)
+    return end - start >= BATCH
 
-    Args:
-        key: Of the position, in `meta`.
-    """
-    start = read_position(connection, key)
+
+def find_batch(connection: sa.Connection, now: datetime) -> tuple[int, int]:
+    """Return the numbers of the deliveries after which, and up to which, to count next; twice the same if none."""
+    start = read_position(connection)
     batch = (
         sa.select(deliveries.c.seq, deliveries.c.received)
         .where(deliveries.c.seq > start)
@@ -75,33 +115,40 @@ def find_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int,
     return start, connection.execute(last).scalar() or start
 
 
-def claim_batch(connection: sa.Connection, key: str, start: int, end: int) -> bool:
-    """Move a position and lock it until the transaction ends; return False if another worker has moved it."""
-    return connection.execute(_MOVE, {"key": key, "start": str(start), "end": str(end)}).rowcount > 0
+def claim_batch(connection: sa.Connection, start: int, end: int) -> bool:
+    """Move the position and lock it until the transaction ends; return False if another worker has moved it."""
+    return connection.execute(_MOVE, {"key": KEY, "start": str(start), "end": str(end)}).rowcount > 0
 
 
-def count(connection: sa.Connection, now: datetime) -> bool:
-    """Count one batch of deliveries, and return whether there may be more."""
-    start, end = find_batch(connection, KEY, now)
-    if end == start or not claim_batch(connection, KEY, start, end):
-        return False
-    sums = (
-        sa.select(
-            deliveries.c.handler_seq,
-            sa.func.count().label("calls"),
-            sa.func.max(deliveries.c.received).label("last"),
-        )
-        .where(deliveries.c.seq > start, deliveries.c.seq <= end)
-        .group_by(deliveries.c.handler_seq)
-        .subquery()
+def add_to_logs(connection: sa.Connection, rows: Sequence[tuple[int, str, str | None, int, int]]) -> None:
+    """Add to the logs of handlers: number of the handler, kind of the log, service, rows and bytes."""
+    connection.execute(_ADD[connection.dialect.name][1], {"rows": json.dumps(sorted(rows))})
+
+
+def _read_sums(connection: sa.Connection, start: int, end: int) -> Sequence[Row]:
+    """Read how many deliveries there are in a batch, what they take, and when the last was, by handler and kind."""
+    by_log: tuple[sa.ColumnElement[Any], ...] = (deliveries.c.handler_seq, KIND)
+    sums = sa.select(
+        *by_log,
+        sa.func.max(deliveries.c.action_seq).label("action_seq"),
+        sa.func.count().label("rows"),
+        sa.func.sum(deliveries.c.kept_bytes).label("bytes"),
+        sa.func.max(deliveries.c.received).label("last"),
     )
+    summed = sums.where(deliveries.c.seq > start, deliveries.c.seq <= end).group_by(*by_log).subquery()
+    with_service = summed.outerjoin(actions, actions.c.seq == summed.c.action_seq)
+    return connection.execute(sa.select(summed, actions.c.service_uuid).select_from(with_service)).all()
+
+
+def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
+    add_to_logs(connection, [(row.handler_seq, row.kind, row.service_uuid, row.rows, row.bytes) for row in sums])
+    calls: dict[int, tuple[int, int]] = {}
+    for row in sums:
+        number, last = calls.get(row.handler_seq, (0, 0))
+        calls[row.handler_seq] = number + row.rows, max(last, microseconds(row.last))
     if connection.dialect.name == "postgresql":
         # In the order in which the intake locks handlers: otherwise the two could deadlock.
-        called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(sa.select(sums.c.handler_seq)))
+        called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(calls))
         connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
-    connection.execute(
-        sa.update(handlers)
-        .where(handlers.c.seq == sums.c.handler_seq)
-        .values(calls=handlers.c.calls + sums.c.calls, last_called=sums.c.last)
-    )
-    return end - start >= BATCH
+    rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
+    connection.execute(_ADD[connection.dialect.name][0], {"rows": json.dumps(rows)})

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Progress, Query, Reference, User
 from tutumd.store import audit
-from tutumd.store.action_deliveries import IS_UNFILED
+from tutumd.store.action_deliveries import IS_OF_ACTION
 from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.row_mapping import Row, action_from, read_one, read_page, read_service, select_actions, value_from
-from tutumd.store.tables.actions import action_deliveries, actions, deliveries
+from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers
 
 
@@ -52,16 +52,11 @@ class SqlDeliveries(StorePart):
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
             of_handler = deliveries.c.handler_seq == handler.seq
-            # Three selects, one for each way to find them.
-            of_service = sa.select(actions.c.seq).where(actions.c.service_uuid == service_uuid)
-            filed = (
-                sa.select(deliveries.c.seq)
-                .join(action_deliveries, action_deliveries.c.seq == deliveries.c.seq)
-                .where(action_deliveries.c.action_seq.in_(of_service), of_handler)
-            )
-            unfiled = sa.select(deliveries.c.seq).where(IS_UNFILED, deliveries.c.action_seq.in_(of_service), of_handler)
+            # Two selects, one for each way to find them.
+            joined = sa.select(deliveries.c.seq).select_from(actions).join(deliveries, IS_OF_ACTION)
+            with_action = joined.where(actions.c.service_uuid == service_uuid, of_handler)
             without_action = sa.select(deliveries.c.seq).where(deliveries.c.action_seq.is_(None), of_handler)
-            numbers = sa.union_all(filed, unfiled, without_action).subquery()
+            numbers = sa.union_all(with_action, without_action).subquery()
 
             def make(rows: Sequence[Row]) -> Iterator[Delivery]:
                 of_page = deliveries.c.seq.in_([row.seq for row in rows])

@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Delivery, DeliveryOutcome, Operation, User
-from tutumd.store.action_deliveries import IS_UNFILED, count, seqs
+from tutumd.store.action_deliveries import IS_OF_ACTION, count, seqs
 from tutumd.store.database import StorePart
 from tutumd.store.deliveries import delivery_from, select_deliveries
 from tutumd.store.row_mapping import read_one, visible_to
-from tutumd.store.tables.actions import action_deliveries, actions, deliveries
+from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers, services
 
 
@@ -46,37 +46,25 @@ class Wanted:
         return [column == value for column, value in given if value is not None]
 
 
-def select_newest(connection: sa.Connection, wanted: Wanted) -> sa.Select[Any]:
+def select_newest(wanted: Wanted) -> sa.Select[Any]:
     """Select the numbers of the newest deliveries that are wanted, unordered, at most `limit` found in each way."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    ways = [_select_with_action(wanted, operation, is_sqlite) for operation in wanted.operations]
-    if is_sqlite:
-        ways.append(_select_unfiled(wanted))
+    ways = [_select_with_action(wanted, operation) for operation in wanted.operations]
     ways.append(_select_without_action(wanted))
     found = sa.union_all(*(sa.select(way.subquery().c.seq) for way in ways)).subquery()
     return sa.select(found.c.seq)
 
 
-def _select_with_action(wanted: Wanted, operation: Operation, is_sqlite: bool) -> sa.Select[Any]:
+def _select_with_action(wanted: Wanted, operation: Operation) -> sa.Select[Any]:
     """Select by the actions of an operation: a call joins the newest of them, so they have the order of its calls."""
-    by_action = action_deliveries if is_sqlite else deliveries
-    found = sa.select(by_action.c.seq).select_from(actions.join(by_action, by_action.c.action_seq == actions.c.seq))
-    conditions = wanted.conditions()
-    if is_sqlite and conditions:
-        found = found.join(deliveries, deliveries.c.seq == by_action.c.seq)
     return (
-        found.where(actions.c.service_uuid == wanted.service_uuid, actions.c.verb == operation.value)
-        .where(wanted.is_below(by_action.c.seq), *conditions)
-        .order_by(actions.c.seq.desc(), by_action.c.seq.desc())
+        sa.select(deliveries.c.seq)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.service_uuid == wanted.service_uuid, actions.c.verb == operation.value)
+        .where(wanted.is_below(deliveries.c.seq), *wanted.conditions())
+        .order_by(actions.c.seq.desc(), deliveries.c.seq.desc())
         .limit(wanted.limit)
     )
-
-
-def _select_unfiled(wanted: Wanted) -> sa.Select[Any]:
-    of_service = sa.select(actions.c.seq).where(actions.c.service_uuid == wanted.service_uuid)
-    unfiled = sa.select(deliveries.c.seq).where(IS_UNFILED, deliveries.c.action_seq.in_(of_service))
-    newest_first = unfiled.where(wanted.is_below(deliveries.c.seq), *wanted.conditions())
-    return newest_first.order_by(deliveries.c.seq.desc()).limit(wanted.limit)
 
 
 def _select_without_action(wanted: Wanted) -> sa.Select[Any]:
@@ -126,11 +114,11 @@ class SqlDeliveryLists(StorePart):
             if handler_number is not None:
                 operations = [] if operation is None else [Operation(operation)]
                 wanted = replace(wanted, handler_number=handler_number, operations=operations)
-            return _read(connection, select_newest(connection, wanted), limit)
+            return _read(connection, select_newest(wanted), limit)
 
     def action_deliveries(self, viewer: User, action_uuid: str, limit: int = 100) -> tuple[tuple[Delivery, ...], int]:
         action = (
-            sa.select(actions.c.seq, count(actions.c.seq).label("deliveries"))
+            sa.select(actions.c.seq, count().label("deliveries"))
             .join(services, services.c.uuid == actions.c.service_uuid)
             .where(actions.c.uuid == action_uuid, visible_to(viewer))
         )

@@ -99,7 +99,6 @@ class SqlIntake(Intake):
         self._began: float | None = None
         self._failing_since: float | None = None
         self._attempts = 0
-        self._unfiled = action_deliveries.FILE_AT  # another intake may have left some
         self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -153,9 +152,6 @@ class SqlIntake(Intake):
                 now = self._clock()
                 results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
                 woken |= engines
-                self._unfiled += len(calls)
-                if self._cache is not None and self._unfiled >= action_deliveries.FILE_AT:
-                    self._unfiled = action_deliveries.file(connection)
                 if not calls:
                     probe(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -288,8 +284,6 @@ def _mark_superseded(
     connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: str
 ) -> None:
     """Mark deliveries of an action whose input a later delivery has overridden."""
-    if connection.dialect.name == "sqlite":
-        action_deliveries.file(connection)  # once for a batch, instead of a scan for each of its actions
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.seq.in_(action_deliveries.seqs(action_seq)), overridden)

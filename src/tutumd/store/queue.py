@@ -20,11 +20,9 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import (
-    action_deliveries,
     action_inputs,
     action_totals,
     call_counts,
-    delivery_log,
     leases,
     log_lines,
 )
@@ -235,12 +233,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
-        now = self._clock()
-        with self._database.write() as connection:
-            has_more = call_counts.count(connection, now)
-            if not self._database.is_postgres:
-                action_deliveries.file_counted(connection)
-        return delivery_log.count(self._database, now) or has_more
+        return call_counts.count(self._database, self._clock())
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.

@@ -174,7 +174,7 @@ def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
     return sa.select(
         actions,
-        (action_deliveries.count(actions.c.seq) if counts_deliveries else sa.literal(0)).label("delivery_count"),
+        (action_deliveries.count() if counts_deliveries else sa.literal(0)).label("delivery_count"),
         *engine_columns(),
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store import change_log
+from tutumd.store import action_deliveries, change_log
 from tutumd.store.faults import is_locked
 from tutumd.store.tables.schema import HEAD, metadata
 
@@ -101,7 +101,7 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
 def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes and triggers in an empty database."""
     metadata.create_all(connection)
-    for trigger in change_log.TRIGGERS if connection.dialect.name == "sqlite" else ():
+    for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS) if connection.dialect.name == "sqlite" else ():
         connection.exec_driver_sql(trigger)
 
 

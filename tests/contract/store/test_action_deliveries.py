@@ -1,4 +1,4 @@
-"""Which deliveries an action has: found at once, though SQLite files them later and in bulk."""
+"""Which deliveries an action has: SQLite finds them by chunks of deliveries, within the span of the action."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -6,21 +6,14 @@ from concurrent.futures import Future
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import StoreBed, call, query
+from tests.support.stores import ORIGIN, StoreBed, call, query
 from tutumd.model import Handler
 from tutumd.ports.intake import CallResult
-from tutumd.store import action_deliveries
-from tutumd.store.tables.actions import action_deliveries as filed
-from tutumd.store.tables.actions import deliveries
+from tutumd.store.tables.actions import CHUNK_BITS, delivery_chunks
 
 pytestmark = pytest.mark.dialect
 
-BATCH = 500
-
-
-def filed_numbers(bed: StoreBed) -> list[int]:
-    with bed.database.read() as connection:
-        return list(connection.execute(sa.select(filed.c.seq).order_by(filed.c.seq)).scalars())
+CHUNK = 1 << CHUNK_BITS
 
 
 def numbers(bed: StoreBed, handler: Handler) -> list[int]:
@@ -30,29 +23,33 @@ def numbers(bed: StoreBed, handler: Handler) -> list[int]:
 
 
 def call_often(bed: StoreBed, handler: Handler, times: int) -> None:
-    for _ in range(times // BATCH):
-        results: Future[Sequence[CallResult]] = Future()
-        bed.intake.store([call(handler, 1)] * BATCH, results.set_result)
-        assert len(results.result(120)) == BATCH
+    results: Future[Sequence[CallResult]] = Future()
+    bed.intake.store([call(handler, 1)] * times, results.set_result)
+    assert len(results.result(120)) == times
 
 
-@pytest.mark.slow
-def test_deliveries_are_found_whether_or_not_they_are_filed(bed: StoreBed) -> None:
-    handler, other = bed.handler("web"), bed.handler("web")
-    bed.call(handler)
-    bed.call(other)
-    action = bed.call(handler)
-    is_filed = [1] if not bed.database.is_postgres else []  # an intake files what others left
-    for _ in range(2):
-        assert filed_numbers(bed) == is_filed
-        assert numbers(bed, handler) == [1, 3]
-        assert numbers(bed, other) == [2]
-        assert bed.store.action(bed.admin, action).deliveries == 3
-        bed.count_deliveries()  # what is counted is filed
-        is_filed = [1, 2, 3] if not bed.database.is_postgres else []
+def test_deliveries_are_found_in_all_chunks_of_the_span_of_their_action(bed: StoreBed) -> None:
+    handler, other = bed.handler("web"), bed.handler("db")
+    held = bed.call(handler)
+    for _ in range(3):
+        bed.call(other)
+        call_often(bed, other, CHUNK - 1)
+    assert bed.call(handler) == held
+    bed.finish(bed.claimed())
+    newest = bed.call(handler)
+    last = 3 * CHUNK + 2
+    assert numbers(bed, handler) == [1, last, last + 1]
+    assert bed.store.action(bed.admin, held).deliveries == 2
+    assert bed.store.action(bed.admin, newest).deliveries == 1
+    assert bed.store.deliveries(bed.admin, other.service_uuid, other.uuid, query()).total == 3 * CHUNK
+    newest_first, total = bed.store.action_deliveries(bed.admin, held)
+    assert ([delivery.number for delivery in newest_first], total) == ([last, 1], 2)
+    with bed.database.read() as connection:
+        chunks = connection.execute(sa.select(delivery_chunks.c.chunk).order_by(delivery_chunks.c.chunk))
+    assert list(chunks.scalars()) == ([] if bed.database.is_postgres else [0, 1, 2, 3])
 
 
-def test_a_deleted_delivery_is_filed_no_more(bed: StoreBed) -> None:
+def test_a_deleted_delivery_is_found_no_more(bed: StoreBed) -> None:
     handler = bed.handler("web")
     actions = [bed.call(handler) for _ in range(30)]
     bed.count_deliveries()
@@ -60,30 +57,14 @@ def test_a_deleted_delivery_is_filed_no_more(bed: StoreBed) -> None:
         pass
     newest = list(range(13, 31))
     assert numbers(bed, handler) == newest
-    assert filed_numbers(bed) == ([] if bed.database.is_postgres else newest)
     assert bed.store.action(bed.admin, actions[0]).deliveries == len(newest)
 
 
-def test_calls_themselves_file_deliveries_if_nobody_counts(bed: StoreBed) -> None:
-    if bed.database.is_postgres:
-        return  # it has an index
+def test_an_action_that_is_canceled_or_retried_keeps_its_deliveries(bed: StoreBed) -> None:
     handler = bed.handler("web")
-    for _ in range(2):
-        call_often(bed, handler, action_deliveries.FILE_AT)
-        with bed.database.read() as connection:
-            unfiled = sa.select(sa.func.count()).where(action_deliveries.IS_UNFILED)
-            assert connection.execute(unfiled.select_from(deliveries)).scalar_one() <= action_deliveries.FILE_AT
-
-
-def test_many_deliveries_that_nobody_filed_are_filed_in_parts(bed: StoreBed) -> None:
-    if bed.database.is_postgres:
-        return  # it has an index
-    handler = bed.handler("web")
-    call_often(bed, handler, 3 * action_deliveries.FILE_AT)
-    with bed.database.write() as connection:
-        connection.execute(sa.delete(filed))
-        connection.execute(sa.text("DELETE FROM meta WHERE key = 'filed'"))
-    with bed.database.write() as connection:
-        assert action_deliveries.file(connection) == action_deliveries.FILE_AT
-        assert action_deliveries.file(connection) == 0
-    assert len(filed_numbers(bed)) == 3 * action_deliveries.FILE_AT
+    canceled = bed.call(handler)
+    bed.store.cancel(bed.admin, canceled)
+    retried = bed.store.retry(bed.admin, canceled, ORIGIN)
+    later = bed.call(handler)
+    for action, number in ((canceled, 1), (retried.uuid, 0), (later, 1)):
+        assert bed.store.action(bed.admin, action).deliveries == number

@@ -7,15 +7,6 @@ import pytest
 from tests.support.stores import StoreBed, query
 from tutumd.errors import NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, NewHandler, Operation
-from tutumd.store import action_deliveries
-
-
-def file_all(bed: StoreBed) -> None:
-    """File the deliveries by their actions, as SQLite's intake does after many calls."""
-    if not bed.database.is_postgres:
-        with bed.database.write() as connection:
-            while action_deliveries.file(connection):
-                pass
 
 
 def fill(bed: StoreBed) -> tuple[Handler, Handler]:
@@ -28,8 +19,6 @@ def fill(bed: StoreBed) -> tuple[Handler, Handler]:
         bed.accepted(scaleup, bed.evaluate(scaleup))
         bed.send(scaleup, bed.evaluate(scaleup, skip=f"reason {number}"))
         bed.call(redeploy)
-        if number == 2:
-            file_all(bed)
         if number % 2:
             bed.finish(bed.claimed())
     return redeploy, scaleup
@@ -113,7 +102,6 @@ def test_an_action_lists_its_deliveries_and_counts_them(bed: StoreBed) -> None:
     handler = bed.handler("web")
     uuid = bed.call(handler)
     bed.call(handler)
-    file_all(bed)
     bed.call(handler)
     bed.finish(bed.claimed())
     bed.call(handler)

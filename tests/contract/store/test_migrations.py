@@ -38,6 +38,7 @@ def indexes(connection: sa.Connection) -> dict[str, str]:
     return {row.name: "".join(str(row.sql).lower().split()) for row in rows if not row.name.startswith("alembic")}
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_migrations_create_the_tables_of_a_new_database(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -47,6 +47,9 @@ actions = sa.Table(
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     # Ended half done: `journal` is what the next run of the service clears up first.
     sa.Column("abandoned", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Only on SQLite: numbers of the newest deliveries when the action was queued, and when it was closed.
+    sa.Column("first_delivery", sa.BigInteger),
+    sa.Column("last_delivery", sa.BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -142,10 +145,18 @@ deliveries = sa.Table(
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
-# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite, where
-# the index is empty, `action_deliveries` takes its place.
+# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite, the
+# second index takes the place of the first (action_deliveries.py).
+CHUNK_BITS = 8
 _NEVER = deliveries.c.seq < 0
 sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_NEVER)
+sa.Index(
+    "deliveries_of_chunk",
+    sa.text(f"(seq >> {CHUNK_BITS})"),
+    deliveries.c.action_seq,
+    sqlite_where=deliveries.c.action_seq.isnot(None),
+    postgresql_where=_NEVER,
+)
 _WITHOUT_ACTION = deliveries.c.action_seq.is_(None)
 sa.Index(
     "deliveries_apart",
@@ -154,16 +165,12 @@ sa.Index(
     sqlite_where=_WITHOUT_ACTION,
     postgresql_where=_WITHOUT_ACTION,
 )
-# Deliveries by their action, filled later and in bulk (action_deliveries.py). Empty on PostgreSQL.
-action_deliveries = sa.Table(
-    "action_deliveries",
-    metadata,
-    sa.Column("action_seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sqlite_with_rowid=False,
+# The chunks of deliveries that there are. Empty on PostgreSQL.
+delivery_chunks = sa.Table(
+    "delivery_chunks", metadata, sa.Column("chunk", SERIAL, primary_key=True, autoincrement=False)
 )
 
-# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
+# What the deliveries of a handler take, counted later (call_counts.py). `kind` is acted, skipped or refused.
 handler_logs = sa.Table(
     "handler_logs",
     metadata,
