@@ -112,8 +112,11 @@ class CallEndpoint:
             is_closed = find_closed_reason(remembered[0], address, now)
             if not is_closed and not self._is_limited(remembered[0], path[1], address):
                 return None
-        await context.pace.wait()
-        needed = await self._lookups.find(path)
+        try:
+            needed = await self._lookups.find(path)
+        except NotFoundError:
+            await context.pace.wait()
+            raise
         call = self._make_call(scope, path)
         try:
             context.admission_cache.read_callable(path, needed, call.origin.address, now)
@@ -121,6 +124,7 @@ class CallEndpoint:
             if error.why == USED_UP and delivery_key(decode_headers(scope)):
                 return None  # it may repeat a delivery that the handler has accepted
             self._log_later(call, error)
+            await context.pace.wait()
             raise
         return needed
 
