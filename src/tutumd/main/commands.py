@@ -270,7 +270,7 @@ def doctor(
     trusted_proxies: Proxies = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look for what is wrong with settings, database, engines and proxy, and say how to mend it. Changes nothing."""
+    """Find what is wrong with settings, database, engines and proxy, and say how to fix it. Changes nothing."""
     from tutumd.main import doctor
 
     options = {"data_dir": data_dir, "database": database, "listen_url": listen_url, "engine": engine}
