@@ -247,14 +247,14 @@ def backup(
 
 @app.command()
 def restore(
-    file: Annotated[str, typer.Argument(help="File that tutumd backup has written; - for standard input.")],
+    file: Annotated[str, typer.Argument(help="File written by tutumd backup; - for standard input.")],
     data_dir: DataDir = None,
     database: Database = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a database that exists; it is kept under another name.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of the SQLite database. The server must be stopped."""
+    """Restore a backup of the SQLite database. The server must be stopped."""
     from tutumd.main import restore
 
     restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
