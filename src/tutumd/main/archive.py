@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tutumd.errors import SettingsError
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
@@ -35,18 +35,18 @@ _OTHERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an archive says of itself.
+    """The description of an archive, its first member.
 
     Attributes:
         version: Of the tutumd that wrote it.
         created: When the copy of the database began, in UTC.
-        files: Size and SHA-256 of each member by name.
+        files: SHA-256 of each member by name.
     """
 
     version: str
     created: str
     schema: str
-    files: dict[str, dict[str, Any]]
+    files: dict[str, str]
     format: int = field(default=_FORMAT)
 
 
@@ -55,28 +55,24 @@ def is_backup(beginning: bytes) -> bool:
     return not beginning or beginning.startswith(MANIFEST.encode())
 
 
-def describe(paths: dict[str, Path], between: Callable[[], None]) -> dict[str, dict[str, Any]]:
-    """Return the size and the SHA-256 of each file."""
-    described = {}
-    for name, path in paths.items():
-        digest, size = hashlib.sha256(), 0
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-                between()
-        described[name] = {"bytes": size, "sha256": digest.hexdigest()}
-    return described
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between: Callable[[], None]) -> None:
-    """Write an archive, the manifest first."""
+    """Write an archive, the manifest first.
+
+    Args:
+        between: Called before each part of a file, for a pause.
+    """
     with tarfile.open(fileobj=target, mode="w|") as archive:
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
         archive.addfile(_member(MANIFEST, len(text)), BytesIO(text))
-        for name, described in manifest.files.items():
-            with paths[name].open("rb") as file:
-                archive.addfile(_member(name, described["bytes"]), _Paced(file, between))
+        for name, path in paths.items():
+            with path.open("rb") as file:
+                archive.addfile(_member(name, path.stat().st_size), _Paced(file, between))
 
 
 def read(source: BufferedReader, open_target: Callable[[str], AbstractContextManager[IO[bytes]]]) -> Manifest:
@@ -94,21 +90,27 @@ def read(source: BufferedReader, open_target: Callable[[str], AbstractContextMan
             raise SettingsError(advice)
     with _archive_errors(), tarfile.open(fileobj=source, mode="r|") as archive:
         manifest = _read_manifest(archive)
-        found = {}
+        left = dict(manifest.files)
         while (member := archive.next()) is not None:
-            file = archive.extractfile(member) if member.name in manifest.files and member.isreg() else None
-            if file is None or member.name in found:
-                raise SettingsError(f"damaged: it holds {member.name[:50]!r}, which its {MANIFEST} does not name")
-            digest = hashlib.sha256()
+            file = archive.extractfile(member) if member.isreg() and member.name in left else None
+            if file is None:
+                raise SettingsError(f"damaged: it contains {member.name[:50]!r}, which its {MANIFEST} does not name")
             with open_target(member.name) as target:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    target.write(chunk)
-            found[member.name] = {"bytes": member.size, "sha256": digest.hexdigest()}
-    for name, described in manifest.files.items():
-        if found.get(name) != described:
-            raise SettingsError(f"damaged: its {name} is not as its {MANIFEST} says")
+                digest = _copy(file, target)
+            if digest != left.pop(member.name):
+                raise SettingsError(f"damaged: its {member.name} does not match its {MANIFEST}")
+    for name in left:
+        raise SettingsError(f"damaged: its {name} is missing")
     return manifest
+
+
+def _copy(file: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a file, and return its SHA-256."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
 
 
 def _read_manifest(archive: tarfile.TarFile) -> Manifest:
@@ -146,16 +148,11 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Paced:
-    """A file that is read with a pause after each megabyte."""
+    """A file that is read with pauses."""
 
     def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
         self._file, self._between = file, between
-        self._read = 0
 
     def read(self, size: int = -1) -> bytes:
-        content = self._file.read(size)
-        self._read += len(content)
-        if self._read >= _CHUNK_BYTES:
-            self._read = 0
-            self._between()
-        return content
+        self._between()
+        return self._file.read(size)

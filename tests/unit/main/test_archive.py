@@ -12,7 +12,7 @@ import pytest
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 
-MANIFEST = archive.Manifest(version="1", created="2026", schema="1", files={archive.DATABASE: {}})
+MANIFEST = archive.Manifest(version="1", created="2026", schema="1", files={archive.DATABASE: ""})
 
 
 def member(name: str, content: bytes, **headers: str) -> bytes:
