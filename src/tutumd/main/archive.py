@@ -65,7 +65,7 @@ def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between
     """Write an archive, the manifest first.
 
     Args:
-        between: Called before each part of a file, for a pause.
+        between: Called after each megabyte, for a pause.
     """
     with tarfile.open(fileobj=target, mode="w|") as archive:
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
@@ -147,11 +147,16 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Paced:
-    """A file that is read with pauses."""
+    """A file that is read with a pause after each megabyte."""
 
     def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
         self._file, self._between = file, between
+        self._left = _CHUNK_BYTES
 
     def read(self, size: int = -1) -> bytes:
-        self._between()
-        return self._file.read(size)
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left <= 0:
+            self._left = _CHUNK_BYTES
+            self._between()
+        return content
