@@ -139,11 +139,11 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
     dump = b"PGDMP" + b"\0" * 100
     cases = [
         *[
-            (changed(backup, lambda content, end=end: content.__delitem__(slice(end, None))), "damaged|no backup")  # type: ignore[misc]
+            (changed(backup, lambda content, end=end: content.__delitem__(slice(end, None))), "damaged|not a backup")  # type: ignore[misc]
             for end in (0, 1, 300, 700, size // 2, size - 20_000)
         ],
         *[
-            (changed(backup, lambda content, at=at: content.__setitem__(at, content[at] ^ 1)), "damaged|no backup")  # type: ignore[misc]
+            (changed(backup, lambda content, at=at: content.__setitem__(at, content[at] ^ 1)), "damaged|not a backup")  # type: ignore[misc]
             for at in (3, backup.read_bytes().index(b"sha256") + 20, 5000, size // 2)
         ],
         (rewritten(backup, schema="9999"), "of a newer tutumd, .*, with schema 9999: restore it with that version"),
@@ -184,7 +184,7 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
         ((tmp_path / "data" / "tutumd.db").read_bytes(), "a bare SQLite database: stop tutumd"),
         (dump, "a dump of PostgreSQL: restore it with pg_restore"),
         (b"\x1f\x8b" + b"\0" * 100, "gunzip -c FILE | tutumd restore -"),
-        (b"hello", "no backup"),
+        (b"hello", "not a backup"),
     ]
     given = tmp_path / "given"
     for content, reason in cases:

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
+import os
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO
 
 from tutumd.errors import SettingsError
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
 
 DATABASE = "tutumd.db"
 MANIFEST = "manifest.json"
@@ -65,7 +65,7 @@ def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between
     """Write an archive, the manifest first.
 
     Args:
-        between: Called before each part of a file, for a pause.
+        between: Called after each megabyte, for a pause.
     """
     with tarfile.open(fileobj=target, mode="w|") as archive:
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
@@ -75,41 +75,48 @@ def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between
                 archive.addfile(_member(name, path.stat().st_size), _Paced(file, between))
 
 
-def read(source: BufferedReader, open_target: Callable[[str], AbstractContextManager[IO[bytes]]]) -> Manifest:
-    """Copy the members of an archive into files, and return its manifest once all are as it says.
+def read(source: BufferedReader, targets: Mapping[str, Path]) -> Manifest:
+    """Copy the members of an archive into new files, and return its manifest once all match it.
 
     Args:
-        open_target: Opens a file for the member of this name.
+        targets: The file to write for each member.
 
     Raises:
-        SettingsError: It is no backup, or a damaged one. The text begins with what it is.
+        SettingsError: It is not a backup, or it is damaged. The text begins with what it is.
     """
     beginning = source.peek(16)
     for magic, advice in _OTHERS.items():
         if beginning.startswith(magic):
             raise SettingsError(advice)
-    with _archive_errors(), tarfile.open(fileobj=source, mode="r|") as archive:
-        manifest = _read_manifest(archive)
-        left = dict(manifest.files)
-        while (member := archive.next()) is not None:
-            file = archive.extractfile(member) if member.isreg() and member.name in left else None
-            if file is None:
-                raise SettingsError(f"damaged: it contains {member.name[:50]!r}, which its {MANIFEST} does not name")
-            with open_target(member.name) as target:
-                digest = _copy(file, target)
-            if digest != left.pop(member.name):
-                raise SettingsError(f"damaged: its {member.name} does not match its {MANIFEST}")
-    for name in left:
-        raise SettingsError(f"damaged: its {name} is missing")
+    try:
+        with tarfile.open(fileobj=source, mode="r|") as archive:
+            manifest = _read_manifest(archive)
+            _read_files(archive, dict(manifest.files), targets)
+    except _LIES as error:
+        raise SettingsError(f"damaged, cut off or not a backup of tutumd: {error}") from error
     return manifest
 
 
-def _copy(file: IO[bytes], target: IO[bytes]) -> str:
-    """Copy a file, and return its SHA-256."""
+def _read_files(archive: tarfile.TarFile, left: dict[str, str], targets: Mapping[str, Path]) -> None:
+    while (member := archive.next()) is not None:
+        file = archive.extractfile(member) if member.isreg() and member.name in left else None
+        if file is None:
+            raise SettingsError(f"damaged: it contains {member.name[:50]!r}, which its {MANIFEST} does not name")
+        if _copy(file, targets[member.name]) != left.pop(member.name):
+            raise SettingsError(f"damaged: its {member.name} does not match its {MANIFEST}")
+    for name in left:
+        raise SettingsError(f"damaged: its {name} is missing")
+
+
+def _copy(file: IO[bytes], path: Path) -> str:
+    """Write a new file, sync it to the disk, and return its SHA-256."""
     digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-        target.write(chunk)
+    with open(path, "xb", opener=open_private) as target:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
     return digest.hexdigest()
 
 
@@ -117,7 +124,7 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
     member = archive.next()
     file = archive.extractfile(member) if member and member.name == MANIFEST and member.isreg() else None
     if file is None:
-        raise SettingsError(f"no backup of tutumd: it does not begin with {MANIFEST}")
+        raise SettingsError(f"not a backup of tutumd: it does not begin with {MANIFEST}")
     try:
         told = json.loads(file.read(_MAX_MANIFEST_BYTES))
         if told["format"] > _FORMAT:
@@ -133,14 +140,6 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
     return manifest
 
 
-@contextmanager
-def _archive_errors() -> Iterator[None]:
-    try:
-        yield
-    except _LIES as error:
-        raise SettingsError(f"damaged, cut off or no backup of tutumd: {error}") from error
-
-
 def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, OWNER_ONLY
@@ -148,11 +147,16 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Paced:
-    """A file that is read with pauses."""
+    """A file that is read with a pause after each megabyte."""
 
     def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
         self._file, self._between = file, between
+        self._left = _CHUNK_BYTES
 
     def read(self, size: int = -1) -> bytes:
-        self._between()
-        return self._file.read(size)
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left <= 0:
+            self._left = _CHUNK_BYTES
+            self._between()
+        return content

@@ -31,7 +31,6 @@ STDOUT = "-"
 _NICE = 19
 _HEADROOM_BYTES = 1024 * 1024
 _LONGEST_PAUSE_S = 1.0
-_SHORTEST_WORK_S = 0.001
 _PAUSE_FOR_WORK = 3.0
 """Seconds of pause after a second of work."""
 
@@ -141,8 +140,6 @@ def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
 
     def pause() -> None:
         nonlocal last
-        if time.monotonic() - last < _SHORTEST_WORK_S:
-            return
         if written is not None:
             written.flush()
             os.fdatasync(written)

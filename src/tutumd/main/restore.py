@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes, sync_folder
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
 from tutumd.store.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
@@ -63,20 +63,12 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
 
 def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
-
-    @contextmanager
-    def open_target(name: str) -> Iterator[IO[bytes]]:
-        with open(staged[name], "xb", opener=open_private) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-
     for file in staged.values():  # of a restore that was killed
         file.unlink(missing_ok=True)
     name = "standard input" if source == STDIN else source
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
-            manifest = archive.read(given, open_target)
+            manifest = archive.read(given, staged)
         if is_newer(manifest.schema):
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
