@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
-from tutumd.application.timeline import build
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.timeline import build
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render

@@ -5,14 +5,14 @@ import secrets
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application import connect as rules
 from tutumd.application import handlers
-from tutumd.application.connect_form import list_fields
-from tutumd.application.sender_guide import write_command
-from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
 from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError, TutumdError
 from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.sender_guide import write_command
+from tutumd.web.messages.senders import NOTES, SENDERS, Sender, group_senders
+from tutumd.web.pages import connect_choice as rules
+from tutumd.web.pages.connect_fields import list_fields
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
 from tutumd.web.pages.rendering import render

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.application.made_handlers import make_handler
 from tutumd.application.admission.fields import FIELDS
-from tutumd.application.call_command import write_call
-from tutumd.application.handler_words import describe
+from tutumd.web.messages.call_command import write_call
+from tutumd.web.messages.handlers import describe
 
 URL = "https://hooks.example/api/v1/service/s/webhook/handler/h/call/"
 

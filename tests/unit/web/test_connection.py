@@ -1,4 +1,4 @@
-"""Whether a sender is connected: each check in each state, and what to mend."""
+"""Whether a sender is connected: each check in each state, and how to fix it."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.application.made_deliveries import delivery_of
 from tests.unit.application.made_handlers import make_handler
-from tutumd.application.connection import (
+from tutumd.model import Delivery
+from tutumd.reasons import Reason
+from tutumd.web.messages.connection import (
     Check,
     Connection,
     Stage,
@@ -14,12 +16,12 @@ from tutumd.application.connection import (
     describe_calls,
     judge_connection,
 )
-from tutumd.application.senders import SENDERS
-from tutumd.model import Delivery
+from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.senders import SENDERS
 
 MAIN = {"verify": {"preset": "github", "secrets": ["x"]}, "filter": {"preset": "branch", "branch": "main"}}
 ARRIVED = Check(text="A call arrived", state="passed", why="from 192.0.2.1, Sender/1")
-RIGHT = Check(text="Its secret is right", state="passed")
+RIGHT = Check(text="The secret is correct", state="passed")
 
 
 def judge(key: str, *deliveries: Delivery, **document: Any) -> Connection:
@@ -31,34 +33,34 @@ def test_before_the_first_call_it_says_what_will_be_checked() -> None:
     assert connection == Connection(
         stage=Stage.WAITING,
         title="Waiting for the first call from GitHub",
-        mend="",
         checks=(
             Check(
                 text="A call arrives",
                 state="waiting",
                 why="GitHub sends a ping as soon as you add the webhook.",
             ),
-            Check(text="Its secret is right", state="waiting"),
-            Check(text="It counts", state="waiting", why="Only pushes to the branch main."),
+            Check(text="The secret is correct", state="waiting"),
+            Check(text="The call counts", state="waiting", why="Only pushes to the branch main."),
             Check(text="An action is queued", state="waiting"),
             Check(text="The action succeeds", state="waiting"),
         ),
     )
     unsigned = judge("curl", name="curl")
-    assert [check.text for check in unsigned.checks][:2] == ["A call arrives", "It counts"]
+    assert [check.text for check in unsigned.checks][:2] == ["A call arrives", "The call counts"]
     assert judge("nobody").title == "Waiting for the first call from the sender"
 
 
 def test_a_ping_counts_as_connected() -> None:
-    ping = delivery_of("skipped", "it is a ping")
+    ping = delivery_of("skipped", Reason("ping"))
     assert judge("github", ping) == Connection(
         stage=Stage.CONNECTED,
         title="GitHub's ping arrived: connected",
-        mend="",
         checks=(
             ARRIVED,
             RIGHT,
-            Check(text="It is a ping", state="passed", why="It runs nothing. Only pushes to the branch main."),
+            Check(
+                text="The call is a ping", state="passed", why="A ping runs nothing. Only pushes to the branch main."
+            ),
         ),
         delivery=ping,
         is_settled=True,
@@ -98,7 +100,7 @@ def test_a_call_that_counts_is_followed_to_the_end_of_its_action(
     assert connection.checks[:4] == (
         ARRIVED,
         RIGHT,
-        Check(text="It counts", state="passed"),
+        Check(text="The call counts", state="passed"),
         Check(text="An action is queued", state="passed"),
     )
     last = connection.checks[4]
@@ -106,20 +108,26 @@ def test_a_call_that_counts_is_followed_to_the_end_of_its_action(
 
 
 def test_what_the_call_joined_or_named_is_told() -> None:
-    tagged = judge("dockerhub", delivery_of("joined", "a note", tag="v2"), filter={"preset": "tag", "tag": "v2"})
+    tagged = judge(
+        "dockerhub", delivery_of("joined", Reason("later-body"), tag="v2"), filter={"preset": "tag", "tag": "v2"}
+    )
     assert tagged.checks[1:4] == (
         Check(
-            text="No secret is asked for",
+            text="No secret is required",
             state="skipped",
             why="Docker Hub signs nothing: the URL alone is the password",
         ),
-        Check(text="It counts", state="passed", why="it names the tag v2; a note"),
+        Check(
+            text="The call counts",
+            state="passed",
+            why="it names the tag v2; a later call brought another body",
+        ),
         Check(text="An action is queued", state="passed", why="it joined an action that was waiting"),
     )
-    replaced = judge("github", delivery_of("superseded", "a later call named the tag 'v3'"))
+    replaced = judge("github", delivery_of("superseded", Reason("later-tag", ("v3",))))
     assert replaced.checks[3].why == "it joined an action; a later call named the tag 'v3'"
-    repeated = judge("github", delivery_of("repeated", "it repeats an earlier delivery"))
-    assert repeated.checks[3].why == "it repeats an earlier call, and nothing runs twice"
+    repeated = judge("github", delivery_of("repeated", Reason("repeated", ("a",))))
+    assert repeated.checks[3].why == "it repeats an earlier call: nothing runs twice"
     assert (len(repeated.checks), repeated.is_settled, repeated.stage) == (4, True, Stage.CONNECTED)
     scaling = judge("curl", delivery_of("queued"), operation="SCALEUP")
     assert scaling.checks[1].why == "the handler checks none: the URL alone is the password"
@@ -128,110 +136,122 @@ def test_what_the_call_joined_or_named_is_told() -> None:
 
 
 def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
-    skipped = delivery_of("skipped", "branch 'dev' is not 'main'")
+    skipped = delivery_of("skipped", Reason("ref-differs", ("branch", "dev", "'main'")))
     assert judge("github", skipped) == Connection(
         stage=Stage.NOT_COUNTED,
         title="Connected, but this call did not count",
-        mend="Only pushes to the branch main. Send such a call, or change that on the handler's page.",
+        fix="Only pushes to the branch main. Send such a call, or change the filter on the handler's page.",
         checks=(
             ARRIVED,
             RIGHT,
-            Check(text="It counts", state="failed", why="no: branch 'dev' is not 'main'"),
+            Check(text="The call counts", state="failed", why="branch 'dev' is not 'main'"),
             Check(text="An action is queued", state="skipped"),
         ),
         delivery=skipped,
         is_settled=True,
     )
-    wrong_event = judge("github", delivery_of("skipped", "the payload names no pushed branch (event 'issues'); wanted"))
-    assert wrong_event.mend == (
-        "Only pushes to the branch main. Let GitHub send such events (Just the push event) and application/json."
+    wrong_event = judge(
+        "github", delivery_of("skipped", Reason("no-pushed-ref-of-event", ("branch", "'main'", "issues")))
+    )
+    assert wrong_event.fix == (
+        "Only pushes to the branch main."
+        " Configure GitHub to send these events (Just the push event) as application/json."
     )
 
 
 @pytest.mark.parametrize(
-    ("key", "reason", "mend"),
+    ("key", "reason", "fix"),
     [
         (
             "github",
-            "the header X-Hub-Signature-256 is missing",
-            "GitHub sent no secret: enter this handler's in its field Secret, then send the call again.",
+            Reason("header-missing", ("X-Hub-Signature-256",)),
+            "GitHub sent no secret. Enter the secret of this handler in its field Secret, then send the call again.",
         ),
         (
             "github",
-            "X-Hub-Signature-256 does not match the body",
-            "GitHub has another secret: enter this handler's in its field Secret. If it is lost, make a new one below.",
+            Reason("signature-wrong", ("X-Hub-Signature-256",)),
+            "GitHub uses another secret. Enter the secret of this handler in its field Secret. If the secret is lost,"
+            " create a new secret below.",
         ),
         (
             "gitea",
-            "X-Gitea-Signature does not match the body",
-            "Gitea or Forgejo has another secret: enter this handler's in its field Secret. If it is lost, make a new"
-            " one below. With the content type of a form this fails as well: choose application/json.",
+            Reason("signature-wrong", ("X-Gitea-Signature",)),
+            "Gitea or Forgejo uses another secret. Enter the secret of this handler in its field Secret. If the secret"
+            " is lost, create a new secret below. A wrong content type fails in the same way. Choose application/json.",
         ),
         (
             "alertmanager",
-            "Authorization is not of the form Bearer TOKEN",
-            "Let Alertmanager send Authorization: Bearer, a space, and the secret.",
+            Reason("scheme-wrong", ("Authorization", "Bearer")),
+            "Alertmanager must send the header Authorization with the word Bearer, a space, and the secret.",
         ),
+        ("gitlab", Reason("timestamp-off"), "Compare the clock of the sender with the clock of this server."),
         (
             "gitlab",
-            "webhook-timestamp is more than 5 minutes off",
-            "Compare the clocks of the sender and of this server.",
+            Reason("header-missing", ("webhook-timestamp",)),
+            "GitLab sent no secret. Enter the secret of this handler in its field Secret token, then send the call"
+            " again.",
         ),
         (
             "harbor",
-            "the header Authorization occurs 2 times",
-            "Something between the sender and this server adds the header again: look at the proxies.",
+            Reason("header-repeated", ("Authorization", "2")),
+            "A proxy in front of this server adds the header a second time. Check the proxies.",
         ),
         (
             "nobody",
-            "the token in X-Gitlab-Token is wrong",
-            "The sender has another secret: enter this handler's in its settings. If it is lost, make a new one below.",
+            Reason("token-wrong", ("X-Gitlab-Token",)),
+            "The sender uses another secret. Enter the secret of this handler in its settings. If the secret is lost,"
+            " create a new secret below.",
         ),
     ],
 )
-def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: str, mend: str) -> None:
+def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: Reason, fix: str) -> None:
     connection = judge(key, delivery_of("refused", reason))
-    assert (connection.stage, connection.mend, connection.is_settled) == (Stage.REFUSED, mend, True)
+    assert (connection.stage, connection.fix, connection.is_settled) == (Stage.REFUSED, fix, True)
     assert connection.checks == (
         ARRIVED,
-        Check(text="Its secret is right", state="failed", why=f"no: {reason}. The sender got a 401."),
-        Check(text="It counts", state="skipped"),
+        Check(text="The secret is correct", state="failed", why=f"{write_reason(reason)}. The sender got a 401."),
+        Check(text="The call counts", state="skipped"),
     )
-    assert connection.title == (
-        "A call arrived without the secret" if "missing" in reason else "A call arrived with a wrong secret"
-    )
+    is_missing = reason.code == "header-missing"
+    assert connection.title == f"A call arrived with{'out the' if is_missing else ' a wrong'} secret"
 
 
 @pytest.mark.parametrize(
-    ("reason", "mend"),
+    ("reason", "status", "fix"),
     [
-        ("404: disabled", "Enable the handler on its page."),
-        ("404: expired", "The handler's date is over: set a later one on its page."),
-        ("404: used up", "The handler has accepted as many calls as it may: edit it, and raise Total calls."),
+        (Reason("disabled"), 404, "Enable the handler on its page."),
+        (Reason("expired"), 404, "The handler has expired. Set a later date on its page."),
         (
-            "404: 192.0.2.1 is not allowed",
-            "Calls from this address are not allowed: edit the handler, and add the address to Networks.",
+            Reason("used-up"),
+            404,
+            "The handler has accepted all calls that it may accept. Edit the handler and raise Total calls.",
         ),
         (
-            "429: this handler takes 1 calls in 60 s",
-            "Wait, then send it again; or edit the handler, and raise Rate limit.",
+            Reason("address-not-allowed", ("192.0.2.1",)),
+            404,
+            "The handler does not allow this address. Edit the handler and add the address to Networks.",
         ),
-        ("400: tag must be the tag alone", ""),
+        (
+            Reason("too-many-calls", ("this handler takes 1 calls in 60 s",)),
+            429,
+            "Wait and send the call again, or edit the handler and raise Rate limit.",
+        ),
+        (Reason("invalid", ("tag must be the tag alone",)), 400, ""),
     ],
 )
-def test_a_handler_that_takes_no_calls_says_why(reason: str, mend: str) -> None:
+def test_a_handler_that_takes_no_calls_says_why(reason: Reason, status: int, fix: str) -> None:
     connection = judge("github", delivery_of("refused", reason, user_agent=""))
-    status, _, why = reason.partition(": ")
-    assert (connection.title, connection.mend) == (f"A call was refused with {status}", mend)
+    assert (connection.title, connection.fix) == (f"A call was refused with {status}", fix)
+    why = f"{write_reason(reason)}. The sender got a {status}."
     assert connection.checks == (
         Check(text="A call arrived", state="passed", why="from 192.0.2.1"),
-        Check(text="The handler takes calls", state="failed", why=f"no: {why}. The sender got a {status}."),
+        Check(text="The handler accepts calls", state="failed", why=why),
     )
 
 
 def test_calls_for_one_platform_of_an_image_do_not_hide_the_one_that_ran() -> None:
-    layer, ran = delivery_of("skipped", "it is a layer", number=9), delivery_of("queued", number=8)
-    refused = delivery_of("refused", "the header is missing", number=7)
+    layer, ran = delivery_of("skipped", Reason("no-pushed-tag"), number=9), delivery_of("queued", number=8)
+    refused = delivery_of("refused", Reason("header-missing", ("X",)), number=7)
     assert choose_delivery([layer, ran, refused]) is ran
     assert choose_delivery([layer, refused, ran]) is layer
     assert choose_delivery([refused, ran]) is refused

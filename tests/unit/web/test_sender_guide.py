@@ -7,16 +7,16 @@ import pytest
 
 from tests.unit.application.made_handlers import NOW, make_handler
 from tutumd.application.admission.options import parse_options
-from tutumd.application.connect import make_document, propose, read_choice
-from tutumd.application.sender_guide import (
+from tutumd.model.findings import Level
+from tutumd.web.messages.sender_guide import (
     FilledEntry,
     fill_entries,
     find_reach_problem,
     write_command,
     write_example,
 )
-from tutumd.application.senders import SENDERS
-from tutumd.model.findings import Level
+from tutumd.web.messages.senders import SENDERS
+from tutumd.web.pages.connect_choice import make_document, propose, read_choice
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"

@@ -10,9 +10,9 @@ from typing import Any
 from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.json_checks import check_number, join_texts, split_texts
 from tutumd.application.handlers import public_options
-from tutumd.application.senders import Kind, Sender
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import Handler, Operation
+from tutumd.web.messages.senders import Kind, Sender
 
 DEFAULT_CAP = 10
 

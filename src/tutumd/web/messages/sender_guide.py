@@ -8,11 +8,11 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from tutumd.application.call_command import write_call
 from tutumd.application.public_url import SUBJECT, is_local
-from tutumd.application.senders import Blank, Kind, Sender
 from tutumd.model import Handler, Operation
 from tutumd.model.findings import Finding, warning, wrong
+from tutumd.web.messages.call_command import write_call
+from tutumd.web.messages.senders import Blank, Kind, Sender
 
 WHAT_SENDERS_SEE = (
     (

@@ -10,7 +10,10 @@ from tests.unit.application.admission.calls import NOW, hex_hmac, payload
 from tests.unit.application.made_handlers import make_handler
 from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
 from tutumd.application.admission.options import check_operation, parse_options
-from tutumd.application.connect import (
+from tutumd.errors import InvalidInputError
+from tutumd.model import Operation
+from tutumd.web.messages.senders import SENDERS, Kind, find_sender, group_senders
+from tutumd.web.pages.connect_choice import (
     Choice,
     find_tag,
     make_document,
@@ -19,10 +22,7 @@ from tutumd.application.connect import (
     read_choice,
     read_document,
 )
-from tutumd.application.connect_form import list_fields
-from tutumd.application.senders import SENDERS, Kind, find_sender, group_senders
-from tutumd.errors import InvalidInputError
-from tutumd.model import Operation
+from tutumd.web.pages.connect_fields import list_fields
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tutumd.application.connect import Choice
-from tutumd.application.senders import Kind, Sender
 from tutumd.errors import TutumdError
 from tutumd.model import Operation
+from tutumd.web.messages.senders import Kind, Sender
+from tutumd.web.pages.connect_choice import Choice
 
 _KINDS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
 _OPERATIONS = {

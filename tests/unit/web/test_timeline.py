@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tutumd.application.timeline import Step, StepState, build
 from tutumd.model import Action, ActionState, LogLine, Phase, Verb
+from tutumd.web.messages.timeline import Step, StepState, build
 
 ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 
