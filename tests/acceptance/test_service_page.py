@@ -150,7 +150,7 @@ def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path:
     assert "The engine does not respond. Actions wait until it responds: no route to host" in page.text
     assert not dashboard.bed.queue.take_requests(["docker"])
     overview = visitor.get("/")
-    assert "Away It does not answer" in _card(overview, "Engines")
+    assert "Away The engine does not respond" in _card(overview, "Engines")
     dashboard.bed.clock.move(3600)
     assert "No worker serves this engine" in _open(dashboard, visitor, path=path).text
 

@@ -40,7 +40,7 @@ def test_before_the_first_call_it_says_what_will_be_checked() -> None:
                 why="GitHub sends a ping as soon as you add the webhook.",
             ),
             Check(text="The secret is correct", state="waiting"),
-            Check(text="The call counts", state="waiting", why="Only pushes to the branch main."),
+            Check(text="The call counts", state="waiting", why="Only pushes to the branch main count."),
             Check(text="An action is queued", state="waiting"),
             Check(text="The action succeeds", state="waiting"),
         ),
@@ -59,7 +59,9 @@ def test_a_ping_counts_as_connected() -> None:
             ARRIVED,
             RIGHT,
             Check(
-                text="The call is a ping", state="passed", why="A ping runs nothing. Only pushes to the branch main."
+                text="The call is a ping",
+                state="passed",
+                why="A ping runs nothing. Only pushes to the branch main count.",
             ),
         ),
         delivery=ping,
@@ -140,7 +142,7 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
     assert judge("github", skipped) == Connection(
         stage=Stage.NOT_COUNTED,
         title="Connected, but this call did not count",
-        fix="Only pushes to the branch main. Send such a call, or change the filter on the handler's page.",
+        fix="Only pushes to the branch main count. Send such a call, or change the filter on the handler's page.",
         checks=(
             ARRIVED,
             RIGHT,
@@ -154,7 +156,7 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
         "github", delivery_of("skipped", Reason("no-pushed-ref-of-event", ("branch", "'main'", "issues")))
     )
     assert wrong_event.fix == (
-        "Only pushes to the branch main."
+        "Only pushes to the branch main count."
         " Configure GitHub to send these events (Just the push event) as application/json."
     )
 
@@ -171,13 +173,13 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
             "github",
             Reason("signature-wrong", ("X-Hub-Signature-256",)),
             "GitHub uses another secret. Enter the secret of this handler in its field Secret. If the secret is lost,"
-            " create a new secret below.",
+            " make a new secret below.",
         ),
         (
             "gitea",
             Reason("signature-wrong", ("X-Gitea-Signature",)),
             "Gitea or Forgejo uses another secret. Enter the secret of this handler in its field Secret. If the secret"
-            " is lost, create a new secret below. A wrong content type fails in the same way. Choose application/json.",
+            " is lost, make a new secret below. A wrong content type fails in the same way. Choose application/json.",
         ),
         (
             "alertmanager",
@@ -200,7 +202,7 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
             "nobody",
             Reason("token-wrong", ("X-Gitlab-Token",)),
             "The sender uses another secret. Enter the secret of this handler in its settings. If the secret is lost,"
-            " create a new secret below.",
+            " make a new secret below.",
         ),
     ],
 )
@@ -261,11 +263,11 @@ def test_calls_for_one_platform_of_an_image_do_not_hide_the_one_that_ran() -> No
 @pytest.mark.parametrize(
     ("document", "text"),
     [
-        ({}, "Every call."),
-        ({"debounce": 3, "tag": {"allow": ["v*"]}}, "Every call."),
+        ({}, "Every call counts."),
+        ({"debounce": 3, "tag": {"allow": ["v*"]}}, "Every call counts."),
         (
             {"filter": [{"preset": "branch", "branch": ["a", "b"]}, {"preset": "skip"}]},
-            "Only pushes to the branch a or b. Not if the commit message has [skip deploy].",
+            "Only pushes to the branch a or b count. A push does not count if its commit message has [skip deploy].",
         ),
     ],
 )

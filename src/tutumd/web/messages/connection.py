@@ -35,7 +35,7 @@ _SIGNATURE_FIXES = {
 }
 _DEFAULT_FIX = (
     "{start} uses another secret. Enter the secret of this handler in {place}."
-    " If the secret is lost, create a new secret below."
+    " If the secret is lost, make a new secret below."
 )
 _WRONG_EVENTS = ("no-pushed-ref", "no-pushed-ref-of-event", "no-tag-at-source")
 _SECRET, _COUNTS, _QUEUED = "The secret is correct", "The call counts", "An action is queued"
@@ -66,12 +66,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What is known of a sender's calls.
+    """The state of a connection.
 
     Attributes:
         fix: What to do now; empty if nothing.
         delivery: The call that is shown; None if there is none.
-        is_settled: Nothing changes any more unless another call arrives.
+        is_settled: The state is final unless another call arrives.
     """
 
     stage: Stage
@@ -96,7 +96,7 @@ def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequen
 
 
 def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
-    """Return the delivery that tells most: the newest one, unless it was skipped and an earlier one ran.
+    """Return the delivery to show: the newest one, unless it was skipped and an earlier one ran.
 
     Registries call several times for one push, and all but one of these calls are skipped.
     """

@@ -1,4 +1,4 @@
-"""What is set on a handler, in words: a sentence for each field."""
+"""The fields of a handler in words: a sentence for each field that is set."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,16 +21,16 @@ _SENDERS = {
     "token": "A token in a header",
 }
 _OPERATIONS = {
-    Operation.REDEPLOY: "Redeploys the service: pulls the image of its tag, and replaces the containers.",
-    Operation.SCALEUP: "Adds a container to the service, or as many as the call asks for.",
+    Operation.REDEPLOY: "Redeploys the service: pulls its image and replaces its containers.",
+    Operation.SCALEUP: "Adds a container to the service, or the number of containers that the call requests.",
 }
 UNSET = {
-    "What a call does": "At once, with the tag of the service's image.",
-    "Who may call": "Everyone who knows the URL.",
-    "Which calls count": "Every call.",
-    "Limits": "None.",
+    "What a call does": "An action starts immediately, with the tag of the service's image.",
+    "Who may call": "Anyone who knows the URL can call.",
+    "Which calls count": "Every call counts.",
+    "Limits": "No limits are set.",
 }
-"""What holds while nothing of a group is set."""
+"""What applies while no field of a group is set."""
 
 
 def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -45,14 +45,14 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
             write = _WRITERS.get(field.name, lambda each, title=field.title or field.name: _write_any(title, each))
             sentences[field.group] += write(value)
             if field.name == "max_uses":
-                sentences[field.group].append(f"{_count(handler.uses, 'call')} of these used so far.")
+                sentences[field.group].append(f"Has accepted {_count(handler.uses, 'call')} so far.")
     return tuple(
         (title, tuple(lines or [UNSET[title]])) for title, lines in sentences.items() if lines or title in UNSET
     )
 
 
 def name_choice(value: str) -> str:
-    """Return a value of a select for people."""
+    """Return the label of a value of a select."""
     return _SENDERS.get(value, value)
 
 
@@ -65,12 +65,12 @@ def _write_verify(value: Mapping[str, Any]) -> list[str]:
     secrets = _count(value["secrets_set"], "secret")
     if preset == "token":
         place = f"the header {header}" if header else "the header Authorization: Bearer"
-        return [f"Only with a token in {place} ({secrets} set)."]
+        return [f"A call must have a token in {place} ({secrets} set)."]
     if preset == "hmac":
         start = f" after {value['prefix']!r}" if "prefix" in value else ""
         how = f"{value['algorithm']} in {value['encoding']}{start}"
-        return [f"Only with a signature of the body in the header {header}: {how} ({secrets} set)."]
-    return [f"Only with the signature or token of {_SENDERS.get(preset, preset)} ({secrets} set)."]
+        return [f"A call must have a signature of its body in the header {header}: {how} ({secrets} set)."]
+    return [f"A call must have the signature or token of {_SENDERS.get(preset, preset)} ({secrets} set)."]
 
 
 def _write_filter(value: Any) -> list[str]:
@@ -79,45 +79,47 @@ def _write_filter(value: Any) -> list[str]:
 
 def _write_condition(value: Any) -> str:
     if isinstance(value, str):
-        return f"Only if this expression is true: {value}"
+        return f"A call counts if this expression is true: {value}"
     match value["preset"]:
         case "branch":
-            return f"Only pushes to the branch {_either(value['branch'])}."
+            return f"Only pushes to the branch {_either(value['branch'])} count."
         case "tag":
             place = f" in the repository {value['repository']}" if "repository" in value else ""
-            return f"Only pushes of the tag {_either(value['tag'])}{place}."
+            return f"Only pushes of the tag {_either(value['tag'])}{place} count."
         case "paths":
-            return f"Only pushes that changed {_either(value['paths'])}."
+            return f"Only pushes that change {_either(value['paths'])} count."
         case "skip":
-            return f"Not if the commit message has {value['marker']}."
-    return f"Only what this filter matches: {json.dumps(value, ensure_ascii=False)}"
+            return f"A push does not count if its commit message has {value['marker']}."
+    return f"A call counts if this filter matches: {json.dumps(value, ensure_ascii=False)}"
 
 
 def _write_tag(value: Mapping[str, Any]) -> list[str]:
     globs, source = _either(value["allow"]), value["from"]
     if source == "query":
-        return [f"A call may name the image tag with ?tag=…: {globs}."]
-    return [f"Deploys the image tag that the payload names at {source}, if it is {globs}."]
+        return [f"A call may choose the image tag with ?tag=…, if the tag is {globs}."]
+    return [f"Deploys the image tag at {source} of the payload, if the tag is {globs}."]
 
 
 def _write_rate(value: str) -> list[str]:
     count, _, unit = value.partition("/")
-    return [f"{_count(int(count), 'call')} a {unit} at most; further ones get a 429."]
+    return [f"Accepts at most {_count(int(count), 'call')} a {unit}. Further calls get a 429."]
 
 
 _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
-    "enabled": lambda _: ["Takes no calls."],
-    "expires_datetime": lambda value: [f"Until {_date(parse_date('expires_datetime', value))}; then it returns 404."],
-    "max_uses": lambda value: [f"{_count(value, 'call')} in all; then it returns 404."],
-    "max_containers": lambda value: [f"Adds up to {_count(value, 'container')} of the service in all."],
+    "enabled": lambda _: ["The handler is disabled and accepts no calls."],
+    "expires_datetime": lambda value: [
+        f"Accepts calls until {_date(parse_date('expires_datetime', value))}. Later calls get a 404."
+    ],
+    "max_uses": lambda value: [f"Accepts {_count(value, 'call')} in total. Later calls get a 404."],
+    "max_containers": lambda value: [f"Scales the service to at most {_count(value, 'container')}."],
     "verify": _write_verify,
     "filter": _write_filter,
     "tag": _write_tag,
     "pass_body": lambda value: [f"The new containers get the body of the call in the variable {value}."],
     "rate_limit": _write_rate,
-    "allow_from": lambda value: [f"Only from {_either(value)}; others get a 404."],
-    "debounce": lambda value: [f"Starts once no call came for {_count(value, 'second')}."],
-    "show_log": lambda _: ["Callers see the last lines of the log of a failed run."],
+    "allow_from": lambda value: [f"Accepts calls only from {_either(value)}. Other callers get a 404."],
+    "debounce": lambda value: [f"An action starts when no call has arrived for {_count(value, 'second')}."],
+    "show_log": lambda _: ["Callers see the last lines of the log if their action fails."],
 }
 
 

@@ -23,7 +23,7 @@ _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a person chose for a sender.
+    """The choices of a person for a sender.
 
     Attributes:
         patterns: Globs for branches or tags that count; of `Kind.ANY`: tags that a call may name.
@@ -44,7 +44,7 @@ class Choice:
 
 
 def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
-    """Return what to choose for a sender unless somebody chooses otherwise.
+    """Return the default choice for a sender.
 
     Args:
         image: The service's.
@@ -68,7 +68,7 @@ def find_tag(image: str) -> str:
 
 
 def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
-    """Return what a form has, whose fields have the names of a Choice's attributes.
+    """Return the choice of a form whose fields have the names of a Choice's attributes.
 
     Raises:
         InvalidInputError: A value is missing or wrong.

@@ -1,4 +1,4 @@
-"""The form that connects a sender: its fields in plain words."""
+"""The fields of the form that connects a sender."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class FormField:
 
 
 _SHOWN_AT = {"filter": "patterns", "tag": "patterns"}
-"""Fields of a handler that a field of the form makes."""
+"""Fields of a handler that the form sets by another field."""
 
 
 def list_fields(
@@ -42,9 +42,9 @@ def list_fields(
     """Return the fields to fill in for a sender.
 
     Args:
-        choice: What they hold at first.
-        sent: What a form that was refused had instead.
-        error: Why it was refused. It stands at the field that it is about, if it is about one.
+        choice: The initial values.
+        sent: The values of a form that was rejected.
+        error: Why it was rejected. The error is shown at its field, if it has one.
     """
     counts, effects = _count_fields(sender, choice), _effect_fields(sender, choice)
     fields = [*counts, *effects] if sender.names_changes else [*effects, *counts]
@@ -56,8 +56,8 @@ def list_fields(
                 type="checkbox",
                 value="1",
                 checked=choice.verifies,
-                help=f"tutumd makes the secret; you enter it at {sender.name}, in {sender.proof_field}."
-                " Without it, the URL alone is the password.",
+                help=f"tutumd makes the secret. You enter it at {sender.name}, in {sender.proof_field}."
+                " Without a secret, the URL is the only password.",
             )
         )
     fields.append(
@@ -65,7 +65,7 @@ def list_fields(
             name="name",
             label="Name of the handler",
             value=choice.name,
-            help="For people and commands; senders never see it.",
+            help="The name is for people and commands. Senders never see it.",
             required=True,
         )
     )
@@ -79,21 +79,21 @@ def _count_fields(sender: Sender, choice: Choice) -> list[FormField]:
         fields.append(
             FormField(name="kind", label="Act on a push to", type="select", value=choice.kind.value, options=options)
         )
-    globs = "* stands for anything; separate several by commas."
+    globs = "* matches any characters. Separate several names with commas."
     patterns = ", ".join(choice.patterns)
     if Kind.BRANCH in sender.kinds:
-        text, example = f"Pushes to anything else do nothing. {globs}", "main, release/*"
+        text, example = f"Other pushes do nothing. {globs}", "main, release/*"
         fields.append(FormField(name="patterns", label="Branch or tag", value=patterns, help=text, example=example))
     elif choice.kind is Kind.IMAGE:
         text, example = f"Pushes of other tags do nothing. {globs}", "latest, v1.*"
         fields.append(FormField(name="patterns", label="Image tag", value=patterns, help=text, example=example))
     elif choice.kind is Kind.ANY:
-        text = f"Redeploy only: a call may then deploy one of these tags with ?tag=v2. Empty: no other tag. {globs}"
+        text = f"For a redeploy: a call may choose one of these tags with ?tag=v2. If empty, no call can. {globs}"
         fields.append(
             FormField(name="patterns", label="Tags that a call may deploy", value=patterns, help=text, example="v*")
         )
     if sender.names_repository:
-        text = "Only if one webhook is for several repositories; written as the sender does. Empty: any."
+        text = "Fill this in if one webhook serves several repositories. Use the sender's spelling of the name."
         fields.append(
             FormField(name="repository", label="Repository", value=choice.repository, help=text, example="team/app")
         )
@@ -110,7 +110,7 @@ def _effect_fields(sender: Sender, choice: Choice) -> list[FormField]:
                 type="checkbox",
                 value="1",
                 checked=choice.deploys_tag,
-                help="For tags such as v1.4.0. Off: pull the tag that the service has, as for latest.",
+                help="For tags such as v1.4.0. If off, a call pulls the service's current tag again.",
             )
         )
     if len(sender.operations) > 1:
@@ -123,7 +123,7 @@ def _effect_fields(sender: Sender, choice: Choice) -> list[FormField]:
                 label="At most this many containers",
                 type="number",
                 value=str(choice.max_containers),
-                help="Scale up only: calls add no container beyond this.",
+                help="For scale up: calls add no containers beyond this number.",
             )
         )
     return fields
