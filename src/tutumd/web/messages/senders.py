@@ -23,6 +23,13 @@ class Kind(StrEnum):
     """Any call."""
 
 
+KIND_LABELS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
+OPERATION_LABELS = {
+    Operation.REDEPLOY: "redeploy: pull the image and replace the containers",
+    Operation.SCALEUP: "scale up: add a container",
+}
+
+
 class Blank(StrEnum):
     """A value that a page fills into a field of a sender."""
 

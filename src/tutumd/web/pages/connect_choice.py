@@ -62,6 +62,20 @@ def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
     )
 
 
+def write_choice(choice: Choice) -> dict[str, str]:
+    """Return what the form of a choice holds. The inverse of `read_choice`."""
+    return {
+        "name": choice.name,
+        "kind": choice.kind.value,
+        "patterns": ", ".join(choice.patterns),
+        "repository": choice.repository,
+        "deploys_tag": "1" if choice.deploys_tag else "",
+        "operation": choice.operation.value,
+        "max_containers": str(choice.max_containers),
+        "verifies": "1" if choice.verifies else "",
+    }
+
+
 def find_tag(image: str) -> str:
     """Return the tag that an image reference names, or `latest`."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
