@@ -11,10 +11,12 @@ import pytest
 from tests.unit.application.made_deliveries import delivery_of
 from tutumd.model import DeliveryOutcome, Operation
 from tutumd.reasons import Reason
-from tutumd.web.messages.deliveries import describe_outcome, describe_reason, describe_wish
-from tutumd.web.messages.delivery_text import (
+from tutumd.web.messages.deliveries import (
     MAX_DEPTH,
     DeliveryText,
+    describe_outcome,
+    describe_reason,
+    describe_wish,
     hides_url,
     indent_json,
     lay_out,

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.application.made_handlers import make_handler
 from tutumd.application.admission.fields import FIELDS
-from tutumd.web.messages.call_command import write_call
 from tutumd.web.messages.handlers import describe
+from tutumd.web.messages.sender_guide import write_call
 
 URL = "https://hooks.example/api/v1/service/s/webhook/handler/h/call/"
 

@@ -1,8 +1,146 @@
-"""What became of a delivery, in words."""
+"""Deliveries for people: their content, laid out without a change to what it says, and what became of them."""
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from urllib.parse import parse_qsl
 
 from tutumd.model import Delivery, DeliveryOutcome, Operation
-from tutumd.web.messages.delivery_text import hide_uuids
 from tutumd.web.messages.reasons import write_delivery_reason
+
+MAX_DEPTH = 40
+"""Bodies that are nested deeper are shown as they are: their indentation would outgrow them."""
+
+_INDENT = "  "
+_OPENS, _CLOSES = ("{", "["), ("}", "]")
+_TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+_MAX_FIELDS = 1000
+_HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+"""The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
+_MAX_ENCODINGS = 8
+_ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryText:
+    """What was received.
+
+    Attributes:
+        body: For people; `kind` says what it is: `JSON`, `form`, `text`, `binary` (as hexadecimal), or empty.
+        notes: What is missing.
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...]
+    body: str
+    kind: str
+    notes: tuple[str, ...]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether anything of it is stored."""
+        return bool(self.headers or self.query or self.body)
+
+
+def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
+    """Return the stored content of a delivery for people, who may see it without the right to call handlers."""
+    headers = tuple((str(name), hide_uuids(str(value))) for name, value in content.get("headers", ()))
+    media_type = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
+    text, is_cut = hide_uuids(str(content.get("body", ""))), bool(content.get("is_cut"))
+    kind, body = ("binary", write_hex(text)) if content.get("is_base64") else lay_out(text, media_type, is_cut=is_cut)
+    notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
+    if is_cut and text:
+        notes.append("Only the first 16 KiB of the body are stored.")
+    query = tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
+    return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+
+
+def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool:
+    """Return whether people without the right to call handlers may see nothing of a delivery.
+
+    So it is if the URL of a handler is left in it in any form, and if its body is no text: that may be compressed.
+    """
+    values = chain(*(reason.values for reason in delivery.reasons))
+    texts = ["\n".join((*chain(*text.headers, *text.query), text.body, delivery.user_agent, *values))]
+    for each in texts:  # what was written as base64 is added below
+        for _ in range(_MAX_ENCODINGS):
+            digits = re.sub("[^0-9a-f]", "", each.lower())
+            if handler_uuid.replace("-", "") in digits or _HANDLER_URL.search(each):
+                return True
+            before, each = each, _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), html.unescape(each))
+            if each == before:
+                break
+        if len(texts) <= _MAX_ENCODINGS and (runs := _BASE64.findall(each)):
+            texts.append(" ".join(base64.b64decode(run[: len(run) // 4 * 4]).decode("latin-1") for run in runs))
+    return text.kind == "binary"
+
+
+def hide_uuids(text: str) -> str:
+    """Return a text without the passwords in URLs of handlers."""
+    return _HANDLER_URL.sub(r"\1…", text)
+
+
+def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, str]:
+    """Return what kind of text a body is, and the body for people."""
+    if not text.strip():
+        return "", text
+    if text.lstrip()[:1] in ("{", "["):
+        return ("JSON", indent_json(text)) if is_cut or _is_json(text) else ("text", text)
+    if "x-www-form-urlencoded" not in media_type:
+        return "text", text
+    try:
+        fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return "text", text
+    # GitHub's form has its JSON in the field `payload`.
+    return "form", "\n".join(f"{name} = {indent_json(value) if _is_json(value) else value}" for name, value in fields)
+
+
+def indent_json(text: str) -> str:
+    """Return JSON with line breaks and indentation; numbers, texts and repeated names stay to the letter.
+
+    Also of JSON that is cut. One that is nested deeper than MAX_DEPTH is returned as it is.
+    """
+    parts: list[str] = []
+    tokens, depth = _TOKEN.findall(text), 0
+    for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
+        if token in _OPENS:
+            depth += 1
+            if depth > MAX_DEPTH:
+                return text
+            parts.append(token if after in _CLOSES else f"{token}\n{_INDENT * depth}")
+        elif token in _CLOSES:
+            depth = max(0, depth - 1)
+            parts.append(token if before in _OPENS else f"\n{_INDENT * depth}{token}")
+        else:
+            parts.append({",": f",\n{_INDENT * depth}", ":": ": "}.get(token, token))
+    return "".join(parts)
+
+
+def write_hex(encoded: str) -> str:
+    """Return bytes that are stored as base64 as rows of hexadecimal digits, 16 bytes each."""
+    try:
+        raw = base64.b64decode(encoded)
+    except (binascii.Error, ValueError):
+        return encoded
+    rows = (raw[start : start + 16] for start in range(0, len(raw), 16))
+    return "\n".join(f"{index * 16:06x}  {row.hex(' ')}" for index, row in enumerate(rows))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
 
 _OUTCOMES = {
     DeliveryOutcome.QUEUED: "It queued an action.",

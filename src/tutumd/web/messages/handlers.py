@@ -1,11 +1,14 @@
-"""The fields of a handler in words: a sentence for each field that is set."""
+"""Handlers in words: a sentence for each field that is set, and whether a handler can be called."""
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
+from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.fields import FIELDS, GROUPS
+from tutumd.application.admission.options import read_stored
 from tutumd.application.handlers import public_options
 from tutumd.application.queries import parse_date
 from tutumd.model import Handler, Operation
@@ -133,3 +136,40 @@ def _count(number: int, noun: str) -> str:
 
 def _date(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+UNUSED_AFTER = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerState:
+    """The state of a handler, for people.
+
+    Attributes:
+        word: `unused`: the handler can be called, and nobody has called it for 30 days.
+        why: A sentence; empty if there is nothing to say.
+    """
+
+    word: Literal["active", "disabled", "expired", "used up", "unused"]
+    why: str = ""
+
+
+def judge_handler(handler: Handler, now: datetime) -> HandlerState:
+    """Return the state of a handler."""
+    options = read_stored(handler.options, PlaceholderCipher())
+    if not options.enabled:
+        return HandlerState(word="disabled", why="Calls get a 404 until you enable the handler.")
+    if options.expires_datetime is not None and options.expires_datetime <= now:
+        return HandlerState(
+            word="expired",
+            why=f"Calls get a 404: the handler expired on {options.expires_datetime:%Y-%m-%d %H:%M} UTC.",
+        )
+    if options.max_uses is not None and handler.uses >= options.max_uses:
+        return HandlerState(
+            word="used up", why=f"Calls get a 404: the handler has accepted {handler.uses} of {options.max_uses} calls."
+        )
+    idle = now - handler.unused_since
+    if idle >= UNUSED_AFTER:
+        ever = "since it was created" if handler.last_called is None else "since its last call"
+        return HandlerState(word="unused", why=f"Nobody has called the handler for {idle.days} days, {ever}.")
+    return HandlerState(word="active")

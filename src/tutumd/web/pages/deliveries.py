@@ -12,8 +12,14 @@ from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooMa
 from tutumd.model import Delivery, DeliveryOutcome, Scope, User
 from tutumd.web.context import context
 from tutumd.web.errors import STATUSES
-from tutumd.web.messages.deliveries import describe_outcome, describe_reason, describe_wish
-from tutumd.web.messages.delivery_text import DeliveryText, hides_url, read_delivery_text
+from tutumd.web.messages.deliveries import (
+    DeliveryText,
+    describe_outcome,
+    describe_reason,
+    describe_wish,
+    hides_url,
+    read_delivery_text,
+)
 from tutumd.web.pages.handler_routes import (
     BASE,
     HAS_NEW_URL,

@@ -13,11 +13,10 @@ from tutumd.application.handler_trial import Trial, parse_headers, parse_query_t
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import DeliveryOutcome, Handler, Operation, User
 from tutumd.web.context import context
-from tutumd.web.messages.call_command import write_call
 from tutumd.web.messages.deliveries import describe_wish
-from tutumd.web.messages.handler_state import judge_handler
-from tutumd.web.messages.handlers import describe
+from tutumd.web.messages.handlers import describe, judge_handler
 from tutumd.web.messages.reasons import write_reason, write_reasons
+from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_routes import (
     BASE,

@@ -16,7 +16,7 @@ from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
-from tutumd.web.messages.handler_state import judge_handler
+from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
