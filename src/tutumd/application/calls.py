@@ -17,7 +17,6 @@ from tutumd.application.admission.evaluate import (
     Invalid,
     Skipped,
     Unauthorized,
-    Verdict,
     evaluate,
     find_closed_reason,
 )
@@ -25,7 +24,6 @@ from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import (
     NOT_FOUND,
-    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
@@ -34,6 +32,7 @@ from tutumd.errors import (
 )
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.ports.intake import CallResult
+from tutumd.reasons import USED_UP
 
 MAX_WAIT_S = 600
 
@@ -51,7 +50,6 @@ _MAX_AGE_S = 1200.0
 Remembered = tuple[HandlerOptions, int]
 """The parsed options of a handler, and their version."""
 
-_REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Invalid: "invalid"}
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
@@ -105,9 +103,15 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         "debounce_s": options.debounce,
         "verified": options.verify is not None,
     }
-    if isinstance(verdict, Admitted):
-        return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
-    return Evaluation(**(limits | {_REASONS[type(verdict)]: verdict.reason}))
+    match verdict:
+        case Skipped():
+            return Evaluation(skip=verdict.reason, **limits)
+        case Unauthorized():
+            return Evaluation(refuse=verdict.reason, **limits)
+        case Invalid():
+            return Evaluation(invalid=verdict.text, **limits)
+        case Admitted():
+            return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
 
 
 class AdmissionCache:

@@ -23,7 +23,7 @@ def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(be
     action = bed.claimed().action
     assert action.tag == "v2"
     assert action.variables == {"TUTUM_TRIGGER_BODY": "one", "TUTUM_OTHER": "two"}
-    assert bed.outcomes(handler)[0] == ("superseded", "a later call named the tag 'v2'")
+    assert bed.outcomes(handler)[0] == ("superseded", "later-tag")
     assert [outcome for outcome, _ in bed.outcomes(handler)[1:]] == ["joined", "joined", "joined"]
 
 
