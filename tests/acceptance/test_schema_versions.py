@@ -11,7 +11,7 @@ from tests.support import next_release
 from tests.support.server import BIN, free_port
 from tutumd.main.storage import open_storage
 from tutumd.settings import read_settings
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD
 
 SERVERS = {"serve": ("serve", "--engine", "local"), "web": ("web",), "worker": ("worker", "--engine", "local")}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
 from tutumd.store import call_counts
 from tutumd.store.actions import new_action
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, new_uuid
 from tutumd.store.tables.services import handlers, services

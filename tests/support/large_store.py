@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from tutumd.model import EngineInfo, User
 from tutumd.ports.clock import Clock
 from tutumd.store import call_counts
-from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.accounts import api_keys, sessions, users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import meta, metadata, microseconds
 from tutumd.store.tables.services import containers, handlers, services
-from tutumd.store.wakeup import Wakeup
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
 OWNED = 500

@@ -30,12 +30,13 @@ from tutumd.model import (
 )
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
-from tutumd.store import call_counts, postgres_connection
-from tutumd.store.database import Database
+from tutumd.store import call_counts
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql import postgres_connection
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)

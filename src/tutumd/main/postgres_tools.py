@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.errors import TutumdError
 from tutumd.main.key_files import SECRET_KEY_FILE
 from tutumd.settings import Settings
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 
 _LIMIT_S = 10
 

@@ -19,7 +19,7 @@ from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
 from tutumd.main.postgres_tools import explain_restore
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
+from tutumd.store.sql.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
 
 STDIN = "-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")

@@ -19,15 +19,15 @@ from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
-from tutumd.store.clocks import database_clock, machine_clock
-from tutumd.store.database import Database
-from tutumd.store.faults import explain
 from tutumd.store.figures import SqlFigures
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.clocks import database_clock, machine_clock
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.faults import explain
+from tutumd.store.sql.upsert import probe
+from tutumd.store.sql.wake_socket import WakeSocket
+from tutumd.store.sql.wakeup import Listener, Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.upsert import probe
-from tutumd.store.wake_socket import WakeSocket
-from tutumd.store.wakeup import Listener, Wakeup
 
 _SQLITE = "sqlite:///"
 

@@ -13,10 +13,10 @@ from tutumd.store import audit
 from tutumd.store.quotas import check_keys
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
+from tutumd.store.sql.upsert import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
-from tutumd.store.upsert import insert_missing
 
 _MADE = (
     "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"

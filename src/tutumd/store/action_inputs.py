@@ -6,8 +6,8 @@ from collections.abc import Collection, Container, Mapping, Sequence
 import sqlalchemy as sa
 
 from tutumd.model import Growth
-from tutumd.store.compiled import execute_compiled
 from tutumd.store.row_mapping import read_one
+from tutumd.store.sql.compiled import execute_compiled
 from tutumd.store.tables.actions import action_inputs, actions
 
 Amount = tuple[int, int | None]

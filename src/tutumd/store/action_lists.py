@@ -6,7 +6,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import HELD, ActionState, ActionSummary, User, Verb, full_name
-from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import (
     Row,
     action_state,
@@ -16,6 +15,7 @@ from tutumd.store.row_mapping import (
     visible_to,
     waiting_reason,
 )
+from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import LIVE, RUNNING, actions
 from tutumd.store.tables.services import services
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, Verb
+from tutumd.store.sql.upsert import insert
 from tutumd.store.tables.actions import action_totals, actions
 from tutumd.store.tables.schema import storable
-from tutumd.store.upsert import insert
 
 TAKEOVER = "takeover"
 _NOT_RUN, _ABOVE_ALL = 0, -1

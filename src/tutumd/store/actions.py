@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store import action_inputs, action_totals, audit, leases
-from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services, settle_target
 from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.row_mapping import (
@@ -24,10 +23,11 @@ from tutumd.store.row_mapping import (
     select_actions,
     visible_to,
 )
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import OPEN, action_lines, actions
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
-from tutumd.store.wakeup import ENDS, Wakeup
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:

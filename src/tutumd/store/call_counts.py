@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import DeliveryOutcome
-from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, microseconds
 from tutumd.store.tables.services import handlers

@@ -6,7 +6,7 @@ leases, journals, counts and what was seen of a service, costs nothing.
 
 import sqlalchemy as sa
 
-from tutumd.store.compiled import parse_rows
+from tutumd.store.sql.compiled import parse_rows
 
 MAX_CHANGES = 1_000
 """Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
-from tutumd.store.database import MAX_WAL_BYTES, Database
 from tutumd.store.engine_sync import read_installation
-from tutumd.store.faults import explain, translated_errors
+from tutumd.store.sql.database import MAX_WAL_BYTES, Database
+from tutumd.store.sql.faults import explain, translated_errors
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import HEAD
 from tutumd.store.tables.services import engines, handlers

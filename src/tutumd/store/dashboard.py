@@ -21,9 +21,9 @@ from tutumd.model import (
 from tutumd.ports.dashboard import Dashboard
 from tutumd.store import call_counts
 from tutumd.store.action_lists import SqlActionLists, read_running, read_waiting, select_summaries, summary_from
-from tutumd.store.database import StorePart
 from tutumd.store.delivery_lists import SqlDeliveryLists
 from tutumd.store.row_mapping import SERVICE_STATE, Row, sees_all, select_services, service_from, value_from, visible_to
+from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import FAILED, actions, deliveries
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import engines, handlers, services

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Progress, Query, Reference, User
 from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_OF_ACTION
-from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.row_mapping import Row, action_from, read_one, read_page, read_service, select_actions, value_from
+from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from tutumd.model import Delivery, DeliveryOutcome, Operation, User
 from tutumd.store.action_deliveries import IS_OF_ACTION, count, seqs
-from tutumd.store.database import StorePart
 from tutumd.store.deliveries import delivery_from, select_deliveries
 from tutumd.store.row_mapping import read_one, visible_to
+from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers, services
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from tutumd.store.action_deliveries import IS_OF_ACTION
 from tutumd.store.call_counts import ACTED, IS_REFUSED, KIND, REFUSED, add_to_logs, read_position
-from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions, deliveries, handler_logs
 
 _MAX_POSITIONS = 10_000

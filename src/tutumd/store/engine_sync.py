@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError
 from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.upsert import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
-from tutumd.store.upsert import insert_missing
 
 SYNC_BATCH = 5
 """Services stored in one transaction. A long transaction would hold up calls, and other workers' discovery.

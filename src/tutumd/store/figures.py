@@ -11,9 +11,9 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.dashboard import FigureReader
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store import action_totals
-from tutumd.store.database import Database
 from tutumd.store.leases import is_unleased
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
 from tutumd.store.tables.services import engines, worker_slots
 

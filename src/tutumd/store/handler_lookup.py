@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.model import Call
 from tutumd.store.change_log import read_changes
 from tutumd.store.coalesce import CalledHandler
-from tutumd.store.compiled import execute_compiled, parse_rows
+from tutumd.store.sql.compiled import execute_compiled, parse_rows
 from tutumd.store.tables.actions import OPEN, actions
 from tutumd.store.tables.services import handlers, services
 

@@ -22,13 +22,13 @@ from tutumd.model import (
     User,
 )
 from tutumd.store import audit, call_counts
-from tutumd.store.database import StorePart
 from tutumd.store.quotas import check_handlers, check_rotation
 from tutumd.store.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.upsert import insert
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import handlers, services
-from tutumd.store.upsert import insert
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (

@@ -21,17 +21,17 @@ from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store import action_deliveries, action_inputs
 from tutumd.store.actions import insert_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
-from tutumd.store.compiled import execute_later
 from tutumd.store.content_budget import ContentBudget
-from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.sender_keys import BatchKeys
+from tutumd.store.sql.compiled import execute_later
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.upsert import probe
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import microseconds
 from tutumd.store.tables.services import handlers
-from tutumd.store.upsert import probe
-from tutumd.store.wakeup import Wakeup
 
 _COLUMN_TYPES = {
     "handler_seq": "BIGINT",

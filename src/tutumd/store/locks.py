@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from tutumd.store.compiled import execute_later
+from tutumd.store.sql.compiled import execute_later
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.services import services
 

@@ -28,7 +28,6 @@ from tutumd.store import (
 )
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.action_totals import describe, final_state
-from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import (
@@ -44,11 +43,12 @@ from tutumd.store.leases import (
 from tutumd.store.locks import lock_services, raise_revision, settle_target
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, read_service
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.upsert import upsert
+from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
-from tutumd.store.upsert import upsert
-from tutumd.store.wakeup import ENDS, Wakeup
 
 _TRIES = 3
 """Times to look for an action while other workers claim what was found, or after a dead worker was found."""

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from tutumd.store import delivery_log
 from tutumd.store.audit import select_old
-from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
 from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions, deliveries, key_counts, sender_keys
 from tutumd.store.tables.services import (

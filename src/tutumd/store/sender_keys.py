@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.compiled import execute_compiled, execute_many, parse_rows
+from tutumd.store.sql.compiled import execute_compiled, execute_many, parse_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
 from tutumd.store import action_totals
+from tutumd.store.sql.upsert import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import containers, handlers, services
-from tutumd.store.upsert import insert_missing
 
 
 def fingerprint(snapshot: ServiceSnapshot) -> str:

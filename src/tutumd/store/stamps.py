@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from tutumd.model import User
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
 from tutumd.store.tables.services import engines, handlers, services
 

@@ -13,7 +13,6 @@ from tutumd.store import audit
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
 from tutumd.store.dashboard import SqlDashboard
-from tutumd.store.database import Database
 from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
 from tutumd.store.locks import lock_services
@@ -34,11 +33,12 @@ from tutumd.store.row_mapping import (
     visible_to,
 )
 from tutumd.store.snapshots import end_service, insert_service
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.stamps import SqlStamps
 from tutumd.store.tables.actions import RUNNING, actions
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers, engines, handlers, requests, services
-from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "uuid": services.c.uuid,

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store import action_deliveries, change_log
-from tutumd.store.faults import is_locked
+from tutumd.store.sql.faults import is_locked
 from tutumd.store.tables.schema import HEAD, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-    from tutumd.store.database import Database
+    from tutumd.store.sql.database import Database
 
 GIVE_UP_S = 600.0
 SCRIPTS = Path(__file__).parent / "migrations"

@@ -12,10 +12,10 @@ from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
-from tutumd.store.clocks import MAX_READ_S, SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.clocks import MAX_READ_S, SharedClock, database_clock, machine_clock
+from tutumd.store.sql.wakeup import Listener, Wakeup
 from tutumd.store.tables.schema import meta
-from tutumd.store.wakeup import Listener, Wakeup
 
 pytestmark = pytest.mark.dialect
 

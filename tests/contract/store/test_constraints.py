@@ -13,10 +13,10 @@ from tutumd.errors import LockedError, NotFoundError
 from tutumd.model import ActionState, Handler, NewHandler, Verb
 from tutumd.store import action_inputs
 from tutumd.store.actions import insert_actions, new_action
-from tutumd.store.database import Database
 from tutumd.store.handler_lookup import find_handlers
 from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import microseconds
 

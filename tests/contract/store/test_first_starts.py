@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, MovedClock, snapshot
 from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
-from tutumd.store.database import Database
 from tutumd.store.engine_sync import SYNC_BATCH
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import engines, services
-from tutumd.store.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect
 

@@ -15,7 +15,7 @@ from tests.support import next_release
 from tests.support.postgres_bed import PostgresBed
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD, metadata
 from tutumd.store.upgrade import SCRIPTS, run_migrations, upgrade
 

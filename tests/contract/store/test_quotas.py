@@ -20,8 +20,8 @@ from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, Ne
 from tutumd.store import quotas
 from tutumd.store.audit import COMBINED_FOR, MAX_A_DAY
 from tutumd.store.sessions import MAX_SESSIONS_OF_USER
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 
 DAY = timedelta(days=1)
 NEW = NewHandler(name="hook", operation=Operation.REDEPLOY)

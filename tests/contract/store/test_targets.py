@@ -25,11 +25,11 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.engine import Engine
-from tutumd.store.database import Database
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery
 
 LOCAL = EngineInfo(name="local", kind="local", can_create=True)

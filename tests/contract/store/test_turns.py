@@ -18,9 +18,9 @@ from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tests.support.writers import Writer, writer
 from tutumd.errors import UnavailableError
-from tutumd.store import turns
-from tutumd.store.database import Database
-from tutumd.store.faults import explain
+from tutumd.store.sql import turns
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.faults import explain
 
 INSERT = sa.text("INSERT INTO meta VALUES (hex(randomblob(16)), :writer)")
 

@@ -20,12 +20,12 @@ from tests.support.stores import LEASE, ORIGIN, StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.model import EngineInfo, Outcome, Reference, Verb
-from tutumd.store.clocks import database_clock
-from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
+from tutumd.store.sql.clocks import database_clock
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wake_socket import WakeSocket
+from tutumd.store.sql.wakeup import MIN_PAUSE_S, Listener, Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wake_socket import WakeSocket
-from tutumd.store.wakeup import MIN_PAUSE_S, Listener, Wakeup
 from tutumd.web.call.long_poll import LongPoll
 
 pytestmark = pytest.mark.dialect

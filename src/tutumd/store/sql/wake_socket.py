@@ -11,7 +11,7 @@ from stat import S_ISSOCK
 from threading import Thread
 from uuid import uuid4
 
-from tutumd.store.wakeup import MIN_PAUSE_S, Wakeup
+from tutumd.store.sql.wakeup import MIN_PAUSE_S, Wakeup
 
 _MAX_BYTES = 65_536
 _QUEUED = 10

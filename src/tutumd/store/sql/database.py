@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
 from tutumd.store import upgrade
-from tutumd.store.compiled import driver_of
-from tutumd.store.faults import UNCERTAIN, FileReplacedError, log_fault, translated_errors
-from tutumd.store.sqlite_files import Connection, SqliteFiles
-from tutumd.store.turns import BUSY_TIMEOUT_S, Turns, execute, wait_until
+from tutumd.store.sql.compiled import driver_of
+from tutumd.store.sql.faults import UNCERTAIN, FileReplacedError, log_fault, translated_errors
+from tutumd.store.sql.sqlite_files import Connection, SqliteFiles
+from tutumd.store.sql.turns import BUSY_TIMEOUT_S, Turns, execute, wait_until
 
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
@@ -84,7 +84,7 @@ class Database:
             }
         self._engine = sa.create_engine(self.url, hide_parameters=True, **options)
         if self.is_postgres:
-            from tutumd.store import postgres_connection  # it needs the extra `postgres`
+            from tutumd.store.sql import postgres_connection
 
             postgres_connection.use(self._engine)
             # First: SQLAlchemy's own look at the server fails on a text that has no encoding.

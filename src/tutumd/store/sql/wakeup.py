@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.clocks import SharedClock
-from tutumd.store.compiled import execute_later
-from tutumd.store.database import Database
+from tutumd.store.sql.clocks import SharedClock
+from tutumd.store.sql.compiled import execute_later
+from tutumd.store.sql.database import Database
 
 ENDS = "*"
 """The topic of ended actions and stored responses. Every other topic is an engine, whose work has changed."""

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import suppress
 from weakref import WeakSet
 
-from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError
+from tutumd.store.sql.faults import BUSY, UNCERTAIN, FileReplacedError
 
 
 class Connection(sqlite3.Connection):

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import UnavailableError
-from tutumd.store.faults import BUSY
+from tutumd.store.sql.faults import BUSY
 
 BUSY_TIMEOUT_S = 5.0
 # Who holds the gate longer waits for a long transaction, or was stopped.
