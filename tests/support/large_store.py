@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.support.stores import is_postgres
 from tutumd.model import EngineInfo, User
 from tutumd.ports.clock import Clock
 from tutumd.store import call_counts
@@ -74,7 +75,7 @@ def fill(
     SqlQueue(database, clock, Wakeup()).register("worker", ENGINES, slots=8)
     now, numbers = clock(), range(services_number)
     with database.write() as connection:
-        if database.is_postgres:
+        if is_postgres(database):
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             for table in metadata.sorted_tables:  # only `analyze` does, not by itself at some moment
                 connection.execute(sa.text(f"ALTER TABLE {table.name} SET (autovacuum_enabled = false)"))
@@ -120,7 +121,7 @@ def fill(
 
 def analyze(database: Database) -> None:
     """Let PostgreSQL learn what the tables hold, as it does by itself after a while; nothing does on SQLite."""
-    if database.is_postgres:
+    if is_postgres(database):
         with database.write() as connection:
             connection.execute(sa.text("ANALYZE"))
 

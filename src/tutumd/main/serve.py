@@ -100,7 +100,7 @@ def _serve_http(
     )
     try:
         cipher = load_cipher(settings, is_first_start=is_first_start)
-        if storage.database.is_postgres and not settings.secret_key:
+        if storage.database.dialect.path is None and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
         context = WebContext(
             store=storage.store,

@@ -9,8 +9,8 @@ Triggers write both.
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 
+from tutumd.store.sql.compiled import IndexHint
 from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries
 
 _NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"
@@ -24,31 +24,14 @@ TRIGGERS = (
 )
 
 
-class _IsInSpan(sa.ColumnElement[bool]):
-    """The condition that a delivery is in the span of an action, for the index of SQLite."""
-
-    inherit_cache = True
-    type = sa.Boolean()
-
-    def self_group(self, against: Any = None) -> "_IsInSpan":
-        return self  # without `= 1`, for which SQLite would not use the index
-
-
-@compiles(_IsInSpan)
-def _compile(element: _IsInSpan, compiler: Any, **options: Any) -> str:
-    return "true"
-
-
-@compiles(_IsInSpan, "sqlite")
-def _compile_for_sqlite(element: _IsInSpan, compiler: Any, **options: Any) -> str:
-    # `+`: otherwise both sides are compared as integers, and SQLite has no index of the left one as an integer.
-    return (
+# `+`: otherwise both sides are compared as integers, and SQLite has no index of the left one as an integer.
+_IS_IN_SPAN = IndexHint(
+    sa.text(
         f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
         f" actions.first_delivery >> {CHUNK_BITS} AND coalesce(actions.last_delivery, {2**63 - 1}) >> {CHUNK_BITS})"
     )
-
-
-IS_OF_ACTION = sa.and_(deliveries.c.action_seq == actions.c.seq, _IsInSpan())
+)
+IS_OF_ACTION = sa.and_(deliveries.c.action_seq == actions.c.seq, _IS_IN_SPAN)
 """The condition that a row of `deliveries` belongs to one of `actions`."""
 
 

@@ -1,32 +1,22 @@
 """Amounts of SCALEUP actions. They belong to the action: deliveries are a log, and may be gone before it runs."""
 
-import json
 from collections.abc import Collection, Container, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from tutumd.model import Growth
 from tutumd.store.row_mapping import read_one
-from tutumd.store.sql.compiled import execute_compiled
+from tutumd.store.sql.compiled import execute_compiled, json_rows
 from tutumd.store.tables.actions import action_inputs, actions
 
 Amount = tuple[int, int | None]
 """Containers to add, and the cap of the handler; None: it has none."""
 
-_MERGE = {
-    "sqlite": sa.text(
-        "UPDATE action_inputs SET amount = action_inputs.amount + json_extract(value, '$[1]') "
-        "FROM json_each(:rows) AS added "
-        "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = json_extract(value, '$[0]')) "
-        "AND cap IS json_extract(value, '$[2]') RETURNING action_seq"
-    ),
-    "postgresql": sa.text(
-        "UPDATE action_inputs SET amount = action_inputs.amount + CAST(value ->> 1 AS BIGINT) "
-        "FROM json_array_elements(CAST(:rows AS json)) AS added(value) "
-        "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = CAST(value ->> 0 AS BIGINT)) "
-        "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER) RETURNING action_seq"
-    ),
-}
+_MERGE = sa.text(
+    "UPDATE action_inputs SET amount = action_inputs.amount + CAST(value ->> 1 AS BIGINT) FROM json_each(:rows) "
+    "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = CAST(value ->> 0 AS BIGINT)) "
+    "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER) RETURNING action_seq"
+)
 """Adds amounts to the last ones of their actions, where these have the same cap, and returns these actions."""
 
 
@@ -66,7 +56,7 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
     first = [(seq, *of_action[0]) for seq, of_action in amounts.items() if seq not in new_actions]
     merged: set[int] = set()
     if first:
-        merged |= set(execute_compiled(connection, _MERGE[connection.dialect.name], rows=json.dumps(first)).scalars())
+        merged |= set(execute_compiled(connection, _MERGE, rows=json_rows(first)).scalars())
     rows = [
         {"action_seq": seq, "amount": amount, "cap": cap}
         for seq, of_action in amounts.items()

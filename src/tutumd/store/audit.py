@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.row_mapping import value_from
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.accounts import audit
 from tutumd.store.tables.schema import storable
 
@@ -108,19 +109,12 @@ def read_page(
     The first of the wanted values finds entries by its index. All else chooses among the newest of these, as many as
     are read for a page: no index serves each combination.
     """
-    equal, number, (lowest, highest) = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
-    found = sa.select(audit).where(number.between(lowest, highest))
-    first: tuple[Any, Any, Any] = (number, lowest, highest)
+    equal, number, bounds = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
+    first = None
     if equal:
         (name, value), *equal = equal
-        found, first = found.where(audit.c[name] == value), (audit.c[name], value, value)
-    if connection.dialect.name == "postgresql":
-        # In the other form it would read and sort all that match, if it has never analyzed the table.
-        column, start, end = first
-        place = sa.tuple_(column, number)
-        found = sa.select(audit).where(place >= sa.tuple_(start, lowest), place <= sa.tuple_(end, highest))
-        found = found.order_by(column.desc())
-    newest_first = found.order_by(number.desc())
+        first = audit.c[name], value
+    newest_first = dialect_of(connection).newest_first(sa.select(audit), number, bounds, first)
     is_all = viewer.administers and not (equal or filters.since or filters.until)
     read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
     read_entries = newest_first.limit(read).subquery()

@@ -5,7 +5,6 @@ later, and a reader of a count adds the deliveries since. Deliveries are counted
 that `handler_logs` says what is there.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +13,9 @@ import sqlalchemy as sa
 
 from tutumd.model import DeliveryOutcome
 from tutumd.store.row_mapping import Row
+from tutumd.store.sql.compiled import json_rows
 from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, microseconds
 from tutumd.store.tables.services import handlers
@@ -41,27 +42,17 @@ _MOVE = sa.text(
     "INSERT INTO meta (key, value) VALUES (:key, :end) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value = :start"
 )
-_ROWS = {"sqlite": "json_each(:rows)", "postgresql": "json_array_elements(CAST(:rows AS json)) AS rows(value)"}
-
-
-def _statements(rows: str) -> tuple[sa.TextClause, sa.TextClause]:
-    """Return what adds to the counts of handlers, and to their logs."""
-    add_calls = (
-        "UPDATE handlers SET calls = calls + CAST(value ->> 1 AS BIGINT), "  # noqa: S608 (a constant)
-        "last_called = CAST(value ->> 2 AS BIGINT) "
-        f"FROM {rows} WHERE seq = CAST(value ->> 0 AS BIGINT)"
-    )
-    add_to_logs = (
-        'INSERT INTO handler_logs (handler_seq, kind, service_uuid, "rows", bytes) '  # noqa: S608 (a constant)
-        "SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), "
-        f"CAST(value ->> 4 AS BIGINT) FROM {rows} WHERE true ON CONFLICT (handler_seq, kind) "
-        'DO UPDATE SET "rows" = handler_logs."rows" + excluded."rows", bytes = handler_logs.bytes + excluded.bytes, '
-        "service_uuid = COALESCE(excluded.service_uuid, handler_logs.service_uuid)"
-    )
-    return sa.text(add_calls), sa.text(add_to_logs)
-
-
-_ADD = {dialect: _statements(rows) for dialect, rows in _ROWS.items()}
+_ADD_CALLS = sa.text(
+    "UPDATE handlers SET calls = calls + CAST(value ->> 1 AS BIGINT), last_called = CAST(value ->> 2 AS BIGINT) "
+    "FROM json_each(:rows) WHERE seq = CAST(value ->> 0 AS BIGINT)"
+)
+_ADD_TO_LOGS = sa.text(
+    'INSERT INTO handler_logs (handler_seq, kind, service_uuid, "rows", bytes) '
+    "SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), "
+    "CAST(value ->> 4 AS BIGINT) FROM json_each(:rows) WHERE true ON CONFLICT (handler_seq, kind) "
+    'DO UPDATE SET "rows" = handler_logs."rows" + excluded."rows", bytes = handler_logs.bytes + excluded.bytes, '
+    "service_uuid = COALESCE(excluded.service_uuid, handler_logs.service_uuid)"
+)
 
 
 def read_position(connection: sa.Connection) -> int:
@@ -110,7 +101,7 @@ def find_batch(connection: sa.Connection, now: datetime) -> tuple[int, int]:
         .subquery()
     )
     last = sa.select(sa.func.max(batch.c.seq))
-    if connection.dialect.name == "postgresql":
+    if not dialect_of(connection).single_writer:
         last = last.where(batch.c.received < now - LAG)
     return start, connection.execute(last).scalar() or start
 
@@ -122,7 +113,7 @@ def claim_batch(connection: sa.Connection, start: int, end: int) -> bool:
 
 def add_to_logs(connection: sa.Connection, rows: Sequence[tuple[int, str, str | None, int, int]]) -> None:
     """Add to the logs of handlers: number of the handler, kind of the log, service, rows and bytes."""
-    connection.execute(_ADD[connection.dialect.name][1], {"rows": json.dumps(sorted(rows))})
+    connection.execute(_ADD_TO_LOGS, {"rows": json_rows(sorted(rows))})
 
 
 def _read_sums(connection: sa.Connection, start: int, end: int) -> Sequence[Row]:
@@ -146,9 +137,9 @@ def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
     for row in sums:
         number, last = calls.get(row.handler_seq, (0, 0))
         calls[row.handler_seq] = number + row.rows, max(last, microseconds(row.last))
-    if connection.dialect.name == "postgresql":
+    if not dialect_of(connection).single_writer:
         # In the order in which the intake locks handlers: otherwise the two could deadlock.
         called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(calls))
         connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
     rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
-    connection.execute(_ADD[connection.dialect.name][0], {"rows": json.dumps(rows)})
+    connection.execute(_ADD_CALLS, {"rows": json_rows(rows)})

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
 from tutumd.store.engine_sync import read_installation
-from tutumd.store.sql.database import MAX_WAL_BYTES, Database
+from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain, translated_errors
+from tutumd.store.sql.sqlite import MAX_WAL_BYTES
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import HEAD
 from tutumd.store.tables.services import engines, handlers
@@ -68,7 +69,7 @@ def check_sqlite(path: Path) -> tuple[list[Finding], Contents | None]:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # what keeps a server from writing keeps this from it, too
         connection.exec_driver_sql("ROLLBACK")
         findings.append(_check_schema(connection))
-        return findings, _read(connection) if findings[-1].level is Level.OK else None
+        return findings, _read(connection, None) if findings[-1].level is Level.OK else None
     return findings, None
 
 
@@ -80,7 +81,8 @@ def check_postgres(url: str, listen_url: str) -> tuple[list[Finding], Contents |
         with _faults_as_findings(findings, shown), database.read() as connection:
             findings += _check_server(connection, shown)
             findings.append(_check_schema(connection))
-            return findings, _read(connection) if findings[-1].level is Level.OK else None
+            now = connection.scalar(sa.select(sa.func.clock_timestamp()))
+            return findings, _read(connection, now) if findings[-1].level is Level.OK else None
     return findings, None
 
 
@@ -169,8 +171,7 @@ def _check_schema(connection: sa.Connection) -> Finding:
     return warning(DATABASE, f"its schema, {schema}, is of an older tutumd", mend)
 
 
-def _read(connection: sa.Connection) -> Contents:
-    is_postgres = connection.dialect.name == "postgresql"
+def _read(connection: sa.Connection, now: datetime | None) -> Contents:
     columns = (deliveries.c.address, deliveries.c.received, deliveries.c.content)
     last = sa.select(*columns).order_by(deliveries.c.seq.desc()).limit(_RECENT)
     calls = connection.execute(last).all()
@@ -183,7 +184,7 @@ def _read(connection: sa.Connection) -> Contents:
         call=_find_call(connection),
         engines={name: (seen, error) for name, seen, error in connection.execute(reported)},
         installation=read_installation(connection),
-        now=connection.scalar(sa.select(sa.func.clock_timestamp())) if is_postgres else None,
+        now=now,
     )
 
 

@@ -20,8 +20,6 @@ from tutumd.store.tables.services import engines, worker_slots
 TIMEOUT_S = 2
 """Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""
 
-_LIMIT = sa.text(f"SELECT set_config('statement_timeout', '{TIMEOUT_S}s', true)")
-
 
 class SqlFigures(FigureReader):
     """FigureReader of tutumd.ports."""
@@ -34,14 +32,13 @@ class SqlFigures(FigureReader):
 
     def read(self) -> Figures:
         with self._database.read() as connection:
-            if self._database.is_postgres:
-                connection.execute(_LIMIT)
+            self._database.dialect.limit_statements(connection, TIMEOUT_S)
             log_bytes = connection.execute(sa.select(sa.func.sum(handler_logs.c.bytes))).scalar() or 0
             return Figures(
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),
                 delivery_log_bytes=int(log_bytes),
-                wal_bytes=self._database.wal_bytes(),
+                wal_bytes=self._database.dialect.wal_bytes(),
             )
 
     def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.model import Call
 from tutumd.store.change_log import read_changes
 from tutumd.store.coalesce import CalledHandler
-from tutumd.store.sql.compiled import execute_compiled, parse_rows
+from tutumd.store.sql.compiled import JsonRows, execute_compiled, parse_rows
 from tutumd.store.tables.actions import OPEN, actions
 from tutumd.store.tables.services import handlers, services
 
@@ -20,8 +20,9 @@ MAX_OPTIONS = 1_000
 """Characters of the options of a handler in the cache."""
 
 
-def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
-    """Select all called handlers as one JSON text. `array` and `list_` are functions of the SQL dialect."""
+def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
+    """Select all handlers that have one of the UUIDs in a column; `uuids` is a JSON object with the UUIDs as keys."""
+    uuids = sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("key").c.key)
     called = (
         sa.select(
             handlers.c.uuid,
@@ -53,26 +54,10 @@ def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str
         .with_for_update(read=True, of=handlers)
         .subquery()
     )
-    return sa.select(getattr(sa.func, list_)(getattr(sa.func, array)(*called.c)))
+    return sa.select(JsonRows(*called.c))
 
 
-_BY_UUID, _BY_OLD_UUID = (
-    {
-        "sqlite": _select_handlers(
-            column,
-            sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
-            "json_array",
-            "json_group_array",
-        ),
-        "postgresql": _select_handlers(
-            column,
-            sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
-            "json_build_array",
-            "json_agg",
-        ),
-    }
-    for column in (handlers.c.uuid, handlers.c.old_uuid)
-)
+_BY_UUID, _BY_OLD_UUID = _select_handlers(handlers.c.uuid), _select_handlers(handlers.c.old_uuid)
 
 
 class HandlerCache:
@@ -148,13 +133,10 @@ def find_handlers(
 
 
 def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, CalledHandler]:
-    dialect = connection.dialect.name
-    uuids_json = json.dumps(list(uuids))
-    called = {
-        handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID[dialect], uuids=uuids_json))
-    }
+    uuids_json = json.dumps(dict.fromkeys(uuids))
+    called = {handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID, uuids=uuids_json))}
     if len(called) < len(uuids):
-        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID[dialect], uuids=uuids_json)):
+        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID, uuids=uuids_json)):
             if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
                 called[handler.old_uuid] = handler
     return called

@@ -1,16 +1,12 @@
 """The intake: one writer thread that commits the calls that arrive together in one transaction."""
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import cache
-from itertools import chain
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,8 +21,8 @@ from tutumd.store.content_budget import ContentBudget
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.sender_keys import BatchKeys
-from tutumd.store.sql.compiled import execute_later
 from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.sql.upsert import probe
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import actions, deliveries
@@ -50,14 +46,6 @@ _COLUMN_TYPES = {
     "before": "BIGINT",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
-
-_COLUMNS = ", ".join(_COLUMN_TYPES)
-_JSON_VALUES = ", ".join(f"CAST(value ->> {index} AS {kind})" for index, kind in enumerate(_COLUMN_TYPES.values()))
-_INSERT_JSON = sa.text(
-    f"INSERT INTO deliveries ({_COLUMNS}) SELECT {_JSON_VALUES} "  # noqa: S608 (names of columns)
-    "FROM json_array_elements(CAST(:rows AS json)) AS rows(value)"
-)
-_ROW = f"({', '.join('?' * len(_COLUMN_TYPES))})"
 
 # An attempt to commit that takes longer counts as one that fails.
 SLOW_S = 5.0
@@ -92,8 +80,8 @@ class SqlIntake(Intake):
         self._clock = clock
         self._wakeup = wakeup
         self._max_keys = max_keys
-        # Only on SQLite, where nobody else can write during a transaction, is a change log complete.
-        self._cache = None if database.is_postgres else HandlerCache()
+        # Where others can write during a transaction, a change log is not complete.
+        self._cache = HandlerCache() if database.dialect.single_writer else None
         self._budget = ContentBudget(log_bytes // 4)
         self._connection: sa.Connection | None = None
         self._began: float | None = None
@@ -231,7 +219,7 @@ def store_calls(
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
-    _insert_deliveries(connection, batch.deliveries)
+    dialect_of(connection).insert_rows(connection, "deliveries", _COLUMN_TYPES, batch.deliveries)
     keys.store(connection, seqs)
     if batch.amounts:
         amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
@@ -239,25 +227,6 @@ def store_calls(
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
     return results, batch.engines
-
-
-def _insert_deliveries(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows with few statements: one statement per row costs as much as the rest of a call."""
-    if connection.dialect.name == "postgresql":
-        if rows:
-            execute_later(connection, _INSERT_JSON, rows=json.dumps(rows))
-        return
-    start = 0
-    while start < len(rows):
-        size = 1 << ((len(rows) - start).bit_length() - 1)  # powers of two, so that few statements are prepared
-        values = tuple(chain.from_iterable(rows[start : start + size]))
-        connection.exec_driver_sql(_insert_statement(size), values)
-        start += size
-
-
-@cache
-def _insert_statement(size: int) -> str:
-    return f"INSERT INTO deliveries ({_COLUMNS}) VALUES {', '.join([_ROW] * size)}"  # noqa: S608 (names of columns)
 
 
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:

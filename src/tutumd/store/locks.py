@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from tutumd.store.sql.compiled import execute_later
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.services import services
 
@@ -17,7 +18,7 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
 
     They are locked when the next statement is executed. On SQLite a transaction that writes is alone anyway.
     """
-    if connection.dialect.name != "sqlite":
+    if not dialect_of(connection).single_writer:
         execute_later(connection, _LOCK_SERVICES, uuids=list(set(uuids)))
 
 

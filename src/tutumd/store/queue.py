@@ -19,13 +19,7 @@ from tutumd.model import (
 )
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
-from tutumd.store import (
-    action_inputs,
-    action_totals,
-    call_counts,
-    leases,
-    log_lines,
-)
+from tutumd.store import action_inputs, action_totals, call_counts, leases, log_lines
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.action_totals import describe, final_state
 from tutumd.store.delivery_log import LogTrimmer
@@ -113,7 +107,7 @@ class SqlQueue(SqlEngineSync, Queue):
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
         claimable = find_claimable(engine_names, now, lease_now, given_up)
-        if not self._database.is_postgres:  # there, looking does not keep others from writing
+        if self._database.dialect.single_writer:  # elsewhere, looking does not keep others from writing
             with self._database.read() as connection:
                 if connection.execute(claimable).first() is None:
                     return None

@@ -1,7 +1,6 @@
 """Keys of accepted deliveries: for a day they show that a delivery is a repetition, and which action carries it out."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.sql.compiled import execute_compiled, execute_many, parse_rows
+from tutumd.store.sql.compiled import JsonRows, execute_compiled, execute_many, json_rows, parse_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
@@ -26,35 +25,24 @@ CarriedOut = tuple[str, int]
 _DAY_US = 24 * 3600 * 1_000_000
 _DIGEST_BYTES = 16
 
-# The keys of a batch as rows: `number` is the place of their bytes in `digests`.
-_GIVEN = {
-    "sqlite": "SELECT key AS number, value AS handler_seq FROM json_each(:given)",
-    "postgresql": (
-        "SELECT CAST(number - 1 AS INTEGER) AS number, CAST(value AS BIGINT) AS handler_seq"
-        " FROM json_array_elements_text(CAST(:given AS json)) WITH ORDINALITY AS given(value, number)"
-    ),
-}
-_LISTS = {"sqlite": "json_group_array(json_array({}))", "postgresql": "json_agg(json_build_array({}))"}
 _HAS_RESULT = f"a.state NOT IN ('{ActionState.FAILED.value}', '{ActionState.CANCELED.value}')"
 _BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
+# The keys of a batch as rows: `number` is the place of their bytes in `digests`.
+_GIVEN = "SELECT CAST(key AS INTEGER) AS number, CAST(value ->> 0 AS BIGINT) AS handler_seq FROM json_each(:given)"
+# SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
+_FOUND = (
+    f"(WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
+    "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
+    f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
+    f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
+    f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
+    " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
+    f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
+)
+_COLUMNS = ("number", "handler_seq", "bucket", "uuid", "seq")
+_SELECT = sa.select(JsonRows(*map(sa.column, _COLUMNS))).select_from(sa.text(_FOUND))
+"""Selects what is stored of keys, and counts."""
 
-
-def _select(dialect: str) -> sa.TextClause:
-    """Select as one JSON text: what is stored of keys, and counts."""
-    # SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
-    return sa.text(
-        f"WITH given AS ({_GIVEN[dialect]})"  # noqa: S608 (parts of statements)
-        f" SELECT {_LISTS[dialect].format('number, handler_seq, bucket, uuid, seq')} FROM ("
-        "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
-        f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
-        f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
-        f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
-        " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
-        f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
-    )
-
-
-_SELECT = {dialect: _select(dialect) for dialect in _GIVEN}
 _INSERT_KEY = sa.text(
     "INSERT INTO sender_keys (bucket, handler_seq, digest, action_seq, received) "
     "VALUES (:bucket, :handler_seq, :digest, :action_seq, :received) ON CONFLICT (bucket, handler_seq, digest) "
@@ -91,8 +79,8 @@ class BatchKeys:
         """Read what is stored of keys. The caller has locked the services."""
         found = execute_compiled(
             connection,
-            _SELECT[connection.dialect.name],
-            given=json.dumps([handler_seq for handler_seq, _ in pairs]),
+            _SELECT,
+            given=json_rows((handler_seq,) for handler_seq, _ in pairs),
             digests=b"".join(_digest(key) for _, key in pairs),
             after=microseconds(self._now - REPEAT_WINDOW),
             yesterday=self._today - 1,

@@ -69,7 +69,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
         return tuple(value_from(row, EngineInfo) for row in rows)
 
     def wal_bytes(self) -> int:
-        return self._database.wal_bytes()
+        return self._database.dialect.wal_bytes()
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         order = [services.c.name, services.c.engine, services.c.uuid]

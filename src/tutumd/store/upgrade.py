@@ -11,32 +11,25 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store import action_deliveries, change_log
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.sql.faults import is_locked
 from tutumd.store.tables.schema import HEAD, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-    from tutumd.store.sql.database import Database
-
 GIVE_UP_S = 600.0
 SCRIPTS = Path(__file__).parent / "migrations"
 _UNRELEASED = re.compile(r"000\d")
 _RETRY_PAUSE_S = 1.0
-_LOCK = 0x7475_7475_6D64
-# A change of a table waits for the transactions that use it, and all that come later wait behind it. So it waits only
-# briefly, more than once. It may then take as long as the table is large.
-_POSTGRES_LIMITS = (
-    "SELECT set_config('lock_timeout', '500ms', true), set_config('statement_timeout', '0', true),"
-    " set_config('idle_in_transaction_session_timeout', '0', true)"
-)
 # As Alembic creates it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _log = logging.getLogger(__name__)
 
 
-def upgrade(database: "Database", *, from_older: bool = True, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
-    """Bring the schema up to date, quickly if it is already.
+def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
+    """Bring the schema up to date, quickly if it is already. Several processes may do so at once.
 
     Args:
         from_older: Whether to change the schema of an older version. An empty database gets its tables in any case.
@@ -77,9 +70,7 @@ def upgrade(database: "Database", *, from_older: bool = True, head: str = HEAD, 
 
 
 def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text(_POSTGRES_LIMITS))
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    dialect_of(connection).begin_migration(connection)
     version = _version(connection)
     if version == head:
         return  # another process was quicker
@@ -101,8 +92,9 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
 def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes and triggers in an empty database."""
     metadata.create_all(connection)
-    for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS) if connection.dialect.name == "sqlite" else ():
-        connection.exec_driver_sql(trigger)
+    if dialect_of(connection).single_writer:
+        for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS):
+            connection.exec_driver_sql(trigger)
 
 
 def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, call, query
+from tests.support.stores import ORIGIN, StoreBed, call, is_postgres, query
 from tutumd.model import Handler
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import CHUNK_BITS, delivery_chunks
@@ -46,7 +46,7 @@ def test_deliveries_are_found_in_all_chunks_of_the_span_of_their_action(bed: Sto
     assert ([delivery.number for delivery in newest_first], total) == ([last, 1], 2)
     with bed.database.read() as connection:
         chunks = connection.execute(sa.select(delivery_chunks.c.chunk).order_by(delivery_chunks.c.chunk))
-    assert list(chunks.scalars()) == ([] if bed.database.is_postgres else [0, 1, 2, 3])
+    assert list(chunks.scalars()) == ([] if is_postgres(bed.database) else [0, 1, 2, 3])
 
 
 def test_a_deleted_delivery_is_found_no_more(bed: StoreBed) -> None:

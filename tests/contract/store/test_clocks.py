@@ -14,7 +14,8 @@ from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
 from tutumd.store.queue import SqlQueue
 from tutumd.store.sql.clocks import MAX_READ_S, SharedClock, database_clock, machine_clock
-from tutumd.store.sql.wakeup import Listener, Wakeup
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import meta
 
 pytestmark = pytest.mark.dialect

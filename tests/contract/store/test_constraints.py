@@ -19,6 +19,7 @@ from tutumd.store.locks import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import microseconds
+from tutumd.store.upgrade import upgrade
 
 pytestmark = pytest.mark.dialect
 
@@ -114,7 +115,7 @@ def test_two_changes_of_a_handler_are_made_one_after_the_other(postgres_bed: Pos
 @pytest.mark.parametrize("kind", ["read", "write", "kept"])
 def test_a_commit_to_sqlite_is_on_disk(tmp_path: Path, kind: str) -> None:
     database = Database(f"sqlite:///{tmp_path}/tutumd.db")
-    database.migrate()
+    upgrade(database)
     with closing(database), database.connect() as kept:
         transaction = database.read() if kind == "read" else database.write(kept if kind == "kept" else None)
         with transaction as connection:

@@ -22,7 +22,8 @@ from tutumd.store.locks import lock_services
 from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.sql.wakeup import Listener, Wakeup
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
+from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres, query, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.model import (
@@ -257,7 +257,7 @@ def test_a_look_waits_for_a_run_that_is_just_ending(bed: StoreBed, database_url:
             connection.execute(sa.select(1))  # which sends both
             seen = [snapshot("web", containers=9), snapshot("db", containers=9)]
             storing = pool.submit(bed.queue.sync, ENGINE, seen, revisions=before)
-            if other.is_postgres:
+            if is_postgres(other):
                 wait_until(bed.is_waiting_for_a_lock, "the look waits")
         assert not storing.result(120)
     other.close()

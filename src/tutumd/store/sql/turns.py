@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import UnavailableError
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S
 from tutumd.store.sql.faults import BUSY
 
-BUSY_TIMEOUT_S = 5.0
 # Who holds the gate longer waits for a long transaction, or was stopped.
 GATE_TIMEOUT_S = 0.5
 

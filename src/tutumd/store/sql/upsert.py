@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.schema import meta
 
 # Random, because PostgreSQL compresses what it can.
@@ -15,8 +15,7 @@ _PROBE_BYTES = 16_384
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
-    statement: Any = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    return statement.execution_options(preserve_rowcount=True)  # else it is -1 on PostgreSQL since SQLAlchemy 2.1
+    return dialect_of(connection).insert(table)
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
