@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
-from tutumd.store.sql.dialect import Dialect
+from tutumd.store.sql.dialect import Dialect, create_engine
 from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
 from tutumd.store.sql.postgres import Postgres
 from tutumd.store.sql.sqlite import Sqlite
@@ -37,10 +38,10 @@ class Database:
         """
         self.url = _parse_url(url)
         self.listen_url = _parse_url(listen_url or url)
-        self.dialect: Dialect = Sqlite(self.url) if _is_file(url) else Postgres(self.url)
+        self.dialect = _dialect(self.url)
         if listen_url and self.dialect.path is not None:
             raise SettingsError("TUTUMD_LISTEN_URL needs a database on PostgreSQL: unset it, or set TUTUMD_DATABASE")
-        self._engine = self.dialect.create_engine(pool_size)
+        self._engine = create_engine(self.url, self.dialect, pool_size)
         self._writer = self._engine.execution_options(write=True)
         self.logs_faults = False
         self._silent_until: dict[str, float] = {}
@@ -118,8 +119,8 @@ class StorePart:
         self._clock = clock
 
 
-def _is_file(url: str) -> bool:
-    return url.startswith("sqlite:")
+def _dialect(url: sa.URL) -> Dialect:
+    return Sqlite(Path(str(url.database))) if url.drivername == "sqlite" else Postgres()
 
 
 def _parse_url(url: str) -> sa.URL:

@@ -1,48 +1,53 @@
 """What differs between SQLite and PostgreSQL: `sqlite` and `postgres` implement it, and all other SQL serves both."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 
 BUSY_TIMEOUT_S = 5.0
 """Time to wait for a connection, and for others that write, at most."""
 
-OPTION = "tutumd_dialect"
-"""Execution option of an engine that holds its dialect."""
+_OPTION = "tutumd_dialect"
 
 TransactionId = tuple[str, str]
 """What identifies a transaction later: its number, and the time since which numbers mean the same."""
 
 
 class Dialect(Protocol):
-    """One database, as far as SQLite and PostgreSQL differ.
+    """One database, as far as SQLite and PostgreSQL differ. What only one of them needs does nothing by default.
 
     Attributes:
         path: The file of the database; None: it is on a server, which processes on other machines may use.
         single_writer: Whether a transaction that writes is alone from its start. Then rows need no locks, and
             transactions are committed in the order of the numbers that they gave to rows.
+        engine_options: Options of SQLAlchemy's engine.
     """
 
-    path: Path | None
-    single_writer: bool
+    path: Path | None = None
+    single_writer: ClassVar[bool]
+    engine_options: ClassVar[Mapping[str, Any]]
 
-    def create_engine(self, pool_size: int) -> sa.Engine:
-        """Return an engine whose connections and transactions are set up."""
+    def listen(self, engine: sa.Engine) -> None:
+        """Set up connections when they are opened, and transactions when they begin."""
 
     def prepare_writer(self, connection: sa.Connection) -> None:
         """Prepare a connection that its holder keeps, and often writes with."""
+        return
 
     def turn(self) -> AbstractContextManager[None]:
         """Keep other threads from writing if they would disturb one another."""
+        return nullcontext()
 
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
         """Return what identifies a transaction, if it can be asked for when its commit was not confirmed."""
+        return None
 
     def after_commit(self) -> None:
         """Raise UnavailableError if a transaction was committed in vain."""
+        return
 
     def was_committed(
         self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
@@ -52,6 +57,7 @@ class Dialect(Protocol):
         Raises:
             UnavailableError: The database does not answer in time, or does not know.
         """
+        return False
 
     def insert(self, table: sa.Table) -> Any:
         """Return an INSERT to which `on_conflict_do_…` can be added."""
@@ -81,18 +87,38 @@ class Dialect(Protocol):
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
         """Let the commit wake the processes that hear these topics, if the database can do that."""
+        return
 
     def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
         """Limit the time of the statements of a transaction, if they could wait for others."""
+        return
 
     def begin_migration(self, connection: sa.Connection) -> None:
         """Keep other processes from migrating until the transaction ends, and let statements take their time."""
+        return
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log; 0 if the database looks after it itself."""
+        return 0
+
+
+def create_engine(url: sa.URL, dialect: Dialect, pool_size: int) -> sa.Engine:
+    """Return an engine whose connections know their dialect."""
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        pool_use_lifo=True,
+        execution_options={_OPTION: dialect},
+        **dialect.engine_options,
+    )
+    dialect.listen(engine)
+    return engine
 
 
 def dialect_of(connection: sa.Connection) -> Dialect:
     """Return the dialect of the database that a connection leads to."""
-    dialect: Dialect = connection.get_execution_options()[OPTION]
+    dialect: Dialect = connection.get_execution_options()[_OPTION]
     return dialect

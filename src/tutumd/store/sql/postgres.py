@@ -3,10 +3,10 @@
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -14,7 +14,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store.sql.compiled import JsonRows, compile_once, driver_of
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect, TransactionId
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId
 from tutumd.store.sql.faults import UNCERTAIN
 
 OUTCOME_TIMEOUT_S = 10.0
@@ -50,45 +50,24 @@ _CONNECT_ARGUMENTS = {
 class Postgres(Dialect):
     """A database on a PostgreSQL server."""
 
-    path = None
     single_writer = False
+    engine_options: ClassVar[Mapping[str, Any]] = {
+        "pool_pre_ping": True,
+        "use_native_hstore": False,
+        "connect_args": _CONNECT_ARGUMENTS,
+    }
 
-    def __init__(self, url: sa.URL) -> None:
-        self._url = url
-
-    def create_engine(self, pool_size: int) -> sa.Engine:
-        engine = sa.create_engine(
-            self._url,
-            hide_parameters=True,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=BUSY_TIMEOUT_S,
-            pool_use_lifo=True,
-            pool_pre_ping=True,
-            use_native_hstore=False,
-            connect_args=_CONNECT_ARGUMENTS,
-            execution_options={OPTION: self},
-        )
+    def listen(self, engine: sa.Engine) -> None:
         from tutumd.store.sql import postgres_connection  # it needs the extra `postgres`
 
         postgres_connection.use(engine)
         # First: SQLAlchemy's own look at the server fails on a text that has no encoding.
         sa.event.listen(engine, "connect", _prepare, insert=True)
-        return engine
-
-    def prepare_writer(self, connection: sa.Connection) -> None:
-        pass
-
-    def turn(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
         driver = driver_of(connection)
         number = driver.number or (connection.scalar(_TRANSACTION_NUMBER) if driver.deferred else None)
         return (number, connection.info["epoch"]) if number is not None else None
-
-    def after_commit(self) -> None:
-        pass
 
     def was_committed(
         self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
@@ -146,9 +125,6 @@ class Postgres(Dialect):
     def begin_migration(self, connection: sa.Connection) -> None:
         connection.execute(_MIGRATION_LIMITS)
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-
-    def wal_bytes(self) -> int:
-        return 0
 
 
 def channel_of(topic: str) -> str:

@@ -3,12 +3,12 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 
 from tutumd.store.sql.compiled import IndexHint, JsonRows, execute_compiled
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect, TransactionId
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect
 from tutumd.store.sql.faults import BUSY, UNCERTAIN, FileReplacedError
 from tutumd.store.sql.turns import Turns, execute, wait_until
 
@@ -37,25 +37,14 @@ class Sqlite(Dialect):
     """A database in a file."""
 
     single_writer = True
-    path: Path
+    engine_options: ClassVar[Mapping[str, Any]] = {"connect_args": {"factory": Connection}}
 
-    def __init__(self, url: sa.URL) -> None:
-        self._url = url
-        self.path = Path(str(url.database))
-        self._turns = Turns(str(self.path))
-        self._files = SqliteFiles(str(self.path))
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._turns = Turns(str(path))
+        self._files = SqliteFiles(str(path))
 
-    def create_engine(self, pool_size: int) -> sa.Engine:
-        engine = sa.create_engine(
-            self._url,
-            hide_parameters=True,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=BUSY_TIMEOUT_S,
-            pool_use_lifo=True,
-            connect_args={"factory": Connection},
-            execution_options={OPTION: self},
-        )
+    def listen(self, engine: sa.Engine) -> None:
         files = self._files
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", self._turns.begin)
@@ -63,7 +52,6 @@ class Sqlite(Dialect):
         sa.event.listen(engine, "connect", lambda opened, _record: files.connections.add(opened))
         sa.event.listen(engine, "close", lambda closed, _record: files.connections.discard(closed))
         sa.event.listen(engine, "close_detached", files.connections.discard)
-        return engine
 
     def prepare_writer(self, connection: sa.Connection) -> None:
         connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
@@ -71,16 +59,8 @@ class Sqlite(Dialect):
     def turn(self) -> AbstractContextManager[None]:
         return self._turns.turn()
 
-    def before_commit(self, connection: sa.Connection) -> TransactionId | None:
-        return None
-
     def after_commit(self) -> None:
         self._files.check()
-
-    def was_committed(
-        self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
-    ) -> bool:
-        return False
 
     def insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table)
@@ -110,15 +90,6 @@ class Sqlite(Dialect):
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
     ) -> None:
         execute_compiled(connection, statement, **parameters)
-
-    def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
-        pass  # `WakeSocket` does it after the commit
-
-    def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        pass
-
-    def begin_migration(self, connection: sa.Connection) -> None:
-        pass
 
     def wal_bytes(self) -> int:
         path = Path(f"{self.path}-wal")
