@@ -13,7 +13,7 @@ from tests.support.server import LiveServer
 from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tutumd.model import EngineInfo
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 

@@ -13,7 +13,7 @@ from tutumd.main.storage import open_storage
 from tutumd.settings import read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
 
 SERVERS = {"serve": ("serve", "--engine", "local"), "web": ("web",), "worker": ("worker", "--engine", "local")}
 ACCOUNTS = {"user": ("user", "list"), "apikey": ("apikey", "add", "admin")}

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from tests.support.stores import is_postgres
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
-from tutumd.store import call_counts
-from tutumd.store.actions import new_action
+from tutumd.store.objects.actions import new_action
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, new_uuid
 from tutumd.store.tables.services import handlers, services
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
+from tutumd.store.upkeep import call_counts
 
 _ENGINE = "nowhere"
 """No worker serves it. Queued actions stay pending, so that only the call path is measured."""

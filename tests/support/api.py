@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.waiting import wait_until
 from tutumd.ports.store import Accounts
-from tutumd.store.accounts import SqlAccounts
+from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.sql.database import Database
 
 USER = "username"

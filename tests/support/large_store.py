@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from tests.support.stores import is_postgres
 from tutumd.model import EngineInfo, User
 from tutumd.ports.clock import Clock
-from tutumd.store import call_counts
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
@@ -23,6 +22,7 @@ from tutumd.store.tables.accounts import api_keys, sessions, users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import meta, metadata, microseconds
 from tutumd.store.tables.services import containers, handlers, services
+from tutumd.store.upkeep import call_counts
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
 OWNED = 500

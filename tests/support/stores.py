@@ -30,14 +30,14 @@ from tutumd.model import (
 )
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
-from tutumd.store import call_counts
-from tutumd.store.intake import SqlIntake
-from tutumd.store.queue import SqlQueue
+from tutumd.store.intake.intake import SqlIntake
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql import postgres_connection
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
+from tutumd.store.upkeep import call_counts
 
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)

@@ -32,7 +32,7 @@ from tutumd.main.server_checks import (
 from tutumd.model import Finding, Level, Reference
 from tutumd.model.findings import ok, warning, wrong
 from tutumd.settings import Settings, environment_warnings, read_settings
-from tutumd.store.checkup import Contents
+from tutumd.store.upkeep.checkup import Contents
 from tutumd.web.uris import status_uri
 
 _LIMIT_S = 12.0

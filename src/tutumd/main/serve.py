@@ -15,7 +15,7 @@ from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings, read_secret_files
-from tutumd.store.intake import SqlIntake
+from tutumd.store.intake.intake import SqlIntake
 
 if TYPE_CHECKING:
     from tutumd.web.scrapes import Scrapes

@@ -19,8 +19,8 @@ from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
-from tutumd.store.figures import SqlFigures
-from tutumd.store.queue import SqlQueue
+from tutumd.store.objects.figures import SqlFigures
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.clocks import database_clock, machine_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
@@ -29,7 +29,7 @@ from tutumd.store.sql.upsert import probe
 from tutumd.store.sql.wake_socket import WakeSocket
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
 
 _SQLITE = "sqlite:///"
 

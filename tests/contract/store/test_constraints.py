@@ -11,15 +11,15 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import ORIGIN, StoreBed, call, open_store
 from tutumd.errors import LockedError, NotFoundError
 from tutumd.model import ActionState, Handler, NewHandler, Verb
-from tutumd.store import action_inputs
-from tutumd.store.actions import insert_actions, new_action
-from tutumd.store.handler_lookup import find_handlers
-from tutumd.store.leases import find_claimable
-from tutumd.store.locks import lock_services
+from tutumd.store.intake import action_inputs
+from tutumd.store.intake.handler_lookup import find_handlers
+from tutumd.store.objects.actions import insert_actions, new_action
+from tutumd.store.queue.leases import find_claimable
+from tutumd.store.queue.locks import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import microseconds
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
 
 pytestmark = pytest.mark.dialect
 

@@ -6,11 +6,12 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import Handler, NotQueued, Operation
-from tutumd.store import call_counts, content_budget
-from tutumd.store.content_budget import MAX_HANDLERS, ContentBudget
-from tutumd.store.intake import SqlIntake
+from tutumd.store.intake import content_budget
+from tutumd.store.intake.content_budget import MAX_HANDLERS, ContentBudget
+from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
+from tutumd.store.upkeep import call_counts
 
 LARGE = 1 << 40
 MINUTE_US = 60 * 1_000_000

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres
 from tutumd.model import ActionTotal, EngineFigures, EngineInfo, Operation, Outcome, Verb
-from tutumd.store.figures import SqlFigures
+from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.tables.actions import action_totals
 from tutumd.store.tables.services import worker_slots
 

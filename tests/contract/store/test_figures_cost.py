@@ -10,9 +10,9 @@ from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import ActionState, Verb
-from tutumd.store.actions import new_action as new_row
-from tutumd.store.figures import SqlFigures, select_waiting
-from tutumd.store.snapshots import insert_service
+from tutumd.store.objects.actions import new_action as new_row
+from tutumd.store.objects.figures import SqlFigures, select_waiting
+from tutumd.store.queue.snapshots import insert_service
 from tutumd.store.tables.actions import actions, handler_logs
 
 SERVICES = 10_000

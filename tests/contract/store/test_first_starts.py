@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, MovedClock, is_postgres, snapshot
 from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
-from tutumd.store.engine_sync import SYNC_BATCH
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.engine_sync import SYNC_BATCH
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import engines, services
-from tutumd.store.upgrade import upgrade
+from tutumd.store.tables.upgrade import upgrade
 
 pytestmark = pytest.mark.dialect
 

@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD, metadata
-from tutumd.store.upgrade import SCRIPTS, run_migrations, upgrade
+from tutumd.store.tables.upgrade import SCRIPTS, run_migrations, upgrade
 
 pytestmark = pytest.mark.dialect
 

@@ -20,7 +20,7 @@ from tests.support.stores import LEASE, ORIGIN, StoreBed, is_postgres, open_stor
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.model import EngineInfo, Outcome, Reference, Verb
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.postgres_listener import Listener

@@ -17,7 +17,7 @@ from tutumd.application import services
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore

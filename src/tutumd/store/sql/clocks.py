@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
 from tutumd.ports.clock import Clock
-from tutumd.store.leases import end_leases
+from tutumd.store.queue.leases import end_leases
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import from_microseconds, meta, microseconds
 
