@@ -20,8 +20,9 @@ from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
+from tutumd.store.queue.lease_clock import machine_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import database_clock, machine_clock
+from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.sql.postgres_listener import Listener

@@ -12,7 +12,6 @@ from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, audit
-from tutumd.store.objects.log_lines import MAX_LINES
 from tutumd.store.objects.row_mapping import (
     Row,
     action_from,
@@ -28,8 +27,17 @@ from tutumd.store.queue.locks import lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import OPEN, action_lines, actions
-from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import services
+
+MAX_LINES = 1_000
+"""Lines kept of an action: the first 100, and the newest."""
+
+MAX_LENGTH = 4_000
+LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
+
+_FIRST = 100
+_AT_ONCE = 100
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:
@@ -262,3 +270,17 @@ def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, tar
     if newest is not None and (newest.verb, newest.target) == (verb.value, target):
         return str(newest.uuid)
     return None
+
+
+def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
+    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one says so."""
+    line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
+    connection.execute(sa.insert(action_lines).values(line))
+    of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)
+    lines = connection.execute(of_action.order_by(action_lines.c.seq)).scalars().all()
+    if len(lines) > MAX_LINES:
+        left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
+        connection.execute(
+            sa.update(action_lines).where(action_lines.c.seq == left_out).values(line=LEFT_OUT, phase=None)
+        )
+        connection.execute(sa.delete(action_lines).where(action_lines.c.seq.in_(deleted)))

@@ -20,8 +20,9 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store.intake import action_inputs
-from tutumd.store.objects import action_totals, log_lines
+from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_totals import describe, final_state
+from tutumd.store.objects.actions import add_line
 from tutumd.store.objects.row_mapping import Row, read_service
 from tutumd.store.queue import leases
 from tutumd.store.queue import snapshots as snapshot_rows
@@ -164,7 +165,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         with self._database.write() as connection:
-            log_lines.add(connection, claim.action.uuid, self._clock(), text, phase)
+            add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
         with self._database.write() as connection:

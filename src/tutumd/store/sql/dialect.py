@@ -1,4 +1,9 @@
-"""What differs between SQLite and PostgreSQL: `sqlite` and `postgres` implement it, and all other SQL serves both."""
+"""What differs between SQLite and PostgreSQL. All other SQL of the store serves both.
+
+`sqlite` and `postgres` supply: the set-up of connections and transactions, the outcome of a commit that was not
+confirmed, INSERT with ON CONFLICT, inserts of many rows, pages of a log, statements without a result, notifications,
+time limits, the lock of a migration, and how `JsonRows` and `IndexHint` are compiled.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +43,7 @@ class Dialect(Protocol):
         return
 
     def turn(self) -> AbstractContextManager[None]:
-        """Keep other threads from writing if they would disturb one another."""
+        """Keep other threads of this process from writing, if only one can write at a time."""
         return nullcontext()
 
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
@@ -46,7 +51,7 @@ class Dialect(Protocol):
         return None
 
     def after_commit(self) -> None:
-        """Raise UnavailableError if a transaction was committed in vain."""
+        """Raise UnavailableError if the transaction was committed to a file that has been deleted or replaced."""
         return
 
     def was_committed(
@@ -86,24 +91,24 @@ class Dialect(Protocol):
         """Execute a statement whose result nobody needs, at the latest with the next one or the commit."""
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
-        """Let the commit wake the processes that hear these topics, if the database can do that."""
+        """Let the commit wake the processes that hear these topics, if the database can wake processes."""
         return
 
     def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        """Limit the time of the statements of a transaction, if they could wait for others."""
+        """Limit the duration of the statements of a transaction, if they can be delayed by other transactions."""
         return
 
     def begin_migration(self, connection: sa.Connection) -> None:
-        """Keep other processes from migrating until the transaction ends, and let statements take their time."""
+        """Keep other processes from migrating until the transaction ends, and lift its time limits."""
         return
 
     def wal_bytes(self) -> int:
-        """Return the size of the write-ahead log; 0 if the database looks after it itself."""
+        """Return the size of the write-ahead log in bytes; 0 on PostgreSQL."""
         return 0
 
 
 def create_engine(url: sa.URL, dialect: Dialect, pool_size: int) -> sa.Engine:
-    """Return an engine whose connections know their dialect."""
+    """Return an engine for a database. `dialect_of` works on its connections."""
     engine = sa.create_engine(
         url,
         hide_parameters=True,
@@ -119,6 +124,6 @@ def create_engine(url: sa.URL, dialect: Dialect, pool_size: int) -> sa.Engine:
 
 
 def dialect_of(connection: sa.Connection) -> Dialect:
-    """Return the dialect of the database that a connection leads to."""
+    """Return the dialect of the database that a connection belongs to."""
     dialect: Dialect = connection.get_execution_options()[_OPTION]
     return dialect
