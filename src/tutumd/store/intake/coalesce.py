@@ -18,10 +18,8 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.intake import CallResult
-from tutumd.store.intake import content_budget
 from tutumd.store.intake.action_inputs import Amount, append_amount
-from tutumd.store.intake.content_budget import ContentBudget
-from tutumd.store.intake.rate_limits import take_token
+from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects.actions import new_action
 from tutumd.store.tables.schema import from_microseconds, microseconds
@@ -246,9 +244,9 @@ class Coalescer:
         size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
         content = call.content
         if evaluation.refuse:
-            content, size = content_budget.REFUSED, len(content_budget.REFUSED)
+            content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
         elif not self._budget.spend(handler.seq, size, self._now):
-            content, size = content_budget.TOO_MUCH, len(content_budget.TOO_MUCH)
+            content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
         self.deliveries.append(
             [
                 handler.seq,

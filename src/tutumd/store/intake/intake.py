@@ -16,8 +16,8 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store.intake import action_inputs
 from tutumd.store.intake.coalesce import Coalescer, with_action_seqs
-from tutumd.store.intake.content_budget import ContentBudget
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
+from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects import action_deliveries
 from tutumd.store.objects.actions import insert_actions
