@@ -28,7 +28,9 @@ _DIGEST_BYTES = 16
 _HAS_RESULT = f"a.state NOT IN ('{ActionState.FAILED.value}', '{ActionState.CANCELED.value}')"
 _BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
 # The keys of a batch as rows: `number` is the place of their bytes in `digests`.
-_GIVEN = "SELECT CAST(key AS INTEGER) AS number, CAST(value ->> 0 AS BIGINT) AS handler_seq FROM json_each(:given)"
+_GIVEN = (
+    "SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq FROM json_each(:given)"
+)
 # SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
 _FOUND = (
     f"(WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
@@ -80,7 +82,7 @@ class BatchKeys:
         found = execute_compiled(
             connection,
             _SELECT,
-            given=json_rows((handler_seq,) for handler_seq, _ in pairs),
+            given=json_rows(handler_seq for handler_seq, _ in pairs),
             digests=b"".join(_digest(key) for _, key in pairs),
             after=microseconds(self._now - REPEAT_WINDOW),
             yesterday=self._today - 1,

@@ -61,7 +61,7 @@ def compile_once(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str,
 
 
 def json_rows(rows: Iterable[object]) -> str:
-    """Return rows as a JSON object with their numbers as keys, because both databases have `json_each`."""
+    """Return rows or values as a JSON object with their numbers as keys, because both databases have `json_each`."""
     return json.dumps(dict(enumerate(rows)))
 
 
