@@ -36,17 +36,12 @@ def stale_files() -> dict[Path, str]:
 
 
 def json_list() -> str:
-    """Return the table without its Python functions, for the SDK and the CLI."""
+    """Return what the SDK and the CLI need of the table."""
     entries = [
         {
             "name": field.name,
-            "operation": field.operation,
             "default": field.json_default,
-            "schema": field.schema,
             "example": field.example,
-            "title": field.title,
-            "group": field.group,
-            "help": field.help,
         }
         for field in FIELDS.values()
     ]

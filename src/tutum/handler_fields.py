@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-#: Field by name, with its default, schema, example, title, group and help.
+#: Field by name, with its default and an example.
 FIELDS: dict[str, dict[str, Any]] = {
     field["name"]: field
     for field in json.loads(Path(__file__).with_name("handler_fields.json").read_text(encoding="utf-8"))

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tutumd.reasons import Reason
+
 
 class TutumdError(Exception):
     """Base of all errors that tutumd raises on purpose. The text is for people.
@@ -31,7 +33,6 @@ def about(field: str) -> Iterator[None]:
 
 NOT_FOUND = "there is no such object, or it is not yours"
 """Text of every NotFoundError that must not reveal whether an object exists."""
-USED_UP = "used up"
 
 
 class InvalidInputError(TutumdError):
@@ -53,7 +54,7 @@ class NotFoundError(TutumdError):
 class ClosedError(NotFoundError):
     """The handler exists, and cannot be called now, or not from there. `why` is for its owner alone."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: Reason) -> None:
         super().__init__(NOT_FOUND)
         self.why = why
 

@@ -1,10 +1,12 @@
 """Servers, services and clients for the acceptance tests."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.backups import tutumd
 from tests.acceptance.console import Console
 from tests.acceptance.raw_http import Target, holdings
 from tests.support.dashboard_bed import DashboardBed, serve_dashboard
@@ -59,3 +61,25 @@ def breakable(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory)
     """A service whose new processes fail as long as a file exists, and that file."""
     broken = tmp_path_factory.mktemp("breakable") / "broken"
     return live_server.run_service("breakable", f"test ! -e {broken} || exit 3; exec sleep 36000"), broken
+
+
+@pytest.fixture(scope="module")
+def made_backup(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` of a stopped server, and `backup.tar`, which lacks its newest user, `after`."""
+    folder = tmp_path_factory.mktemp("made")
+    data = folder / "data"
+    with LiveServer(folder, "--engine", "local"):
+        assert tutumd("user", "add", "before", "--data-dir", data).returncode == 0
+        done = tutumd("backup", folder / "backup.tar", "--data-dir", data)
+        assert done.returncode == 0, done.stderr
+    assert tutumd("user", "add", "after", "--data-dir", data).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def backup(made_backup: Path, tmp_path: Path) -> Path:
+    """The backup of `made_backup`, beside a copy of its `data`."""
+    (tmp_path / "data").mkdir(mode=0o700)
+    for name in ("backup.tar", "data/tutumd.db", "data/secret.key"):
+        shutil.copy2(made_backup / name, tmp_path / name)
+    return tmp_path / "backup.tar"

@@ -68,6 +68,6 @@ def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, 
     gate.touch()
     assert live_server.wait_for_action(waiting)["state"] == "Success"
     lines = [line["text"] for line in live_server.request("GET", f"{waiting}logs/").json["lines"]]
-    assert lines[0].startswith("clearing up what the action")
+    assert lines[0].startswith("cleaning up what the action")
     live_server.wait_for_service(service, state="Running", running_num_containers=1)
     assert live_server.request("GET", action).json == ended

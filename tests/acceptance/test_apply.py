@@ -201,6 +201,18 @@ filter = "body.ref == "
 [[service.handler]]
 name = "past"
 expires_datetime = 2001-01-01
+
+[[service.handler]]
+name = "slow"
+debounce = nan
+
+[[service.handler]]
+name = "open"
+verify = {{ preset = "github", secrets = [] }}
+
+[[service.handler]]
+name = "scale"
+max_containers = 5
 """
     _, told = cli.apply(text, "--yes", code=2)
     assert f"handlers.toml:2: {name[:-1]}: there is no service {name[:-1]}" in told
@@ -210,6 +222,9 @@ expires_datetime = 2001-01-01
     assert re.search(r":18: grown of .*operation is SCALEUP", told)
     assert re.search(r":21: expression of .*filter", told)
     assert re.search(r":25: past of .*future", told)
+    assert re.search(r":29: slow of .*debounce must be a whole number from 0 to 3600, got 'NaN'", told)
+    assert re.search(r":33: open of .*verify.secrets must be a list of 1 to 5 texts", told)
+    assert re.search(r":37: scale of .*max_containers is for handlers with the operation SCALEUP", told)
     assert told.endswith("nothing was changed\n")
     assert len(cli.handlers(service)) == 3
 

@@ -43,7 +43,7 @@ def test_a_success_shows_its_steps_log_calls_and_containers(live_server: LiveSer
     wait_for_end(live_server, path)
     page = visitor.get(path)
     assert steps(page) == [
-        "Asked for",
+        "Requested",
         "Waited for its turn",
         "Prepared",
         "The new containers are ready",

@@ -83,7 +83,7 @@ def test_a_delivery_shows_what_was_sent_and_what_became_of_it(
     assert page.text.count('"ref"') == 2
     for text in ("POST", "application/json", "x-event push", "?tag v1", "127.0.0.1"):
         assert text in page.text, text
-    assert "It caused an action." in page.text or "It joined an action" in page.text
+    assert "It queued an action." in page.text or "It joined an action" in page.text
     assert "not-to-be-seen" not in page.html
     assert "Not stored: query parameter token." in page.text
     action = page.follow("The action")
@@ -123,7 +123,7 @@ def test_a_delivery_is_sent_again(live_server: LiveServer, visitor: Visitor, ser
     assert again.path.partition("?")[0] != first.path
     assert "This is what became of sending #" in again.text
     assert "Mozilla/5.0 (test)" in again.text
-    assert "It caused an action." in again.text or "It joined an action" in again.text
+    assert "It queued an action." in again.text or "It joined an action" in again.text
     resource = live_server.request("PATCH", hook.resource, {"filter": "body.stop"})
     assert resource.status == 200
     skipped = first.submit("Redeliver")

@@ -106,8 +106,10 @@ def test_a_server_that_works_is_found_to_work(database_url: str, tmp_path: Path)
             f"{server.url} is an address of this machine: no sender elsewhere can use it"
         ]
         told = " ".join(texts(found))
-        assert "the key fits the secrets" in told and f"{server.url} leads to this server" in told
-        assert "worker: the one of the engine local reported" in told and "its schema is that of this version" in told
+        assert "the key fits the secrets" in told and f"{server.url} leads to a tutumd" in told
+        assert (
+            "worker: the worker of the engine local reported" in told and "its schema is that of this version" in told
+        )
         assert before == (dump(tmp_path / "test.db") if before else [])
         human = subprocess.run([str(BIN / "tutumd"), "doctor", "--data-dir", str(server.data), *options[:2]],
                                capture_output=True, text=True, timeout=LIMIT_S, check=False)  # fmt: skip
@@ -129,7 +131,7 @@ def test_a_wrong_or_missing_key_is_found(data: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_that_does_not_run_is_found(data: Path) -> None:
-    assert any("none works for the engine local since" in text for text in texts(broken(data)))
+    assert any("no worker has served the engine local since" in text for text in texts(broken(data)))
 
 
 def damage(path: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_database_that_no_server_can_use_is_found(data: Path, change: Callable
 
 def test_a_database_of_another_application_is_found(tmp_path: Path) -> None:
     execute("CREATE TABLE wp_posts (id INTEGER)")(tmp_path / "tutumd.db")
-    assert texts(broken(tmp_path)) == ["database: it is another application's, with a table 'wp_posts'"]
+    assert texts(broken(tmp_path)) == ["database: it belongs to another application, with a table 'wp_posts'"]
 
 
 @pytest.mark.slow
@@ -191,9 +193,9 @@ def test_a_data_folder_of_another_user_is_found(data: Path) -> None:
     for folder in data.parents[:-2]:
         folder.chmod(folder.stat().st_mode | 0o011)
     done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(data)], capture_output=True, text=True, check=True)
-    assert f"{data} belongs to user 10001, and this is user 65534" in done.stdout
-    assert f"{data} cannot be written: Permission denied" in done.stdout
-    assert f"this user may not use the folder {data}" in done.stdout
+    assert f"user 65534 cannot write {data}: Permission denied" in done.stdout
+    assert "as the owner of the folder, user 10001" in done.stdout
+    assert f"there is no database {data}/tutumd.db that this user can see" in done.stdout
 
 
 @pytest.mark.slow
@@ -245,7 +247,7 @@ def test_lines_fit_a_terminal(data: Path) -> None:
                           env=os.environ | missing, check=False)  # fmt: skip
     lines = done.stdout.splitlines()
     assert [line for line in lines if len(line) > 80 and " " in line[26:]] == []
-    assert re.search(r"none works for the engine local since .*\n {24}\S", done.stdout)
+    assert re.search(r"no worker has served the engine local since .*\n {24}\S", done.stdout)
     assert "\n                        → start the engine, mount its socket" in done.stdout
 
 
@@ -257,11 +259,7 @@ def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
     _, found = doctor(data, "--public-url", url)
     (same,) = [each for each in found if each["subject"] == "calls"]
     assert same["level"] == "warning" and "came from 172.18.0.3, a private address" in same["text"]
-    assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"]
-    _, found = doctor(data, "--trusted-proxies", "172.18.0.0/16")
-    (same,) = [each for each in found if each["subject"] == "calls"]
-    assert "the last one came from 172.18.0.3, a trusted proxy, without X-Forwarded-For" in same["text"]
-    assert "docs/how-to/proxy.md" in same["mend"]
+    assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"] and "docs/how-to/proxy.md" in same["mend"]
 
 
 @pytest.mark.slow
@@ -292,7 +290,6 @@ def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str)
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("", "leads to another tutumd, with another database or key"),
         ("/gone", "/gone/healthz answers 404, and not as tutumd does"),
         ("/proxy", "answers 502: the proxy does not reach tutumd"),
         ("/moved", "redirects"),
@@ -308,10 +305,10 @@ def test_a_public_url_that_leads_elsewhere_is_found(data: Path, path: str, text:
 @pytest.mark.parametrize(
     ("url", "days", "text"),
     [
-        ("https://localhost:{port}", -1, "is not valid: certificate has expired"),
-        ("https://127.0.0.1:{port}", 90, "is not valid: IP address mismatch"),
+        ("https://localhost:{port}", -1, "cannot be reached: certificate has expired"),
+        ("https://127.0.0.1:{port}", 90, "cannot be reached: IP address mismatch"),
         ("https://localhost:{port}", 5, "its certificate ends in 5 days"),
-        ("https://localhost:{port}", 90, "its certificate is valid for 90 days"),
+        ("https://localhost:{port}", 90, "leads to a tutumd"),
     ],
 )
 def test_the_certificate_of_a_public_url_is_looked_at(
@@ -327,15 +324,13 @@ def test_the_certificate_of_a_public_url_is_looked_at(
 def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
     with site() as port:
         found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
-        assert any("does not speak TLS" in each["text"] for each in found), found
-    found = broken(data, "--public-url", f"https://127.0.0.1:{free_port()}")
-    assert any("refuses connections" in each["text"] for each in found)
-    inside = ("--public-url", f"https://localhost:{free_port()}")
-    tried = [each for each in doctor(data, *inside, TUTUMD_HOST="0.0.0.0")[1] if each["subject"] == "public URL"]
+        assert any("let the proxy speak TLS there" in each["mend"] for each in found), found
+    _, found = doctor(data, "--public-url", f"https://localhost:{free_port()}")
+    tried = [each for each in found if each["subject"] == "public URL"]
     assert [each["level"] for each in tried] == ["warning", "warning"]
-    assert "cannot be tried from here" in tried[1]["text"]
+    assert "cannot be tried from here: Connection refused" in tried[1]["text"]
     found = broken(data, "--public-url", "https://hooks.invalid")
-    assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)
+    assert any("make a DNS record for the host name" in each["mend"] for each in found)
 
 
 def test_a_public_url_is_not_judged_where_no_network_leads_to_it(data: Path) -> None:
@@ -344,4 +339,4 @@ def test_a_public_url_is_not_judged_where_no_network_leads_to_it(data: Path) -> 
         pytest.skip("this user cannot make a network namespace")
     _, found = doctor(data, "--public-url", "https://192.0.2.1", within=without_network)
     (told,) = [each for each in found if each["subject"] == "public URL"]
-    assert told["level"] == "warning" and "there is no way out from here" in told["text"]
+    assert told["level"] == "warning" and "cannot be tried from here: Network is unreachable" in told["text"]

@@ -147,12 +147,12 @@ def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path:
     visitor = dashboard.visit()
     dashboard.bed.queue.register("worker", [replace(ENGINE, error="no route to host", away=True)])
     page = _open(dashboard, visitor, path=path)
-    assert "It does not answer, and its actions wait: no route to host" in page.text
+    assert "The engine does not respond. Actions wait until it responds: no route to host" in page.text
     assert not dashboard.bed.queue.take_requests(["docker"])
     overview = visitor.get("/")
-    assert "Away It does not answer" in _card(overview, "Engines")
+    assert "Away The engine does not respond" in _card(overview, "Engines")
     dashboard.bed.clock.move(3600)
-    assert "No worker serves it" in _open(dashboard, visitor, path=path).text
+    assert "No worker serves this engine" in _open(dashboard, visitor, path=path).text
 
 
 @pytest.mark.slow

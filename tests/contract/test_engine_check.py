@@ -76,8 +76,8 @@ def test_a_socket_proxy_that_is_too_narrow_is_named_with_each_request(clean_bed:
     assert found == [
         "POST /images/create is refused (403: the filter refuses it): a redeploy cannot pull the new image",
         "POST /containers/NAME/rename is refused (403: the filter refuses it): a redeploy cannot replace containers",
-        "POST /networks/NAME/connect is refused (403: the filter refuses it): a redeploy cannot lead clients to the new"
-        " container",
+        "POST /networks/NAME/connect is refused (403: the filter refuses it): a redeploy cannot route clients to the"
+        " new container",
     ]
     assert asked == {"GET", "POST", "PUT", "HEAD", "DELETE"}
 

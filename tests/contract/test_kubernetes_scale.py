@@ -146,7 +146,12 @@ def test_a_daemon_set_has_no_number(kubernetes: ClusterAndEngine) -> None:
         ({}, 3, {}, "web-hpa keeps the deployment web between 2 and 5 and would undo 3: .*tutum.scale.hpa=raise-min"),
         (RAISE_MIN, 6, {}, "so 6 are more than its maxReplicas"),
         (RAISE_MIN, 1, {}, "its minReplicas is only ever raised here: 1 would lower it"),
-        (RAISE_MIN, 3, {"kind": "ScaledObject", "name": "web", "controller": True}, "belongs to the ScaledObject web"),
+        (
+            RAISE_MIN,
+            3,
+            {"kind": "ScaledObject", "name": "web", "controller": True},
+            "is managed by the ScaledObject web",
+        ),
     ],
 )
 def test_an_autoscaler_that_would_undo_it_is_named(

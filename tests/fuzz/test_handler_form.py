@@ -10,9 +10,9 @@ from tests.fuzz.budget import budget
 from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
 from tutumd.application import handlers as rules
 from tutumd.application.admission.fields import FIELDS
-from tutumd.application.form_inputs import read_texts
-from tutumd.application.handler_form import Reading, read_form
 from tutumd.model import Handler
+from tutumd.web.pages.form_inputs import read_texts
+from tutumd.web.pages.handler_form import Reading, read_form
 
 FREE = {name: None for name, field in FIELDS.items() if field.operation}
 

@@ -240,7 +240,7 @@ _INSERT_DELIVERIES = sa.text(
            CASE WHEN turn % 5 < 4 THEN :action + round * :services + service END,
            1, :start + i * :pause, '203.0.113.7', 'GitHub-Hookshot/044aadd', 6000,
            CASE WHEN turn % 5 < 4 THEN 'joined' WHEN turn % 10 < 5 THEN 'skipped' ELSE 'refused' END,
-           CASE WHEN turn % 5 < 4 THEN '' ELSE 'the branch is none of: main' END,
+           CASE WHEN turn % 5 < 4 THEN '' ELSE '[["ref-differs", "branch", "dev", "main"]]' END,
            '{{"headers": [["x-github-event", "push"]], "query": "", "body": "ref=refs/heads/main"}}', 300
     FROM placed ORDER BY i
     """

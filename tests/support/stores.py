@@ -133,9 +133,11 @@ class StoreBed:
         return Evaluation(version=needed.version, **facts)
 
     def outcomes(self, handler: Handler) -> list[tuple[str, str]]:
-        """Return outcome and reason of the handler's deliveries, oldest first."""
+        """Return outcome and codes of the reasons of the handler's deliveries, oldest first."""
         newest_first = self.store.deliveries(self.admin, handler.service_uuid, handler.uuid, query()).objects
-        return [(delivery.outcome.value, delivery.reason) for delivery in reversed(newest_first)]
+        return [
+            (each.outcome.value, " ".join(reason.code for reason in each.reasons)) for each in reversed(newest_first)
+        ]
 
     def count_deliveries(self) -> None:
         """Count all deliveries, which PostgreSQL only does once they are older than any transaction."""

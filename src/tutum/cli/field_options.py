@@ -258,10 +258,6 @@ def _text(given: _Texts) -> str | None:
 
 
 def _verification(preset: str | None, settings: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
-    if preset is not None and preset.lower() not in _PRESETS:
-        near = nearest(preset, _PRESETS)
-        more = f" It must be one of {', '.join(_PRESETS)}" if near.endswith("?") else ""
-        raise typer.BadParameter(f"--verify: there is no preset {preset!r}: {near}{more}")
     verification: dict[str, Any] = {} if preset is None else {"preset": preset}
     verification |= dict(parse_pairs("--verify-with", settings))
     if files:

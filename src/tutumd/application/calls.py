@@ -17,7 +17,6 @@ from tutumd.application.admission.evaluate import (
     Invalid,
     Skipped,
     Unauthorized,
-    Verdict,
     evaluate,
     find_closed_reason,
 )
@@ -25,7 +24,6 @@ from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import (
     NOT_FOUND,
-    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
@@ -34,6 +32,7 @@ from tutumd.errors import (
 )
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.ports.intake import CallResult
+from tutumd.reasons import USED_UP
 
 MAX_WAIT_S = 600
 
@@ -44,13 +43,13 @@ _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])
 _TOKEN_NUMBERS = struct.Struct(">QQQB")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
-_MAX_WITHOUT_OPTIONS = 10_000
+_MAX_WITHOUT_OPTIONS = 100_000
+"""About 100 bytes each. A call of a handler that is not remembered costs a lookup: four times as much."""
 _MAX_AGE_S = 1200.0
 
 Remembered = tuple[HandlerOptions, int]
 """The parsed options of a handler, and their version."""
 
-_REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Invalid: "invalid"}
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
@@ -104,9 +103,15 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         "debounce_s": options.debounce,
         "verified": options.verify is not None,
     }
-    if isinstance(verdict, Admitted):
-        return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
-    return Evaluation(**(limits | {_REASONS[type(verdict)]: verdict.reason}))
+    match verdict:
+        case Skipped():
+            return Evaluation(skip=verdict.reason, **limits)
+        case Unauthorized():
+            return Evaluation(refuse=verdict.reason, **limits)
+        case Invalid():
+            return Evaluation(invalid=verdict.text, **limits)
+        case Admitted():
+            return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
 
 
 class AdmissionCache:
@@ -114,14 +119,14 @@ class AdmissionCache:
 
     They may be out of date, so no answer rests on them alone: the store compares their version. Each call drops what is
     too old, also of other handlers: a secret that was replaced does not stay. Handlers without options stay until the
-    store does not find them, or others take their place.
+    store does not find them, or there are too many. Of their paths, only the hash is kept.
     """
 
     def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cipher = cipher
         self._monotonic = monotonic
         self._entries: dict[HandlerPath, tuple[float, Remembered]] = {}  # the oldest first, with when each one expires
-        self._without_options: dict[HandlerPath, Remembered] = {}
+        self._without_options: dict[int, Remembered] = {}
 
     def recall(self, path: HandlerPath) -> Remembered | None:
         """Return the options by which to evaluate a call before it is stored; None if the handler is to be looked up.
@@ -129,7 +134,7 @@ class AdmissionCache:
         That is so for handlers that are not remembered, and for those with `max_uses`: one that is used up must not
         cost an HMAC.
         """
-        remembered = self._without_options.get(path) or self._find(path)
+        remembered = self._without_options.get(hash(path)) or self._find(path)
         return None if remembered is None or remembered[0].max_uses is not None else remembered
 
     def read(self, path: HandlerPath, needed: EvaluationNeeded) -> HandlerOptions:
@@ -142,15 +147,15 @@ class AdmissionCache:
         if needed.options:
             self._entries[path] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
         else:
-            self._without_options[path] = DEFAULTS, needed.version
-            if len(self._without_options) > _MAX_WITHOUT_OPTIONS:
-                del self._without_options[next(iter(self._without_options))]
+            if len(self._without_options) >= _MAX_WITHOUT_OPTIONS:
+                self._without_options.clear()
+            self._without_options[hash(path)] = DEFAULTS, needed.version
         return options
 
     def forget(self, path: HandlerPath) -> None:
         """Forget a handler and its options, with their secrets."""
         self._entries.pop(path, None)
-        self._without_options.pop(path, None)
+        self._without_options.pop(hash(path), None)
 
     def _find(self, path: HandlerPath) -> Remembered | None:
         entries, now = self._entries, self._monotonic()

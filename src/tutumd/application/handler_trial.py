@@ -12,6 +12,7 @@ from tutumd.application.handlers import try_call
 from tutumd.application.redelivery import read_input
 from tutumd.errors import InvalidInputError
 from tutumd.model import Delivery, Handler, Origin
+from tutumd.reasons import Reason
 
 _HEADER_LIMIT = 200
 
@@ -26,7 +27,7 @@ class Trial:
 
     checks: Sequence[CheckResult]
     verdict: Verdict
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 def try_payload(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
@@ -39,15 +40,15 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
     """Return what a recorded delivery would do if it came now, as far as it was stored. Signatures never are."""
     options = read_stored(handler.options, cipher)
     origin = Origin(address=delivery.address, user_agent=delivery.user_agent)
-    call, notes = read_input(delivery, origin, now), list[str]()
+    call, notes = read_input(delivery, origin, now), list[Reason]()
     if not delivery.content:
-        notes.append("Nothing of this delivery was stored, so this is a call without headers, query and body.")
+        notes.append(Reason("trial-without-content"))
     if options.verify is not None:
-        notes.append("Signatures and tokens are not stored, so the sender cannot be checked.")
+        notes.append(Reason("trial-without-signature"))
     if delivery.content.get("is_cut"):
-        notes.append("Only the first part of the body was stored: filters and tags see what is left of it.")
+        notes.append(Reason("trial-of-cut-body"))
     if left_out := delivery.content.get("left_out", ()):
-        notes.append(f"This was not stored, and is missing here: {', '.join(map(str, left_out))}.")
+        notes.append(Reason("trial-without-parts", (", ".join(map(str, left_out)),)))
     checks = [check for check in explain(options, call)[0] if check.check != "verify"]
     failed = next((check.verdict for check in checks if check.verdict is not None), None)
     verdict = failed or explain(replace(options, verify=None), call)[1]

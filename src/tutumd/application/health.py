@@ -53,40 +53,11 @@ def check(store: Store, intake: Intake, clock: Clock, worker: str | None = None)
 
 
 def _engine_state(info: EngineInfo, now: datetime) -> str:
-    if not _has_worker(info, now):
+    if not has_worker(info, now):
         return "no worker"
     return "unreachable" if info.error else "ok"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineHealth:
-    """The state of an engine, for people.
-
-    Attributes:
-        state: `healthy`; `warning`: some of its services cannot be read, or another installation changes them, too;
-            `away` or `no worker`: its actions wait.
-        why: A sentence; empty if it is healthy.
-    """
-
-    info: EngineInfo
-    state: Literal["healthy", "warning", "away", "no worker"]
-    why: str
-
-    @property
-    def can_answer(self) -> bool:
-        """Whether a question to the engine may be answered."""
-        return self.state in ("healthy", "warning")
-
-
-def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
-    """Return the state of an engine as its worker reported it."""
-    if not _has_worker(info, now):
-        return EngineHealth(info=info, state="no worker", why="No worker serves it: its actions wait until one does.")
-    if info.away:
-        return EngineHealth(info=info, state="away", why=f"It does not answer, and its actions wait: {info.error}")
-    why = info.error or info.note
-    return EngineHealth(info=info, state="warning" if why else "healthy", why=why)
-
-
-def _has_worker(info: EngineInfo, now: datetime) -> bool:
+def has_worker(info: EngineInfo, now: datetime) -> bool:
+    """Return whether a worker serves an engine."""
     return info.last_heartbeat is not None and abs(now - info.last_heartbeat) <= HEARTBEAT_TIMEOUT

@@ -11,6 +11,7 @@ from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Accepted, Call, Delivery, Evaluation, EvaluationNeeded, NotQueued, Origin, User
 from tutumd.ports.store import Store
+from tutumd.reasons import Reason
 
 
 async def redeliver(
@@ -80,10 +81,7 @@ def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
     missing = ", ".join(str(part) for part in delivery.content.get("left_out", ()))
     if not missing:
         return evaluation
-    note = f"this was not stored with the delivery and is missing: {missing}"
-    if evaluation.skip:
-        return replace(evaluation, skip=f"{evaluation.skip} ({note})")
-    return replace(evaluation, notes=(*evaluation.notes, note))
+    return replace(evaluation, notes=(*evaluation.notes, Reason("not-stored", (missing,))))
 
 
 def read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
+import os
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tutumd.errors import SettingsError
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
 
 DATABASE = "tutumd.db"
 MANIFEST = "manifest.json"
@@ -35,18 +35,18 @@ _OTHERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an archive says of itself.
+    """The description of an archive, its first member.
 
     Attributes:
         version: Of the tutumd that wrote it.
         created: When the copy of the database began, in UTC.
-        files: Size and SHA-256 of each member by name.
+        files: SHA-256 of each member by name.
     """
 
     version: str
     created: str
     schema: str
-    files: dict[str, dict[str, Any]]
+    files: dict[str, str]
     format: int = field(default=_FORMAT)
 
 
@@ -55,67 +55,76 @@ def is_backup(beginning: bytes) -> bool:
     return not beginning or beginning.startswith(MANIFEST.encode())
 
 
-def describe(paths: dict[str, Path], between: Callable[[], None]) -> dict[str, dict[str, Any]]:
-    """Return the size and the SHA-256 of each file."""
-    described = {}
-    for name, path in paths.items():
-        digest, size = hashlib.sha256(), 0
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-                between()
-        described[name] = {"bytes": size, "sha256": digest.hexdigest()}
-    return described
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between: Callable[[], None]) -> None:
-    """Write an archive, the manifest first."""
+    """Write an archive, the manifest first.
+
+    Args:
+        between: Called after each megabyte, for a pause.
+    """
     with tarfile.open(fileobj=target, mode="w|") as archive:
         text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
         archive.addfile(_member(MANIFEST, len(text)), BytesIO(text))
-        for name, described in manifest.files.items():
-            with paths[name].open("rb") as file:
-                archive.addfile(_member(name, described["bytes"]), _Paced(file, between))
+        for name, path in paths.items():
+            with path.open("rb") as file:
+                archive.addfile(_member(name, path.stat().st_size), _Paced(file, between))
 
 
-def read(source: BufferedReader, open_target: Callable[[str], AbstractContextManager[IO[bytes]]]) -> Manifest:
-    """Copy the members of an archive into files, and return its manifest once all are as it says.
+def read(source: BufferedReader, targets: Mapping[str, Path]) -> Manifest:
+    """Copy the members of an archive into new files, and return its manifest once all match it.
 
     Args:
-        open_target: Opens a file for the member of this name.
+        targets: The file to write for each member.
 
     Raises:
-        SettingsError: It is no backup, or a damaged one. The text begins with what it is.
+        SettingsError: It is not a backup, or it is damaged. The text begins with what it is.
     """
     beginning = source.peek(16)
     for magic, advice in _OTHERS.items():
         if beginning.startswith(magic):
             raise SettingsError(advice)
-    with _archive_errors(), tarfile.open(fileobj=source, mode="r|") as archive:
-        manifest = _read_manifest(archive)
-        found = {}
-        while (member := archive.next()) is not None:
-            file = archive.extractfile(member) if member.name in manifest.files and member.isreg() else None
-            if file is None or member.name in found:
-                raise SettingsError(f"damaged: it holds {member.name[:50]!r}, which its {MANIFEST} does not name")
-            digest = hashlib.sha256()
-            with open_target(member.name) as target:
-                while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    target.write(chunk)
-            found[member.name] = {"bytes": member.size, "sha256": digest.hexdigest()}
-    for name, described in manifest.files.items():
-        if found.get(name) != described:
-            raise SettingsError(f"damaged: its {name} is not as its {MANIFEST} says")
+    try:
+        with tarfile.open(fileobj=source, mode="r|") as archive:
+            manifest = _read_manifest(archive)
+            _read_files(archive, dict(manifest.files), targets)
+    except _LIES as error:
+        raise SettingsError(f"damaged, cut off or not a backup of tutumd: {error}") from error
     return manifest
+
+
+def _read_files(archive: tarfile.TarFile, left: dict[str, str], targets: Mapping[str, Path]) -> None:
+    while (member := archive.next()) is not None:
+        file = archive.extractfile(member) if member.isreg() and member.name in left else None
+        if file is None:
+            raise SettingsError(f"damaged: it contains {member.name[:50]!r}, which its {MANIFEST} does not name")
+        if _copy(file, targets[member.name]) != left.pop(member.name):
+            raise SettingsError(f"damaged: its {member.name} does not match its {MANIFEST}")
+    for name in left:
+        raise SettingsError(f"damaged: its {name} is missing")
+
+
+def _copy(file: IO[bytes], path: Path) -> str:
+    """Write a new file, sync it to the disk, and return its SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, "xb", opener=open_private) as target:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    return digest.hexdigest()
 
 
 def _read_manifest(archive: tarfile.TarFile) -> Manifest:
     member = archive.next()
     file = archive.extractfile(member) if member and member.name == MANIFEST and member.isreg() else None
     if file is None:
-        raise SettingsError(f"no backup of tutumd: it does not begin with {MANIFEST}")
+        raise SettingsError(f"not a backup of tutumd: it does not begin with {MANIFEST}")
     try:
         told = json.loads(file.read(_MAX_MANIFEST_BYTES))
         if told["format"] > _FORMAT:
@@ -131,14 +140,6 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
     return manifest
 
 
-@contextmanager
-def _archive_errors() -> Iterator[None]:
-    try:
-        yield
-    except _LIES as error:
-        raise SettingsError(f"damaged, cut off or no backup of tutumd: {error}") from error
-
-
 def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, OWNER_ONLY
@@ -150,12 +151,12 @@ class _Paced:
 
     def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
         self._file, self._between = file, between
-        self._read = 0
+        self._left = _CHUNK_BYTES
 
     def read(self, size: int = -1) -> bytes:
         content = self._file.read(size)
-        self._read += len(content)
-        if self._read >= _CHUNK_BYTES:
-            self._read = 0
+        self._left -= len(content)
+        if self._left <= 0:
+            self._left = _CHUNK_BYTES
             self._between()
         return content

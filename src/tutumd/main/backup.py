@@ -9,11 +9,12 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
+from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import sqlalchemy as sa
@@ -21,9 +22,9 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
-from tutumd.main.postgres_tools import explain_dump
 from tutumd.main.storage import is_new
 from tutumd.settings import Settings, read_settings
+from tutumd.store.sql.database import Database
 from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
 STDOUT = "-"
@@ -42,13 +43,13 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     """
     settings = read_settings(options)
     if not settings.database_url.startswith("sqlite:"):
-        raise SettingsError(explain_dump(settings, target))
+        raise SettingsError(_explain_dump(settings, target))
     if is_new(settings):
         raise SettingsError(f"there is no database {database_path(settings)}: give the right --data-dir")
     if target == STDOUT and sys.stdout.isatty():
-        raise SettingsError("a backup is no text for a terminal: redirect it, or give a file instead of -")
+        raise SettingsError("a terminal cannot show a backup: redirect the output, or give a file instead of -")
     if target != STDOUT and not _may_replace(Path(target)):
-        raise SettingsError(f"{target} is there, and is no backup: give another name")
+        raise SettingsError(f"{target} exists and is not a tutumd backup: give another name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
     os.nice(_NICE)  # after the server, whose calls must not wait
     source = database_path(settings)
@@ -69,6 +70,20 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     _report(settings, target)
 
 
+def _explain_dump(settings: Settings, target: str) -> str:
+    """Return how to back up a database on PostgreSQL, whose own tools do it."""
+    with closing(Database(settings.database_url)) as database:
+        url = database.url
+    shown = url._replace(drivername="postgresql", password=None).render_as_string()
+    password = "" if url.password is None else "with the password in PGPASSWORD or ~/.pgpass.\n"
+    key = "TUTUMD_SECRET_KEY" if settings.secret_key else settings.data_dir / SECRET_KEY_FILE
+    return (
+        "the database is on PostgreSQL, whose own tools back it up. Run\n"
+        f"  (umask 077; pg_dump --format=custom --file={quote(target)} --dbname={quote(shown)})\n"
+        f"{password}Keep the key for secrets, {key}, with the dump. To restore, see docs/how-to/database.md"
+    )
+
+
 def _may_replace(target: Path) -> bool:
     """Return whether nothing is lost if a backup takes this name."""
     if not target.is_file():
@@ -84,7 +99,7 @@ def database_path(settings: Settings) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
+    """Sync the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -94,28 +109,31 @@ def sync_folder(folder: Path) -> None:
 
 def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> None:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    pause = _pauses()
     copy.touch(OWNER_ONLY)
     with copy.open("rb") as written:
         copy_database(source, copy, _pauses(written))
     try:
-        schema = check_database(copy, pause)
+        schema = check_database(copy, _pauses())
     except SettingsError as error:
         raise SettingsError(f"the database {source} is {error}; nothing was written") from error
     paths = {archive.DATABASE: copy}
-    key = settings.data_dir / SECRET_KEY_FILE
-    if key.exists() and not settings.secret_key:
-        paths[SECRET_KEY_FILE] = key
-    described = archive.describe(paths, pause)
-    manifest = archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=described)
-    archive.write(target, manifest, paths, _pauses(target) if target is not sys.stdout.buffer else pause)
+    if _has_key(settings):
+        paths[SECRET_KEY_FILE] = settings.data_dir / SECRET_KEY_FILE
+    files = {name: archive.checksum(path) for name, path in paths.items()}
+    manifest = archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=files)
+    archive.write(target, manifest, paths, _pauses(None if target is sys.stdout.buffer else target))
+
+
+def _has_key(settings: Settings) -> bool:
+    """Return whether the key for secrets is a file that belongs into a backup."""
+    return not settings.secret_key and (settings.data_dir / SECRET_KEY_FILE).exists()
 
 
 def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
     """Return a function that sleeps longer than its caller has worked since the last pause.
 
     Args:
-        written: A file that is brought to the disk before each pause. Else the system gathers what is written, and
+        written: A file that is synced to the disk before each pause. Otherwise the system gathers what is written, and
             each commit of the server waits until it has written all of that (ext4, data=ordered).
     """
     last = time.monotonic()
@@ -133,7 +151,7 @@ def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
 
 @contextmanager
 def _private_folder(final: Path, data_dir: Path) -> Iterator[Path]:
-    """Make a folder beside a file, into which nobody else can put anything; remove it, and those of killed backups."""
+    """Make a folder beside a file that nobody else can write to; remove it at the end, and those of killed backups."""
     lock = os.open(data_dir, os.O_RDONLY)  # of the folder itself: a file would have an owner, which differs
     try:
         try:
@@ -144,18 +162,15 @@ def _private_folder(final: Path, data_dir: Path) -> Iterator[Path]:
         for left in final.parent.glob(f"{glob.escape(prefix)}*"):
             if left.lstat().st_uid == os.geteuid():
                 shutil.rmtree(left, ignore_errors=True)
-        folder = Path(mkdtemp(prefix=prefix, dir=final.parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with TemporaryDirectory(prefix=prefix, dir=final.parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
     finally:
         os.close(lock)
 
 
 @contextmanager
 def _told(final: Path, written: str) -> Iterator[None]:
-    """Turn faults of files into words."""
+    """Raise faults of files as SettingsError."""
     try:
         yield
     except BrokenPipeError as error:
@@ -183,9 +198,8 @@ def megabytes(size: int) -> str:
 
 
 def _report(settings: Settings, target: str) -> None:
-    has_key = (settings.data_dir / SECRET_KEY_FILE).exists() and not settings.secret_key
     where = "standard output" if target == STDOUT else f"{target} ({megabytes(Path(target).stat().st_size)})"
-    what = "the database and its key for secrets" if has_key else "the database"
-    print(f"{what} were written to {where}" if has_key else f"{what} was written to {where}", file=sys.stderr)
+    what = "the database and its key for secrets were" if _has_key(settings) else "the database was"
+    print(f"{what} written to {where}", file=sys.stderr)
     if settings.secret_key:
-        print("TUTUMD_SECRET_KEY is not in it: keep that value, too", file=sys.stderr)
+        print("the backup does not contain TUTUMD_SECRET_KEY: keep that value, too", file=sys.stderr)

@@ -247,14 +247,14 @@ def backup(
 
 @app.command()
 def restore(
-    file: Annotated[str, typer.Argument(help="File that tutumd backup has written; - for standard input.")],
+    file: Annotated[str, typer.Argument(help="File written by tutumd backup; - for standard input.")],
     data_dir: DataDir = None,
     database: Database = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a database that exists; it is kept under another name.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of the SQLite database. The server must be stopped."""
+    """Restore a backup of the SQLite database. The server must be stopped."""
     from tutumd.main import restore
 
     restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
@@ -270,7 +270,7 @@ def doctor(
     trusted_proxies: Proxies = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look for what is wrong with settings, database, engines and proxy, and say how to mend it. Changes nothing."""
+    """Find what is wrong with settings, database, engines and proxy, and say how to fix it. Changes nothing."""
     from tutumd.main import doctor
 
     options = {"data_dir": data_dir, "database": database, "listen_url": listen_url, "engine": engine}

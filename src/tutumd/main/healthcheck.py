@@ -26,7 +26,7 @@ def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
     A server that takes calls is healthy, also while an engine is away: a restart would not bring that back.
 
     Args:
-        live: Accept whatever a restart cannot mend, such as a database that is away.
+        live: Accept whatever a restart cannot fix, such as a database that is away.
 
     Raises:
         TutumdError: It does not work, or nothing answers. The text says why.

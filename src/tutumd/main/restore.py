@@ -1,7 +1,7 @@
-"""`tutumd restore`: put a backup in the place of the SQLite database and of the key for secrets.
+"""`tutumd restore`: replaces the SQLite database and the key for secrets by those of a backup.
 
-What it writes is complete and checked before anything is replaced. From then until the end, a file `….restoring` is
-there, and no server starts. Whoever kills it may run it again.
+All files are complete and checked before one is replaced. From then until the end, a file `….restoring` exists, and no
+server starts. A restore that was killed can be run again.
 """
 
 import os
@@ -10,33 +10,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes, sync_folder
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
-from tutumd.main.postgres_tools import explain_restore
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
 
 STDIN = "-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
+_ON_POSTGRES = (
+    "the database is on PostgreSQL, and tutumd restore is for SQLite: empty the database, and restore the dump with"
+    " pg_restore, see docs/how-to/database.md"
+)
 
 
 def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
-    """Put a backup in place. `-` reads it from standard input.
+    """Restore a backup from a file, or from standard input for `-`.
 
     Args:
-        force: Replace a database that exists. The old one stays under another name.
+        force: Replace a database that exists. The old database stays under another name.
 
     Raises:
         SettingsError: The backup cannot be used, or a server runs, and nothing was changed.
     """
     settings = read_settings(options)
     if not settings.database_url.startswith("sqlite:"):
-        raise SettingsError(explain_restore())
+        raise SettingsError(_ON_POSTGRES)
     path = database_path(settings)
     with _told(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
             _give_to_owner(lock, settings.data_dir)
         if path.exists() and path.stat().st_size and not force:
             raise SettingsError(
-                f"there is a database {path} already: --force replaces it, and keeps the old one under another name"
+                f"there is a database {path} already: --force replaces it, and keeps it under another name"
             )
         staged = {name: Path(f"{path}.restore-{name}") for name in archive.MEMBERS}
         try:
@@ -60,20 +63,12 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
 
 def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
-
-    @contextmanager
-    def open_target(name: str) -> Iterator[IO[bytes]]:
-        with open(staged[name], "xb", opener=open_private) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-
     for file in staged.values():  # of a restore that was killed
         file.unlink(missing_ok=True)
     name = "standard input" if source == STDIN else source
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
-            manifest = archive.read(given, open_target)
+            manifest = archive.read(given, staged)
         if is_newer(manifest.schema):
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
@@ -130,7 +125,7 @@ def _keep(path: Path, stamp: str) -> Path:
 
 
 def _give_to_owner(file: Path, folder: Path) -> None:
-    """Make the file belong to the folder's owner alone, for whom root restores it."""
+    """Make the folder's owner the owner of the file, and let no one else read it."""
     file.chmod(OWNER_ONLY)
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
@@ -139,8 +134,8 @@ def _give_to_owner(file: Path, folder: Path) -> None:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn faults of files into words."""
-    done = f"{restoring_file(path)} is there, and no server starts: run tutumd restore again"
+    """Raise faults of files as SettingsError."""
+    done = f"{restoring_file(path)} exists, so no server starts: run tutumd restore again"
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -151,13 +146,13 @@ def _told(path: Path) -> Iterator[None]:
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:
     size = megabytes(path.stat().st_size)
-    print(f"{path} is now as it was on {manifest.created} ({size}, schema {manifest.schema})")
+    print(f"restored {path} of {manifest.created} ({size}, schema {manifest.schema})")
     for kept in aside:
-        print(f"the old one is {kept}")
+        print(f"the old file is {kept}")
     if SECRET_KEY_FILE not in manifest.files:
-        print("the backup holds no key for secrets: set TUTUMD_SECRET_KEY to the one that was used then")
+        print("the backup contains no key for secrets: set TUTUMD_SECRET_KEY to the key that was used then")
     elif settings.secret_key:
         print(f"TUTUMD_SECRET_KEY is set, so the restored {settings.data_dir / SECRET_KEY_FILE} is not used")
     if waiting := unfinished_actions(path):
-        noun = "unfinished action goes" if waiting == 1 else "unfinished actions go"
-        print(f"{waiting} {noun} on when a worker starts; tutumd web starts none: look with tutum action list first")
+        noun = "unfinished action continues" if waiting == 1 else "unfinished actions continue"
+        print(f"{waiting} {noun} when a worker starts; to check them before, start tutumd web: tutum action list")

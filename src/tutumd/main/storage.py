@@ -238,7 +238,7 @@ def locked(
         # For reading, too: else NFS gives no shared lock.
         file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise SettingsError(f"the data folder {path.parent} cannot be used: {_mend(path.parent, error)}") from error
+        raise SettingsError(f"the data folder {path.parent} cannot be used: {_with_fix(path.parent, error)}") from error
     with file:
         deadline = time.monotonic() + wait_s
         while True:
@@ -256,7 +256,7 @@ def locked(
         yield file.fileno()
 
 
-def _mend(folder: Path, error: OSError) -> str:
+def _with_fix(folder: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         change = f"chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}"
         return f"{error.strerror}; run {change}, for a container on the folder or volume that is mounted there"

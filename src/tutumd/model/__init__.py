@@ -60,7 +60,6 @@ from tutumd.model.services import (
     full_name,
 )
 from tutumd.model.summaries import (
-    HELD,
     ActionSummary,
     HandlerName,
     Overview,
@@ -71,7 +70,6 @@ from tutumd.model.summaries import (
 
 __all__ = [
     "DURATION_BOUNDS_S",
-    "HELD",
     "MAX_AMOUNT",
     "TAG",
     "VARIABLE",

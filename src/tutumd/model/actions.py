@@ -245,7 +245,7 @@ class Growth:
             return ""
         source = self.cap_source if then >= self.cap else "max_containers of the webhook handler"
         share = f"only {own}" if own else "none"
-        return f"{share} of the {amount} containers asked for: the limit was reached at {then} ({source})"
+        return f"{share} of the {amount} requested containers: the limit was reached at {then} ({source})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

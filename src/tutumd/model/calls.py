@@ -8,6 +8,7 @@ from typing import Any
 
 from tutumd.model.actions import Reference
 from tutumd.model.handlers import Operation
+from tutumd.reasons import Reason
 
 
 class DeliveryOutcome(StrEnum):
@@ -39,8 +40,8 @@ class Evaluation:
 
     Attributes:
         version: Version of the options. The call is stored only if the handler still has it.
-        skip: Why the call does nothing; empty if it does something.
-        refuse: Why the call is not authentic; empty if it is.
+        skip: Why the call does nothing; None if it does something.
+        refuse: Why the call is not authentic; None if it is.
         invalid: What is wrong with it, so that it is not stored; empty if nothing is.
         verified: The handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
@@ -49,13 +50,13 @@ class Evaluation:
     """
 
     version: int
-    skip: str = ""
-    refuse: str = ""
+    skip: Reason | None = None
+    refuse: Reason | None = None
     invalid: str = ""
     verified: bool = False
     tag: str | None = None
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
     max_uses: int | None = None
     handler_cap: int | None = None
     rate: tuple[int, int] | None = None
@@ -142,7 +143,7 @@ class Delivery:
 
     Attributes:
         number: Increases with each delivery of any handler.
-        action_uuid: None if the delivery caused nothing; `reason` then says why.
+        action_uuid: None if the delivery caused nothing; `reasons` then say why.
         action_state, action_reason: What became of the action by now.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
@@ -159,9 +160,14 @@ class Delivery:
     user_agent: str
     body_size: int
     outcome: DeliveryOutcome
-    reason: str = ""
+    reasons: tuple[Reason, ...] = ()
     tag: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: str = field(default="", repr=False)
     handler_number: int | None = None
     handler_name: str | None = None
+
+    @property
+    def repeats(self) -> str:
+        """UUID of the action of the delivery that it repeats; empty if it repeats none."""
+        return next((reason.values[0] for reason in self.reasons if reason.code == "repeated"), "")

@@ -8,9 +8,6 @@ from tutumd.model.actions import ActionState, Verb
 from tutumd.model.engines import EngineInfo
 from tutumd.model.services import Service, ServiceState
 
-HELD = "waiting for more calls: a handler with a debounce holds it back"
-"""What an action waits for until it is due."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSummary:
@@ -22,6 +19,7 @@ class ActionSummary:
         open: Whether an equal request that comes now joins it, instead of waiting for its end.
         due: When a pending action may begin, or one in progress tries again. It is in the future only if it waits.
         waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
+        held_until: When it begins if no more calls come; None if it does not wait for the end of a debounce.
         reason: Why it failed, or a note; may be empty.
     """
 
@@ -41,6 +39,7 @@ class ActionSummary:
     ended: datetime | None
     address: str
     waits_for: str
+    held_until: datetime | None
     reason: str
     rolled_back: bool
     image_before: str | None
@@ -50,11 +49,6 @@ class ActionSummary:
     def since(self) -> datetime:
         """When it came into its state: when it ended, else when it began, else when it was asked for."""
         return self.ended or self.started or self.created
-
-    @property
-    def held_until(self) -> datetime | None:
-        """When it begins if no more calls come; None if no debounce holds it back."""
-        return self.due if self.waits_for == HELD else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ def end_unasked(run: LeasedRun) -> Outcome | None:
 
 def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> None:
     """Let the engine undo what an abandoned action left half done."""
-    run.log(f"clearing up what the action {leftover.action.uuid} left half done")
+    run.log(f"cleaning up what the action {leftover.action.uuid} left half done")
     try:
         with run.clearing_up(leftover):
             if run.journal == LOST_JOURNAL:
@@ -196,7 +196,7 @@ def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Ca
     why = "; ".join(limits)
     if target == present:
         raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {why}")
-    note = f"only {target - present} of the {asked} containers asked for: {why}"
+    note = f"only {target - present} of the {asked} requested containers: {why}"
     return target, Growth(present=present, added=added, cap=cap.containers, cap_source=cap.source, note=note)
 
 

@@ -46,7 +46,7 @@ STOPS = (
         picture="connected",
         template=f"{HANDLER}connect/?sender=github&after=0",
         kind="handler",
-        texts=("Its secret is right", "Passed", "branch 'dev' is not 'main'"),
+        texts=("The secret is correct", "Passed", "branch 'dev' is not 'main'"),
         is_dark=True,
     ),
     Stop(picture="failed", template="", kind="failed", texts=("It failed", "error: no relay is set", "Retry")),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from tests.support.stores import StoreBed, second_intake
 from tutumd.errors import NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Evaluation, EvaluationNeeded, NewHandler, NotQueued, Operation
+from tutumd.reasons import Reason
 from tutumd.store.intake.rate_limits import take_token
 
 SECOND = 1_000_000
@@ -28,8 +29,8 @@ def test_a_call_is_stored_only_if_it_was_evaluated_with_the_present_options(bed:
 
 def test_a_call_that_does_nothing_is_listed_with_its_reason(bed: StoreBed) -> None:
     handler = bed.handler("web", show_log=True)
-    assert isinstance(bed.send(handler, bed.evaluate(handler, skip="another branch")), NotQueued)
-    assert isinstance(bed.send(handler, bed.evaluate(handler, refuse="the signature is wrong")), NotQueued)
+    assert isinstance(bed.send(handler, bed.evaluate(handler, skip=Reason("another branch"))), NotQueued)
+    assert isinstance(bed.send(handler, bed.evaluate(handler, refuse=Reason("the signature is wrong"))), NotQueued)
     assert bed.outcomes(handler) == [("skipped", "another branch"), ("refused", "the signature is wrong")]
     assert bed.claim() is None
 
@@ -78,7 +79,7 @@ def test_a_repetition_gets_the_first_result_whatever_the_rate(bed: StoreBed) -> 
     # It asks for nothing more, so no limit leaves out a part of it.
     assert bed.send(handler, evaluation, key="idempotency-key:1") == replace(first, before=None)
     assert isinstance(bed.send(handler, evaluation, key="idempotency-key:2"), TooManyCallsError)
-    forged = bed.evaluate(handler, rate=(1, 60), refuse="the signature is wrong")
+    forged = bed.evaluate(handler, rate=(1, 60), refuse=Reason("the signature is wrong"))
     assert isinstance(bed.send(handler, forged, key="idempotency-key:1"), NotQueued)
     assert bed.queue.amounts(bed.claimed()) == ((1, None),)
 
@@ -86,7 +87,8 @@ def test_a_repetition_gets_the_first_result_whatever_the_rate(bed: StoreBed) -> 
 def test_refused_calls_take_nothing_of_the_rate_and_the_uses(bed: StoreBed) -> None:
     handler = bed.handler("web", rate_limit="2/minute", max_uses=2)
     forged, authentic = (
-        bed.evaluate(handler, rate=(2, 60), max_uses=2, refuse=refuse) for refuse in ("the signature is wrong", "")
+        bed.evaluate(handler, rate=(2, 60), max_uses=2, refuse=refuse)
+        for refuse in (Reason("the signature is wrong"), None)
     )
     for _ in range(20):
         assert isinstance(bed.send(handler, forged), NotQueued)

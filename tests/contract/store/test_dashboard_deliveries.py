@@ -7,6 +7,7 @@ import pytest
 from tests.support.stores import StoreBed, query
 from tutumd.errors import NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, NewHandler, Operation
+from tutumd.reasons import Reason
 
 
 def fill(bed: StoreBed) -> tuple[Handler, Handler]:
@@ -17,7 +18,7 @@ def fill(bed: StoreBed) -> tuple[Handler, Handler]:
         bed.call(redeploy)
         bed.call(other)
         bed.accepted(scaleup, bed.evaluate(scaleup))
-        bed.send(scaleup, bed.evaluate(scaleup, skip=f"reason {number}"))
+        bed.send(scaleup, bed.evaluate(scaleup, skip=Reason(f"reason {number}")))
         bed.call(redeploy)
         if number % 2:
             bed.finish(bed.claimed())

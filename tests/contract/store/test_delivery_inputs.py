@@ -23,7 +23,7 @@ def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(be
     action = bed.claimed().action
     assert action.tag == "v2"
     assert action.variables == {"TUTUM_TRIGGER_BODY": "one", "TUTUM_OTHER": "two"}
-    assert bed.outcomes(handler)[0] == ("superseded", "a later call named the tag 'v2'")
+    assert bed.outcomes(handler)[0] == ("superseded", "later-tag")
     assert [outcome for outcome, _ in bed.outcomes(handler)[1:]] == ["joined", "joined", "joined"]
 
 
@@ -190,7 +190,7 @@ def test_each_caller_of_a_scale_up_sees_what_became_of_its_own_amount(bed: Store
     bed.queue.save_target(claim, target, growth)
     assert told() == [""] * 4, "it has not ended"
     bed.queue.finish(claim, Outcome(success=True), None)
-    none = "none of the 5 containers asked for: the limit was reached at 4 (max_containers of the webhook handler)"
+    none = "none of the 5 requested containers: the limit was reached at 4 (max_containers of the webhook handler)"
     assert told() == ["", "", none, ""]
     assert bed.store.action(bed.admin, claim.action.uuid).reason == growth.note
     newest = bed.store.deliveries(bed.admin, capped.service_uuid, capped.uuid, query()).objects
@@ -215,7 +215,7 @@ def test_calls_of_one_batch_and_a_repeated_one_are_told_apart(bed: StoreBed) -> 
     bed.finish(claim)
     references = [each.refer(one) for each, one in zip(accepted, calls, strict=True)]
     progress = bed.store.progress(references)
-    reached = "only 1 of the 3 containers asked for: the limit was reached at 5 (the server)"
+    reached = "only 1 of the 3 requested containers: the limit was reached at 5 (the server)"
     assert [progress[reference].action.reason for reference in references] == ["", reached, ""]
 
 

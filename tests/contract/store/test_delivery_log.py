@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import Handler, NotQueued, Operation
+from tutumd.reasons import Reason
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, MAX_HANDLERS, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs
@@ -87,14 +88,16 @@ def test_a_log_stays_within_its_bytes_whatever_its_rows(bed: StoreBed) -> None:
 def test_refused_and_skipped_calls_flush_no_delivery_that_caused_an_action(bed: StoreBed) -> None:
     handler = bed.handler("web", verify={"preset": "token", "secrets": ["12345678"]})
     bed.accepted(handler, bed.evaluate(handler))
-    bed.send(handler, bed.evaluate(handler, skip="another branch"))
+    bed.send(handler, bed.evaluate(handler, skip=Reason("another branch")))
     for _ in range(60):
-        assert isinstance(bed.send(handler, bed.evaluate(handler, refuse="no signature"), content="x" * 500), NotQueued)
+        assert isinstance(
+            bed.send(handler, bed.evaluate(handler, refuse=Reason("no signature")), content="x" * 500), NotQueued
+        )
     bed.count_deliveries()
     trim(bed, rows=100)
     assert kinds(bed, handler) == {"queued": 1, "skipped": 1, "refused": 9}
     for _ in range(30):
-        bed.send(handler, bed.evaluate(handler, skip="another branch"))
+        bed.send(handler, bed.evaluate(handler, skip=Reason("another branch")))
     bed.count_deliveries()
     trim(bed, rows=20)
     assert kinds(bed, handler) == {"queued": 1, "skipped": 18, "refused": 1}
@@ -103,10 +106,10 @@ def test_refused_and_skipped_calls_flush_no_delivery_that_caused_an_action(bed: 
 
 def test_a_refused_call_is_kept_without_content(bed: StoreBed) -> None:
     handler = bed.handler("web", verify={"preset": "token", "secrets": ["12345678"]})
-    bed.send(handler, bed.evaluate(handler, refuse="no signature"), content='{"body":"of a stranger"}')
+    bed.send(handler, bed.evaluate(handler, refuse=Reason("no signature")), content='{"body":"of a stranger"}')
     delivery = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, 1)
     assert delivery.raw == REFUSED_CONTENT
-    assert delivery.reason == "no signature"
+    assert delivery.reasons == (Reason("no signature"),)
     with bed.database.read() as connection:
         assert connection.execute(sa.select(deliveries.c.kept_bytes)).scalar_one() < 500
 

@@ -58,7 +58,7 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
     assert bed.store.unfinished_actions(bed.admin, limit=2) == (*found.running, found.waiting[0])
     assert [(action.service_name, action.waits_for) for action in found.waiting] == [
         ("web", "waiting for the action that runs on its service"),
-        ("db", "waiting for more calls: a handler with a debounce holds it back"),
+        ("db", "waiting for more calls: the debounce of a handler is not over"),
     ]
     assert found.waiting[1].due == bed.clock() + timedelta(seconds=60)
     bed.finish(running)

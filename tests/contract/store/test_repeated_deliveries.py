@@ -12,6 +12,7 @@ from tests.support.stores import StoreBed, call, second_intake
 from tutumd.errors import TooManyCallsError
 from tutumd.model import Accepted, NotQueued, Operation
 from tutumd.ports.intake import CallResult
+from tutumd.reasons import Reason
 from tutumd.store.tables.actions import actions, deliveries, key_counts, sender_keys
 
 pytestmark = pytest.mark.dialect
@@ -142,7 +143,7 @@ def test_an_action_is_kept_as_long_as_a_key_of_its_calls_holds(bed: StoreBed) ->
 
 def test_only_accepted_calls_store_a_key(bed: StoreBed) -> None:
     handler = bed.handler("web", show_log=True)
-    for verdict in ({"refuse": "the signature is wrong"}, {"skip": "another branch"}):
+    for verdict in ({"refuse": Reason("signature-wrong", ("X",))}, {"skip": Reason("ping")}):
         assert isinstance(bed.send(handler, bed.evaluate(handler, **verdict), key="webhook-id:1"), NotQueued)
     assert count(bed, sender_keys) == 0
     for _ in range(2):

@@ -9,6 +9,7 @@ import pytest
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tutumd.model import Access, Definition, NewHandler, NewKey, NewSession, Operation, User, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.reasons import Reason
 
 
 def service_stamp(bed: StoreBed, name: str = "web") -> str:
@@ -75,7 +76,7 @@ def _call(bed: StoreBed) -> None:
 
 def _be_refused(bed: StoreBed) -> None:
     refusing = bed.handler("web", verify={"type": "github", "secrets": ["x"]})
-    evaluation = bed.evaluate(refusing, refuse="its signature is wrong")
+    evaluation = bed.evaluate(refusing, refuse=Reason("its signature is wrong"))
     before = service_stamp(bed)
     bed.send(refusing, evaluation)
     assert service_stamp(bed) != before

@@ -230,7 +230,7 @@ def test_an_abandoned_run_is_undone_before_the_next_action_begins(bed: StoreBed,
         assert running.wait_for(following, ActionState.SUCCESS)
         assert host.undone == [(abandoned, JOURNAL, 0.0)]
         lines = [line.text for line in running.store.log_lines(running.admin, following, 0)]
-        assert lines == [f"clearing up what the action {abandoned} left half done", "cleared up: put back"]
+        assert lines == [f"cleaning up what the action {abandoned} left half done", "cleared up: put back"]
         assert running.wait_for(running.call("web1"), ActionState.SUCCESS)
         assert len(host.undone) == 1
         assert running.action(abandoned) == ended

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.unit.application.made_handlers import NOW
 from tutumd.model import Delivery, DeliveryOutcome
+from tutumd.reasons import Reason
 
 QUEUED = Delivery(
     number=7,
@@ -20,9 +21,9 @@ QUEUED = Delivery(
 )
 
 
-def delivery_of(outcome: str, reason: str = "", number: int = 7, **values: Any) -> Delivery:
+def delivery_of(outcome: str, *reasons: Reason, number: int = 7, **values: Any) -> Delivery:
     """Return a delivery of an outcome, with an action if one belongs to it."""
     kind = DeliveryOutcome(outcome)
     has_action = kind in (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED, DeliveryOutcome.SUPERSEDED)
     without = {} if has_action else {"action_uuid": None, "action_state": None, "action_reason": None}
-    return replace(QUEUED, outcome=kind, reason=reason, number=number, **{**without, **values})
+    return replace(QUEUED, outcome=kind, reasons=reasons, number=number, **{**without, **values})

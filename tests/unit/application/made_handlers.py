@@ -8,8 +8,8 @@ from typing import Any
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.handler_form import make_form
 from tutumd.model import Handler
+from tutumd.web.pages.handler_form import make_form
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CIPHER = SecretCipher([make_key()])

@@ -32,33 +32,17 @@ def test_a_file_is_read_with_the_secrets_of_its_variables() -> None:
     assert "'x'" not in repr(service)
 
 
-@pytest.mark.parametrize(
-    ("lines", "problem"),
-    [
-        ("debounc = 5", "unknown field 'debounc': did you mean debounce?"),
-        ("debounce = 5000", "debounce must be 0 to 3600, got 5000"),
-        ("debounce = true", "debounce must be a whole number, got True"),
-        ("debounce = nan", "debounce must be a whole number, got nan"),
-        ('enabled = "no"', "enabled must be true or false, got 'no'"),
-        ('rate_limit = "30/min"', "rate_limit must be like \"30/minute\", got '30/min'"),
-        ("allow_from = []", "allow_from is empty"),
-        ("allow_from = [5]", "allow_from[1] must be a text, got 5"),
-        ("filter = 5", "filter must be a text or a table or a list, got 5"),
-        ("filter = {preset = 'branc', branch = 'x'}", "filter.preset is unknown: did you mean branch?"),
-        ("filter = {branch = 'x'}", "filter.preset is missing: it must be one of branch, tag, paths, skip"),
-        ("filter = {preset = 'branch'}", "filter.branch is missing"),
-        ("filter = [{preset = 'branch', brnch = 'x'}]", "filter[1] has no field 'brnch': did you mean branch?"),
-        ("tag = {allow = 5}", "tag.allow must be a text or a list, got 5"),
-        ("pass_body = 'BODY'", "pass_body must be of the form ^TUTUM_[A-Z0-9_]{1,100}$, got 'BODY'"),
-        ("max_containers = 5", "max_containers is for handlers with the operation SCALEUP, and this one's is REDEPLOY"),
-        ("operation = 'DEPLOY'", "operation must be REDEPLOY or SCALEUP, got 'DEPLOY'"),
-        ("verify = {preset = 'githup'}", "verify.preset is unknown: did you mean github?"),
-        ("expires_datetime = 5", "expires_datetime must be a text, got 5"),
-    ],
-)
-def test_a_wrong_field_is_named_with_its_line_and_the_nearest_known_one(lines: str, problem: str) -> None:
-    told = problems(handler(lines))
-    assert f"h.toml:3: ci of shop/web: {problem}" in told
+def test_unknown_fields_are_named_with_their_line_and_the_nearest_known_one() -> None:
+    told = problems(handler("debounc = 5\nmax_use = 5"))
+    assert told == [
+        "h.toml:3: ci of shop/web: unknown field 'debounc': did you mean debounce?",
+        "h.toml:3: ci of shop/web: unknown field 'max_use': did you mean max_uses?",
+    ]
+
+
+def test_values_that_json_does_not_know_are_read_as_texts() -> None:
+    [service] = read_handler_file(handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {})
+    assert service.handlers[0].fields == {"debounce": "NaN", "tag": {"allow": "2020-01-01"}, "max_uses": "08:30:00"}
 
 
 @pytest.mark.parametrize(
@@ -69,8 +53,6 @@ def test_a_wrong_field_is_named_with_its_line_and_the_nearest_known_one(lines: s
         "{preset = 'github', secrets = ['${A}', 's3cret']}",
         "{preset = 'github', secrets = 'x-${A}-s3cret'}",
         "{preset = 'github', secrets = {a = 's3cret'}}",
-        "{preset = 'github', secret = 's3cret'}",
-        "{preset = 's3cret'}",
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_not_quoted(verify: str) -> None:
@@ -79,12 +61,7 @@ def test_a_secret_in_the_file_is_refused_and_not_quoted(verify: str) -> None:
     assert "s3cret" not in "".join(told)
 
 
-def test_an_empty_list_of_secrets_is_refused() -> None:
-    told = problems(handler("verify = {preset = 'github', secrets = []}"))
-    assert told == ["h.toml:3: ci of shop/web: verify.secrets must have 1 to 5 entries, got 0"]
-
-
-@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000])
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000, "1\n" + "a." * 5000 + "b = 1"])
 def test_toml_that_python_cannot_hold_is_told_as_well(value: str) -> None:
     assert problems(handler(f"max_uses = {value}"))[0].startswith("h.toml: this is not TOML: ")
 

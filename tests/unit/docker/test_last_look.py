@@ -63,7 +63,7 @@ def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str,
         if outcome.rolled_back:
             assert engine.summary() == before, step
         else:
-            assert "is gone already, so that it could not be put back" in outcome.reason, step
+            assert "is gone already and could not be restored" in outcome.reason, step
     assert set(ends) == {True, False}
 
 

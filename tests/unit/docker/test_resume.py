@@ -252,7 +252,7 @@ def test_a_refused_step_of_a_rollback_is_reported(verb: str) -> None:
     outcome = redeploy(engine, Refusing())
     assert not outcome.success
     assert not outcome.rolled_back
-    assert "could not be put back" in outcome.reason
+    assert "could not be restored" in outcome.reason
     # What can be done is done: the old ones run, unless that is what the engine refuses.
     running = [name for name, (_, status, _, _) in engine.summary().items() if status == "running"]
     assert len(running) == (1 if verb == "start" else 2)

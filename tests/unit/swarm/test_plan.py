@@ -27,7 +27,7 @@ DIGEST = NEW.image.partition("@")[2]
 NEWEST = ResolvedImage(image=NEW.image, digest=DIGEST, platforms=(AMD,))
 RUNNING = (task("t1", slot="1"), task("t2", slot="2"))
 SIDE_BY_SIDE = "nothing forbids that old and new tasks run side by side"
-BY_LABEL = "the label tutum.redeploy.order asks for it"
+BY_LABEL = "the label tutum.redeploy.order requests it"
 
 
 def labelled(**labels: str) -> dict[str, Any]:
@@ -105,11 +105,11 @@ HOST_PORT = {"Ports": [{"TargetPort": 80, "PublishedPort": 8080, "PublishMode": 
 TAKEN = "port 8080 is published in host mode, and only one task of a node can have it"
 VOLUME = {"Type": "volume", "Target": "/data"}
 READ_ONLY = {"Type": "bind", "Target": "/etc/x", "ReadOnly": True}
-BY_SETTINGS = "the service's own update settings ask for it"
+BY_SETTINGS = "the service's own update settings request it"
 AUTO, FIRST, LATER = Order.AUTO, Order.START_FIRST, Order.STOP_FIRST
 GLOBAL = "the service is global: with start-first a rollback could lose the good task"
 FULL = "at most 1 of its tasks may be on a node, and no node has room for one more"
-WHATEVER = ", whatever the label tutum.redeploy.order asks for"
+WHATEVER = ", whatever the label tutum.redeploy.order requests"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_labels_of_the_service_win_over_those_of_its_containers() -> None:
 
 
 SAME = ResolvedImage(image=OLD.image, digest=OLD.image.partition("@")[2])
-SKIPPED = "nothing was done: its image has not changed (label tutum.redeploy.skip-unchanged)"
+SKIPPED = "skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"
 
 
 def test_an_unchanged_image_is_skipped_if_a_label_says_so() -> None:

@@ -17,7 +17,7 @@ def test_only_replicated_services_are_scaled(mode: dict[str, object], reason: st
 
 def test_the_cap_limits_the_replicas() -> None:
     refuse_impossible(view(spec()), 3, 3)
-    with pytest.raises(EngineRefusedError, match="at most 3 containers here, wanted were 4"):
+    with pytest.raises(EngineRefusedError, match="at most 3 containers here, got 4"):
         refuse_impossible(view(spec()), 4, 3)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from tutumd.errors import UnavailableError
 from tutumd.model import Call, Origin
 from tutumd.web.call import heavy_work
 from tutumd.web.call.heavy_work import HeavyWork
-from tutumd.web.pace import Pace
+from tutumd.web.pace import BURST_S, MIN_PAUSE_S, Pace
 
 CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
 
@@ -36,6 +37,14 @@ def test_requests_begin_one_by_one_and_other_work_runs_in_between() -> None:
 
     asyncio.run(run())
     assert begun == list(range(20))
+
+
+async def test_what_exceeds_a_burst_begins_with_pauses() -> None:
+    pace, began = Pace(), time.monotonic()
+    burst = round(BURST_S / MIN_PAUSE_S)
+    for _ in range(3 * burst):
+        await pace.wait()
+    assert time.monotonic() - began > burst * MIN_PAUSE_S
 
 
 async def test_a_request_that_gives_up_holds_up_nobody() -> None:

@@ -33,11 +33,11 @@ OF_SERVER = "it may have at most 100 (--max-containers of the server)"
     [
         (2, [(1, None)], 3, ""),
         (2, [(3, None), (1, None), (2, None)], 8, ""),
-        (98, [(3, None)], 100, f"only 2 of the 3 containers asked for: {OF_SERVER}"),
-        (99, [(1, None), (5, None)], 100, f"only 1 of the 6 containers asked for: {OF_SERVER}"),
-        (2, [(5, 4)], 4, f"only 2 of the 5 containers asked for: {OF_HANDLER}"),
-        (2, [(5, 4), (3, None)], 7, f"only 5 of the 8 containers asked for: {OF_HANDLER}"),
-        (2, [(3, None), (5, 4)], 5, "only 3 of the 8 containers asked for"),
+        (98, [(3, None)], 100, f"only 2 of the 3 requested containers: {OF_SERVER}"),
+        (99, [(1, None), (5, None)], 100, f"only 1 of the 6 requested containers: {OF_SERVER}"),
+        (2, [(5, 4)], 4, f"only 2 of the 5 requested containers: {OF_HANDLER}"),
+        (2, [(5, 4), (3, None)], 7, f"only 5 of the 8 requested containers: {OF_HANDLER}"),
+        (2, [(3, None), (5, 4)], 5, "only 3 of the 8 requested containers"),
         (2, [(1, 4), (1, 4)], 4, ""),
     ],
 )
@@ -53,14 +53,14 @@ def test_amounts_are_added_in_order_up_to_the_cap_of_each(
 
 
 HANDLER = "max_containers of the webhook handler"
-REACHED = "containers asked for: the limit was reached at"
+REACHED = "requested containers: the limit was reached at"
 SHARES: list[tuple[int, list[tuple[int, int | None]], list[str]]] = [
     # The one without a cap got all; the other one did not, whichever came first.
     (1, [(5, 3), (1, None)], [f"only 2 of the 5 {REACHED} 3 ({HANDLER})", ""]),
     (1, [(1, None), (5, 3)], ["", f"only 1 of the 5 {REACHED} 3 ({HANDLER})"]),
     (4, [(5, 3), (1, None)], [f"none of the 5 {REACHED} 4 ({HANDLER})", ""]),
     # Calls of one handler, of which each gets what is left.
-    (1, [(1, 3), (2, 3), (2, 3)], ["", "only 1 of the 2 containers asked for", "none of the 2 containers asked for"]),
+    (1, [(1, 3), (2, 3), (2, 3)], ["", "only 1 of the 2 requested containers", "none of the 2 requested containers"]),
     # The cap of the handler is above that of the service.
     (
         99,
@@ -86,7 +86,7 @@ def test_each_call_is_told_what_became_of_its_own_amount(
         own = growth.reason_for_call(reason, before, amount)
         assert own.startswith(f"as the engine said; {note}")
         assert own.endswith("; the cancel came too late")
-        assert bool(note) == ("asked for" in own)
+        assert bool(note) == ("requested" in own)
         before += amount
 
 
@@ -171,7 +171,7 @@ def test_a_scale_up_with_room_for_a_part_adds_it_and_says_so() -> None:
     (growth,) = queue.growths
     assert growth is not None
     assert growth.note == (
-        "only 2 of the 3 containers asked for: it may have at most 4 (label tutum.scale.max of the service)"
+        "only 2 of the 3 requested containers: it may have at most 4 (label tutum.scale.max of the service)"
     )
 
 

@@ -4,6 +4,8 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tutumd.reasons import Reason
+
 MAX_VARIABLE_BYTES = 32 * 1024
 MAX_STORED_BYTES = 16 * 1024
 MIN_SECRET_LENGTH = 8
@@ -19,20 +21,20 @@ class StoredBody:
     is_cut: bool
 
 
-def to_variable(body: bytes) -> tuple[str | None, str]:
+def to_variable(body: bytes) -> tuple[str | None, Reason | None]:
     """Return the body as the value of a variable, or None and why it cannot be one.
 
     The limit of 32 KiB is below that of a kernel (Linux: 128 KiB, MAX_ARG_STRLEN).
     """
     if len(body) > MAX_VARIABLE_BYTES:
-        return None, f"the body was not passed on: it has {len(body)} bytes, more than {MAX_VARIABLE_BYTES}"
+        return None, Reason("body-too-large", (str(len(body)), str(MAX_VARIABLE_BYTES)))
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        return None, "the body was not passed on: it is not UTF-8"
+        return None, Reason("body-not-text")
     if "\0" in text:
-        return None, "the body was not passed on: it has a NUL character"
-    return text, ""
+        return None, Reason("body-has-nul")
+    return text, None
 
 
 def remove_secrets(body: bytes, secrets: Iterable[str]) -> bytes:

@@ -15,6 +15,7 @@ from tutumd.application.admission.payloads import Push, find_skip_reason, parse_
 from tutumd.application.admission.tags import QUERY, choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
+from tutumd.reasons import Reason
 
 MAX_QUICK_BYTES = 32 * 1024
 """Longest body that is verified without a thread. To look for a ping in it takes about as long as to store the call."""
@@ -28,40 +29,45 @@ class Admitted:
     Attributes:
         tag: Image tag to deploy; None for the service's own.
         variable: Name and value of the variable for the new containers; the value None removes it.
-        notes: Sentences for the caller.
+        notes: For the caller.
     """
 
     tag: str | None = None
     variable: tuple[str, str | None] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """The call is admitted and does nothing: 200 with the reason."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unauthorized:
     """The call does not come from its sender: 401 with the reason, which contains no secret."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
     """The handler cannot be called now, or not from there: 404 as for an unknown handler. Only the owner sees why."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """The call names a tag that is wrong or not allowed: 400 with the reason."""
+    """The call names a tag that is wrong or not allowed: 400 with the text."""
 
-    reason: str
+    text: str
+
+    @property
+    def reason(self) -> Reason:
+        """What is wrong with it."""
+        return Reason("invalid", (self.text,))
 
 
 Verdict = Admitted | Skipped | Unauthorized | Hidden | Invalid
@@ -73,7 +79,7 @@ class CheckResult:
 
     check: str
     passes: bool
-    why: str
+    why: tuple[Reason, ...]
     verdict: Verdict | None = None
 
 
@@ -114,11 +120,11 @@ def is_heavy(options: HandlerOptions, call: CallInput) -> bool:
     return bool(reads_deeply or is_long)
 
 
-def find_closed_reason(options: HandlerOptions, address: str, now: datetime) -> str:
-    """Return why the handler cannot be called now, or not from there, whatever the call contains; empty if it can."""
+def find_closed_reason(options: HandlerOptions, address: str, now: datetime) -> Reason | None:
+    """Return why the handler cannot be called now, or not from there, whatever the call contains; None if it can."""
     call = CallInput(headers=(), query=(), body=b"", address=address, now=now)
     results = (check(options, call) for check in _ACCESS_CHECKS)
-    return next((result.verdict.reason for result in results if result and isinstance(result.verdict, Hidden)), "")
+    return next((result.verdict.reason for result in results if result and isinstance(result.verdict, Hidden)), None)
 
 
 def evaluate(options: HandlerOptions, call: CallInput) -> Verdict:
@@ -135,12 +141,12 @@ def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult]
     results = [result for check in _CHECKS if (result := check(options, call)) is not None]
     verdict = _admit(options, call)
     if not isinstance(verdict, Admitted):
-        results.append(CheckResult(check="tag", passes=False, why=verdict.reason, verdict=verdict))
+        results.append(CheckResult(check="tag", passes=False, why=(verdict.reason,), verdict=verdict))
     elif options.tag is not None:
-        why = f"the tag is {verdict.tag!r}" if verdict.tag else "the call names no tag"
-        results.append(CheckResult(check="tag", passes=True, why=why))
+        tag = Reason("tag-chosen", (verdict.tag,)) if verdict.tag else Reason("no-tag")
+        results.append(CheckResult(check="tag", passes=True, why=(tag,)))
     if isinstance(verdict, Admitted) and options.pass_body is not None:
-        why = verdict.notes[0] if verdict.notes else f"the body becomes {options.pass_body}"
+        why = verdict.notes or (Reason("body-passed", (options.pass_body,)),)
         results.append(CheckResult(check="pass_body", passes=not verdict.notes, why=why))
     return results, next((result.verdict for result in results if result.verdict is not None), verdict)
 
@@ -148,26 +154,26 @@ def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult]
 def _check_enabled(options: HandlerOptions, call: CallInput) -> CheckResult | None:
     if options.enabled:
         return None
-    why = "the handler is disabled"
-    return CheckResult(check="enabled", passes=False, why=why, verdict=Hidden(reason="disabled"))
+    why, verdict = Reason("is-disabled"), Hidden(reason=Reason("disabled"))
+    return CheckResult(check="enabled", passes=False, why=(why,), verdict=verdict)
 
 
 def _check_expires(options: HandlerOptions, call: CallInput) -> CheckResult | None:
     if options.expires_datetime is None:
         return None
     if call.now < options.expires_datetime:
-        return CheckResult(check="expires_datetime", passes=True, why="the handler has not expired yet")
-    why = "the handler has expired"
-    return CheckResult(check="expires_datetime", passes=False, why=why, verdict=Hidden(reason="expired"))
+        return CheckResult(check="expires_datetime", passes=True, why=(Reason("not-expired"),))
+    why, verdict = Reason("has-expired"), Hidden(reason=Reason("expired"))
+    return CheckResult(check="expires_datetime", passes=False, why=(why,), verdict=verdict)
 
 
 def _check_address(options: HandlerOptions, call: CallInput) -> CheckResult | None:
     if not options.allow_from:
         return None
     if allows(options.allow_from, call.address):
-        return CheckResult(check="allow_from", passes=True, why=f"{call.address} is allowed")
-    why = f"{call.address or 'an unknown address'} is not allowed"
-    return CheckResult(check="allow_from", passes=False, why=why, verdict=Hidden(reason=why))
+        return CheckResult(check="allow_from", passes=True, why=(Reason("address-allowed", (call.address,)),))
+    why = Reason("address-not-allowed", (call.address or "an unknown address",))
+    return CheckResult(check="allow_from", passes=False, why=(why,), verdict=Hidden(reason=why))
 
 
 def _check_sender(options: HandlerOptions, call: CallInput) -> CheckResult | None:
@@ -175,8 +181,8 @@ def _check_sender(options: HandlerOptions, call: CallInput) -> CheckResult | Non
         return None
     problem = verify(options.verify, call.headers, call.body, call.now)
     if problem is None:
-        return CheckResult(check="verify", passes=True, why=f"{options.verify.preset}: right")
-    return CheckResult(check="verify", passes=False, why=problem, verdict=Unauthorized(reason=problem))
+        return CheckResult(check="verify", passes=True, why=(Reason("sender-right", (options.verify.preset,)),))
+    return CheckResult(check="verify", passes=False, why=(problem,), verdict=Unauthorized(reason=problem))
 
 
 def _check_event(options: HandlerOptions, call: CallInput) -> CheckResult | None:
@@ -184,8 +190,8 @@ def _check_event(options: HandlerOptions, call: CallInput) -> CheckResult | None
         return None
     reason = find_skip_reason(call.headers, call.payload)
     if not reason:
-        return CheckResult(check="event", passes=True, why="neither a ping nor a deletion")
-    return CheckResult(check="event", passes=False, why=reason, verdict=Skipped(reason=reason))
+        return CheckResult(check="event", passes=True, why=(Reason("is-event"),))
+    return CheckResult(check="event", passes=False, why=(reason,), verdict=Skipped(reason=reason))
 
 
 def _check_filters(options: HandlerOptions, call: CallInput) -> CheckResult | None:
@@ -193,10 +199,10 @@ def _check_filters(options: HandlerOptions, call: CallInput) -> CheckResult | No
         return None
     document, globs = call.document(options), Globs()
     decisions = [decide(condition, call.push, document, globs) for condition in options.filter]
-    misses = [decision.why for decision in decisions if not decision.passes]
+    misses = tuple(decision.why for decision in decisions if not decision.passes)
     if misses:
-        return CheckResult(check="filter", passes=False, why="; ".join(misses), verdict=Skipped(reason=misses[0]))
-    return CheckResult(check="filter", passes=True, why="; ".join(decision.why for decision in decisions))
+        return CheckResult(check="filter", passes=False, why=misses, verdict=Skipped(reason=misses[0]))
+    return CheckResult(check="filter", passes=True, why=tuple(decision.why for decision in decisions))
 
 
 _Check = Callable[[HandlerOptions, CallInput], CheckResult | None]
@@ -210,7 +216,7 @@ def _admit(options: HandlerOptions, call: CallInput) -> Verdict:
         document = call.document(options) if options.tag and options.tag.source != QUERY else {}
         tag, skip_reason = choose_tag(options.tag, call.query, document)
     except InvalidInputError as error:
-        return Invalid(reason=str(error))
+        return Invalid(text=str(error))
     if skip_reason:
         return Skipped(reason=skip_reason)
     if options.pass_body is None:

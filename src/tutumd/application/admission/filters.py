@@ -18,6 +18,7 @@ from tutumd.application.admission.json_checks import (
 )
 from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError
+from tutumd.reasons import Reason
 
 PRESETS = ("branch", "tag", "paths", "skip")
 MAX_FILTERS = 10
@@ -130,10 +131,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a call matches a filter, and why, in a few words."""
+    """Whether a call matches a filter, and why."""
 
     passes: bool
-    why: str
+    why: Reason
 
 
 def parse_filters(value: object) -> tuple[Filter, ...]:
@@ -194,7 +195,7 @@ def decide(condition: Filter, push: Push, document: dict[str, Any], globs: Globs
     try:
         return _DECIDERS[condition.kind](condition, push, globs)
     except TooLongError:
-        return Decision(False, "the globs of the filter take too long over a payload of this size")
+        return Decision(False, Reason("glob-too-long"))
 
 
 def matches_path(path: str, glob: str, globs: Globs) -> bool:
@@ -244,45 +245,46 @@ def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
     try:
         passes = expressions.is_true(expressions.evaluate(text, document))
     except expressions.EvaluationError as error:
-        return Decision(False, f"the filter could not be evaluated: {error}")
-    return Decision(passes, f"the filter is {'true' if passes else 'not true'} for this payload")
+        return Decision(False, Reason("filter-failed", (str(error),)))
+    return Decision(passes, Reason("filter-true" if passes else "filter-not-true"))
 
 
 def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
     repository = condition.repository
     tags = [tag for name, tag in push.tags if not repository or globs.matches_any(name, (repository,))]
     if push.tags and not tags:
-        return Decision(False, f"nothing was pushed to the repository {repository!r}")
+        return Decision(False, Reason("other-repository", (repository,)))
     return _decide_names(tags, condition, push, globs)
 
 
 def _decide_names(names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
     kind, patterns = condition.kind, _quote_patterns(condition)
     if not names:
-        event = f" (event {push.event!r})" if push.event else ""
-        return Decision(False, f"the payload names no pushed {kind}{event}; wanted is {patterns}")
+        if push.event:
+            return Decision(False, Reason("no-pushed-ref-of-event", (kind, patterns, push.event)))
+        return Decision(False, Reason("no-pushed-ref", (kind, patterns)))
     matching = [name for name in names[:MAX_NAMES] if globs.matches_any(name, condition.patterns)]
     if matching:
-        return Decision(True, f"{kind} {matching[0][:_MAX_QUOTED]!r} matches {patterns}")
-    return Decision(False, f"{kind} {names[0][:_MAX_QUOTED]!r} is not {patterns}")
+        return Decision(True, Reason("ref-matches", (kind, matching[0][:_MAX_QUOTED], patterns)))
+    return Decision(False, Reason("ref-differs", (kind, names[0][:_MAX_QUOTED], patterns)))
 
 
 def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
     if not push.is_git:
-        return Decision(False, "the payload is no push of commits, so it names no files")
+        return Decision(False, Reason("no-commits"))
     if push.paths is None or len(push.paths) > MAX_PATHS:
-        return Decision(True, "not all changed files are known, so it counts")
+        return Decision(True, Reason("files-unknown"))
     patterns = _quote_patterns(condition)
     if any(matches_path(path, glob, globs) for path in push.paths for glob in condition.patterns):
-        return Decision(True, f"a changed file matches {patterns}")
-    return Decision(False, f"none of {len(push.paths)} changed files matches {patterns}")
+        return Decision(True, Reason("file-matches", (patterns,)))
+    return Decision(False, Reason("no-file-matches", (str(len(push.paths)), patterns)))
 
 
 def _decide_skip(condition: Filter, push: Push, _globs: Globs) -> Decision:
     marker = condition.patterns[0]
     if marker.lower() in push.message.lower():
-        return Decision(False, f"the commit message has {marker}")
-    return Decision(True, f"the commit message does not have {marker}")
+        return Decision(False, Reason("marker-found", (marker,)))
+    return Decision(True, Reason("marker-not-found", (marker,)))
 
 
 def _quote_patterns(condition: Filter) -> str:

@@ -8,12 +8,14 @@ from urllib.parse import parse_qsl
 
 from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
+from tutumd.reasons import Reason
 
 # Parsing so many takes at most 30 ms and 10 MB. A push of 1,000 commits to GitHub has 25,000.
 MAX_VALUES = 50_000
 
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
+_PING = Reason("ping")
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
 # Without any of these, a call is not to be skipped: most calls are judged without a look at each kind of payload.
@@ -27,7 +29,7 @@ class Push:
 
     Attributes:
         event: The sender's name of the event; empty if it names none.
-        skip_reason: Why the call is skipped whatever the filter: a ping, a deletion, a pull. Empty otherwise.
+        skip_reason: Why the call is skipped whatever the filter: a ping, a deletion, a pull. None otherwise.
         tags: Pairs of repository and tag, of images and of Git.
         is_git: Commits were pushed.
         paths: Files that these commits changed; None if the payload does not name all.
@@ -35,7 +37,7 @@ class Push:
     """
 
     event: str = ""
-    skip_reason: str = ""
+    skip_reason: Reason | None = None
     branches: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     is_git: bool = False
@@ -58,7 +60,7 @@ def read_push(headers: Headers, body: Any) -> Push:
     """Return what was pushed, for the documented payloads of Git hosts and registries."""
     event = _event(headers)
     if not isinstance(body, dict):
-        return Push(event=event, skip_reason="it is a ping" if event.lower().endswith("ping") else "")
+        return Push(event=event, skip_reason=_PING if event.lower().endswith("ping") else None)
     skip_reason = _skip_reason(event, body)
     if skip_reason:
         return Push(event=event, skip_reason=skip_reason)
@@ -69,13 +71,13 @@ def read_push(headers: Headers, body: Any) -> Push:
     return Push(event=event)
 
 
-def find_skip_reason(headers: Headers, body: Any) -> str:
+def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
     """Return the `skip_reason` of what `read_push` returns, in half the time."""
     event = _event(headers)
     if not isinstance(body, dict):
         return read_push(headers, body).skip_reason
     reason = _skip_reason(event, body)
-    return reason or (push.skip_reason if (push := _read_bitbucket(event, body)) else "")
+    return reason or (push.skip_reason if (push := _read_bitbucket(event, body)) else None)
 
 
 def dig(document: Any, *keys: str) -> Any:
@@ -125,29 +127,29 @@ def _event(headers: Headers) -> str:
     return next((firsts[name] for name in _EVENT_NAMES if name in firsts), "").strip()[:100]
 
 
-def _skip_reason(event: str, body: dict[str, Any]) -> str:
+def _skip_reason(event: str, body: dict[str, Any]) -> Reason | None:
     if event.lower() not in _SKIPPED_EVENTS and _TELLING_FIELDS.isdisjoint(body):
-        return ""
+        return None
     # GitHub: ping. Bitbucket Data Center: diagnostics:ping.
     if event.lower() in ("ping", "diagnostics:ping") or ("zen" in body and "hook_id" in body):
-        return "it is a ping"
+        return _PING
     after = _text(body, "after")
     if event == "delete" or body.get("deleted") is True or (len(after) >= 40 and not after.strip("0")):
         name = _text(body, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")[:100]
         kind = "tag" if _text(body, "ref").startswith("refs/tags/") or body.get("ref_type") == "tag" else "branch"
-        return f"{kind} {name!r} was deleted"
+        return Reason("ref-deleted", (kind, name))
     return _registry_skip_reason(event, body)
 
 
-def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
+def _registry_skip_reason(event: str, body: dict[str, Any]) -> Reason | None:
     events = _registry_events(body)
     pushes = [item for item in events if item["action"] == "push"]
     harbor = _text(body, "type").lower()
     is_harbor = harbor.startswith("harbor.") or ("event_data" in body and "occur_at" in body)
     if (events and not pushes) or (is_harbor and harbor not in _HARBOR_PUSHES):
-        return "nothing was pushed to the registry"
+        return Reason("nothing-pushed")
     if event == "package" and body.get("action") == "deleted":
-        return "a package was deleted"
+        return Reason("package-deleted")
     # A layer, or one platform of an image: the tag to deploy follows in an event of its own.
     packages = [dig(body, name) for name in ("package", "registry_package")]
     is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
@@ -155,7 +157,7 @@ def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
         or (_text(package, "type") == "container" and ":" in _text(package, "version"))
         for package in packages
     )
-    return "there is no pushed tag: it is a layer, or one platform of an image" if is_untagged else ""
+    return Reason("no-pushed-tag") if is_untagged else None
 
 
 def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,7 +215,7 @@ def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
             refs.append((_text(change, "ref", "type").lower(), _text(change, "ref", "displayId")))
     if not refs:
         name = _text(cloud[0], "old", "name") if cloud else _text(server[0], "ref", "displayId")
-        return Push(event=event, skip_reason=f"branch {name[:100]!r} was deleted")
+        return Push(event=event, skip_reason=Reason("ref-deleted", ("branch", name[:100])))
     project = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
     repository = _text(body, "repository", "full_name") if cloud else project
     newest = next((change["new"] for change in cloud if dig(change, "new")), None)

@@ -9,6 +9,7 @@ from tutumd.application.admission.filters import MAX_GLOB, Globs
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
 from tutumd.errors import InvalidInputError
 from tutumd.model import TAG
+from tutumd.reasons import Reason
 
 QUERY = "query"
 TAG_SCHEMA = {
@@ -65,8 +66,8 @@ def parse_tag_rule(value: object) -> TagRule:
 
 def choose_tag(
     rule: TagRule | None, query: Sequence[tuple[str, str]], document: dict[str, Any]
-) -> tuple[str | None, str]:
-    """Return the tag that a call names, None for the service's own, and why the call is skipped, empty if it is not.
+) -> tuple[str | None, Reason | None]:
+    """Return the tag that a call names, None for the service's own, and why the call is skipped, None if it is not.
 
     A wrong `?tag=` is an error, so that a script fails; a payload with another tag is skipped.
 
@@ -77,10 +78,10 @@ def choose_tag(
     if tags and (rule is None or rule.source != QUERY):
         raise InvalidInputError("this handler accepts no tag from the call: its owner can set its field tag")
     if rule is None:
-        return None, ""
+        return None, None
     if rule.source != QUERY:
         return _choose_from_payload(rule, document)
-    return (_check_tag(tags, rule) if tags else None), ""
+    return (_check_tag(tags, rule) if tags else None), None
 
 
 def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
@@ -93,15 +94,15 @@ def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
     return tags[0]
 
 
-def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> tuple[str | None, str]:
+def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> tuple[str | None, Reason | None]:
     try:
         tag = expressions.evaluate(rule.source, document)
     except expressions.EvaluationError as error:
-        return None, f"the tag could not be found: {error}"
+        return None, Reason("tag-failed", (str(error),))
     if not isinstance(tag, str) or not tag:
-        return None, "the payload names no tag where tag.from looks"
+        return None, Reason("no-tag-at-source")
     if not TAG.fullmatch(tag):
-        return None, "the value that tag.from finds is not a tag"
+        return None, Reason("not-a-tag")
     if not Globs().matches_any(tag, rule.allow):
-        return None, f"tag {tag!r} is not among those allowed"
-    return tag, ""
+        return None, Reason("tag-not-allowed", (tag,))
+    return tag, None

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 from tutumd.application.admission.headers import Headers, find_all
 from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, quote
 from tutumd.errors import InvalidInputError
+from tutumd.reasons import Reason
 
 PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
 ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
@@ -112,8 +113,8 @@ def parse_verification(value: object) -> Verification:
     return Verification(preset=preset, secrets=secrets, **_check_settings(preset, fields))
 
 
-def verify(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    """Return None if a call comes from its sender, else why not, in a few words without any secret."""
+def verify(verification: Verification, headers: Headers, body: bytes, now: datetime) -> Reason | None:
+    """Return None if a call comes from its sender, else why not, without any secret."""
     secrets = verification.secrets
     match verification.preset:
         case "github":
@@ -180,33 +181,33 @@ def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
 
 def _compare_hmac(
     verification: Verification, headers: Headers, body: bytes, header: str, *, prefix: str = ""
-) -> str | None:
+) -> Reason | None:
     value, problem = _find_single(headers, header)
     if problem:
         return problem
     if not value.startswith(prefix):
-        return f"{header} does not begin with {prefix}"
+        return Reason("prefix-missing", (header, prefix))
     signature = value[len(prefix) :].strip()
     digests = [hmac.digest(secret.encode(), body, verification.algorithm) for secret in verification.secrets]
     if verification.encoding == "hex":
         matches = matches_any(signature.lower(), [digest.hex() for digest in digests])
     else:
         matches = matches_any(signature, [base64.b64encode(digest).decode() for digest in digests])
-    return None if matches else f"{header} does not match the body"
+    return None if matches else Reason("signature-wrong", (header,))
 
 
-def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, scheme: str = "") -> str | None:
+def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, scheme: str = "") -> Reason | None:
     value, problem = _find_single(headers, header)
     if problem:
         return problem
     if scheme:
         value_scheme, _, value = value.partition(" ")
         if value_scheme.lower() != scheme:
-            return f"{header} is not of the form {scheme.capitalize()} TOKEN"
-    return None if matches_any(value.strip(), secrets) else f"the token in {header} is wrong"
+            return Reason("scheme-wrong", (header, scheme.capitalize()))
+    return None if matches_any(value.strip(), secrets) else Reason("token-wrong", (header,))
 
 
-def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> str | None:
+def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> Reason | None:
     # https://github.com/standard-webhooks/standard-webhooks, "Verifying webhook authenticity".
     results = [_find_single(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")]
     problems = [problem for _, problem in results if problem]
@@ -214,27 +215,27 @@ def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: 
         return problems[0]
     message_id, timestamp, signatures = (value for value, _ in results)
     if not _TIMESTAMP.fullmatch(timestamp):
-        return "webhook-timestamp is not in seconds since 1970"
+        return Reason("timestamp-malformed")
     sent = datetime.fromtimestamp(int(timestamp), UTC)
     if abs(now - sent) > TOLERANCE:
-        return "webhook-timestamp is more than 5 minutes off"
+        return Reason("timestamp-off")
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        return "the body is not UTF-8, as Standard Webhooks are"
+        return Reason("body-not-utf8")
     # The library's verify() reads the machine's clock; its sign() computes the same signature.
     expected = [Webhook(secret).sign(message_id, sent, text) for secret in secrets]
     matches = [matches_any(signature, expected) for signature in signatures.split()[:20]]
-    return None if any(matches) else "webhook-signature does not match"
+    return None if any(matches) else Reason("webhook-signature-wrong")
 
 
-def _find_single(headers: Headers, name: str) -> tuple[str, str]:
-    """Return the value of a header, and what is wrong with it; empty if nothing is."""
+def _find_single(headers: Headers, name: str) -> tuple[str, Reason | None]:
+    """Return the value of a header, and what is wrong with it; None if nothing is."""
     values = find_all(headers, name)
     if len(values) > 1:
-        return "", f"the header {name} occurs {len(values)} times"
+        return "", Reason("header-repeated", (name, str(len(values))))
     value = values[0].strip() if values else ""
-    return value, "" if value else f"the header {name} is missing"
+    return value, None if value else Reason("header-missing", (name,))
 
 
 def matches_any(value: str, expected: Sequence[str]) -> bool:

@@ -83,7 +83,9 @@ class DockerApi:
                     raw, image = container_as_docker(raw, image)
             return parse_container(raw, image)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise EngineUnavailableError(f"cannot {attempt}: the engine's description of it makes no sense") from error
+            raise EngineUnavailableError(
+                f"cannot {attempt}: the engine returned an invalid description of it"
+            ) from error
 
     def image(self, reference: str) -> Json | None:
         """Return the inspect document of an image, given by ID or name; None if there is none."""

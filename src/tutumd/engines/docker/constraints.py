@@ -1,4 +1,4 @@
-"""Constraints on replacement and removal: what could not be put back, or would break another container."""
+"""Constraints on replacement and removal: what could not be restored, or would break another container."""
 
 from collections.abc import Iterable, Sequence
 
@@ -111,8 +111,7 @@ def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent
         dependent = f"{dependents[0].container.name} {dependents[0].reason}"
         raise EngineRefusedError(
             f"the container {deleted[0]} was started with --rm, so its stop deletes it, and {dependent}: if the new "
-            "one failed, that could not be put back, as it depends on the very container that is deleted; "
-            "start it without --rm"
+            "container failed, the old one could not be restored; start it without --rm"
         )
 
 

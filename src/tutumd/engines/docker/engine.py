@@ -261,7 +261,7 @@ def _dry_run(
 _FIND = "services cannot be found"
 _REDEPLOY = "a redeploy cannot replace containers"
 _PULL = "a redeploy cannot pull the new image"
-_NETWORK = "a redeploy cannot lead clients to the new container"
+_NETWORK = "a redeploy cannot route clients to the new container"
 _FILES = "a redeploy cannot copy the inline configs and secrets of compose"
 _CLEAN = "a redeploy cannot keep or remove images that it replaced"
 

@@ -164,7 +164,7 @@ def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
             steps.append(f"stop {swap.name}" if swap.starts else f"park {swap.name}")
             steps.append(f"put the new container in its place{_and_start(swap)}")
     steps += [f"re-create {swap.name} ({swap.dependence}){_and_start(swap)}" for swap in dependents]
-    steps += [f"lead clients of {swap.name} to the new container, then stop the old one" for swap in first]
+    steps += [f"route clients of {swap.name} to the new container, then stop the old one" for swap in first]
     return (*steps, "remove the old containers")
 
 
@@ -216,15 +216,15 @@ def choose_order(
     if dependents and not obstacle:
         obstacle = f"{dependents[0].container.name} {dependents[0].reason}"
     if requested is Order.STOP_FIRST:
-        return Order.STOP_FIRST, f"the label {ORDER} asks for it"
+        return Order.STOP_FIRST, f"the label {ORDER} requests it"
     if obstacle:
-        remark = f", though the label {ORDER} asks for start-first" if requested is Order.START_FIRST else ""
+        remark = f", though the label {ORDER} requests start-first" if requested is Order.START_FIRST else ""
         return Order.STOP_FIRST, f"two cannot run at once: {obstacle}{remark}"
     if requested is Order.START_FIRST:
-        return Order.START_FIRST, f"the label {ORDER} asks for it, and nothing forbids it"
+        return Order.START_FIRST, f"the label {ORDER} requests it, and nothing forbids it"
     risk = next((reason for container in running for reason in _risks(container)), "")
     if risk:
-        return Order.STOP_FIRST, f"two at once might do harm or no good: {risk}"
+        return Order.STOP_FIRST, f"two containers at once could conflict: {risk}"
     return Order.START_FIRST, "nothing forbids that old and new run at once"
 
 

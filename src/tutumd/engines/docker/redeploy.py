@@ -117,7 +117,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
 def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
     return Outcome(
         success=True,
-        reason="there is no newer image, and the service wants no redeploy then: nothing was done",
+        reason="skipped: the image has not changed (label tutum.redeploy.skip-unchanged)",
         image_before=journal.digest_before,
         image_after=journal.digest_before,
         containers_before=tuple(journal.containers_before),
@@ -149,7 +149,7 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
     """Put the old containers back and remove the new ones. Can be repeated after a kill at any point of it.
 
     Returns:
-        What could not be put back, in sentences; empty if all is as before.
+        What could not be restored, in sentences; empty if all is as before.
     """
     problems = []
     try:
@@ -173,12 +173,12 @@ def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
     if (other := runner.other_holder(swap)) is not None:
         return _make_way(runner, swap, other)
     if error:
-        return f"the old container of {swap.name} could not be put back: {error}{_start_anyway(runner, swap)}"
+        return f"the old container of {swap.name} could not be restored: {error}{_start_anyway(runner, swap)}"
     for _ in range(SETTLE_TRIES):
         old = runner.inspect_old(swap)
         if old is None:
             left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
-            return f"the old container of {swap.name} is gone already, so that it could not be put back; {left}"
+            return f"the old container of {swap.name} is gone already and could not be restored; {left}"
         if not swap.ran or old.status in ("running", "paused"):
             runner.run.log(f"put {swap.name} back", Phase.RESTORING)
             return ""

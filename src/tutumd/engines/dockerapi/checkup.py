@@ -23,6 +23,21 @@ _ABSENT = "{absent}"
 _ALLOW = (
     "allow it in the proxy or plugin before the socket; haproxy.cfg in deploy/compose or deploy/swarm has all rules"
 )
+# By a part of the error.
+_FIXES = (
+    (" refuses ", _ALLOW),
+    (
+        "Permission denied",
+        "let this user use the socket: sudo usermod -aG docker USER and a new login, or group_add in compose",
+    ),
+    (
+        "No such file",
+        "start the engine, mount its socket into this container, or set DOCKER_HOST or --engine to its address",
+    ),
+    ("did not respond in time", "check whether the engine hangs, and whether a firewall drops packets to it"),
+    ("refused", "start the engine, and check host and port in DOCKER_HOST or --engine"),
+    ("", "check DOCKER_HOST or --engine, and that the engine runs: docker version"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +146,5 @@ def _refusal(client: Client, request: Needed, absent: str) -> str | None:
 def _unreachable(subject: str, address: str, error: EngineUnavailableError | EngineRefusedError) -> Finding:
     """Return why an engine cannot be used, with what to do about it."""
     text = str(error)
-    if isinstance(error, EngineRefusedError) or " refuses " in text:
-        mend = _ALLOW
-    elif "Permission denied" in text:
-        mend = "let this user use the socket: sudo usermod -aG docker USER and a new login, or group_add in compose"
-    elif "No such file" in text:
-        mend = "start the engine, mount its socket into this container, or set DOCKER_HOST or --engine to where it is"
-    elif "did not respond in time" in text:
-        mend = "look whether the engine hangs, and whether a firewall drops packets to it"
-    elif "refused" in text.lower():
-        mend = "start the engine, and check host and port in DOCKER_HOST or --engine"
-    else:
-        mend = "check DOCKER_HOST or --engine, and that the engine runs: docker version"
-    return wrong(subject, f"{address} cannot be used: {text}", mend)
+    fix = next(fix for part, fix in _FIXES if part in text)
+    return wrong(subject, f"{address} cannot be used: {text}", _ALLOW if isinstance(error, EngineRefusedError) else fix)

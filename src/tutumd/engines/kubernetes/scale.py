@@ -71,7 +71,7 @@ def refuse_scaling(autoscaler: Autoscaler, address: Address, target: int, *, rai
             "so that scaling raises its minReplicas"
         )
     if autoscaler.owner:
-        raise EngineRefusedError(f"{rule}, and itself belongs to the {autoscaler.owner}: change that one")
+        raise EngineRefusedError(f"{rule}, and is managed by the {autoscaler.owner}: change the {autoscaler.owner}")
     if target > high:
         raise EngineRefusedError(f"{rule}, so {target} are more than its maxReplicas: raise that first")
     if target < low:

@@ -74,7 +74,7 @@ class ChangeRunner:
             record = self.folder.save(records.drop_change(record))
         elif is_applied and self._still_runs(record.undo):
             record = self.folder.save(records.undo_change(record))
-            run.log("put the old processes back")
+            run.log("restored the old processes")
         return self._finish(record, run, failure)
 
     def plan(self, service: Service, tag: str | None) -> Plan:

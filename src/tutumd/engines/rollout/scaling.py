@@ -6,7 +6,7 @@ from tutumd.errors import EngineRefusedError
 def refuse_over_cap(target: int, cap: int) -> None:
     """Raise EngineRefusedError if `target` containers are more than `cap`."""
     if target > cap:
-        raise EngineRefusedError(f"a service may have at most {cap} containers here, wanted were {target}")
+        raise EngineRefusedError(f"a service may have at most {cap} containers here, got {target}")
 
 
 def refuse_stopped(name: str, target: int, *, stopped: bool) -> None:

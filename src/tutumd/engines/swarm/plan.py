@@ -104,7 +104,7 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
 
 
 _STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
-_UNCHANGED = "nothing was done: its image has not changed (label tutum.redeploy.skip-unchanged)"
+_UNCHANGED = "skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"
 _RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
 
 

@@ -13,14 +13,14 @@ def choose_order(spec: Json, nodes: Nodes, requested: Order, *, host_network: bo
         host_network: The tasks share the network of their node.
     """
     if requested is Order.STOP_FIRST:
-        return Order.STOP_FIRST, "the label tutum.redeploy.order asks for it"
+        return Order.STOP_FIRST, "the label tutum.redeploy.order requests it"
     if conflict := _conflict(spec, nodes, host_network):
-        addition = ", whatever the label tutum.redeploy.order asks for" if requested is Order.START_FIRST else ""
+        addition = ", whatever the label tutum.redeploy.order requests" if requested is Order.START_FIRST else ""
         return Order.STOP_FIRST, f"{conflict}{addition}"
     if requested is Order.START_FIRST:
-        return Order.START_FIRST, "the label tutum.redeploy.order asks for it"
+        return Order.START_FIRST, "the label tutum.redeploy.order requests it"
     if (spec.get(specs.UPDATE_CONFIG) or {}).get("Order") == Order.START_FIRST:
-        return Order.START_FIRST, "the service's own update settings ask for it"
+        return Order.START_FIRST, "the service's own update settings request it"
     if shared := shared_mount(spec):
         return Order.STOP_FIRST, f"two tasks at once would write to the mount {shared}"
     return Order.START_FIRST, "nothing forbids that old and new tasks run side by side"

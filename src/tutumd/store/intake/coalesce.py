@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from tutumd.errors import NOT_FOUND, USED_UP, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
+from tutumd.errors import NOT_FOUND, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
 from tutumd.model import (
     WITHOUT_TAG,
     Accepted,
@@ -18,6 +18,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.intake import CallResult
+from tutumd.reasons import USED_UP, Reason, encode_reasons
 from tutumd.store.intake.action_inputs import Amount, append_amount
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
 from tutumd.store.intake.sender_keys import BatchKeys
@@ -134,12 +135,13 @@ class Coalescer:
         if handler.uuid != call.handler_uuid:
             called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
             self._change_handler(handler, **called)
-        if evaluation.refuse or evaluation.skip:
+        if stop := evaluation.refuse or evaluation.skip:
             outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
-            self._add_delivery(call, handler, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
+            reason = encode_reasons([stop, *evaluation.notes])
+            self._add_delivery(call, handler, evaluation, None, outcome.value, reason)
             return NotQueued()
         if earlier is not None:
-            reason = f"it repeats an earlier delivery, which action {earlier[0]} carries out"
+            reason = encode_reasons([Reason("repeated", (earlier[0],))])
             self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
             return _accepted(handler, *earlier)
         refusal = None if call.key is None else self._keys.refusal((handler.seq, call.key))
@@ -184,7 +186,7 @@ class Coalescer:
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
         before = self._add_amount(call, handler, action, evaluation.handler_cap)
-        self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes), before)
+        self._add_delivery(call, handler, evaluation, action, outcome, encode_reasons(evaluation.notes), before)
         carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
             self._keys.add((handler.seq, call.key), carried_out)

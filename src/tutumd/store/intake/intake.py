@@ -14,6 +14,7 @@ from tutumd.errors import LockedError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome, Operation
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
+from tutumd.reasons import Reason, encode_reasons
 from tutumd.store.intake import action_inputs
 from tutumd.store.intake.coalesce import Coalescer, with_action_seqs
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
@@ -241,21 +242,21 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             values["variables"] = {**stored, **changes["variables"]}
         connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
-            reason = f"a later call named the tag {changes['tag']!r}"
+            reason = Reason("later-tag", (changes["tag"],))
             _mark_superseded(connection, seq, deliveries.c.tag != changes["tag"], reason)
         for variable in changes.get("variables", ()):
             carries_it = sa.and_(deliveries.c.seq.in_(action_deliveries.seqs(seq)), deliveries.c.variable == variable)
             newest = sa.select(sa.func.max(deliveries.c.seq)).where(carries_it).scalar_subquery()
             overridden = sa.and_(deliveries.c.variable == variable, deliveries.c.seq < newest)
-            _mark_superseded(connection, seq, overridden, "a later call brought another body")
+            _mark_superseded(connection, seq, overridden, Reason("later-body"))
 
 
 def _mark_superseded(
-    connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: str
+    connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: Reason
 ) -> None:
     """Mark deliveries of an action whose input a later delivery has overridden."""
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.seq.in_(action_deliveries.seqs(action_seq)), overridden)
-        .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
+        .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=encode_reasons([reason]))
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import HELD, ActionState, ActionSummary, User, Verb, full_name
+from tutumd.model import ActionState, ActionSummary, User, Verb, full_name
 from tutumd.store.objects.row_mapping import (
     Row,
     action_state,
@@ -78,7 +78,14 @@ def summary_from(row: Row, now: datetime) -> ActionSummary:
         verb=Verb(row.verb),
         state=action_state(row),
         waits_for=_waits_for(row, now),
+        held_until=row.due if _is_held(row, now) else None,
     )
+
+
+def _is_held(row: Row, now: datetime) -> bool:
+    """Return whether an action waits for the end of a debounce, and for nothing else."""
+    is_pending = row.state == ActionState.PENDING.value and row.ended is None and row.worker is None
+    return is_pending and row.due > now and not waiting_reason(row, now)
 
 
 def _waits_for(row: Row, now: datetime) -> str:
@@ -88,7 +95,7 @@ def _waits_for(row: Row, now: datetime) -> str:
         return reason
     is_pending = row.state == ActionState.PENDING.value
     if row.due > now:
-        return HELD if is_pending else str(row.reason)
+        return "waiting for more calls: the debounce of a handler is not over" if is_pending else str(row.reason)
     if is_pending and row.service_is_busy:
         return "waiting for the action that runs on its service"
     return f"waiting for its turn on engine {row.engine!r}"

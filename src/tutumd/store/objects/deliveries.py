@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Progress, Query, Reference, User
+from tutumd.reasons import decode_reasons
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.handlers import select_handler
@@ -49,7 +50,14 @@ def delivery_from(row: Row) -> Delivery:
     if row.action_growth is not None and row.before is not None:
         reason = Growth(**row.action_growth).reason_for_call(reason, row.before, row.amount)
     return value_from(
-        row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw, action_reason=reason
+        row,
+        Delivery,
+        number=row.seq,
+        outcome=outcome,
+        reasons=decode_reasons(row.reason),
+        content=json.loads(raw),
+        raw=raw,
+        action_reason=reason,
     )
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.sql.database import Database
-from tutumd.store.tables.actions import actions, deliveries, handler_logs
+from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries, delivery_chunks, handler_logs
 from tutumd.store.upkeep.call_counts import ACTED, IS_REFUSED, KIND, REFUSED, add_to_logs, read_position
 
 _MAX_POSITIONS = 10_000
@@ -42,6 +42,8 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> int:
         add_to_logs(connection, less)
         of_handlers = handler_logs.c.handler_seq.in_([handler_seq for handler_seq, *_ in less])
         connection.execute(sa.delete(handler_logs).where(of_handlers, handler_logs.c.rows <= 0))
+        oldest = sa.select(sa.func.min(deliveries.c.seq)).scalar_subquery()
+        connection.execute(sa.delete(delivery_chunks).where(delivery_chunks.c.chunk < oldest // (1 << CHUNK_BITS)))
     return len(gone)
 
 

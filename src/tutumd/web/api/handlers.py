@@ -17,6 +17,7 @@ from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.reasons import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, service_uri
 from tutumd.web.verdicts import VERDICTS
 
@@ -161,12 +162,13 @@ def try_handler(
     return handler_schemas.TestOut(
         verdict=name,
         status=status,
-        reason="" if isinstance(verdict, Admitted) else verdict.reason,
+        reason="" if isinstance(verdict, Admitted) else write_reason(verdict.reason),
         tag=admitted.tag,
         variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
-        notes=list(admitted.notes),
+        notes=list(map(write_reason, admitted.notes)),
         steps=[
-            handler_schemas.CheckOut(check=result.check, passes=result.passes, why=result.why) for result in results
+            handler_schemas.CheckOut(check=result.check, passes=result.passes, why=write_reasons(result.why))
+            for result in results
         ],
     )
 

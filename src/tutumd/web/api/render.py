@@ -25,6 +25,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.web.api import handler_schemas, key_schemas, schemas
+from tutumd.web.messages.reasons import write_delivery_reason
 from tutumd.web.uris import PREFIX, action_uri, call_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
@@ -245,7 +246,7 @@ def delivery(value: Delivery, path: str) -> handler_schemas.DeliveryOut:
         amount=value.amount,
         tag=value.tag,
         outcome=value.outcome.value,
-        reason=value.reason,
+        reason=write_delivery_reason(value),
         action=value.action_uuid and action_uri(value.action_uuid),
         action_state=value.action_state,
         action_reason=value.action_reason,

@@ -22,7 +22,6 @@ from tutumd.application.admission.headers import delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import (
-    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
@@ -33,12 +32,14 @@ from tutumd.errors import (
 )
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
 from tutumd.ports.intake import CallResult
+from tutumd.reasons import USED_UP, Reason
 from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body
 from tutumd.web.call.lookups import Lookups
 from tutumd.web.context import WebContext, parse_uuid
 from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, error_response, log_unforeseen, response_to
+from tutumd.web.messages.reasons import write_reason, write_reasons
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
@@ -112,8 +113,11 @@ class CallEndpoint:
             is_closed = find_closed_reason(remembered[0], address, now)
             if not is_closed and not self._is_limited(remembered[0], path[1], address):
                 return None
-        await context.pace.wait()
-        needed = await self._lookups.find(path)
+        try:
+            needed = await self._lookups.find(path)
+        except NotFoundError:
+            await context.pace.wait()
+            raise
         call = self._make_call(scope, path)
         try:
             context.admission_cache.read_callable(path, needed, call.origin.address, now)
@@ -121,6 +125,7 @@ class CallEndpoint:
             if error.why == USED_UP and delivery_key(decode_headers(scope)):
                 return None  # it may repeat a delivery that the handler has accepted
             self._log_later(call, error)
+            await context.pace.wait()
             raise
         return needed
 
@@ -153,14 +158,14 @@ class CallEndpoint:
         Not with the response, by whose time nobody can tell whether the handler exists. One at a time of each handler.
         """
         if call.handler_uuid not in self._refused and len(self._refused) < MAX_REFUSED:
-            why = error.why if isinstance(error, ClosedError) else str(error)
-            reason = f"{response_to(error).status_code}: {why}"
+            code = "too-many-calls" if isinstance(error, TooManyCallsError) else "invalid"
+            reason = error.why if isinstance(error, ClosedError) else Reason(code, (str(error),))
             # Without what is perhaps not redacted yet. The store keeps no content of it anyway.
             origin = replace(call.origin, user_agent="")
             refused = replace(call, content="", origin=origin, key=None)
             self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(refused, reason))
 
-    async def _log_refusal(self, refused: Call, reason: str) -> None:
+    async def _log_refusal(self, refused: Call, reason: Reason) -> None:
         await asyncio.sleep(LOG_PAUSE_S)
         del self._refused[refused.handler_uuid]
 
@@ -268,9 +273,11 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
             **_notes(call, result),
         }
         return JsonResponse(fields, 202, {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)})
-    if call.evaluation is not None and call.evaluation.refuse:
-        return JsonResponse({"error": call.evaluation.refuse}, 401)
-    return JsonResponse({"state": "Skipped", "reason": call.evaluation.skip if call.evaluation else ""})
+    evaluation = call.evaluation
+    if evaluation is not None and evaluation.refuse:
+        return JsonResponse({"error": write_reason(evaluation.refuse)}, 401)
+    reasons = (evaluation.skip, *evaluation.notes) if evaluation and evaluation.skip else ()
+    return JsonResponse({"state": "Skipped", "reason": write_reasons(reasons)})
 
 
 def render_failure(error: Exception) -> JsonResponse:
@@ -289,5 +296,5 @@ def decode_headers(scope: Scope) -> list[tuple[str, str]]:
 
 
 def _notes(call: Call, accepted: Accepted) -> dict[str, Any]:
-    notes = (*(call.evaluation.notes if call.evaluation else ()), *accepted.notes)
-    return {"notes": list(notes)} if notes else {}
+    notes = [*map(write_reason, call.evaluation.notes if call.evaluation else ()), *accepted.notes]
+    return {"notes": notes} if notes else {}

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
-from tutumd.application.timeline import build
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.timeline import build
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
@@ -175,10 +175,10 @@ def _list(action: Action, visitor: User) -> Iterator[Button]:
             path="cancel/",
             command=f"tutum action cancel {action.uuid}",
             icon="circle-slash",
-            confirm="It stops at its next safe point, and puts back what was there before. It can be retried."
-            " If no safe point is left, it goes on to its end."
+            confirm="The action stops at its next safe point and rolls back. You can retry it."
+            " If no safe point is left, the action runs to its end."
             if is_running
-            else "It will not begin, and the calls that it carries out come to nothing. It can be retried.",
+            else "The action will not start, and its calls have no effect. You can retry it.",
         )
     if is_running and visitor.may(Scope.ADMIN):
         yield Button(

@@ -5,14 +5,13 @@ import secrets
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application import connect as rules
 from tutumd.application import handlers
-from tutumd.application.connect_form import list_fields
-from tutumd.application.sender_guide import write_command
-from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
 from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError, TutumdError
 from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.sender_guide import write_command
+from tutumd.web.messages.senders import KIND_LABELS, NOTES, OPERATION_LABELS, SENDERS, Sender, group_senders
+from tutumd.web.pages import connect_choice as rules
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
 from tutumd.web.pages.rendering import render
@@ -24,6 +23,8 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
 _MAX_NAMES = 100
+_MADE_BY = {"filter": "patterns", "tag": "patterns"}
+"""Inputs of the form that set a field of the handler with another name."""
 
 
 @router.get("/connect/")
@@ -82,15 +83,17 @@ def _show_form(
     web = context(request)
     others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
     choice = rules.propose(sender, service.image_name, {each.name for each in others if each.name})
-    fields = list_fields(sender, choice, sent, error)
+    place = _MADE_BY.get(error.field, error.field) if error else ""
     return render(
         request,
         "connect_form.html",
         400 if error else 200,
         service=service,
         sender=sender,
-        fields=fields,
-        error=str(error) if error and not any(each.error for each in fields) else "",
+        kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
+        operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
+        typed=rules.write_choice(choice) if sent is None else sent,
+        errors={place if sent and place in sent else "": str(error)} if error else {},
         command=write_command(name_in_command(web.store, visitor, service), rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )

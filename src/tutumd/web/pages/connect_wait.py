@@ -9,14 +9,14 @@ from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers
-from tutumd.application.connect import make_secret, read_document
-from tutumd.application.connection import MAX_DELIVERIES, Stage, judge_connection
-from tutumd.application.handler_state import judge_handler
-from tutumd.application.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
-from tutumd.application.senders import SENDERS, Sender, find_sender
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, User
 from tutumd.web.context import context
+from tutumd.web.messages.connection import MAX_DELIVERIES, Stage, judge_connection
+from tutumd.web.messages.handlers import judge_handler
+from tutumd.web.messages.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
+from tutumd.web.messages.senders import SENDERS, Sender, find_sender
+from tutumd.web.pages.connect_choice import make_secret, read_document
 from tutumd.web.pages.handler_routes import (
     BASE,
     FoundHandler,

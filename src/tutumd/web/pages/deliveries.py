@@ -7,19 +7,19 @@ from fastapi import Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from tutumd.application.delivery_text import (
-    DeliveryText,
-    describe_outcome,
-    describe_wish,
-    hides_url,
-    read_delivery_text,
-    split_reason,
-)
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
 from tutumd.model import Delivery, DeliveryOutcome, Scope, User
 from tutumd.web.context import context
 from tutumd.web.errors import STATUSES
+from tutumd.web.messages.deliveries import (
+    DeliveryText,
+    describe_outcome,
+    describe_reason,
+    describe_wish,
+    hides_url,
+    read_delivery_text,
+)
 from tutumd.web.pages.handler_routes import (
     BASE,
     HAS_NEW_URL,
@@ -172,7 +172,7 @@ def _show(
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
     forbidden = "" if visitor.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
     text = read_delivery_text(delivery.content)
-    reason, repeats = split_reason(delivery)
+    reason = describe_reason(delivery)
     if forbidden and hides_url(delivery, text, found.handler.uuid):
         text = DeliveryText(headers=(), query=(), body="", kind="", notes=(_HIDDEN,))
         delivery, reason = replace(delivery, user_agent="hidden"), "hidden" if reason else ""
@@ -185,7 +185,6 @@ def _show(
         text=text,
         outcome=describe_outcome(delivery),
         reason=reason,
-        repeats=repeats,
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,
         may_try=text.is_stored and not forbidden,

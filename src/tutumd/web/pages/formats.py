@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
-from tutumd.application.delivery_text import split_reason
+from tutumd.web.messages.deliveries import describe_reason
+from tutumd.web.messages.reasons import write_reason
 
 
 def iso(at: datetime) -> str:
@@ -75,5 +76,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short_digest": short_digest,
     "verb": verb,
     "shell": quote,
-    "split_reason": split_reason,
+    "reason": describe_reason,
+    "sentence": write_reason,
 }

@@ -6,12 +6,12 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.form_inputs import Input, Texts
-from tutumd.application.handler_form import Reading, fingerprint, make_form, read_form
-from tutumd.application.handler_words import name_choice
 from tutumd.errors import ConflictError, InvalidInputError, SettingsError, TutumdError
 from tutumd.model import Handler, Service
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.handlers import name_choice
+from tutumd.web.pages.form_inputs import Input, Texts
+from tutumd.web.pages.handler_form import Reading, fingerprint, make_form, read_form
 from tutumd.web.pages.handler_routes import (
     BASE,
     FoundHandler,

@@ -8,15 +8,15 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import Admitted, CallInput
-from tutumd.application.call_command import write_call
-from tutumd.application.delivery_text import describe_wish
 from tutumd.application.digests import sha256_hex
-from tutumd.application.handler_state import judge_handler
 from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery, try_payload
-from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import DeliveryOutcome, Handler, Operation, User
 from tutumd.web.context import context
+from tutumd.web.messages.deliveries import describe_wish
+from tutumd.web.messages.handlers import describe, judge_handler
+from tutumd.web.messages.reasons import write_reason, write_reasons
+from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_routes import (
     BASE,
@@ -221,7 +221,7 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
         {
             "text": _CHECKS.get(check.check, check.check),
             "state": "passed" if check.passes else "failed",
-            "why": check.why,
+            "why": write_reasons(check.why),
         }
         for check in trial.checks
     ]
@@ -229,7 +229,7 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
         "checks": checks,
         "tone": {"go": "ok", "skipped": "info"}.get(name, "wrong"),
         "result": f"{_RESULTS[name]}: status {status}.",
-        "effects": _write_effects(found, verdict) if isinstance(verdict, Admitted) else [verdict.reason],
+        "effects": _write_effects(found, verdict) if isinstance(verdict, Admitted) else [write_reason(verdict.reason)],
     }
 
 
@@ -242,4 +242,4 @@ def _write_effects(found: FoundHandler, verdict: Admitted) -> list[str]:
         effects.append(
             f"The new containers get the body in {variable}." if body is not None else f"{variable} is removed."
         )
-    return [*effects, *verdict.notes]
+    return [*effects, *map(write_reason, verdict.notes)]

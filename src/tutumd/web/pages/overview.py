@@ -6,11 +6,11 @@ from enum import StrEnum
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application.handler_state import UNUSED_AFTER
-from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
 from tutumd.model import ActionState, Overview, Scope, User
 from tutumd.web.context import context
+from tutumd.web.messages.engines import EngineHealth, judge_engine
+from tutumd.web.messages.handlers import UNUSED_AFTER
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_filters import GONE, NO_STACK, ServiceFilters, parse_filters, state_filters
 from tutumd.web.pages.visitors import Reader

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
-from tutumd.application.handler_state import judge_handler
-from tutumd.application.health import judge_engine
 from tutumd.application.queries import parse_number, parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
+from tutumd.web.messages.engines import judge_engine
+from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command

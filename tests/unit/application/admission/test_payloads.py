@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.application.admission.calls import NAMES, PAYLOADS, payload, received
 from tutumd.application.admission.payloads import MAX_VALUES, parse_body, read_push
+from tutumd.reasons import Reason
 
 BRANCHES = {
     "github-push": "main",
@@ -31,21 +32,23 @@ TAGS = {
     "distribution-mixed": [("team/app", "v3")],
     "azure-push": [("hello-world", "v1")],
 }
-UNTAGGED = "there is no pushed tag: it is a layer, or one platform of an image"
+UNTAGGED = Reason("no-pushed-tag")
+DELETED = Reason("ref-deleted", ("branch", "old"))
+NOT_PUSHED = Reason("nothing-pushed")
 NOTHING = {
-    "github-ping": "it is a ping",
-    "bitbucket-server-ping": "it is a ping",
-    "github-push-deleted": "branch 'old' was deleted",
-    "github-delete": "branch 'old' was deleted",
-    "gitlab-push-deleted": "branch 'old' was deleted",
-    "gitea-delete": "branch 'old' was deleted",
-    "bitbucket-push-deleted": "branch 'old' was deleted",
-    "gitea-package-deleted": "a package was deleted",
-    "distribution-pull": "nothing was pushed to the registry",
-    "distribution-delete": "nothing was pushed to the registry",
-    "harbor-pull": "nothing was pushed to the registry",
-    "harbor-delete": "nothing was pushed to the registry",
-    "harbor-scan": "nothing was pushed to the registry",
+    "github-ping": Reason("ping"),
+    "bitbucket-server-ping": Reason("ping"),
+    "github-push-deleted": DELETED,
+    "github-delete": DELETED,
+    "gitlab-push-deleted": DELETED,
+    "gitea-delete": DELETED,
+    "bitbucket-push-deleted": DELETED,
+    "gitea-package-deleted": Reason("package-deleted"),
+    "distribution-pull": NOT_PUSHED,
+    "distribution-delete": NOT_PUSHED,
+    "harbor-pull": NOT_PUSHED,
+    "harbor-delete": NOT_PUSHED,
+    "harbor-scan": NOT_PUSHED,
     "distribution-layer": UNTAGGED,
     "ghcr-untagged": UNTAGGED,
     "gitea-package-untagged": UNTAGGED,
@@ -61,7 +64,7 @@ PATHS = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recorded_payload_is_understood(name: str) -> None:
     push = payload(name).push
-    assert push.skip_reason == NOTHING.get(name, "")
+    assert push.skip_reason == NOTHING.get(name)
     assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
     assert list(push.tags) == TAGS.get(name, [])
     assert push.paths == PATHS.get(name)
@@ -71,7 +74,7 @@ def test_githubs_registry_of_before_names_tags_too() -> None:
     version = {"version": "sha256:00", "docker_metadata": [{"tags": ["v1", "latest", 3]}, {"tags": None}]}
     body = {"action": "published", "package": {"name": "app", "owner": {"login": "me"}, "package_version": version}}
     push = read_push([("X-GitHub-Event", "package")], body)
-    assert (push.skip_reason, push.tags) == ("", (("me/app", "v1"), ("me/app", "latest")))
+    assert (push.skip_reason, push.tags) == (None, (("me/app", "v1"), ("me/app", "latest")))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_githubs_registry_of_before_names_tags_too() -> None:
 )
 def test_only_a_push_to_harbor_counts(kind: str) -> None:
     body = {"type": kind, "occur_at": 1680501893, "event_data": {}}
-    assert read_push([], body).skip_reason == "nothing was pushed to the registry"
+    assert read_push([], body).skip_reason == NOT_PUSHED
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("github")])
@@ -158,7 +161,7 @@ def test_a_hundred_levels_are_read() -> None:
 
 def test_a_call_without_a_payload_is_no_push() -> None:
     push = received().push
-    assert (push.skip_reason, push.branches, push.tags, push.is_git) == ("", (), (), False)
+    assert (push.skip_reason, push.branches, push.tags, push.is_git) == (None, (), (), False)
 
 
 @pytest.mark.parametrize(("depth", "is_read"), [(100, True), (101, False)])

@@ -10,11 +10,11 @@ from tests.unit.application.admission.calls import evaluation, payload
 from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
 from tutumd.application.admission.evaluate import Admitted
 from tutumd.application.admission.json_checks import join_texts, split_texts
-from tutumd.application.connect import make_document, read_choice
-from tutumd.application.handler_form import make_form, read_form
 from tutumd.application.handlers import list_contradictions, public_options
-from tutumd.application.senders import SENDERS
 from tutumd.errors import InvalidInputError
+from tutumd.web.messages.senders import SENDERS
+from tutumd.web.pages.connect_choice import make_document, read_choice
+from tutumd.web.pages.handler_form import make_form, read_form
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.verify import matches_any, parse_verification, verify
 from tutumd.application.calls import StatusTokens
 from tutumd.errors import InvalidInputError
+from tutumd.web.messages.reasons import write_reason
 
 BODY = b'{"ref": "refs/heads/main"}'
 SECRET = "It's a Secret to Everybody"
 
 
 def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
-    return verify(parse_verification(dict(fields)), headers, body, now)
+    problem = verify(parse_verification(dict(fields)), headers, body, now)
+    return problem and write_reason(problem)
 
 
 # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the validation"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.made_handlers import NOW, make_handler
-from tutumd.application.handler_state import judge_handler
+from tutumd.web.messages.handlers import judge_handler
 
 
 @pytest.mark.parametrize(

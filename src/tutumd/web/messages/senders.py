@@ -1,4 +1,4 @@
-"""The table of senders: what each of them calls for, what it can sign, and what to enter there, in its own words."""
+"""The table of senders: when each sender calls, what it can sign, and what to enter in its form, in its own words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tutumd.model import Operation
 
 
 class Kind(StrEnum):
-    """What a sender calls for. The value is what the form sends."""
+    """The kind of event that a sender calls for. The form sends the value."""
 
     BRANCH = "branch"
     """Commits that were pushed to a branch."""
@@ -20,11 +20,18 @@ class Kind(StrEnum):
     ALERT = "alert"
     """An alert that fires."""
     ANY = "any"
-    """Whatever the caller decides."""
+    """Any call."""
+
+
+KIND_LABELS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
+OPERATION_LABELS = {
+    Operation.REDEPLOY: "redeploy: pull the image and replace the containers",
+    Operation.SCALEUP: "scale up: add a container",
+}
 
 
 class Blank(StrEnum):
-    """What a page fills into the fields of a sender."""
+    """A value that a page fills into a field of a sender."""
 
     URL = "url"
     SECRET = "secret"  # noqa: S105 (the name of a blank)
@@ -45,13 +52,13 @@ class Sender:
 
     Attributes:
         key: Its name in forms and addresses.
-        label: What stands for it in the list of senders; empty: its name.
+        label: Its label in the list of senders; empty: its name.
         group: Heading under which people look for it.
-        tells: What it calls for, as the end of "Calls when …".
+        tells: When it calls, as the end of "Calls when …".
         kinds: What can be chosen; the first one is the default.
-        verify: Fields of `verify`, without secrets; None if it cannot prove who it is.
+        verify: Fields of `verify`, without secrets; None if it signs nothing.
         proof_field: Where the secret is entered at the sender.
-        sends_content_type: It lets people choose a content type, and only JSON will do.
+        sends_content_type: Its form has a content type, which must be JSON.
         tag_source: Expression that finds the pushed image tag.
         names_repository: One webhook of it may be for several repositories.
         operations: What a call may do; the first one is the default.
@@ -90,12 +97,12 @@ class Sender:
 
 _GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Pipelines, scripts and monitoring"
 NOTES = {
-    _GIT: "A push says that the code changed, not that its image is ready. If an image is built from it, let the"
-    " registry or the pipeline call instead.",
-    _REGISTRY: "They know when an image is there.",
-    _OTHER: "A step of a pipeline can wait for the result, and fails if the redeploy fails.",
+    _GIT: "A push means that the code changed, not that an image is ready. If you build an image from the code, connect"
+    " the registry or the pipeline instead.",
+    _REGISTRY: "A registry calls when an image has been pushed.",
+    _OTHER: "A pipeline step can wait for the redeploy, and fails if the redeploy fails.",
 }
-"""What to know about the senders of a heading."""
+"""A note for the senders of each heading."""
 
 _PUSHES = (Kind.BRANCH, Kind.TAG)
 _ADD_GITHUB = "Settings → Webhooks → Add webhook"
@@ -193,7 +200,7 @@ _SENDERS = (
             Entry(name="Webhook name", value="tutumd"),
             Entry(name="Webhook URL", value=Blank.URL),
         ),
-        first_call="Push an image: Docker Hub has no test call.",
+        first_call="Push an image. Docker Hub has no test call.",
     ),
     Sender(
         key="ghcr",
@@ -264,7 +271,7 @@ _SENDERS = (
         name="curl",
         label="A pipeline or script, by curl",
         group=_OTHER,
-        tells="you say so, for example once the image is pushed",
+        tells="your script runs it, for example after it has pushed an image",
         kinds=(Kind.ANY,),
         operations=(Operation.REDEPLOY, Operation.SCALEUP),
         is_remote=False,

@@ -7,16 +7,16 @@ import pytest
 
 from tests.unit.application.made_handlers import NOW, make_handler
 from tutumd.application.admission.options import parse_options
-from tutumd.application.connect import make_document, propose, read_choice
-from tutumd.application.sender_guide import (
+from tutumd.model.findings import Level
+from tutumd.web.messages.sender_guide import (
     FilledEntry,
     fill_entries,
     find_reach_problem,
     write_command,
     write_example,
 )
-from tutumd.application.senders import SENDERS
-from tutumd.model.findings import Level
+from tutumd.web.messages.senders import SENDERS
+from tutumd.web.pages.connect_choice import make_document, propose, read_choice
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"
@@ -76,7 +76,7 @@ def test_a_secret_that_is_not_known_any_more_is_named_and_one_that_is_not_asked_
         document = document_of(key, **sent)
         entries = fill_entries(sender, document, URL, "")
         shown = "\n".join([write_example(sender, make_handler(document), URL, ""), *(entry.value for entry in entries)])
-        assert ("which was shown when it was made" in shown) == named
+        assert ("that was shown when the handler was created" in shown) == named
         assert [entry.value for entry in entries if entry.is_copied] == ([URL] if sender.entries else [])
 
 
@@ -145,10 +145,10 @@ def test_a_command_has_every_choice_and_quotes_it() -> None:
 @pytest.mark.parametrize(
     ("url", "key", "level", "text"),
     [
-        ("http://127.0.0.1:8000", "github", Level.WRONG, "is this machine: GitHub elsewhere cannot reach it"),
-        ("http://localhost", "harbor", Level.WRONG, "is this machine: Harbor elsewhere cannot reach it"),
+        ("http://127.0.0.1:8000", "github", Level.WRONG, "is this machine. GitHub cannot reach it"),
+        ("http://localhost", "harbor", Level.WRONG, "is this machine. Harbor cannot reach it"),
         ("https://[::1]:8000", "quay", Level.WRONG, "is this machine"),
-        ("http://127.0.0.1:8000", "curl", Level.WARNING, "only programs on it can call this URL"),
+        ("http://127.0.0.1:8000", "curl", Level.WARNING, "Only programs on this machine can call it"),
         ("https://10.0.0.7", "github", Level.WARNING, "is in a private network"),
         ("https://hooks", "dockerhub", Level.WARNING, "is in a private network"),
         ("https://hooks.home.arpa", "ghcr", Level.WARNING, "is in a private network"),

@@ -9,18 +9,19 @@ from urllib.parse import quote_plus
 import pytest
 
 from tests.unit.application.made_deliveries import delivery_of
-from tutumd.application.delivery_text import (
+from tutumd.model import DeliveryOutcome, Operation
+from tutumd.reasons import Reason
+from tutumd.web.messages.deliveries import (
     MAX_DEPTH,
     DeliveryText,
     describe_outcome,
+    describe_reason,
     describe_wish,
     hides_url,
     indent_json,
     lay_out,
     read_delivery_text,
-    split_reason,
 )
-from tutumd.model import DeliveryOutcome, Operation
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,9 @@ def test_every_outcome_has_a_sentence() -> None:
 
 def test_a_repeated_delivery_names_the_action_of_the_one_that_it_repeats() -> None:
     uuid = "25aabee6-5c0a-4927-8301-fed93029fef2"
-    reason = f"it repeats an earlier delivery, which action {uuid} carries out"
-    assert split_reason(delivery_of("repeated", reason)) == ("it repeats an earlier delivery", uuid)
-    assert split_reason(delivery_of("skipped", reason)) == (reason, "")
+    repeated, skipped = delivery_of("repeated", Reason("repeated", (uuid,))), delivery_of("skipped", Reason("ping"))
+    assert (describe_reason(repeated), repeated.repeats) == ("it repeats an earlier delivery", uuid)
+    assert (describe_reason(skipped), skipped.repeats) == ("it is a ping", "")
 
 
 def test_what_was_asked_for_is_told() -> None:
@@ -189,7 +190,8 @@ def test_a_handlers_url_is_hidden_however_it_is_written(name: str, place: str) -
     content: dict[str, object] = {"headers": [["x-a", text if place == "header" else "b"]], "body": "", "query": ""}
     content |= {"body": {"body": text, "form": form}.get(place, "{}"), "query": form if place == "query" else ""}
     of_agent: dict[str, Any] = {"user_agent": text} if place == "user agent" else {}
-    delivery = delivery_of("skipped", text if place == "reason" else "", content=content, **of_agent)
+    reasons = [Reason("tag-not-allowed", (text,))] if place == "reason" else []
+    delivery = delivery_of("skipped", *reasons, content=content, **of_agent)
     shown = read_delivery_text(content)
     is_left_out = (
         not place.startswith(("user", "reason")) and UUID[:8] not in repr(shown).lower() and "…" in repr(shown)

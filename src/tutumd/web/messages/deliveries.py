@@ -1,4 +1,4 @@
-"""The content of a delivery for people: its body laid out line by line, without a change to what it says."""
+"""Deliveries for people: their content, laid out without a change to what it says, and what became of them."""
 
 import base64
 import binascii
@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tutumd.model import Delivery, DeliveryOutcome, Operation
+from tutumd.web.messages.reasons import write_delivery_reason
 
 MAX_DEPTH = 40
 """Bodies that are nested deeper are shown as they are: their indentation would outgrow them."""
@@ -25,15 +26,6 @@ _HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{
 _MAX_ENCODINGS = 8
 _ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}")
-_CARRIED_OUT = re.compile(r", which action ([0-9a-f-]{36}) carries out")
-_OUTCOMES = {
-    DeliveryOutcome.QUEUED: "It caused an action.",
-    DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
-    DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced what it asked for.",
-    DeliveryOutcome.SKIPPED: "It was skipped: nothing runs. Its sender got a 200.",
-    DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
-    DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got that one's response.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +51,14 @@ class DeliveryText:
 
 def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
     """Return the stored content of a delivery for people, who may see it without the right to call handlers."""
-    headers = tuple((str(name), _hide_uuids(str(value))) for name, value in content.get("headers", ()))
+    headers = tuple((str(name), hide_uuids(str(value))) for name, value in content.get("headers", ()))
     media_type = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
-    text, is_cut = _hide_uuids(str(content.get("body", ""))), bool(content.get("is_cut"))
+    text, is_cut = hide_uuids(str(content.get("body", ""))), bool(content.get("is_cut"))
     kind, body = ("binary", write_hex(text)) if content.get("is_base64") else lay_out(text, media_type, is_cut=is_cut)
     notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
     if is_cut and text:
         notes.append("Only the first 16 KiB of the body are stored.")
-    query = tuple(parse_qsl(_hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
+    query = tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
     return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
 
 
@@ -75,7 +67,8 @@ def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool
 
     So it is if the URL of a handler is left in it in any form, and if its body is no text: that may be compressed.
     """
-    texts = ["\n".join((*chain(*text.headers, *text.query), text.body, delivery.user_agent, delivery.reason))]
+    values = chain(*(reason.values for reason in delivery.reasons))
+    texts = ["\n".join((*chain(*text.headers, *text.query), text.body, delivery.user_agent, *values))]
     for each in texts:  # what was written as base64 is added below
         for _ in range(_MAX_ENCODINGS):
             digits = re.sub("[^0-9a-f]", "", each.lower())
@@ -89,26 +82,9 @@ def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool
     return text.kind == "binary"
 
 
-def _hide_uuids(text: str) -> str:
+def hide_uuids(text: str) -> str:
+    """Return a text without the passwords in URLs of handlers."""
     return _HANDLER_URL.sub(r"\1…", text)
-
-
-def split_reason(delivery: Delivery) -> tuple[str, str]:
-    """Return why a delivery has its outcome, and the UUID of the action that carries out the one that it repeats."""
-    repeated = _CARRIED_OUT.search(delivery.reason) if delivery.outcome is DeliveryOutcome.REPEATED else None
-    return (delivery.reason[: repeated.start()], repeated[1]) if repeated else (_hide_uuids(delivery.reason), "")
-
-
-def describe_outcome(delivery: Delivery) -> str:
-    """Return what became of a delivery, as a sentence."""
-    return _OUTCOMES[delivery.outcome]
-
-
-def describe_wish(delivery: Delivery, operation: Operation) -> str:
-    """Return what a delivery asked for beyond the operation: a tag, or how many containers; empty if nothing."""
-    if operation is Operation.SCALEUP:
-        return f"{delivery.amount} more"
-    return f"tag {delivery.tag}" if delivery.tag else ""
 
 
 def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, str]:
@@ -164,3 +140,32 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+_OUTCOMES = {
+    DeliveryOutcome.QUEUED: "It queued an action.",
+    DeliveryOutcome.JOINED: "It joined an action that was already waiting.",
+    DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced its tag or body.",
+    DeliveryOutcome.SKIPPED: "It was skipped: nothing runs. Its sender got a 200.",
+    DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
+    DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got the earlier response.",
+}
+
+
+def describe_outcome(delivery: Delivery) -> str:
+    """Return what became of a delivery, as a sentence."""
+    return _OUTCOMES[delivery.outcome]
+
+
+def describe_reason(delivery: Delivery) -> str:
+    """Return why a delivery has its outcome, for a page that links to the action of the delivery that it repeats."""
+    if delivery.repeats:
+        return "it repeats an earlier delivery"
+    return hide_uuids(write_delivery_reason(delivery))
+
+
+def describe_wish(delivery: Delivery, operation: Operation) -> str:
+    """Return what a delivery asked for beyond the operation: a tag, or how many containers; empty if nothing."""
+    if operation is Operation.SCALEUP:
+        return f"{delivery.amount} more"
+    return f"tag {delivery.tag}" if delivery.tag else ""

@@ -11,7 +11,11 @@ from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
 from tutumd.application.admission.json_checks import join_texts
 from tutumd.application.admission.options import check_operation, parse_options, read_stored
-from tutumd.application.form_inputs import (
+from tutumd.application.handlers import check_name, parse_operation, public_options
+from tutumd.errors import InvalidInputError
+from tutumd.model import Handler, Operation
+from tutumd.web.messages.handlers import UNSET
+from tutumd.web.pages.form_inputs import (
     Input,
     Kind,
     Texts,
@@ -21,10 +25,6 @@ from tutumd.application.form_inputs import (
     read_texts,
     write_texts,
 )
-from tutumd.application.handler_words import UNSET
-from tutumd.application.handlers import check_name, parse_operation, public_options
-from tutumd.errors import InvalidInputError
-from tutumd.model import Handler, Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

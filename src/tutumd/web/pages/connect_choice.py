@@ -10,9 +10,9 @@ from typing import Any
 from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.json_checks import check_number, join_texts, split_texts
 from tutumd.application.handlers import public_options
-from tutumd.application.senders import Kind, Sender
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import Handler, Operation
+from tutumd.web.messages.senders import Kind, Sender
 
 DEFAULT_CAP = 10
 
@@ -23,7 +23,7 @@ _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a person chose for a sender.
+    """The choices of a person for a sender.
 
     Attributes:
         patterns: Globs for branches or tags that count; of `Kind.ANY`: tags that a call may name.
@@ -44,7 +44,7 @@ class Choice:
 
 
 def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
-    """Return what to choose for a sender unless somebody chooses otherwise.
+    """Return the default choice for a sender.
 
     Args:
         image: The service's.
@@ -62,13 +62,27 @@ def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
     )
 
 
+def write_choice(choice: Choice) -> dict[str, str]:
+    """Return what the form of a choice holds. The inverse of `read_choice`."""
+    return {
+        "name": choice.name,
+        "kind": choice.kind.value,
+        "patterns": ", ".join(choice.patterns),
+        "repository": choice.repository,
+        "deploys_tag": "1" if choice.deploys_tag else "",
+        "operation": choice.operation.value,
+        "max_containers": str(choice.max_containers),
+        "verifies": "1" if choice.verifies else "",
+    }
+
+
 def find_tag(image: str) -> str:
     """Return the tag that an image reference names, or `latest`."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
 def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
-    """Return what a form has, whose fields have the names of a Choice's attributes.
+    """Return the choice of a form whose fields have the names of a Choice's attributes.
 
     Raises:
         InvalidInputError: A value is missing or wrong.

@@ -6,25 +6,25 @@ import pytest
 
 from tests.unit.application.made_handlers import make_handler
 from tutumd.application.admission.fields import FIELDS
-from tutumd.application.call_command import write_call
-from tutumd.application.handler_words import describe
+from tutumd.web.messages.handlers import describe
+from tutumd.web.messages.sender_guide import write_call
 
 URL = "https://hooks.example/api/v1/service/s/webhook/handler/h/call/"
 
 
 SET: dict[str, tuple[Any, str]] = {
-    "enabled": (False, "Takes no calls."),
-    "expires_datetime": ("2030-01-31T12:00:00Z", "Until 2030-01-31 12:00:00 UTC; then it returns 404."),
-    "max_uses": (1000, "1,000 calls in all; then it returns 404."),
-    "max_containers": (1, "Adds up to 1 container of the service in all."),
+    "enabled": (False, "accepts no calls."),
+    "expires_datetime": ("2030-01-31T12:00:00Z", "Accepts calls until 2030-01-31 12:00:00 UTC. Later calls get a 404."),
+    "max_uses": (1000, "Accepts 1,000 calls in total. Later calls get a 404."),
+    "max_containers": (1, "Scales the service to at most 1 container."),
     "verify": ({"preset": "github", "secrets": ["a", "b"]}, "token of GitHub (2 secrets set)."),
-    "filter": (["body.x", {"preset": "branch", "branch": ["a", "b"]}], "Only pushes to the branch a or b."),
-    "tag": ({"allow": ["v*"]}, "A call may name the image tag with ?tag=…: v*."),
+    "filter": (["body.x", {"preset": "branch", "branch": ["a", "b"]}], "Only pushes to the branch a or b count."),
+    "tag": ({"allow": ["v*"]}, "A call may choose the image tag with ?tag=…, if the tag is v*."),
     "pass_body": (True, "the variable TUTUM_TRIGGER_BODY."),
-    "rate_limit": ("1/minute", "1 call a minute at most; further ones get a 429."),
-    "allow_from": (["::1"], "Only from ::1/128; others get a 404."),
-    "debounce": (30, "Starts once no call came for 30 seconds."),
-    "show_log": (True, "Callers see the last lines of the log of a failed run."),
+    "rate_limit": ("1/minute", "Accepts at most 1 call a minute. Further calls get a 429."),
+    "allow_from": (["::1"], "Accepts calls only from ::1/128. Other callers get a 404."),
+    "debounce": (30, "An action starts when no call has arrived for 30 seconds."),
+    "show_log": (True, "Callers see the last lines of the log if their action fails."),
 }
 
 
@@ -44,7 +44,7 @@ def test_what_is_set_is_said_below_its_heading(name: str) -> None:
 
 def test_calls_that_are_used_follow_their_limit() -> None:
     limits = dict(describe(make_handler({"operation": "REDEPLOY", "max_uses": 9, "rate_limit": "1/minute"})))["Limits"]
-    assert [line.partition(" call")[0] for line in limits] == ["9", "0", "1"]
+    assert [line.partition(" call")[0] for line in limits] == ["Accepts 9", "Has accepted 0", "Accepts at most 1"]
 
 
 @pytest.mark.parametrize(

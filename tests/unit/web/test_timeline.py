@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tutumd.application.timeline import Step, StepState, build
 from tutumd.model import Action, ActionState, LogLine, Phase, Verb
+from tutumd.web.messages.timeline import Step, StepState, build
 
 ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -62,7 +62,7 @@ REDEPLOY = lines(
 
 def test_a_redeploy_that_succeeded() -> None:
     assert build(action(ActionState.SUCCESS, started=2, ended=25), REDEPLOY, after(100)) == (
-        done("Asked for", at=ASKED),
+        done("Requested", at=ASKED),
         done("Waited for its turn", 2),
         done("Prepared", 1),
         done("Pulled the image", 4),
@@ -92,7 +92,7 @@ def test_a_failure_is_in_the_step_before_the_restoration() -> None:
     undone = [*REDEPLOY[:4], *lines((9, "the new container failed: it exited with 1", Phase.RESTORING))]
     assert build(action(ActionState.FAILED, started=2, ended=10), undone, after(100))[-3:] == (
         Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
-        done("Put back what was there before", 1),
+        done("Rolled back", 1),
         Step(text="Failed", state=StepState.FAILED, at=after(10), seconds=8),
     )
 
@@ -102,7 +102,7 @@ def test_what_puts_things_back_is_one_step() -> None:
     assert build(action(ActionState.IN_PROGRESS, started=2), undone, after(12))[-2:] == (
         Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
         Step(
-            text="Putting back what was there before",
+            text="Rolling back",
             state=StepState.NOW,
             seconds=3,
             since=after(9),
@@ -128,14 +128,14 @@ def test_a_canceled_run_says_what_it_was_doing() -> None:
 def test_what_waits_says_why() -> None:
     waiting = action(ActionState.PENDING, reason="waiting: no worker serves engine 'docker' now")
     assert build(waiting, (), after(30)) == (
-        done("Asked for", at=ASKED),
+        done("Requested", at=ASKED),
         Step(text="Waiting for its turn", state=StepState.NOW, seconds=30, since=ASKED, note=waiting.reason),
     )
 
 
 def test_what_was_canceled_before_it_began_took_no_time() -> None:
     assert build(action(ActionState.CANCELED, ended=4), (), after(30)) == (
-        done("Asked for", at=ASKED),
+        done("Requested", at=ASKED),
         Step(text="Canceled", state=StepState.CANCELED, at=after(4)),
     )
 
@@ -150,7 +150,7 @@ def test_a_run_that_waits_for_its_engine_says_so_in_its_present_step() -> None:
 def test_lines_of_an_earlier_version_make_no_steps() -> None:
     old = lines((3, "pulling app:latest", None), (7, "web runs as 123", None))
     assert build(action(ActionState.SUCCESS, started=2, ended=25), old, after(100)) == (
-        done("Asked for", at=ASKED),
+        done("Requested", at=ASKED),
         done("Waited for its turn", 2),
         done("Done", 23, at=after(25)),
     )

@@ -1,4 +1,4 @@
-"""The steps of an action in order, with the seconds that each took: what the dashboard shows of a run."""
+"""The steps of an action in order, with the duration of each step, for the dashboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Step:
         at: A moment to show; None: only how long it took.
         seconds: How long it took, or takes so far; None: it is a moment.
         since: When it began, if it goes on.
-        note: What to know about it; may be empty.
+        note: More about the step; may be empty.
     """
 
     text: str
@@ -55,9 +55,9 @@ _TEXTS: Mapping[Phase | None, tuple[str, str]] = {
     Phase.UPDATING: ("The cluster replaces the containers", "The cluster replaced the containers"),
     Phase.SCALING: ("Changing the number of containers", "Changed the number of containers"),
     Phase.STOPPING: ("Stopping the containers", "Stopped the containers"),
-    Phase.RESTORING: ("Putting back what was there before", "Put back what was there before"),
+    Phase.RESTORING: ("Rolling back", "Rolled back"),
 }
-"""What a step is called while it goes on or fails, and once it is done."""
+"""The name of a step while it runs or if it fails, and when it is done."""
 
 _ENDS = {
     ActionState.SUCCESS: ("Done", StepState.DONE),
@@ -72,7 +72,7 @@ def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step
     Args:
         lines: All lines of its log.
     """
-    steps = [Step(text="Asked for", state=StepState.DONE, at=action.created)]
+    steps = [Step(text="Requested", state=StepState.DONE, at=action.created)]
     began = action.started
     if began is not None:
         steps.append(Step(text="Waited for its turn", state=StepState.DONE, seconds=_seconds(action.created, began)))
@@ -91,7 +91,7 @@ def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step
 def _build_run(action: Action, lines: Sequence[LogLine], began: datetime, now: datetime) -> list[Step]:
     spans = _find_spans(lines, began)
     if action.ended is not None and spans[-1].phase is None:
-        return []  # it ended before it did anything: the end says it all
+        return []  # the action ended before its first step
     stopped = _find_stopped(action, spans)
     steps = []
     for number, span in enumerate(spans):
@@ -121,7 +121,7 @@ def _find_spans(lines: Sequence[LogLine], began: datetime) -> list[_Span]:
     spans = [_Span(phase=None, began=began)]
     for line in lines:
         last = spans[-1]
-        # What is done to put things back belongs to that.
+        # All lines after the start of a rollback belong to the rollback.
         is_new = line.phase not in (None, last.phase) and last.phase is not Phase.RESTORING
         if is_new:
             spans.append(_Span(phase=line.phase, began=max(line.at, last.began), last_text=line.text))

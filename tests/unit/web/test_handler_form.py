@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
-from tutumd.application import form_inputs
 from tutumd.application.admission.fields import FIELDS, GROUPS
-from tutumd.application.form_inputs import Kind, read_texts
-from tutumd.application.handler_form import fingerprint, make_form, read_form
+from tutumd.web.pages import form_inputs
+from tutumd.web.pages.form_inputs import Kind, read_texts
+from tutumd.web.pages.handler_form import fingerprint, make_form, read_form
 
 SECRET = "whsec_QUJDREVG"
 

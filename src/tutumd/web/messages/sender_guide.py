@@ -1,42 +1,45 @@
-"""What to enter at a sender: the fields of its form, a command or configuration, and whether it reaches the server."""
+"""What to enter at a sender: the fields of its form, a command or a configuration; and whether it can reach us."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from tutumd.application.call_command import write_call
+from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
-from tutumd.application.senders import Blank, Kind, Sender
-from tutumd.model import Handler, Operation
+from tutumd.model import TAG, Handler, Operation
 from tutumd.model.findings import Finding, warning, wrong
+from tutumd.web.messages.senders import Blank, Kind, Sender
 
 WHAT_SENDERS_SEE = (
     (
         "404",
-        "No handler has this URL: compare every character. A URL that was replaced, disabled or used up, or has"
-        " expired, gets a 404 too, and so does a caller whose network is not allowed.",
+        "No handler has this URL. Compare every character. A call also gets a 404 if its URL was replaced, if its"
+        " network is not allowed, or if the handler is disabled, used up or expired.",
     ),
     ("401", "The secret is missing or wrong."),
-    ("405", "It was not a POST."),
-    ("301 or 308", "Something in front redirects, often from http to https: enter the address that it leads to."),
+    ("405", "The request was not a POST."),
+    (
+        "301 or 308",
+        "A proxy redirects the request, often from http to https. Enter the address to which the proxy redirects.",
+    ),
     (
         "No answer, or a certificate error",
-        "The sender does not reach this server. On the server, tutumd doctor looks at the public URL.",
+        "The sender cannot reach this server. Run tutumd doctor on the server to check the public URL.",
     ),
 )
-"""What a sender shows if its call does not arrive or is refused, and what that means."""
+"""What a sender shows if its call does not arrive or is refused, and the cause."""
 
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
-_SHOWN_BEFORE = "the handler's secret, which was shown when it was made"
+_SHOWN_BEFORE = "the secret that was shown when the handler was created"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledEntry:
-    """A field of a sender's form with its value. `is_copied`: the value is to be pasted."""
+    """A field of a sender's form with its value. `is_copied`: the page offers to copy the value."""
 
     name: str
     value: str
@@ -47,7 +50,7 @@ def fill_entries(sender: Sender, document: Mapping[str, Any], url: str, secret: 
     """Return the fields to fill in at a sender, for the handler of a document.
 
     Args:
-        secret: Empty: it is not known any more, or the handler has none.
+        secret: Empty: the secret is no longer known, or the handler has none.
     """
     verifies = "verify" in document
     blanks = {
@@ -74,7 +77,7 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
 
 
 def write_command(service: str, document: Mapping[str, Any]) -> str:
-    """Return the command that creates the same handler. It asks for the secret."""
+    """Return the command that creates the same handler. The command prompts for the secret."""
     words = ["tutum", "webhook-handler", "create", service, "-n", str(document["name"])]
     if document["operation"] != Operation.REDEPLOY.value:
         words += ["-o", document["operation"]]
@@ -98,30 +101,32 @@ def write_command(service: str, document: Mapping[str, Any]) -> str:
 
 
 def find_reach_problem(url: str, sender: Sender) -> Finding | None:
-    """Return why a sender may not reach a URL, or should not by it; None if nothing speaks against it."""
+    """Return why a sender cannot reach a URL, or why the URL is unsafe; None if there is no problem."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     place = f"{parts.scheme}://{parts.netloc}"
-    mend = "Put the server behind a name with TLS that senders reach, and set TUTUMD_PUBLIC_URL to it."
+    mend = "Give the server a public name with TLS, and set TUTUMD_PUBLIC_URL to its https:// address."
     if is_local(host):
         if sender.key == "curl":
             return warning(
                 SUBJECT,
-                f"The URL begins with {place}, which is this machine: only programs on it can call this URL.",
+                f"The URL begins with {place}, which is this machine. Only programs on this machine can call it.",
                 mend,
             )
         return wrong(
             SUBJECT,
-            f"The URL begins with {place}, which is this machine: {sender.name} elsewhere cannot reach it.",
+            f"The URL begins with {place}, which is this machine. {sender.name} cannot reach it from elsewhere.",
             mend,
         )
     if _is_private(host) and sender.is_remote:
-        text = f"{place} is in a private network: {sender.name} reaches it only from within, not from the internet."
+        text = f"{place} is in a private network. {sender.name} cannot reach it from the internet."
         return warning(SUBJECT, text, mend)
     if parts.scheme != "https":
-        text = f"{place} has no TLS: everyone on the way can read this URL, which is a password."
+        text = f"{place} has no TLS. Anyone on the way can read this URL, which is a password."
         return warning(
-            SUBJECT, text, "Put a proxy with TLS in front, and set TUTUMD_PUBLIC_URL to its https:// address."
+            SUBJECT,
+            text,
+            "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address.",
         )
     return None
 
@@ -160,3 +165,56 @@ def _is_private(host: str) -> bool:
         return ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith(_PRIVATE_NAMES)
+
+
+_SIGNED = {
+    "github": ("X-Hub-Signature-256", "sha256="),
+    "bitbucket": ("X-Hub-Signature", "sha256="),
+    "gitea": ("X-Gitea-Signature", ""),
+    "forgejo": ("X-Forgejo-Signature", ""),
+}
+_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105 (a blank to fill in)
+_TO_HEX = 'od -An -v -tx1 | tr -d " \\n"'
+
+
+def write_call(handler: Handler, url: str) -> str:
+    """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
+    options = public_options(handler)
+    lines, headers = _sign(options["verify"] or {})
+    tag = options["tag"] or {}
+    query = f"?tag={_example_tag(tag['allow'])}&wait=300" if tag.get("from") == "query" else "?wait=300"
+    lines.append(f"curl -sS --fail-with-body -X POST{headers} {quote(url + query)}")
+    if handler.operation is Operation.SCALEUP:
+        lines.append(f"# Three containers instead of one: the same with {quote(f'{url}3/?wait=300')}")
+    return "\n".join(lines)
+
+
+def _example_tag(globs: Sequence[str]) -> str:
+    """Return a tag that is allowed, or a word that stands for one."""
+    return next((glob for glob in globs if TAG.fullmatch(glob)), "TAG")
+
+
+def _sign(verify: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the lines that prepare what a handler verifies, and the options of curl that send it."""
+    preset = verify.get("preset")
+    if not preset:
+        return [], ""
+    if preset == "gitlab":
+        return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
+    if preset == "token":
+        name = f"{verify['header']}: " if verify.get("header") else "Authorization: Bearer "
+        return [_READ_SECRET], f' -H {quote(name)}"$SECRET"'
+    lines, body = [_READ_SECRET, "BODY='{}'"], " -H 'Content-Type: application/json' --data-raw \"$BODY\""
+    if preset == "standard-webhooks":
+        lines += [
+            "ID=$(openssl rand -hex 16) TIME=$(date +%s)",
+            f'KEY=$(printf %s "${{SECRET#whsec_}}" | openssl base64 -d -A | {_TO_HEX})',
+            'SIGNATURE=$(printf %s "$ID.$TIME.$BODY" |'
+            ' openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)',
+        ]
+        return lines, f' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"{body}'
+    encode = "openssl base64 -A" if verify.get("encoding") == "base64" else _TO_HEX
+    algorithm = verify.get("algorithm", "sha256")
+    lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
+    header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
+    return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{body}'

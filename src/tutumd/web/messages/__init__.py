@@ -1,0 +1,1 @@
+"""What people read about deliveries, senders, handlers and engines."""

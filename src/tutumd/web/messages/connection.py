@@ -1,0 +1,231 @@
+"""Whether a sender is connected: each check of its newest call, and how to fix a check that failed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from tutumd.application.admission.fields import FIELDS
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
+from tutumd.reasons import Reason
+from tutumd.web.messages.handlers import describe
+from tutumd.web.messages.reasons import find_status, write_reason, write_reasons
+from tutumd.web.messages.senders import Kind, Sender
+
+MAX_DELIVERIES = 10
+"""Newest deliveries that tell whether a sender is connected."""
+
+_RAN = (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.REPEATED)
+_ACTION_STATES: Mapping[str, "CheckState"] = {"Success": "passed", "Failed": "failed", "Canceled": "failed"}
+_UNKNOWN = "the sender"
+
+_HANDLER_FIXES = {
+    "disabled": "Enable the handler on its page.",
+    "expired": "The handler has expired. Set a later date on its page.",
+    "used-up": "The handler has accepted all calls that it may accept. Edit the handler and raise Total calls.",
+    "address-not-allowed": "The handler does not allow this address. Edit the handler and add the address to Networks.",
+    "too-many-calls": "Wait and send the call again, or edit the handler and raise Rate limit.",
+}
+_SIGNATURE_FIXES = {
+    "header-repeated": "A proxy in front of this server adds the header a second time. Check the proxies.",
+    "header-missing": "{start} sent no secret. Enter the secret of this handler in {place}, then send the call again.",
+    "scheme-wrong": "{start} must send the header Authorization with the word Bearer, a space, and the secret.",
+    "timestamp-malformed": "{start} must send webhook-timestamp as seconds since 1970.",
+    "timestamp-off": "Compare the clock of the sender with the clock of this server.",
+}
+_DEFAULT_FIX = (
+    "{start} uses another secret. Enter the secret of this handler in {place}."
+    " If the secret is lost, make a new secret below."
+)
+_WRONG_EVENTS = ("no-pushed-ref", "no-pushed-ref-of-event", "no-tag-at-source")
+_SECRET, _COUNTS, _QUEUED = "The secret is correct", "The call counts", "An action is queued"
+"""Names of checks."""
+
+
+class Stage(StrEnum):
+    """How far a connection is."""
+
+    WAITING = "waiting"
+    CONNECTED = "connected"
+    NOT_COUNTED = "skipped"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+CheckState = Literal["passed", "failed", "waiting", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check of a call. `why` is empty if there is nothing to say."""
+
+    text: str
+    state: CheckState
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """The state of a connection.
+
+    Attributes:
+        fix: What to do now; empty if nothing.
+        delivery: The call that is shown; None if there is none.
+        is_settled: The state is final unless another call arrives.
+    """
+
+    stage: Stage
+    title: str
+    fix: str = ""
+    checks: tuple[Check, ...]
+    delivery: Delivery | None = None
+    is_settled: bool = False
+
+
+def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequence[Delivery]) -> Connection:
+    """Return whether a sender is connected to a handler, by the handler's newest deliveries, newest first."""
+    delivery, who = choose_delivery(deliveries), sender.name if sender else _UNKNOWN
+    if delivery is None:
+        return _waiting(sender, who, handler)
+    if delivery.outcome is DeliveryOutcome.REFUSED:
+        return _refused(sender, who, delivery)
+    signature = _check_signature(sender, who, handler)
+    if delivery.outcome is DeliveryOutcome.SKIPPED:
+        return _skipped(sender, who, handler, delivery, signature)
+    return _carried_out(who, handler, delivery, signature)
+
+
+def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
+    """Return the delivery to show: the newest one, unless it was skipped and an earlier one ran.
+
+    Registries call several times for one push, and all but one of these calls are skipped.
+    """
+    for delivery in deliveries:
+        if delivery.outcome in _RAN:
+            return delivery
+        if delivery.outcome is DeliveryOutcome.REFUSED:
+            break
+    return deliveries[0] if deliveries else None
+
+
+def describe_calls(handler: Handler) -> str:
+    """Return which calls of a handler count, as one or several sentences."""
+    return " ".join(dict(describe(handler))[FIELDS["filter"].group])
+
+
+def _waiting(sender: Sender | None, who: str, handler: Handler) -> Connection:
+    checks = [Check(text="A call arrives", state="waiting", why=sender.first_call if sender else "")]
+    if "verify" in handler.options:
+        checks.append(Check(text=_SECRET, state="waiting"))
+    checks += [
+        Check(text=_COUNTS, state="waiting", why=describe_calls(handler)),
+        Check(text=_QUEUED, state="waiting"),
+        Check(text="The action succeeds", state="waiting"),
+    ]
+    return Connection(stage=Stage.WAITING, title=f"Waiting for the first call from {who}", checks=tuple(checks))
+
+
+def _arrived(delivery: Delivery) -> Check:
+    agent = f", {delivery.user_agent[:100]}" if delivery.user_agent else ""
+    return Check(text="A call arrived", state="passed", why=f"from {delivery.address or 'an unknown address'}{agent}")
+
+
+def _refused(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
+    """Return the connection of a handler that refused a call: any call at this time, or a call without its secret."""
+    reason = delivery.reasons[0]
+    status = find_status(reason)
+    why = f"{write_reason(reason)}. The sender got a {status}."
+    checks: tuple[Check, ...] = (Check(text="The handler accepts calls", state="failed", why=why),)
+    title, fix = f"A call was refused with {status}", _HANDLER_FIXES.get(reason.code, "")
+    if status == 401:
+        checks = (Check(text=_SECRET, state="failed", why=why), Check(text=_COUNTS, state="skipped"))
+        lacks_it = reason.code == "header-missing"
+        title = "A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret"
+        fix = _fix_signature(sender, who, reason)
+    checks = (_arrived(delivery), *checks)
+    return Connection(stage=Stage.REFUSED, title=title, fix=fix, checks=checks, delivery=delivery, is_settled=True)
+
+
+def _fix_signature(sender: Sender | None, who: str, reason: Reason) -> str:
+    place = f"its field {sender.proof_field}" if sender and sender.proof_field else "its settings"
+    fix = _SIGNATURE_FIXES.get(reason.code, _DEFAULT_FIX).format(start=_start(who), place=place)
+    if sender and sender.key == "gitea" and reason.code not in _SIGNATURE_FIXES:
+        # Gitea and Forgejo sign the JSON also if they send a form around it.
+        fix += " A wrong content type fails in the same way. Choose application/json."
+    return fix
+
+
+def _check_signature(sender: Sender | None, who: str, handler: Handler) -> Check:
+    if "verify" in handler.options:
+        return Check(text=_SECRET, state="passed")
+    signs_nothing = sender is not None and sender.verify is None and Kind.ANY not in sender.kinds
+    start = f"{who} signs nothing" if signs_nothing else "the handler checks none"
+    return Check(text="No secret is required", state="skipped", why=f"{start}: the URL alone is the password")
+
+
+def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
+    reason, calls = delivery.reasons[0], describe_calls(handler)
+    if reason.code == "ping":
+        ping = Check(text="The call is a ping", state="passed", why=f"A ping runs nothing. {calls}")
+        title = f"{_own(_start(who))} ping arrived: connected"
+        checks: tuple[Check, ...] = (_arrived(delivery), signature, ping)
+        return Connection(stage=Stage.CONNECTED, title=title, checks=checks, delivery=delivery, is_settled=True)
+    counts = Check(text=_COUNTS, state="failed", why=write_reasons(delivery.reasons))
+    fix = f"{calls} Send such a call, or change the filter on the handler's page."
+    if reason.code in _WRONG_EVENTS:
+        fix = f"{calls} {_fix_events(sender, who)}"
+    return Connection(
+        stage=Stage.NOT_COUNTED,
+        title="Connected, but this call did not count",
+        fix=fix,
+        checks=(_arrived(delivery), signature, counts, Check(text=_QUEUED, state="skipped")),
+        delivery=delivery,
+        is_settled=True,
+    )
+
+
+def _fix_events(sender: Sender | None, who: str) -> str:
+    events = next(iter(sender.events.values()), "") if sender else ""
+    chosen = f" ({events.rstrip('.')})" if events else ""
+    json_needed = " as application/json" if sender and sender.sends_content_type else ""
+    return f"Configure {who} to send these events{chosen}{json_needed}."
+
+
+def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
+    state, reasons = delivery.action_state or "", write_reasons(delivery.reasons)
+    result = _ACTION_STATES.get(state, "waiting")
+    verb = "redeploys" if handler.operation is Operation.REDEPLOY else "scales up"
+    queued = {
+        DeliveryOutcome.JOINED: "it joined an action that was waiting",
+        DeliveryOutcome.SUPERSEDED: f"it joined an action; {reasons}",
+        DeliveryOutcome.REPEATED: "it repeats an earlier call: nothing runs twice",
+    }
+    is_first = delivery.outcome in (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED)
+    notes = [f"it names the tag {delivery.tag}" if delivery.tag else "", reasons if is_first else ""]
+    checks = [
+        _arrived(delivery),
+        signature,
+        Check(text=_COUNTS, state="passed", why="; ".join(filter(None, notes))),
+        Check(text=_QUEUED, state="passed", why=queued.get(delivery.outcome, "")),
+    ]
+    if delivery.action_uuid is not None:
+        why = delivery.action_reason or ("" if result == "passed" else state)
+        checks.append(Check(text=f"The action {verb} the service", state=result, why=why))
+    is_bad = result == "failed"
+    return Connection(
+        stage=Stage.FAILED if is_bad else Stage.CONNECTED,
+        title=f"{_start(who)} is connected"
+        + (f", and the action {'failed' if state == 'Failed' else 'was canceled'}" if is_bad else ""),
+        checks=tuple(checks),
+        delivery=delivery,
+        is_settled=delivery.action_uuid is None or result != "waiting",
+    )
+
+
+def _start(who: str) -> str:
+    """Return a sender as the first word of a sentence. Names are written as their makers write them."""
+    return "The sender" if who == _UNKNOWN else who
+
+
+def _own(who: str) -> str:
+    return f"{who}'" if who.endswith("s") else f"{who}'s"

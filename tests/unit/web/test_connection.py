@@ -1,0 +1,275 @@
+"""Whether a sender is connected: each check in each state, and how to fix it."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.application.made_deliveries import delivery_of
+from tests.unit.application.made_handlers import make_handler
+from tutumd.model import Delivery
+from tutumd.reasons import Reason
+from tutumd.web.messages.connection import (
+    Check,
+    Connection,
+    Stage,
+    choose_delivery,
+    describe_calls,
+    judge_connection,
+)
+from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.senders import SENDERS
+
+MAIN = {"verify": {"preset": "github", "secrets": ["x"]}, "filter": {"preset": "branch", "branch": "main"}}
+ARRIVED = Check(text="A call arrived", state="passed", why="from 192.0.2.1, Sender/1")
+RIGHT = Check(text="The secret is correct", state="passed")
+
+
+def judge(key: str, *deliveries: Delivery, **document: Any) -> Connection:
+    return judge_connection(SENDERS.get(key), make_handler(document or MAIN), deliveries)
+
+
+def test_before_the_first_call_it_says_what_will_be_checked() -> None:
+    connection = judge("github")
+    assert connection == Connection(
+        stage=Stage.WAITING,
+        title="Waiting for the first call from GitHub",
+        checks=(
+            Check(
+                text="A call arrives",
+                state="waiting",
+                why="GitHub sends a ping as soon as you add the webhook.",
+            ),
+            Check(text="The secret is correct", state="waiting"),
+            Check(text="The call counts", state="waiting", why="Only pushes to the branch main count."),
+            Check(text="An action is queued", state="waiting"),
+            Check(text="The action succeeds", state="waiting"),
+        ),
+    )
+    unsigned = judge("curl", name="curl")
+    assert [check.text for check in unsigned.checks][:2] == ["A call arrives", "The call counts"]
+    assert judge("nobody").title == "Waiting for the first call from the sender"
+
+
+def test_a_ping_counts_as_connected() -> None:
+    ping = delivery_of("skipped", Reason("ping"))
+    assert judge("github", ping) == Connection(
+        stage=Stage.CONNECTED,
+        title="GitHub's ping arrived: connected",
+        checks=(
+            ARRIVED,
+            RIGHT,
+            Check(
+                text="The call is a ping",
+                state="passed",
+                why="A ping runs nothing. Only pushes to the branch main count.",
+            ),
+        ),
+        delivery=ping,
+        is_settled=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "check", "stage", "title", "is_settled"),
+    [
+        ("Pending", "", ("waiting", "Pending"), Stage.CONNECTED, "GitHub is connected", False),
+        ("In progress", "", ("waiting", "In progress"), Stage.CONNECTED, "GitHub is connected", False),
+        ("Success", "", ("passed", ""), Stage.CONNECTED, "GitHub is connected", True),
+        ("Success", "a note", ("passed", "a note"), Stage.CONNECTED, "GitHub is connected", True),
+        (
+            "Failed",
+            "no image",
+            ("failed", "no image"),
+            Stage.FAILED,
+            "GitHub is connected, and the action failed",
+            True,
+        ),
+        (
+            "Canceled",
+            "",
+            ("failed", "Canceled"),
+            Stage.FAILED,
+            "GitHub is connected, and the action was canceled",
+            True,
+        ),
+    ],
+)
+def test_a_call_that_counts_is_followed_to_the_end_of_its_action(
+    state: str, reason: str, check: tuple[str, str], stage: Stage, title: str, is_settled: bool
+) -> None:
+    connection = judge("github", delivery_of("queued", action_state=state, action_reason=reason))
+    assert (connection.stage, connection.title, connection.is_settled) == (stage, title, is_settled)
+    assert connection.checks[:4] == (
+        ARRIVED,
+        RIGHT,
+        Check(text="The call counts", state="passed"),
+        Check(text="An action is queued", state="passed"),
+    )
+    last = connection.checks[4]
+    assert (last.text, last.state, last.why) == ("The action redeploys the service", *check)
+
+
+def test_what_the_call_joined_or_named_is_told() -> None:
+    tagged = judge(
+        "dockerhub", delivery_of("joined", Reason("later-body"), tag="v2"), filter={"preset": "tag", "tag": "v2"}
+    )
+    assert tagged.checks[1:4] == (
+        Check(
+            text="No secret is required",
+            state="skipped",
+            why="Docker Hub signs nothing: the URL alone is the password",
+        ),
+        Check(
+            text="The call counts",
+            state="passed",
+            why="it names the tag v2; a later call brought another body",
+        ),
+        Check(text="An action is queued", state="passed", why="it joined an action that was waiting"),
+    )
+    replaced = judge("github", delivery_of("superseded", Reason("later-tag", ("v3",))))
+    assert replaced.checks[3].why == "it joined an action; a later call named the tag 'v3'"
+    repeated = judge("github", delivery_of("repeated", Reason("repeated", ("a",))))
+    assert repeated.checks[3].why == "it repeats an earlier call: nothing runs twice"
+    assert (len(repeated.checks), repeated.is_settled, repeated.stage) == (4, True, Stage.CONNECTED)
+    scaling = judge("curl", delivery_of("queued"), operation="SCALEUP")
+    assert scaling.checks[1].why == "the handler checks none: the URL alone is the password"
+    assert scaling.checks[4].text == "The action scales up the service"
+    assert scaling.title == "curl is connected"
+
+
+def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
+    skipped = delivery_of("skipped", Reason("ref-differs", ("branch", "dev", "'main'")))
+    assert judge("github", skipped) == Connection(
+        stage=Stage.NOT_COUNTED,
+        title="Connected, but this call did not count",
+        fix="Only pushes to the branch main count. Send such a call, or change the filter on the handler's page.",
+        checks=(
+            ARRIVED,
+            RIGHT,
+            Check(text="The call counts", state="failed", why="branch 'dev' is not 'main'"),
+            Check(text="An action is queued", state="skipped"),
+        ),
+        delivery=skipped,
+        is_settled=True,
+    )
+    wrong_event = judge(
+        "github", delivery_of("skipped", Reason("no-pushed-ref-of-event", ("branch", "'main'", "issues")))
+    )
+    assert wrong_event.fix == (
+        "Only pushes to the branch main count."
+        " Configure GitHub to send these events (Just the push event) as application/json."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "fix"),
+    [
+        (
+            "github",
+            Reason("header-missing", ("X-Hub-Signature-256",)),
+            "GitHub sent no secret. Enter the secret of this handler in its field Secret, then send the call again.",
+        ),
+        (
+            "github",
+            Reason("signature-wrong", ("X-Hub-Signature-256",)),
+            "GitHub uses another secret. Enter the secret of this handler in its field Secret. If the secret is lost,"
+            " make a new secret below.",
+        ),
+        (
+            "gitea",
+            Reason("signature-wrong", ("X-Gitea-Signature",)),
+            "Gitea or Forgejo uses another secret. Enter the secret of this handler in its field Secret. If the secret"
+            " is lost, make a new secret below. A wrong content type fails in the same way. Choose application/json.",
+        ),
+        (
+            "alertmanager",
+            Reason("scheme-wrong", ("Authorization", "Bearer")),
+            "Alertmanager must send the header Authorization with the word Bearer, a space, and the secret.",
+        ),
+        ("gitlab", Reason("timestamp-off"), "Compare the clock of the sender with the clock of this server."),
+        (
+            "gitlab",
+            Reason("header-missing", ("webhook-timestamp",)),
+            "GitLab sent no secret. Enter the secret of this handler in its field Secret token, then send the call"
+            " again.",
+        ),
+        (
+            "harbor",
+            Reason("header-repeated", ("Authorization", "2")),
+            "A proxy in front of this server adds the header a second time. Check the proxies.",
+        ),
+        (
+            "nobody",
+            Reason("token-wrong", ("X-Gitlab-Token",)),
+            "The sender uses another secret. Enter the secret of this handler in its settings. If the secret is lost,"
+            " make a new secret below.",
+        ),
+    ],
+)
+def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: Reason, fix: str) -> None:
+    connection = judge(key, delivery_of("refused", reason))
+    assert (connection.stage, connection.fix, connection.is_settled) == (Stage.REFUSED, fix, True)
+    assert connection.checks == (
+        ARRIVED,
+        Check(text="The secret is correct", state="failed", why=f"{write_reason(reason)}. The sender got a 401."),
+        Check(text="The call counts", state="skipped"),
+    )
+    is_missing = reason.code == "header-missing"
+    assert connection.title == f"A call arrived with{'out the' if is_missing else ' a wrong'} secret"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "fix"),
+    [
+        (Reason("disabled"), 404, "Enable the handler on its page."),
+        (Reason("expired"), 404, "The handler has expired. Set a later date on its page."),
+        (
+            Reason("used-up"),
+            404,
+            "The handler has accepted all calls that it may accept. Edit the handler and raise Total calls.",
+        ),
+        (
+            Reason("address-not-allowed", ("192.0.2.1",)),
+            404,
+            "The handler does not allow this address. Edit the handler and add the address to Networks.",
+        ),
+        (
+            Reason("too-many-calls", ("this handler takes 1 calls in 60 s",)),
+            429,
+            "Wait and send the call again, or edit the handler and raise Rate limit.",
+        ),
+        (Reason("invalid", ("tag must be the tag alone",)), 400, ""),
+    ],
+)
+def test_a_handler_that_takes_no_calls_says_why(reason: Reason, status: int, fix: str) -> None:
+    connection = judge("github", delivery_of("refused", reason, user_agent=""))
+    assert (connection.title, connection.fix) == (f"A call was refused with {status}", fix)
+    why = f"{write_reason(reason)}. The sender got a {status}."
+    assert connection.checks == (
+        Check(text="A call arrived", state="passed", why="from 192.0.2.1"),
+        Check(text="The handler accepts calls", state="failed", why=why),
+    )
+
+
+def test_calls_for_one_platform_of_an_image_do_not_hide_the_one_that_ran() -> None:
+    layer, ran = delivery_of("skipped", Reason("no-pushed-tag"), number=9), delivery_of("queued", number=8)
+    refused = delivery_of("refused", Reason("header-missing", ("X",)), number=7)
+    assert choose_delivery([layer, ran, refused]) is ran
+    assert choose_delivery([layer, refused, ran]) is layer
+    assert choose_delivery([refused, ran]) is refused
+    assert choose_delivery([]) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({}, "Every call counts."),
+        ({"debounce": 3, "tag": {"allow": ["v*"]}}, "Every call counts."),
+        (
+            {"filter": [{"preset": "branch", "branch": ["a", "b"]}, {"preset": "skip"}]},
+            "Only pushes to the branch a or b count. A push does not count if its commit message has [skip deploy].",
+        ),
+    ],
+)
+def test_what_counts_is_told_in_words(document: dict[str, Any], text: str) -> None:
+    assert describe_calls(make_handler(document)) == text
