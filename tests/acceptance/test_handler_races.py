@@ -9,8 +9,8 @@ import pytest
 from tests.support.dashboard_bed import serve_dashboard
 from tests.support.stores import open_store
 from tutumd.model import Handler, NewHandler, User
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 
 
 class _Rotating(SqlStore):

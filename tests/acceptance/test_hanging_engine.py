@@ -13,9 +13,9 @@ from tests.support.server import LiveServer
 from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tutumd.model import EngineInfo
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 
 FAR = EngineInfo(name="far", kind="docker", can_create=False)
 COUNT = 24

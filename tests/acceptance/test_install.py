@@ -120,5 +120,5 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     ).stdout.splitlines()[1:]
     tops = {line.split()[0].partition("/")[0] for line in listed}
     assert tops == {"tutum", "tutumd", wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info"}
-    assert any(line.startswith("tutumd/store/migrations/versions/v1_") for line in listed)
+    assert any(line.startswith("tutumd/store/tables/migrations/versions/v1_") for line in listed)
     assert any(line.startswith("tutum/handler_fields.json") for line in listed)

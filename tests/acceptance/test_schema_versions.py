@@ -11,8 +11,9 @@ from tests.support import next_release
 from tests.support.server import BIN, free_port
 from tutumd.main.storage import open_storage
 from tutumd.settings import read_settings
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.upgrade import upgrade
 
 SERVERS = {"serve": ("serve", "--engine", "local"), "web": ("web",), "worker": ("worker", "--engine", "local")}
 ACCOUNTS = {"user": ("user", "list"), "apikey": ("apikey", "add", "admin")}
@@ -59,7 +60,7 @@ def newer(database_url: str, tmp_path: Path) -> str:
 def older(database_url: str, tmp_path: Path) -> tuple[str, str]:
     """A database of this release, and where the next one is, which needs another schema."""
     database = Database(database_url)
-    database.migrate()
+    upgrade(database)
     database.close()
     return database_url, str(next_release.write_source(tmp_path / "next-release"))
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.support.stores import is_postgres
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
-from tutumd.store import call_counts
-from tutumd.store.actions import new_action
-from tutumd.store.database import Database
+from tutumd.store.objects.actions import new_action
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, new_uuid
 from tutumd.store.tables.services import handlers, services
+from tutumd.store.tables.upgrade import upgrade
+from tutumd.store.upkeep import call_counts
 
 _ENGINE = "nowhere"
 """No worker serves it. Queued actions stay pending, so that only the call path is measured."""
@@ -48,7 +50,7 @@ def fill(url: str, size: Size) -> list[Called]:
     database = Database(url)
     now = datetime.now(UTC)
     try:
-        database.migrate()
+        upgrade(database)
         service_uuids = [new_uuid() for _ in range(size.services)]
         _insert(database, services, (_service(uuid, number, now) for number, uuid in enumerate(service_uuids)))
         each = size.handlers // size.services
@@ -74,7 +76,7 @@ def fill(url: str, size: Size) -> list[Called]:
                 connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(made)))
                 ends = {"first_delivery": (actions.c.seq - 1) * per_action, "last_delivery": actions.c.seq * per_action}
                 connection.execute(sa.update(actions).values(ends))
-        if database.is_postgres:
+        if is_postgres(database):
             with database.write() as connection:
                 connection.execute(sa.text("ANALYZE"))
     finally:

@@ -14,7 +14,7 @@ from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.ports.queue import Queue
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
 from tutumd.worker.discover import Discovery
 
 

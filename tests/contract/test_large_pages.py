@@ -12,7 +12,7 @@ from tests.support.dashboard_bed import DashboardBed, serve_dashboard
 from tests.support.large_store import ENGINES, OWNED_ALONE, STACK_UNHEARD_OF, LargeStore
 from tests.support.pages import Visitor
 from tests.support.query_plans import MAX_ROWS, MAX_STEPS, count_rows, count_steps, recorded, scans
-from tests.support.stores import open_store
+from tests.support.stores import is_postgres, open_store
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
@@ -52,7 +52,7 @@ def test_pages_execute_few_statements_and_read_no_large_table(large: tuple[Dashb
     ]
     faults: list[str] = []
     # A database whose tables are new knows nothing of what they hold.
-    for is_analyzed in (False, True) if dashboard.bed.database.is_postgres else (True,):
+    for is_analyzed in (False, True) if is_postgres(dashboard.bed.database) else (True,):
         if is_analyzed:
             large_store.analyze(dashboard.bed.database)
         for who, visitor, found in visits:
@@ -113,7 +113,7 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     assert page.status == 200, (address, page.text)
     for sql, parameters in statements:
         faults += [f"{who} {address}: {scan}\n{sql}" for scan in scans(bed, sql, parameters)]
-        if not bed.database.is_postgres:
+        if not is_postgres(bed.database):
             number, limit = count_steps(bed, sql, parameters), MAX_STEPS
         else:
             is_counted = is_analyzed or address.startswith("/audit/")

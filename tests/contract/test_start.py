@@ -18,7 +18,7 @@ from tests.support.postgres_bed import PostgresBed
 from tutumd.errors import SettingsError
 from tutumd.main.storage import open_storage
 from tutumd.settings import PREFIX, Settings, read_settings
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 
 NOBODY = 65534
 

@@ -13,8 +13,8 @@ from tests.spec.examples import Example, example, examples, specification
 from tests.support.server import USER, Answer, LiveServer
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
-from tutumd.store.accounts import SqlAccounts
-from tutumd.store.database import Database
+from tutumd.store.objects.accounts import SqlAccounts
+from tutumd.store.sql.database import Database
 
 LIST = "List all webhooks"
 CREATE = "Create a new webhook handler"

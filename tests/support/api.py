@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.support.waiting import wait_until
 from tutumd.ports.store import Accounts
-from tutumd.store.accounts import SqlAccounts
-from tutumd.store.database import Database
+from tutumd.store.objects.accounts import SqlAccounts
+from tutumd.store.sql.database import Database
 
 USER = "username"
 APIKEY = "apikey-of-the-tests-0123456789"

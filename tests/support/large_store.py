@@ -11,17 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.support.stores import is_postgres
 from tutumd.model import EngineInfo, User
 from tutumd.ports.clock import Clock
-from tutumd.store import call_counts
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.accounts import api_keys, sessions, users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import meta, metadata, microseconds
 from tutumd.store.tables.services import containers, handlers, services
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.upkeep import call_counts
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
 OWNED = 500
@@ -74,7 +75,7 @@ def fill(
     SqlQueue(database, clock, Wakeup()).register("worker", ENGINES, slots=8)
     now, numbers = clock(), range(services_number)
     with database.write() as connection:
-        if database.is_postgres:
+        if is_postgres(database):
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             for table in metadata.sorted_tables:  # only `analyze` does, not by itself at some moment
                 connection.execute(sa.text(f"ALTER TABLE {table.name} SET (autovacuum_enabled = false)"))
@@ -120,7 +121,7 @@ def fill(
 
 def analyze(database: Database) -> None:
     """Let PostgreSQL learn what the tables hold, as it does by itself after a while; nothing does on SQLite."""
-    if database.is_postgres:
+    if is_postgres(database):
         with database.write() as connection:
             connection.execute(sa.text("ANALYZE"))
 

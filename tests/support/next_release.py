@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tutumd
 from tutumd.store.tables import schema
-from tutumd.store.upgrade import SCRIPTS
+from tutumd.store.tables.upgrade import SCRIPTS
 
 HEAD = "2"
 _MIGRATION = f'''
@@ -34,5 +34,5 @@ def write_source(folder: Path) -> Path:
     text = head.read_text()
     assert text.count(f'HEAD = "{schema.HEAD}"') == 1
     head.write_text(text.replace(f'HEAD = "{schema.HEAD}"', f'HEAD = "{HEAD}"'))
-    (folder / "tutumd/store/migrations/versions/v2_colours.py").write_text(_MIGRATION)
+    (folder / "tutumd/store/tables/migrations/versions/v2_colours.py").write_text(_MIGRATION)
     return folder

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.support.dashboard_bed import ANSWERER
-from tests.support.stores import StoreBed
+from tests.support.stores import StoreBed, is_postgres
 
 LARGE_TABLES = ("deliveries", "actions", "action_lines")
 MAX_ROWS = 5_000
@@ -36,9 +36,9 @@ def recorded() -> Iterator[list[tuple[str, Any]]]:
 def scans(bed: StoreBed, sql: str, parameters: Any) -> list[str]:
     """Return where the plan of a statement reads a large table from end to end; partial indexes are small."""
     with bed.database.read() as connection:
-        how = "EXPLAIN" if bed.database.is_postgres else "EXPLAIN QUERY PLAN"
+        how = "EXPLAIN" if is_postgres(bed.database) else "EXPLAIN QUERY PLAN"
         plan = [str(row[-1]) for row in connection.exec_driver_sql(f"{how} {sql}", parameters)]
-    if bed.database.is_postgres:
+    if is_postgres(bed.database):
         return [line for line in plan for table in LARGE_TABLES if f"Seq Scan on {table} " in line]
     partial = ("actions_live", "actions_one_in_progress", "actions_failed")
     whole = [line for line in plan if line.startswith("SCAN") and line.split()[1] in LARGE_TABLES]

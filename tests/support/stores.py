@@ -30,12 +30,14 @@ from tutumd.model import (
 )
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
-from tutumd.store import call_counts, postgres_connection
-from tutumd.store.database import Database
-from tutumd.store.intake import SqlIntake
-from tutumd.store.queue import SqlQueue
+from tutumd.store.intake.intake import SqlIntake
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql import postgres_connection
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.tables.upgrade import upgrade
+from tutumd.store.upkeep import call_counts
 
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
@@ -169,6 +171,10 @@ class StoreBed:
         self.queue.finish(claim, Outcome(success=success), None)
 
 
+def is_postgres(database: Database) -> bool:
+    return database.url.get_backend_name() == "postgresql"
+
+
 def query(**filters: str) -> Query:
     return Query(filters=filters, limit=100)
 
@@ -212,7 +218,7 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 def open_store(url: str, clock: MovedClock | None = None) -> Iterator[StoreBed]:
     """Open a store on a database that is empty, or has an admin already."""
     database = Database(url)
-    database.migrate()
+    upgrade(database)
     clock, wakeup = clock or MovedClock(), Wakeup()
     store = SqlStore(database, clock, wakeup)
     admin = next(iter(store.users()), None) or store.add_user("admin", is_admin=True)

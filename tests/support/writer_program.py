@@ -16,7 +16,7 @@ from select import select
 
 import sqlalchemy as sa
 
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 
 INSERT = sa.text("INSERT INTO meta VALUES (hex(randomblob(16)), :writer)")
 

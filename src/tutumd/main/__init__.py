@@ -34,7 +34,7 @@ def told_errors() -> Iterator[None]:
 
         text = tell_missing(error.name or "")
     except UnavailableError as error:
-        from tutumd.store.faults import explain
+        from tutumd.store.sql.faults import explain
 
         text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:

@@ -24,8 +24,8 @@ from tutumd.main import archive
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
 from tutumd.main.storage import is_new
 from tutumd.settings import Settings, read_settings
-from tutumd.store.database import Database
-from tutumd.store.sqlite_backup import check_database, copy_database
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
 STDOUT = "-"
 _NICE = 19

@@ -22,7 +22,7 @@ from tutumd.main.server_checks import check_calls, check_database, check_folder,
 from tutumd.model import Finding, Level
 from tutumd.model.findings import ok, warning, wrong
 from tutumd.settings import Settings, environment_warnings, read_settings
-from tutumd.store.checkup import Contents
+from tutumd.store.upkeep.checkup import Contents
 
 _LIMIT_S = 12.0
 """Maximum duration of a check. Checks run side by side, in two rounds."""

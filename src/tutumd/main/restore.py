@@ -18,7 +18,7 @@ from tutumd.main.backup import database_path, megabytes, sync_folder
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
+from tutumd.store.sql.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
 
 STDIN = "-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")

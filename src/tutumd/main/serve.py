@@ -15,7 +15,7 @@ from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings, read_secret_files
-from tutumd.store.intake import SqlIntake
+from tutumd.store.intake.intake import SqlIntake
 
 if TYPE_CHECKING:
     from tutumd.web.scrapes import Scrapes
@@ -100,7 +100,7 @@ def _serve_http(
     )
     try:
         cipher = load_cipher(settings, is_first_start=is_first_start)
-        if storage.database.is_postgres and not settings.secret_key:
+        if storage.database.dialect.path is None and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
         context = WebContext(
             store=storage.store,

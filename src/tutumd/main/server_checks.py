@@ -17,8 +17,8 @@ from tutumd.main.storage import is_new, restoring_file
 from tutumd.model.findings import Finding, ok, warning, wrong
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings
-from tutumd.store.checkup import DATABASE, Contents, check_postgres, check_sqlite
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
+from tutumd.store.upkeep.checkup import DATABASE, Contents, check_postgres, check_sqlite
 
 _FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
 _LITTLE_BYTES = 200_000_000

@@ -19,15 +19,18 @@ from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
-from tutumd.store.clocks import database_clock, machine_clock
-from tutumd.store.database import Database
-from tutumd.store.faults import explain
-from tutumd.store.figures import SqlFigures
-from tutumd.store.queue import SqlQueue
+from tutumd.store.objects.figures import SqlFigures
+from tutumd.store.queue.lease_clock import machine_clock
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.clocks import database_clock
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.faults import explain
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.upsert import probe
+from tutumd.store.sql.wake_socket import WakeSocket
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.upsert import probe
-from tutumd.store.wake_socket import WakeSocket
-from tutumd.store.wakeup import Listener, Wakeup
+from tutumd.store.tables.upgrade import upgrade
 
 _SQLITE = "sqlite:///"
 
@@ -71,17 +74,17 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         SettingsError: The database or the data folder cannot be used, or another server uses it.
     """
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
-    exclusive = serves_and_works and not database.is_postgres
+    path = database.dialect.path
+    exclusive = serves_and_works and path is not None
     with ExitStack() as stack:
         lock = stack.enter_context(_locks(settings, exclusive=exclusive))
-        if not database.is_postgres:
-            path = Path(str(database.url.database))
+        if path is not None:
             if os.access(restoring_file(path), os.F_OK):  # `exists` may raise
                 raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
             make_private(path, settings.data_dir)
         stack.callback(database.close)
         with _explained_faults(database):
-            database.migrate()
+            upgrade(database)
             with database.write() as connection:
                 probe(connection)
         storage = stack.enter_context(_connected(database, lock))
@@ -126,11 +129,11 @@ def share_storage(settings: Settings) -> Iterator[Storage]:
 @contextmanager
 def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
     database.logs_faults = True
-    wakeup = Wakeup()
+    wakeup, path = Wakeup(), database.dialect.path
     with ExitStack() as stack:
         clock: Clock = now
-        if not database.is_postgres:
-            stack.callback(WakeSocket(Path(str(database.url.database)).with_suffix(".wake"), wakeup).close)
+        if path is not None:
+            stack.callback(WakeSocket(path.with_suffix(".wake"), wakeup).close)
             lease_clock = machine_clock(database, now)
         else:  # shared with other machines, whose clocks may differ
             clock = lease_clock = shared_clock = database_clock(database)
@@ -163,7 +166,7 @@ def open_store(options: Mapping[str, Any]) -> SqlStore:
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
     with _explained_faults(database):
-        database.migrate(from_older=False)
+        upgrade(database, from_older=False)
     return SqlStore(database, now, Wakeup())
 
 

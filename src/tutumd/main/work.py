@@ -141,7 +141,7 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
         log_rows=settings.log_rows,
         log_bytes=settings.log_bytes,
     )
-    seal = load_seal(settings, is_shared=storage.database.is_postgres)
+    seal = load_seal(settings, is_shared=storage.database.dialect.path is None)
     worker = Worker(storage.queue, instances, limits, seal=seal, name=name)
     worker.start()
     return worker

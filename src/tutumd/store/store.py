@@ -9,17 +9,14 @@ from tutumd.errors import ConflictError
 from tutumd.model import AuditEvent, Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.store import Store
-from tutumd.store import audit
-from tutumd.store.accounts import SqlAccounts
-from tutumd.store.actions import SqlActions
-from tutumd.store.dashboard import SqlDashboard
-from tutumd.store.database import Database
-from tutumd.store.deliveries import SqlDeliveries
-from tutumd.store.handlers import SqlHandlers
-from tutumd.store.locks import lock_services
-from tutumd.store.names import narrow
-from tutumd.store.retention import MAX_REQUEST_AGE
-from tutumd.store.row_mapping import (
+from tutumd.store.objects import audit
+from tutumd.store.objects.accounts import SqlAccounts
+from tutumd.store.objects.actions import SqlActions
+from tutumd.store.objects.dashboard import SqlDashboard
+from tutumd.store.objects.deliveries import SqlDeliveries
+from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.names import narrow
+from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,
     conditions,
@@ -33,12 +30,15 @@ from tutumd.store.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.snapshots import end_service, insert_service
-from tutumd.store.stamps import SqlStamps
+from tutumd.store.objects.stamps import SqlStamps
+from tutumd.store.queue.locks import lock_services
+from tutumd.store.queue.snapshots import end_service, insert_service
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import RUNNING, actions
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers, engines, handlers, requests, services
-from tutumd.store.wakeup import ENDS, Wakeup
+from tutumd.store.upkeep.retention import MAX_REQUEST_AGE
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "uuid": services.c.uuid,
@@ -69,7 +69,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
         return tuple(value_from(row, EngineInfo) for row in rows)
 
     def wal_bytes(self) -> int:
-        return self._database.wal_bytes()
+        return self._database.dialect.wal_bytes()
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         order = [services.c.name, services.c.engine, services.c.uuid]

@@ -11,7 +11,7 @@ from tests.support.stores import ENGINE, LEASE, StoreBed
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import Action, ActionState, Claim, Outcome
 from tutumd.ports.queue import Renewal
-from tutumd.store.leases import PAUSES_S
+from tutumd.store.queue.leases import PAUSES_S
 from tutumd.store.tables.services import services
 
 JOURNAL = {"phase": "swap", "swaps": [{"old": "1"}]}

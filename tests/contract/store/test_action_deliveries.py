@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, call, query
+from tests.support.stores import ORIGIN, StoreBed, call, is_postgres, query
 from tutumd.model import Handler
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import CHUNK_BITS, delivery_chunks
@@ -49,7 +49,7 @@ def test_deliveries_are_found_in_all_chunks_of_the_span_of_their_action(bed: Sto
     assert bed.store.deliveries(bed.admin, other.service_uuid, other.uuid, query()).total == 3 * CHUNK
     newest_first, total = bed.store.action_deliveries(bed.admin, held)
     assert ([delivery.number for delivery in newest_first], total) == ([last, 1], 2)
-    assert chunks(bed) == ([] if bed.database.is_postgres else [0, 1, 2, 3])
+    assert chunks(bed) == ([] if is_postgres(bed.database) else [0, 1, 2, 3])
 
 
 def test_a_deleted_delivery_is_found_no_more(bed: StoreBed) -> None:
@@ -80,4 +80,4 @@ def test_chunks_end_with_their_deliveries(bed: StoreBed) -> None:
     bed.count_deliveries()
     while bed.queue.trim_logs(1_000, log_rows=CHUNK, log_bytes=1 << 40):
         pass
-    assert chunks(bed) == ([] if bed.database.is_postgres else [2, 3])
+    assert chunks(bed) == ([] if is_postgres(bed.database) else [2, 3])

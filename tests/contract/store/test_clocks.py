@@ -12,10 +12,12 @@ from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
-from tutumd.store.clocks import MAX_READ_S, SharedClock, database_clock, machine_clock
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.lease_clock import machine_clock
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.clocks import MAX_READ_S, SharedClock, database_clock
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import meta
-from tutumd.store.wakeup import Listener, Wakeup
 
 pytestmark = pytest.mark.dialect
 

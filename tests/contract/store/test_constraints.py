@@ -11,14 +11,15 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import ORIGIN, StoreBed, call, open_store
 from tutumd.errors import LockedError, NotFoundError
 from tutumd.model import ActionState, Handler, NewHandler, Verb
-from tutumd.store import action_inputs
-from tutumd.store.actions import insert_actions, new_action
-from tutumd.store.database import Database
-from tutumd.store.handler_lookup import find_handlers
-from tutumd.store.leases import find_claimable
-from tutumd.store.locks import lock_services
+from tutumd.store.intake import action_inputs
+from tutumd.store.intake.handler_lookup import find_handlers
+from tutumd.store.objects.actions import insert_actions, new_action
+from tutumd.store.queue.leases import find_claimable
+from tutumd.store.queue.locks import lock_services
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.upgrade import upgrade
 
 pytestmark = pytest.mark.dialect
 
@@ -114,7 +115,7 @@ def test_two_changes_of_a_handler_are_made_one_after_the_other(postgres_bed: Pos
 @pytest.mark.parametrize("kind", ["read", "write", "kept"])
 def test_a_commit_to_sqlite_is_on_disk(tmp_path: Path, kind: str) -> None:
     database = Database(f"sqlite:///{tmp_path}/tutumd.db")
-    database.migrate()
+    upgrade(database)
     with closing(database), database.connect() as kept:
         transaction = database.read() if kind == "read" else database.write(kept if kind == "kept" else None)
         with transaction as connection:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, snapshot
 from tutumd.model import ContainerState, Outcome
-from tutumd.store import retention
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers
+from tutumd.store.upkeep import retention
 
 pytestmark = pytest.mark.dialect
 

@@ -10,10 +10,10 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import ENGINE, accept, call, open_store, second_intake
 from tests.support.waiting import wait_until
 from tutumd.model import Accepted, Claim, Operation
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.services import engines
-from tutumd.store.wakeup import Wakeup
 
 SETTINGS = ("default_transaction_isolation = 'repeatable read'", "default_transaction_isolation = 'serializable'")
 

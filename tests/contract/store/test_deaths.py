@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.stores import ENGINE, LEASE, StoreBed
 from tutumd.model import ActionState, Claim
-from tutumd.store.leases import PAUSES_S
+from tutumd.store.queue.leases import PAUSES_S
 from tutumd.worker.perform import MAX_DEATHS
 
 KILLER = "web"

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, call
 from tutumd.model import Handler, NotQueued, Operation
 from tutumd.reasons import Reason
-from tutumd.store import call_counts, content_budget
-from tutumd.store.content_budget import MAX_HANDLERS, ContentBudget
-from tutumd.store.intake import SqlIntake
+from tutumd.store.intake.intake import SqlIntake
+from tutumd.store.intake.rate_limits import EXCESS_CONTENT, MAX_HANDLERS, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
+from tutumd.store.upkeep import call_counts
 
 LARGE = 1 << 40
 MINUTE_US = 60 * 1_000_000
@@ -108,7 +108,7 @@ def test_a_refused_call_is_kept_without_content(bed: StoreBed) -> None:
     handler = bed.handler("web", verify={"preset": "token", "secrets": ["12345678"]})
     bed.send(handler, bed.evaluate(handler, refuse=Reason("no signature")), content='{"body":"of a stranger"}')
     delivery = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, 1)
-    assert delivery.raw == content_budget.REFUSED
+    assert delivery.raw == REFUSED_CONTENT
     assert delivery.reasons == (Reason("no signature"),)
     with bed.database.read() as connection:
         assert connection.execute(sa.select(deliveries.c.kept_bytes)).scalar_one() < 500
@@ -128,7 +128,7 @@ def test_content_beyond_a_rate_is_not_kept_and_the_delivery_says_so(bed: StoreBe
     finally:
         intake.close()
     assert [raw == CONTENT for raw in raws] == [True, False, True, True]
-    assert raws[1] == content_budget.TOO_MUCH
+    assert raws[1] == EXCESS_CONTENT
 
 
 def test_a_content_budget_refills_and_survives_a_clock_that_is_set_back() -> None:

@@ -14,11 +14,11 @@ from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.services import discoveries
-from tutumd.store.upsert import insert_missing
-from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery
 
 pytestmark = pytest.mark.dialect

@@ -11,7 +11,7 @@ from tests.support.stores import StoreBed, call
 from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call, Operation
 from tutumd.ports.intake import CallResult
-from tutumd.store.intake import MAX_ATTEMPTS
+from tutumd.store.intake.intake import MAX_ATTEMPTS
 from tutumd.store.tables.actions import deliveries
 
 pytestmark = pytest.mark.dialect

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed
+from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres
 from tutumd.model import ActionTotal, EngineFigures, EngineInfo, Operation, Outcome, Verb
-from tutumd.store.figures import SqlFigures
+from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.tables.actions import action_totals
 from tutumd.store.tables.services import worker_slots
 
@@ -170,6 +170,6 @@ def test_the_write_ahead_log_is_measured_while_a_reader_keeps_it_long(bed: Store
         reader.execute(sa.select(worker_slots)).all()
         before = bed.store.wal_bytes()
         bed.accepted(handler, content="x" * 1_000_000)
-        assert bed.store.wal_bytes() - before > (-1 if bed.database.is_postgres else 1_000_000)
+        assert bed.store.wal_bytes() - before > (-1 if is_postgres(bed.database) else 1_000_000)
         assert figures.read().wal_bytes == bed.store.wal_bytes()
-    assert bed.database.is_postgres == (bed.store.wal_bytes() == 0)
+    assert is_postgres(bed.database) == (bed.store.wal_bytes() == 0)

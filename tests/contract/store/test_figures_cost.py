@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, StoreBed
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import ActionState, Verb
-from tutumd.store.actions import new_action as new_row
-from tutumd.store.figures import SqlFigures, select_waiting
-from tutumd.store.snapshots import insert_service
+from tutumd.store.objects.actions import new_action as new_row
+from tutumd.store.objects.figures import SqlFigures, select_waiting
+from tutumd.store.queue.snapshots import insert_service
 from tutumd.store.tables.actions import actions, handler_logs
 
 SERVICES = 10_000
@@ -88,5 +88,5 @@ def explain(bed: StoreBed) -> str:
     """Return how the database reads what waits."""
     with bed.database.read() as connection:
         sql = select_waiting(bed.clock()).compile(connection, compile_kwargs={"literal_binds": True})
-        query = "EXPLAIN" if bed.database.is_postgres else "EXPLAIN QUERY PLAN"
+        query = "EXPLAIN" if is_postgres(bed.database) else "EXPLAIN QUERY PLAN"
         return "\n".join(str(row[-1]) for row in connection.execute(sa.text(f"{query} {sql}")))

@@ -14,7 +14,7 @@ from tests.support.stores import StoreBed
 from tests.support.waiting import wait_until
 from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Handler, Operation
-from tutumd.store.faults import explain
+from tutumd.store.sql.faults import explain
 
 
 @pytest.fixture

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, MovedClock, snapshot
+from tests.support.stores import ENGINE, MovedClock, is_postgres, snapshot
 from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
-from tutumd.store.database import Database
-from tutumd.store.engine_sync import SYNC_BATCH
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.engine_sync import SYNC_BATCH
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import engines, services
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.tables.upgrade import upgrade
 
 pytestmark = pytest.mark.dialect
 
@@ -62,7 +63,7 @@ def processes(database_url: str) -> Iterator[Processes]:
         databases = [Database(database_url) for _ in range(PROCESSES)]
         for database in databases:
             stack.callback(database.close)
-        databases[0].migrate()
+        upgrade(databases[0])
         yield Processes(databases, [SqlQueue(database, clock, Wakeup()) for database in databases])
 
 
@@ -118,7 +119,7 @@ def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(proc
     assert queue.sync(ENGINE, shown, revisions={})
     revisions = queue.revisions(ENGINE.name)
     changed = [snapshot(name, containers=3) for name in names]
-    if other.is_postgres:  # on SQLite a transaction holds everything
+    if is_postgres(other):  # on SQLite a transaction holds everything
         with other.write() as connection:
             held = sa.select(services.c.uuid).where(services.c.name == "a-held")
             connection.execute(held.with_for_update()).all()

@@ -11,8 +11,8 @@ from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, ServiceState, User, Verb
-from tutumd.store import retention
 from tutumd.store.tables.services import services as table
+from tutumd.store.upkeep import retention
 
 
 def uuids(bed: StoreBed, viewer: User | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from tests.support.stores import StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import LockedError, ReadOnlyError, UnavailableError
 from tutumd.model import Accepted, Operation
-from tutumd.store.faults import explain, translated_errors
+from tutumd.store.sql.faults import explain, translated_errors
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, call, open_sto
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
 from tutumd.model import Claim, EvaluationNeeded, Handler, NewHandler, Outcome, Verb
 from tutumd.ports.intake import CallResult
-from tutumd.store.change_log import MAX_CHANGES
-from tutumd.store.coalesce import CalledHandler
-from tutumd.store.database import Database
-from tutumd.store.handler_lookup import MAX_CACHED, MAX_OPTIONS, HandlerCache, find_handlers
-from tutumd.store.intake import SqlIntake
-from tutumd.store.queue import SqlQueue
+from tutumd.store.intake.change_log import MAX_CHANGES
+from tutumd.store.intake.coalesce import CalledHandler
+from tutumd.store.intake.handler_lookup import MAX_CACHED, MAX_OPTIONS, HandlerCache, find_handlers
+from tutumd.store.intake.intake import SqlIntake
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.schema import microseconds
 from tutumd.store.tables.services import changed_services, handlers
-from tutumd.store.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect
 

@@ -16,9 +16,9 @@ from tutumd.application.accounts import authenticate, make_login_link, store_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
 from tutumd.model import Access, ApiKey, NewSession, Origin, Scope, User
-from tutumd.store.sessions import MAX_SESSIONS
+from tutumd.store.objects.sessions import MAX_SESSIONS
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 
 DAY = timedelta(days=1)
 OTHER_KEY = "x" * 20

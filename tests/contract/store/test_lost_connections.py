@@ -17,12 +17,13 @@ from tutumd.errors import LockedError, NotFoundError, ReadOnlyError, Unavailable
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
-from tutumd.store.clocks import database_clock
-from tutumd.store.database import Database
-from tutumd.store.faults import explain
-from tutumd.store.leases import renew_claims, update_claimed
-from tutumd.store.locks import lock_services
-from tutumd.store.wakeup import Listener, Wakeup
+from tutumd.store.queue.leases import renew_claims, update_claimed
+from tutumd.store.queue.locks import lock_services
+from tutumd.store.sql.clocks import database_clock
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.faults import explain
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect
 

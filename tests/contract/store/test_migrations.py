@@ -15,9 +15,9 @@ from tests.support import next_release
 from tests.support.postgres_bed import PostgresBed
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.schema import HEAD, metadata
-from tutumd.store.upgrade import SCRIPTS, run_migrations, upgrade
+from tutumd.store.tables.upgrade import SCRIPTS, run_migrations, upgrade
 
 pytestmark = pytest.mark.dialect
 
@@ -49,13 +49,13 @@ def test_migrations_create_the_tables_of_a_new_database(
     else:
         new, migrated = (f"sqlite:///{tmp_path / name}.db" for name in ("new", "migrated"))
     made = Database(new)
-    made.migrate()
-    made.migrate()
+    upgrade(made)
+    upgrade(made)
     stepwise = Database(migrated)
     with stepwise.write() as connection:
         run_migrations(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    stepwise.migrate()
+    upgrade(stepwise)
     with made.read() as connection, stepwise.read() as stepwise_connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert indexes(connection) == indexes(stepwise_connection)
@@ -71,7 +71,7 @@ def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
 
 def made_by_this_release(url: str) -> Database:
     database = Database(url)
-    database.migrate()
+    upgrade(database)
     return database
 
 
@@ -176,5 +176,5 @@ def test_a_database_of_an_unreleased_version_is_refused(database_url: str, versi
     with database.write() as connection:
         connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
     with pytest.raises(SettingsError, match="made by an unreleased version of tutumd: export your handlers"):
-        database.migrate()
+        upgrade(database)
     database.close()

@@ -17,11 +17,11 @@ from tutumd.application.accounts import add_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
 from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, NewKey, NewSession, Operation, User, Via
-from tutumd.store import quotas
-from tutumd.store.audit import COMBINED_FOR, MAX_A_DAY
-from tutumd.store.sessions import MAX_SESSIONS_OF_USER
+from tutumd.store.objects import quotas
+from tutumd.store.objects.audit import COMBINED_FOR, MAX_A_DAY
+from tutumd.store.objects.sessions import MAX_SESSIONS_OF_USER
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 
 DAY = timedelta(days=1)
 NEW = NewHandler(name="hook", operation=Operation.REDEPLOY)

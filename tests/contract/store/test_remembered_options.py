@@ -14,7 +14,7 @@ from tests.support.stores import StoreBed, query
 from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.model import Call
 from tutumd.ports.intake import Intake, OnStored
-from tutumd.store.intake import SqlIntake
+from tutumd.store.intake.intake import SqlIntake
 
 
 class CountingIntake(Intake):

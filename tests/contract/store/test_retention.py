@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tutumd.model import Operation, Outcome, Verb
-from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
-from tutumd.store.retention import MAX_GONE_CONTAINERS
+from tutumd.store.objects.actions import LEFT_OUT, MAX_LINES
 from tutumd.store.tables.actions import action_inputs, action_lines, actions, deliveries
 from tutumd.store.tables.services import containers, requests, services
+from tutumd.store.upkeep.retention import MAX_GONE_CONTAINERS
 
 pytestmark = pytest.mark.dialect
 

@@ -14,8 +14,8 @@ from tests.support.stores import LEASE, ORIGIN, StoreBed, query
 from tests.support.waiting import wait_until
 from tutumd.model import Action, ActionState, Verb
 from tutumd.ports.queue import Renewal
-from tutumd.store.actions import insert_actions, new_action
-from tutumd.store.leases import find_claimable
+from tutumd.store.objects.actions import insert_actions, new_action
+from tutumd.store.queue.leases import find_claimable
 
 T = TypeVar("T")
 RUNS = 16

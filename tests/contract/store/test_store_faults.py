@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, accept, call
 from tests.support.waiting import wait_until
 from tutumd.errors import UnavailableError
-from tutumd.store.database import Database
+from tutumd.store.sql.database import Database
 
 
 @pytest.fixture

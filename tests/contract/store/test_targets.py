@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
+from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres, query, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.model import (
@@ -25,11 +25,11 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.engine import Engine
-from tutumd.store.database import Database
-from tutumd.store.locks import lock_services, raise_revision
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.locks import lock_services, raise_revision
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery
 
 LOCAL = EngineInfo(name="local", kind="local", can_create=True)
@@ -257,7 +257,7 @@ def test_a_look_waits_for_a_run_that_is_just_ending(bed: StoreBed, database_url:
             connection.execute(sa.select(1))  # which sends both
             seen = [snapshot("web", containers=9), snapshot("db", containers=9)]
             storing = pool.submit(bed.queue.sync, ENGINE, seen, revisions=before)
-            if other.is_postgres:
+            if is_postgres(other):
                 wait_until(bed.is_waiting_for_a_lock, "the look waits")
         assert not storing.result(120)
     other.close()

@@ -18,9 +18,10 @@ from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tests.support.writers import Writer, writer
 from tutumd.errors import UnavailableError
-from tutumd.store import turns
-from tutumd.store.database import Database
-from tutumd.store.faults import explain
+from tutumd.store.sql import turns
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S
+from tutumd.store.sql.faults import explain
 
 INSERT = sa.text("INSERT INTO meta VALUES (hex(randomblob(16)), :writer)")
 
@@ -90,7 +91,7 @@ def is_held(folder: Path) -> bool:
 def wait_for_gate(folder: Path) -> None:
     """Wait until somebody waits at the gate of a folder. That nobody comes is for the test to find out."""
     with suppress(TimeoutError):
-        wait_until(lambda: is_held(folder), "somebody waits at the gate", timeout_s=turns.BUSY_TIMEOUT_S)
+        wait_until(lambda: is_held(folder), "somebody waits at the gate", timeout_s=BUSY_TIMEOUT_S)
 
 
 @contextmanager

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stores import LEASE, ORIGIN, StoreBed, open_store
+from tests.support.stores import LEASE, ORIGIN, StoreBed, is_postgres, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.model import EngineInfo, Outcome, Reference, Verb
-from tutumd.store.clocks import database_clock
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.clocks import database_clock
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.wake_socket import WakeSocket
+from tutumd.store.sql.wakeup import MIN_PAUSE_S, Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wake_socket import WakeSocket
-from tutumd.store.wakeup import MIN_PAUSE_S, Listener, Wakeup
 from tutumd.web.call.long_poll import LongPoll
 
 pytestmark = pytest.mark.dialect
@@ -68,11 +69,11 @@ def process(url: str) -> Iterator[Process]:
     with ExitStack() as stack:
         stack.callback(database.close)
         stack.callback(connect(database, wakeup))
-        yield Process(wakeup, SqlQueue(database, now, wakeup), SqlStore(database, now, wakeup), database.is_postgres)
+        yield Process(wakeup, SqlQueue(database, now, wakeup), SqlStore(database, now, wakeup), is_postgres(database))
 
 
 def connect(database: Database, wakeup: Wakeup) -> Callable[[], None]:
-    if database.is_postgres:
+    if is_postgres(database):
         return Listener(database.url, wakeup, database_clock(database)).close
     return WakeSocket(folder_of(str(database.url.database)), wakeup).close
 

@@ -17,10 +17,10 @@ from tutumd.application import services
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
 
 JOURNAL = {"phase": "swap"}

@@ -17,9 +17,9 @@ from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
-from tutumd.store.database import Database
-from tutumd.store.queue import SqlQueue
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.worker.loop import Worker, WorkerLimits
 
 pytestmark = pytest.mark.dialect

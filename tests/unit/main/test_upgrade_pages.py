@@ -4,14 +4,14 @@ from pathlib import Path
 
 import typer
 
-import tutumd.store
 from tutum.version import __version__
 from tutumd.main.commands import app
 from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.upgrade import SCRIPTS
 
 ROOT = Path(__file__).parents[3]
 UPGRADING, DEPRECATIONS = ((ROOT / f"{name}.md").read_text() for name in ("UPGRADING", "DEPRECATIONS"))
-MIGRATIONS = Path(tutumd.store.__file__).parent / "migrations" / "versions"
+MIGRATIONS = SCRIPTS / "versions"
 
 
 def rows(page: str, heading: str = "") -> list[list[str]]:

@@ -14,7 +14,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerSnapshot, ContainerState, Definition, EngineInfo, Outcome, Plan, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
-from tutumd.store.action_inputs import append_amount
+from tutumd.store.intake.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
 from tutumd.worker.retry import GIVE_UP_AFTER, Patience, delay_after, max_faults

@@ -1,0 +1,314 @@
+"""Coalescing: which calls of a batch are accepted, which action each one joins, and what that changes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from tutumd.errors import NOT_FOUND, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
+from tutumd.model import (
+    WITHOUT_TAG,
+    Accepted,
+    Call,
+    DeliveryOutcome,
+    Evaluation,
+    EvaluationNeeded,
+    NotQueued,
+    Operation,
+    Verb,
+)
+from tutumd.ports.intake import CallResult
+from tutumd.reasons import USED_UP, Reason, encode_reasons
+from tutumd.store.intake.action_inputs import Amount, append_amount
+from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
+from tutumd.store.intake.sender_keys import BatchKeys
+from tutumd.store.objects.actions import new_action
+from tutumd.store.tables.schema import from_microseconds, microseconds
+
+MAX_DEBOUNCES = 10
+"""An action is held for at most this many times its debounce."""
+
+ROW_BYTES = 200
+"""Bytes of a delivery without content, headers and reason, with its entries in indexes."""
+
+_SECOND_US = 1_000_000
+_WITHOUT_OPTIONS = Evaluation(version=-1)
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
+_REDEPLOY, _SCALEUP = Operation.REDEPLOY.value, Operation.SCALEUP.value
+
+
+class CalledHandler(NamedTuple):
+    """A row of the handler lookup: a handler and the open action that its calls join. Times are microseconds."""
+
+    uuid: str
+    seq: int
+    service_uuid: str
+    name: str | None
+    operation: str
+    engine: str
+    notes: str
+    options: str
+    version: int
+    uses: int
+    rate_tat: int
+    old_uuid: str | None
+    old_until: int | None
+    action_uuid: str | None
+    action_seq: int | None
+    action_due: int | None
+    action_created: int | None
+
+
+class Coalescer:
+    """Processes the calls of one batch in order, and collects what is to be written.
+
+    Attributes:
+        deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
+        new_actions: Rows of the actions to insert.
+        action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
+        handler_changes: Columns to update, by the handler's `seq`.
+        engines: Names of the engines with an action that is new, or due at another time.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, CalledHandler],
+        keys: BatchKeys,
+        now_us: int,
+        budget: ContentBudget,
+        asked: Mapping[int, int],
+    ) -> None:
+        """Begin a batch.
+
+        Args:
+            handlers: By the UUID in the called URL, which may be the one from before a rotation.
+            keys: What is stored of the calls' keys. The accepted ones are added.
+            budget: For the content of deliveries.
+            asked: Containers that open SCALEUP actions were asked for, by their `seq`.
+        """
+        self.deliveries: list[list[Any]] = []
+        self.new_actions: list[dict[str, Any]] = []
+        self.action_changes: dict[int | str, dict[str, Any]] = {}
+        self.amounts: dict[int | str, list[Amount]] = {}
+        self.handler_changes: dict[int, dict[str, Any]] = {}
+        self.engines: set[str] = set()
+        self._handlers = handlers
+        self._keys = keys
+        self._now = now_us
+        self._budget = budget
+        self._asked: dict[int | str, int] = dict(asked.items())
+        self._opened: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(self, call: Call) -> CallResult:
+        """Process a call and return its result. The `action_seq` of a new action is still 0."""
+        handler = self._handlers.get(call.handler_uuid)
+        if handler is None or handler.service_uuid != call.service_uuid:
+            return NotFoundError(NOT_FOUND)
+        if (
+            handler.action_seq
+            and handler.options == "{}"
+            and call.evaluation is None
+            and not call.has_tag_param
+            and call.key is None
+            and handler.uuid == call.handler_uuid
+            and (handler.action_due or 0) <= self._now
+        ):
+            # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
+            before = self._add_amount(call, handler, handler.action_seq, None)
+            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
+            return _accepted(handler, str(handler.action_uuid), handler.action_seq, before)
+        return self._add_with_all_checks(call, handler)
+
+    def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
+        evaluation = _WITHOUT_OPTIONS
+        earlier = None if call.key is None else self._keys.carried_out.get((handler.seq, call.key))
+        if call.evaluation is not None or call.has_tag_param or handler.options != "{}":
+            if call.evaluation is None or call.evaluation.version != handler.version:
+                uses = 0 if earlier else self._counter(handler, "uses")
+                return EvaluationNeeded(options=json.loads(handler.options), version=handler.version, uses=uses)
+            evaluation = call.evaluation
+        error = self._find_error(handler, evaluation, is_repeated=earlier is not None)
+        if error is not None:
+            return error
+        if handler.uuid != call.handler_uuid:
+            called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
+            self._change_handler(handler, **called)
+        if stop := evaluation.refuse or evaluation.skip:
+            outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
+            reason = encode_reasons([stop, *evaluation.notes])
+            self._add_delivery(call, handler, evaluation, None, outcome.value, reason)
+            return NotQueued()
+        if earlier is not None:
+            reason = encode_reasons([Reason("repeated", (earlier[0],))])
+            self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
+            return _accepted(handler, *earlier)
+        refusal = None if call.key is None else self._keys.refusal((handler.seq, call.key))
+        if refusal is not None:
+            return refusal
+        if evaluation.max_uses is not None:
+            self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
+        return self._queue_or_join(call, handler, evaluation)
+
+    def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
+        """Return why a call is not stored; None if it is, and then it counts towards the rate."""
+        max_uses = evaluation.max_uses
+        if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
+            return ClosedError(USED_UP)
+        if evaluation.invalid:
+            return InvalidInputError(evaluation.invalid)
+        if evaluation.rate is None or evaluation.refuse or is_repeated:
+            return None
+        count, seconds = evaluation.rate
+        tat, wait_us = take_token(self._counter(handler, "rate_tat"), self._now, count, seconds)
+        if wait_us:
+            return TooManyCallsError(
+                f"this handler takes {count} calls in {seconds} s", retry_after_s=-(-wait_us // _SECOND_US)
+            )
+        self._change_handler(handler, rate_tat=tat)
+        return None
+
+    def _queue_or_join(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> Accepted:
+        opened = self._opened.get((handler.service_uuid, handler.operation))
+        outcome = _JOINED
+        if handler.action_uuid is None and opened is None:
+            outcome = _QUEUED
+            opened = self._open_action(call, handler, evaluation)
+        action_uuid = handler.action_uuid or str(opened and opened["uuid"])
+        action: int | str = handler.action_seq or action_uuid
+        if outcome is _JOINED:
+            self._reschedule(action, handler, opened, evaluation)
+        if evaluation.tag is not None or evaluation.variable is not None:
+            changes = self._changes_of(action)
+            if evaluation.tag is not None:
+                changes["tag"] = evaluation.tag
+            if evaluation.variable is not None:
+                changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
+        before = self._add_amount(call, handler, action, evaluation.handler_cap)
+        self._add_delivery(call, handler, evaluation, action, outcome, encode_reasons(evaluation.notes), before)
+        carried_out = (action_uuid, handler.action_seq or 0)
+        if call.key is not None:
+            self._keys.add((handler.seq, call.key), carried_out)
+        # The action that a call joins may have the tag of an earlier one.
+        is_without_tag = outcome is _QUEUED and evaluation.tag is None
+        return _accepted(handler, *carried_out, before, is_without_tag=is_without_tag)
+
+    def _add_amount(self, call: Call, handler: CalledHandler, action: int | str, cap: int | None) -> int | None:
+        """Add the amount of a call to its action, and return what was asked for before; None if it is no SCALEUP."""
+        if handler.operation != _SCALEUP:
+            return None
+        before = self._asked.get(action, 0)
+        self._asked[action] = before + call.amount
+        append_amount(self.amounts.setdefault(action, []), call.amount, cap)
+        return before
+
+    def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
+        now = from_microseconds(self._now)
+        verb = Verb(handler.operation)
+        action = new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
+        action["due"] = now + timedelta(seconds=evaluation.debounce_s)
+        self._opened[(handler.service_uuid, handler.operation)] = action
+        self.new_actions.append(action)
+        self.engines.add(handler.engine)
+        return action
+
+    def _reschedule(
+        self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
+    ) -> None:
+        """Change when a held action is due: a debounced call holds it longer, any other call makes it due."""
+        changed = self.action_changes.get(action, {}).get("due")
+        if opened is not None:
+            due, created = microseconds(opened["due"]), microseconds(opened["created"])
+        else:
+            due, created = handler.action_due or 0, handler.action_created or 0
+        due = due if changed is None else microseconds(changed)
+        if due <= self._now:
+            return
+        debounce_us = evaluation.debounce_s * _SECOND_US
+        next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
+        self.engines.add(handler.engine)
+        self._changes_of(action)["due"] = from_microseconds(max(next_due, self._now))
+
+    def _changes_of(self, action: int | str) -> dict[str, Any]:
+        return self.action_changes.setdefault(action, {})
+
+    def _add_delivery(
+        self,
+        call: Call,
+        handler: CalledHandler,
+        evaluation: Evaluation,
+        action: int | str | None,
+        outcome: str,
+        reason: str,
+        before: int | None = None,
+    ) -> None:
+        size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
+        content = call.content
+        if evaluation.refuse:
+            content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
+        elif not self._budget.spend(handler.seq, size, self._now):
+            content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
+        self.deliveries.append(
+            [
+                handler.seq,
+                action,
+                call.amount,
+                self._now,
+                call.origin.address[:64],
+                call.origin.user_agent[:512],
+                call.body_size,
+                outcome,
+                reason,
+                evaluation.tag if action else None,
+                evaluation.variable[0] if action and evaluation.variable else None,
+                content,
+                size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
+                before,
+            ]
+        )
+
+    def _counter(self, handler: CalledHandler, column: str) -> int:
+        """Return a handler's counter with the changes of this batch."""
+        return int(self.handler_changes.get(handler.seq, {}).get(column, getattr(handler, column)))
+
+    def _change_handler(self, handler: CalledHandler, **values: object) -> None:
+        self.handler_changes.setdefault(handler.seq, {}).update(values)
+
+
+def _accepted(
+    handler: CalledHandler,
+    action_uuid: str,
+    action_seq: int,
+    before: int | None = None,
+    *,
+    is_without_tag: bool = False,
+) -> Accepted:
+    notes = handler.notes.splitlines() if handler.operation == _REDEPLOY else ()
+    return Accepted(
+        name=handler.name,
+        operation=_OPERATIONS[handler.operation],
+        action_uuid=action_uuid,
+        handler_seq=handler.seq,
+        action_seq=action_seq,
+        before=before,
+        notes=tuple(note for note in notes if is_without_tag or not note.startswith(WITHOUT_TAG)),
+    )
+
+
+def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:
+    """Return results with the `action_seq` of actions that were inserted after `Coalescer.add`."""
+    return [
+        Accepted(
+            name=result.name,
+            operation=result.operation,
+            action_uuid=result.action_uuid,
+            handler_seq=result.handler_seq,
+            action_seq=seqs[result.action_uuid],
+            before=result.before,
+            notes=result.notes,
+        )
+        if isinstance(result, Accepted) and not result.action_seq
+        else result
+        for result in results
+    ]

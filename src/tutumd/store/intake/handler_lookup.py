@@ -1,0 +1,146 @@
+"""The lookup of the handlers that a batch calls, and its cache."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import Call
+from tutumd.store.intake.change_log import read_changes
+from tutumd.store.intake.coalesce import CalledHandler
+from tutumd.store.sql.compiled import JsonRows, execute_compiled, parse_rows
+from tutumd.store.tables.actions import OPEN, actions
+from tutumd.store.tables.services import handlers, services
+
+MAX_CACHED = 10_000
+"""Handlers in the cache, about 1 KB each without their options."""
+
+MAX_OPTIONS = 1_000
+"""Characters of the options of a handler in the cache."""
+
+
+def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
+    """Select all handlers that have one of the UUIDs in a column; `uuids` is a JSON object with the UUIDs as keys."""
+    uuids = sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("key").c.key)
+    called = (
+        sa.select(
+            handlers.c.uuid,
+            handlers.c.seq,
+            handlers.c.service_uuid,
+            handlers.c.name,
+            handlers.c.operation,
+            services.c.engine,
+            services.c.notes,
+            handlers.c.options,
+            handlers.c.version,
+            handlers.c.uses,
+            handlers.c.rate_tat,
+            handlers.c.old_uuid,
+            handlers.c.old_until,
+            actions.c.uuid.label("action_uuid"),
+            actions.c.seq.label("action_seq"),
+            actions.c.due.label("action_due"),
+            actions.c.created.label("action_created"),
+        )
+        .join(services, services.c.uuid == handlers.c.service_uuid)
+        .outerjoin(
+            actions,
+            sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
+        )
+        .where(column.in_(uuids), sa.not_(services.c.terminated))
+        .order_by(handlers.c.uuid)
+        # FOR SHARE: a DELETE that was confirmed is visible here, and a later one waits for our commit.
+        .with_for_update(read=True, of=handlers)
+        .subquery()
+    )
+    return sa.select(JsonRows(*called.c))
+
+
+_BY_UUID, _BY_OLD_UUID = _select_handlers(handlers.c.uuid), _select_handlers(handlers.c.old_uuid)
+
+
+class HandlerCache:
+    """Handlers as one SQLite connection read them, each with its open action; kept until the change log names them.
+
+    Read under the write lock, the log is complete: it has the changes of every connection, this one's too.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._by_service: dict[str, dict[str, CalledHandler]] = {}
+        self._last_change: list[tuple[int, str]] = []
+
+    def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
+        """Return the cached handlers of calls, by their UUIDs."""
+        self._forget_changed(connection)
+        by_service = self._by_service
+        return {
+            call.handler_uuid: handler
+            for call in calls
+            if (of_service := by_service.get(call.service_uuid)) is not None
+            and (handler := of_service.get(call.handler_uuid)) is not None
+        }
+
+    def _forget_changed(self, connection: sa.Connection) -> None:
+        last = self._last_change
+        changes = read_changes(connection, last[0][0] if last else 0)
+        if changes[:1] == last:
+            self.forget(uuid for _, uuid in changes[1:])
+        else:
+            self.clear()  # the change that was read last is pruned, or is the first
+        self._last_change = changes[-1:]
+
+    def add(self, handlers_read: Mapping[str, CalledHandler]) -> None:
+        """Cache those handlers whose options are short and that were called by their current UUID."""
+        if self.size + len(handlers_read) > MAX_CACHED:
+            self.clear()
+        for uuid, handler in handlers_read.items():
+            if handler.uuid == uuid and len(handler.options) <= MAX_OPTIONS:
+                of_service = self._by_service.setdefault(handler.service_uuid, {})
+                self.size += uuid not in of_service  # a call below a wrong service reads a cached handler again
+                of_service[uuid] = handler
+
+    def forget(self, service_uuids: Iterable[str]) -> None:
+        """Remove the handlers of services."""
+        for uuid in service_uuids:
+            self.size -= len(self._by_service.pop(uuid, ()))
+
+    def clear(self) -> None:
+        """Remove all handlers."""
+        self._by_service.clear()
+        self.size = 0
+
+
+def find_handlers(
+    connection: sa.Connection, calls: Sequence[Call], now_us: int, handler_cache: HandlerCache | None
+) -> dict[str, CalledHandler]:
+    """Return the called handlers by the UUIDs in their URLs, each with the open action that its calls join.
+
+    The caller has locked the services, so the action stays open until the transaction ends.
+
+    Args:
+        handler_cache: The cache of this connection; None where others may write at the same time.
+    """
+    called = {} if handler_cache is None else handler_cache.find(connection, calls)
+    missing = {call.handler_uuid for call in calls if call.handler_uuid not in called}
+    if missing:
+        handlers_read = _read_handlers(connection, missing, now_us)
+        if handler_cache is not None:
+            handler_cache.add(handlers_read)
+        called |= handlers_read
+    return called
+
+
+def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, CalledHandler]:
+    uuids_json = json.dumps(dict.fromkeys(uuids))
+    called = {handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID, uuids=uuids_json))}
+    if len(called) < len(uuids):
+        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID, uuids=uuids_json)):
+            if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
+                called[handler.old_uuid] = handler
+    return called
+
+
+def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
+    return [CalledHandler(*values) for values in parse_rows(result)]

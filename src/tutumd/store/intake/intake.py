@@ -1,0 +1,262 @@
+"""The intake: one writer thread that commits the calls that arrive together in one transaction."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import sqlalchemy as sa
+
+from tutumd.errors import LockedError, UnavailableError
+from tutumd.model import Call, DeliveryOutcome, Operation
+from tutumd.ports.clock import Clock
+from tutumd.ports.intake import CallResult, Intake, OnStored
+from tutumd.reasons import Reason, encode_reasons
+from tutumd.store.intake import action_inputs
+from tutumd.store.intake.coalesce import Coalescer, with_action_seqs
+from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
+from tutumd.store.intake.rate_limits import ContentBudget
+from tutumd.store.intake.sender_keys import BatchKeys
+from tutumd.store.objects import action_deliveries
+from tutumd.store.objects.actions import insert_actions
+from tutumd.store.queue.locks import lock_services, lock_unlocked_services
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.sql.upsert import probe
+from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import microseconds
+from tutumd.store.tables.services import handlers
+
+_COLUMN_TYPES = {
+    "handler_seq": "BIGINT",
+    "action_seq": "BIGINT",
+    "amount": "INTEGER",
+    "received": "BIGINT",
+    "address": "TEXT",
+    "user_agent": "TEXT",
+    "body_size": "INTEGER",
+    "outcome": "TEXT",
+    "reason": "TEXT",
+    "tag": "TEXT",
+    "variable": "TEXT",
+    "content": "TEXT",
+    "kept_bytes": "INTEGER",
+    "before": "BIGINT",
+}
+"""Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
+
+# An attempt to commit that takes longer counts as one that fails.
+SLOW_S = 5.0
+# Pause between attempts to write while the database takes no calls.
+PROBE_S = 1.0
+# Transactions that one batch may cause when unforeseen errors halve it: enough to find four of 256 calls.
+MAX_ATTEMPTS = 64
+
+_log = logging.getLogger(__name__)
+
+
+class SqlIntake(Intake):
+    """Intake of tutumd.ports, as a thread that commits one batch after the other."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        wakeup: Wakeup,
+        *,
+        max_keys: int = 1_000_000,
+        log_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        """Start the writer thread.
+
+        Args:
+            max_keys: Keys of a handler's deliveries that are kept. With so many of them, calls with new ones get an
+                error.
+            log_bytes: What the deliveries of a handler may take. A quarter of it is the content kept in a minute.
+        """
+        self._database = database
+        self._clock = clock
+        self._wakeup = wakeup
+        self._max_keys = max_keys
+        # Where others can write during a transaction, a change log is not complete.
+        self._cache = HandlerCache() if database.dialect.single_writer else None
+        self._budget = ContentBudget(log_bytes // 4)
+        self._connection: sa.Connection | None = None
+        self._began: float | None = None
+        self._failing_since: float | None = None
+        self._attempts = 0
+        self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
+        self._thread = Thread(target=self._write, name="intake", daemon=True)
+        self._thread.start()
+
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
+        self._batches.put((calls, on_stored))
+
+    def failing_s(self) -> float | None:
+        began, failing_since, now = self._began, self._failing_since, time.monotonic()
+        if failing_since is not None:
+            return now - failing_since
+        return now - began if began is not None and now - began > SLOW_S else None
+
+    def close(self) -> None:
+        """Commit the waiting batches, then stop the writer."""
+        self._batches.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        while True:
+            try:
+                batch = self._batches.get(timeout=None if self._failing_since is None else PROBE_S)
+            except Empty:
+                batch = (), lambda _: None
+            if batch is None:
+                break
+            calls, on_stored = batch
+            self._began, self._attempts = time.monotonic(), 0
+            results = self._commit(calls)
+            self._began = None
+            on_stored(results)
+        self._disconnect()
+
+    def _commit(self, calls: Sequence[Call], lock_error: LockedError | None = None) -> Sequence[CallResult]:
+        """Commit calls and return their results. Without calls, try to write.
+
+        Args:
+            lock_error: From the first attempt: another process, which may be stopped, holds a service. Calls to such
+                services get this error, so that they do not hold up the others.
+        """
+        self._attempts += 1
+        failure: Exception | None = None
+        locked: set[str] = set()
+        try:
+            if self._cache is not None and self._connection is None:
+                self._connection = self._database.connect()
+            with self._wakeup.write(self._database, self._connection) as (connection, woken):
+                if lock_error:
+                    locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
+                free = [call for call in calls if call.service_uuid not in locked] if locked else calls
+                now = self._clock()
+                results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
+                woken |= engines
+                if not calls:
+                    probe(connection)
+        except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
+            failure = error
+            self._disconnect()
+        if failure is not None:
+            return self._handle(failure, calls, lock_error)
+        if self._failing_since is not None:
+            self._failing_since = None
+            _log.warning("calls can be stored again")
+        if lock_error is None:
+            return results
+        stored = iter(results)
+        return [lock_error if call.service_uuid in locked else next(stored) for call in calls]
+
+    def _handle(self, error: Exception, calls: Sequence[Call], lock_error: LockedError | None) -> Sequence[CallResult]:
+        """Return the results of calls whose transaction failed."""
+        if isinstance(error, LockedError) and not lock_error:
+            return self._commit(calls, error)
+        if isinstance(error, UnavailableError):
+            self._failing_since = self._failing_since or self._began
+            return [error] * len(calls)
+        self._failing_since = None
+        if len(calls) <= 1 or self._attempts >= MAX_ATTEMPTS:
+            _log.error("calls were not stored", exc_info=error)
+            return [error] * len(calls)
+        # Commit each half on its own, and so on, so that in the end only the calls to blame fail.
+        middle = len(calls) // 2
+        first = self._commit(calls[:middle], lock_error)
+        if self._failing_since is not None:
+            return [*first, *([first[-1]] * (len(calls) - middle))]
+        return [*first, *self._commit(calls[middle:], lock_error)]
+
+    def _disconnect(self) -> None:
+        """Close the connection, and clear the cache that is valid for it."""
+        if self._cache is not None:
+            self._cache.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.SQLAlchemyError):  # closing a broken connection may fail, and the writer must survive
+                connection.close()
+
+
+def store_calls(
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    now: datetime,
+    handler_cache: HandlerCache | None,
+    max_keys: int,
+    budget: ContentBudget,
+) -> tuple[list[CallResult], set[str]]:
+    """Store calls in their order within one transaction.
+
+    Returns:
+        The results, and the engines whose workers are to be woken. A call that joined an action wakes none: the call
+        that queued the action did.
+    """
+    if not calls:
+        return [], set()  # all services are locked by others
+    now_us = microseconds(now)
+    lock_services(connection, {call.service_uuid for call in calls})
+    called = find_handlers(connection, calls, now_us, handler_cache)
+    keys = BatchKeys(now, max_keys)
+    given = dict.fromkeys(
+        (handler.seq, call.key)
+        for call in calls
+        if call.key is not None and (handler := called.get(call.handler_uuid)) is not None
+    )
+    if given:
+        keys.read(connection, list(given))
+    scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
+    batch = Coalescer(called, keys, now_us, budget, action_inputs.read_totals(connection, scaled))
+    results = [batch.add(call) for call in calls]
+    seqs: dict[str, int] = {}
+    if batch.new_actions:
+        seqs = insert_actions(connection, batch.new_actions)
+        results = with_action_seqs(results, seqs)
+        for row in batch.deliveries:
+            row[1] = seqs.get(row[1], row[1])
+    dialect_of(connection).insert_rows(connection, "deliveries", _COLUMN_TYPES, batch.deliveries)
+    keys.store(connection, seqs)
+    if batch.amounts:
+        amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
+        action_inputs.store(connection, amounts, set(seqs.values()))
+    if batch.action_changes or batch.handler_changes:
+        _write_changes(connection, batch, seqs)
+    return results, batch.engines
+
+
+def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:
+    for handler_seq, handler_values in batch.handler_changes.items():
+        connection.execute(sa.update(handlers).where(handlers.c.seq == handler_seq).values(**handler_values))
+    for action, changes in batch.action_changes.items():
+        seq = seqs[action] if isinstance(action, str) else action
+        values = dict(changes)
+        if "variables" in changes:
+            stored = connection.execute(sa.select(actions.c.variables).where(actions.c.seq == seq)).scalar_one()
+            values["variables"] = {**stored, **changes["variables"]}
+        connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
+        if "tag" in changes:
+            reason = Reason("later-tag", (changes["tag"],))
+            _mark_superseded(connection, seq, deliveries.c.tag != changes["tag"], reason)
+        for variable in changes.get("variables", ()):
+            carries_it = sa.and_(deliveries.c.seq.in_(action_deliveries.seqs(seq)), deliveries.c.variable == variable)
+            newest = sa.select(sa.func.max(deliveries.c.seq)).where(carries_it).scalar_subquery()
+            overridden = sa.and_(deliveries.c.variable == variable, deliveries.c.seq < newest)
+            _mark_superseded(connection, seq, overridden, Reason("later-body"))
+
+
+def _mark_superseded(
+    connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: Reason
+) -> None:
+    """Mark deliveries of an action whose input a later delivery has overridden."""
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.seq.in_(action_deliveries.seqs(action_seq)), overridden)
+        .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=encode_reasons([reason]))
+    )

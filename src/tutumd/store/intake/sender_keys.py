@@ -1,0 +1,151 @@
+"""Keys of accepted deliveries: for a day they show that a delivery is a repetition, and which action carries it out."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import TooManyCallsError
+from tutumd.model import ActionState
+from tutumd.store.sql.compiled import JsonRows, execute_compiled, execute_many, json_rows, parse_rows
+from tutumd.store.tables.schema import microseconds
+
+REPEAT_WINDOW = timedelta(hours=24)
+"""A delivery with the key of one received within this time is its repetition."""
+
+DeliveryKey = tuple[int, str]
+"""A handler's `seq` and `Call.key`."""
+
+CarriedOut = tuple[str, int]
+"""UUID and `seq` of the action that carries out a delivery. The `seq` of an action that is not inserted yet is 0."""
+
+_DAY_US = 24 * 3600 * 1_000_000
+_DIGEST_BYTES = 16
+
+_HAS_RESULT = f"a.state NOT IN ('{ActionState.FAILED.value}', '{ActionState.CANCELED.value}')"
+_BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
+# The keys of a batch as rows: `number` is the place of their bytes in `digests`.
+_GIVEN = (
+    "SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq FROM json_each(:given)"
+)
+# SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
+_FOUND = (
+    f"(WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
+    "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
+    f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
+    f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
+    f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
+    " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
+    f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
+)
+_COLUMNS = ("number", "handler_seq", "bucket", "uuid", "seq")
+_SELECT = sa.select(JsonRows(*map(sa.column, _COLUMNS))).select_from(sa.text(_FOUND))
+"""Selects what is stored of keys, and counts."""
+
+_INSERT_KEY = sa.text(
+    "INSERT INTO sender_keys (bucket, handler_seq, digest, action_seq, received) "
+    "VALUES (:bucket, :handler_seq, :digest, :action_seq, :received) ON CONFLICT (bucket, handler_seq, digest) "
+    "DO UPDATE SET action_seq = excluded.action_seq, received = excluded.received"
+)
+_ADD_COUNT = sa.text(
+    "INSERT INTO key_counts (bucket, handler_seq, keys) VALUES (:bucket, :handler_seq, :keys) "
+    "ON CONFLICT (bucket, handler_seq) DO UPDATE SET keys = key_counts.keys + excluded.keys"
+)
+
+
+class BatchKeys:
+    """Keys of the calls of one batch: what is stored of them, and what is to be stored.
+
+    Attributes:
+        carried_out: Actions that carry out the deliveries with these keys, unless they failed.
+    """
+
+    def __init__(self, now: datetime, max_keys: int) -> None:
+        """Begin without a key.
+
+        Args:
+            max_keys: Keys of one handler in the live buckets. With so many of them no further one is accepted.
+        """
+        self.carried_out: dict[DeliveryKey, CarriedOut] = {}
+        self._now = now
+        self._max_keys = max_keys
+        self._today = microseconds(now) // _DAY_US
+        self._counts: Counter[tuple[int, int]] = Counter()
+        self._stored_today: set[DeliveryKey] = set()
+        self._added: dict[DeliveryKey, CarriedOut] = {}
+
+    def read(self, connection: sa.Connection, pairs: Sequence[DeliveryKey]) -> None:
+        """Read what is stored of keys. The caller has locked the services."""
+        found = execute_compiled(
+            connection,
+            _SELECT,
+            given=json_rows(handler_seq for handler_seq, _ in pairs),
+            digests=b"".join(_digest(key) for _, key in pairs),
+            after=microseconds(self._now - REPEAT_WINDOW),
+            yesterday=self._today - 1,
+            today=self._today,
+            tomorrow=self._today + 1,
+        )
+        for number, handler_seq, bucket, uuid, seq in parse_rows(found):
+            if number is None:
+                self._counts[(handler_seq, bucket)] = seq
+            elif uuid is not None:
+                self.carried_out[pairs[number]] = (uuid, seq)
+            if number is not None and bucket == self._today:
+                self._stored_today.add(pairs[number])
+
+    def refusal(self, key: DeliveryKey) -> TooManyCallsError | None:
+        """Return why a key cannot be added; None if it can.
+
+        A key whose action failed has a row already, of which it makes use.
+        """
+        # A clock that is set back over midnight leaves keys in the bucket of tomorrow.
+        yesterday, today, tomorrow = (self._counts[(key[0], self._today + days)] for days in (-1, 0, 1))
+        if yesterday + today + tomorrow < self._max_keys or key in self._stored_today:
+            return None
+        days = 1 if today + tomorrow < self._max_keys else 2
+        return TooManyCallsError(
+            f"this handler takes {self._max_keys} deliveries with different keys in two days: see --max-keys",
+            retry_after_s=-((microseconds(self._now) - (self._today + days) * _DAY_US) // 1_000_000),
+        )
+
+    def add(self, key: DeliveryKey, carried_out: CarriedOut) -> None:
+        """Add the key of an accepted delivery."""
+        self._added[key] = self.carried_out[key] = carried_out
+        self._counts[(key[0], self._today)] += key not in self._stored_today
+
+    def store(self, connection: sa.Connection, new_actions: Mapping[str, int]) -> None:
+        """Store the added keys.
+
+        Args:
+            new_actions: The `seq` of actions that were inserted after `add`, by their UUID.
+        """
+        if not self._added:
+            return
+        keys = [
+            {
+                "bucket": self._today,
+                "handler_seq": handler_seq,
+                "digest": _digest(key),
+                "action_seq": seq or new_actions[uuid],
+                "received": microseconds(self._now),
+            }
+            for (handler_seq, key), (uuid, seq) in self._added.items()
+        ]
+        added = Counter(handler_seq for handler_seq, _ in self._added.keys() - self._stored_today)
+        counts = [{"bucket": self._today, "handler_seq": seq, "keys": count} for seq, count in added.items()]
+        execute_many(connection, _INSERT_KEY, keys)
+        if counts:
+            execute_many(connection, _ADD_COUNT, counts)
+
+
+def select_dead(table: sa.Table, now: datetime) -> sa.Select[Any]:
+    """Select the primary keys of a table of buckets, of those that ended at least a day ago."""
+    return sa.select(*table.primary_key.columns).where(table.c.bucket < microseconds(now) // _DAY_US - 1)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES).digest()

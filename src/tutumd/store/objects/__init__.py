@@ -1,0 +1,1 @@
+"""Everything that is read and written of one kind of object."""

@@ -1,0 +1,193 @@
+"""The store's users and API keys."""
+
+from contextlib import suppress
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError, about
+from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
+from tutumd.ports.store import EVERY_ENTRY, Accounts
+from tutumd.store.objects import audit
+from tutumd.store.objects.quotas import check_keys
+from tutumd.store.objects.row_mapping import value_from, visible_to
+from tutumd.store.objects.sessions import NOTE_AFTER, SqlSessions
+from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.tables.accounts import api_keys, users
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import services
+
+_MADE = (
+    "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"
+    " another one"
+)
+
+
+class SqlAccounts(SqlSessions, Accounts):
+    """Accounts of tutumd.ports."""
+
+    def user_by_key(self, key_sha256: str) -> User | None:
+        now = self._clock()
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(users, *(column for column in api_keys.c if column.name != "created"))
+                .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
+                .where(api_keys.c.key_sha256 == key_sha256)
+            ).first()
+        if row is None or (row.expires is not None and row.expires <= now):
+            return None
+        if row.last_used is None or now - row.last_used >= NOTE_AFTER:
+            with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
+                this_key = api_keys.c.key_sha256 == key_sha256
+                connection.execute(sa.update(api_keys).where(this_key).values(last_used=now))
+        access = Access(
+            scope=Scope(row.scope),
+            service_uuid=row.service_uuid,
+            stack=row.stack,
+            expires=row.expires,
+            credential=row.hint,
+            key_sha256=key_sha256,
+        )
+        return value_from(row, User, access=access)
+
+    def users(self) -> tuple[User, ...]:
+        with self._database.read() as connection:
+            return tuple(
+                value_from(row, User, access=Access())
+                for row in connection.execute(sa.select(users).order_by(users.c.seq))
+            )
+
+    def user_named(self, name: str) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+        return None if row is None else value_from(row, User, access=Access())
+
+    def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
+        user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    sa.insert(users).values(uuid=user.uuid, name=name, is_admin=is_admin, created=user.created)
+                )
+                details = f"{name}, {'an admin' if is_admin else 'a member'}"
+                audit.record(connection, by, AuditEvent.USER_ADDED, user.created, details=details)
+                if key is not None:
+                    self._insert_key(connection, user, key, by)
+        except IntegrityError as error:
+            raise ConflictError(f"there is a user {name!r} already, or another one has this key") from error
+        return user
+
+    def remove_user(self, name: str, by: User | None = None) -> int:
+        with self._ending() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+            if row is None:
+                raise NotFoundError(f"there is no user {name!r}")
+            admins = connection.execute(sa.select(sa.func.count()).where(users.c.is_admin)).scalar_one()
+            if row.is_admin and admins == 1:
+                raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
+            connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
+            audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
+            owned = services.c.owner == name
+            created = sa.and_(owned, services.c.definition.isnot(None))
+            # No user can get this name, because names contain no spaces.
+            connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
+            return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
+
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == user_name)).first()
+            if row is None:
+                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
+            self._insert_key(connection, value_from(row, User, access=Access()), key, by)
+
+    def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
+        statement: sa.Select[Any] = (
+            sa.select(
+                users.c.name.label("user_name"), api_keys, sa.func.substr(api_keys.c.key_sha256, 1, 16).label("id")
+            )
+            .join(users, users.c.uuid == api_keys.c.user_uuid)
+            .order_by(api_keys.c.created)
+        )
+        if user_name is not None:
+            statement = statement.where(users.c.name == user_name)
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in rows)
+
+    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
+        of_name = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
+        named = sa.or_(api_keys.c.hint == name, sa.func.substr(api_keys.c.key_sha256, 1, 16) == name)
+        allowed: sa.ColumnElement[bool] = sa.true()
+        if of_user is not None:
+            allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
+        with self._ending() as connection:
+            for which in (of_name, named):
+                deleted = sa.delete(api_keys).where(which, allowed).returning(api_keys.c.hint, api_keys.c.user_uuid)
+                if revoked := connection.execute(deleted).all():
+                    break
+            for row in revoked:
+                owner = connection.execute(sa.select(users.c.name).where(users.c.uuid == row.user_uuid)).scalar_one()
+                self._record_revoked(connection, by, row.hint, owner)
+        return len(revoked)
+
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
+        is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
+        with self._ending() as connection:
+            hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
+            hint = hints.scalar()
+            if hint is None:
+                raise NotFoundError(NOT_FOUND)
+            self._record_revoked(connection, by, hint, user_name)
+
+    def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
+        audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
+
+    def audit(
+        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+    ) -> AuditPage:
+        with self._database.read() as connection:
+            return audit.read_page(connection, viewer, filters, before, limit)
+
+    def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
+        now = self._clock()
+        _check_limits(connection, user, key)
+        is_new = insert_missing(
+            connection,
+            api_keys,
+            key_sha256=key.key_sha256,
+            user_uuid=user.uuid,
+            hint=key.hint,
+            created=now,
+            scope=key.scope.value,
+            service_uuid=key.service_uuid,
+            stack=key.stack,
+            expires=key.expires,
+            form_sha256=key.form_sha256,
+        )
+        if not is_new:
+            of_form = sa.and_(api_keys.c.form_sha256.isnot(None), api_keys.c.form_sha256 == key.form_sha256)
+            hint = connection.scalar(sa.select(api_keys.c.hint).where(of_form))
+            raise ConflictError(_MADE.format(hint) if hint else "this key is that of a user already")
+        check_keys(connection, user.uuid, now)
+        limits = {
+            "scope": key.scope,
+            "service": key.service_uuid,
+            "stack": key.stack,
+            "until": key.expires and f"{key.expires:%Y-%m-%d %H:%M} UTC",
+        }
+        details = [f"{key.hint} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
+        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
+
+
+def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:
+    """Raise NotFoundError if the user sees nothing of what a key is to be for."""
+    for field, column, wanted, noun in (
+        ("service", services.c.uuid, key.service_uuid, "service"),
+        ("stack", services.c.stack, key.stack, "service of the stack"),
+    ):
+        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
+        if wanted is not None and connection.execute(found.limit(1)).first() is None:
+            with about(field):
+                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")

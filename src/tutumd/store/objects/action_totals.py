@@ -1,0 +1,97 @@
+"""The ends of actions, and totals: how many ended, with which result and after how long, and how many changed worker.
+
+Counted in the transaction of the event, so that they are right on every server and survive restarts. Two transactions
+may count in the same row: each counts last, after it has locked its service.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, Verb
+from tutumd.store.sql.upsert import insert
+from tutumd.store.tables.actions import action_totals, actions
+from tutumd.store.tables.schema import storable
+
+TAKEOVER = "takeover"
+_NOT_RUN, _ABOVE_ALL = 0, -1
+_S = 1_000_000
+
+# As numbers of microseconds: the difference of two times would have the type of a time.
+_RAN = sa.type_coerce(actions.c.ended, sa.BigInteger) - sa.type_coerce(actions.c.started, sa.BigInteger)
+_DURATION = sa.case((_RAN > 0, _RAN), else_=0)  # a clock that was set back makes none negative
+_BOUND = sa.case(
+    (actions.c.started.is_(None), sa.literal_column(str(_NOT_RUN))),
+    *((sa.literal_column(str(bound * _S)) >= _RAN, sa.literal_column(str(bound))) for bound in DURATION_BOUNDS_S),
+    else_=sa.literal_column(str(_ABOVE_ALL)),
+).label("bound")
+
+
+def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
+    """Count actions that have ended in this transaction."""
+    if not action_uuids:
+        return
+    ended = (
+        sa.select(actions.c.engine, actions.c.verb, actions.c.state, _BOUND, sa.func.count(), sa.func.sum(_DURATION))
+        .where(actions.c.uuid.in_(action_uuids))
+        .group_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
+        # The whole key, so that no two transactions deadlock.
+        .order_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
+    )
+    added = insert(connection, action_totals).from_select([column.name for column in action_totals.c], ended)
+    connection.execute(_or_add(added))
+
+
+def count_takeover(connection: sa.Connection, engine: str, verb: str) -> None:
+    """Count that a worker claimed an action which another one holds, or held when it died."""
+    values = {"engine": engine, "verb": verb, "event": TAKEOVER, "bound": _NOT_RUN, "number": 1, "microseconds": 0}
+    connection.execute(_or_add(insert(connection, action_totals).values(values)))
+
+
+def read(connection: sa.Connection) -> list[ActionTotal]:
+    """Return all totals."""
+    return [
+        ActionTotal(
+            engine=row.engine,
+            verb=row.verb,
+            event=row.event,
+            bound_s=None if row.bound == _ABOVE_ALL else row.bound,
+            has_run=row.bound != _NOT_RUN,
+            number=row.number,
+            seconds=row.microseconds / _S,
+        )
+        for row in connection.execute(sa.select(action_totals))
+    ]
+
+
+def _or_add(added: object) -> sa.Insert:
+    statement: sa.Insert = added.on_conflict_do_update(  # type: ignore[attr-defined] # as of upsert.insert
+        index_elements=["engine", "verb", "event", "bound"],
+        set_={
+            name: action_totals.c[name] + added.excluded[name]  # type: ignore[attr-defined]
+            for name in ("number", "microseconds")
+        },
+    )
+    return statement
+
+
+def final_state(outcome: Outcome) -> ActionState:
+    """Return the state of an action that ends with an outcome."""
+    if outcome.success:
+        return ActionState.SUCCESS
+    return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
+
+
+def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:
+    """Return the reason of an outcome.
+
+    If the action succeeds, it also says what limits left out, and that a cancel came too late.
+    """
+    reason = storable(outcome.reason)
+    if not outcome.success:
+        return reason
+    if claim.action.verb is Verb.SCALEUP:
+        growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == claim.action.uuid))
+        reason = "; ".join(filter(None, (reason, growth and growth["note"])))
+    too_late = "; ".join(filter(None, (reason, "the cancel came too late")))
+    return sa.case((actions.c.cancel, too_late), else_=reason)

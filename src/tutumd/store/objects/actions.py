@@ -1,0 +1,286 @@
+"""The store's actions and their logs, for the application."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError
+from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
+from tutumd.store.intake import action_inputs
+from tutumd.store.objects import action_totals, audit
+from tutumd.store.objects.row_mapping import (
+    Row,
+    action_from,
+    read_action,
+    read_one,
+    read_page,
+    read_service,
+    select_actions,
+    visible_to,
+)
+from tutumd.store.queue import leases
+from tutumd.store.queue.locks import lock_services, settle_target
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.tables.actions import OPEN, action_lines, actions
+from tutumd.store.tables.schema import new_uuid, storable
+from tutumd.store.tables.services import services
+
+MAX_LINES = 1_000
+"""Lines kept of an action: the first 100, and the newest."""
+
+MAX_LENGTH = 4_000
+LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
+
+_FIRST = 100
+_AT_ONCE = 100
+
+
+def close_all(connection: sa.Connection, service_uuid: str) -> None:
+    """Close the open actions of a service: they still run in their turn, but nothing joins them any more."""
+    connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN).values(open=False))
+
+
+def new_action(
+    service_uuid: str,
+    engine: str,
+    verb: Verb,
+    *,
+    origin: Origin,
+    now: datetime,
+    target: int | None = None,
+) -> dict[str, Any]:
+    """Return the row of a new open action that is due at once."""
+    return {
+        "uuid": new_uuid(),
+        "service_uuid": service_uuid,
+        "engine": engine,
+        "verb": verb.value,
+        "state": ActionState.PENDING.value,
+        "open": True,
+        "target": target,
+        "cancel": False,
+        "created": now,
+        "due": now,
+        "address": origin.address[:64],
+        "user_agent": origin.user_agent[:512],
+        "reason": "",
+        "log_tail": "",
+        "rolled_back": False,
+        "containers_before": [],
+        "containers_after": [],
+        "token": 0,
+        "attempts": 0,
+        "journal": {},
+        "tag": None,
+        "variables": {},
+    }
+
+
+def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID."""
+    inserted = connection.execute(sa.insert(actions).returning(actions.c.uuid, actions.c.seq), list(rows))
+    return {row.uuid: row.seq for row in inserted}
+
+
+_FILTERS = {
+    "uuid": actions.c.uuid,
+    "state": actions.c.state,
+    "object": actions.c.service_uuid,
+    "start_date": actions.c.created,
+    "end_date": actions.c.ended,
+}
+
+
+class SqlActions(StorePart):
+    """The part of Store in tutumd.ports that is about actions."""
+
+    _wakeup: Wakeup
+
+    def actions(self, viewer: User, query: Query) -> Page[Action]:
+        now = self._clock()
+        with self._database.read() as connection:
+            order = [actions.c.seq.desc()]
+            return read_page(
+                connection,
+                _select_visible(viewer),
+                query,
+                order,
+                lambda rows: (action_from(row, now) for row in rows),
+                _FILTERS,
+            )
+
+    def action(self, viewer: User, uuid: str) -> Action:
+        with self._database.read() as connection:
+            row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid))
+        return action_from(row, self._clock())
+
+    def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            lock_services(connection, [service_uuid])
+            service = read_service(connection, viewer, service_uuid)
+            woken.add(service.engine)
+            uuid = _find_joinable(connection, service_uuid, verb, target)
+            details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if uuid else ''}"
+            if uuid is None:
+                if verb is not Verb.REDEPLOY:
+                    close_all(connection, service_uuid)
+                new = new_action(service_uuid, service.engine, verb, target=target, origin=origin, now=now)
+                insert_actions(connection, [{**new, "target_before": service.target}])
+                uuid = str(new["uuid"])
+            else:
+                # A debounced webhook may hold the action, but a person who submits it wants it now.
+                held = sa.and_(actions.c.uuid == uuid, actions.c.due > now)
+                connection.execute(sa.update(actions).where(held).values(due=now))
+            if verb is Verb.SCALE and target is not None:
+                connection.execute(
+                    sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
+                )
+            what = AuditEvent.ACTION_SUBMITTED
+            audit.record(connection, viewer, what, now, service=service, action=uuid, details=details)
+            return read_action(connection, uuid, now)
+
+    def cancel(self, viewer: User, uuid: str) -> Action:
+        with self._wakeup.write(self._database) as (connection, woken):
+            action = _lock_action(connection, viewer, uuid, woken)
+            if not action.can_be_canceled:
+                raise ConflictError(
+                    f"the action is {action.state.value}: only a pending or running one can be canceled"
+                )
+            # Due: one that waits for a retry ends at once if it has changed nothing.
+            is_waiting, until = actions.c.worker.is_(None), actions.c.lease_until
+            values: dict[str, Any] = {
+                "cancel": True,
+                "due": self._clock(),
+                "lease_until": sa.case((is_waiting, None), else_=until),
+            }
+            if action.state is ActionState.PENDING:
+                values = {
+                    "state": ActionState.CANCELED.value,
+                    "open": False,
+                    "ended": self._clock(),
+                    "reason": "canceled on request before it began",
+                }
+                settle_target(connection, uuid, success=False)
+            connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
+            if action.state is ActionState.PENDING:
+                action_totals.count_ended(connection, [uuid])
+            self._record_action(connection, viewer, AuditEvent.ACTION_CANCELED, action, str(action.verb))
+            return read_action(connection, uuid, self._clock())
+
+    def abandon(self, viewer: User, uuid: str) -> Action:
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            action = _lock_action(connection, viewer, uuid, woken)
+            leases.abandon(connection, uuid, viewer.name, now)
+            self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
+            return read_action(connection, uuid, now)
+
+    def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
+        uuid_of_new = _uuid_for(uuid, form_sha256) if form_sha256 else new_uuid()
+        with self._wakeup.write(self._database) as (connection, woken):
+            old = _lock_action(connection, viewer, uuid, woken)
+            if not old.can_be_retried:
+                raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
+            if connection.scalar(sa.select(sa.exists().where(actions.c.uuid == uuid_of_new))):
+                return read_action(connection, uuid_of_new, self._clock())
+            amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
+            # A SCALEUP that failed may have kept some of its containers.
+            kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
+            growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
+            amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
+            close_all(connection, old.service_uuid)
+            new = new_action(
+                old.service_uuid,
+                read_service(connection, None, old.service_uuid).engine,
+                old.verb,
+                target=None if old.verb is Verb.SCALEUP else old.target,
+                origin=origin,
+                now=self._clock(),
+            )
+            inputs = {"tag": old.tag, "variables": dict(old.variables)}
+            seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
+            action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
+            action = read_action(connection, uuid_of_new, self._clock())
+            self._record_action(
+                connection, viewer, AuditEvent.ACTION_RETRIED, action, f"{old.verb}, as action {old.uuid}"
+            )
+            return action
+
+    def _record_action(
+        self, connection: sa.Connection, viewer: User, what: AuditEvent, action: Action, details: str
+    ) -> None:
+        service = read_service(connection, viewer, action.service_uuid)
+        audit.record(connection, viewer, what, self._clock(), service=service, action=action.uuid, details=details)
+
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
+        self.action(viewer, action_uuid)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(action_lines)
+                .where(action_lines.c.action_uuid == action_uuid, action_lines.c.seq > after)
+                .order_by(action_lines.c.seq)
+                .limit(MAX_LINES)
+            ).all()
+        return tuple(_line_from(row) for row in rows)
+
+
+def _uuid_for(action_uuid: str, form_sha256: str) -> str:
+    """Return the UUID of the action that a form makes of another one: the same for the same form."""
+    digest = sha256(f"{action_uuid} {form_sha256}".encode()).digest()
+    return str(UUID(bytes=digest[:16], version=4))
+
+
+def _line_from(row: Row) -> LogLine:
+    # A later release may know other phases.
+    phase = Phase(row.phase) if row.phase in set(Phase) else None
+    return LogLine(number=row.seq, at=row.at, text=row.line, phase=phase)
+
+
+def _select_visible(viewer: User) -> sa.Select[Any]:
+    joined = select_actions().join(services, services.c.uuid == actions.c.service_uuid)
+    return joined.where(visible_to(viewer))
+
+
+def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[str]) -> Action:
+    """Return an action of a service that is not terminated, and lock it until the transaction ends.
+
+    Args:
+        woken: As of `Wakeup.write`. The workers of the action's engine are added, and who waits for its end.
+    """
+    row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
+    woken |= {row.engine, ENDS}
+    lock_services(connection, [row.service_uuid])
+    return read_action(connection, uuid)
+
+
+def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
+    """Return the UUID of a pending action that does what is asked for, if there is one."""
+    pending = sa.select(actions.c.uuid, actions.c.verb, actions.c.target).where(actions.c.service_uuid == service_uuid)
+    if verb is Verb.REDEPLOY:
+        return connection.execute(pending.where(OPEN, actions.c.verb == verb.value)).scalar()
+    newest = connection.execute(
+        pending.where(actions.c.state == sa.literal_column("'Pending'")).order_by(actions.c.seq.desc()).limit(1)
+    ).first()
+    if newest is not None and (newest.verb, newest.target) == (verb.value, target):
+        return str(newest.uuid)
+    return None
+
+
+def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
+    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one says so."""
+    line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
+    connection.execute(sa.insert(action_lines).values(line))
+    of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)
+    lines = connection.execute(of_action.order_by(action_lines.c.seq)).scalars().all()
+    if len(lines) > MAX_LINES:
+        left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
+        connection.execute(
+            sa.update(action_lines).where(action_lines.c.seq == left_out).values(line=LEFT_OUT, phase=None)
+        )
+        connection.execute(sa.delete(action_lines).where(action_lines.c.seq.in_(deleted)))

@@ -1,0 +1,183 @@
+"""The audit log: who did what. An entry is written in the transaction of what it tells, so there is both or neither."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
+from tutumd.store.objects.row_mapping import value_from
+from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.tables.accounts import audit
+from tutumd.store.tables.schema import storable
+
+SERVER = "the server"
+"""Name of who did what no user did. No user can have it, because names contain no spaces."""
+COMBINED_FOR = timedelta(hours=1)
+MAX_A_DAY = 10_000
+_DAY = timedelta(days=1)
+_NEAR = 50
+"""Entries of a user among which an equal one is looked for."""
+_APART = frozenset(
+    {
+        AuditEvent.HANDLER_CREATED,
+        AuditEvent.HANDLER_ROTATED,
+        AuditEvent.HANDLER_REVOKED,
+        AuditEvent.USER_ADDED,
+        AuditEvent.USER_REMOVED,
+        AuditEvent.KEY_MADE,
+        AuditEvent.KEY_REVOKED,
+        AuditEvent.LOGIN_LINK_MADE,
+    }
+)
+"""What is never combined unless it is equal: `quotas` limits how often it happens."""
+_READ_AT_ONCE = 1_000
+_CLOCKS_DIFFER = timedelta(hours=1)
+"""Most that the clocks of replicas differ."""
+_MAX_NUMBER = 2**62
+
+
+def record(
+    connection: sa.Connection,
+    by: User | None,
+    what: AuditEvent,
+    now: datetime,
+    *,
+    service: Service | None = None,
+    handler: int | None = None,
+    action: str | None = None,
+    details: str = "",
+) -> None:
+    """Write an entry.
+
+    Args:
+        by: Who did it; None: the server itself.
+        handler: Its number. Its UUID is a credential, and must be in no argument, as must no key or token.
+        action: Its UUID.
+    """
+    access = by.access if by else None
+    row = {
+        "user_name": by.name[:255] if by else SERVER,
+        "via": (access.via if access else Via.COMMAND).value,
+        "credential": storable(access.credential)[:64] if access else "tutumd",
+        "address": storable(access.address)[:64] if access else "",
+        "user_agent": storable(access.user_agent)[:512] if access else "",
+        "what": what.value,
+        "service_uuid": service and service.uuid,
+        "service_name": storable(service.full_name)[:512] if service else "",
+        "stack": storable(service.stack)[:255] if service else "",
+        "handler_seq": handler,
+        "action_uuid": action,
+        "details": storable(details),
+    }
+    alike = _find_alike(connection, row, now)
+    if alike is None:
+        connection.execute(sa.insert(audit).values(at=now, **row))
+    else:
+        more = {"count": audit.c.count + 1, "last_at": now}
+        connection.execute(sa.update(audit).where(audit.c.seq == alike).values(more))
+
+
+def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
+    """Return the number of the entry of the last hour that a new one is combined with; None if it stands for itself.
+
+    That is one with the same values. The numbers of sessions do not count, so that a program that signs in again and
+    again makes one entry an hour. A user with too many entries in a day gets one for all of a kind, and one for all
+    sessions from an address.
+    """
+    own = sa.select(audit.c.seq).where(audit.c.user_name == row["user_name"]).order_by(audit.c.seq.desc())
+    is_session = row["what"] in (AuditEvent.SESSION_STARTED, AuditEvent.SESSION_ENDED)
+    same = [audit.c[name] == value for name, value in row.items() if name != "details" or not is_session]
+    near = own.limit(1).offset(_NEAR).scalar_subquery()
+    recent = own.where(audit.c.at > now - COMBINED_FOR).limit(1)
+    alike = connection.scalar(recent.where(audit.c.seq > sa.func.coalesce(near, 0), *same))
+    if alike is None and row["what"] not in _APART:
+        oldest = connection.execute(own.add_columns(audit.c.at).limit(1).offset(MAX_A_DAY - 1)).first()
+        if oldest is not None and oldest.at > now - _DAY:
+            names = ("what", "credential", "address") if is_session else ("what", "credential")
+            same = [audit.c[name] == row[name] for name in names]
+            alike = connection.scalar(recent.where(audit.c.seq >= oldest.seq, *same))
+    return alike
+
+
+def read_page(
+    connection: sa.Connection, viewer: User, filters: AuditFilters, before: int | None, limit: int
+) -> AuditPage:
+    """Implement `Accounts.audit`.
+
+    The first of the wanted values finds entries by its index. All else chooses among the newest of these, as many as
+    are read for a page: no index serves each combination.
+    """
+    equal, number, bounds = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
+    first = None
+    if equal:
+        (name, value), *equal = equal
+        first = audit.c[name], value
+    newest_first = dialect_of(connection).newest_first(sa.select(audit), number, bounds, first)
+    is_all = viewer.administers and not (equal or filters.since or filters.until)
+    read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
+    read_entries = newest_first.limit(read).subquery()
+    newest = read_entries.c
+    chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
+    if not viewer.administers:
+        # A user of the operating system may have the same name, and so may a user that was removed.
+        chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
+    if filters.since is not None:
+        chosen = chosen.where(sa.func.coalesce(newest.last_at, newest.at) >= filters.since)
+    if filters.until is not None:
+        chosen = chosen.where(newest.at < filters.until)
+    rows = connection.execute(chosen.order_by(newest.seq.desc()).limit(limit + 1)).all()
+    below = rows[limit - 1].seq if len(rows) > limit else None
+    if below is None:
+        unread = connection.scalar(newest_first.with_only_columns(audit.c.seq).offset(read).limit(1))
+        below = None if unread is None else unread + 1
+    entries = tuple(
+        value_from(row, AuditEntry, number=row.seq, via=Via(row.via), handler_number=row.handler_seq)
+        for row in rows[:limit]
+    )
+    return AuditPage(entries=entries, next=below)
+
+
+def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
+    """Return which columns must have which values: first what the viewer may see, then what few entries have in common.
+
+    Where the next page begins would tell of entries that the viewer does not see, if they were looked through.
+    """
+    wanted = (
+        ("service_uuid", viewer.access.service_uuid),
+        ("stack", viewer.access.stack),
+        ("user_name", None if viewer.administers else viewer.name),
+        ("service_name", filters.service_name),
+        ("stack", filters.stack),
+        ("user_name", filters.user_name),
+        ("what", filters.what),
+        ("via", filters.via),
+    )
+    return [(name, value) for name, value in wanted if value is not None]
+
+
+def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
+    """Return the lowest and the highest number of wanted entries. Times only nearly have the order of numbers."""
+    lowest: Any = sa.literal(0)
+    highest: Any = sa.literal(_MAX_NUMBER if before is None else before - 1)
+    other = audit.alias().c
+    if filters.since is not None:
+        older = (
+            sa.select(other.seq)
+            .where(other.at < filters.since - COMBINED_FOR - _CLOCKS_DIFFER)
+            .order_by(other.at.desc())
+            .limit(1)
+        )
+        lowest = sa.func.coalesce(older.scalar_subquery(), 0)
+    if filters.until is not None:
+        newer = sa.select(other.seq).where(other.at >= filters.until + _CLOCKS_DIFFER).order_by(other.at).limit(1)
+        found = sa.func.coalesce(newer.scalar_subquery(), _MAX_NUMBER)
+        highest = sa.case((found < highest, found), else_=highest)
+    return lowest, highest
+
+
+def select_old(before: datetime, limit: int) -> sa.Select[Any]:
+    """Select the numbers of the oldest entries, of those that were written before a time."""
+    oldest = sa.select(audit.c.seq, audit.c.at).order_by(audit.c.seq).limit(limit).subquery()
+    return sa.select(oldest.c.seq).where(oldest.c.at < before)

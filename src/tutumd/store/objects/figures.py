@@ -1,0 +1,86 @@
+"""Figures for monitoring, read in one short transaction."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import EngineFigures, Figures
+from tutumd.ports.clock import Clock
+from tutumd.ports.dashboard import FigureReader
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.store.objects import action_totals
+from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue.leases import is_unleased
+from tutumd.store.sql.database import Database
+from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
+from tutumd.store.tables.services import engines, worker_slots
+
+TIMEOUT_S = 2
+"""Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""
+
+
+class SqlFigures(FigureReader):
+    """FigureReader of tutumd.ports."""
+
+    def __init__(self, database: Database, clock: Clock, lease_clock: Clock) -> None:
+        """Create the reader; `lease_clock` is that of the queue."""
+        self._database = database
+        self._clock = clock
+        self._lease_clock = lease_clock
+
+    def read(self) -> Figures:
+        with self._database.read() as connection:
+            self._database.dialect.limit_statements(connection, TIMEOUT_S)
+            log_bytes = connection.execute(sa.select(sa.func.sum(handler_logs.c.bytes))).scalar() or 0
+            return Figures(
+                engines=self._read_engines(connection),
+                totals=action_totals.read(connection),
+                delivery_log_bytes=int(log_bytes),
+                wal_bytes=self._database.dialect.wal_bytes(),
+            )
+
+    def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:
+        now = self._clock()
+
+        def is_alive(row: Row) -> bool:
+            return bool(abs(now - row.last_heartbeat) <= HEARTBEAT_TIMEOUT)  # either clock may have been set
+
+        is_up = {row.name: is_alive(row) and not row.away for row in connection.execute(sa.select(engines))}
+        slots: Counter[str] = Counter()
+        for row in filter(is_alive, connection.execute(sa.select(worker_slots))):
+            slots[row.engine] += row.slots
+        waiting = {row.engine: row for row in connection.execute(select_waiting(self._lease_clock()))}
+        figures = []
+        for name in sorted({*is_up, *waiting}):
+            work = waiting.get(name)
+            first = work.first if work else None
+            figures.append(
+                EngineFigures(
+                    name=name,
+                    is_up=is_up.get(name, False),
+                    slots=slots[name],
+                    runs=work.runs if work else 0,
+                    pending=work.live - work.runs if work else 0,
+                    oldest_pending_s=max(0.0, (now - first).total_seconds()) if first else 0.0,
+                )
+            )
+        return figures
+
+
+def select_waiting(lease_now: datetime) -> sa.Select[Any]:
+    """Select what is not ended, by engine. In the order of an index: other groups take twice as long."""
+    is_run = sa.and_(RUNNING, actions.c.worker.isnot(None), ~is_unleased(lease_now))
+    # One that waits for another try was due when it began.
+    since = sa.case((~is_run, sa.func.coalesce(actions.c.started, actions.c.due)), else_=None)
+    return (
+        sa.select(
+            actions.c.engine,
+            sa.func.count().label("live"),
+            sa.func.sum(sa.case((is_run, 1), else_=0)).label("runs"),
+            sa.func.min(since, type_=actions.c.due.type).label("first"),
+        )
+        .where(LIVE)
+        .group_by(actions.c.engine)
+    )

@@ -1,0 +1,253 @@
+"""The store's webhook handlers, for the application."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, about
+from tutumd.model import (
+    AuditEvent,
+    EvaluationNeeded,
+    Handler,
+    HandlerPath,
+    NewHandler,
+    Operation,
+    Page,
+    Query,
+    Rotation,
+    Service,
+    User,
+)
+from tutumd.store.objects import audit
+from tutumd.store.objects.quotas import check_handlers, check_rotation
+from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.upsert import insert
+from tutumd.store.tables.actions import deliveries
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import handlers, services
+from tutumd.store.upkeep import call_counts
+
+_NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
+_CALLABLE = (
+    sa.select(*(handlers.c[name] for name in _NAMES))
+    .join(services, services.c.uuid == handlers.c.service_uuid)
+    .where(sa.not_(services.c.terminated))
+)
+
+
+class SqlHandlers(StorePart):
+    """The part of Store in tutumd.ports that is about webhook handlers."""
+
+    def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
+        filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}
+        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid)
+        with self._database.read() as connection:
+            read_service(connection, viewer, service_uuid)
+            order = [handlers.c.seq]
+            return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows), filters)
+
+    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        with self._database.read() as connection:
+            return self._read_handler(connection, viewer, service_uuid, uuid)
+
+    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
+        with self._database.read() as connection:
+            row = read_one(connection, _select_handler(viewer, service_uuid).where(handlers.c.seq == number))
+            return self._make(connection, [row])[0]
+
+    def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
+        uuids, now = [uuid for _, uuid in paths], self._clock()
+        is_called = sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids))
+        found: dict[HandlerPath, EvaluationNeeded] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(_CALLABLE.where(is_called)):
+                needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
+                found[row.service_uuid, row.uuid] = needed
+                if row.old_until is not None and row.old_until > now:
+                    found[row.service_uuid, row.old_uuid] = needed
+        return found
+
+    def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
+        now = self._clock()
+        new = [_row_of(viewer, service_uuid, entry, now) for entry in entries]
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            if not new:
+                return ()
+            statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
+            made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
+            check_handlers(connection, viewer.uuid, now, len(made))
+            for handler in made:
+                _record_created(connection, viewer, service, handler)
+            return made
+
+    def add_handler_once(
+        self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
+    ) -> tuple[Handler, bool]:
+        now = self._clock()
+        new = _row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256}
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
+            row = connection.execute(statement).first()
+            if row is None:
+                of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
+                return self._make(connection, [read_one(connection, of_form)])[0], False
+            _refuse_twin(connection, service_uuid, entry.name, row.seq)
+            check_handlers(connection, viewer.uuid, now, 1)
+            handler = _handler_from(row, 0, None, now)
+            _record_created(connection, viewer, service, handler)
+            return handler, True
+
+    def change_handler(
+        self,
+        viewer: User,
+        service_uuid: str,
+        uuid: str,
+        change: Callable[[Handler], NewHandler],
+        *,
+        keeps_names_apart: bool = False,
+    ) -> Handler:
+        with self._database.write() as connection:
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            changed = change(handler)
+            connection.execute(
+                sa.update(handlers)
+                .where(handlers.c.uuid == uuid)
+                .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
+            )
+            if keeps_names_apart and changed.name != handler.name:
+                _refuse_twin(connection, service_uuid, changed.name, handler.number)
+            self._record_handler(
+                connection, viewer, AuditEvent.HANDLER_CHANGED, handler, _changed_fields(handler, changed)
+            )
+            return self._read_handler(connection, viewer, service_uuid, uuid)
+
+    def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
+        new = new_uuid()
+        with self._database.write() as connection:
+            check_rotation(connection, viewer.uuid, self._clock())
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            until = f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC"
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_ROTATED, handler, until)
+            connection.execute(
+                sa.update(handlers)
+                .where(handlers.c.uuid == uuid)
+                .values(uuid=new, old_uuid=uuid, old_until=old_until, old_called=None, old_address=None)
+            )
+            return self._read_handler(connection, viewer, service_uuid, new)
+
+    def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
+        with self._database.write() as connection:
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_REVOKED, handler)
+            connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
+
+    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
+        with self._database.read() as connection:
+            statement = (
+                sa.select(handlers)
+                .join(services, services.c.uuid == handlers.c.service_uuid)
+                .where(_is_visible(viewer))
+            )
+            if before is not None:
+                statement = statement.where(
+                    handlers.c.created < before,
+                    sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
+                    handlers.c.seq.not_in(
+                        sa.select(deliveries.c.handler_seq).where(call_counts.is_uncounted(connection))
+                    ),
+                )
+            order = [services.c.name, handlers.c.seq]
+            return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
+
+    def _read_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        return self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, uuid))])[0]
+
+    def _lock_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        """Return a handler, and lock it until the transaction ends."""
+        locked = select_handler(viewer, service_uuid, uuid).with_for_update(of=handlers)
+        return self._make(connection, [read_one(connection, locked)])[0]
+
+    def _record_handler(
+        self, connection: sa.Connection, viewer: User, what: AuditEvent, handler: Handler, more: str = ""
+    ) -> None:
+        service = read_service(connection, viewer, handler.service_uuid)
+        details = "; ".join(filter(None, (_describe(handler), more)))
+        audit.record(connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details)
+
+    def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
+        """Return the handlers of rows, with the calls that are not counted in the rows yet."""
+        recent = call_counts.recent_calls(connection, [row.seq for row in rows])
+        return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
+
+
+def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
+    """Select a handler of a service that the viewer may see."""
+    return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
+
+
+def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:
+    return (
+        sa.select(handlers)
+        .join(services, services.c.uuid == handlers.c.service_uuid)
+        .where(services.c.uuid == service_uuid, _is_visible(viewer))
+    )
+
+
+def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+    return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
+
+
+def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
+    return {
+        "uuid": new_uuid(),
+        "service_uuid": service_uuid,
+        "name": entry.name,
+        "operation": entry.operation.value,
+        "created": now,
+        "options": json.dumps(dict(entry.options)),
+        "maker_uuid": viewer.uuid,
+    }
+
+
+def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None, number: int) -> None:
+    """Raise ConflictError if another handler of the service has the name that this one just got."""
+    same = sa.select(handlers.c.seq).where(handlers.c.service_uuid == service_uuid, handlers.c.name == name)
+    twin = connection.scalar(same.where(handlers.c.seq != number, handlers.c.name != "").limit(1))
+    if twin is not None:
+        with about("name"):
+            raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")
+
+
+def _record_created(connection: sa.Connection, viewer: User, service: Service, handler: Handler) -> None:
+    what, details = AuditEvent.HANDLER_CREATED, _describe(handler)
+    audit.record(connection, viewer, what, handler.created, service=service, handler=handler.number, details=details)
+
+
+def _describe(handler: Handler) -> str:
+    return f"{handler.operation} {handler.name!r}" if handler.name else str(handler.operation)
+
+
+def _changed_fields(before: Handler, after: NewHandler) -> str:
+    """Return the names of the fields that differ, without their values: some are secrets."""
+    old, new = ({"name": each.name, **each.options} for each in (before, after))
+    return "changed: " + (", ".join(sorted(n for n in old | new if old.get(n) != new.get(n))) or "nothing")
+
+
+def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:
+    is_rotated = row.old_uuid is not None and row.old_until is not None and row.old_until > now
+    return value_from(
+        row,
+        Handler,
+        number=row.seq,
+        operation=Operation(row.operation),
+        options=json.loads(row.options),
+        calls=row.calls + recent_calls,
+        last_called=last_call or row.last_called,
+        rotation=value_from(row, Rotation) if is_rotated else None,
+    )

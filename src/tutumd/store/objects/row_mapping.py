@@ -1,0 +1,266 @@
+"""Rows of services, containers and actions, the values made of them, and pages of these."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+
+from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.model import (
+    Action,
+    ActionState,
+    Autorestart,
+    Container,
+    ContainerState,
+    Definition,
+    Page,
+    Port,
+    Query,
+    Service,
+    ServiceState,
+    User,
+    Verb,
+)
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.store.objects import action_deliveries
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.services import containers, engines, services
+
+Row = sa.Row[Any]
+T = TypeVar("T")
+
+_STATE_BY_VERB = {
+    Verb.REDEPLOY: ServiceState.REDEPLOYING,
+    Verb.SCALEUP: ServiceState.SCALING,
+    Verb.SCALE: ServiceState.SCALING,
+    Verb.START: ServiceState.STARTING,
+    Verb.STOP: ServiceState.STOPPING,
+    Verb.TERMINATE: ServiceState.TERMINATING,
+}
+
+_running_action = actions.alias("running_action")
+_admins = users.alias("admins")
+SERVICE_STATE = sa.case(
+    *((_running_action.c.verb == verb.value, state.value) for verb, state in _STATE_BY_VERB.items()),
+    else_=services.c.state,
+)
+"""State of a service: what its action in progress does, else what its engine reported."""
+
+
+def value_from(row: Row, kind: type[T], **others: object) -> T:
+    """Return a dataclass with the columns of a row that are named like its fields, and with `others`."""
+    columns = {name: getattr(row, name) for name in _field_names(cast(Any, kind)) if name not in others}
+    return kind(**columns, **others)
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
+    """Return the only row of a statement.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = connection.execute(statement).first()
+    if row is None:
+        raise NotFoundError(NOT_FOUND)
+    return row
+
+
+def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
+    """Return the condition that the viewer may see a service: an admin (or None) sees all, a member their own.
+
+    Credentials that are for one service or stack see nothing else.
+    """
+    conditions: list[sa.ColumnElement[bool]] = []
+    if viewer is not None and not viewer.is_admin:
+        conditions.append(services.c.owner == viewer.name)
+    if viewer is not None and viewer.access.service_uuid is not None:
+        conditions.append(services.c.uuid == viewer.access.service_uuid)
+    if viewer is not None and viewer.access.stack is not None:
+        conditions.append(services.c.stack == viewer.access.stack)
+    return sa.and_(sa.true(), *conditions)
+
+
+def sees_all(viewer: User | None) -> bool:
+    """Return whether `visible_to` holds for every service, so that a query may do without the services."""
+    return viewer is None or (viewer.is_admin and not viewer.access.is_narrow)
+
+
+def select_services(viewer: User | None) -> sa.Select[Any]:
+    """Select the services that the viewer may see, with their present state and owner."""
+    has_action = sa.and_(
+        _running_action.c.service_uuid == services.c.uuid, _running_action.c.state == sa.literal_column("'In progress'")
+    )
+    first_admin = sa.select(_admins.c.name).where(_admins.c.is_admin).order_by(_admins.c.seq).limit(1)
+    return (
+        sa.select(
+            services,
+            SERVICE_STATE.label("state_now"),
+            users.c.uuid.isnot(None).label("owner_is_known"),
+            sa.func.coalesce(users.c.name, first_admin.scalar_subquery(), "").label("owner_now"),
+        )
+        .select_from(services.outerjoin(_running_action, has_action).outerjoin(users, users.c.name == services.c.owner))
+        .where(sa.not_(services.c.terminated), visible_to(viewer))
+    )
+
+
+def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> Service:
+    """Return a service.
+
+    Raises:
+        NotFoundError: It does not exist, or the viewer may not see it.
+    """
+    row = read_one(connection, select_services(viewer).where(services.c.uuid == uuid))
+    return service_from(row, present_containers(connection, [uuid]).get(uuid, ()))
+
+
+def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
+    """Return the service of a row of `select_services`."""
+    return value_from(
+        row,
+        Service,
+        owner=row.owner_now,
+        state=ServiceState(row.state_now),
+        definition=None if row.definition is None else _definition_from(row.definition),
+        autorestart=Autorestart(row.autorestart),
+        variables=tuple(row.variables),
+        warnings=(*row.warnings, *_store_warnings(row)),
+        containers=container_uuids,
+        gone_since=None if row.bound else row.unbound,
+        notes=tuple(row.notes.splitlines()),
+        settings=tuple((name, value) for name, value in row.settings),
+    )
+
+
+def _store_warnings(row: Row) -> Iterator[str]:
+    if row.owner is not None and not row.owner_is_known:
+        yield f"its owner {row.owner!r} is not a user here, so it belongs to the first admin"
+    if not row.bound:
+        yield f"engine {row.engine!r} does not show it at present: calls will fail until it is back"
+
+
+def _definition_from(document: Mapping[str, Any]) -> Definition:
+    return Definition(**{**document, "autorestart": Autorestart(document["autorestart"])})
+
+
+def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the UUIDs of the present containers by their service's UUID."""
+    by_service: dict[str, tuple[str, ...]] = {}
+    rows = connection.execute(
+        sa.select(containers.c.service_uuid, containers.c.uuid)
+        .where(containers.c.service_uuid.in_(service_uuids), containers.c.present)
+        .order_by(containers.c.position)
+    )
+    for row in rows:
+        by_service[row.service_uuid] = (*by_service.get(row.service_uuid, ()), row.uuid)
+    return by_service
+
+
+def container_from(row: Row) -> Container:
+    """Return the container of a row of `containers`."""
+    ports = tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in row.ports)
+    return value_from(row, Container, state=ContainerState(row.state), ports=ports)
+
+
+def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
+    """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
+    return sa.select(
+        actions,
+        (action_deliveries.count() if counts_deliveries else sa.literal(0)).label("delivery_count"),
+        *engine_columns(),
+    )
+
+
+def engine_columns() -> tuple[sa.Label[datetime], sa.Label[str]]:
+    """Return, for a select of actions, the last heartbeat of the engine of each, and why that is away."""
+    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine)
+    error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
+    return heartbeat.scalar_subquery().label("last_heartbeat"), error.scalar_subquery().label("engine_error")
+
+
+def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
+    """Return an action that exists. `now` is as of `action_from`."""
+    return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one(), now)
+
+
+def action_from(row: Row, now: datetime | None = None) -> Action:
+    """Return the action of a row of `select_actions`.
+
+    Args:
+        now: The time at which an action that waits for a worker or an engine says so in its `reason`; None: never.
+    """
+    return value_from(
+        row,
+        Action,
+        verb=Verb(row.verb),
+        state=action_state(row),
+        deliveries=row.delivery_count,
+        reason=waiting_reason(row, now) or row.reason,
+        containers_before=tuple(row.containers_before),
+        containers_after=tuple(row.containers_after),
+    )
+
+
+def action_state(row: Row) -> ActionState:
+    """Return the state of an action, of which `cancel` says that someone asked to end it."""
+    return ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state)
+
+
+def waiting_reason(row: Row, now: datetime | None) -> str:
+    """Return what an action that no worker holds is waiting for; empty if it waits for no engine."""
+    if now is None or row.ended is not None or row.worker is not None:
+        return ""
+    if row.last_heartbeat is None or abs(now - row.last_heartbeat) > HEARTBEAT_TIMEOUT:
+        no_worker = f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
+        return no_worker if row.state == ActionState.PENDING.value else ""
+    if not row.engine_error:
+        return ""
+    way_out = "; it is half done: it ends when the engine is back, or when an admin abandons it"
+    return f"waiting for the engine: {row.engine_error}{way_out if row.journal else ''}"
+
+
+def read_page(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    query: Query,
+    order: Sequence[sa.ColumnElement[Any]],
+    make_values: Callable[[Sequence[sa.Row[Any]]], Iterable[T]],
+    filters: Mapping[str, sa.ColumnElement[Any]] | None = None,
+) -> Page[T]:
+    """Return one page of a statement's rows.
+
+    Args:
+        make_values: Turns the rows of the page into values.
+        filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's are ignored.
+    """
+    if filters is not None:
+        statement = statement.where(*conditions(query.filters, filters))
+    total = connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one()
+    rows = connection.execute(statement.order_by(*order).limit(query.limit).offset(query.offset)).all()
+    return Page(objects=tuple(make_values(rows)), total=total)
+
+
+def conditions(
+    filters: Mapping[str, str], columns: Mapping[str, sa.ColumnElement[Any]]
+) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions of filters. `columns` is as of `read_page`."""
+    return (_condition(name, value, columns) for name, value in filters.items())
+
+
+def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
+    column, _, suffix = name.rpartition("__")
+    if suffix == "startswith":
+        return columns[column].startswith(value.lower(), autoescape=True)
+    if suffix == "gte":
+        return columns[column] >= datetime.fromisoformat(value)
+    if suffix == "lte":
+        return columns[column] <= datetime.fromisoformat(value)
+    return columns[name] == (value.lower() if name in ("uuid", "service", "object") else value)

@@ -1,0 +1,182 @@
+"""The store's sessions of the dashboard, and the links that begin one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from tutumd.errors import NotFoundError, UnavailableError
+from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session, User, Via
+from tutumd.store.objects import audit
+from tutumd.store.objects.row_mapping import Row, value_from
+from tutumd.store.sql.database import StorePart
+from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
+from tutumd.store.tables.schema import storable
+
+NOTE_AFTER = timedelta(minutes=5)
+"""How late `last_used` and `last_seen` may be: not each request writes."""
+MAX_SESSIONS = 100
+"""Sessions of a key, or of a user without one: a new one ends the oldest beyond that."""
+MAX_SESSIONS_OF_USER = 1_000
+"""The same for all sessions of a user together."""
+
+
+class SqlSessions(StorePart):
+    """The part of Accounts in tutumd.ports that is about sessions."""
+
+    ended = 0
+
+    @contextmanager
+    def _ending(self) -> Iterator[sa.Connection]:
+        """Begin a transaction that may end sessions."""
+        with self._database.write() as connection:
+            yield connection
+        self.ended += 1  # only now: who read sessions before may have read the ended ones
+
+    def add_session(self, user: User, new: NewSession) -> int:
+        try:
+            with self._ending() as connection:
+                return _begin(connection, user, new, self._clock())
+        except IntegrityError as error:  # in the meantime
+            raise NotFoundError(f"the user {user.name!r} was removed, or the key was revoked") from error
+
+    def session_user(self, token_sha256: str) -> User | None:
+        now = self._clock()
+        with self._database.read() as connection:
+            row = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == token_sha256)).first()
+        if row is None or row.session_expires <= now or (row.key_expires is not None and row.key_expires <= now):
+            return None
+        if now - row.last_seen >= NOTE_AFTER:
+            with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
+                connection.execute(sa.update(sessions).where(sessions.c.seq == row.session).values(last_seen=now))
+        return value_from(row, User, access=_access_from(row))
+
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        now = self._clock()
+        statement = _SELECT_USER.add_columns(sessions.c.token_sha256).where(sessions.c.token_sha256.in_(token_sha256s))
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {
+            row.token_sha256: value_from(row, User, access=_access_from(row))
+            for row in rows
+            if row.session_expires > now and (row.key_expires is None or row.key_expires > now)
+        }
+
+    def sessions(self, user_name: str) -> tuple[Session, ...]:
+        now = self._clock()
+        statement = (
+            sa.select(sessions, sessions.c.seq.label("number"), users.c.name.label("user_name"))
+            .join(users, users.c.uuid == sessions.c.user_uuid)
+            .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
+            .where(users.c.name == user_name, sessions.c.expires > now)
+            .where(sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now))
+            .order_by(sessions.c.seq.desc())
+        )
+        with self._database.read() as connection:
+            return tuple(value_from(row, Session) for row in connection.execute(statement))
+
+    def end_sessions(self, user: User, number: int | None = None) -> int:
+        which = sa.true() if number is None else sessions.c.seq == number
+        with self._ending() as connection:
+            return _end(connection, user, self._clock(), which)
+
+    def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
+        with self._database.write() as connection:
+            user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
+            if user_uuid is None:
+                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
+            connection.execute(sa.delete(login_links).where(login_links.c.expires <= self._clock()))
+            connection.execute(
+                sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user_uuid, expires=expires)
+            )
+            audit.record(connection, by, AuditEvent.LOGIN_LINK_MADE, self._clock(), details=f"for {user_name}")
+
+    def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
+        now = self._clock()
+        is_link = sa.and_(login_links.c.token_sha256 == token_sha256, login_links.c.expires > now)
+        owner = sa.select(users).join(login_links, login_links.c.user_uuid == users.c.uuid).where(is_link)
+        with self._ending() as connection:
+            # The user first, as who removes one locks it before the link: else the two could wait for each other.
+            row = connection.execute(owner.with_for_update(read=True, key_share=True, of=users)).first()
+            used = sa.delete(login_links).where(is_link).returning(login_links.c.user_uuid)
+            if row is None or connection.execute(used).first() is None:
+                return None
+            access = Access(via=Via.PAGE, credential="login link", address=origin.address, user_agent=origin.user_agent)
+            user: User = value_from(row, User, access=access)
+            _begin(connection, user, new, now)
+        return user
+
+
+def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
+    access = user.access
+    row = {
+        "token_sha256": new.token_sha256,
+        "user_uuid": user.uuid,
+        "key_sha256": access.key_sha256,
+        "credential": access.credential,
+        "created": now,
+        "last_seen": now,
+        "expires": new.expires,
+        "address": access.address[:64],
+        "user_agent": storable(access.user_agent)[:512],
+    }
+    connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
+    # Of two that begin at once, the second one sees the first one, and ends the oldest.
+    connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
+    before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()
+    if before is not None:
+        came = replace(_access_from(before), address=access.address, user_agent=access.user_agent)
+        _end(connection, value_from(before, User, access=came), now, sessions.c.seq == before.session)
+    number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
+    same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
+    for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
+        newest = sa.select(sessions.c.seq).where(sessions.c.user_uuid == user.uuid, alike)
+        oldest_kept = newest.order_by(sessions.c.seq.desc()).limit(1).offset(most - 1).scalar_subquery()
+        _end(connection, user, now, sa.and_(alike, sessions.c.seq < oldest_kept))
+    audit.record(connection, user, AuditEvent.SESSION_STARTED, now, details=f"session {number}")
+    return int(number)
+
+
+def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnElement[bool]) -> int:
+    """End sessions of a user, and return how many."""
+    ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which).returning(sessions.c.seq)
+    numbers = connection.execute(ended).scalars().all()
+    for number in numbers:
+        audit.record(connection, user, AuditEvent.SESSION_ENDED, now, details=f"session {number}")
+    return len(numbers)
+
+
+_SELECT_USER: sa.Select[Any] = (
+    sa.select(
+        users,
+        sessions.c.seq.label("session"),
+        sessions.c.expires.label("session_expires"),
+        sessions.c.last_seen,
+        sessions.c.credential,
+        api_keys.c.key_sha256,
+        api_keys.c.scope,
+        api_keys.c.service_uuid,
+        api_keys.c.stack,
+        api_keys.c.expires.label("key_expires"),
+    )
+    .select_from(sessions)
+    .join(users, users.c.uuid == sessions.c.user_uuid)
+    .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
+)
+
+
+def _access_from(row: Row) -> Access:
+    return Access(
+        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+        service_uuid=row.service_uuid,
+        stack=row.stack,
+        expires=row.key_expires,
+        via=Via.PAGE,
+        credential=row.credential,
+        key_sha256=row.key_sha256,
+        session=row.session,
+    )

@@ -1,0 +1,1 @@
+"""Actions on their way: claims, leases, ends, and what workers report of their engines."""

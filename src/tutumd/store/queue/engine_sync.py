@@ -1,0 +1,197 @@
+"""The sync of the store with an engine's services: new, changed, missing and forgotten ones."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tutumd.errors import LockedError
+from tutumd.model import EngineInfo, ServiceSnapshot
+from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue import snapshots as snapshot_rows
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.schema import meta
+from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
+
+SYNC_BATCH = 5
+"""Services stored in one transaction. A long transaction would hold up calls, and other workers' discovery.
+
+On a busy machine, one of 20 services kept the write lock of SQLite for 78 ms, ten times a batch of calls.
+"""
+
+_INSTALLATION = sa.select(meta.c.value).where(meta.c.key == "installation")
+
+FORGET_AFTER = timedelta(days=1)
+"""A service without handlers that its engine has not shown for this long is deleted."""
+
+
+class SqlEngineSync(StorePart):
+    """The part of Queue in tutumd.ports that is about services of engines."""
+
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        with self._database.read() as connection:
+            return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+
+    def installation(self) -> str:
+        with self._database.write() as connection:
+            _installation_id(connection)
+            return read_installation(connection)
+
+    def pulled_images(self, engine_name: str) -> frozenset[str]:
+        c = pulled_images.c
+        with self._database.read() as connection:
+            return frozenset(connection.execute(sa.select(c.image).where(c.engine == engine_name)).scalars())
+
+    def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        c = pulled_images.c
+        with self._database.write() as connection:
+            for image in sorted(added):  # so that no two workers deadlock
+                insert_missing(connection, pulled_images, engine=engine_name, image=image)
+            connection.execute(sa.delete(pulled_images).where(c.engine == engine_name, c.image.in_(removed)))
+
+    def sync(
+        self,
+        engine: EngineInfo,
+        snapshots: Sequence[ServiceSnapshot],
+        *,
+        revisions: Mapping[str, int],
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
+    ) -> bool:
+        now = self._clock()
+        shown = {snapshot.selector: snapshot for snapshot in snapshots}
+        with self._database.read() as connection:
+            stored = {row.selector: row for row in connection.execute(_select_rows(engine.name))}
+            forgettable = _find_forgettable(connection, engine.name, now - FORGET_AFTER)
+        known = shown.keys() | {selector for selector in stored if not is_unreadable(selector)}
+        changed = sorted(each for each in known if not _is_current(stored.get(each), shown.get(each)))
+        is_complete = True
+        for start in range(0, len(changed), SYNC_BATCH):
+            batch = {selector: shown.get(selector) for selector in changed[start : start + SYNC_BATCH]}
+            try:
+                with self._database.write() as connection:
+                    is_complete &= _store(connection, engine, batch, revisions, now, worker)
+            except LockedError:  # another process, which may be stopped, holds one of the services
+                is_complete = False
+        if forgettable:
+            with self._database.write() as connection:
+                _forget(connection, engine.name, forgettable, now - FORGET_AFTER)
+        return is_complete
+
+
+def _store(
+    connection: sa.Connection,
+    engine: EngineInfo,
+    batch: Mapping[str, ServiceSnapshot | None],
+    revisions: Mapping[str, int],
+    now: datetime,
+    worker: str,
+) -> bool:
+    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold.
+
+    If another worker discovers the engine, store none: its look may be newer, and no look raises a revision.
+    """
+    # As `lock_services`, which does not return the rows as they are once they are locked.
+    these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
+    rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
+    # Only now that they are locked: the other worker cannot have stored them since.
+    leased_by = connection.execute(sa.select(discoveries.c.worker).where(discoveries.c.engine == engine.name)).scalar()
+    if worker and leased_by not in (worker, None):
+        return False
+    held = 0
+    for selector, snapshot in batch.items():
+        row = rows.get(selector)
+        uuid = row.uuid if row else None
+        if (row.revision if row else None) == revisions.get(selector):
+            if snapshot is None:
+                snapshot_rows.unbind(connection, uuid, now)
+            elif uuid := uuid or _insert_service(connection, engine, snapshot, now):
+                if row and row.terminated:  # it was forgotten: a new service now
+                    connection.execute(
+                        sa.update(services).where(services.c.uuid == uuid).values(terminated=False, created=now)
+                    )
+                snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
+            held += uuid is not None
+    return held == len(batch)
+
+
+def _select_rows(engine: str) -> sa.Select[Any]:
+    c = services.c
+    columns = (c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision)
+    return sa.select(*columns, c.definition.isnot(None).label("was_created")).where(c.engine == engine)
+
+
+def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
+    """Return whether there is nothing to store. A service that was created and terminated does not come back."""
+    if row is None or snapshot is None or (row.terminated and row.was_created):
+        return row is not None and (row.terminated or row.unbound is not None)
+    return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
+
+
+def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) -> Sequence[str]:
+    has_handler = sa.select(handlers.c.uuid).where(handlers.c.service_uuid == services.c.uuid).exists()
+    is_busy = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid, LIVE).exists()
+    uuids = connection.execute(
+        sa.select(services.c.uuid).where(
+            services.c.engine == engine,
+            services.c.unbound < before,
+            sa.not_(services.c.terminated),  # those go with their last action
+            services.c.definition.is_(None),
+            ~has_handler,
+            ~is_busy,
+        )
+    )
+    return uuids.scalars().all()
+
+
+def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:
+    # Lock first, so that a new handler or action waits, then check again.
+    locked = sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid)
+    connection.execute(locked.with_for_update()).all()
+    still_forgettable = set(_find_forgettable(connection, engine, before)) & set(uuids)
+    connection.execute(sa.delete(services).where(services.c.uuid.in_(still_forgettable)))
+
+
+def _insert_service(
+    connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime
+) -> str | None:
+    """Insert a service and return its UUID; None if another worker has just inserted it.
+
+    The UUID is derived from the selector: it is the same even after the row was deleted.
+    """
+    key = f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}"
+    uuid = str(UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
+    is_new = snapshot_rows.insert_service(
+        connection,
+        uuid=uuid,
+        engine=engine.name,
+        engine_kind=engine.kind,
+        selector=snapshot.selector,
+        name=snapshot.name,
+        stack=snapshot.stack,
+        state=snapshot.state.value,
+        target=snapshot.target,
+        image_name=snapshot.image_name,
+        run_command=snapshot.run_command,
+        created=now,
+    )
+    return uuid if is_new else None
+
+
+def read_installation(connection: sa.Connection) -> str:
+    """Return `Queue.installation`, a hash of the random ID; empty if none has been made yet."""
+    stored = connection.execute(_INSTALLATION).scalar()
+    return hashlib.sha256(stored.encode()).hexdigest()[:16] if stored else ""
+
+
+def _installation_id(connection: sa.Connection) -> str:
+    """Return the random ID of this database, which is made at the first call."""
+    if connection.execute(_INSTALLATION).scalar() is None:
+        insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
+    return str(connection.execute(_INSTALLATION).scalar_one())

@@ -1,0 +1,299 @@
+"""Leases: which actions a worker may claim, updates that only the holder of a claim can make, and abandoned actions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, LeaseLostError
+from tutumd.model import ActionState, Claim, Service
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
+from tutumd.store.objects import action_totals
+from tutumd.store.objects.row_mapping import Row, action_from, select_actions
+from tutumd.store.queue.locks import raise_revision, settle_target
+from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import discoveries, worker_slots
+
+_CLOCK_SKEW = timedelta(milliseconds=50)
+"""Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
+
+_SET_BACK = timedelta(seconds=1)
+"""An action created this far in the future dates from before a clock was set back, and is due."""
+_LONGEST = timedelta(minutes=5)
+"""Longer than any lease or pause. One that ends later dates from before the clock of PostgreSQL was set back."""
+
+PAUSES_S = (0, 10, 30, 90)
+"""How long an action waits after the first death of its worker, after the second one in a row, and so on."""
+_SUSPICIOUS = 2
+_MOST_APART_S = 60
+"""Actions that wait after the same death begin again a second after one another: one of them may be to blame."""
+
+
+def find_claimable(
+    engine_names: Sequence[str], now: datetime, lease_now: datetime, given_up: Collection[str] | None = None
+) -> sa.Select[Any]:
+    """Select the oldest due action that is pending on an idle service, or in progress without a valid lease.
+
+    Args:
+        given_up: As in `Queue.claim`.
+    """
+    running = actions.alias("running")
+    service_is_busy = (
+        sa.select(running.c.uuid)
+        .where(running.c.service_uuid == actions.c.service_uuid, running.c.state == sa.literal_column("'In progress'"))
+        .exists()
+    )
+    pending = sa.and_(actions.c.state == ActionState.PENDING.value, ~service_is_busy)
+    unheld = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
+    return (
+        sa.select(actions.c.uuid, actions.c.service_uuid, actions.c.worker, actions.c.engine, actions.c.verb)
+        .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
+        .where(sa.true() if given_up is None else _can_end_unasked(given_up))
+        .order_by(actions.c.seq)
+        .limit(1)
+    )
+
+
+def _can_end_unasked(given_up: Collection[str]) -> sa.ColumnElement[bool]:
+    has_changed_nothing = sa.cast(actions.c.journal, sa.Text) == "{}"
+    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.uuid.in_(given_up)))
+
+
+def is_due(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that an action's time has come. One in progress waits by the clock of its lease."""
+    return sa.or_(RUNNING, actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
+
+
+def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that no worker holds an action, and that it does not wait for another try."""
+    until = actions.c.lease_until
+    return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
+
+
+def end_leases(connection: sa.Connection) -> None:
+    """End all leases and pauses after a reboot, which no worker has survived, and for which no action is to blame."""
+    connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
+    connection.execute(sa.delete(discoveries))
+
+
+def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> Sequence[Row]:
+    """Release the actions whose workers died, count that, and return them as they were.
+
+    An action that was there at several deaths in a row waits before its next try, longer each time and apart from
+    others, so that it harms few of them if it is to blame.
+    """
+    held = sa.select(actions).where(RUNNING, actions.c.worker.isnot(None), is_dead)
+    dead = connection.execute(held.order_by(actions.c.seq).with_for_update(skip_locked=True)).all()
+    waiting = 0
+    for row in dead:
+        pause_s = PAUSES_S[row.deaths] if row.deaths < len(PAUSES_S) else 0
+        until = lease_now + timedelta(seconds=pause_s + min(waiting, _MOST_APART_S)) if pause_s else None
+        waiting += bool(pause_s)
+        values = {"worker": None, "token": row.token + 1, "lease_until": until, "deaths": row.deaths + 1}
+        connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
+        action_totals.count_takeover(connection, row.engine, row.verb)
+    slots = sa.delete(worker_slots).where(worker_slots.c.worker.in_({row.worker for row in dead}))
+    connection.execute(slots)  # else, `excuse_waiting` would take them for workers that performed nothing
+    return dead
+
+
+def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> None:
+    """Bury the workers of a server that died.
+
+    If neither a single action ran, nor a single one that was there at the two deaths before, something else kills
+    workers. An action that was waiting then is no longer blamed for more than two deaths.
+    """
+    dead = bury(connection, is_dead, lease_now)
+    if len(dead) != 1 and sum(row.deaths >= _SUSPICIOUS for row in dead) != 1:
+        waited = sa.and_(RUNNING, actions.c.uuid.not_in([row.uuid for row in dead]), actions.c.worker.is_(None))
+        excused = sa.update(actions).where(waited, actions.c.deaths > _SUSPICIOUS)
+        connection.execute(excused.values(deaths=_SUSPICIOUS))
+
+
+def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime) -> None:
+    """Excuse, as `take_over` does, actions that were waiting when a worker died that performed nothing.
+
+    A worker counts as dead once its heartbeat is old. Its last one must be newer than the pause of an action, because
+    an action may kill workers beside its own.
+    """
+    c, busy = worker_slots.c, sa.select(actions.c.worker).where(RUNNING, actions.c.worker.isnot(None))
+    silent = sa.select(c.worker, c.engine).where(c.last_heartbeat < now - HEARTBEAT_TIMEOUT, c.worker.not_in(busy))
+    is_dead = sa.tuple_(c.worker, c.engine).in_(silent.with_for_update(skip_locked=True))
+    beats = connection.execute(sa.delete(worker_slots).where(is_dead).returning(c.last_heartbeat)).scalars().all()
+    if beats:
+        died = lease_now - (now - max(beats))
+        until = [(n, died + timedelta(seconds=PAUSES_S[n - 1])) for n in range(_SUSPICIOUS + 1, len(PAUSES_S) + 1)]
+        waited = sa.or_(*(sa.and_(actions.c.deaths == n, actions.c.lease_until < end) for n, end in until))
+        held = sa.select(actions.c.seq).where(RUNNING, actions.c.worker.is_(None), waited)
+        excused = actions.c.seq.in_(held.with_for_update(skip_locked=True))
+        connection.execute(sa.update(actions).where(excused).values(deaths=_SUSPICIOUS))
+
+
+def claim_one(
+    connection: sa.Connection,
+    oldest: sa.Select[Any],
+    worker: str,
+    now: datetime,
+    lease_now: datetime,
+    lease: timedelta,
+) -> str | None:
+    """Claim the action that `oldest` selects, whose service is locked; return its UUID, or None if it is claimed."""
+    claimed = connection.execute(
+        sa.update(actions)
+        # The holder may renew the lease at the same time: renewing locks no service.
+        .where(actions.c.uuid == oldest.correlate(None).scalar_subquery(), LIVE, is_due(now), is_unleased(lease_now))
+        .values(
+            state=ActionState.IN_PROGRESS.value,
+            open=False,
+            worker=worker,
+            token=actions.c.token + 1,
+            lease_until=lease_now + lease,
+            started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
+        )
+        .returning(actions.c.uuid)
+    )
+    return claimed.scalar()
+
+
+def claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
+    """Return the claim on the action of a row of `select_with_leftover`."""
+    return Claim(
+        action=action_from(row),
+        service=service,
+        token=row.token,
+        attempts=row.attempts,
+        journal=row.journal,
+        is_cancel_requested=row.cancel,
+        deaths=row.deaths,
+        leftover=leftover,
+    )
+
+
+def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:
+    """Update the action of a claim.
+
+    Raises:
+        LeaseLostError: Another claim was made since, or the action ended; nothing was updated.
+    """
+    updated = connection.execute(
+        sa.update(actions)
+        .where(
+            actions.c.uuid == claim.action.uuid,
+            actions.c.token == claim.token,
+            actions.c.state == ActionState.IN_PROGRESS.value,
+        )
+        .values(**values)
+    )
+    if not updated.rowcount:
+        raise LeaseLostError("another worker holds this action now")
+
+
+def renew_claims(
+    connection: sa.Connection, claims: Sequence[tuple[Claim, bool]], lease_until: datetime
+) -> Sequence[Renewal]:
+    """Extend the leases of claims in one statement, and return what became of each. `claims` are as of `Queue.renew`.
+
+    An action that a transaction holds, perhaps of a process that was stopped, holds up no other lease.
+    """
+    held = sa.and_(
+        sa.tuple_(actions.c.uuid, actions.c.token).in_([_key(claim) for claim, _ in claims]),
+        actions.c.state == ActionState.IN_PROGRESS.value,
+    )
+    survivors = [claim.action.uuid for claim, has_survived in claims if has_survived]
+    unlocked = sa.select(actions.c.seq).where(held).with_for_update(key_share=True, skip_locked=True)
+    renewed = connection.execute(
+        sa.update(actions)
+        .where(actions.c.seq.in_(unlocked), held)
+        .values(lease_until=lease_until, deaths=sa.case((actions.c.uuid.in_(survivors), 0), else_=actions.c.deaths))
+        .returning(actions.c.uuid, actions.c.token, actions.c.cancel)
+    )
+    results = {(row.uuid, row.token): Renewal.CANCEL_REQUESTED if row.cancel else Renewal.RENEWED for row in renewed}
+    if len(results) < len(claims):
+        for uuid, token in connection.execute(sa.select(actions.c.uuid, actions.c.token).where(held)):
+            results.setdefault((uuid, token), Renewal.BUSY)
+    return [results.get(_key(claim), Renewal.LOST) for claim, _ in claims]
+
+
+def _key(claim: Claim) -> tuple[str, int]:
+    return claim.action.uuid, claim.token
+
+
+_LAST_LINES = 5
+
+
+def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> None:
+    """End an action in progress whose service is locked. Its holder can store nothing any more.
+
+    Raises:
+        ConflictError: It has ended, or has not begun.
+    """
+    row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
+    # The holder may save its journal until this update, which reads the newest.
+    updated = connection.execute(
+        sa.update(actions)
+        .where(actions.c.uuid == uuid, RUNNING)
+        .values(
+            state=ActionState.FAILED.value,
+            ended=now,
+            reason=storable(_describe(connection, row, admin)),
+            token=actions.c.token + 1,
+            worker=None,
+            lease_until=None,
+            abandoned=sa.cast(actions.c.journal, sa.Text) != "{}",
+        )
+    )
+    if not updated.rowcount:
+        raise ConflictError(f"the action is {row.state}: only a running one can be abandoned; a pending one, canceled")
+    settle_target(connection, uuid, success=False)
+    raise_revision(connection, row.service_uuid)
+    action_totals.count_ended(connection, [uuid])
+
+
+def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
+    """Return what is known of a run, in words."""
+    newest = sa.select(action_lines.c.line).where(action_lines.c.action_uuid == row.uuid)
+    lines = connection.execute(newest.order_by(action_lines.c.seq.desc()).limit(_LAST_LINES)).scalars().all()
+    phase = row.journal.get("phase") or row.journal.get("stage")
+    facts = {
+        "abandoned by": admin,
+        "phase:": phase if row.journal else "it had saved nothing that it was about to change",
+        "last steps:": ", ".join(reversed(lines)),
+        "last error:": row.reason.removeprefix("waiting for another try: ") or row.engine_error,
+    }
+    return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
+
+
+def select_with_leftover() -> sa.Select[Any]:
+    """Select actions to be claimed, whose deliveries no worker needs, each with its service's abandoned action."""
+    leftovers = actions.alias("leftovers")
+    uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
+    return select_actions(counts_deliveries=False).add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
+
+
+def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
+    """Return what is to be cleared up before the claimed action of a row of `select_with_leftover`."""
+    if row.leftover is None:
+        return None
+    left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
+    return Claim(
+        action=action_from(left),
+        service=service,
+        token=row.token,
+        attempts=0,
+        journal=left.journal,
+        is_cancel_requested=True,
+    )
+
+
+def save_leftover(connection: sa.Connection, claim: Claim, journal: Mapping[str, object]) -> None:
+    """Implement `Queue.save_leftover`."""
+    if claim.leftover is None:
+        return
+    update_claimed(connection, claim, token=claim.token)  # only raises LeaseLostError, or keeps others out
+    connection.execute(
+        sa.update(actions)
+        .where(actions.c.uuid == claim.leftover.action.uuid)
+        .values(journal=dict(journal), abandoned=bool(journal))
+    )

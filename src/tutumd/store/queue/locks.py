@@ -1,0 +1,49 @@
+"""Row locks on services, taken before anything of theirs is queued, claimed or ended, and changes that need one."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from tutumd.store.sql.compiled import execute_later
+from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.services import services
+
+_LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")
+_RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uuid = :uuid")
+
+
+def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
+    """Lock services until the transaction ends, in the order of their UUIDs, so that no two transactions deadlock.
+
+    They are locked when the next statement is executed. On SQLite a transaction that writes is alone anyway.
+    """
+    if not dialect_of(connection).single_writer:
+        execute_later(connection, _LOCK_SERVICES, uuids=list(set(uuids)))
+
+
+def raise_revision(connection: sa.Connection, service_uuid: str) -> None:
+    """Note that a run of a service, which is locked, begins or ends: a look at the engine before is out of date."""
+    execute_later(connection, _RAISE_REVISION, uuid=service_uuid)
+
+
+def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
+    """Lock the services that no other transaction has locked, and return the others. For PostgreSQL only."""
+    requested = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
+    locked_now = connection.execute(requested.with_for_update(key_share=True, skip_locked=True)).scalars().all()
+    return set(connection.execute(requested).scalars()) - set(locked_now)
+
+
+def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
+    """Set the target that a created service has after an action: the action's, or what was asked for before it."""
+    action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
+    if action.target is None:
+        return
+    created = sa.update(services).where(services.c.uuid == action.service_uuid, services.c.definition.isnot(None))
+    if success:
+        connection.execute(created.values(target=action.target))
+    elif action.target_before is not None:
+        connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
+        # A later SCALE would otherwise give back the number that did not come about.
+        later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
+        connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))

@@ -1,0 +1,285 @@
+"""The queue of actions for workers: two partial unique indexes, one claim, one lease."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import (
+    Claim,
+    EngineInfo,
+    EngineRequest,
+    Growth,
+    Outcome,
+    Phase,
+    ServiceSnapshot,
+    Verb,
+)
+from tutumd.ports.clock import Clock
+from tutumd.ports.queue import Queue, Renewal
+from tutumd.store.intake import action_inputs
+from tutumd.store.objects import action_totals
+from tutumd.store.objects.action_totals import describe, final_state
+from tutumd.store.objects.actions import add_line
+from tutumd.store.objects.row_mapping import Row, read_service
+from tutumd.store.queue import leases
+from tutumd.store.queue import snapshots as snapshot_rows
+from tutumd.store.queue.engine_sync import SqlEngineSync
+from tutumd.store.queue.leases import (
+    bury,
+    claim_from,
+    claim_one,
+    find_claimable,
+    is_unleased,
+    renew_claims,
+    take_over,
+    update_claimed,
+)
+from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.upsert import upsert
+from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
+from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep.delivery_log import LogTrimmer
+from tutumd.store.upkeep.retention import Retention
+
+_TRIES = 3
+"""Times to look for an action while other workers claim what was found, or after a dead worker was found."""
+
+
+class SqlQueue(SqlEngineSync, Queue):
+    """Queue of tutumd.ports."""
+
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
+        """Create the queue.
+
+        Args:
+            wakeup: Wakes this process's worker, and other processes.
+            lease_clock: A clock for leases that is never set, and that all workers share; by default `clock`.
+        """
+        super().__init__(database, clock)
+        self._lease_clock = lease_clock or clock
+        self._wakeup = wakeup
+        self._notified = 0
+        self._retention = Retention(database)
+        self._trimmer = LogTrimmer(database)
+
+    def take_over(self, workers: Sequence[str] | None = None) -> None:
+        """End the leases of dead workers at once. None: of all, for a process that is alone with the database."""
+        if workers is not None and not workers:
+            return  # nobody has died, which excuses no action
+        with self._database.write() as connection:
+            if workers is None:
+                connection.execute(sa.delete(engines))
+            for table in (worker_slots, discoveries):
+                connection.execute(sa.delete(table).where(_is_of(table, workers)))
+            take_over(connection, _is_of(actions, workers), self._lease_clock())
+
+    def register(
+        self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
+    ) -> None:
+        now = self._clock()
+        self._wakeup.topics.update(info.name for info in served)
+        with self._database.write() as connection:
+            for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
+                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
+                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
+                if slots is not None:
+                    row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
+                    upsert(connection, worker_slots, ("worker", "engine"), row)
+            if slots is not None:
+                leases.excuse_waiting(connection, now, self._lease_clock())
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        now, c = self._lease_clock(), discoveries.c
+        is_free = sa.or_(c.worker == worker, c.lease_until <= now)
+        with self._database.read() as connection:
+            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        if is_taken or lease is None:
+            return not is_taken
+        values = {"engine": engine_name, "worker": worker, "lease_until": now + lease}
+        with self._database.write() as connection:
+            return upsert(connection, discoveries, "engine", values, where=is_free)
+
+    def claim(
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
+    ) -> Claim | None:
+        now, lease_now = self._clock(), self._lease_clock()
+        claimable = find_claimable(engine_names, now, lease_now, given_up)
+        if self._database.dialect.single_writer:  # elsewhere, looking does not keep others from writing
+            with self._database.read() as connection:
+                if connection.execute(claimable).first() is None:
+                    return None
+        for _ in range(_TRIES):
+            with self._database.write() as connection:
+                candidate = _lock_candidate(connection, claimable)
+                if candidate is None:
+                    return None
+                if candidate.worker not in (None, worker):
+                    is_dead = sa.and_(actions.c.worker == candidate.worker, is_unleased(lease_now))
+                    bury(connection, is_dead, lease_now)
+                    continue
+                service_uuid = candidate.service_uuid
+                # Look again now that the service is locked: its actions may have changed before.
+                oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
+                uuid = claim_one(connection, oldest, worker, now, lease_now, lease)
+                if uuid is None:
+                    continue
+                raise_revision(connection, service_uuid)
+                row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
+                service = read_service(connection, None, service_uuid)
+                leftover = leases.read_leftover(connection, row, service)
+            return claim_from(row, service, leftover)
+        return None
+
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
+        if not claims:
+            return ()
+        with self._database.write() as connection:
+            return renew_claims(connection, claims, self._lease_clock() + lease)
+
+    def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        with self._database.write() as connection:
+            update_claimed(connection, claim, journal=dict(journal))
+
+    def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        with self._database.write() as connection:
+            leases.save_leftover(connection, claim, journal)
+
+    def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
+        values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
+        with self._database.write() as connection:
+            update_claimed(connection, claim, **values)
+            connection.execute(
+                sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
+            )
+
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
+        with self._database.read() as connection:
+            return tuple(action_inputs.read(connection, claim.action.uuid))
+
+    def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
+        with self._database.write() as connection:
+            add_line(connection, claim.action.uuid, self._clock(), text, phase)
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        with self._database.write() as connection:
+            update_claimed(
+                connection,
+                claim,
+                due=self._clock() + delay,
+                reason=reason,
+                worker=None,
+                lease_until=self._lease_clock() + delay,
+                attempts=actions.c.attempts + 1,
+                deaths=0,
+            )
+
+    def release(self, claim: Claim) -> None:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken.add(claim.service.engine)
+            update_claimed(connection, claim, worker=None, lease_until=None)
+
+    def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
+        now = self._clock()
+        service_uuid = claim.service.uuid
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken |= {claim.service.engine, ENDS}
+            lock_services(connection, [service_uuid])
+            if snapshot is not None:
+                snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
+            before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
+            after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
+            update_claimed(
+                connection,
+                claim,
+                state=final_state(outcome).value,
+                ended=now,
+                reason=describe(connection, claim, outcome),
+                log_tail=storable(outcome.log_tail),
+                rolled_back=outcome.rolled_back,
+                image_before=outcome.image_before,
+                image_after=outcome.image_after,
+                image_tried=outcome.image_tried,
+                containers_before=before,
+                containers_after=after,
+                worker=None,
+                lease_until=None,
+                # The next claim clears up what is half done.
+                abandoned=outcome.half_done,
+                **({} if outcome.half_done else {"journal": {}}),
+                # They may be request bodies: kept only for a retry, which a successful action does not get.
+                **({"variables": {}} if outcome.success else {}),
+            )
+            raise_revision(connection, service_uuid)
+            settle_target(connection, claim.action.uuid, success=outcome.success)
+            if claim.action.verb is Verb.TERMINATE and outcome.success:
+                snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
+            elif snapshot is None:
+                connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
+            action_totals.count_ended(connection, [claim.action.uuid])
+
+    def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
+        return self._retention.prune(self._clock(), keep, limit, keep_audit)
+
+    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+        return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
+
+    def count_calls(self) -> bool:
+        return call_counts.count(self._database, self._clock())
+
+    def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
+        # A request for a service that has been terminated is left to expire.
+        live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
+        is_new = sa.and_(
+            requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
+        )
+        with self._database.read() as connection:
+            if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
+                return ()
+        with self._database.write() as connection:
+            in_order = sa.select(requests).where(is_new).order_by(requests.c.seq).limit(limit)
+            rows = connection.execute(in_order.with_for_update(skip_locked=True)).all()
+            connection.execute(
+                sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
+            )
+            return tuple(
+                EngineRequest(
+                    uuid=row.uuid,
+                    kind=row.kind,
+                    service=read_service(connection, None, row.service_uuid),
+                    arguments=row.arguments,
+                )
+                for row in rows
+            )
+
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken.add(ENDS)
+            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(response)))
+
+    def wait(self, timeout_s: float) -> None:
+        self._notified = self._wakeup.wait(self._notified, timeout_s)
+
+    def wake(self) -> None:
+        self._wakeup.notify()
+
+
+def _is_of(table: sa.Table, workers: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if workers is None else table.c.worker.in_(workers)
+
+
+def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row | None:
+    """Lock the service of a claimable action and return the action; None if there is none."""
+    with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
+    # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
+    for skip_locked in (True, False):
+        locked = with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+        if candidate := connection.execute(locked).first():
+            return candidate
+    return None

@@ -1,0 +1,197 @@
+"""Engine snapshots as rows of services and containers."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
+from tutumd.store.objects import action_totals
+from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.schema import new_uuid, storable
+from tutumd.store.tables.services import containers, handlers, services
+
+
+def fingerprint(snapshot: ServiceSnapshot) -> str:
+    """Return a hash of a snapshot, for a cheap comparison."""
+    return hashlib.sha256(repr(snapshot).encode()).hexdigest()
+
+
+def store_snapshot(
+    connection: sa.Connection, uuid: str, snapshot: ServiceSnapshot, *, now: datetime, final: bool
+) -> None:
+    """Update the row of a service, and its containers.
+
+    Args:
+        final: The action in progress ends with this snapshot, so the target of a service that was found is the
+            snapshot's.
+    """
+    values: dict[str, Any] = {
+        "bound": True,
+        "unbound": None,
+        "stack": snapshot.stack,
+        "state": snapshot.state.value,
+        "running": snapshot.running,
+        "stopped": sum(container.state is ContainerState.STOPPED for container in snapshot.containers),
+        "image_digest": snapshot.image_digest,
+        "warnings": list(snapshot.warnings),
+        "notes": "\n".join(snapshot.notes),
+        "settings": [[name, storable(value)] for name, value in snapshot.settings],
+        "autorestart": snapshot.autorestart.value,
+        "variables": list(snapshot.variables),
+        "deployed": snapshot.deployed,
+        "target": snapshot.target,
+        "fingerprint": fingerprint(snapshot),
+        "name": snapshot.name,
+        "owner": snapshot.owner,
+        "image_name": snapshot.image_name,
+        "run_command": snapshot.run_command,
+    }
+    row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
+    if row.definition is not None:
+        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. Its
+        # target is what was asked for, whatever is seen.
+        kept = {"name", "owner", "image_name", "run_command", "target"}
+        values = {key: value for key, value in values.items() if key not in kept}
+    if not final and _is_being_changed(connection, uuid):
+        values.update(fingerprint="")
+        for as_it_was in ("target", "warnings"):  # a redeploy runs containers beside each other
+            values.pop(as_it_was, None)
+    connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**_fit(services, values)))
+    _store_containers(connection, uuid, snapshot.containers, now)
+
+
+def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
+    """Return our UUIDs of containers. Containers without a row get one, as terminated."""
+    named = sa.select(containers).where(containers.c.service_uuid == uuid, containers.c.object_id.in_(object_ids))
+    by_id = {row.object_id: row.uuid for row in connection.execute(named)}
+    unknown = [
+        ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED, stopped=now)
+        for id_ in dict.fromkeys(object_ids)
+        if id_ not in by_id
+    ]
+    if unknown:
+        new = [{**_container_values(uuid, item, 0), "present": False} for item in unknown]
+        connection.execute(sa.insert(containers), new)
+        by_id |= {values["object_id"]: values["uuid"] for values in new}
+    return [by_id[id_] for id_ in object_ids]
+
+
+def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
+    """Mark a service as no longer shown by its engine."""
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid == uuid)
+        .values(
+            bound=services.c.definition.isnot(None),
+            unbound=now,
+            state=ServiceState.NOT_RUNNING.value,
+            running=0,
+            stopped=0,
+            fingerprint="",
+        )
+    )
+    mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
+
+
+def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
+    """Mark containers as no longer shown by their engine."""
+    stopped = sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type))
+    values = {"present": False, "state": ContainerState.TERMINATED.value, "stopped": stopped}
+    connection.execute(sa.update(containers).where(which).values(values))
+
+
+def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> None:
+    """Mark a service, which is locked, as terminated; delete its handlers and cancel its pending actions.
+
+    The row stays until its last action is deleted.
+
+    Args:
+        reason: Of the canceled actions.
+    """
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid == uuid)
+        .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
+    )
+    connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
+    mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
+    canceled = connection.execute(
+        sa.update(actions)
+        .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
+        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason=reason)
+        .returning(actions.c.uuid)
+    )
+    action_totals.count_ended(connection, canceled.scalars().all())
+
+
+def insert_service(connection: sa.Connection, **values: object) -> bool:
+    """Insert the row of a new service, and return False if there is one with its selector.
+
+    Args:
+        values: Its columns without a default here.
+    """
+    defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
+    return insert_missing(connection, services, **_fit(services, {**defaults, **values}))
+
+
+def _fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of columns with texts that every database stores: others are in the same transaction."""
+    return {
+        key: storable(value)[: getattr(table.c[key].type, "length", None)] if isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
+    statement = sa.select(actions.c.uuid).where(
+        actions.c.service_uuid == uuid,
+        LIVE,
+        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE"),
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def _store_containers(
+    connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
+) -> None:
+    shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
+    of_service = sa.select(containers).where(containers.c.service_uuid == uuid)
+    # Not all that the service ever had: a crash loop leaves thousands.
+    returning = of_service.where(sa.not_(containers.c.present), containers.c.object_id.in_(shown))
+    rows = connection.execute(sa.union_all(of_service.where(containers.c.present), returning)).all()
+    stored = {row.object_id: row for row in rows}
+    new = [values for object_id, values in shown.items() if object_id not in stored]
+    if new:
+        connection.execute(sa.insert(containers), new)
+    for object_id in shown.keys() & stored.keys():
+        row, values = stored[object_id], shown[object_id]
+        changed = {key: value for key, value in values.items() if key != "uuid" and getattr(row, key) != value}
+        if changed:
+            connection.execute(sa.update(containers).where(containers.c.uuid == row.uuid).values(**changed))
+    gone = [row.uuid for row in rows if row.object_id not in shown]
+    if gone:
+        mark_gone(connection, containers.c.uuid.in_(gone), now)
+
+
+def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
+    values = {
+        "uuid": new_uuid(),
+        "service_uuid": uuid,
+        "object_id": snapshot.id,
+        "present": True,
+        "position": position,
+        "name": snapshot.name,
+        "state": snapshot.state.value,
+        "image_name": snapshot.image_name,
+        "image_digest": snapshot.image_digest,
+        "run_command": snapshot.run_command,
+        "exit_code": snapshot.exit_code,
+        "started": snapshot.started,
+        "stopped": snapshot.stopped,
+        "ports": [[port.inner, port.outer, port.protocol] for port in snapshot.ports],
+    }
+    return _fit(containers, values)

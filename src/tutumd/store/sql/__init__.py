@@ -1,0 +1,1 @@
+"""Connections, transactions, turns, wake-ups and faults, on SQLite and PostgreSQL."""

@@ -1,0 +1,138 @@
+"""The database: connections, transactions and their errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
+from tutumd.ports.clock import Clock
+from tutumd.store.sql.dialect import Dialect, create_engine
+from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
+from tutumd.store.sql.postgres import Postgres
+from tutumd.store.sql.sqlite import Sqlite
+
+POOL_SIZE = 24
+"""Connections of a process at most, unless its settings say otherwise."""
+
+
+class Database:
+    """One database. `read` and `write` open transactions; a failed one changes nothing.
+
+    Attributes:
+        dialect: What depends on the kind of database.
+        logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
+    """
+
+    def __init__(self, url: str, listen_url: str = "", pool_size: int = POOL_SIZE) -> None:
+        """Prepare connections. The first transaction opens one.
+
+        Args:
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+            listen_url: The same database past a pooler, which does not pass on notifications. Only for PostgreSQL.
+            pool_size: The most connections at once. When all are in use, a transaction waits for one.
+
+        Raises:
+            SettingsError: The URL names no supported database.
+        """
+        self.url = _parse_url(url)
+        self.listen_url = _parse_url(listen_url or url)
+        self.dialect = _dialect(self.url)
+        if listen_url and self.dialect.path is not None:
+            raise SettingsError("TUTUMD_LISTEN_URL needs a database on PostgreSQL: unset it, or set TUTUMD_DATABASE")
+        self._engine = create_engine(self.url, self.dialect, pool_size)
+        self._writer = self._engine.execution_options(write=True)
+        self.logs_faults = False
+        self._silent_until: dict[str, float] = {}
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only reads."""
+        with self._reported_faults(), self._engine.begin() as connection:
+            yield connection
+
+    def connect(self) -> sa.Connection:
+        """Open a connection for repeated use with `write`. The caller closes it, also after a failure."""
+        with self._reported_faults():
+            connection = self._writer.connect()
+            connection.detach()  # the pool must not get one with a large cache
+            self.dialect.prepare_writer(connection)
+            return connection
+
+    @contextmanager
+    def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
+        """Open a transaction that may write.
+
+        On SQLite it is alone from its start. On PostgreSQL others write at the same time, so the caller locks the rows
+        that must not change: services by UUID first, then handlers by UUID.
+
+        Args:
+            on: A connection from `connect`; None: any connection.
+
+        Raises:
+            UnavailableError: The transaction was not committed.
+        """
+        transaction = None
+        try:
+            with (
+                self.dialect.turn(),
+                self._reported_faults(),
+                nullcontext(on) if on else self._writer.connect() as connection,
+            ):
+                with connection.begin():
+                    yield connection
+                    transaction = self.dialect.before_commit(connection)
+                self.dialect.after_commit()
+        except UnavailableError:
+            # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
+            if transaction is None or not self.dialect.was_committed(self.read, transaction):
+                raise
+
+    @contextmanager
+    def _reported_faults(self) -> Iterator[None]:
+        """Translate, log and handle faults of the database."""
+        try:
+            with translated_errors():
+                yield
+        except LockedError:
+            raise
+        except UnavailableError as error:
+            if self.logs_faults:
+                log_fault(error, self._silent_until)
+            if isinstance(error, ReadOnlyError):
+                self._engine.dispose()  # new connections find the primary if the URL has several hosts
+            if isinstance(error, FileReplacedError):
+                self._engine.pool.dispose()  # all must be closed before new ones open the new file
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+class StorePart:
+    """Base of the classes that make up the store: a database and a clock."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+
+def _dialect(url: sa.URL) -> Dialect:
+    return Sqlite(Path(str(url.database))) if url.drivername == "sqlite" else Postgres()
+
+
+def _parse_url(url: str) -> sa.URL:
+    scheme, separator, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest not in ("/", "/:memory:"):
+        return sa.make_url(url)
+    if scheme in ("postgresql", "postgres") and rest:
+        try:
+            return sa.make_url(f"postgresql+psycopg://{rest}")
+        except (sa.exc.ArgumentError, ValueError):
+            pass
+    raise SettingsError(
+        "the database must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, "
+        + (f"got one that begins {scheme[:20]!r}" if separator else "got something else")
+    )

@@ -1,0 +1,135 @@
+"""Connections to PostgreSQL with few round trips, and without any state outside of transactions.
+
+So they also work through PgBouncer in transaction mode, where each transaction may have another connection to the
+server.
+"""
+
+import select
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import Connection, Cursor, Error, Pipeline
+from psycopg.abc import Params
+from psycopg.errors import PipelineAborted
+
+from tutumd.store.sql.compiled import driver_of
+
+# All that could have another default on the server, in the database or for the user. The limits are for statements that
+# hang and transactions whose process was stopped: their locks would hold up others. An accepted call is on disk: `off`
+# does not count, stricter settings do.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_LIMITS = (
+    "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
+    " set_config('idle_in_transaction_session_timeout', '10s', true),"
+    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
+)
+_NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
+
+
+class PipelinedCursor(Cursor[Any]):
+    """A cursor that sends a statement together with all that was deferred, and waits for the result."""
+
+    connection: "PipelinedConnection"
+
+    def execute(self, query: Any, params: Params | None = None, **options: Any) -> "PipelinedCursor":
+        self.connection.send_deferred()
+        super().execute(query, params, **options)
+        self.connection.receive()
+        return self
+
+    def executemany(self, query: Any, *arguments: Any, **options: Any) -> None:
+        self.connection.send_deferred()
+        super().executemany(query, *arguments, **options)
+        self.connection.receive()
+
+
+class PipelinedConnection(Connection[Any]):
+    """A connection whose transactions are pipelines, and that the driver itself begins none on.
+
+    Attributes:
+        number: The number of the transaction; None: it has none yet, because it has changed nothing; empty: not needed.
+        deferred: Statements to send with the next one, with their parameters.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.number: str | None = ""
+        self._stack = ExitStack()
+        self._sent: Pipeline | None = None
+        self.deferred: list[tuple[Any, Params | None]] = []
+
+    def begin(self, *, writes: bool) -> None:
+        """Begin a transaction, together with its first statement."""
+        self.number = None if writes else ""
+        self.deferred = [(_BEGIN, None), (_LIMITS, None)]
+
+    def defer(self, query: str, params: Params) -> None:
+        """Send a statement whose result nobody needs together with the next one, which raises its error."""
+        self.deferred.append((query, params))
+
+    def send_deferred(self) -> None:
+        """Send what was deferred, without waiting for results."""
+        if self.deferred and self._sent is None:
+            self._sent = self._stack.enter_context(self.pipeline())
+        deferred, self.deferred = self.deferred, []
+        for query, params in deferred:
+            Cursor(self).execute(query, params)
+
+    def receive(self) -> None:
+        """Wait for the results of all that was sent in this transaction."""
+        if self._sent is not None:
+            asked = None if self.number is not None else Cursor(self).execute(_NUMBER)
+            self._sent.sync()
+            if asked is not None:
+                (self.number,) = asked.fetchone() or (None,)
+
+    def commit(self) -> None:
+        """Commit, together with what was deferred."""
+        if self._sent is None:
+            super().commit()  # nothing was done
+            return
+        self.send_deferred()
+        Cursor(self).execute("COMMIT")
+        try:
+            self._leave()
+        except PipelineAborted as aborted:
+            raise (aborted.__context__ or aborted) from None  # its cause may have arrived before
+
+    def rollback(self) -> None:
+        """Roll the transaction back. Without one, nothing is sent."""
+        with suppress(Error):  # of what was sent without waiting
+            self._leave()
+        super().rollback()
+
+    def close(self) -> None:
+        super().close()
+        with suppress(Error):
+            self._leave()
+
+    def is_open(self) -> bool:
+        """Return whether the server has not closed this idle connection: it has nothing else to send."""
+        if self.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def _leave(self) -> None:
+        self._sent, self.deferred = None, []
+        self._stack.close()
+
+
+def use(engine: sa.Engine) -> None:
+    """Make an engine of SQLAlchemy use such connections, and look at each idle one before it is used again."""
+    engine.dialect.do_ping = PipelinedConnection.is_open  # type: ignore[method-assign, assignment] # for this engine
+    sa.event.listen(engine, "do_connect", _connect)
+    sa.event.listen(engine, "begin", _begin)
+
+
+def _connect(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> PipelinedConnection:
+    return PipelinedConnection.connect(**options, autocommit=True, cursor_factory=PipelinedCursor)
+
+
+def _begin(connection: sa.Connection) -> None:
+    driver_of(connection).begin(writes=connection.get_execution_options().get("write", False))

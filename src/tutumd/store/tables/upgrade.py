@@ -1,0 +1,142 @@
+"""Bringing the schema of a database up to date."""
+
+import logging
+import re
+import time
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from tutumd.errors import SettingsError, UnavailableError
+from tutumd.store.intake import change_log
+from tutumd.store.objects import action_deliveries
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.sql.faults import is_locked
+from tutumd.store.tables.schema import HEAD, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+GIVE_UP_S = 600.0
+SCRIPTS = Path(__file__).parent / "migrations"
+_UNRELEASED = re.compile(r"000\d")
+_RETRY_PAUSE_S = 1.0
+# As Alembic creates it.
+_versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+_log = logging.getLogger(__name__)
+
+
+def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
+    """Bring the schema up to date, quickly if it is already. Several processes may do so at once.
+
+    Args:
+        from_older: Whether to change the schema of an older version. An empty database gets its tables in any case.
+        head: Revision of the newest migration.
+        scripts: Alembic's folder with all migrations.
+
+    Raises:
+        SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay. Or its tables
+            were locked for 10 minutes.
+        UnavailableError: The database cannot be used.
+    """
+    with database.read() as connection:
+        version = _version(connection)
+    if version == head:
+        return
+    if version is not None:
+        _check_known(version, head, scripts)
+        if not from_older:
+            raise SettingsError(
+                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {head}:"
+                " start its server first, which upgrades the database; see UPGRADING.md"
+            )
+    began = time.monotonic()
+    while True:
+        try:
+            with database.write() as connection:
+                _upgrade(connection, head, scripts)
+            return
+        except UnavailableError as error:
+            if not is_locked(error):
+                raise
+            if time.monotonic() - began > GIVE_UP_S:
+                raise SettingsError(
+                    "the database cannot be migrated, because other transactions use its tables: end them"
+                ) from error
+            _log.warning("the database is not migrated yet: waiting for transactions that use its tables")
+            time.sleep(_RETRY_PAUSE_S)
+
+
+def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
+    dialect_of(connection).begin_migration(connection)
+    version = _version(connection)
+    if version == head:
+        return  # another process was quicker
+    if version is not None:
+        _check_known(version, head, scripts)  # another process may have been newer, too
+        began = time.monotonic()
+        _log.warning("migrating the database from %s to %s; this process serves when that is done", version, head)
+        run_migrations(connection, scripts)
+        _log.warning("the database was migrated: that took %.1f s", time.monotonic() - began)
+        return
+    if found := sa.inspect(connection).get_table_names():
+        raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
+    # Half a second faster than Alembic.
+    create_tables(connection)
+    _versions.create(connection)
+    connection.execute(sa.insert(_versions).values(version_num=HEAD))
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Create all tables, indexes and triggers in an empty database."""
+    metadata.create_all(connection)
+    if dialect_of(connection).single_writer:
+        for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS):
+            connection.exec_driver_sql(trigger)
+
+
+def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
+    """Run the migrations that the database lacks."""
+    from alembic import command  # slow to import, and rarely needed
+
+    config = _config(scripts)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _check_known(version: str, head: str, scripts: Path) -> None:
+    """Raise SettingsError if no migration of a release made this schema."""
+    from alembic.script import ScriptDirectory  # slow to import, and rarely needed
+
+    if _UNRELEASED.fullmatch(version):
+        raise SettingsError(
+            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
+            " that version runs, then start this one with a new data folder or database"
+        )
+    if version not in {script.revision for script in ScriptDirectory.from_config(_config(scripts)).walk_revisions()}:
+        raise SettingsError(
+            f"the database has the schema {version}, and {_ours()} knows none after {head}: a newer tutumd or"
+            " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
+            " upgrade; see UPGRADING.md"
+        )
+
+
+def _config(scripts: Path) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts))
+    return config
+
+
+def _ours() -> str:
+    return f"this tutumd {version_of('tutumd')}"
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(_versions.name):
+        return None
+    return connection.execute(sa.select(_versions.c.version_num)).scalar()
