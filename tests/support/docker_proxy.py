@@ -76,11 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
         matched = _PATH.match(self.path)
         path = matched.group(1) if matched else self.path
         proxy.requests.append((self.command, path))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))  # unread, it would reset the connection
         parts = path.split("/")
         own = proxy.others.get(parts[2]) if path.startswith("/containers/") else None
         answered = (200, json.dumps(own).encode()) if own else proxy.answer(path)
         if answered is None:
-            self._pass_on(path)
+            self._pass_on(path, body)
         elif answered[1]:
             self._send(answered[0], {"Content-Type": "application/json"})
             self.wfile.write(answered[1])
@@ -90,9 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
 
-    def _pass_on(self, path: str) -> None:
+    def _pass_on(self, path: str, body: bytes) -> None:
         upstream = _Upstream(self.server.proxy.engine)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         upstream.request(self.command, self.path, body, dict(self.headers))
         with upstream.getresponse() as response:
             self._send(response.status, dict(response.headers))
