@@ -1,6 +1,7 @@
 """The log of deliveries: a budget per handler in rows and bytes, which nobody else's calls use up."""
 
 from collections import Counter
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -197,6 +198,19 @@ def test_a_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
     bed.count_deliveries()
     assert trim(bed, rows=0) == 0
     assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 8
+
+
+def test_an_old_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    bed.call(handler)
+    bed.clock.move(timedelta(days=2).total_seconds())
+    for counted, left in ((False, 1), (True, 0)):
+        if counted:
+            bed.count_deliveries()
+        while bed.queue.prune(timedelta(days=1), 100):
+            pass
+        assert count(bed) == left
+    assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 1
 
 
 def test_two_workers_count_a_delivery_once(bed: StoreBed) -> None:
