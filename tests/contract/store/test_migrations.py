@@ -170,11 +170,25 @@ def has_failed(caplog: pytest.LogCaptureFixture, times: int) -> bool:
     return caplog.text.count("not migrated yet") >= times
 
 
-@pytest.mark.parametrize("version", ["0001", "0007"])
-def test_a_database_of_an_unreleased_version_is_refused(database_url: str, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("0001", "made by an unreleased version of tutumd: export your handlers"),
+        ("0007", "made by an unreleased version of tutumd: export your handlers"),
+        ("9999", f"has the schema 9999, and this tutumd .* knows none after {HEAD}: .* Install the newer tutumd"),
+    ],
+)
+def test_a_database_of_an_unreleased_or_newer_version_is_refused(database_url: str, version: str, told: str) -> None:
     database = made_by_this_release(database_url)
     with database.write() as connection:
         connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
-    with pytest.raises(SettingsError, match="made by an unreleased version of tutumd: export your handlers"):
+    with pytest.raises(SettingsError, match=told):
         upgrade(database)
+    database.close()
+
+
+def test_a_command_for_accounts_does_not_begin_an_upgrade(database_url: str, scripts: Path) -> None:
+    database = made_by_this_release(database_url)
+    with pytest.raises(SettingsError, match=f"the schema {HEAD} of an older tutumd.*: start its server first"):
+        upgrade(database, from_older=False, head=next_release.HEAD, scripts=scripts)
     database.close()
