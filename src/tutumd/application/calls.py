@@ -44,7 +44,7 @@ _TOKEN_NUMBERS = struct.Struct(">QQQB")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
 _MAX_WITHOUT_OPTIONS = 100_000
-"""About 100 bytes each. A call of a handler that is not remembered costs a lookup: four times as much."""
+"""About 150 bytes each. A call of a handler that is not remembered costs a lookup: four times as much."""
 _MAX_AGE_S = 1200.0
 
 Remembered = tuple[HandlerOptions, int]

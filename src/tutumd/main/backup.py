@@ -125,7 +125,7 @@ def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> N
 
 
 def _has_key(settings: Settings) -> bool:
-    """Return whether the key for secrets is a file that belongs into a backup."""
+    """Return whether the key for secrets is a file that the backup must include."""
     return not settings.secret_key and (settings.data_dir / SECRET_KEY_FILE).exists()
 
 

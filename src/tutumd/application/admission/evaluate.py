@@ -66,7 +66,7 @@ class Invalid:
 
     @property
     def reason(self) -> Reason:
-        """What is wrong with it."""
+        """The error, as a reason."""
         return Reason("invalid", (self.text,))
 
 

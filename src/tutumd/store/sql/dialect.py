@@ -1,4 +1,4 @@
-"""What differs between SQLite and PostgreSQL. All other SQL of the store serves both.
+"""The differences between SQLite and PostgreSQL. All other SQL of the store works on both.
 
 `sqlite` and `postgres` supply: the set-up of connections and transactions, the outcome of a commit that was not
 confirmed, INSERT with ON CONFLICT, inserts of many rows, pages of a log, statements without a result, notifications,
@@ -18,7 +18,7 @@ BUSY_TIMEOUT_S = 5.0
 _OPTION = "tutumd_dialect"
 
 TransactionId = tuple[str, str]
-"""What identifies a transaction later: its number, and the time since which numbers mean the same."""
+"""A transaction's number, and the start of the period in which numbers are unique."""
 
 
 class Dialect(Protocol):

@@ -1,1 +1,1 @@
-"""What is counted, filed, deleted and checked later."""
+"""Counts, retention and checks, apart from calls and actions."""

@@ -1,8 +1,8 @@
 """Counts of the deliveries of handlers, made later: how many there were, when the last one was, and what they take.
 
 Counting with each call would change a page per handler of a batch. Instead, a worker counts many deliveries at once
-later, and a reader of a count adds the deliveries since. Deliveries are counted and deleted only behind one another, so
-that `handler_logs` says what is there.
+later, and a reader of a count adds the deliveries since. Only counted deliveries are deleted, so that `handler_logs`
+matches the deliveries that exist.
 """
 
 from collections.abc import Sequence
