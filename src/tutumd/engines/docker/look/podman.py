@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from tutumd.engines.docker.inspect.selectors import base_name
-from tutumd.engines.docker.recreate.mounts import GENERATED_NAME
+from tutumd.engines.docker.look.services import base_name
+from tutumd.engines.docker.plan.config import GENERATED_NAME
 from tutumd.engines.images.reference import NO_REGISTRY
 from tutumd.engines.labels import Json
 

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase

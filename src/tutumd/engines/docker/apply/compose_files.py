@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError

@@ -6,27 +6,25 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.constraints import check_readable
-from tutumd.engines.docker.dependents import find_dependents, parked_dependents, with_successors
-from tutumd.engines.docker.deployed_tag import base_image, describe_file, with_base
-from tutumd.engines.docker.image_store import (
+from tutumd.engines.docker.apply.compose_files import copy_compose_files
+from tutumd.engines.docker.apply.steps import StepRunner
+from tutumd.engines.docker.look.containers import InspectedContainer, image_digest, listed_name
+from tutumd.engines.docker.look.facts import kept_platform, platform_note
+from tutumd.engines.docker.look.other_installations import OtherInstallationError
+from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, base_name, next_name, prev_name
+from tutumd.engines.docker.look.snapshot import base_image, describe_file, with_base
+from tutumd.engines.docker.plan.config import endpoint_settings, replacement_config, with_variables, without_aliases
+from tutumd.engines.docker.plan.constraints import check_readable, find_dependents, parked_dependents, with_successors
+from tutumd.engines.docker.plan.images import (
     check_images,
     fetch_image,
     is_local_build,
     refetch_missing_images,
     restore_tags,
 )
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest, listed_name
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, next_name, prev_name
-from tutumd.engines.docker.other_installations import OtherInstallationError
-from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
-from tutumd.engines.docker.platforms import kept_platform, platform_note
-from tutumd.engines.docker.recreate.compose_files import copy_compose_files
-from tutumd.engines.docker.recreate.config import replacement_config, with_variables
-from tutumd.engines.docker.recreate.networks import endpoint_settings, without_aliases
-from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.docker.swap.recovery import all_recovery_steps
-from tutumd.engines.docker.swap.step_runner import StepRunner
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.plan.redeploy import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.recover.rollback import all_recovery_steps
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineBusyError, EngineRefusedError

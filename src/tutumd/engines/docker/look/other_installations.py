@@ -9,9 +9,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, listed_name
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, run_of
-from tutumd.engines.docker.swap.journal import Swap
+from tutumd.engines.docker.look.containers import InspectedContainer, listed_name
+from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, base_name, run_of
+from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.labels import ACTION, INSTALLATION, action_timeout_s, parse_labels
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits

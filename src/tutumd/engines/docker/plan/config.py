@@ -1,11 +1,11 @@
-"""Create request of a replacement: the old container's configuration without what its image had set."""
+"""Create request of a replacement: configuration, volumes and networks of the old container."""
 
+import posixpath
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tutumd.engines.docker.inspect.inspected_container import platform_of
-from tutumd.engines.docker.recreate.mounts import carry_over_mounts
-from tutumd.engines.docker.recreate.networks import endpoint_settings
+from tutumd.engines.docker.look.containers import platform_of
 from tutumd.engines.labels import Json
 
 COMPOSE_IMAGE = "com.docker.compose.image"
@@ -120,3 +120,110 @@ def _link(entry: str) -> str:
 
 def _difference(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if not (name in defaults and defaults[name] == value)}
+
+
+# Name of an anonymous volume.
+GENERATED_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
+    """Return HostConfig.Mounts for a replacement, so that anonymous volumes keep their content.
+
+    A plain re-creation would create a new, empty volume for each VOLUME of the image, each `-v /path` and each mount
+    without a source. Instead, the old volume is mounted by name; so is a volume that came through a VolumesFrom whose
+    container is gone.
+
+    Args:
+        inherited: Destinations that come through VolumesFrom, and so must not be mounted a second time.
+    """
+    host: Json = old.get("HostConfig") or {}
+    mounted = {mount["Destination"]: mount for mount in old.get("Mounts") or ()}
+    listed = [_with_source(mount, mounted) for mount in host.get("Mounts") or ()]
+    # A bind is `SOURCE:DESTINATION[:OPTIONS]`, or only a destination.
+    binds = [bind.split(":")[1] if ":" in bind else bind for bind in host.get("Binds") or ()]
+    given = [mount.get("Target", "") for mount in listed] + binds
+    # The engine shows the mount of `-v /data/` at `/data`.
+    taken = {posixpath.normpath(path) for path in given} | set(inherited)
+    unlisted = [_as_request(mounted[destination]) for destination in sorted(mounted.keys() - taken)]
+    return listed + [mount for mount in unlisted if mount["Source"]]
+
+
+def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
+    """Return mounts for a replica, which gets anonymous volumes of its own instead of those of the first container."""
+    volumes = [mount for mount in mounts if mount.get("Type") == "volume"]
+    anonymous = [mount for mount in volumes if GENERATED_NAME.fullmatch(mount.get("Source") or "")]
+    return [
+        {field: value for field, value in mount.items() if field != "Source" or mount not in anonymous}
+        for mount in mounts
+    ]
+
+
+def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
+    volume = mounted.get(posixpath.normpath(mount.get("Target", ""))) or {}
+    if mount.get("Type") == "volume" and not mount.get("Source") and volume.get("Name"):
+        return {**mount, "Source": volume["Name"]}
+    return dict(mount)
+
+
+def _as_request(mount: Json) -> dict[str, Any]:
+    """Convert a mount from the form that is shown to the one that is given; without a Source if that is impossible."""
+    source = {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", ""))
+    return {
+        "Type": mount.get("Type"),
+        "Source": source or "",
+        "Target": mount["Destination"],
+        "ReadOnly": not mount.get("RW", True),
+    }
+
+
+# The network without name resolution: neither aliases nor container names are found in it.
+DEFAULT_BRIDGE = "bridge"
+
+# Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs.
+_USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
+
+
+def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
+    """Return endpoint settings by network; empty for a container without a network of its own."""
+    mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
+    if mode.startswith("container:") or mode in ("host", "none"):
+        return {}
+    networks: Mapping[str, Json] = (old.get("NetworkSettings") or {}).get("Networks") or {}
+    return {network: _user_settings(endpoint or {}, old["Id"]) for network, endpoint in networks.items()}
+
+
+def without_default_bridge(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the endpoint settings of the networks in which containers find each other by name."""
+    return {network: endpoint for network, endpoint in settings.items() if network != DEFAULT_BRIDGE}
+
+
+def without_aliases(settings: Mapping[str, Json]) -> dict[str, dict[str, Any]]:
+    """Return endpoint settings for a container that clients should not find."""
+    return {
+        network: {field: value for field, value in endpoint.items() if field != "Aliases"}
+        for network, endpoint in settings.items()
+    }
+
+
+def has_static_address(old: Json) -> bool:
+    """Return True if a user chose an IP address, which only one container can have."""
+    addresses = [endpoint.get("IPAMConfig") or {} for endpoint in endpoint_settings(old).values()]
+    fields = ("IPv4Address", "IPv6Address", "LinkLocalIPs")
+    return any(address.get(field) for address in addresses for field in fields)
+
+
+def replace_alias(settings: Mapping[str, Json], old: str, new: str) -> dict[str, dict[str, Any]]:
+    """Return endpoint settings with the alias `new` instead of `old`."""
+    result = {}
+    for network, endpoint in settings.items():
+        aliases = [new if alias == old else alias for alias in endpoint.get("Aliases") or ()]
+        result[network] = {**endpoint, **({"Aliases": aliases} if aliases else {})}
+    return result
+
+
+def _user_settings(endpoint: Json, container_id: str) -> dict[str, Any]:
+    kept = {field: endpoint[field] for field in _USER_FIELDS if endpoint.get(field)}
+    if "Aliases" in kept:
+        # Engine API below 1.45 lists the short container ID among them.
+        kept["Aliases"] = [alias for alias in kept["Aliases"] if alias != container_id[:12]]
+    return kept

@@ -4,20 +4,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from tutumd.engines.docker.image_store import remove_superseded
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import prev_name
-from tutumd.engines.docker.other_installations import is_taken_over
-from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
-from tutumd.engines.docker.recreate.networks import without_default_bridge
-from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
-from tutumd.engines.docker.swap.prepare import create_dependent, with_copies
-from tutumd.engines.docker.swap.step_runner import StepRunner
-from tutumd.engines.docker.swap.steps import (
-    SwapStep,
-    attach_steps,
-    forward_step,
-)
+from tutumd.engines.docker.api import SwapStep
+from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
+from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.other_installations import is_taken_over
+from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.services import prev_name
+from tutumd.engines.docker.plan.config import without_default_bridge
+from tutumd.engines.docker.plan.images import remove_superseded
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError

@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tutumd.engines.docker.constraints import (
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup, base_name
+from tutumd.engines.docker.look.snapshot import base_image, describe_file, describe_left_tags
+from tutumd.engines.docker.plan.config import endpoint_settings, has_static_address, without_default_bridge
+from tutumd.engines.docker.plan.constraints import (
+    Dependent,
+    busy_dependency,
     check_can_be_followed,
     check_can_follow,
     check_owners,
     check_replaceable,
+    find_dependents,
 )
-from tutumd.engines.docker.dependents import Dependent, busy_dependency, find_dependents
-from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
-from tutumd.engines.docker.recreate.networks import endpoint_settings, has_static_address, without_default_bridge
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels
 from tutumd.errors import EngineBusyError

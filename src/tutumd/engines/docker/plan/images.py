@@ -3,15 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.constraints import check_kept
-from tutumd.engines.docker.inspect.inspected_container import (
-    InspectedContainer,
-    digest_names,
-    image_digest,
-    platform_of,
-)
-from tutumd.engines.docker.platforms import EngineFacts, check_platform, foreign_part, is_same_platform
-from tutumd.engines.docker.recreate.podman import unkept_setting
+from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
+from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
+from tutumd.engines.docker.look.podman import unkept_setting
+from tutumd.engines.docker.plan.constraints import check_kept
 from tutumd.engines.images.reference import (
     DOCKER_HUB,
     NO_REGISTRY,

@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
+import requests.exceptions
+import urllib3.exceptions
+
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.dependents import find_dependents
-from tutumd.engines.docker.inspect.inspected_container import (
-    InspectedContainer,
-    listed_name,
-    parse_container,
-    parse_entry,
-)
-from tutumd.engines.docker.inspect.selectors import base_name, group_by_service
+from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_container, parse_entry
+from tutumd.engines.docker.look.services import base_name, group_by_service
+from tutumd.engines.docker.plan.constraints import find_dependents
+from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
@@ -175,3 +175,54 @@ def summarize(entry: Json) -> tuple[Any, ...]:
     # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
     remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
     return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *remarks)
+
+
+_IRRELEVANT = ("exec", "top", "resize", "attach", "detach")
+
+
+def watch_events(client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event) -> None:
+    """Call `changed` at each event of a container or image, until `stop` is set or the connection breaks.
+
+    A connection that is silent for a minute is replaced, since its other end may be gone. The new one repeats the
+    events from then on.
+    """
+    since: float | None = None
+    try:
+        while not stop.is_set():
+            with translated("follow the engine's events"):
+                since = _follow(client, cache, changed, stop, since)
+    finally:
+        cache.disable()
+
+
+def _follow(
+    client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event, since: float | None
+) -> float | None:
+    """Follow one connection until it is silent for too long, or `stop` is set.
+
+    Returns:
+        The time, by the engine's clock, from which on events may be missing.
+
+    Raises:
+        EngineUnavailableError: The engine closed the connection.
+    """
+    with client.event_records({"type": ["container", "image"]}, since, stop.is_set) as events:
+        if since is None:
+            cache.enable()
+            changed()
+        latest = events.began
+        try:
+            for record in events.records:
+                if stop.is_set():
+                    break
+                latest = record.get("time", latest)
+                if not str(record.get("Action", "")).startswith(_IRRELEVANT):
+                    cache.invalidate(record)
+                    changed()
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if not (stop.is_set() or timed_out(error)):
+                raise
+            return latest
+    if stop.is_set():
+        return None
+    raise EngineUnavailableError("the engine ended the stream of its events")
