@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.docker_errors import api_error
 from tests.unit.docker.documents import ZERO, at, container, image
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.labels import Json
 
 

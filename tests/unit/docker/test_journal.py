@@ -6,9 +6,9 @@ from typing import Any
 
 from tests.unit.docker.documents import ALWAYS, identity
 from tests.unit.docker.test_resume import NEW, OLD, Case, Recorded, readiness
-from tutumd.engines.docker.scale import ScaleJournal
-from tutumd.engines.docker.start_stop import start_containers
-from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.apply.scale import ScaleJournal
+from tutumd.engines.docker.apply.start_stop import start_containers
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 
 NEXT = "shop-web-1-tutum-next-0a1b2c3d"
 REDEPLOY: dict[str, Any] = {

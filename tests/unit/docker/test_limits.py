@@ -4,8 +4,8 @@ import pytest
 
 from tests.unit.docker.test_resume import Recorded, finder, redeploy
 from tests.unit.docker.test_resume_start_first import Named
-from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.model import Phase
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
-from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, describe_steps, plan_redeploy, with_tag
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
+from tutumd.engines.docker.plan.redeploy import PlannedSwap, RedeployPlan, describe_steps, plan_redeploy, with_tag
 from tutumd.engines.labels import Order, ServiceLabels
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
 from tests.unit.docker.test_steps import NEW, NEXT, OLD, PREV, new, old, step
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import Slot, group_by_service
-from tutumd.engines.docker.swap.recovery import recovery_steps
-from tutumd.engines.docker.swap.steps import SwapStep
+from tutumd.engines.docker.api import SwapStep
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import Slot, group_by_service
+from tutumd.engines.docker.recover.rollback import recovery_steps
 
 
 def slot(*containers: InspectedContainer) -> Slot:

@@ -6,16 +6,10 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.swap.journal import Swap
-from tutumd.engines.docker.swap.steps import (
-    NO_RESTART,
-    SwapStep,
-    backward_step,
-    detach_step,
-    forward_step,
-    reattach_steps,
-)
+from tutumd.engines.docker.api import SwapStep
+from tutumd.engines.docker.apply.steps import NO_RESTART, backward_step, detach_step, forward_step, reattach_steps
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.plan.journal import Swap
 
 RUN = "0a1b2c3d"
 NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
