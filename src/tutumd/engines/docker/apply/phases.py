@@ -56,7 +56,6 @@ class SwapPhases:
         self._runner = runner
         self._api = runner.api
         self._run = runner.run
-        self._facts = runner.api.facts()
         self._readiness = readiness
         self._always_drains = always_drains
         self._watch = ContainerWatch(readiness, runner.run)
@@ -170,7 +169,7 @@ class SwapPhases:
         self._check_all()
         for swap in self._start_first_swaps():
             with _attributed_to(swap):
-                for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=not self._facts.in_swarm):
+                for step in attach_steps(swap):
                     self._runner.apply(step)
         if self._has_clients():
             kept_s = self._readiness.drain_s

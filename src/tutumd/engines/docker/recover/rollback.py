@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.api import SwapStep
@@ -37,20 +36,19 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
         restore_tags(runner.api, journal.tagged_before or {}, journal.images_tried, runner.run)
     except EngineRefusedError as error:
         problems.append(str(error))
-    decide = partial(backward_step, rename_updates_dns=not runner.api.facts().in_swarm)
     # A container that shares the namespaces of another one must start after it.
-    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap, decide))}
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap))}
     problems += failed.values()
     # While a new container is there, redeploys of its dependents wait, so those are put back before.
     for swap in reversed(journal.swaps):
-        if swap.name not in failed and (reason := _remove_new(runner, swap, decide)):
+        if swap.name not in failed and (reason := _remove_new(runner, swap)):
             problems.append(reason)
     return tuple(problems)
 
 
-def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+def _put_back(runner: StepRunner, swap: Swap) -> str:
     """Put the old container back, beside the new one; return why it does not run."""
-    error = _advance(runner, swap, partial(_without_removal, decide))
+    error = _advance(runner, swap, _return_step)
     if (other := runner.other_holder(swap)) is not None:
         return _make_way(runner, swap, other)
     if error:
@@ -89,9 +87,9 @@ def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
     return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
 
 
-def _remove_new(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+def _remove_new(runner: StepRunner, swap: Swap) -> str:
     """Remove the new container, and the spare of an old one that was never stopped; return why that is impossible."""
-    if error := _advance(runner, swap, decide):
+    if error := _advance(runner, swap, backward_step):
         return f"the new container of {swap.name} could not be removed: {error}"
     old = runner.api.container(swap.old) if swap.spare else None
     if old is not None and old.is_active and runner.api.container(swap.spare) is not None:
@@ -131,10 +129,11 @@ def _start_anyway(runner: StepRunner, swap: Swap) -> str:
     return "; it runs, but not under its own name"
 
 
-def _without_removal(
-    decide: Decide, swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+def _return_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
-    step = decide(swap, run_id, old, new)
+    """Return the next step back to the old container; None once only the new one is left to be removed."""
+    step = backward_step(swap, run_id, old, new)
     return None if step is not None and step.verb == "remove" else step
 
 
