@@ -14,7 +14,7 @@ from tutumd.engines.docker.plan.journal import Swap
 RUN = "0a1b2c3d"
 NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
 OLD, NEW = identity(1), identity(2)
-SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
+SWAP = Swap(name="web", old=OLD, new=NEW, image="app", run=True, ran=True, paused=False, policy=ALWAYS)
 
 
 def step(verb: str, container: str, **fields: Any) -> SwapStep:
