@@ -7,6 +7,7 @@ import pytest
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
+from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, describe_steps, plan_redeploy, with_tag
 from tutumd.engines.labels import Order, ServiceLabels
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -24,11 +25,14 @@ def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | N
 
 def essence(plan: RedeployPlan) -> list[tuple[str, str, str, str]]:
     """Name, ID, image and manner of each swap: what is done with the new container, or why it is created."""
-    manners = [(swap.dependence, swap.start_first and "first", swap.needs_spare and "spare") for swap in plan.swaps]
-    return [
-        (swap.name, swap.old, swap.image, next(filter(None, manner), "later") if swap.run else "stays stopped")
-        for swap, manner in zip(plan.swaps, manners, strict=True)
-    ]
+    return [(swap.name, swap.old, swap.image, manner(swap)) for swap in plan.swaps]
+
+
+def manner(swap: Swap) -> str:
+    if not swap.run:
+        return "stays stopped"
+    beside = "first" if swap.start_first else "later"
+    return swap.dependence or ("spare" if swap.needs_spare else beside)
 
 
 def test_a_container_that_others_find_by_name_is_started_first() -> None:

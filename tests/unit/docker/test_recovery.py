@@ -60,7 +60,10 @@ SPARE = {"number": COPY, "name": PREV, "created": 9, "status": "created", "start
         ([old(PREV, "exited", NO, 5)], (OLD, "running", "no")),
         ([new(NEXT)], (NEW, "created", "always")),
         # A person has removed the old one and created another.
-        ([new(NEXT), {**SPARE, "name": "web", "created": 50}], (COPY, "created", "no")),
+        (
+            [new(NEXT), {"number": COPY, "name": "web", "status": "created", "started": None, "created": 50}],
+            (COPY, "created", "no"),
+        ),
     ],
 )
 def test_a_swap_without_a_journal_leaves_one_container(
