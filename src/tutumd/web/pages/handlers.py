@@ -7,9 +7,9 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, CallInput
+from tutumd.application.admission.evaluate import CallInput, Verdict
 from tutumd.application.digests import sha256_hex
-from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery, try_payload
+from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import DeliveryOutcome, Handler, Operation, User
 from tutumd.web.context import context
@@ -31,7 +31,7 @@ from tutumd.web.pages.handler_routes import (
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Caller, Form, Operator, Reader, SentForm, field
-from tutumd.web.verdicts import VERDICTS
+from tutumd.web.verdicts import STATUSES
 
 router = make_router()
 
@@ -159,7 +159,9 @@ def show_try(request: Request, visitor: Caller, service_uuid: ServiceUuid, numbe
 
 
 @router.post(f"{BASE}try/")
-def try_call(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number, form: SentForm) -> Response:
+def try_handler(
+    request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number, form: SentForm
+) -> Response:
     """Show what a call would do."""
     found = find_handler(request, visitor, service_uuid, number)
     try:
@@ -188,7 +190,7 @@ def _try(request: Request, visitor: User, found: FoundHandler, form: Form) -> Tr
         address=field(form, "address").strip(),
         now=web.clock(),
     )
-    return try_payload(found.handler, call, cipher=web.cipher)
+    return try_call(found.handler, call, cipher=web.cipher)
 
 
 def _show(
@@ -216,7 +218,6 @@ def _show(
 def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
-    name, status = VERDICTS[type(verdict)]
     checks = [
         {
             "text": _CHECKS.get(check.check, check.check),
@@ -227,13 +228,13 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
     ]
     return {
         "checks": checks,
-        "tone": {"go": "ok", "skipped": "info"}.get(name, "wrong"),
-        "result": f"{_RESULTS[name]}: status {status}.",
-        "effects": _write_effects(found, verdict) if isinstance(verdict, Admitted) else [write_reason(verdict.reason)],
+        "tone": {"go": "ok", "skipped": "info"}.get(verdict.kind, "wrong"),
+        "result": f"{_RESULTS[verdict.kind]}: status {STATUSES[verdict.kind]}.",
+        "effects": [write_reason(verdict.reason)] if verdict.reason else _write_effects(found, verdict),
     }
 
 
-def _write_effects(found: FoundHandler, verdict: Admitted) -> list[str]:
+def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
     service = found.service.full_name
     verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
     effects = [f"It {verb} {service}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]

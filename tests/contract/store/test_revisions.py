@@ -1,4 +1,4 @@
-"""Stamps: each change of what a page shows changes its stamp, and nothing else does."""
+"""Revisions: each change of what a page shows changes its revision, and nothing else does."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,34 +7,34 @@ from datetime import timedelta
 import pytest
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Access, Definition, NewHandler, NewKey, NewSession, Operation, User, Verb
+from tutumd.model import Definition, NewHandler, NewKey, NewSession, Operation, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.reasons import Reason
 
 
-def service_stamp(bed: StoreBed, name: str = "web") -> str:
-    uuid = bed.service_uuid(name)
-    return bed.store.service_stamps([uuid])[uuid]
+def revision(bed: StoreBed, uuid: str = "") -> str:
+    """Return the revision of a service or action; without a UUID, that of everything."""
+    return bed.store.revisions([uuid])[uuid]
 
 
-def action_stamp(bed: StoreBed, uuid: str) -> str:
-    return bed.store.action_stamps([uuid])[uuid]
+def service_revision(bed: StoreBed, name: str = "web") -> str:
+    return revision(bed, bed.service_uuid(name))
 
 
-def overview_stamp(bed: StoreBed, viewer: User | None = None) -> str:
-    return bed.store.overview_stamps([viewer or bed.admin])[0]
+def revisions_of(bed: StoreBed, action: str) -> tuple[str, str, str]:
+    """Return the revisions of an action, of the service `web` and of everything."""
+    return revision(bed, action), service_revision(bed), revision(bed)
 
 
-def test_stamps_stay_while_nothing_changes(bed: StoreBed) -> None:
+def test_revisions_stay_while_nothing_changes(bed: StoreBed) -> None:
     action = bed.call(bed.handler("web"))
-    before = service_stamp(bed), action_stamp(bed, action), overview_stamp(bed)
+    before = revisions_of(bed, action)
     bed.clock.move(1)
-    assert (service_stamp(bed), action_stamp(bed, action), overview_stamp(bed)) == before
+    assert revisions_of(bed, action) == before
 
 
-def test_unknown_objects_have_no_stamp(bed: StoreBed) -> None:
-    assert bed.store.service_stamps(["11111111-1111-4111-8111-111111111111"]) == {}
-    assert bed.store.action_stamps(["11111111-1111-4111-8111-111111111111"]) == {}
+def test_unknown_objects_have_no_revision(bed: StoreBed) -> None:
+    assert bed.store.revisions(["11111111-1111-4111-8111-111111111111"]) == {}
 
 
 def _show_other_containers(bed: StoreBed) -> None:
@@ -77,9 +77,9 @@ def _call(bed: StoreBed) -> None:
 def _be_refused(bed: StoreBed) -> None:
     refusing = bed.handler("web", verify={"type": "github", "secrets": ["x"]})
     evaluation = bed.evaluate(refusing, refuse=Reason("its signature is wrong"))
-    before = service_stamp(bed)
+    before = service_revision(bed)
     bed.send(refusing, evaluation)
-    assert service_stamp(bed) != before
+    assert service_revision(bed) != before
 
 
 def _change_definition(bed: StoreBed) -> None:
@@ -118,27 +118,27 @@ CHANGES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_each_change_of_a_service_changes_its_stamp(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
+def test_each_change_of_a_service_changes_its_revision(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
     bed.handler("web")
-    before = service_stamp(bed)
+    before = service_revision(bed)
     change(bed)
-    assert service_stamp(bed) != before
+    assert service_revision(bed) != before
 
 
 @pytest.mark.parametrize("change", [_show_other_containers, _add_handler, _call, _submit])
-def test_changes_of_a_service_leave_the_stamp_of_another(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
+def test_changes_of_a_service_leave_the_revision_of_another(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
     bed.handler("web")
-    before = service_stamp(bed, "db")
+    before = service_revision(bed, "db")
     change(bed)
-    assert service_stamp(bed, "db") == before
+    assert service_revision(bed, "db") == before
 
 
-def test_each_step_of_an_action_changes_its_stamp_and_that_of_its_service(bed: StoreBed) -> None:
+def test_each_step_of_an_action_changes_its_revision_and_that_of_its_service(bed: StoreBed) -> None:
     uuid = bed.call(bed.handler("web"))
-    seen = [(action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed))]
+    seen = [revisions_of(bed, uuid)]
 
     def note() -> None:
-        seen.append((action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)))
+        seen.append(revisions_of(bed, uuid))
 
     claim = bed.claimed()
     note()
@@ -150,43 +150,33 @@ def test_each_step_of_an_action_changes_its_stamp_and_that_of_its_service(bed: S
     note()
     bed.finish(claim)
     note()
-    for stamps in zip(*seen, strict=True):
-        assert len(set(stamps)) == len(stamps)
+    for revisions in zip(*seen, strict=True):
+        assert len(set(revisions)) == len(revisions)
 
 
-def test_a_line_of_the_log_changes_the_stamp_of_its_action_alone(bed: StoreBed) -> None:
+def test_a_line_of_the_log_changes_the_revision_of_its_action_alone(bed: StoreBed) -> None:
     uuid = bed.call(bed.handler("web"))
     claim = bed.claimed()
-    before = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
+    before = revisions_of(bed, uuid)
     bed.queue.add_log_line(claim, "pulled app:latest")
-    assert action_stamp(bed, uuid) != before[0]
-    assert (service_stamp(bed), overview_stamp(bed)) == before[1:]
+    after = revisions_of(bed, uuid)
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
 
 
 def test_a_changed_definition_changes_the_overview(bed: StoreBed) -> None:
-    before = overview_stamp(bed)
+    before = revision(bed)
     _change_definition(bed)
-    assert overview_stamp(bed) != before
+    assert revision(bed) != before
 
 
-def test_what_others_own_leaves_the_overview_of_a_member(bed: StoreBed) -> None:
-    ann = bed.store.add_user("ann", is_admin=False)
-    bed.sync(snapshot("web", owner="ann"), snapshot("db"))
-    of_ann, of_all = overview_stamp(bed, ann), overview_stamp(bed)
-    bed.call(bed.handler("db"))
-    assert overview_stamp(bed, ann) == of_ann
-    assert overview_stamp(bed) != of_all
-    bed.call(bed.handler("web"))
-    assert overview_stamp(bed, ann) != of_ann
-
-
-def test_a_key_for_one_service_has_the_overview_of_that_service(bed: StoreBed) -> None:
-    narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("web")))
-    before = overview_stamp(bed, narrow)
-    bed.call(bed.handler("db"))
-    assert overview_stamp(bed, narrow) == before
-    bed.call(bed.handler("web"))
-    assert overview_stamp(bed, narrow) != before
+@pytest.mark.parametrize("change", [_change_owner, _fail_engine, _lose_worker], ids=lambda change: change.__name__)
+def test_owners_and_engines_are_part_of_the_revision_of_everything(
+    bed: StoreBed, change: Callable[[StoreBed], None]
+) -> None:
+    before = revision(bed)
+    change(bed)
+    assert revision(bed) != before
 
 
 def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
@@ -208,12 +198,12 @@ def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
     assert bed.store.session_users(tokens) == {}
 
 
-def test_the_end_of_an_action_that_no_call_joins_changes_the_stamp_of_its_service(bed: StoreBed) -> None:
+def test_the_end_of_an_action_that_no_call_joins_changes_the_revision_of_its_service(bed: StoreBed) -> None:
     first = bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
     bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.START, target=None, origin=ORIGIN)
-    before = service_stamp(bed)
+    before = service_revision(bed)
     bed.store.cancel(bed.admin, first.uuid)
-    assert service_stamp(bed) != before
+    assert service_revision(bed) != before
 
 
 def test_each_action_that_a_call_holds_back_for_longer_changes_the_overview(bed: StoreBed) -> None:
@@ -221,15 +211,14 @@ def test_each_action_that_a_call_holds_back_for_longer_changes_the_overview(bed:
     seen = set()
     for handler, seconds in held * 2:
         bed.accepted(handler, bed.evaluate(handler, debounce_s=seconds))
-        seen.add(overview_stamp(bed))
+        seen.add(revision(bed))
         bed.clock.move(1)
     assert len(seen) == 4
 
 
-def test_the_end_of_a_debounce_changes_all_stamps(bed: StoreBed) -> None:
+def test_the_end_of_a_debounce_changes_all_revisions(bed: StoreBed) -> None:
     handler = bed.handler("web", debounce=10)
     uuid = bed.accepted(handler, bed.evaluate(handler, debounce_s=10)).action_uuid
-    before = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
+    before = revisions_of(bed, uuid)
     bed.clock.move(11)
-    after = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
-    assert not set(before) & set(after)
+    assert not set(before) & set(revisions_of(bed, uuid))
