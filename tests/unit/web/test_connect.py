@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
 from tests.unit.application.made_handlers import make_handler
-from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate
 from tutumd.application.admission.options import check_operation, parse_options
 from tutumd.errors import InvalidInputError
 from tutumd.model import Operation
@@ -89,20 +89,20 @@ def test_a_sender_has_a_handler_unless_somebody_chooses_otherwise(key: str) -> N
 def test_its_real_calls_count_or_do_not(key: str, sent: dict[str, str], counts: str, does_not: str) -> None:
     document = make_document(SENDERS[key], {**sent, "verifies": "1"}, SECRET)
     options = parse_options(document, NOW)
-    assert isinstance(evaluate(options, sign(payload(counts), document)), Admitted)
-    assert isinstance(evaluate(options, sign(payload(does_not), document)), Skipped)
+    assert evaluate(options, sign(payload(counts), document)).kind is VerdictKind.GO
+    assert evaluate(options, sign(payload(does_not), document)).kind is VerdictKind.SKIPPED
     if "verify" in document:
         for wrong in (payload(counts), sign(payload(counts), document, "another")):
-            assert isinstance(evaluate(options, wrong), Unauthorized)
+            assert evaluate(options, wrong).kind is VerdictKind.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(("key", "name", "tag"), TAGS)
 def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) -> None:
     sent = {"patterns": f"x, {tag}"}
     document = make_document(SENDERS[key], {**sent, "deploys_tag": "1"}, SECRET)
-    assert evaluate(parse_options(document, NOW), payload(name)) == Admitted(tag=tag)
+    assert evaluate(parse_options(document, NOW), payload(name)) == Verdict(tag=tag)
     kept = make_document(SENDERS[key], sent, SECRET)
-    assert evaluate(parse_options(kept, NOW), payload(name)) == Admitted(tag=None)
+    assert evaluate(parse_options(kept, NOW), payload(name)) == Verdict(tag=None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, CallInput
+from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.handler_trial import try_call
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api.handler_objects import HANDLER, HANDLER_PLAN, TRIAL, UNUSED_HANDLER, show_handler
@@ -20,7 +21,7 @@ from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.reasons import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, service_uri
-from tutumd.web.verdicts import VERDICTS
+from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
@@ -152,18 +153,18 @@ def try_handler(
         address=sent.address,
         now=web.clock(),
     )
-    results, verdict = rules.try_call(handler, call, cipher=web.cipher)
-    name, status = VERDICTS[type(verdict)]
-    admitted = verdict if isinstance(verdict, Admitted) else Admitted()
+    trial = try_call(handler, call, cipher=web.cipher)
+    verdict = trial.verdict
     return {
-        "verdict": name,
-        "status": status,
-        "reason": "" if isinstance(verdict, Admitted) else write_reason(verdict.reason),
-        "tag": admitted.tag,
-        "variable": admitted.variable[0] if admitted.variable and not admitted.notes else None,
-        "notes": list(map(write_reason, admitted.notes)),
+        "verdict": verdict.kind,
+        "status": STATUSES[verdict.kind],
+        "reason": write_reason(verdict.reason) if verdict.reason else "",
+        "tag": verdict.tag,
+        "variable": verdict.variable[0] if verdict.variable and not verdict.notes else None,
+        "notes": list(map(write_reason, verdict.notes)),
         "steps": [
-            {"check": result.check, "passes": result.passes, "why": write_reasons(result.why)} for result in results
+            {"check": result.check, "passes": result.passes, "why": write_reasons(result.why)}
+            for result in trial.checks
         ],
     }
 

@@ -76,8 +76,10 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
-    action, held_until = _read_action(store, visitor, uuid)
+    action = store.action(visitor, uuid)
     service, is_pending = store.service(visitor, action.service_uuid), action.state is ActionState.PENDING
+    if is_pending:
+        action = replace(action, reason=action.reason or action.waits_for)
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
     return render(
@@ -102,20 +104,11 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         buttons=list_buttons(action, visitor),
         can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
-        held_until=held_until,
+        held_until=action.held_until,
         is_waiting=action.ended is None and bool(action.reason),
-        waits_for=_find_running(store, visitor, action) if is_pending and not held_until else "",
+        waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
         error=error,
     )
-
-
-def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, datetime | None]:
-    """Return an action, and until when calls hold it; of one that has not begun, `reason` says what it waits for."""
-    action = store.action(visitor, uuid)
-    if action.state is not ActionState.PENDING or action.reason:
-        return action, None
-    summary = store.action_summary(visitor, uuid)
-    return replace(action, reason=summary.waits_for), summary.held_until
 
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:

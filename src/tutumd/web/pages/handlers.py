@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, CallInput
-from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery, try_payload
+from tutumd.application.admission.evaluate import CallInput, Verdict
+from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Operation
 from tutumd.web.messages.deliveries import describe_wish
@@ -28,7 +28,7 @@ from tutumd.web.pages.handler_routes import (
 )
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Form, SentForm, field
-from tutumd.web.verdicts import VERDICTS
+from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
 
@@ -139,7 +139,7 @@ def show_try(found: CalledHandler, delivery: str = "") -> Response:
 
 
 @router.post(f"{BASE}try/")
-def try_call(found: CalledHandler, form: SentForm) -> Response:
+def try_handler(found: CalledHandler, form: SentForm) -> Response:
     """Show what a call would do."""
     try:
         trial = _try(found, form)
@@ -168,7 +168,7 @@ def _try(found: FoundHandler, form: Form) -> Trial:
         address=field(form, "address").strip(),
         now=web.clock(),
     )
-    return try_payload(found.handler, call, cipher=web.cipher)
+    return try_call(found.handler, call, cipher=web.cipher)
 
 
 def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> Response:
@@ -189,7 +189,6 @@ def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> 
 def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
-    name, status = VERDICTS[type(verdict)]
     checks = [
         {
             "text": _CHECKS.get(check.check, check.check),
@@ -200,13 +199,13 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     ]
     return {
         "checks": checks,
-        "tone": {"go": "ok", "skipped": "info"}.get(name, "wrong"),
-        "result": f"{_RESULTS[name]}: status {status}.",
-        "effects": _write_effects(found, verdict) if isinstance(verdict, Admitted) else [write_reason(verdict.reason)],
+        "tone": {"go": "ok", "skipped": "info"}.get(verdict.kind, "wrong"),
+        "result": f"{_RESULTS[verdict.kind]}: status {STATUSES[verdict.kind]}.",
+        "effects": [write_reason(verdict.reason)] if verdict.reason else _write_effects(found, verdict),
     }
 
 
-def _write_effects(found: FoundHandler, verdict: Admitted) -> list[str]:
+def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
     service = found.service.full_name
     verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
     effects = [f"It {verb} {service}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutumd.errors import TutumdError
-from tutumd.model import ActionSummary, User
+from tutumd.model import Action, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.cookies import set_cookie
@@ -87,7 +87,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     return response
 
 
-def _read_unfinished(request: Request) -> tuple[ActionSummary, ...]:
+def _read_unfinished(request: Request) -> tuple[Action, ...]:
     visitor: User | None = getattr(request.state, "visitor", None)
     try:
         return context(request).store.unfinished_actions(visitor) if visitor else ()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.application.admission.calls import evaluation, payload
 from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
-from tutumd.application.admission.evaluate import Admitted
+from tutumd.application.admission.evaluate import Verdict
 from tutumd.application.admission.json_checks import join_texts, split_texts
 from tutumd.application.handlers import list_contradictions, public_options
 from tutumd.errors import InvalidInputError
@@ -50,8 +50,8 @@ def test_the_examples_of_the_form_work_as_they_are_typed() -> None:
 
 def test_the_push_that_the_example_names_counts() -> None:
     condition = {"preset": "branch", "branch": "main, release/*"}
-    assert evaluation(payload("github-push"), filter=condition) == Admitted()
-    assert evaluation(payload("dockerhub"), filter={"preset": "tag", "tag": "v*,\nlatest,"}) == Admitted()
+    assert evaluation(payload("github-push"), filter=condition) == Verdict()
+    assert evaluation(payload("dockerhub"), filter={"preset": "tag", "tag": "v*,\nlatest,"}) == Verdict()
 
 
 @pytest.mark.parametrize(
