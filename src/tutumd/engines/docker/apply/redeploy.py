@@ -28,7 +28,9 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     if journal is None or journal.phase == "pull" or not _may_continue(readiness.api, journal):
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":
-        return _unchanged_outcome(journal)
+        return _success_outcome(
+            readiness.api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
+        )
     # Now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
@@ -44,7 +46,7 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     journal = phases.journal
     if journal.phase == "restore":
         return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
-    return _success_outcome(readiness.api, journal, problems)
+    return _success_outcome(readiness.api, journal, [*_remarks(journal), *problems])
 
 
 def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
@@ -75,21 +77,21 @@ def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
     return [container for container in found if container is not None]
 
 
-def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
-    first = api.container(journal.swaps[0].new)
+def _success_outcome(api: DockerApi, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
+    after = [swap.new or swap.old for swap in journal.own_swaps]
+    first = api.container(after[0])
     return Outcome(
         success=True,
-        reason="; ".join((*_remarks(journal), *problems)),
+        reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
-        containers_after=tuple(swap.new for swap in journal.own_swaps),
+        containers_after=tuple(after),
     )
 
 
 def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
-    candidates = [each for swap in journal.own_swaps for each in (swap.old, swap.spare, swap.new) if each]
-    present = [container for container in map(api.container, candidates) if container is not None]
+    present = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     after = [container.id for container in present]
     copied = [
         (
@@ -111,17 +113,6 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         image_tried=journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
-    )
-
-
-def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
-    return Outcome(
-        success=True,
-        reason="skipped: the image has not changed (label tutum.redeploy.skip-unchanged)",
-        image_before=journal.digest_before,
-        image_after=journal.digest_before,
-        containers_before=tuple(journal.containers_before),
-        containers_after=tuple(journal.containers_before),
     )
 
 
