@@ -14,7 +14,7 @@ from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
-from tutumd.engines.labels import IGNORE, is_true, parse_labels
+from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -25,7 +25,7 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
     runner = StepRunner(api=readiness.api, run=run)
     journal = load_journal(run.journal)
-    if journal is None or journal.phase == "pull" or not _may_continue(readiness.api, journal):
+    if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":
         return _success_outcome(
@@ -61,15 +61,6 @@ def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> froz
     dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
     run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
-
-
-def _may_continue(api: DockerApi, journal: RedeployJournal) -> bool:
-    """Return whether the containers of a journal have the names that it gives them, and none is to be ignored."""
-    return all(
-        base_name(container.name) == swap.name and not is_true(container.labels.get(IGNORE))
-        for swap in journal.swaps
-        for container in _containers(api, swap)
-    )
 
 
 def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
