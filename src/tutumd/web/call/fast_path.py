@@ -18,9 +18,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from tutumd.application.admission import headers
-from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.fields import DEFAULTS
-from tutumd.application.admission.redact import redact_call
+from tutumd.application.admission.redact import redact_call, redact_headers, truncate
 from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.model import Accepted, Call, Origin
@@ -232,7 +231,7 @@ class HeaderCache:
 
     def _parse(self, scope: Scope, cache_key: CacheKey, visible: RawHeaders) -> ParsedHeaders:
         decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in visible]
-        stored = headers.redact_headers(decoded)
+        stored = redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
         return ParsedHeaders(
             cache_key=cache_key,
@@ -257,9 +256,9 @@ def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | 
 def encode_content(scope: Scope, parsed: ParsedHeaders, body: bytes) -> str:
     """Return the stored content of a call without parameters, as JSON: its headers are encoded already."""
     stored = truncate(body)
-    if parsed.stored_json is None or stored.is_base64 or stored.is_cut:
+    if parsed.stored_json is None or len(stored) > 1:
         return encode_json(redact_call(decode_headers(scope), (), body, None))
-    return f'{{"headers":{parsed.stored_json},"body":{encode_basestring(stored.text)}}}'
+    return f'{{"headers":{parsed.stored_json},"body":{encode_basestring(stored["body"])}}}'
 
 
 def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tuple[int, RawHeaders, bytes]:
