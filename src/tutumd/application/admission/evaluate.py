@@ -12,7 +12,7 @@ from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
-from tutumd.application.admission.payloads import Push, parse_body, read_push
+from tutumd.application.admission.payloads import Push, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
@@ -155,7 +155,7 @@ def _check(options: HandlerOptions, call: CallInput) -> Iterator[CheckResult]:
         sender = Reason("sender-right", (options.verify.preset,))
         yield _fail("verify", VerdictKind.UNAUTHORIZED, problem) if problem else _pass("verify", sender)
     if options.reads_payload:
-        skip = call.push.skip_reason
+        skip = find_skip_reason(call.headers, call.payload)
         yield _fail("event", VerdictKind.SKIPPED, skip) if skip else _pass("event", Reason("is-event"))
     if options.filter:
         document, budget = call.document(options), Budget()
