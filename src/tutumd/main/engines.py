@@ -192,7 +192,7 @@ def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engi
     config_dir = settings.docker_config or None
     if spec.kind == "docker":
         from tutumd.engines.docker.engine import DockerEngine
-        from tutumd.engines.docker.inspect.self_container import find_self_container_id
+        from tutumd.engines.docker.look.services import find_self_container_id
 
         return DockerEngine(
             spec.name,

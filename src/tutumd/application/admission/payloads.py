@@ -71,15 +71,6 @@ def read_push(headers: Headers, body: Any) -> Push:
     return Push(event=event)
 
 
-def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
-    """Return the `skip_reason` of what `read_push` returns, in half the time."""
-    event = _event(headers)
-    if not isinstance(body, dict):
-        return read_push(headers, body).skip_reason
-    reason = _skip_reason(event, body)
-    return reason or (push.skip_reason if (push := _read_bitbucket(event, body)) else None)
-
-
 def dig(document: Any, *keys: str) -> Any:
     """Return the value at nested keys of a document; None if there is none."""
     for key in keys:

@@ -33,8 +33,8 @@ class DataFolder:
         self._path.chmod(0o700)
         for record_path in sorted(self._path.glob(f"*/{RECORD}")):
             try:
-                record = record_from_json(record_path.read_text())
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                record = record_from_json(record_path.read_bytes())
+            except (OSError, ValueError) as error:
                 self.unreadable[record_path.parent.name] = f"{RECORD} cannot be read: {error!r}"
             else:
                 self._records[record.uuid] = record
@@ -107,11 +107,11 @@ class DataFolder:
         return directory
 
 
-def _write_durably(path: Path, text: str) -> None:
+def _write_durably(path: Path, content: bytes) -> None:
     """Replace a file so that after a crash the old or the new content is there as a whole."""
     temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "w", opener=partial(os.open, mode=0o600)) as file:
-        file.write(text)
+    with open(temporary, "wb", opener=partial(os.open, mode=0o600)) as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

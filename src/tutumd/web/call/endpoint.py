@@ -34,7 +34,7 @@ from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeed
 from tutumd.ports.intake import CallResult
 from tutumd.reasons import USED_UP, Reason
 from tutumd.web import uris
-from tutumd.web.api import render
+from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.body import read_body
 from tutumd.web.call.lookups import Lookups
 from tutumd.web.context import WebContext, parse_uuid
@@ -235,7 +235,7 @@ class CallEndpoint:
         except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
-        fields = render.progress(progress, status_url) | _notes(call, accepted)
+        fields = show_progress(progress, status_url) | _notes(call, accepted)
         return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
 
 
