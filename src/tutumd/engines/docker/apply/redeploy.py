@@ -33,13 +33,13 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
     run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
-    drain_s = parse_labels([container.labels for container in own]).drain_s
+    labels = parse_labels([container.labels for container in own])
     readiness = replace(
         readiness,
-        stable_s=readiness.stable_s if journal.stable_s is None else journal.stable_s,
-        drain_s=readiness.drain_s if drain_s is None else drain_s,
+        stable_s=readiness.stable_s if labels.stable_s is None else labels.stable_s,
+        drain_s=readiness.drain_s if labels.drain_s is None else labels.drain_s,
     )
-    phases = SwapPhases(runner, readiness, journal, always_drains=drain_s is not None)
+    phases = SwapPhases(runner, readiness, journal, labels)
     problems = phases.advance()
     journal = phases.journal
     if journal.phase == "restore":

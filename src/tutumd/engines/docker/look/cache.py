@@ -3,11 +3,13 @@
 A container that cannot be inspected hides no other: it is known by its entry in the engine's list.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from threading import Event, Lock
 from typing import Any
 
@@ -18,7 +20,7 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_container, parse_entry
 from tutumd.engines.docker.look.services import base_name, group_by_service
 from tutumd.engines.docker.plan.constraints import find_dependents
-from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.connection import EVENTS_SILENCE_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -206,13 +208,14 @@ def _follow(
     Raises:
         EngineUnavailableError: The engine closed the connection.
     """
-    with client.event_records({"type": ["container", "image"]}, since, stop.is_set) as events:
+    parameters = {"filters": json.dumps({"type": ["container", "image"]}), "since": since and f"{since:.0f}"}
+    with client.follow("GET", "/events", EVENTS_SILENCE_S, stop.is_set, params=parameters) as (records, date):
         if since is None:
             cache.enable()
             changed()
-        latest = events.began
+        latest = parsedate_to_datetime(date).timestamp() if date else None
         try:
-            for record in events.records:
+            for record in records:
                 if stop.is_set():
                     break
                 latest = record.get("time", latest)
