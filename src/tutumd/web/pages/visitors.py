@@ -22,7 +22,6 @@ from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
-from tutumd.web.pages.cookies import is_secure as is_secure
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.proxy_users import find_proxy_user, read_user_name
 
