@@ -18,7 +18,8 @@ from tutumd.main.backup import database_path, megabytes, sync_folder
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sql.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
+from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
+from tutumd.store.tables.schema import is_known
 
 STDIN = "-"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -69,7 +70,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
-        if is_newer(manifest.schema):
+        if not is_known(manifest.schema):
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
             )

@@ -6,8 +6,6 @@ leases, journals, counts and what was seen of a service, costs nothing.
 
 import sqlalchemy as sa
 
-from tutumd.store.sql.compiled import parse_rows
-
 MAX_CHANGES = 1_000
 """Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""
 
@@ -33,10 +31,9 @@ TRIGGERS = (
     # The newest stays, so that no number comes twice.
     f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
 )
-_READ = "SELECT json_group_array(json_array(seq, service_uuid)) FROM changed_services WHERE seq >= ?"
+_READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"
 
 
 def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
     """Return the changes from this number on, in their order, each with the UUID of the service."""
-    rows = parse_rows(connection.exec_driver_sql(_READ, (first,)))
-    return sorted((seq, service_uuid) for seq, service_uuid in rows)
+    return [(seq, service_uuid) for seq, service_uuid in connection.exec_driver_sql(_READ, (first,))]

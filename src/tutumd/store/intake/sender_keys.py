@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.sql.compiled import JsonRows, execute_compiled, execute_many, json_rows, parse_rows
+from tutumd.store.sql.compiled import execute_compiled, execute_many, json_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
@@ -42,7 +42,7 @@ _FOUND = (
     f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
 )
 _COLUMNS = ("number", "handler_seq", "bucket", "uuid", "seq")
-_SELECT = sa.select(JsonRows(*map(sa.column, _COLUMNS))).select_from(sa.text(_FOUND))
+_SELECT = sa.select(*map(sa.column, _COLUMNS)).select_from(sa.text(_FOUND))
 """Selects what is stored of keys, and counts."""
 
 _INSERT_KEY = sa.text(
@@ -89,7 +89,7 @@ class BatchKeys:
             today=self._today,
             tomorrow=self._today + 1,
         )
-        for number, handler_seq, bucket, uuid, seq in parse_rows(found):
+        for number, handler_seq, bucket, uuid, seq in found:
             if number is None:
                 self._counts[(handler_seq, bucket)] = seq
             elif uuid is not None:

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError
 from tutumd.model import ActionState
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.schema import HEAD
 
 _PAGES = 256
 """Pages of 4 KB that are copied at a time."""
@@ -66,11 +65,6 @@ def check_database(path: Path, between: Callable[[], None] = lambda: None) -> st
         raise SettingsError(f"not a database of tutumd: {error}") from error
     except sqlite3.DatabaseError as error:
         raise SettingsError(f"damaged: {error}") from error
-
-
-def is_newer(schema: str) -> bool:
-    """Return whether a schema is one that only a newer tutumd knows."""
-    return schema > HEAD  # four digits each
 
 
 def unfinished_actions(path: Path) -> int:
