@@ -14,9 +14,6 @@ from tutumd.store.tables.actions import actions
 _PAGES = 256
 """Pages of 4 KB that are copied at a time."""
 
-_STEPS = 10_000
-"""Steps of SQLite's machine that a check takes at a time."""
-
 _BUSY_TIMEOUT_S = 10.0
 _UNFINISHED = sa.select(sa.func.count()).where(
     actions.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value, ActionState.CANCELING.value])
@@ -44,18 +41,14 @@ def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -
         original.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
-def check_database(path: Path, between: Callable[[], None] = lambda: None) -> str:
+def check_database(path: Path) -> str:
     """Return the schema of a database that no one else uses.
-
-    Args:
-        between: Called again and again, for a pause.
 
     Raises:
         SettingsError: It is damaged, or none of tutumd. The text begins with what it is.
     """
     try:
         with closing(_open(path)) as database:
-            database.set_progress_handler(between, _STEPS)
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
                 raise SettingsError(f"damaged: {' '.join(found.split())}")
@@ -86,16 +79,6 @@ def keep_installation(replaced: Path, copy: Path) -> None:
         with closing(_open(copy)) as target:
             target.execute("PRAGMA journal_mode = MEMORY").fetchone()  # a file would stay beside it after a kill
             target.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', ?)", rows[0])
-
-
-def settle(path: Path) -> None:
-    """Write the `-wal` of a database that is not in use into its main file, so that this is all of it.
-
-    Raises:
-        sqlite3.Error: Another process uses it, or it is damaged.
-    """
-    with closing(_open(path)) as database:
-        database.execute("PRAGMA journal_mode = DELETE").fetchone()
 
 
 def _open(path: Path) -> sqlite3.Connection:
