@@ -117,7 +117,7 @@ def test_a_clock_that_is_set_neither_ends_nor_extends_the_wait_for_another_try(b
         claim = queue.claim("worker", ["docker"], lease=LEASE)
         assert claim is not None
         assert (claim.action.uuid, claim.attempts) == (action, attempts)
-        queue.retry_later(claim, delay=timedelta(seconds=15), reason="away")
+        queue.retry_later(claim, delay=timedelta(seconds=15), error="away")
         bed.clock.move(hours * 3600)
         boot_s[0] += 14
         assert queue.claim("worker", ["docker"], lease=LEASE) is None
@@ -129,7 +129,7 @@ def test_a_clock_of_the_database_that_is_set_back_keeps_no_action_for_long(bed: 
     for name in ("web", "db"):
         bed.call(bed.handler(name))
     bed.claimed()
-    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), reason="away")
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), error="away")
     bed.clock.move(-3600)
     claims = [bed.queue.claim("second", ["docker"], lease=LEASE) for _ in range(2)]
     assert all(claims)

@@ -18,8 +18,8 @@ TRIGGERS = (
     f"CREATE TRIGGER handlers_deleted AFTER DELETE ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
     "CREATE TRIGGER services_changed AFTER UPDATE OF uuid, engine, terminated ON services"
     f" BEGIN {_LOG} (OLD.uuid); END",
-    "CREATE TRIGGER services_noted AFTER UPDATE OF notes ON services WHEN OLD.notes <> NEW.notes"
-    f" BEGIN {_LOG} (OLD.uuid); END",
+    "CREATE TRIGGER services_noted AFTER UPDATE OF notes, left_tags ON services"
+    f" WHEN (OLD.notes, OLD.left_tags) <> (NEW.notes, NEW.left_tags) BEGIN {_LOG} (OLD.uuid); END",
     f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
     f" BEGIN {_LOG} (NEW.service_uuid); END",

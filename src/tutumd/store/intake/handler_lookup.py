@@ -32,6 +32,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             handlers.c.operation,
             services.c.engine,
             services.c.notes,
+            services.c.left_tags,
             handlers.c.options,
             handlers.c.version,
             handlers.c.uses,

@@ -277,7 +277,7 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
         "abandoned by": admin,
         "phase:": phase if row.journal else "it had saved nothing that it was about to change",
         "last steps:": ", ".join(reversed(lines)),
-        "last error:": row.reason.removeprefix("waiting for another try: ") or row.engine_error,
+        "last error:": row.last_error or row.engine_error,
     }
     return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
 
