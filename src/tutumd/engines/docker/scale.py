@@ -11,7 +11,7 @@ from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, Readines
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.engines.labels import ACTION
-from tutumd.engines.rollout.scaling import refuse_stopped
+from tutumd.engines.rollout.journal import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
