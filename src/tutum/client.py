@@ -9,17 +9,24 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
+import tutum
 from tutum.errors import TutumApiError, TutumConnectionError
-from tutum.paths import origin_of, path_of
 from tutum.redaction import guard_transport_logs, redact
-from tutum.responses import ApiResponse, decode, no_tutumd
-from tutum.retries import pause_before_retry_s
-from tutum.settings import CONFIG_FILE, Source, settings_of, source_of_environment, source_of_file
-from tutum.tls import explain_tls
+from tutum.responses import ApiResponse, decode, explain_tls, no_tutumd, pause_before_retry_s
+from tutum.settings import (
+    CONFIG_FILE,
+    Settings,
+    Source,
+    origin_of,
+    settings_of,
+    source_of_environment,
+    source_of_file,
+)
 from tutum.version import __version__
 
 
@@ -185,9 +192,9 @@ class Client:
     def close(self) -> None:
         """Close the connections. The client opens new ones if it is used again."""
         with self._lock:
-            http, self._http = self._http, None
-        if http is not None:
-            http.close()
+            if self._http is not None:
+                self._http.close()
+            self._http = None
 
     def _open(self) -> httpx2.Client:
         import httpx2
@@ -220,16 +227,9 @@ class Client:
                 response = self._open().send(request)
             except httpx2.RequestError as error:
                 failure = error
-            status = response.status_code if response is not None else None
-            pause_s = pause_before_retry_s(
-                method=request.method,
-                attempt=attempt,
-                retries=self.retries,
-                status=status,
-                retry_after=response.headers.get("Retry-After") if response is not None else None,
-            )
+            pause_s = pause_before_retry_s(request, response, attempt=attempt, retries=self.retries)
             if pause_s is not None:
-                log.info("request will be repeated: %s, status %s, in %.1f s", described, status, pause_s)
+                log.info("request will be repeated: %s, in %.1f s", described, pause_s)
                 self.clock.sleep(pause_s)
             elif response is not None:
                 return response
@@ -240,27 +240,28 @@ class Client:
                 ) from failure
 
 
-_shared: Client | None = None
-_shared_lock = threading.Lock()
+def path_of(segments: tuple[str, ...]) -> str:
+    """Return path segments, encoded and joined, with a slash at the end.
+
+    Raises:
+        TutumApiError: A segment is empty or consists of dots, and would name another object.
+    """
+    if any(segment.strip(".") == "" for segment in segments):
+        raise TutumApiError("an identifier is empty; save the object first, or name one")
+    return "".join(f"{quote(segment, safe='')}/" for segment in segments)
 
 
 def current_client() -> Client:
     """Return `tutum.default_client`; or a client with the current settings, which is kept until these change."""
-    import tutum
+    return tutum.default_client or _client_of(settings_of(_default_sources()))
 
-    global _shared
-    if tutum.default_client is not None:
-        return tutum.default_client
-    settings = settings_of(_default_sources())
-    with _shared_lock:
-        if _shared is None or _shared.settings != settings:
-            _shared = Client()
-        return _shared
+
+@lru_cache(maxsize=1)
+def _client_of(settings: Settings) -> Client:
+    return Client()
 
 
 def _default_sources() -> list[Source]:
-    import tutum
-
     return [
         Source(user=tutum.user, apikey=tutum.apikey, authorization=tutum.tutum_auth, base_url=tutum.base_url),
         source_of_environment(os.environ),

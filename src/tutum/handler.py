@@ -1,8 +1,16 @@
-"""A webhook handler, as the server describes it."""
+"""A webhook handler, as the server describes it, and the table of its fields."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from tutum.redaction import shorten
+
+#: Fields of a handler that can be set, by name, from the server's table: their defaults and examples.
+FIELDS: dict[str, dict[str, Any]] = {
+    field["name"]: field
+    for field in json.loads(Path(__file__).with_name("handler_fields.json").read_text(encoding="utf-8"))
+}
 
 
 class Handler(dict[str, Any]):

@@ -6,12 +6,11 @@ from typing import TypeVar
 
 from tutum.action import Action
 from tutum.client import Client
-from tutum.container import Container
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.handler import Handler
 from tutum.redaction import shorten
 from tutum.resource import Resource
-from tutum.service import Service
+from tutum.service import Container, Service
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_START = re.compile(r"[0-9a-f][0-9a-f-]{0,35}", re.IGNORECASE)
@@ -61,7 +60,7 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
         except ObjectNotFound as error:
             raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
     matches = _list_matches(kind, identifier, client) if identifier else []
-    return _single(matches, noun, identifier, [_describe(match) for match in matches])
+    return pick(matches, noun, identifier)
 
 
 def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> Sequence[Kind]:
@@ -71,10 +70,6 @@ def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> S
     if not matches and _UUID_START.fullmatch(identifier):
         matches = kind.list(client=client, uuid__startswith=identifier.lower())
     return matches
-
-
-def _describe(match: Resource) -> str:
-    return f"{match.uuid}  {match.shown_name} on {match.engine}" if isinstance(match, Service) else match.uuid
 
 
 def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
@@ -91,20 +86,30 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     matches = by_uuid or by_name or by_start if identifier else []
     # What looks like a handler's UUID may be one, and is a password then.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
-    return _single(matches, "webhook handler", shown, list(map(describe_handler, matches)))
+    return pick(matches, "webhook handler", shown)
 
 
-def describe_handler(handler: Handler) -> str:
-    """Return what tells a handler from others: the start of its UUID, what it does, and since when."""
-    dates = f"created {handler.created_datetime}, last call: {handler.last_called_datetime or 'none'}"
-    return f"{handler.uuid[:8]}  {handler.operation} {handler.name}, {dates}"
+def describe(match: object) -> str:
+    """Return what tells an object from others with its name: of a handler only the start of its UUID."""
+    if isinstance(match, Handler):
+        dates = f"created {match.created_datetime}, last call: {match.last_called_datetime or 'none'}"
+        return f"{match.uuid[:8]}  {match.operation} {match.name}, {dates}"
+    if isinstance(match, Service):
+        return f"{match.uuid}  {match.shown_name} on {match.engine}"
+    return str(getattr(match, "uuid", ""))
 
 
-def _single(matches: Sequence[Object], noun: str, identifier: str, described: Sequence[str]) -> Object:
+def pick(matches: Sequence[Object], noun: str, identifier: str) -> Object:
+    """Return the only match.
+
+    Raises:
+        ObjectNotFound: There is none.
+        NonUniqueIdentifier: There are several; the text lists them, one a line.
+    """
     if not matches:
         raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
     if len(matches) > 1:
-        listed = "\n  ".join(line.replace("\n", "?") for line in described)  # no name makes another line
+        listed = "\n  ".join(describe(match).replace("\n", "?") for match in matches)  # no name makes another line
         raise NonUniqueIdentifier(
             f"{len(matches)} {noun}s match {identifier!r}; name one in full, or by its UUID:\n  {listed}"
         )

@@ -1,17 +1,24 @@
-"""Decodes the server's responses, and turns its refusals into errors."""
+"""Decodes the server's responses, turns its refusals into errors, and says which requests are repeated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import random
+import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
-from tutum.paths import origin_of
 from tutum.redaction import redact
-from tutum.retries import retry_after_s
+from tutum.settings import origin_of
 
 if TYPE_CHECKING:
     import httpx2
+
+LONGEST_RETRY_AFTER_S = 30.0
+_OWN_CA = "if it is from a CA of your own, set SSL_CERT_FILE to the file with the certificate of that CA"
+_OTHER_NAME = "use the host name that the certificate is for"
+# OpenSSL, x509_vfy.h: X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
+_ADVICE = {10: "renew it, or correct the clock of this machine", 62: _OTHER_NAME, 64: _OTHER_NAME}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +64,6 @@ def no_tutumd(url: str) -> str:
     )
 
 
-def known_fields(kind: type, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of `body` that the dataclass `kind` has; a newer server may send others."""
-    return {field.name: body[field.name] for field in fields(kind) if field.name in body}
-
-
 def _error_of(response: httpx2.Response, *, described: str) -> TutumApiError:
     status = response.status_code
     # A server may quote the handler's UUID alone; the path of the request says which word that is.
@@ -74,7 +76,7 @@ def _error_of(response: httpx2.Response, *, described: str) -> TutumApiError:
         return ObjectNotFound(message, status=status, request=described)
     if 300 <= status < 400:
         message = "the server redirects; check the base URL"
-    wait_s = retry_after_s(response.headers.get("Retry-After")) if status in {429, 503} else None
+    wait_s = retry_after_s(response)
     if wait_s is not None:
         message = f"{message or 'the server is busy'}; try again in {wait_s:.0f} s"
     return TutumApiError(message or response.reason_phrase or "the request failed", status=status, request=described)
@@ -86,3 +88,38 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def pause_before_retry_s(
+    request: httpx2.Request, response: httpx2.Response | None, *, attempt: int, retries: int
+) -> float | None:
+    """Return how many seconds to wait before the request is repeated; None if it is not.
+
+    Args:
+        response: None if there was none.
+        attempt: How many times the request was sent, from 1.
+    """
+    is_temporary = response is None or response.status_code in {429, 502, 503, 504}
+    if request.method not in {"GET", "HEAD"} or attempt > retries or not is_temporary:
+        return None
+    requested_s = retry_after_s(response) if response is not None else None
+    if requested_s is not None:
+        return requested_s if requested_s <= LONGEST_RETRY_AFTER_S else None
+    return 0.2 * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
+
+
+def retry_after_s(response: httpx2.Response) -> float | None:
+    """Return the seconds that a server which is busy requests; None if it names none."""
+    text = response.headers.get("Retry-After", "").strip()
+    is_number = text.isascii() and text.isdigit()
+    return float(text[:9]) if is_number and response.status_code in {429, 503} else None
+
+
+def explain_tls(failure: BaseException | None) -> str:
+    """Return why TLS failed and what to do, if an error or its cause is about TLS; else an empty text."""
+    while failure is not None and not isinstance(failure, ssl.SSLError):
+        failure = failure.__cause__ or failure.__context__
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        advice = _ADVICE.get(failure.verify_code, _OWN_CA)
+        return f"its certificate is not valid ({failure.verify_message}): {advice}"
+    return f"TLS failed ({failure.reason}): does the URL need http://, or another port?" if failure else ""

@@ -1,14 +1,13 @@
-"""A service: one or more identical containers or processes that are redeployed and scaled together."""
+"""A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
 from collections.abc import Sequence
 from typing import Any, Self
 
-from tutum.call_result import Accepted
 from tutum.client import Client
 from tutum.errors import TutumApiError
-from tutum.plan import Plan
 from tutum.resource import Resource
 from tutum.responses import ApiResponse
+from tutum.results import Accepted, Plan
 
 
 class Service(Resource):
@@ -162,3 +161,22 @@ class Service(Resource):
         if not self.uuid:
             raise TutumApiError("save the service before this operation")
         return self.client.send(method, self.endpoint, self.uuid, *segments, **options)
+
+
+class Container(Resource):
+    """One copy of a service. Read-only.
+
+    Attributes:
+        service: Path of its service.
+        exit_code: None while it runs.
+    """
+
+    endpoint = "container"
+
+    name: str = ""
+    service: str | None = None
+    state: str = ""
+    image_name: str = ""
+    run_command: str = ""
+    exit_code: int | None = None
+    deployed_datetime: str | None = None

@@ -86,6 +86,13 @@ def normal_base_url(url: str) -> str:
     return f"{text}/" if "/api/" in f"{parts.path}/" else f"{text}/api/v1/"
 
 
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of `url`, without credentials or path."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
 def source_of_environment(environment: Mapping[str, str]) -> Source:
     """Return what the TUTUM_* variables set."""
     rest_host = environment.get("TUTUM_REST_HOST", "").rstrip("/")

@@ -6,15 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from tutum.call_result import Accepted
-from tutum.client import Client, FilterValue, current_client
+from tutum.client import Client, FilterValue, current_client, path_of
 from tutum.errors import TutumApiError
 from tutum.handler import Handler
-from tutum.outcome import Outcome
-from tutum.paths import path_of
 from tutum.responses import ApiResponse
+from tutum.results import Accepted, Check, Outcome, Trial
 from tutum.service import Service
-from tutum.trial import Trial
 
 
 class WebhookHandler:
@@ -214,7 +211,8 @@ class WebhookHandler:
             raise TutumApiError("only a body that is UTF-8 text can be tested") from error
         call = {"headers": headers, "query": query, "body": text, "address": address}
         given = {name: value for name, value in call.items() if value is not None}
-        return Trial.of(self._client.send("POST", *self._path(str(uuid), "test"), body=given).body)
+        answer = self._client.send("POST", *self._path(str(uuid), "test"), body=given).body
+        return Trial.of(answer | {"steps": [Check.of(step) for step in answer["steps"]]})
 
     def deliveries(self, uuid: str) -> Iterator[dict[str, Any]]:
         """Yield the calls that a handler received, newest first. Each page is fetched when it is needed.

@@ -23,7 +23,7 @@ from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
 from tests.support.server import BIN, LIMIT_S, LiveServer
 from tutum.cli.app import run
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS
 
 GUIDE = (Path(__file__).parents[2] / "docs/how-to/repository.md").read_text(encoding="utf-8")
 FILE = """

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.guards import require_programs
 from tutum.snippets import snippet
-from tutumd.application.admission.evaluate import Admitted, CallInput, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate
 from tutumd.application.admission.options import parse_options, write_public
 
 
@@ -78,10 +78,10 @@ def test_what_the_curl_snippet_sends_is_let_in(recorder: Recorder, verify: dict[
     text = snippet("curl", f"http://127.0.0.1:{recorder.server_port}/call/", write_public(options))
     run(text, secret)
     [call] = recorder.calls
-    assert evaluate(options, call) == Admitted(tag="v2")
+    assert evaluate(options, call) == Verdict(tag="v2")
     if verify:
         other = parse_options({"verify": {**verify, "secrets": ["whsec_AAAA"]}}, now, options)
-        assert isinstance(evaluate(other, call), Unauthorized)
+        assert evaluate(other, call).kind is VerdictKind.UNAUTHORIZED
 
 
 def test_the_curl_snippet_of_a_scale_up_calls_once(recorder: Recorder) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.contract.local_support import PATIENT_S, SLEEP, LocalHost, is_alive, wait_for_lines
 from tests.support.waiting import wait_until
+from tutumd.engines.local.procfs import read_environment
 
 
 def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:
@@ -149,3 +151,21 @@ def test_the_output_of_containers_that_are_gone_is_removed(host: LocalHost) -> N
     engine.redeploy(host.service(), host.run())
     slots = {f"{c.id}.log" for c in host.shown(engine).containers}
     assert {path.name for path in (host.data_dir / host.uuid / "output").iterdir()} == slots
+
+
+def test_a_process_keeps_its_environment_while_it_replaces_its_program(tmp_path: Path) -> None:
+    program = tmp_path / "again"
+    program.write_text('exec sh "$0"')
+    with subprocess.Popen(["sh", str(program)], env={"MARK": "1", "PATH": os.defpath}) as restless:
+        try:
+            found = [b"MARK=1" in read_environment(restless.pid) for _ in range(10_000)]
+        finally:
+            restless.kill()
+    assert found.count(False) == 0
+
+
+def test_a_process_without_an_environment_has_none() -> None:
+    with subprocess.Popen(["sleep", "1000"], env={}) as bare:
+        assert read_environment(bare.pid) == frozenset()
+        bare.kill()
+        wait_until(lambda: read_environment(bare.pid) == frozenset(), "nor has it as a zombie")

@@ -13,7 +13,7 @@ from tests.contract.docker_support import APP, asked_from, inspected, opened, re
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
-from tutumd.engines.docker.inspect.self_container import find_self_container_id
+from tutumd.engines.docker.look.services import find_self_container_id
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
 from tests.unit.docker.documents import container, identity, image, inspected
-from tutumd.engines.docker.inspect.selectors import group_by_service
-from tutumd.engines.docker.plan import describe_steps, plan_redeploy
-from tutumd.engines.docker.recreate.config import replacement_config, with_variables
+from tutumd.engines.docker.look.services import group_by_service
+from tutumd.engines.docker.plan.config import replacement_config, with_variables
+from tutumd.engines.docker.plan.redeploy import describe_steps, plan_redeploy
 from tutumd.engines.rollout.journal import restore_entries, store_entries
 
 NAME = st.sampled_from(["A", "B", "PATH", "TZ"])

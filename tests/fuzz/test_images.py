@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
-from tutumd.engines.docker.plan import with_tag
+from tutumd.engines.docker.plan.redeploy import with_tag
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.errors import EngineRefusedError
 

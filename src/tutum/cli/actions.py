@@ -6,8 +6,6 @@ from typing import Annotated
 import typer
 
 from tutum.action import Action
-from tutum.call_result import Accepted
-from tutum.cli.completion import complete_service
 from tutum.cli.options import (
     ACTION_STATES,
     DEFAULT_TIMEOUT_S,
@@ -16,13 +14,14 @@ from tutum.cli.options import (
     Quiet,
     Timeout,
     Wait,
+    complete_service,
     parse_state,
 )
-from tutum.cli.output import print_resources, printable
+from tutum.cli.output import print_list, print_resources, printable
 from tutum.cli.progress import report
-from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
 from tutum.lookup import Utils
+from tutum.results import Accepted
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
@@ -32,15 +31,7 @@ _IDENTIFIER = typer.Argument(metavar="ACTION", help="UUID, or the start of it.")
 OneAction = Annotated[str, _IDENTIFIER]
 Actions = Annotated[list[str], _IDENTIFIER]
 
-LIST_COLUMNS = (
-    Column(heading="UUID", crop_to=8),
-    Column(heading="ACTION"),
-    Column(heading="STATE"),
-    Column(heading="SERVICE", min_width=8),
-    Column(heading="STARTED", dropped=2),
-    Column(heading="CALLS", dropped=1),
-    Column(heading="REASON", min_width=14),
-)
+LIST_HEADINGS = ("UUID", "ACTION", "STATE", "SERVICE", "STARTED", "CALLS", "REASON")
 
 
 @app.command("list")
@@ -71,7 +62,7 @@ def list_actions(
             " ".join((action.reason or "").split()),
         ]
 
-    print_list(actions, LIST_COLUMNS, row, quiet=quiet, as_json=as_json)
+    print_list(actions, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)
 
 
 @app.command("inspect")

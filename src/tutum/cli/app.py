@@ -1,25 +1,53 @@
 """Builds the part of the command tree that a command line needs, and runs it."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from tutum.cli.output import printable
-from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS, SUMMARY
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, TutumApiError, TutumAuthError, TutumConnectionError
-from tutum.paths import origin_of
-from tutum.tls import explain_tls
+from tutum.responses import explain_tls
+from tutum.settings import origin_of
+from tutum.version import __version__
 
 API_ERROR_EXIT_CODE = 3
 
+#: Command: (module of its typer app, summary).
+COMMANDS = {
+    "action": ("actions", "Show what was done to services, and how it ended."),
+    "apply": ("apply", "Make the webhook handlers of services as a file says."),
+    "export": ("export", "Print the webhook handlers of services as such a file."),
+    "login": ("login", "Check and save a user and an API key."),
+    "service": ("services", "List, inspect and operate services."),
+    "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
+}
+_EPILOG = """\b
+Environment:
+  TUTUM_REST_HOST  Server; default: http://127.0.0.1:8000.
+  TUTUM_USER       User name; default: what tutum login saved.
+  TUTUM_APIKEY     API key of the user; default: what tutum login saved.
+
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 API error.
+"""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 the operation failed, 2 wrong usage, 3 API error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # PEP 686: Python 3.15 does so whatever the locale is
+    run(sys.argv[1:])
+
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command line, and exit as `tutum.cli.main` does."""
+    """Run a command line, and exit as `main` does."""
     try:
-        build(only=arguments[0] if arguments else None)(args=list(arguments), prog_name="tutum")
+        build(only=arguments[0] if arguments else None)(args=list(arguments) or ["--help"], prog_name="tutum")
     except TutumApiError as error:
         print("tutum:", printable(explain(error), keep="\n"), file=sys.stderr)
         sys.exit(API_ERROR_EXIT_CODE)
@@ -32,7 +60,8 @@ def build(*, only: str | None = None) -> typer.Typer:
         only: First argument of the command line. If it names a command, the others are not loaded.
     """
     root = typer.Typer(
-        help=SUMMARY,
+        help="Work with services, their webhook handlers and the actions that these start.",
+        epilog=_EPILOG,
         # Plain help and errors: rich takes longer to load than everything else.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -43,13 +72,22 @@ def build(*, only: str | None = None) -> typer.Typer:
     for name in [only] if only in COMMANDS else COMMANDS:
         module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
-        is_single = name in SINGLE_COMMANDS
-        root.add_typer(part, name=None if is_single else name, help=summary, no_args_is_help=True)
+        is_group = len(part.registered_commands) > 1
+        root.add_typer(part, name=name if is_group else None, help=summary, no_args_is_help=True)
     return root
 
 
-# Without a callback, typer would run a tree of one command without the command's name.
-def _root() -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tutum {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", "-v", help="Show the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     pass
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from tutum.cli.apply_plan import ServicePlan, Step, make_plans
-from tutum.cli.field_options import read_text
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
-from tutum.cli.output import printable
+from tutum.cli.options import read_text
+from tutum.cli.output import count, printable
 from tutum.errors import TutumApiError
 
 DIFFERS_EXIT_CODE = 1
@@ -42,7 +42,7 @@ def apply(
         text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
         plans = make_plans(read_handler_file(text, shown, os.environ), prune=prune)
     except HandlerFileError as error:
-        for problem in error.problems:
+        for problem in error.args:
             print(f"tutum: {printable(problem, keep=chr(10))}", file=sys.stderr)
         print("tutum: nothing was changed", file=sys.stderr)
         sys.exit(2)
@@ -73,42 +73,27 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
     if not verbs:
-        yield f"Nothing to do: {_count(unchanged, 'handler')} as the file says."
+        yield f"Nothing to do: {count(unchanged, 'handler')} as the file says."
         return
     add, change, remove = (verbs.count(verb) for verb in _SIGNS)  # type: ignore[arg-type]  # its keys are verbs
-    yield f"{_count(add, 'handler')} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
+    yield f"{count(add, 'handler')} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
 
 
 def perform(steps: Sequence[Step]) -> None:
     """Take the steps, and print each that is done. The first failure ends it."""
     for number, step in enumerate(steps):
-        service = step.webhook.service.shown_name
         try:
-            _take(step)
+            step.take()
         except TutumApiError as error:
             left = f"the other {len(steps) - number} were not"
             if error.status in _UNCLEAR:
                 left = "this one may have been made as well, but none after it"
             raise TutumApiError(
-                f"{step.verb} {step.name} of {service}: {error.message}. {number} of {len(steps)} changes were made, "
-                f"as printed above; {left}. Run the same command again to go on",
+                f"{step.verb} {step.name} of {step.service}: {error.message}. {number} of {len(steps)} changes were "
+                f"made, as printed above; {left}. Run the same command again to go on",
                 status=error.status,
             ) from error
-        print(printable(f"{_DONE[step.verb]} {step.name} of {service}"))
+        print(printable(f"{_DONE[step.verb]} {step.name} of {step.service}"))
         if step.verb == "add":
-            shown = f"tutum webhook-handler show {quote(service)} {quote(step.name)} --url"
+            shown = f"tutum webhook-handler show {quote(step.service)} {quote(step.name)} --url"
             print(printable(f"  its URL is a password; print it with: {shown}"))
-
-
-def _take(step: Step) -> None:
-    if step.verb == "add":
-        step.webhook.add(**step.body)
-        step.webhook.save()
-    elif step.verb == "change":
-        step.webhook.update(step.uuid, **step.body)
-    else:
-        step.webhook.delete(step.uuid)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,27 +1,24 @@
 """`tutum export`: prints the webhook handlers of services as a file for `tutum apply`."""
 
+import itertools
 import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from itertools import islice, starmap
 from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.apply_plan import find_service, label_of_handler
-from tutum.cli.completion import complete_service
+from tutum.cli.apply_plan import label_of_handler, services_named
+from tutum.cli.options import complete_service
 from tutum.cli.output import printable
 from tutum.client import current_client
-from tutum.dates import parse_date
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
-from tutum.handler import Handler
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS, Handler
 from tutum.lookup import Utils
-from tutum.paths import origin_of
 from tutum.service import Service
+from tutum.settings import origin_of
 from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
@@ -45,17 +42,14 @@ def export(
     """
     writer = _Writer()
     blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
-    needs = [f"#   {name}" for name in writer.variables]
     head = [f"# Webhook handlers of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
-    if needs:
-        head += ["# Secrets are not exported. These variables must hold them when the file is applied:", *needs]
+    if names := writer.variables:
+        head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
+        head += [f"#   {name}" for name in names]
+        writer.notes.append(f"not exported: secrets; the file names variables for them: {', '.join(names)}")
     print("\n\n".join(["\n".join(head), *blocks]))
-    if needs:
-        print(
-            f"not exported: secrets; the file names variables for them: {', '.join(writer.variables)}", file=sys.stderr
-        )
-    for line in dict.fromkeys(writer.notes):
-        print(printable(line), file=sys.stderr)
+    for note in dict.fromkeys(writer.notes):
+        print(note, file=sys.stderr)
 
 
 def _services(identifiers: Sequence[str]) -> list[Service]:
@@ -63,8 +57,7 @@ def _services(identifiers: Sequence[str]) -> list[Service]:
     if identifiers:
         found = map(Utils.fetch_remote_service, identifiers)
     else:
-        uuids = dict.fromkeys(handler.service_uuid for handler in WebhookHandler.unused(0))
-        found = map(Service.fetch, uuids)
+        found = map(Service.fetch, {handler.service_uuid for handler in WebhookHandler.unused(0)})
     unique = {service.uuid: service for service in found}
     return sorted(unique.values(), key=lambda service: (service.shown_name, service.engine))
 
@@ -86,91 +79,63 @@ class _Writer:
         yield "[[service]]"
         yield from (toml_line(*entry) for entry in _reference(service).items())
         handlers = WebhookHandler.fetch(service).list()
-        counts = Counter(handler.name for handler in handlers)
+        names = [handler.name for handler in handlers]
         for handler in handlers:
             if not handler.name:
-                line = f"{label_of_handler(handler)} of {service.shown_name}: a file needs names"
-                self.notes.append(f"not exported: {line}")
-                yield printable(f"# Not exported: {line}")
+                yield self._remark(
+                    f"not exported: {label_of_handler(handler)} of {service.shown_name}: a file needs names"
+                )
                 continue
             yield "\n[[service.handler]]"
-            if counts[handler.name] > 1:
-                line = f"{counts[handler.name]} handlers of {service.shown_name} have this name; rename all but one"
-                self.notes.append(f"{handler.name}: {line}, then export again")
-                yield printable(
-                    f"# {line}: tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
+            if names.count(handler.name) > 1:
+                yield self._remark(
+                    f"{names.count(handler.name)} handlers have the name {handler.name}; rename all but one: "
+                    f"tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
                 )
             yield toml_line("name", handler.name)
             yield toml_line("operation", handler.operation)
             for name, field in FIELDS.items():
                 if handler.get(name, field["default"]) != field["default"]:
-                    yield toml_line(name, self._value(service, handler, name))
+                    value = handler[name]
+                    yield toml_line(name, self._verification(service, handler) if name == "verify" else value)
 
-    def _value(self, service: Service, handler: Handler, name: str) -> Any:
-        value = handler[name]
-        if name == "expires_datetime":
-            return parse_date(value)
-        if name != "verify":
-            return value
-        count = value.get("secrets_set", 1)
+    def _remark(self, text: str) -> str:
+        self.notes.append(printable(text))
+        return f"# {self.notes[-1]}"
+
+    def _verification(self, service: Service, handler: Handler) -> dict[str, Any]:
+        """Return what the handler checks, with variables that no other secret of the file has."""
         words = re.sub(r"[^A-Z0-9]+", "_", f"{service.shown_name} {handler.name}".upper()).strip("_")
-        stem = f"{'' if words[:1].isalpha() else 'S_'}{words}_SECRET".replace("__", "_")
-        names = [self._variable(stem if count == 1 else f"{stem}_{number}") for number in range(1, count + 1)]
-        settings = {key: each for key, each in value.items() if key != "secrets_set"}
-        return {**settings, "secrets": [f"${{{each}}}" for each in names]}
-
-    def _variable(self, name: str) -> str:
-        """Return a name that no other secret of the file has."""
-        unique, number = name, 1
-        while unique in self.variables:
-            number += 1
-            unique = f"{name}_{number}"
-        self.variables.append(unique)
-        return unique
+        stem = f"{'' if words[:1].isalpha() else 'S_'}{words}_SECRET"
+        names = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+        verify = dict(handler["verify"])
+        new = list(islice((name for name in names if name not in self.variables), verify.pop("secrets_set", 1)))
+        self.variables += new
+        return {**verify, "secrets": [f"${{{name}}}" for name in new]}
 
 
 def _reference(service: Service) -> dict[str, str]:
     """Return the entries of the file that `tutum apply` finds this service by, and no other."""
-    by_name = {"name": service.shown_name}
-    for entries in (by_name, by_name | {"engine": service.engine}):
-        try:
-            if find_service(entries["name"], entries.get("engine", "")).uuid == service.uuid:
-                return entries
-        except (ObjectNotFound, NonUniqueIdentifier):
-            continue
-    return {"name": service.uuid}
-
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_WIDTH = 100
+    engines = [each.engine for each in services_named(service.shown_name)]
+    if engines.count(service.engine) > 1:
+        return {"name": service.uuid}
+    return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
 
 
 def toml_line(key: str, value: Any) -> str:
-    """Return `key = value`. A list that would make it too long has a line for each entry.
+    """Return `key = value`.
 
     Args:
-        value: A text, number, flag or date, or a list or dict of these.
+        key: Of letters, digits, `-` and `_`, as all fields have.
+        value: A text, number or flag, or a list or dict of these.
     """
-    line = f"{_key(key)} = {_value(value)}"
-    if len(line) <= _WIDTH or not isinstance(value, list):
-        return line
-    return "\n".join([f"{_key(key)} = [", *(f"    {_value(each)}," for each in value), "]"])
+    return f"{key} = {_toml(value)}"
 
 
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _text(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key(key)} = {_value(each)}' for key, each in value.items())} }}"
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(starmap(toml_line, value.items()))} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return _text(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _text(text: str) -> str:
+        return f"[{', '.join(map(_toml, value))}]"
     # JSON's escapes are TOML's; TOML also wants one for DEL.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -5,17 +5,14 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from tutum.cli.completion import words
-from tutum.cli.options import nearest, parse_pairs
+from tutum.cli.options import nearest, parse_pairs, read_text, words
 from tutum.cli.times import moment_of, seconds_of
-from tutum.handler import Handler
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS, Handler
 
 _LIMITS = "Limits of calls"
 _SENDER = "Sender"
@@ -276,20 +273,6 @@ def _secrets_in(file: str) -> list[str]:
         source = "stdin" if file == "-" else file
         raise typer.BadParameter(f"there is no secret in {source}: give a file that holds it with --secret-file FILE")
     return secrets
-
-
-def read_text(option: str, file: str) -> str:
-    """Return the text of a file, or of stdin for `-`.
-
-    Raises:
-        typer.BadParameter: The file cannot be read, or is not UTF-8.
-    """
-    try:
-        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
-    except OSError as error:
-        raise typer.BadParameter(f"{option}: cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{option}: {file} is not UTF-8 text") from error
 
 
 def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:

@@ -7,29 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
-from tutum.call_result import Accepted
-from tutum.cli.field_options import read_text
-from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, print_pairs, trial_verdict
-from tutum.cli.lookup import find, label_of
-from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, HandlerName, OneService, Quiet, Timeout, Wait, parse_pairs
-from tutum.cli.output import print_json, printable
+from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, trial_verdict
+from tutum.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    AsJson,
+    HandlerName,
+    OneService,
+    Quiet,
+    Timeout,
+    Wait,
+    find,
+    label_of,
+    parse_pairs,
+    read_text,
+)
+from tutum.cli.output import print_json, print_list, print_table, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, report
-from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
+from tutum.results import Accepted
 
+PAIRS = ("", "")
 app = typer.Typer(rich_markup_mode=None)
 
-DELIVERY_COLUMNS = (
-    Column(heading="ID"),
-    Column(heading="RECEIVED", dropped=2),
-    Column(heading="FROM", min_width=9, dropped=1),
-    Column(heading="OUTCOME"),
-    Column(heading="RESULT"),
-    Column(heading="ACTION", crop_to=8),
-    Column(heading="REASON", min_width=8),
-)
+DELIVERY_HEADINGS = ("ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON")
 
 
 @app.command("call")
@@ -90,7 +92,7 @@ def test_handler(
     if as_json:
         print_json(asdict(trial))
     else:
-        print_pairs([(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps])
+        print_table(PAIRS, [(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps])
         blank = [""] if trial.steps else []
         for line in (
             *blank,
@@ -117,7 +119,7 @@ def list_deliveries(
     if number is not None:
         _show_delivery(webhook.delivery(handler.uuid, number), as_json=as_json)
         return
-    print_list(list(islice(webhook.deliveries(handler.uuid), last)), DELIVERY_COLUMNS, _delivery_row, as_json=as_json)
+    print_list(list(islice(webhook.deliveries(handler.uuid), last)), DELIVERY_HEADINGS, _delivery_row, as_json=as_json)
 
 
 def _delivery_row(delivery: Mapping[str, Any]) -> list[str]:
@@ -168,7 +170,7 @@ def _show_delivery(delivery: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(delivery)
         return
-    print_pairs(delivery_pairs(delivery))
+    print_table(PAIRS, delivery_pairs(delivery))
     if delivery.get("left_out"):  # absent on older servers
         print(f"\nnot kept: {printable(', '.join(delivery['left_out']))}")
     flags = {"in base64": delivery["body_is_base64"], "only the beginning was kept": delivery["body_is_cut"]}

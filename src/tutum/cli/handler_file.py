@@ -3,27 +3,20 @@
 import json
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tutum.cli.options import nearest
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
-_SERVICE_KEYS = ("name", "engine", "handler")
 _EXAMPLES = {"name": "web", "engine": "docker"}
 
 
 class HandlerFileError(Exception):
-    """A file cannot be applied. `problems` has a line for each reason."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        """Take the lines, each with its place."""
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+    """A file cannot be applied. Each argument is a line with a reason and its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +49,7 @@ class WantedService:
     handlers: tuple[WantedHandler, ...]
 
 
-def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> tuple[WantedService, ...]:
+def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> list[WantedService]:
     """Return the services of a file, with the secrets that its variables name. The server checks the fields.
 
     Args:
@@ -67,78 +60,79 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> tup
         HandlerFileError: With all that is wrong in the form of the file, and all variables that are missing.
     """
     try:
-        document = _plain(tomllib.loads(text.removeprefix("\ufeff")))  # Windows editors begin a file with it
+        # Windows editors begin a file with a byte order mark. Dates, and numbers that JSON does not know, become texts.
+        document = tomllib.loads(text.removeprefix("\ufeff"))
+        document = json.loads(json.dumps(document, default=lambda date: date.isoformat()), parse_constant=str)
     except (ValueError, RecursionError) as error:
-        raise HandlerFileError([f"{file}: this is not TOML: {error}"]) from error
-    reader = _Reader(file, _header_lines(text, document), variables)
-    services = reader.read(document)
+        raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if _HEADER.match(line)]
+    reader = _Reader(file, iter(lines), variables)
+    reader.refuse_unknown(document, ("service",), file)
+    services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
     if reader.problems:
-        raise HandlerFileError(reader.problems)
+        raise HandlerFileError(*reader.problems)
     return services
 
 
+@dataclass(slots=True)
 class _Reader:
-    def __init__(self, file: str, lines: Iterator[int], variables: Mapping[str, str]) -> None:
-        self.problems: list[str] = []
-        self._file = file
-        self._lines = lines
-        self._variables = variables
+    file: str
+    lines: Iterator[int]
+    variables: Mapping[str, str]
+    problems: list[str] = field(default_factory=list)
 
-    def read(self, document: Mapping[str, Any]) -> tuple[WantedService, ...]:
-        for key in document:
-            if key != "service":
-                self.problems.append(f"{self._file}: unknown key {key!r}: services stand below [[service]]")
-        services = tuple(
-            map(self._service, self._tables(document.get("service", []), f"{self._file}: service", "service"))
-        )
-        self._refuse_doubles([(service.place, f"{service.name} {service.engine}") for service in services])
-        return services
-
-    def _service(self, table: Mapping[str, Any]) -> WantedService:
-        line = self._place()
-        name = self._text(table, "name", f"{line}: a service")
-        place = f"{line}: {name or 'service without a name'}"
-        for key in table:
-            if key not in _SERVICE_KEYS:
-                self.problems.append(f"{place}: unknown key {key!r}: {nearest(key, _SERVICE_KEYS)}")
+    def read_service(self, table: Mapping[str, Any]) -> WantedService:
+        place = f"{self._next_place()}: {table.get('name') or 'a service'}"
+        name = self._text(table, "name", place)
         engine = self._text(table, "engine", place) if "engine" in table else ""
-        tables = self._tables(table.get("handler", []), f"{place}: handler", "service.handler")
-        handlers = tuple(self._handler(each, name) for each in tables)
-        self._refuse_doubles([(handler.place, handler.name) for handler in handlers])
+        self.refuse_unknown(table, ("name", "engine", "handler"), place)
+        handlers = tuple(self._handler(each, name) for each in self.tables(table, "handler", place))
+        names = [handler.name for handler in handlers]
+        self.problems += [f"{each.place}: stands in the file twice" for each in handlers if names.count(each.name) > 1]
         return WantedService(place=place, name=name, engine=engine, handlers=handlers)
 
     def _handler(self, table: Mapping[str, Any], service: str) -> WantedHandler:
-        line = self._place()
-        name = self._text(table, "name", f"{line}: a handler of {service}")
-        place = f"{line}: {name or 'handler without a name'} of {service}"
+        place = f"{self._next_place()}: {table.get('name') or 'a handler'} of {service}"
+        name = self._text(table, "name", place)
         fields = {key: value for key, value in table.items() if key not in ("name", "operation")}
-        for key in fields:
-            if key not in FIELDS:
-                self.problems.append(f"{place}: unknown field {key!r}: {nearest(key, FIELDS)}")
+        self.refuse_unknown(fields, FIELDS, place)
         operation = str(table.get("operation", "REDEPLOY")).upper()
         return WantedHandler(place=place, name=name, operation=operation, fields=self._fill_secrets(fields, place))
 
     def _fill_secrets(self, fields: dict[str, Any], place: str) -> dict[str, Any]:
         """Return the fields with the values of the variables that stand for secrets."""
         verify = fields.get("verify", {})
-        if not isinstance(verify, dict):  # it may be a secret, so the text does not quote it
-            self.problems.append(f'{place}: verify must be a table, such as {{ preset = "github", secrets = … }}')
-        if not isinstance(verify, dict) or "secrets" not in verify:
+        if isinstance(verify, dict) and "secrets" not in verify:
             return fields
-        written = verify["secrets"]
-        names = written if isinstance(written, list) else [written]
-        matches = [_VARIABLE.fullmatch(text) if isinstance(text, str) else None for text in names]
-        if None in matches:  # what stands there may be a secret, so the text does not quote it
+        written = verify["secrets"] if isinstance(verify, dict) else verify
+        matches = [_VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
+        names = [match[1] for match in matches if match]
+        if not isinstance(verify, dict) or len(names) < len(matches):
+            # What stands there may be a secret, so the text does not quote it.
             self.problems.append(
-                f'{place}: each of verify.secrets must be a variable, such as "${{GITHUB_SECRET}}": '
-                "a secret in a file ends up in the repository"
+                f"{place}: verify must be a table, and each of verify.secrets a variable, such as "
+                '"${GITHUB_SECRET}": a secret in a file ends up in the repository'
             )
-        for match in filter(None, matches):
-            if not self._variables.get(match[1]):
-                self.problems.append(f"{place}: the variable {match[1]} is not set: it must hold the sender's secret")
-        # Each placeholder belongs to a problem above, so none is ever sent.
-        secrets = [self._variables.get(match[1], "-") if match else "-" for match in matches]
-        return fields | {"verify": verify | {"secrets": secrets}}
+            return fields
+        self.problems += [
+            f"{place}: the variable {name} is not set: it must hold the sender's secret"
+            for name in names
+            if not self.variables.get(name)
+        ]
+        return fields | {"verify": verify | {"secrets": [self.variables.get(name) for name in names]}}
+
+    def refuse_unknown(self, table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
+        for key in table:
+            if key not in known:
+                self.problems.append(f"{place}: unknown field {key!r}: {nearest(key, known)}")
+
+    def tables(self, table: Mapping[str, Any], key: str, place: str) -> list[Mapping[str, Any]]:
+        value = table.get(key, [])
+        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            return value
+        header = "service.handler" if key == "handler" else key
+        self.problems.append(f"{place}: {key} must be written as [[{header}]], with two brackets")
+        return []
 
     def _text(self, table: Mapping[str, Any], key: str, place: str) -> str:
         value = table.get(key)
@@ -147,34 +141,6 @@ class _Reader:
         self.problems.append(f'{place} lacks its {key}, as in {key} = "{_EXAMPLES[key]}"')
         return ""
 
-    def _tables(self, value: Any, place: str, header: str) -> list[Mapping[str, Any]]:
-        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
-            return value
-        self.problems.append(f"{place} must be written as [[{header}]], with two brackets")
-        return []
-
-    def _refuse_doubles(self, named: Sequence[tuple[str, str]]) -> None:
-        counts = Counter(name for _, name in named)
-        self.problems += [
-            f"{place}: stands in the file twice" for place, name in named if name.strip() and counts[name] > 1
-        ]
-
-    def _place(self) -> str:
-        line = next(self._lines, None)
-        return self._file if line is None else f"{self._file}:{line}"
-
-
-def _plain(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document in JSON's types: dates are texts, and so are numbers that JSON does not know, such as NaN."""
-    text = json.dumps(document, default=lambda date: date.isoformat())
-    return dict(json.loads(text, parse_constant=str))
-
-
-def _header_lines(text: str, document: Mapping[str, Any]) -> Iterator[int]:
-    """Return the lines of the headers in the order in which they are read; nothing if they cannot be told for sure."""
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if _HEADER.match(line)]
-    services = document.get("service")
-    tables = services if isinstance(services, list) else []
-    handlers = [table.get("handler") for table in tables if isinstance(table, dict)]
-    count = len(tables) + sum(len(each) for each in handlers if isinstance(each, list))
-    return iter(lines if len(lines) == count else [])
+    def _next_place(self) -> str:
+        line = next(self.lines, None)
+        return self.file if line is None else f"{self.file}:{line}"

@@ -1,50 +1,14 @@
 """Handlers, trials and deliveries as text for a person."""
 
-import shutil
-import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tutum.cli.output import printable
-from tutum.cli.times import age
-from tutum.dates import parse_date
-from tutum.handler import Handler
-from tutum.handler_fields import FIELDS
-from tutum.trial import Trial
+from tutum.cli.times import age, parse_date
+from tutum.handler import FIELDS, Handler
+from tutum.results import Trial
 
 NOT_SET = "-"
-_MIN_VALUE_WIDTH = 20
-
-
-def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print labels and values in two columns: wrapped on a terminal, one line each in a pipe."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in pair_lines(pairs, width):
-        print(line)
-
-
-def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]:
-    """Return the lines of `print_pairs`.
-
-    Args:
-        width: Columns of the terminal; below about 40, values stand under their labels. None: nothing is wrapped.
-    """
-    indent = max((len(label) for label, _ in pairs), default=0) + 2
-    if width is None:
-        return [f"{label:<{indent}}{printable(value)}".rstrip() for label, value in pairs]
-    lines: list[str] = []
-    for label, value in pairs:
-        start, following = f"{label:<{indent}}", " " * indent
-        if width - indent < _MIN_VALUE_WIDTH:
-            lines += [label] if label else []
-            start = following = "  "
-        wrapped = textwrap.wrap(
-            printable(value), max(width, 10), initial_indent=start, subsequent_indent=following, break_on_hyphens=False
-        )
-        lines += wrapped or [start.rstrip()]
-    return lines
 
 
 def handler_pairs(handler: Handler) -> list[tuple[str, str]]:

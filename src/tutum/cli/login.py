@@ -11,9 +11,15 @@ import typer
 from tutum.auth import get_auth, save_credentials
 from tutum.client import Client, current_client
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
-from tutum.paths import origin_of
 from tutum.responses import no_tutumd
-from tutum.settings import CONFIG_FILE, DEFAULT_BASE_URL, normal_base_url, source_of_environment, source_of_file
+from tutum.settings import (
+    CONFIG_FILE,
+    DEFAULT_BASE_URL,
+    normal_base_url,
+    origin_of,
+    source_of_environment,
+    source_of_file,
+)
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -1,13 +1,25 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share, with their completion, and what they name."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from tutum.cli.completion import complete_handler, complete_service, words
+import tutum
+from tutum.client import Client
+from tutum.errors import TutumApiError
+from tutum.handler import Handler
+from tutum.lookup import Utils, describe, find_handler
+from tutum.service import Service
+from tutum.webhook_handler import WebhookHandler
 
+COMPLETION_TIMEOUT_S = 1.0
 DEFAULT_TIMEOUT_S = 600.0
 _IDENTIFIER = "UUID, start of the UUID, or name."
 _SERVICE = "Name, STACK/NAME, name of a container, UUID, or start of the UUID."
@@ -16,6 +28,43 @@ SERVICE_STATES = (
     *("Redeploying", "Stopping", "Stopped", "Terminating", "Terminated"),
 )
 ACTION_STATES = ("Pending", "In progress", "Canceling", "Canceled", "Success", "Failed")
+
+
+def words(*known: str) -> Callable[[], list[str]]:
+    """Return a completion that offers these words."""
+    return lambda: [word.replace(" ", "-") for word in known]
+
+
+def complete_service() -> list[str]:
+    """Return the names of services; of one that several have, each with its stack."""
+    try:
+        services = list(islice(Service.iterate(client=_client()), 1000))
+    except TutumApiError:
+        return []
+    counts = Counter(service.name for service in services)
+    return _harmless(
+        f"{service.stack}/{service.name}" if service.stack and counts[service.name] > 1 else service.name
+        for service in services
+    )
+
+
+def complete_handler(context: typer.Context) -> list[str]:
+    """Return the names of the handlers of the service that stands before. UUIDs are passwords, and not offered."""
+    try:
+        service = Utils.fetch_remote_service(str(context.params.get("service") or ""), client=_client())
+        return _harmless(handler.name for handler in WebhookHandler.fetch(service).list())
+    except TutumApiError:
+        return []
+
+
+def _harmless(names: Iterable[str]) -> list[str]:
+    # Shells put what is offered into the command line without quotes, zsh evaluates it, and `-f` would be an option.
+    return [name for name in names if quote(name) == name and not name.startswith("-")]
+
+
+def _client() -> Client:
+    return tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
+
 
 _service = typer.Argument(metavar="SERVICE", help=_SERVICE, autocompletion=complete_service)
 _handler = typer.Argument(metavar="HANDLER", help=_IDENTIFIER, autocompletion=complete_handler)
@@ -73,3 +122,51 @@ def nearest(text: str, known: Iterable[str]) -> str:
     by_word = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(text.casefold(), by_word, n=1)
     return f"did you mean {by_word[found[0]]}?" if found else f"it must be one of {', '.join(by_word.values())}"
+
+
+def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:
+    """Return all handlers of a service, and the one with this UUID, name, or start of the UUID.
+
+    Raises:
+        ObjectNotFound: There is no such service, or it has no such handler.
+        NonUniqueIdentifier: Several match.
+    """
+    webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
+    return webhook, find_handler(webhook.list(), identifier)
+
+
+def refuse_taken_names(webhook: WebhookHandler, names: Sequence[str], but: str = "") -> None:
+    """Raise TutumApiError if a handler of a service has one of these names, or if a name occurs twice.
+
+    Args:
+        but: UUID of the handler that may have it.
+    """
+    service = webhook.service.shown_name
+    found = {each.name: each for each in (webhook.list() if any(names) else []) if each.name and each.uuid != but}
+    for number, name in enumerate(names):
+        if name and name in names[:number]:
+            raise TutumApiError(f"--name {name} is given twice: handlers of a service need different names")
+        if name in found:
+            raise TutumApiError(
+                f"{service} has a webhook handler {name} already ({describe(found[name])}): choose another "
+                f"name, or change that one with: tutum webhook-handler set {quote(service)} {quote(name)}"
+            )
+
+
+def label_of(webhook: WebhookHandler, handler: Handler) -> str:
+    """Return what a call of a handler does, such as "REDEPLOY of web"."""
+    return f"{handler.operation} of {webhook.service.shown_name}"
+
+
+def read_text(option: str, file: str) -> str:
+    """Return the text of a file, or of stdin for `-`.
+
+    Raises:
+        typer.BadParameter: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{option}: {file} is not UTF-8 text") from error

@@ -1,18 +1,20 @@
-"""Reports operations that were started and, with --wait, how they proceed and end."""
+"""Reports operations: what they would do, that they were started and, with --wait, how they proceed and end."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import typer
 
 from tutum.action import Action
-from tutum.call_result import Accepted
-from tutum.cli.output import print_resources, printable
+from tutum.cli.output import count, print_json, print_resources, printable
 from tutum.errors import ActionTimeoutError
+from tutum.results import Accepted, Plan
 
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
+_DIGEST_LENGTH = len("sha256:") + 12
 
 
 def report(
@@ -71,7 +73,7 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
     details = [f"{label}, {elapsed_s:.0f} s"]
     new = len(set(action.container_uris_after) - set(action.container_uris_before))
     if action.succeeded and new:
-        details.append(f"{new} new container{'s' if new > 1 else ''}")
+        details.append(count(new, "new container"))
     if not action.succeeded and action.rolled_back:
         details.append("rolled back")
     lines = [f"{action.state}: {', '.join(details)}"]
@@ -110,3 +112,45 @@ def _display(label: str) -> Iterator[Callable[[str], None]]:
     ) as progress:
         task = progress.add_task(label)
         yield lambda state: progress.update(task, description=f"{label}: {state}")
+
+
+def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
+    """Print what redeploys would do.
+
+    Args:
+        plans: Names of the services, and their plans.
+
+    Raises:
+        typer.Exit: With 1, if a redeploy is not possible.
+    """
+    if as_json:
+        objects = [{"service": name} | asdict(plan) for name, plan in plans]
+        print_json(objects[0] if len(objects) == 1 else objects)
+    else:
+        print("\n\n".join("\n".join(plan_lines(name, plan)) for name, plan in plans))
+    if not all(plan.possible for _, plan in plans):
+        raise typer.Exit(FAILED_EXIT_CODE)
+
+
+def plan_lines(name: str, plan: Plan) -> list[str]:
+    """Return the lines that describe a plan to a person."""
+    if plan.possible:
+        lines = [f"REDEPLOY of {name} would:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+    else:
+        lines = [f"REDEPLOY of {name} is not possible: {plan.reason}"]
+    if plan.order:
+        lines.append(f"Order: {plan.order}" + (f" ({plan.order_reason})" if plan.order_reason else ""))
+    lines.append(f"Image: {_describe_image(plan)}")
+    lines += [f"Note:  {note}" for note in plan.notes]
+    return [printable(line) for line in lines]
+
+
+def _describe_image(plan: Plan) -> str:
+    before, after = (
+        digest[:_DIGEST_LENGTH] if digest else "unknown" for digest in (plan.image_before, plan.image_after)
+    )
+    if plan.possible and before != after:
+        change = f"{before} → {after}"
+    else:
+        change = f"{before}, unchanged" if plan.possible and plan.image_before else f"now {before}"
+    return f"{plan.image_name} ({change})" if plan.image_name else change

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tutum.call_result import Accepted
-from tutum.cli.completion import complete_service
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     SERVICE_STATES,
@@ -17,17 +15,16 @@ from tutum.cli.options import (
     ServiceState,
     Timeout,
     Wait,
+    complete_service,
     parse_pairs,
     parse_state,
 )
-from tutum.cli.output import hint, print_resources, printable
-from tutum.cli.plans import show_plans
-from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
-from tutum.cli.tables import Column, print_list
-from tutum.cli.times import age
-from tutum.dates import parse_date
+from tutum.cli.output import count, hint, print_list, print_resources, printable
+from tutum.cli.progress import FAILED_EXIT_CODE, follow, report, show_plans
+from tutum.cli.times import age, parse_date
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils
+from tutum.results import Accepted
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 
@@ -48,15 +45,7 @@ Autorestart = Annotated[
     typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
 ]
 
-PS_COLUMNS = (
-    Column(heading="NAME", min_width=8, is_name=True),
-    Column(heading="UUID", crop_to=8, dropped=3),
-    Column(heading="STATE"),
-    Column(heading="RUNNING"),
-    Column(heading="IMAGE", min_width=8),
-    Column(heading="DEPLOYED", dropped=1),
-    Column(heading="ENGINE", min_width=6, dropped=2),
-)
+PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE")
 
 
 @app.command("ps")
@@ -73,7 +62,7 @@ def list_services(
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]
-    print_list(shown, PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
+    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
 
@@ -287,10 +276,10 @@ def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
     """Forget services, with `force` without asking."""
     counts = [len(WebhookHandler.fetch(service).list()) for service in gone]
     lines = [
-        printable(f"{service.shown_name}: {_state(service)}, {_count(count, 'webhook handler')}")
-        for service, count in zip(gone, counts, strict=True)
+        printable(f"{service.shown_name}: {_state(service)}, {count(number, 'webhook handler')}")
+        for service, number in zip(gone, counts, strict=True)
     ]
-    what = f"{_count(len(gone), 'service')} and revoke {_count(sum(counts), 'webhook handler')}"
+    what = f"{count(len(gone), 'service')} and revoke {count(sum(counts), 'webhook handler')}"
     if not force and not sys.stdin.isatty():
         raise typer.BadParameter(f"this would forget {what}: repeat it with --force")
     if not force:
@@ -299,10 +288,6 @@ def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
         service.forget()
         if announce:
             print(f"Forgotten: {line}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _start(

@@ -2,14 +2,18 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import typer
-
-from tutum.dates import parse_date
 
 _SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
+
+
+def parse_date(text: str) -> datetime:
+    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
 
 
 def age(date: str | None, *, now: datetime | None = None) -> str:

@@ -1,7 +1,6 @@
 """`tutum webhook-handler`: lists, creates, changes, shows and revokes the handlers of a service."""
 
 import sys
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,16 +8,23 @@ import typer
 
 from tutum.cli import handler_calls
 from tutum.cli.apply_plan import plan_addition
-from tutum.cli.completion import words
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
-from tutum.cli.handler_text import handler_pairs, print_pairs, state_of
-from tutum.cli.lookup import find, label_of, refuse_taken_names
-from tutum.cli.options import AsJson, HandlerName, HandlerNames, OneService, Quiet, Services
-from tutum.cli.output import hint, print_json, printable
-from tutum.cli.tables import Column, print_list, print_table
+from tutum.cli.handler_text import handler_pairs, state_of
+from tutum.cli.options import (
+    AsJson,
+    HandlerName,
+    HandlerNames,
+    OneService,
+    Quiet,
+    Services,
+    find,
+    label_of,
+    refuse_taken_names,
+    words,
+)
+from tutum.cli.output import hint, print_json, print_list, print_table, printable
 from tutum.cli.times import age, seconds_of
-from tutum.handler import Handler
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS, Handler
 from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
@@ -27,21 +33,8 @@ from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 
-LIST_COLUMNS: Sequence[Column] = (
-    Column(heading="SERVICE", min_width=10),
-    Column(heading="NAME", min_width=10),
-    Column(heading="OPERATION"),
-    Column(heading="UUID", crop_to=8),
-    Column(heading="STATE"),
-)
-UNUSED_COLUMNS = (
-    Column(heading="SERVICE", min_width=8),
-    Column(heading="NAME", min_width=8),
-    Column(heading="UUID"),
-    Column(heading="OPERATION", dropped=2),
-    Column(heading="LAST CALLED"),
-    Column(heading="CREATED", dropped=1),
-)
+LIST_HEADINGS = ("SERVICE", "NAME", "OPERATION", "UUID", "STATE")
+UNUSED_HEADINGS = ("SERVICE", "NAME", "UUID", "OPERATION", "LAST CALLED", "CREATED")
 
 
 @app.command("list")
@@ -64,7 +57,7 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         ]
         # What is the same for all, as usual, is not worth a column.
         shown = slice(len(owners) == 1, -1 if all(row[-1] == "active" for row in rows) else None)
-        print_table(LIST_COLUMNS[shown], [row[shown] for row in rows])
+        print_table(LIST_HEADINGS[shown], [row[shown] for row in rows])
 
 
 @app.command("create", cls=GroupedCommand)
@@ -212,7 +205,7 @@ def list_unused(
             age(handler.created_datetime),
         ]
 
-    print_list(handlers, UNUSED_COLUMNS, row, as_json=as_json)
+    print_list(handlers, UNUSED_HEADINGS, row, as_json=as_json)
     if not as_json:
         hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
@@ -251,7 +244,7 @@ def _print_handler(webhook: WebhookHandler, handler: Handler, *, as_json: bool) 
         _print_as_json(handler)
         return
     print(printable(f"{handler.name or 'handler without a name'}: {label_of(webhook, handler)}"))
-    print_pairs([("uuid", shorten(handler.uuid)), *handler_pairs(handler)])
+    print_table(handler_calls.PAIRS, [("uuid", shorten(handler.uuid)), *handler_pairs(handler)])
 
 
 app.add_typer(handler_calls.app)

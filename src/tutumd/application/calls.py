@@ -7,19 +7,9 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import (
-    Admitted,
-    CallInput,
-    Hidden,
-    Invalid,
-    Skipped,
-    Unauthorized,
-    evaluate,
-    find_closed_reason,
-)
+from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import (
@@ -27,7 +17,6 @@ from tutumd.errors import (
     ClosedError,
     InvalidInputError,
     NotFoundError,
-    SettingsError,
     UnavailableError,
 )
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
@@ -93,25 +82,23 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         ClosedError: The handler cannot be called now, or not from there.
     """
     verdict = evaluate(options, call_input)
-    if isinstance(verdict, Hidden):
-        raise ClosedError(verdict.reason)
-    limits: dict[str, Any] = {
-        "version": version,
-        "max_uses": options.max_uses,
-        "handler_cap": options.max_containers,
-        "rate": options.rate_limit and (options.rate_limit.count, options.rate_limit.seconds),
-        "debounce_s": options.debounce,
-        "verified": options.verify is not None,
-    }
-    match verdict:
-        case Skipped():
-            return Evaluation(skip=verdict.reason, **limits)
-        case Unauthorized():
-            return Evaluation(refuse=verdict.reason, **limits)
-        case Invalid():
-            return Evaluation(invalid=verdict.text, **limits)
-        case Admitted():
-            return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
+    kind, reason = verdict.kind, verdict.reason
+    if reason and kind is VerdictKind.NOT_FOUND:
+        raise ClosedError(reason)
+    return Evaluation(
+        version=version,
+        skip=reason if kind is VerdictKind.SKIPPED else None,
+        refuse=reason if kind is VerdictKind.UNAUTHORIZED else None,
+        invalid=reason.values[0] if reason and kind is VerdictKind.INVALID else "",
+        verified=options.verify is not None,
+        tag=verdict.tag,
+        variable=verdict.variable,
+        notes=verdict.notes,
+        max_uses=options.max_uses,
+        handler_cap=options.max_containers,
+        rate=(options.rate_limit.count, options.rate_limit.seconds) if options.rate_limit else None,
+        debounce_s=options.debounce,
+    )
 
 
 class AdmissionCache:
@@ -173,19 +160,13 @@ class AdmissionCache:
             ClosedError: The handler is disabled, expired, used up, or may not be called from `address`.
             SettingsError: As `read`, unless ClosedError applies.
         """
-        error = None
-        try:
-            options = self.read(path, needed)
-        except SettingsError as caught:
-            error = caught
-            options = read_stored(needed.options, PlaceholderCipher())
+        # Neither the decryption of secrets nor a lost key comes before this.
+        options = read_stored(needed.options, PlaceholderCipher())
         is_used_up = options.max_uses is not None and needed.uses >= options.max_uses
         closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
         if closed:
             raise ClosedError(closed)
-        if error is not None:
-            raise error
-        return options
+        return self.read(path, needed)
 
 
 def parse_amount(text: str) -> int:

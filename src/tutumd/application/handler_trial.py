@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain
 from tutumd.application.admission.options import read_stored
-from tutumd.application.handlers import try_call
 from tutumd.application.redelivery import read_input
 from tutumd.errors import InvalidInputError
 from tutumd.model import Delivery, Handler, Origin
@@ -30,9 +29,9 @@ class Trial:
     notes: tuple[Reason, ...] = ()
 
 
-def try_payload(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
+def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
     """Return what a call would do."""
-    checks, verdict = try_call(handler, call, cipher=cipher)
+    checks, verdict = explain(read_stored(handler.options, cipher), call)
     return Trial(checks=checks, verdict=verdict)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.json_checks import check_number, quote
 from tutumd.application.admission.options import (
@@ -147,11 +146,6 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     """
     old_until = now + timedelta(seconds=check_number("grace", grace, 0, MAX_GRACE_S))
     return store.rotate_handler(viewer, service_uuid, uuid, old_until)
-
-
-def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> tuple[list[CheckResult], Verdict]:
-    """Return what a call would do, check by check. Nothing is done."""
-    return explain(read_stored(handler.options, cipher), call)
 
 
 def public_options(handler: Handler) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the application reads and writes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -133,24 +133,19 @@ class Accounts(Protocol):
         """
 
 
-class Stamps(Protocol):
-    """Short texts that change when what a page shows changes, all of a kind in one transaction.
+class Revisions(Protocol):
+    """Short texts that change when what a page shows changes."""
 
-    They are the same on every server of the database. Unknown objects have none. Who may see the object is not checked,
-    but a change of that changes the stamp.
-    """
+    def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
+        """Return the revisions of services and actions by UUID; that of `""` is of all services, actions and engines.
 
-    def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
-        """Return the stamps of services, with their handlers, deliveries and present actions, by UUID."""
-
-    def action_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
-        """Return the stamps of actions, with their log, by UUID."""
-
-    def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
-        """Return, for each viewer, the stamp of all engines, and of all services and actions that they see."""
+        That of a service is also about its handlers, deliveries and unfinished actions, that of an action about its
+        log. They are the same on every server of the database. Unknown objects have none. Who may see an object is not
+        checked, but a change of that changes the revision. At most 500 at once.
+        """
 
 
-class Store(Accounts, Dashboard, Stamps, Protocol):
+class Store(Accounts, Dashboard, Revisions, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
@@ -252,7 +247,13 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
         """Delete a handler. Once this returns, no call to it is accepted."""
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
-        """Return actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
+        """Return actions, newest first.
+
+        Filters: uuid, state, object (service UUID), start/end_date__gte/__lte, number__lt, which goes on with a list.
+        """
+
+    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
+        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
 
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""

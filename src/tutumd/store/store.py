@@ -16,6 +16,7 @@ from tutumd.store.objects.dashboard import SqlDashboard
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
 from tutumd.store.objects.names import narrow
+from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,
@@ -30,7 +31,6 @@ from tutumd.store.objects.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.objects.stamps import SqlStamps
 from tutumd.store.queue.locks import lock_services
 from tutumd.store.queue.snapshots import end_service, insert_service
 from tutumd.store.sql.database import Database
@@ -56,7 +56,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlStamps, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlRevisions, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
@@ -110,6 +110,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
                 engine_kind=kind or "local",
                 selector=uuid,
                 name=name,
+                full_name=name,
                 stack="",
                 owner=viewer.name,
                 state=ServiceState.NOT_RUNNING.value,

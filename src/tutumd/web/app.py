@@ -16,15 +16,15 @@ from tutumd.web.api import (
     containers,
     deliveries,
     docs,
-    handler_schemas,
     handlers,
-    key_schemas,
     keys,
     metrics,
     schemas,
     server,
     services,
 )
+from tutumd.web.api.handler_objects import CALL
+from tutumd.web.api.objects import ERROR
 from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import NO_STORE, FastPath, Respond
@@ -42,7 +42,7 @@ MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a reques
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.ErrorOut, "description": text}
+    status: {"model": ERROR, "description": text}
     for status, text in {
         400: "Wrong input: the text says what was wanted and what was found",
         401: "Credentials are missing or wrong",
@@ -74,10 +74,10 @@ _CALL_RESPONSES = {
 _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
-    key_schemas.ApiKeyIn,
-    handler_schemas.HandlerIn,
-    handler_schemas.RotateIn,
-    handler_schemas.TestIn,
+    schemas.ApiKeyIn,
+    schemas.HandlerIn,
+    schemas.RotateIn,
+    schemas.TestIn,
 )
 
 
@@ -207,7 +207,7 @@ def _document_calls(app: FastAPI) -> None:
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
         document["components"]["schemas"] |= components(_BODIES)
-        document["components"]["schemas"]["CallOut"] = handler_schemas.CallOut.model_json_schema()
+        document["components"]["schemas"]["CallOut"] = CALL.model_json_schema()
         document["components"]["securitySchemes"] = {
             "ApiKey": {
                 "type": "apiKey",

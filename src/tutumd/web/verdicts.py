@@ -1,11 +1,11 @@
-"""How the API and the pages name verdicts on calls, and the status that a call gets."""
+"""The status that a call gets for each kind of verdict."""
 
-from tutumd.application.admission.evaluate import Admitted, Hidden, Invalid, Skipped, Unauthorized
+from tutumd.application.admission.evaluate import VerdictKind
 
-VERDICTS = {
-    Admitted: ("go", 202),
-    Skipped: ("skipped", 200),
-    Hidden: ("not_found", 404),
-    Unauthorized: ("unauthorized", 401),
-    Invalid: ("invalid", 400),
+STATUSES = {
+    VerdictKind.GO: 202,
+    VerdictKind.SKIPPED: 200,
+    VerdictKind.NOT_FOUND: 404,
+    VerdictKind.UNAUTHORIZED: 401,
+    VerdictKind.INVALID: 400,
 }

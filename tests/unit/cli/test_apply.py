@@ -1,5 +1,7 @@
 """`tutum apply`: what is told when the server fails in the middle."""
 
+from functools import partial
+
 import httpx2
 import pytest
 
@@ -13,14 +15,21 @@ from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 
 
-def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    steps = [
-        Step(verb="add", webhook=webhook, name="ci", body={"name": "ci"}),
-        Step(verb="change", webhook=webhook, name="deploy", uuid=DEPLOY, body={"debounce": 5}),
-        Step(verb="remove", webhook=webhook, name="old", uuid=DEPLOY),
+def steps_of(webhook: WebhookHandler) -> list[Step]:
+    def add() -> None:
+        webhook.add("ci")
+        webhook.save()
+
+    return [
+        Step(verb="add", service="web", name="ci", take=add),
+        Step(verb="change", service="web", name="deploy", take=partial(webhook.update, DEPLOY, debounce=5)),
+        Step(verb="remove", service="web", name="old", take=partial(webhook.delete, DEPLOY)),
     ]
+
+
+def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     created = FakeApi.handler("c0ffee00-0000-4000-8000-000000000000", "ci", "REDEPLOY")
+    steps = steps_of(WebhookHandler.fetch(Service.fetch(WEB)))
     api.script([httpx2.Response(201, json=created), httpx2.Response(503, json={"error": "the database is away"})])
     with pytest.raises(TutumApiError) as raised:
         perform(steps)
@@ -39,16 +48,12 @@ def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: py
 
 @pytest.mark.parametrize("lost", [httpx2.ReadTimeout("no response"), httpx2.Response(504, json={"error": "late"})])
 def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost: httpx2.Response | Exception) -> None:
-    webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    steps = [
-        Step(verb="add", webhook=webhook, name="ci", body={"name": "ci"}),
-        Step(verb="remove", webhook=webhook, name="old", uuid=DEPLOY),
-    ]
+    steps = steps_of(WebhookHandler.fetch(Service.fetch(WEB)))
     api.script([lost])
     with pytest.raises(TutumApiError) as raised:
         perform(steps)
     assert raised.value.message.endswith(
-        "0 of 2 changes were made, as printed above; this one may have been made as well, but none after it. "
+        "0 of 3 changes were made, as printed above; this one may have been made as well, but none after it. "
         "Run the same command again to go on"
     )
 
@@ -72,9 +77,7 @@ def two_engines(api: FakeApi) -> FakeApi:
 
 
 def test_an_engine_tells_services_of_one_name_apart(two_engines: FakeApi) -> None:
-    with pytest.raises(
-        NonUniqueIdentifier, match=f"add the stack, the engine.*\n  {WEB}  shop/web on docker\n  {OTHER_WEB}"
-    ):
+    with pytest.raises(NonUniqueIdentifier, match=f"2 services match.*\n  {WEB}  shop/web on docker\n  {OTHER_WEB}"):
         find_service("shop/web", "")
     assert find_service("shop/web", "swarm").uuid == OTHER_WEB
     assert find_service("db", "").uuid == DB
@@ -98,7 +101,7 @@ def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
     since = "Mon, 13 Oct 2014 11:01:43 +0000"
     api.services = [service(WEB, "web", gone_since=since)]
     [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
-    assert plan.notes == (f"it is gone since {since}: the handlers are for when it comes back",)
+    assert plan.notes == [f"it is gone since {since}: the handlers are for when it comes back"]
 
 
 def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:

@@ -8,21 +8,22 @@ import pytest
 import tutum
 from tests.unit.cli.conftest import Tutum, piped
 from tests.unit.sdk.fake_api import FakeApi
-from tutum.cli.app import build
-from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS, overview
+from tutum.cli.app import COMMANDS
 
 
-def test_the_overview_names_every_command() -> None:
-    groups = {group.name for group in build().registered_groups if group.name}
-    assert groups | SINGLE_COMMANDS == set(COMMANDS)
-    assert all(name in overview() for name in COMMANDS)
-
-
-@pytest.mark.parametrize("name", list(COMMANDS))
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_each_command_has_help(tutum_command: Tutum, name: str) -> None:
-    ran = tutum_command(name, "--help")
+    ran = tutum_command(*filter(None, [name]), "--help")
     assert ran.code == 0
     assert f"Usage: tutum {name}" in ran.out
+
+
+def test_without_a_command_it_prints_the_commands_and_what_the_environment_sets(tutum_command: Tutum) -> None:
+    ran = tutum_command()
+    assert (ran.code, ran) == (0, tutum_command("-h"))
+    assert all(f"\n  {name} " in ran.out for name in COMMANDS)
+    assert all(text in ran.out for text in ("\n    TUTUM_REST_HOST  Server", "Exit codes: 0 done, 1 the operation"))
+    assert tutum_command("-v").out == tutum_command("--version").out == f"tutum {tutum.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [("nope",), ("service", "nope"), ("service", "scale", "web"), ("--nope",)])

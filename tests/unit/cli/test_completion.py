@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.sdk.fake_api import DB, OTHER_WEB, FakeApi, service
 from tutum.cli.app import build
-from tutum.cli.completion import complete_service
+from tutum.cli.options import complete_service
 
 Complete = Callable[..., str]
 

@@ -11,7 +11,7 @@ import typer
 from tests.unit.cli.conftest import Tutum, piped, typed
 from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
 from tutum.cli.times import moment_of, seconds_of
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import ACTION, DEPLOY, WEB, FakeApi, service
-from tutum.cli.handler_calls import DELIVERY_COLUMNS
-from tutum.cli.tables import fitted_widths
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"
@@ -194,13 +192,6 @@ def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
     assert (ran.code, ran.out) == (0, f"REDEPLOY of web, delivery 7 again accepted, action {ACTION}\n")
     assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/delivery/7/redeliver/"
     assert tutum_command("webhook-handler", "redeliver", "web", "deploy", "7", "--wait").code == 0
-
-
-def test_the_widest_usual_table_of_deliveries_fits_80_columns() -> None:
-    widest = ["12345678", "12 minutes ago", "2001:db8:1234:5678::1234", "superseded", "In progress"]
-    natural = [*map(len, widest), 36, len("the branch is 'dev', which is not main")]
-    widths = fitted_widths(DELIVERY_COLUMNS, natural, 80)
-    assert sum(widths) + 2 * (len(widths) - 1) <= 80
 
 
 def _lookup(api: FakeApi) -> list[httpx2.Response]:

@@ -7,8 +7,7 @@ import pytest
 
 from tests.unit.cli.conftest import Ran, Tutum
 from tests.unit.sdk.fake_api import DEPLOY, GROW, ROTATED, WEB, FakeApi
-from tutum.cli.handler_text import pair_lines
-from tutum.handler_fields import FIELDS
+from tutum.handler import FIELDS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"
@@ -191,23 +190,3 @@ def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutu
     ran = tutum_command("webhook-handler", "unused")
     assert (ran.code, ran.out) == (0, "")
     assert "in the last 90 days" in ran.err
-
-
-def test_pairs_fit_the_terminal() -> None:
-    pairs = [("filter", "one two three four five six seven eight nine ten"), ("expires_datetime", "-"), ("", "x y")]
-    assert pair_lines(pairs, 50) == [
-        "filter            one two three four five six",
-        "                  seven eight nine ten",
-        "expires_datetime  -",
-        "                  x y",
-    ]
-    assert pair_lines(pairs, 24) == [
-        "filter",
-        "  one two three four",
-        "  five six seven eight",
-        "  nine ten",
-        "expires_datetime",
-        "  -",
-        "  x y",
-    ]
-    assert pair_lines(pairs, None)[0] == f"filter            {pairs[0][1]}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, parse_container
+from tutumd.engines.docker.look.containers import InspectedContainer, parse_container
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ZERO = "0001-01-01T00:00:00Z"

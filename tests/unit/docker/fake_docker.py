@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.docker_errors import api_error
 from tests.unit.docker.documents import ZERO, at, container, image
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.labels import Json
 
 
@@ -159,12 +159,10 @@ class FakeDocker:
     # The SDK's methods that change something
 
     @contextmanager
-    def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
-    ) -> Iterator[Iterator[dict[str, Any]]]:
+    def follow(self, method: str, path: str, *arguments: object, **options: object) -> Iterator[tuple[Any, None]]:
         self._tick("pull")
         self.tagged = self.newest
-        yield iter(())
+        yield iter(()), None
 
     def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Json:
         self._tick(f"create {name}")

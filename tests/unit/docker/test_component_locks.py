@@ -9,7 +9,7 @@ import pytest
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tests.unit.docker.test_progress import Clock, Simulated
-from tutumd.engines.docker.component_locks import ComponentLocks
+from tutumd.engines.docker.apply.redeploy import ComponentLocks
 from tutumd.errors import EngineRefusedError, LeaseLostError
 from tutumd.model import RunLimits
 

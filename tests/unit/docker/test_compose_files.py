@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tutumd.engines.docker.recreate.compose_files import candidate_paths, is_compose_file
+from tutumd.engines.docker.apply.compose_files import candidate_paths, is_compose_file
 
 
 def test_files_in_mounts_and_folders_are_no_candidates() -> None:

@@ -12,10 +12,10 @@ from tests.unit.docker.documents import compose_labels
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Recorded, RunOfAnotherAction, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import with_neighbours
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.redeploy import replaced_names
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.redeploy import replaced_names
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 OLD_NAME = "neighbour"

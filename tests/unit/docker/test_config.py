@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.recreate.config import config_without_defaults, replacement_config, with_variables
+from tutumd.engines.docker.plan.config import config_without_defaults, replacement_config, with_variables
 
 SHORT_ID = identity(1)[:12]
 

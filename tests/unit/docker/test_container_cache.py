@@ -9,9 +9,9 @@ import requests.exceptions
 from tests.support.docker_errors import api_error
 from tests.unit.docker.documents import identity
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.engines.docker.dependents import find_dependents
-from tutumd.engines.docker.inspect.container_cache import ContainerCache
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.look.cache import ContainerCache
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineUnavailableError
 

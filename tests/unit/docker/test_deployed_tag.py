@@ -3,12 +3,11 @@
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
-from tutumd.engines.docker.deployed_tag import base_image, with_base
-from tutumd.engines.docker.discover import service_snapshot
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import group_by_service
-from tutumd.engines.docker.plan import RedeployPlan, plan_redeploy
-from tutumd.engines.docker.replicas import Replica, replica_config
+from tutumd.engines.docker.apply.scale import Replica, replica_config
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import group_by_service
+from tutumd.engines.docker.look.snapshot import base_image, service_snapshot, with_base
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
 from tutumd.engines.labels import parse_labels
 
 BASE, TAGGED = "tutum.image.base", "tutum.image.tagged"

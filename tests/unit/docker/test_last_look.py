@@ -12,8 +12,8 @@ from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_resume import NEW, OLD, Case, EndingIn, Recorded, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import Named
-from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.unit.docker.test_resume import Recorded, finder, redeploy
 from tests.unit.docker.test_resume_start_first import Named
-from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.model import Phase
 
 
@@ -62,5 +62,5 @@ def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bo
     else:
         assert outcome.success, outcome
     (only,) = engine.all.values()
-    named = [*aliases, "shop-web-1"] if not (crashes or in_swarm) and "shop-web-1" not in aliases else aliases
+    named = aliases if crashes or "shop-web-1" in aliases else [*aliases, "shop-web-1"]
     assert only["NetworkSettings"]["Networks"] == {network: {"Aliases": named} for network in networks}

@@ -3,8 +3,13 @@
 from typing import Any
 
 from tests.unit.docker.documents import container, identity
-from tutumd.engines.docker.recreate.mounts import carry_over_mounts, fresh_mounts
-from tutumd.engines.docker.recreate.networks import endpoint_settings, has_static_address, replace_alias
+from tutumd.engines.docker.plan.config import (
+    carry_over_mounts,
+    endpoint_settings,
+    fresh_mounts,
+    has_static_address,
+    replace_alias,
+)
 
 GENERATED = "ab" * 32
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tutumd.engines.docker.inspect.inspected_container import platform_of
-from tutumd.engines.docker.platforms import (
+from tutumd.engines.docker.look.containers import platform_of
+from tutumd.engines.docker.look.facts import (
     EngineFacts,
     Manifest,
     check_platform,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker, unkept_setting
+from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker, unkept_setting
 
 VOLUME = "d0af73260b77ab1c55443f05c9d0b855d820f280203639270d5d0d4c905334ed"
 IMAGE = {"Id": "sha256:1", "Config": {"Env": ["PATH=/bin"], "Cmd": ["/serve"], "Entrypoint": None, "WorkingDir": ""}}

@@ -11,9 +11,9 @@ from tests.support.runs import FakeRun, Killed
 from tests.unit.docker.documents import compose_labels, image, inspected
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_resume import OLD, finder
-from tutumd.engines.docker.readiness import ReadinessCheck, limits_of
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.scale import Scaler
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.scale import Scaler
+from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
 from tutumd.engines.labels import STALL, TIMEOUT, Json
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, RunLimits
@@ -205,17 +205,15 @@ class Registry(Slow):
     records = 8
 
     @contextmanager
-    def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
-    ) -> Iterator[Iterator[dict[str, Any]]]:
+    def follow(self, *arguments: Any, **options: Any) -> Iterator[tuple[Iterator[dict[str, Any]], None]]:
         def drip() -> Iterator[dict[str, Any]]:
             yield {"status": "Pulling from app", "id": "latest"}
             for number in range(self.records):
                 self.clock.now += 100
                 yield {"status": "Pull complete", "progressDetail": {}, "id": f"layer {number}"}
 
-        with super().pull_records(repository, tag, auth, is_over, platform):
-            yield drip()
+        with super().follow(*arguments, **options):
+            yield drip(), None
 
 
 def test_a_pull_may_take_long_as_long_as_it_gets_on() -> None:

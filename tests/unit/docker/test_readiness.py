@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import inspected
-from tutumd.engines.docker.readiness import assess
+from tutumd.engines.docker.look.readiness import assess
 
 
 @pytest.mark.parametrize(

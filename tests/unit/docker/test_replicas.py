@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, image, inspected
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
-from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
+from tutumd.engines.docker.apply.scale import Replica, check_scalable, name_replicas, replica_config
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
 from tutumd.errors import EngineRefusedError
 
 

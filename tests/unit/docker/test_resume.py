@@ -10,11 +10,11 @@ import pytest
 from tests.support.runs import FakeRun, Killed
 from tests.unit.docker.documents import ALWAYS, compose_labels, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
-from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.scale import Scaler
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.scale import Scaler
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.readiness import ReadinessCheck
+from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
 from tutumd.errors import EngineBusyError
 from tutumd.model import Outcome
 

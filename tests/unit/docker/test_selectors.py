@@ -5,9 +5,9 @@ from collections.abc import Collection
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
-from tutumd.engines.docker.discover import service_snapshot
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest
-from tutumd.engines.docker.inspect.selectors import group_by_service, next_name, prev_name
+from tutumd.engines.docker.look.containers import InspectedContainer, image_digest
+from tutumd.engines.docker.look.services import group_by_service, next_name, prev_name
+from tutumd.engines.docker.look.snapshot import service_snapshot
 from tutumd.engines.labels import Json
 from tutumd.model import Autorestart, ServiceSnapshot
 

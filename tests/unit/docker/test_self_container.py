@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.docker.documents import identity, inspected
-from tutumd.engines.docker.inspect.self_container import find_own_parts, find_self_container_id
+from tutumd.engines.docker.look.services import find_own_parts, find_self_container_id
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from tests.unit.docker.test_meddling import states
 from tests.unit.docker.test_resume import NEW, Case, Recorded, finder, readiness
 from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.selectors import FindGroup
-from tutumd.engines.docker.other_installations import describe_other_installations, require_free, undisturbed
-from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.scale import Scaler
-from tutumd.engines.docker.start_stop import start_containers, stop_containers
+from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.scale import Scaler
+from tutumd.engines.docker.apply.start_stop import start_containers, stop_containers
+from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
+from tutumd.engines.docker.look.readiness import ReadinessCheck
+from tutumd.engines.docker.look.services import FindGroup
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
 

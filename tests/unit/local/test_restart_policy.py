@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.local.values import NOON, container
-from tutumd.engines.local.restart_policy import is_due, restart_delay, restarts_in_a_row, will_restart
+from tutumd.engines.local.supervisor import is_due, restart_delay, restarts_in_a_row, will_restart
 from tutumd.model import Autorestart
 
 SECOND = timedelta(seconds=1)
@@ -40,11 +40,8 @@ def test_a_restart_is_due_after_the_delay() -> None:
     assert not is_due(ended, Autorestart.ALWAYS, NOON + 3 * SECOND)
     assert is_due(ended, Autorestart.ALWAYS, NOON + 4 * SECOND)
     assert not is_due(ended, Autorestart.OFF, NOON + 4 * SECOND)
+    assert not is_due(container(1), Autorestart.ALWAYS, NOON + 1000 * SECOND), "it runs"
 
 
 def test_a_clock_that_was_set_back_holds_no_restart_up() -> None:
     assert is_due(container(1, ended=NOON, exit_code=1), Autorestart.ALWAYS, NOON - 1000 * SECOND)
-
-
-def test_a_container_that_runs_is_never_due() -> None:
-    assert not is_due(container(1), Autorestart.ALWAYS, NOON + 1000 * SECOND)

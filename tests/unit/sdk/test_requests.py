@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import httpx2
 import pytest
@@ -10,7 +9,6 @@ import pytest
 import tutum
 from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
 from tutum.redaction import redact
-from tutum.retries import retry_after_s
 
 OK = {"uuid": WEB, "name": "web"}
 
@@ -55,14 +53,6 @@ def test_a_long_retry_after_is_an_error_that_names_it(api: FakeApi) -> None:
     with pytest.raises(tutum.TutumApiError, match="maintenance; try again in 3600 s"):
         tutum.Service.fetch(WEB)
     assert api.clock.slept == []
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("5", 5), ("Mon, 13 Oct 2014 11:01:43 GMT", 3), ("Mon, 13 Oct 2014 11:00:00 GMT", 0), ("soon", None), ("", None)],
-)
-def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
-    assert retry_after_s(header, now=datetime(2014, 10, 13, 11, 1, 40, tzinfo=UTC)) == seconds
 
 
 @pytest.mark.parametrize(

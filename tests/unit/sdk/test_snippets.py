@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.application.admission.calls import evaluation, payload
 from tutum.snippets import TARGETS, snippet
-from tutumd.application.admission.evaluate import Admitted, Skipped
+from tutumd.application.admission.evaluate import Verdict, VerdictKind
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 
@@ -58,8 +58,8 @@ def test_a_snippet_fits_the_handler(
 
 def test_the_filter_in_docker_hubs_snippet_works() -> None:
     line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
-    assert evaluation(payload("dockerhub"), **json.loads(line)) == Admitted()
-    assert isinstance(evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
+    assert evaluation(payload("dockerhub"), **json.loads(line)) == Verdict()
+    assert evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}).kind is VerdictKind.SKIPPED
 
 
 @pytest.mark.parametrize("target", ["github", "gitlab", "curl"])

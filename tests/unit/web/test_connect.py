@@ -8,21 +8,13 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
 from tests.unit.application.made_handlers import make_handler
-from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate
 from tutumd.application.admission.options import check_operation, parse_options
 from tutumd.errors import InvalidInputError
 from tutumd.model import Operation
-from tutumd.web.messages.senders import SENDERS, Kind, find_sender, group_senders
-from tutumd.web.pages.connect_choice import (
-    Choice,
-    find_tag,
-    make_document,
-    make_secret,
-    propose,
-    read_choice,
-    read_document,
-    write_choice,
-)
+from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
+from tutumd.web.pages.connect import find_tag, make_document, propose
+from tutumd.web.pages.connect_wait import make_secret
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"
@@ -75,7 +67,7 @@ TAGS = [
 def test_a_name_is_proposed_that_no_other_handler_has() -> None:
     github = SENDERS["github"]
     for taken, name in (((), "github"), (("github",), "github-2"), (("github", "github-2", "ci"), "github-3")):
-        assert propose(github, "app", taken).name == name
+        assert propose(github, "app", taken)["name"] == name
 
 
 def test_there_is_a_proposal_for_every_sender() -> None:
@@ -95,38 +87,61 @@ def test_a_sender_has_a_handler_unless_somebody_chooses_otherwise(key: str) -> N
 
 @pytest.mark.parametrize(("key", "sent", "counts", "does_not"), CALLS)
 def test_its_real_calls_count_or_do_not(key: str, sent: dict[str, str], counts: str, does_not: str) -> None:
-    document = make_document(SENDERS[key], read_choice(SENDERS[key], {**sent, "verifies": "1"}), SECRET)
+    document = make_document(SENDERS[key], {**sent, "verifies": "1"}, SECRET)
     options = parse_options(document, NOW)
-    assert isinstance(evaluate(options, sign(payload(counts), document)), Admitted)
-    assert isinstance(evaluate(options, sign(payload(does_not), document)), Skipped)
+    assert evaluate(options, sign(payload(counts), document)).kind is VerdictKind.GO
+    assert evaluate(options, sign(payload(does_not), document)).kind is VerdictKind.SKIPPED
     if "verify" in document:
         for wrong in (payload(counts), sign(payload(counts), document, "another")):
-            assert isinstance(evaluate(options, wrong), Unauthorized)
+            assert evaluate(options, wrong).kind is VerdictKind.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(("key", "name", "tag"), TAGS)
 def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) -> None:
-    choice = read_choice(SENDERS[key], {"patterns": f"x, {tag}", "deploys_tag": "1"})
-    document = make_document(SENDERS[key], choice, SECRET)
-    assert evaluate(parse_options(document, NOW), payload(name)) == Admitted(tag=tag)
-    kept = make_document(SENDERS[key], replace(choice, deploys_tag=False), SECRET)
-    assert evaluate(parse_options(kept, NOW), payload(name)) == Admitted(tag=None)
+    sent = {"patterns": f"x, {tag}"}
+    document = make_document(SENDERS[key], {**sent, "deploys_tag": "1"}, SECRET)
+    assert evaluate(parse_options(document, NOW), payload(name)) == Verdict(tag=tag)
+    kept = make_document(SENDERS[key], sent, SECRET)
+    assert evaluate(parse_options(kept, NOW), payload(name)) == Verdict(tag=None)
 
 
-def test_a_form_is_read() -> None:
-    github, alertmanager, curl = SENDERS["github"], SENDERS["alertmanager"], SENDERS["curl"]
-    sent = {"name": " web ", "kind": "tag", "patterns": " v1.*,v2 \n v3,", "verifies": "1", "repository": "x"}
-    assert read_choice(github, sent) == Choice(name="web", kind=Kind.TAG, patterns=("v1.*", "v2", "v3"), verifies=True)
-    assert read_choice(alertmanager, {"operation": "SCALEUP", "max_containers": " 3 "}) == Choice(
-        name="alertmanager", kind=Kind.ALERT, operation=Operation.SCALEUP, max_containers=3
-    )
-    restart = make_document(alertmanager, read_choice(alertmanager, {"operation": "REDEPLOY"}), "")
-    assert restart == {"name": "alertmanager", "operation": "REDEPLOY", "filter": "body.status == 'firing'"}
-    assert make_document(curl, read_choice(curl, {"patterns": "v*", "verifies": "1"}), "") == {
-        "name": "curl",
-        "operation": "REDEPLOY",
-        "tag": {"allow": ["v*"]},
-    }
+@pytest.mark.parametrize(
+    ("key", "sent", "document"),
+    [
+        (
+            "github",
+            {"name": " web ", "kind": "tag", "patterns": " v1.*,v2 \n v3,", "verifies": "1", "repository": "x"},
+            {
+                "name": "web",
+                "operation": "REDEPLOY",
+                "verify": {"preset": "github", "secrets": [SECRET]},
+                "filter": {"preset": "tag", "tag": ["v1.*", "v2", "v3"]},
+            },
+        ),
+        (
+            "alertmanager",
+            {"operation": "SCALEUP", "max_containers": " 3 "},
+            {
+                "name": "alertmanager",
+                "operation": "SCALEUP",
+                "filter": "body.status == 'firing'",
+                "max_containers": 3,
+            },
+        ),
+        (
+            "alertmanager",
+            {"operation": "REDEPLOY"},
+            {"name": "alertmanager", "operation": "REDEPLOY", "filter": "body.status == 'firing'"},
+        ),
+        (
+            "curl",
+            {"patterns": "v*", "verifies": "1"},
+            {"name": "curl", "operation": "REDEPLOY", "tag": {"allow": ["v*"]}},
+        ),
+    ],
+)
+def test_a_form_is_read(key: str, sent: dict[str, str], document: dict[str, Any]) -> None:
+    assert make_document(SENDERS[key], sent, SECRET) == document
 
 
 @pytest.mark.parametrize(
@@ -142,22 +157,7 @@ def test_a_form_is_read() -> None:
 )
 def test_a_wrong_form_says_what_is_wrong(key: str, sent: dict[str, str], error: str) -> None:
     with pytest.raises(InvalidInputError, match=error):
-        read_choice(SENDERS[key], sent)
-
-
-@pytest.mark.parametrize("key", SENDERS)
-def test_a_form_that_is_sent_as_it_is_holds_the_proposal(key: str) -> None:
-    proposal = propose(SENDERS[key], IMAGE)
-    assert read_choice(SENDERS[key], write_choice(proposal)) == proposal
-
-
-def test_a_handler_is_read_without_its_secret() -> None:
-    document = {"name": "x", "operation": "REDEPLOY", "verify": {"preset": "github", "secrets": [SECRET]}}
-    assert read_document(make_handler(document)) == {
-        "name": "x",
-        "operation": "REDEPLOY",
-        "verify": {"preset": "github", "secrets_set": 1},
-    }
+        make_handler(make_document(SENDERS[key], sent, SECRET))
 
 
 def test_a_sender_is_found_by_its_key_or_its_signature() -> None:
@@ -182,7 +182,7 @@ def test_the_tag_of_an_image_is_proposed(image: str, tag: str) -> None:
 
 def test_secrets_fit_their_preset() -> None:
     for preset in ("github", "token", "gitlab", "standard-webhooks"):
-        secret = make_secret(preset, bytes(range(32)))
+        secret = make_secret(preset)
         assert parse_options({"verify": {"preset": preset, "secrets": [secret]}}, NOW).verify
         assert len(secret) >= 43
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -14,8 +14,8 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
-from tutumd.web.pages.live import BUSY_CALLS, RENDERING_AT_ONCE_S, RENDERING_SHARE, SESSION_SHARE, Allowance, LivePages
-from tutumd.web.pages.stamps import ASKED_S, FRESH_S, MAX_WATCHED
+from tutumd.web.pages.live import BUSY_CALLS, COUNTED_S, RENDERING_AT_ONCE_S, Allowance, LivePages
+from tutumd.web.pages.revisions import ASKED_S, FRESH_S
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -26,11 +26,10 @@ BOB = User(uuid="bob", name="bob", is_admin=False, created=NOW)
 
 @dataclass
 class FakeStore:
-    """Sessions and stamps that the test changes. It counts how often each kind is read."""
+    """Sessions and revisions that the test changes. It counts how often they are read."""
 
     users: dict[str, User] = field(default_factory=lambda: {"a": ANN, "b": BOB})
-    stamps: dict[str, str] = field(default_factory=lambda: {SERVICE: "1", OTHER: "1"})
-    overview: str = "1"
+    texts: dict[str, str] = field(default_factory=lambda: {SERVICE: "1", OTHER: "1", "": "1"})
     reads: int = 0
     uuids: list[str] = field(default_factory=list)
     is_away: bool = False
@@ -43,14 +42,9 @@ class FakeStore:
         by_hash = {hashlib.sha256(token.encode()).hexdigest(): user for token, user in self.users.items()}
         return {token: by_hash[token] for token in token_sha256s if token in by_hash}
 
-    def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+    def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
         self.uuids = sorted(uuids)
-        return {uuid: self.stamps[uuid] for uuid in uuids if uuid in self.stamps}
-
-    action_stamps = service_stamps
-
-    def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
-        return tuple(f"{self.overview}{viewer.is_admin}" for viewer in viewers)
+        return {uuid: self.texts[uuid] for uuid in uuids if uuid in self.texts}
 
 
 class Pages:
@@ -140,7 +134,7 @@ async def test_pages_that_ask_at_the_same_time_are_read_at_once() -> None:
 async def test_a_changed_page_is_rendered_again() -> None:
     pages = Pages()
     _, tag = await pages.get(PATH)
-    pages.store.stamps[SERVICE] = "2"
+    pages.store.texts[SERVICE] = "2"
     pages.now_s += FRESH_S + 1
     status, new = await pages.get(PATH, tag=tag)
     assert (status, pages.rendered) == (200, 2)
@@ -224,23 +218,19 @@ async def test_networks_without_the_dashboard_are_told_nothing() -> None:
 async def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
     pages = Pages()
     _, tag = await pages.get(PATH)
-    pages.store.stamps[SERVICE] = "2"
+    pages.store.texts[SERVICE] = "2"
     pages.now_s += FRESH_S + 0.1
     pages.takes_s = 0.9 * RENDERING_AT_ONCE_S
     answers = [await pages.get(PATH, tag=tag) for _ in range(4)]
-    assert [status for status, _ in answers] == [200, 200, 304, 304]
-    assert answers[-1] == (304, tag)
-    assert (await pages.get(PATH))[0] == 204
-    pages.now_s += 0.5 / SESSION_SHARE
+    assert [status for status, _ in answers] == [200, 204, 204, 204]
+    pages.now_s += 2 * COUNTED_S
     assert (await pages.get(PATH, tag=tag))[0] == 200
 
 
 async def test_one_session_leaves_time_to_others() -> None:
     pages = Pages()
-    pages.takes_s = 2 * RENDERING_AT_ONCE_S
-    assert (await pages.get(PATH))[0] == 200
-    pages.now_s += 1.5 * RENDERING_AT_ONCE_S / RENDERING_SHARE
-    assert [(await pages.get(PATH, session))[0] for session in ("a", "b")] == [204, 200]
+    pages.takes_s = 0.6 * RENDERING_AT_ONCE_S
+    assert [(await pages.get(PATH, session))[0] for session in ("a", "a", "b")] == [200, 204, 200]
 
 
 @pytest.mark.parametrize("path", ["logs/", "redeploy/"])
@@ -254,21 +244,21 @@ async def test_a_page_that_waits_for_an_engine_takes_no_time_of_others(path: str
 def test_many_calls_leave_less_time_for_pages() -> None:
     now_s, calls = 0.0, 0
     allowance = Allowance(lambda: calls, lambda: now_s)
-    allowance.use(RENDERING_AT_ONCE_S + 0.05)
+    allowance.use("a", RENDERING_AT_ONCE_S + 0.05)
     now_s, calls = 1.0, 2 * BUSY_CALLS
-    assert not allowance.has_some()
+    assert not allowance.has_some("a")
     now_s, calls = 2.0, calls + 1
-    assert allowance.has_some()
+    assert allowance.has_some("a")
 
 
 def test_calls_that_come_in_batches_are_many_between_them_too() -> None:
     now_s, calls = 0.0, 0
     allowance = Allowance(lambda: calls, lambda: now_s)
-    allowance.use(RENDERING_AT_ONCE_S + 0.2)
+    allowance.use("a", RENDERING_AT_ONCE_S + 0.2)
     for millisecond in range(10_000):
         now_s = millisecond / 1000
         calls += 0 if millisecond % 20 else 20
-        assert not allowance.has_some()
+        assert not allowance.has_some("a")
 
 
 async def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:
@@ -292,7 +282,7 @@ async def test_a_whole_page_has_the_tag_of_its_corner() -> None:
     await pages.get(PATH, query="before=7", hx_request="false")
     corner = "/running/"
     assert await pages.get(corner, tag=pages.tag_in_corner) == (304, pages.tag_in_corner)
-    pages.store.overview = "2"
+    pages.store.texts[""] = "2"
     pages.now_s += FRESH_S + 0.1
     assert (await pages.get(corner, tag=pages.tag_in_corner))[0] == 200
     assert (await pages.get(PATH, tag=pages.tag_in_corner))[0] == 200
@@ -324,13 +314,12 @@ async def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
     assert pages.store.uuids == [OTHER]
 
 
-async def test_invented_sessions_take_no_place_of_pages() -> None:
+async def test_invented_sessions_are_read_once() -> None:
     pages = Pages()
-    await asyncio.gather(*(pages.get(PATH, session=f"invented{number}") for number in range(MAX_WATCHED)))
-    _, tag = await pages.get(PATH)
-    reads = pages.store.reads
-    assert await pages.get(PATH, tag=tag) == (304, tag)
-    assert pages.store.reads == reads
+    await pages.get(f"/service/{OTHER}/", session="invented")
+    pages.now_s += FRESH_S + 1
+    await pages.get(PATH)
+    assert pages.store.uuids == [SERVICE]
 
 
 async def test_a_session_that_this_process_has_ended_gets_nothing_from_memory() -> None:

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from tests.support.services import service_row
 from tutumd.application.admission.fields import FIELDS
 from tutumd.model import Autorestart, Definition, Handler, Operation
-from tutumd.web.api import handler_schemas, render
+from tutumd.web.api.handler_objects import HANDLER, show_handler
+from tutumd.web.api.objects import SERVICE
+from tutumd.web.api.schemas import HandlerIn
 
 
 def test_request_and_response_describe_every_handler_field() -> None:
-    sent = handler_schemas.HandlerIn.model_json_schema()
-    shown = handler_schemas.HandlerOut.model_json_schema(mode="serialization")
+    sent = HandlerIn.model_json_schema()
+    shown = HANDLER.model_json_schema(mode="serialization")
     assert sent["properties"].keys() == {"name", "operation", *FIELDS}
     assert sent["additionalProperties"] is False
     assert FIELDS.keys() <= set(shown["required"])
@@ -30,16 +32,16 @@ def test_a_handler_shows_exactly_the_described_fields() -> None:
         created=datetime(2026, 1, 1, tzinfo=UTC),
         options={"debounce": 5},
     )
-    written = render.handler(handler).model_dump()
-    assert written.keys() == handler_schemas.HandlerOut.model_json_schema(mode="serialization")["properties"].keys()
+    written = HANDLER.model_validate(show_handler(handler, "")).model_dump()
+    assert written.keys() == HANDLER.model_json_schema(mode="serialization")["properties"].keys()
     assert written["debounce"] == 5
 
 
 def test_a_service_shows_the_values_of_its_variables_only_if_tutumd_runs_it() -> None:
     seen = service_row(engine="docker", selector="web", autorestart=Autorestart.ALWAYS, variables=("KEY",))
-    shown = render.service(seen).model_dump()
+    shown = SERVICE.model_validate(seen).model_dump()
     assert (shown["autorestart"], shown["container_envvars"]) == ("ALWAYS", [{"key": "KEY", "value": None}])
     definition = Definition(command="x", envvars={"A": "1"}, autorestart=Autorestart.ON_FAILURE)
     made = service_row(engine="local", selector="web", definition=definition)
-    shown = render.service(made).model_dump()
+    shown = SERVICE.model_validate(made).model_dump()
     assert (shown["autorestart"], shown["container_envvars"]) == ("ON_FAILURE", [{"key": "A", "value": "1"}])

@@ -18,7 +18,8 @@ from tutumd.errors import InvalidInputError
 MAX_LENGTH = 2000
 MAX_NESTING = 100
 BUDGET = 100_000
-"""Steps that one evaluation may take: about 0.2 s. Each element that is read costs a step, a long one more."""
+"""Steps that the expression and the globs of a call may take: about 0.2 s, at most half a second. Each element that is
+read costs a step, a long one more."""
 
 ROOTS = ("body", "headers", "query")
 
@@ -72,9 +73,8 @@ def check_expression(name: str, value: object) -> str:
     return text
 
 
-def evaluate(text: str, document: dict[str, Any]) -> Any:
-    """Return the value of a checked expression. Raises EvaluationError, also after BUDGET steps."""
-    budget = _Budget()
+def evaluate(text: str, document: dict[str, Any], budget: "Budget") -> Any:
+    """Return the value of a checked expression. Raises EvaluationError, also if the budget is used up."""
     try:
         return _Interpreter(budget).visit(_compile(text), document)
     except EvaluationError:
@@ -172,13 +172,14 @@ def _is_boolean(node: _Node) -> bool:
     return node["type"] == "not_expression" or (node["type"] == "literal" and isinstance(node["value"], bool))
 
 
-class _Budget:
+class Budget:
     """Counts the steps of an evaluation. Raises EvaluationError if they are too many."""
 
     def __init__(self) -> None:
-        self._left = BUDGET
+        self._left: float = BUDGET
 
-    def charge(self, steps: int) -> None:
+    def charge(self, steps: float) -> None:
+        """Count steps, and let other threads run now and then."""
         before, self._left = self._left, self._left - steps
         if before // _STEPS_PER_PAUSE != self._left // _STEPS_PER_PAUSE:
             time.sleep(0)  # other threads can run: else they wait 5 ms for the interpreter
@@ -200,7 +201,7 @@ class _Budget:
 
 
 class _Functions(Functions):
-    def __init__(self, budget: _Budget) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
     def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
@@ -215,7 +216,7 @@ class _Functions(Functions):
 class _Interpreter(TreeInterpreter):
     """jmespath's interpreter with a budget."""
 
-    def __init__(self, budget: _Budget) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__(Options(custom_functions=_Functions(budget)))
         self._budget = budget
 

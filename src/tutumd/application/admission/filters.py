@@ -1,12 +1,12 @@
 """Filters: which calls of a sender count."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tutumd.application.admission import expressions
+from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.json_checks import (
     TEXTS_SCHEMA,
     check_choice,
@@ -32,10 +32,8 @@ DEFAULT_MARKER = "[skip deploy]"
 _EXPRESSION = "expression"
 _REF_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _MAX_QUOTED = 100
-_BUDGET = 100_000_000
-"""Steps of all globs of one call: at most about half a second."""
-_STEPS_PER_MATCH = 400
-_STEPS_PER_PAUSE = 100_000
+_CHARACTERS_PER_MATCH = 400
+_CHARACTERS_PER_STEP = 1000
 
 
 def _preset_schema(preset: str, *required: str, **properties: object) -> dict[str, Any]:
@@ -158,51 +156,39 @@ def write_filters(filters: Sequence[Filter]) -> Any:
     return documents[0] if len(documents) == 1 else documents
 
 
-class TooLongError(Exception):
-    """The globs of a call's filters take too long over its payload."""
+def matches_any(name: str, globs: Sequence[str], budget: Budget) -> bool:
+    """Return whether a name matches one of some case-sensitive globs. Raises EvaluationError."""
+    return len(name) <= MAX_NAME and any(matches(name, glob, budget) for glob in globs)
 
 
-class Globs:
-    """Matches globs for one call, within a budget that all of its filters share."""
-
-    def __init__(self) -> None:
-        self._steps_left = _BUDGET
-
-    def matches(self, name: str, glob: str) -> bool:
-        """Return whether a name matches a case-sensitive glob. Raises TooLongError."""
-        # At worst a match compares each character once with each of the glob's.
-        before, self._steps_left = self._steps_left, self._steps_left - _STEPS_PER_MATCH - len(name) * len(glob)
-        if before // _STEPS_PER_PAUSE != self._steps_left // _STEPS_PER_PAUSE:
-            time.sleep(0)  # other threads can run: else they wait 5 ms for the interpreter
-        if self._steps_left < 0:
-            raise TooLongError
-        return fnmatchcase(name, glob)
-
-    def matches_any(self, name: str, globs: Sequence[str]) -> bool:
-        """Return whether a name matches one of the globs. Raises TooLongError."""
-        return len(name) <= MAX_NAME and any(self.matches(name, glob) for glob in globs)
+def matches(name: str, glob: str, budget: Budget) -> bool:
+    """Return whether a name matches a case-sensitive glob. Raises EvaluationError."""
+    # At worst a match compares each character once with each of the glob's.
+    budget.charge((_CHARACTERS_PER_MATCH + len(name) * len(glob)) / _CHARACTERS_PER_STEP)
+    return fnmatchcase(name, glob)
 
 
-def decide(condition: Filter, push: Push, document: dict[str, Any], globs: Globs) -> Decision:
+def decide(condition: Filter, push: Push, document: dict[str, Any], budget: Budget) -> Decision:
     """Return whether a call matches a filter.
 
     Args:
         document: What expressions read: `body`, `headers` and `query`.
-        globs: The same for all filters of the call.
+        budget: The same for all filters of the call.
     """
-    if condition.kind == _EXPRESSION:
-        return _decide_expression(condition.patterns[0], document)
     try:
-        return _DECIDERS[condition.kind](condition, push, globs)
-    except TooLongError:
-        return Decision(False, Reason("glob-too-long"))
+        if condition.kind == _EXPRESSION:
+            passes = expressions.is_true(expressions.evaluate(condition.patterns[0], document, budget))
+            return Decision(passes, Reason("filter-true" if passes else "filter-not-true"))
+        return _DECIDERS[condition.kind](condition, push, budget)
+    except expressions.EvaluationError as error:
+        return Decision(False, Reason("filter-failed", (str(error),)))
 
 
-def matches_path(path: str, glob: str, globs: Globs) -> bool:
+def matches_path(path: str, glob: str, budget: Budget) -> bool:
     """Return whether a path matches a glob: `*` stays within a folder, `**` is any number of folders.
 
     Raises:
-        TooLongError: As `Globs` says.
+        EvaluationError: The budget is used up.
     """
     parts = path[: 4 * MAX_NAME].split("/")
     # reached[i]: the globs so far match the first i parts.
@@ -212,7 +198,7 @@ def matches_path(path: str, glob: str, globs: Globs) -> bool:
             first = reached.index(True) if True in reached else len(reached)
             reached = [index >= first for index in range(len(reached))]
         else:
-            hits = [reached[index] and globs.matches(part, pattern) for index, part in enumerate(parts)]
+            hits = [reached[index] and matches(part, pattern, budget) for index, part in enumerate(parts)]
             reached = [False, *hits]
     return reached[-1]
 
@@ -241,46 +227,38 @@ def _parse_filter(value: object) -> Filter:
     return Filter(kind=preset, patterns=globs, repository=text)
 
 
-def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
-    try:
-        passes = expressions.is_true(expressions.evaluate(text, document))
-    except expressions.EvaluationError as error:
-        return Decision(False, Reason("filter-failed", (str(error),)))
-    return Decision(passes, Reason("filter-true" if passes else "filter-not-true"))
-
-
-def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
+def _decide_tag(condition: Filter, push: Push, budget: Budget) -> Decision:
     repository = condition.repository
-    tags = [tag for name, tag in push.tags if not repository or globs.matches_any(name, (repository,))]
+    tags = [tag for name, tag in push.tags if not repository or matches_any(name, (repository,), budget)]
     if push.tags and not tags:
         return Decision(False, Reason("other-repository", (repository,)))
-    return _decide_names(tags, condition, push, globs)
+    return _decide_names(tags, condition, push, budget)
 
 
-def _decide_names(names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
+def _decide_names(names: Sequence[str], condition: Filter, push: Push, budget: Budget) -> Decision:
     kind, patterns = condition.kind, _quote_patterns(condition)
     if not names:
         if push.event:
             return Decision(False, Reason("no-pushed-ref-of-event", (kind, patterns, push.event)))
         return Decision(False, Reason("no-pushed-ref", (kind, patterns)))
-    matching = [name for name in names[:MAX_NAMES] if globs.matches_any(name, condition.patterns)]
+    matching = [name for name in names[:MAX_NAMES] if matches_any(name, condition.patterns, budget)]
     if matching:
         return Decision(True, Reason("ref-matches", (kind, matching[0][:_MAX_QUOTED], patterns)))
     return Decision(False, Reason("ref-differs", (kind, names[0][:_MAX_QUOTED], patterns)))
 
 
-def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
+def _decide_paths(condition: Filter, push: Push, budget: Budget) -> Decision:
     if not push.is_git:
         return Decision(False, Reason("no-commits"))
     if push.paths is None or len(push.paths) > MAX_PATHS:
         return Decision(True, Reason("files-unknown"))
     patterns = _quote_patterns(condition)
-    if any(matches_path(path, glob, globs) for path in push.paths for glob in condition.patterns):
+    if any(matches_path(path, glob, budget) for path in push.paths for glob in condition.patterns):
         return Decision(True, Reason("file-matches", (patterns,)))
     return Decision(False, Reason("no-file-matches", (str(len(push.paths)), patterns)))
 
 
-def _decide_skip(condition: Filter, push: Push, _globs: Globs) -> Decision:
+def _decide_skip(condition: Filter, push: Push, _budget: Budget) -> Decision:
     marker = condition.patterns[0]
     if marker.lower() in push.message.lower():
         return Decision(False, Reason("marker-found", (marker,)))
@@ -291,8 +269,8 @@ def _quote_patterns(condition: Filter) -> str:
     return " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _MAX_QUOTED]
 
 
-_DECIDERS: dict[str, Callable[[Filter, Push, Globs], Decision]] = {
-    "branch": lambda condition, push, globs: _decide_names(push.branches, condition, push, globs),
+_DECIDERS: dict[str, Callable[[Filter, Push, Budget], Decision]] = {
+    "branch": lambda condition, push, budget: _decide_names(push.branches, condition, push, budget),
     "tag": _decide_tag,
     "paths": _decide_paths,
     "skip": _decide_skip,

@@ -1,11 +1,11 @@
 """Image tags that a call may name: a tag only, never another repository or a digest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application.admission import expressions
-from tutumd.application.admission.filters import MAX_GLOB, Globs
+from tutumd.application.admission.filters import MAX_GLOB, matches_any
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
 from tutumd.errors import InvalidInputError
 from tutumd.model import TAG
@@ -65,11 +65,14 @@ def parse_tag_rule(value: object) -> TagRule:
 
 
 def choose_tag(
-    rule: TagRule | None, query: Sequence[tuple[str, str]], document: dict[str, Any]
-) -> tuple[str | None, Reason | None]:
-    """Return the tag that a call names, None for the service's own, and why the call is skipped, None if it is not.
+    rule: TagRule | None, query: Sequence[tuple[str, str]], read_document: Callable[[], dict[str, Any]]
+) -> str | Reason | None:
+    """Return the tag that a call names, None for the service's own, or the reason for which the call is skipped.
 
     A wrong `?tag=` is an error, so that a script fails; a payload with another tag is skipped.
+
+    Args:
+        read_document: Returns what expressions read. `?tag=` is checked without a thread, so the body is not parsed.
 
     Raises:
         InvalidInputError: `?tag=` is repeated, not a tag, not allowed, or the handler accepts none.
@@ -78,10 +81,10 @@ def choose_tag(
     if tags and (rule is None or rule.source != QUERY):
         raise InvalidInputError("this handler accepts no tag from the call: its owner can set its field tag")
     if rule is None:
-        return None, None
-    if rule.source != QUERY:
-        return _choose_from_payload(rule, document)
-    return (_check_tag(tags, rule) if tags else None), None
+        return None
+    if rule.source == QUERY:
+        return _check_tag(tags, rule) if tags else None
+    return _choose_from_payload(rule, read_document())
 
 
 def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
@@ -89,20 +92,18 @@ def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
         raise InvalidInputError("tag is given twice: give it once")
     if not TAG.fullmatch(tags[0]):
         raise InvalidInputError("tag must be the tag alone, such as v1.2: no repository, no digest")
-    if not Globs().matches_any(tags[0], rule.allow):
+    if not matches_any(tags[0], rule.allow, expressions.Budget()):
         raise InvalidInputError(f"tag {tags[0]!r} is not one that this handler allows")
     return tags[0]
 
 
-def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> tuple[str | None, Reason | None]:
+def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> str | Reason:
     try:
-        tag = expressions.evaluate(rule.source, document)
+        tag = expressions.evaluate(rule.source, document, expressions.Budget())
     except expressions.EvaluationError as error:
-        return None, Reason("tag-failed", (str(error),))
+        return Reason("tag-failed", (str(error),))
     if not isinstance(tag, str) or not tag:
-        return None, Reason("no-tag-at-source")
+        return Reason("no-tag-at-source")
     if not TAG.fullmatch(tag):
-        return None, Reason("not-a-tag")
-    if not Globs().matches_any(tag, rule.allow):
-        return None, Reason("tag-not-allowed", (tag,))
-    return tag, None
+        return Reason("not-a-tag")
+    return tag if matches_any(tag, rule.allow, expressions.Budget()) else Reason("tag-not-allowed", (tag,))

@@ -9,22 +9,19 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.component_locks import ComponentLocks
-from tutumd.engines.docker.constraints import check_readable
-from tutumd.engines.docker.discover import service_snapshot
-from tutumd.engines.docker.image_store import check_images
-from tutumd.engines.docker.inspect.container_cache import ContainerCache
-from tutumd.engines.docker.inspect.events import watch_events
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, group_by_service
-from tutumd.engines.docker.inspect.self_container import find_own_parts
-from tutumd.engines.docker.other_installations import describe_other_installations, require_free, undisturbed
-from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
-from tutumd.engines.docker.platforms import kept_platform, platform_note
-from tutumd.engines.docker.readiness import ReadinessCheck, limits_of
-from tutumd.engines.docker.redeploy import redeploy, replaced_names
-from tutumd.engines.docker.scale import Scaler
-from tutumd.engines.docker.start_stop import start_containers, stop_containers
+from tutumd.engines.docker.apply.redeploy import ComponentLocks, redeploy, replaced_names
+from tutumd.engines.docker.apply.scale import Scaler
+from tutumd.engines.docker.apply.start_stop import start_containers, stop_containers
+from tutumd.engines.docker.look.cache import ContainerCache, watch_events
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.facts import kept_platform, platform_note
+from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
+from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
+from tutumd.engines.docker.look.snapshot import service_snapshot
+from tutumd.engines.docker.plan.constraints import check_readable
+from tutumd.engines.docker.plan.images import check_images
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels

@@ -7,16 +7,13 @@ first ends what it finds half done.
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 
-from tutumd.engines.local import output, records
-from tutumd.engines.local.data_folder import DataFolder
-from tutumd.engines.local.exit_watch import ExitWatch
-from tutumd.engines.local.launch import Launcher, container_name
+from tutumd.engines.local import records
+from tutumd.engines.local.data_folder import DataFolder, tail
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
-from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord
+from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord, container_name
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
@@ -40,7 +37,6 @@ class ChangeRunner:
 
     folder: DataFolder
     processes: Processes
-    launcher: Launcher
     server_cap: int
     stable_s: float
     grace_s: float
@@ -125,11 +121,10 @@ class ChangeRunner:
             self.processes.kill(without_leader, pause=run.sleep)
         for container in record.incoming:
             if container.id in leaders:
-                started = replace(container, process=leaders[container.id], started=self.clock())
-                record = records.replace_container(record, started)
+                record = records.with_process(record, container, leaders[container.id], self.clock())
             elif container.process is not None and not self.processes.is_of_this_boot(container.process):
                 # It ended with the machine, not by itself.
-                record = records.replace_container(record, replace(container, process=None, started=None))
+                record = records.with_process(record, container, None, None)
         return record
 
     def _start_incoming(self, record: ServiceRecord, run: Run) -> tuple[ServiceRecord, Outcome | None]:
@@ -143,10 +138,10 @@ class ChangeRunner:
             if container.process is None:
                 run.check()
                 try:
-                    started = self.launcher.launch(record, change.definition, change.variables, container)
+                    process = self.processes.launch(record, change.definition, change.variables, container)
                 except SpawnError as error:
                     return record, _failure(f"{container_name(record, container)} could not be started: {error}")
-                record = self.folder.save(records.replace_container(record, started))
+                record = self.folder.save(records.with_process(record, container, process, self.clock()))
                 run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
         watch_s = self._overlap_s if record.containers else self.stable_s
@@ -154,7 +149,7 @@ class ChangeRunner:
         return record, self._watch(record, record.incoming, run, watch_s)
 
     def _still_runs(self, change: Change | None) -> bool:
-        """Return whether all containers that a change would put back run."""
+        """Return whether all containers run that a change would restore."""
         return change is not None and all(c.process and self.processes.is_running(c.process) for c in change.incoming)
 
     def _watch(
@@ -162,19 +157,16 @@ class ChangeRunner:
     ) -> Outcome | None:
         """Watch containers for a while, or look at them once; return the failure if one does not run."""
         until = time.monotonic() + watch_s
-        with closing(ExitWatch(self.processes.is_running)) as exits:
-            exits.watch({c.process for c in containers if c.process})
-            while True:
-                for container in containers:
-                    if container.restarts or container.process is None or not exits.is_running(container.process):
-                        return self._explain_exit(record, container)
-                left_s = until - time.monotonic()
-                if left_s <= 0:
-                    return None
-                if run.remaining_s() <= 0:
-                    return _failure(unfinished(run, "the new processes were not stable yet"))
-                run.sleep(min(POLL_S, left_s))
-                exits.wait(0)
+        while True:
+            for container in containers:
+                if container.restarts or not (container.process and self.processes.is_running(container.process)):
+                    return self._explain_exit(record, container)
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return None
+            if run.remaining_s() <= 0:
+                return _failure(unfinished(run, "the new processes were not stable yet"))
+            run.sleep(min(POLL_S, left_s))
 
     def _explain_exit(self, record: ServiceRecord, container: ContainerRecord) -> Outcome:
         exit_code = self.processes.exit_code(container.process) if container.process else None
@@ -183,7 +175,7 @@ class ChangeRunner:
         name, restarts = container_name(record, container), restarts_text(container.restarts)
         return _failure(
             f"{name} {ended}{restarts} before the action was done",
-            "\n".join(output.tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
+            "\n".join(tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
         )
 
     def _finish(self, record: ServiceRecord, run: Run, failure: Outcome | None = None) -> Outcome:

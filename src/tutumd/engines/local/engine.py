@@ -14,15 +14,13 @@ from threading import Event
 
 import structlog
 
-from tutumd.engines.local import output, procfs
 from tutumd.engines.local import plan as plans
+from tutumd.engines.local import procfs
 from tutumd.engines.local.change_runner import ChangeRunner, saved_before
-from tutumd.engines.local.data_folder import DataFolder
-from tutumd.engines.local.launch import Launcher, container_name
+from tutumd.engines.local.data_folder import MAX_OUTPUT_BYTES, DataFolder, tail
 from tutumd.engines.local.processes import Processes
-from tutumd.engines.local.records import ContainerRecord, ServiceRecord
-from tutumd.engines.local.restart_policy import will_restart
-from tutumd.engines.local.supervisor import Supervisor
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
+from tutumd.engines.local.supervisor import Supervisor, will_restart
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import (
     ContainerSnapshot,
@@ -53,7 +51,11 @@ def build_snapshot(
         running: IDs of the containers whose first process runs.
         exit_codes: Exit codes of containers whose end is not in the record yet, by ID, as far as they are known.
     """
-    snapshots = [_snapshot_of_present(record, c, c.id in running, exit_codes.get(c.id)) for c in record.containers]
+    snapshots = []
+    for container in record.containers:
+        exit_code = container.exit_code if container.ended else exit_codes.get(container.id)
+        state = _state_of_present(record, container, container.id in running, exit_code)
+        snapshots.append(_snapshot(record, container, record.definition, state, exit_code))
     if record.change is not None:
         definition = record.change.definition
         snapshots += [_snapshot(record, c, definition, ContainerState.STARTING) for c in record.incoming]
@@ -73,19 +75,15 @@ def build_snapshot(
     )
 
 
-def _snapshot_of_present(
+def _state_of_present(
     record: ServiceRecord, container: ContainerRecord, is_running: bool, exit_code: int | None
-) -> ContainerSnapshot:
-    exit_code = container.exit_code if container.ended else exit_code
-    if container.process is None and container.ended is None:
-        state = ContainerState.STARTING
-    elif is_running:
-        state = ContainerState.RUNNING
-    elif will_restart(record.definition.autorestart, exit_code):
-        state = ContainerState.STARTING
-    else:
-        state = ContainerState.STOPPED
-    return _snapshot(record, container, record.definition, state, exit_code)
+) -> ContainerState:
+    if is_running:
+        return ContainerState.RUNNING
+    is_restarting = container.process is None and container.ended is None
+    if is_restarting or will_restart(record.definition.autorestart, exit_code):
+        return ContainerState.STARTING
+    return ContainerState.STOPPED
 
 
 def _snapshot(
@@ -125,7 +123,7 @@ class LocalEngine:
         server_cap: int,
         stable_s: float = 1.0,
         grace_s: float = 10.0,
-        max_output_bytes: int = output.MAX_BYTES,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
         environment: Mapping[str, str] | None = None,
         boot_id: str | None = None,
         clock: Clock = lambda: datetime.now(UTC),
@@ -143,17 +141,12 @@ class LocalEngine:
             structlog.stdlib.get_logger("tutumd.engines.local").error(
                 "service left alone", service=service, why=problem
             )
-        self._processes = Processes(boot_id or procfs.read_boot_id())
-        launcher = Launcher(
-            folder=self._folder,
-            processes=self._processes,
-            environment=os.environ if environment is None else environment,
-            clock=clock,
+        self._processes = Processes(
+            self._folder, boot_id or procfs.read_boot_id(), os.environ if environment is None else environment
         )
         self._changes = ChangeRunner(
             folder=self._folder,
             processes=self._processes,
-            launcher=launcher,
             server_cap=server_cap,
             stable_s=stable_s if limits.stable_s is None else limits.stable_s,
             grace_s=grace_s,
@@ -163,7 +156,6 @@ class LocalEngine:
         self._supervisor = Supervisor(
             folder=self._folder,
             processes=self._processes,
-            launcher=launcher,
             max_output_bytes=max_output_bytes,
             clock=clock,
         )
@@ -231,7 +223,7 @@ class LocalEngine:
         texts: list[str] = []
         for container in record.containers:
             prefix = f"{container_name(record, container)} | " if len(record.containers) > 1 else ""
-            texts += [prefix + line for line in output.tail(self._folder.output(record.uuid, container.slot), lines)]
+            texts += [prefix + line for line in tail(self._folder.output(record.uuid, container.slot), lines)]
         return "\n".join(texts)
 
     def probe(self) -> None:

@@ -64,13 +64,10 @@ def plan_redeploy(facts: PlanInput) -> Change:
 
 
 def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float, limits: RunLimits) -> Plan:
-    """Return the steps that a redeploy would take now."""
+    """Return the steps that a redeploy would take now. Raises EngineRefusedError."""
     record, service = facts.record, facts.service
     image_before = record.digest if record.was_started else None
-    try:
-        change = plan_redeploy(facts)
-    except EngineRefusedError as error:
-        return Plan(refused=str(error), image_name=service.image_name, image_before=image_before)
+    change = plan_redeploy(facts)
     plan = Plan(
         image_name=change.image_name, image_before=image_before, image_after=definition_digest(change.definition)
     )

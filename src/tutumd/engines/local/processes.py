@@ -11,15 +11,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from tutumd.engines.local import procfs
-from tutumd.engines.local.exit_watch import ExitWatch
+from tutumd.engines.local.data_folder import DataFolder
 from tutumd.engines.local.procfs import Identity, Stat
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
+from tutumd.model import Definition
 
 CONTAINER_ID = "TUTUM_CONTAINER_ID"
+DEFAULT_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+}
 POLL_S = 0.1
 KILL_LIMIT_S = 5.0  # a process in an uninterruptible wait takes longer
 Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: not known whether one was started
@@ -32,24 +39,37 @@ class SpawnError(Exception):
 class Processes:
     """The processes of containers on this machine. Safe to use from several threads."""
 
-    def __init__(self, boot_id: str) -> None:
-        self._boot_id = boot_id
+    def __init__(self, folder: DataFolder, boot_id: str, environment: Mapping[str, str]) -> None:
+        """Take the environment of the server, from which processes get some variables."""
+        self._folder, self._boot_id, self._environment = folder, boot_id, environment
         self._reaping = threading.Lock()
 
-    def spawn(self, command: str, *, environment: Mapping[str, str], directory: Path, output: Path) -> Identity:
-        """Start a process that outlives this one. Raises SpawnError.
+    def launch(
+        self,
+        record: ServiceRecord,
+        definition: Definition,
+        variables: Mapping[str, str | None],
+        container: ContainerRecord,
+    ) -> Identity:
+        """Start the first process of a recorded container, which outlives this process. Raises SpawnError.
 
-        output: File that standard output and error are appended to.
+        Args:
+            variables: Variables of the redeploy, which override those of the definition. None removes one.
         """
+        output = self._folder.output(record.uuid, container.slot)
+        directory = Path(definition.working_dir or self._folder.working_directory(record.uuid, container.number))
+        if not directory.is_absolute():
+            raise SpawnError(f"its working_dir must be an absolute path, got {definition.working_dir!r}")
+        environment = build_environment(self._environment, {**definition.envvars, **variables}, record, container)
         try:
             with open(output, "ab", opener=partial(os.open, mode=0o600)) as output_file:
                 child = subprocess.Popen(
-                    ["/bin/sh", "-c", command],
+                    ["/bin/sh", "-c", definition.command],
                     stdin=subprocess.DEVNULL,
                     stdout=output_file,
                     stderr=output_file,
                     cwd=directory,
-                    env=dict(environment),
+                    env=environment,
                     start_new_session=True,
                 )
         except (OSError, ValueError) as error:
@@ -105,7 +125,8 @@ class Processes:
             _send(stat, signal.SIGCONT)  # a stopped process receives SIGTERM only once it is continued
         deadline = time.monotonic() + grace_s
         while (left := self._members(leaders)) and time.monotonic() < deadline:
-            self._wait_for_exits(left, deadline, pause)
+            while time.monotonic() < deadline and any(self.is_running(self._identity(stat)) for stat in left):
+                pause(POLL_S)
         if left:
             left = self.kill(leaders, pause=pause)
         for leader in leaders.values():
@@ -137,14 +158,6 @@ class Processes:
             and (stat.session in sessions or not entries.isdisjoint(procfs.read_environment(stat.pid)))
         )
 
-    def _wait_for_exits(self, stats: Iterable[Stat], deadline: float, pause: Callable[[float], None]) -> None:
-        identities = {self._identity(stat) for stat in stats}
-        with closing(ExitWatch(self.is_running)) as exits:
-            exits.watch(identities)
-            while any(exits.is_running(identity) for identity in identities) and time.monotonic() < deadline:
-                pause(POLL_S)
-                exits.wait(0)
-
     def _identity(self, stat: Stat) -> Identity:
         return Identity(pid=stat.pid, start_ticks=stat.start_ticks, boot_id=self._boot_id)
 
@@ -156,6 +169,30 @@ class Processes:
     def _is_zombie_child(self, identity: Identity) -> bool:
         stat = self._read(identity)
         return stat is not None and not stat.is_alive and stat.parent == os.getpid()
+
+
+def build_environment(
+    server: Mapping[str, str],
+    variables: Mapping[str, str | None],
+    record: ServiceRecord,
+    container: ContainerRecord,
+) -> dict[str, str]:
+    """Return the environment of a process: PATH, HOME and LANG of the server, the service's variables, and ours.
+
+    The environment is clean, so that no setting of the server, such as a password, reaches a service. After a restart,
+    the server finds a process by our variables, so the service cannot override them.
+
+    Args:
+        variables: The service's variables. None removes one.
+    """
+    base = {name: server.get(name) or default for name, default in DEFAULT_ENVIRONMENT.items()}
+    ours = {
+        CONTAINER_ID: container.id,
+        "TUTUM_CONTAINER_NAME": container_name(record, container),
+        "TUTUM_SERVICE_UUID": record.uuid,
+        "TUTUM_SERVICE_NAME": record.name,
+    }
+    return base | {name: value for name, value in variables.items() if value is not None} | ours
 
 
 def _environment_entry(container_id: str) -> bytes:

@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from tutumd.engines.local.procfs import Identity
-from tutumd.model import Autorestart, Definition
-
-FORMAT = 1
+from tutumd.model import Definition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +68,13 @@ class ServiceRecord:
     """One service.
 
     Attributes:
+        format: Version of the JSON. A record of another version is not read.
         variables: Variables of the last redeploy, beside those of the definition. None removes one.
-        undo: The change that puts the leaving containers back, as long as they run; None once they were ended.
+        undo: The change that restores the leaving containers while they run; None after they were ended.
         settled: UUID of the last action whose change was applied; empty before the first.
     """
 
+    format: Literal[1] = 1
     uuid: str
     name: str
     definition: Definition
@@ -105,6 +107,18 @@ class ServiceRecord:
     def digest(self) -> str:
         """Digest of the running definition."""
         return definition_digest(self.definition)
+
+
+def container_name(record: ServiceRecord, container: ContainerRecord) -> str:
+    """Return the name of a container: `SERVICE-NUMBER`."""
+    return f"{record.name}-{container.number}"
+
+
+def with_process(
+    record: ServiceRecord, container: ContainerRecord, process: Identity | None, started: datetime | None
+) -> ServiceRecord:
+    """Return the record with the first process of a present or incoming container."""
+    return replace_container(record, replace(container, process=process, started=started))
 
 
 def definition_digest(definition: Definition) -> str:
@@ -166,63 +180,14 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     return replace(record, containers=replaced(record.containers), change=change)
 
 
-def record_to_json(record: ServiceRecord) -> str:
+def record_to_json(record: ServiceRecord) -> bytes:
     """Return a record as JSON."""
-    return json.dumps({"format": FORMAT, **asdict(record)}, indent=1, default=datetime.isoformat)
+    return _JSON.dump_json(record, indent=1)
 
 
-def record_from_json(text: str) -> ServiceRecord:
-    """Return the record that `text` holds. Raises ValueError, KeyError or TypeError if it holds none."""
-    content = json.loads(text)
-    if content["format"] != FORMAT:
-        raise ValueError(f"format must be {FORMAT}, got {content['format']!r}: written by another version?")
-    return ServiceRecord(
-        uuid=content["uuid"],
-        name=content["name"],
-        definition=_definition_from_json(content["definition"]),
-        image_name=content["image_name"],
-        target=content["target"],
-        variables=content.get("variables", {}),  # absent before 0.3
-        stopped=content["stopped"],
-        containers=tuple(_container_from_json(entry) for entry in content["containers"]),
-        leaving=tuple(_container_from_json(entry) for entry in content["leaving"]),
-        change=_change_from_json(content["change"]) if content["change"] else None,
-        undo=_change_from_json(content["undo"]) if content.get("undo") else None,  # absent before 0.3
-        settled=content["settled"],
-    )
+def record_from_json(content: bytes) -> ServiceRecord:
+    """Return the record that `content` holds. Raises ValueError if it holds none."""
+    return _JSON.validate_json(content)
 
 
-def _definition_from_json(content: Mapping[str, Any]) -> Definition:
-    return Definition(
-        command=content["command"],
-        envvars=dict(content["envvars"]),
-        working_dir=content["working_dir"],
-        autorestart=Autorestart(content["autorestart"]),
-    )
-
-
-def _change_from_json(content: Mapping[str, Any]) -> Change:
-    return Change(
-        action=content["action"],
-        definition=_definition_from_json(content["definition"]),
-        image_name=content["image_name"],
-        target=content["target"],
-        variables=content.get("variables", {}),
-        stopped=content["stopped"],
-        keep=tuple(content["keep"]),
-        incoming=tuple(_container_from_json(entry) for entry in content["incoming"]),
-        note=content["note"],
-    )
-
-
-def _container_from_json(content: Mapping[str, Any]) -> ContainerRecord:
-    return ContainerRecord(
-        id=content["id"],
-        number=content["number"],
-        slot=content["slot"],
-        process=Identity(*content["process"]) if content["process"] else None,
-        started=datetime.fromisoformat(content["started"]) if content["started"] else None,
-        ended=datetime.fromisoformat(content["ended"]) if content["ended"] else None,
-        exit_code=content["exit_code"],
-        restarts=content["restarts"],
-    )
+_JSON = TypeAdapter(ServiceRecord)

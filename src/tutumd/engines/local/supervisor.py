@@ -3,24 +3,26 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from threading import Event
 
 import structlog
 
-from tutumd.engines.local import output
-from tutumd.engines.local.data_folder import DataFolder
-from tutumd.engines.local.exit_watch import ExitWatch
-from tutumd.engines.local.launch import Launcher
+from tutumd.engines.local.data_folder import DataFolder, rotate
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.procfs import Identity
-from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container
-from tutumd.engines.local.restart_policy import is_due, restarts_in_a_row
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container, with_process
+from tutumd.model import Autorestart
 from tutumd.ports.clock import Clock
 
 ROUND_S = 0.25
 ROTATION_S = 1.0
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(seconds=60)
+LONG_RUN = timedelta(seconds=60)
+"""A process that ran this long is not in a crash loop: its next delay is `FIRST_DELAY` again."""
+
 _log = structlog.stdlib.get_logger("tutumd.engines.local")
 
 
@@ -30,51 +32,46 @@ class Supervisor:
 
     folder: DataFolder
     processes: Processes
-    launcher: Launcher
     max_output_bytes: int
     clock: Clock
 
     def run(self, changed: Callable[[], None], stop: Event) -> None:
         """Supervise until `stop` is set. Calls `changed` after each round in which a record changed.
 
-        A round follows each exit at once. It follows within `ROUND_S` when an action changed a record, a restart is
-        due, or `stop` is set.
+        A round begins every `ROUND_S`.
         """
         next_rotation = 0.0
         records = self.folder.records()
-        with closing(ExitWatch(self.processes.is_running)) as exits:
-            while not stop.is_set():
-                self._supervise_all(exits)
-                if time.monotonic() >= next_rotation:
-                    next_rotation = time.monotonic() + ROTATION_S
-                    self._rotate_outputs()
-                previous, records = records, self.folder.records()
-                if records != previous:
-                    changed()
-                exits.wait(ROUND_S)
+        while not stop.is_set():
+            self._supervise_all()
+            if time.monotonic() >= next_rotation:
+                next_rotation = time.monotonic() + ROTATION_S
+                self._rotate_outputs()
+            previous, records = records, self.folder.records()
+            if records != previous:
+                changed()
+            stop.wait(ROUND_S)
 
-    def _supervise_all(self, exits: ExitWatch) -> None:
+    def _supervise_all(self) -> None:
         """Do one round. A problem with one service is logged, and tried again in the next round."""
-        all_records = self.folder.records()
-        exits.watch({c.process for record in all_records for c in record.containers if c.process and not c.ended})
-        for service_uuid in [record.uuid for record in all_records]:
+        for service_uuid in [record.uuid for record in self.folder.records()]:
             with self.folder.hold(service_uuid, timeout_s=0) as is_held:
                 record = self.folder.get(service_uuid) if is_held else None
                 if record is None:
                     continue
                 try:
-                    self._supervise(record, exits)
+                    self._supervise(record)
                 except OSError as error:
                     _log.warning("service could not be supervised", service=service_uuid, error=str(error))
 
     def _rotate_outputs(self) -> None:
         for path in self.folder.outputs():
             try:
-                output.rotate(path, max_bytes=self.max_output_bytes)
+                rotate(path, max_bytes=self.max_output_bytes)
             except OSError as error:
                 _log.warning("output could not be rotated", file=str(path), error=str(error))
 
-    def _supervise(self, record: ServiceRecord, exits: ExitWatch) -> None:
+    def _supervise(self, record: ServiceRecord) -> None:
         for container in (*record.incoming, *record.leaving):
             if container.process is not None:
                 self.processes.reap(container.process)
@@ -83,7 +80,7 @@ class Supervisor:
             if container.ended is None:
                 if container.process is None:
                     record = self._start(record, container, leaders)
-                elif not exits.is_running(container.process):
+                elif not self.processes.is_running(container.process):
                     record = self._record_exit(record, container, container.process)
             elif is_due(container, record.definition.autorestart, self.clock()):
                 record = self._restart(record, container)
@@ -111,14 +108,37 @@ class Supervisor:
     def _start(
         self, record: ServiceRecord, container: ContainerRecord, leaders: Mapping[str, Identity]
     ) -> ServiceRecord:
-        """Start a recorded container, unless a server that died before it could record that did so."""
-        if container.id in leaders:
-            started = replace(container, process=leaders[container.id], started=self.clock())
-        else:
-            try:
-                started = self.launcher.launch(record, record.definition, record.variables, container)
-            except SpawnError as error:
-                _log.warning("container could not be restarted", service=record.uuid, reason=str(error))
-                return self.folder.save(replace_container(record, replace(container, ended=self.clock())))
+        """Start a recorded container, unless an earlier server did so and could not record it before it died."""
+        process = leaders.get(container.id)
+        try:
+            process = process or self.processes.launch(record, record.definition, record.variables, container)
+        except SpawnError as error:
+            _log.warning("container could not be restarted", service=record.uuid, reason=str(error))
+            return self.folder.save(replace_container(record, replace(container, ended=self.clock())))
         _log.info("container restarted", service=record.uuid, number=container.number)
-        return self.folder.save(replace_container(record, started))
+        return self.folder.save(with_process(record, container, process, self.clock()))
+
+
+def will_restart(autorestart: Autorestart, exit_code: int | None) -> bool:
+    """Return whether the process is to be started again. An unknown exit code counts as a failure."""
+    return autorestart is Autorestart.ALWAYS or (autorestart is Autorestart.ON_FAILURE and exit_code != 0)
+
+
+def restart_delay(restarts: int) -> timedelta:
+    """Return the delay after `restarts` restarts in a row: 1 s, 2 s, 4 s, …, 60 s."""
+    return min(LONGEST_DELAY, FIRST_DELAY * (1 << min(restarts, 10)))
+
+
+def restarts_in_a_row(container: ContainerRecord) -> int:
+    """Return the number of restarts that the delay grows with: 0 after a long run."""
+    if container.started and container.ended and container.ended - container.started >= LONG_RUN:
+        return 0
+    return container.restarts
+
+
+def is_due(container: ContainerRecord, autorestart: Autorestart, now: datetime) -> bool:
+    """Return whether an ended container is to be replaced by a new one now."""
+    if container.ended is None or not will_restart(autorestart, container.exit_code):
+        return False
+    waited = now - container.ended
+    return waited >= restart_delay(restarts_in_a_row(container)) or waited < timedelta(0)  # the clock was set back

@@ -1,6 +1,6 @@
 """Routes of deliveries: list, get, redeliver; and the status of a call for its caller."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -9,8 +9,9 @@ from fastapi.responses import Response
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import parse_query
 from tutumd.application.redelivery import redeliver
-from tutumd.web.api import handler_schemas, render, schemas
+from tutumd.web.api.handler_objects import CALL, DELIVERY, PROGRESS, WHOLE_DELIVERY, show_delivery, show_progress
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
+from tutumd.web.api.schemas import list_of, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller
 from tutumd.web.body import documented_list, documented_query
@@ -24,33 +25,33 @@ Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 _PATH = f"{BASE}/{{handler_uuid}}/delivery"
 
 
-@router.get(f"{_PATH}/", tags=["webhook handlers"], openapi_extra=documented_list())
+@router.get(f"{_PATH}/", tags=["webhook handlers"], response_model=list_of(DELIVERY), openapi_extra=documented_list())
 def list_deliveries(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> schemas.ListOut[handler_schemas.DeliveryOut]:
+) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
     page = context(request).store.deliveries(viewer, service, handler, query)
     path = f"{handler_uri(service, handler)}delivery/"
-    return render.page(path, query, page, lambda delivery: render.delivery(delivery, path))
+    return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
-@router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"])
+@router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"], response_model=WHOLE_DELIVERY)
 def get_delivery(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
-) -> handler_schemas.WholeDeliveryOut:
+) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
     delivery = context(request).store.delivery(viewer, service, handler, number)
-    return render.whole_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
+    return show_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
 
 
 @router.post(
     f"{_PATH}/{{number}}/redeliver/",
     tags=["webhook handlers"],
     status_code=202,
-    response_model=handler_schemas.CallOut,
+    response_model=CALL,
 )
 async def redeliver_delivery(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
@@ -71,11 +72,16 @@ async def redeliver_delivery(
     return render_result(web, call, result)
 
 
-@router.get("/status/{token}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])})
-async def get_status(request: Request, token: str) -> handler_schemas.ProgressOut:
+@router.get(
+    "/status/{token}/",
+    tags=["webhook handlers"],
+    response_model=PROGRESS,
+    openapi_extra={"security": [], **documented_query(["wait"])},
+)
+async def get_status(request: Request, token: str) -> dict[str, Any]:
     """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
     web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return handler_schemas.ProgressOut.model_validate(render.progress(progress, status_uri(token)))
+    return show_progress(progress, status_uri(token))

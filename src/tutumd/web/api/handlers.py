@@ -9,17 +9,19 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, CallInput
+from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.handler_trial import try_call
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
-from tutumd.web.api import handler_schemas, render, schemas
+from tutumd.web.api.handler_objects import HANDLER, HANDLER_PLAN, TRIAL, UNUSED_HANDLER, show_handler
+from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.reasons import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, service_uri
-from tutumd.web.verdicts import VERDICTS
+from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
@@ -27,67 +29,58 @@ ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name,
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
 BASE = "/service/{service_uuid}/webhook/handler"
 
-_NEW: TypeAdapter[handler_schemas.HandlerIn | list[handler_schemas.HandlerIn]] = TypeAdapter(
-    handler_schemas.HandlerIn | list[handler_schemas.HandlerIn]
-)
-_ONE = TypeAdapter(handler_schemas.HandlerIn)
-_MANY = TypeAdapter(list[handler_schemas.HandlerIn])
-_ROTATE = TypeAdapter(handler_schemas.RotateIn)
-_TEST = TypeAdapter(handler_schemas.TestIn)
+_NEW: TypeAdapter[HandlerIn | list[HandlerIn]] = TypeAdapter(HandlerIn | list[HandlerIn])
+_ONE = TypeAdapter(HandlerIn)
+_MANY = TypeAdapter(list[HandlerIn])
+_ROTATE = TypeAdapter(RotateIn)
+_TEST = TypeAdapter(TestIn)
 
 
-@router.get(f"{BASE}/", openapi_extra=documented_list(HANDLER_FILTERS))
-def list_handlers(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid
-) -> schemas.ListOut[handler_schemas.HandlerOut]:
+@router.get(f"{BASE}/", response_model=list_of(HANDLER), openapi_extra=documented_list(HANDLER_FILTERS))
+def list_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid) -> dict[str, Any]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     uuid = find_service(request, viewer, service_uuid)
     page = context(request).store.handlers(viewer, uuid, query)
     path = f"{service_uri(uuid)}webhook/handler/"
-    return render.page(path, query, page, lambda handler: render.handler(handler, context(request).public_url))
+    return write_page(path, query, page, [show_handler(each, context(request).public_url) for each in page.objects])
 
 
-@router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
-def create_handlers(
-    request: Request, viewer: Operator, service_uuid: ServiceUuid, body: Body
-) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut]:
+@router.post(f"{BASE}/", status_code=201, response_model=HANDLER | plain_list(HANDLER), openapi_extra=documented(_NEW))
+def create_handlers(request: Request, viewer: Operator, service_uuid: ServiceUuid, body: Body) -> Any:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list, documents = _parse_new(body)
     web = context(request)
     service = find_service(request, viewer, service_uuid)
     created = rules.create(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
-    rendered = [render.handler(handler, web.public_url) for handler in created]
+    rendered = [show_handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
 
 
-@router.post(f"{BASE}/plan/", openapi_extra=documented(_NEW))
-def plan_handlers(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, body: Body
-) -> handler_schemas.HandlerPlanOut | list[handler_schemas.HandlerPlanOut]:
+@router.post(f"{BASE}/plan/", response_model=HANDLER_PLAN | plain_list(HANDLER_PLAN), openapi_extra=documented(_NEW))
+def plan_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid, body: Body) -> Any:
     """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
     is_list, documents = _parse_new(body)
     web = context(request)
     service = find_service(request, viewer, service_uuid)
     plans = rules.plan_creation(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
-    rendered = [render.handler_plan(plan) for plan in plans]
-    return rendered if is_list else rendered[0]
+    return plans if is_list else plans[0]
 
 
-@router.get(f"{BASE}/{{handler_uuid}}/")
+@router.get(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER)
 def get_handler(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> handler_schemas.HandlerOut:
+) -> dict[str, Any]:
     """Get a webhook handler."""
     web = context(request)
     service = find_service(request, viewer, service_uuid)
-    return render.handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
+    return show_handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
 
 
-@router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
+@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(_ONE))
 def change_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> handler_schemas.HandlerOut:
+) -> dict[str, Any]:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
     changed = rules.change(
@@ -99,16 +92,16 @@ def change_handler(
         cipher=web.cipher,
         now=web.clock(),
     )
-    return render.handler(changed, web.public_url)
+    return show_handler(changed, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/plan/", openapi_extra=documented(_ONE))
+@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(_ONE))
 def plan_change(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> handler_schemas.HandlerPlanOut:
+) -> rules.HandlerPlan:
     """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
     web = context(request)
-    plan = rules.plan_change(
+    return rules.plan_change(
         web.store,
         viewer,
         find_service(request, viewer, service_uuid),
@@ -117,13 +110,17 @@ def plan_change(
         cipher=web.cipher,
         now=web.clock(),
     )
-    return render.handler_plan(plan)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
+@router.post(
+    f"{BASE}/{{handler_uuid}}/rotate/",
+    status_code=201,
+    response_model=HANDLER,
+    openapi_extra=documented(_ROTATE, required=False),
+)
 def rotate_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> handler_schemas.HandlerOut:
+) -> dict[str, Any]:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
     web = context(request)
     rotated = rules.rotate(
@@ -134,13 +131,13 @@ def rotate_handler(
         parse(body or b"{}", _ROTATE).grace,
         now=web.clock(),
     )
-    return render.handler(rotated, web.public_url)
+    return show_handler(rotated, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST, required=False))
+@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(_TEST, required=False))
 def try_handler(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> handler_schemas.TestOut:
+) -> dict[str, Any]:
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
     sent = parse(body or b"{}", _TEST)
@@ -156,21 +153,20 @@ def try_handler(
         address=sent.address,
         now=web.clock(),
     )
-    results, verdict = rules.try_call(handler, call, cipher=web.cipher)
-    name, status = VERDICTS[type(verdict)]
-    admitted = verdict if isinstance(verdict, Admitted) else Admitted()
-    return handler_schemas.TestOut(
-        verdict=name,
-        status=status,
-        reason="" if isinstance(verdict, Admitted) else write_reason(verdict.reason),
-        tag=admitted.tag,
-        variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
-        notes=list(map(write_reason, admitted.notes)),
-        steps=[
-            handler_schemas.CheckOut(check=result.check, passes=result.passes, why=write_reasons(result.why))
-            for result in results
+    trial = try_call(handler, call, cipher=web.cipher)
+    verdict = trial.verdict
+    return {
+        "verdict": verdict.kind,
+        "status": STATUSES[verdict.kind],
+        "reason": write_reason(verdict.reason) if verdict.reason else "",
+        "tag": verdict.tag,
+        "variable": verdict.variable[0] if verdict.variable and not verdict.notes else None,
+        "notes": list(map(write_reason, verdict.notes)),
+        "steps": [
+            {"check": result.check, "passes": result.passes, "why": write_reasons(result.why)}
+            for result in trial.checks
         ],
-    )
+    }
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
@@ -182,20 +178,17 @@ def delete_handler(
     return Response(status_code=204)
 
 
-@router.get("/webhook/handler/", openapi_extra=documented_list(frozenset({"unused_days"})))
-def list_unused_handlers(request: Request, viewer: Caller) -> schemas.ListOut[handler_schemas.UnusedHandlerOut]:
+@router.get(
+    "/webhook/handler/",
+    response_model=list_of(UNUSED_HANDLER),
+    openapi_extra=documented_list(frozenset({"unused_days"})),
+)
+def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
     """List the handlers of all services that were not called for `unused_days`; 0: all. Pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
     page = context(request).store.unused_handlers(viewer, before, query)
-    return render.page(
-        f"{PREFIX}/webhook/handler/",
-        query,
-        page,
-        lambda handler: handler_schemas.UnusedHandlerOut(
-            **render.handler(handler, context(request).public_url).model_dump(),
-            service=service_uri(handler.service_uuid),
-        ),
-    )
+    shown = [show_handler(handler, context(request).public_url, UNUSED_HANDLER) for handler in page.objects]
+    return write_page(f"{PREFIX}/webhook/handler/", query, page, shown)
 
 
 def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:

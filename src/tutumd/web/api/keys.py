@@ -1,13 +1,15 @@
 """Routes of API keys, and of the audit log."""
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_query, parse_user
-from tutumd.web.api import key_schemas, render, schemas
+from tutumd.web.api.objects import AUDIT, KEY, NEW_KEY
+from tutumd.web.api.schemas import ApiKeyIn, list_of, show, write_list
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_query, parse
 from tutumd.web.context import context
@@ -15,25 +17,25 @@ from tutumd.web.uris import PREFIX
 
 router = APIRouter(prefix=PREFIX, tags=["account"])
 
-_NEW = TypeAdapter(key_schemas.ApiKeyIn)
+_NEW = TypeAdapter(ApiKeyIn)
 _USER = documented_query(["user"])
 
 
-@router.get("/apikey/", openapi_extra=_USER)
-def list_keys(request: Request, viewer: Reader) -> schemas.ListOut[key_schemas.ApiKeyOut]:
+@router.get("/apikey/", response_model=list_of(KEY), openapi_extra=_USER)
+def list_keys(request: Request, viewer: Reader) -> dict[str, Any]:
     """List your API keys, oldest first; as an admin also those of another `user`. Keys themselves are not stored."""
     user = parse_user(request.query_params.multi_items())
-    return render.whole_list([render.api_key(key) for key in rules.list_keys(context(request).store, viewer, user)])
+    return write_list(rules.list_keys(context(request).store, viewer, user))
 
 
-@router.post("/apikey/", status_code=201, openapi_extra=documented(_NEW) | _USER)
-def make_key(request: Request, viewer: Administrator, body: Body) -> key_schemas.NewApiKeyOut:
+@router.post("/apikey/", status_code=201, response_model=NEW_KEY, openapi_extra=documented(_NEW) | _USER)
+def make_key(request: Request, viewer: Administrator, body: Body) -> dict[str, Any]:
     """Make an API key; as an admin also for another `user`. `key` is shown only now."""
     web, user = context(request), parse_user(request.query_params.multi_items())
     sent = parse(body, _NEW)
     document = {**sent.model_dump(exclude={"expires_datetime"}), "expires": sent.expires_datetime}
     key, stored = rules.make_key(web.store, viewer, document, now=web.clock(), user_name=user)
-    return key_schemas.NewApiKeyOut(**render.api_key(stored).model_dump(), key=key)
+    return show(NEW_KEY, stored, key=key)
 
 
 @router.delete("/apikey/{key_id}/", status_code=204, openapi_extra=_USER)
@@ -46,8 +48,8 @@ def revoke_key(
     return Response(status_code=204)
 
 
-@router.get("/audit/", openapi_extra=documented_query(["before", "limit", *AUDIT_FILTERS]))
-def list_audit(request: Request, viewer: Reader) -> key_schemas.AuditOut:
+@router.get("/audit/", response_model=AUDIT, openapi_extra=documented_query(["before", "limit", *AUDIT_FILTERS]))
+def list_audit(request: Request, viewer: Reader) -> dict[str, Any]:
     """List who did what, newest first: as an admin all, else what you did. Pages: limit, before (`meta.next`).
 
     The other parameters choose entries with these values, and the days of UTC from `since` to `until`. With them, a
@@ -55,4 +57,6 @@ def list_audit(request: Request, viewer: Reader) -> key_schemas.AuditOut:
     """
     filters, before, limit = parse_audit_query(request.query_params.multi_items())
     page = context(request).store.audit(viewer, filters, before=before, limit=limit)
-    return render.audit(page, limit, request.query_params)
+    following = urlencode({**request.query_params, "limit": limit, "before": page.next})
+    path = None if page.next is None else f"{PREFIX}/audit/?{following}"
+    return {"meta": {"limit": limit, "next": path}, "objects": page.entries}

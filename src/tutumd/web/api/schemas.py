@@ -1,18 +1,138 @@
-"""JSON bodies of services, containers, actions and lists.
+"""JSON of the API: how an object is described, lists of objects, and the bodies of requests.
 
 Dates are in ISO 8601 and UTC (`Moment`), except those that clients of 2015 read (`DateOf2015`).
 """
 
-from typing import Annotated, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from operator import attrgetter
+from types import GenericAlias
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from tutumd.application.admission.fields import FIELDS, HandlerField
+from tutumd.application.queries import write_date
 from tutumd.application.services import UNUSED_FIELDS
-from tutumd.model import Phase
+from tutumd.model import Page, Query
 
 Item = TypeVar("Item")
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])]
-DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"])]
+
+
+def date_of_2015(value: datetime | None) -> str | None:
+    """Return a date in the form that clients of 2015 read: `Mon, 13 Oct 2014 11:01:43 +0000`."""
+    return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
+
+
+WrittenMoment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])]
+Moment = Annotated[WrittenMoment, BeforeValidator(write_date)]
+DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]), BeforeValidator(date_of_2015)]
+
+
+class ObjectOut(BaseModel):
+    """The JSON of an object, read from a value of the model by `sources`, or from a dictionary of its fields.
+
+    Attributes:
+        sources: By the name of each field, what returns its value.
+    """
+
+    sources: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        return value if isinstance(value, dict | list) else show(cls, value)
+
+
+def show(schema: type[ObjectOut], value: object, **given: object) -> dict[str, Any]:
+    """Return the fields of a value. Those that the value does not know are given."""
+    return {name: source(value) for name, source in schema.sources.items() if name not in given} | given
+
+
+class Shown(NamedTuple):
+    """A field of an object.
+
+    Attributes:
+        kind: Its type in the JSON.
+        text: What the documentation says of it.
+        of: Attribute of the value, or a function of the value. By default the attribute with the field's name.
+        default: Value of a field that may be absent; `...`: it is always there.
+    """
+
+    kind: Any
+    text: str | None = None
+    of: str | Callable[[Any], object] = ""
+    default: Any = ...
+
+
+def describe(name: str, text: str, fields: Mapping[str, Shown], base: type[ObjectOut] = ObjectOut) -> type[ObjectOut]:
+    """Return the schema of an object: its name and description in the OpenAPI document, and its fields."""
+    annotated: dict[str, Any] = {
+        key: (field.kind, Field(field.default, description=field.text)) for key, field in fields.items()
+    }
+    schema = create_model(name, __base__=base, __doc__=text, **annotated)
+    schema.sources = {
+        key: field.of if callable(field.of) else attrgetter(field.of or key) for key, field in fields.items()
+    }
+    return schema
+
+
+class MetaOut(BaseModel):
+    """The place of a page in its list. `next` and `previous` are paths, null at the ends."""
+
+    limit: int
+    next: str | None
+    offset: int
+    previous: str | None
+    total_count: int
+
+
+class ListOut(BaseModel, Generic[Item]):
+    """A page of a list."""
+
+    meta: MetaOut
+    objects: list[Item]
+
+
+def list_of(schema: type[BaseModel]) -> Any:
+    """Return the schema of a page of a list of objects."""
+    return ListOut.__class_getitem__(schema)
+
+
+def plain_list(schema: type[BaseModel]) -> Any:
+    """Return the schema of a list without pages."""
+    return GenericAlias(list, (schema,))
+
+
+def write_page(path: str, query: Query, page: Page[Any], objects: Iterable[object] | None = None) -> dict[str, Any]:
+    """Return the JSON of a page of a list, as `list_of` describes it.
+
+    Args:
+        path: Of the list, for the paths of the pages before and after.
+        objects: Shown instead of those of the page.
+    """
+
+    def link(offset: int) -> str:
+        return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
+
+    next_offset = query.offset + query.limit
+    meta = {
+        "limit": query.limit,
+        "next": link(next_offset) if next_offset < page.total else None,
+        "offset": query.offset,
+        "previous": link(max(0, query.offset - query.limit)) if query.offset else None,
+        "total_count": page.total,
+    }
+    return {"meta": meta, "objects": list(page.objects if objects is None else objects)}
+
+
+def write_list(objects: Iterable[object]) -> dict[str, Any]:
+    """Return the JSON of a short list, which is always complete, as `list_of` describes it."""
+    values = tuple(objects)
+    meta = {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)}
+    return {"meta": meta, "objects": values}
 
 
 class RequestBody(BaseModel):
@@ -50,162 +170,69 @@ _unused_fields: dict[str, Any] = dict.fromkeys(UNUSED_FIELDS, (Any, None))
 ServiceIn = create_model("ServiceIn", __base__=_NewService, __doc__=_NewService.__doc__, **_unused_fields)
 
 
-class MetaOut(BaseModel):
-    """The place of a page in its list. `next` and `previous` are paths, null at the ends."""
-
-    limit: int
-    next: str | None
-    offset: int
-    previous: str | None
-    total_count: int
-
-
-class ListOut(BaseModel, Generic[Item]):
-    """A page of a list."""
-
-    meta: MetaOut
-    objects: list[Item]
+def _add_handler_fields_in(schema: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        schema["properties"][name] = {
+            "anyOf": [field.schema, {"type": "null"}],
+            "default": field.json_default,
+            "description": _describe(field),
+            "examples": [field.example],
+        }
+    schema["additionalProperties"] = False
 
 
-class EnvvarOut(BaseModel):
-    """An environment variable of a service."""
-
-    key: str
-    value: str | None = Field(description="null unless tutumd runs the service itself: it may be a secret.")
-
-
-class ServiceOut(BaseModel):
-    """A service."""
-
-    uuid: str
-    resource_uri: str
-    name: str
-    full_name: str = Field(description="The name with its stack, such as `shop/web`.")
-    state: str
-    gone_since: Moment | None = Field(description="Since when its engine has not shown it; null while it does.")
-    stack: str | None = Field(description="Compose project or Swarm stack.")
-    engine: str = Field(description="Engine instance that it runs on.")
-    owner: str
-    synchronized: bool = Field(description="False while its engine does not list it.")
-    image_name: str
-    image_digest: str | None
-    run_command: str
-    target_num_containers: int
-    current_num_containers: int
-    running_num_containers: int
-    stopped_num_containers: int
-    containers: list[str] = Field(description="URIs; each new container has a new one.")
-    deployed_datetime: DateOf2015 | None
-    container_envvars: list[EnvvarOut]
-    working_dir: str
-    autorestart: str
-    warnings: list[str]
-    public_dns: str
-    tags: list[str]
+def _add_handler_fields_out(schema: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        value = field.shown_schema or field.schema
+        schema["properties"][name] = {
+            **(value if field.json_default is not None else {"anyOf": [value, {"type": "null"}]}),
+            "description": _describe(field),
+        }
+    schema["required"] = [*schema["required"], *FIELDS]
+    del schema["additionalProperties"]  # there are no others, but the next release may add some
 
 
-class PortOut(BaseModel):
-    """A port of a container."""
-
-    inner_port: int
-    outer_port: int | None
-    protocol: str
+def _describe(field: HandlerField) -> str:
+    return f"{field.operation} only. {field.help}" if field.operation else field.help
 
 
-class ContainerOut(BaseModel):
-    """A container; one that is gone is `Terminated` until it is forgotten."""
+class HandlerIn(RequestBody):
+    """A webhook handler to create or to change. Every field is optional; null resets it to its default.
 
-    uuid: str
-    resource_uri: str
-    name: str
-    service: str
-    state: str
-    image_name: str
-    image_digest: str | None
-    run_command: str
-    exit_code: int | None
-    deployed_datetime: DateOf2015 | None
-    started_datetime: Moment | None
-    stopped_datetime: Moment | None
-    container_ports: list[PortOut]
-    public_dns: str
-    node: str | None
+    The fields of the table (`admission/fields.py`) are checked by the application.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_in)
+
+    name: str | None = Field(None, description="At most 255 characters, no control characters.")
+    operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
 
 
-class ActionOut(BaseModel):
-    """One run of an operation on a service."""
+class HandlerFieldsOut(ObjectOut):
+    """The fields of the table (`admission/fields.py`) beside those of an object."""
 
-    uuid: str
-    resource_uri: str
-    action: str
-    operation: str
-    state: str
-    object: str
-    start_date: DateOf2015 = Field(description="When it was created.")
-    end_date: DateOf2015 | None
-    reason: str = Field(description="Why it failed or waits; after a success often empty.")
-    log_tail: str = Field(description="On failure the last output lines of what failed.")
-    rolled_back: bool
-    image_before: str | None
-    image_after: str | None
-    image_tried: str | None = Field(description="`sha256:…` of the image that a failed redeploy tried to run.")
-    containers_before: int = Field(description="How many containers the service had.")
-    containers_after: int
-    container_uris_before: list[str] = Field(description="URIs of these containers.")
-    container_uris_after: list[str]
-    target_num_containers: int | None
-    deliveries: int = Field(description="How many calls it performs.")
-    ip: str
-    location: str
-    user_agent: str
-    can_be_canceled: bool
-    can_be_retried: bool
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
 
 
-class LineOut(BaseModel):
-    """One step of a run."""
+class RotateIn(RequestBody):
+    """A request for a new URL of a handler."""
 
-    number: int
-    time: Moment = Field(description="To the millisecond.")
-    text: str
-    phase: Phase | None = Field(description="What the run does from this step on; null: as before.")
+    grace: Any = Field(86_400, description="Seconds for which the old URL is still accepted, up to 30 days.")
 
 
-class ActionLogsOut(BaseModel):
-    """The steps of a run, as text and as lines."""
+class TestIn(RequestBody):
+    """A call to try."""
 
-    logs: str
-    lines: list[LineOut]
-
-
-class PlanOut(BaseModel):
-    """What a redeploy would do now. Nothing was changed."""
-
-    possible: bool = Field(description="False: a redeploy would fail without any change.")
-    reason: str = Field(description="Why it is not possible; empty if it is.")
-    order: str = Field(description="`start-first`, `stop-first`, or the engine's own word.")
-    order_reason: str
-    image_name: str
-    image_before: str | None = Field(description="`sha256:…` of what runs; null if unknown.")
-    image_after: str | None = Field(description="`sha256:…` of what would run; null if only a pull can tell.")
-    steps: list[str]
-    notes: list[str] = Field(description="Remarks on the plan.")
+    headers: dict[str, str] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+    body: Any = Field("", description="A text, or a JSON value.")
+    address: str = Field("127.0.0.1", description="Address of the client.")
 
 
-class LogsOut(BaseModel):
-    """Output lines."""
+class ApiKeyIn(RequestBody):
+    """An API key to make."""
 
-    logs: str
-
-
-class AccountOut(BaseModel):
-    """The credentials that were sent."""
-
-    username: str
-    key: str
-
-
-class ErrorOut(BaseModel):
-    """Why a request failed, and what to do."""
-
-    error: str
+    scope: str = Field(description="`read`, `call`, `operate` or `admin`; each includes those before it.")
+    service: str | None = Field(None, description="The only service that it is for: UUID or name.")
+    stack: str | None = Field(None, description="The only stack that it is for.")
+    expires_datetime: str | None = Field(None, description="A date, or days such as `90d`; null: it does not expire.")

@@ -1,12 +1,14 @@
 """Routes about the server itself: credentials, health and readiness."""
 
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from tutumd.application import health
-from tutumd.web.api import render, schemas
 from tutumd.web.api.metrics import may_scrape
+from tutumd.web.api.objects import ACCOUNT
+from tutumd.web.api.schemas import list_of, write_list
 from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
 from tutumd.web.uris import PREFIX
@@ -14,11 +16,11 @@ from tutumd.web.uris import PREFIX
 router = APIRouter()
 
 
-@router.get(f"{PREFIX}/auth/", tags=["account"])
-def check_credentials(request: Request, viewer: Reader) -> schemas.ListOut[schemas.AccountOut]:
+@router.get(f"{PREFIX}/auth/", tags=["account"], response_model=list_of(ACCOUNT))
+def check_credentials(request: Request, viewer: Reader) -> dict[str, Any]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
-    return render.whole_list([schemas.AccountOut(username=viewer.name, key=key)])
+    return write_list([{"username": viewer.name, "key": key}])
 
 
 @router.get("/healthz", tags=["server"], openapi_extra={"security": []})

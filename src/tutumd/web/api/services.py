@@ -12,7 +12,8 @@ from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_num
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
 from tutumd.model import Action, Scope, Service, User, Verb
-from tutumd.web.api import render, schemas
+from tutumd.web.api.objects import LOGS, PLAN, SERVICE
+from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
 from tutumd.web.context import context, parse_uuid
@@ -26,15 +27,15 @@ Uuid = Annotated[
 ]
 
 _DRY_RUN: dict[str, Any] = {
-    "responses": {200: {"model": schemas.PlanOut, "description": "With `dry_run=1`: the plan"}},
+    "responses": {200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
     "openapi_extra": documented_query(
         ["dry_run"],
         description="1: return the plan and do nothing. 0: redeploy.",
         schema={"type": "string", "enum": ["0", "1"], "default": "0"},
     ),
 }
-_NEW = TypeAdapter(schemas.ServiceIn)
-_PATCH = TypeAdapter(schemas.ServicePatch)
+_NEW = TypeAdapter(ServiceIn)
+_PATCH = TypeAdapter(ServicePatch)
 
 
 def find_service(request: Request, viewer: User, reference: str) -> str:
@@ -49,35 +50,32 @@ def find_service(request: Request, viewer: User, reference: str) -> str:
     return rules.find(context(request).store, viewer, reference.replace("%2F", "/"))
 
 
-@router.get("/", openapi_extra=documented_list(SERVICE_FILTERS))
-def list_services(request: Request, viewer: Reader) -> schemas.ListOut[schemas.ServiceOut]:
+@router.get("/", response_model=list_of(SERVICE), openapi_extra=documented_list(SERVICE_FILTERS))
+def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
     """List services by name. Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
 
     `reference` is a name with or without its stack (`shop/web`), the name of a container, or the start of a UUID. By
     it, by `name` or by `uuid__startswith`, a service that is gone is found only if no other one matches.
     """
     query = parse_query(request.query_params.multi_items(), SERVICE_FILTERS)
-    page = context(request).store.services(viewer, query)
-    return render.page(f"{PREFIX}/service/", query, page, render.service)
+    return write_page(f"{PREFIX}/service/", query, context(request).store.services(viewer, query))
 
 
-@router.post("/", status_code=201, openapi_extra=documented(_NEW))
-def create_service(request: Request, viewer: Administrator, body: Body) -> schemas.ServiceOut:
+@router.post("/", status_code=201, response_model=SERVICE, openapi_extra=documented(_NEW))
+def create_service(request: Request, viewer: Administrator, body: Body) -> Service:
     """Create a service on an engine that runs commands. It is not started. For admins."""
     web, document = context(request), parse(body, _NEW).model_dump()
-    return render.service(rules.create(web.store, viewer, document, server_cap=web.server_cap))
+    return rules.create(web.store, viewer, document, server_cap=web.server_cap)
 
 
-@router.get("/{uuid}/")
-def get_service(request: Request, viewer: Reader, uuid: Uuid) -> schemas.ServiceOut:
+@router.get("/{uuid}/", response_model=SERVICE)
+def get_service(request: Request, viewer: Reader, uuid: Uuid) -> Service:
     """Get a service."""
-    return render.service(context(request).store.service(viewer, find_service(request, viewer, uuid)))
+    return context(request).store.service(viewer, find_service(request, viewer, uuid))
 
 
-@router.patch("/{uuid}/", openapi_extra=documented(_PATCH))
-def change_service(
-    request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body
-) -> schemas.ServiceOut:
+@router.patch("/{uuid}/", response_model=SERVICE, openapi_extra=documented(_PATCH))
+def change_service(request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Change a service. A new target is scaled to at once; anything else applies from the next redeploy or start on."""
     web = context(request)
     service, action = rules.change(
@@ -88,69 +86,66 @@ def change_service(
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
     )
-    return _render(response, service, action)
+    return _name(response, service, action)
 
 
-@router.post("/{uuid}/redeploy/", status_code=202, response_model=schemas.ServiceOut, **_DRY_RUN)
-def redeploy_service(
-    request: Request, response: Response, viewer: Reader, uuid: Uuid
-) -> schemas.ServiceOut | JsonResponse:
+@router.post("/{uuid}/redeploy/", status_code=202, response_model=SERVICE, **_DRY_RUN)
+def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
         web = context(request)
         plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
-        return JsonResponse(render.plan(plan).model_dump())
+        return JsonResponse(PLAN.model_validate(plan).model_dump())
     require_scope(viewer, Scope.CALL)
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
 
 
-@router.post("/{uuid}/scale/", status_code=202)
-def scale_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
+@router.post("/{uuid}/scale/", status_code=202, response_model=SERVICE)
+def scale_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Scale to the target that the service has when the action starts."""
     return _act(request, response, viewer, uuid, Verb.SCALE)
 
 
-@router.post("/{uuid}/start/", status_code=202)
-def start_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
+@router.post("/{uuid}/start/", status_code=202, response_model=SERVICE)
+def start_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Start a stopped service."""
     return _act(request, response, viewer, uuid, Verb.START)
 
 
-@router.post("/{uuid}/stop/", status_code=202)
-def stop_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
+@router.post("/{uuid}/stop/", status_code=202, response_model=SERVICE)
+def stop_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Stop all containers of a service."""
     return _act(request, response, viewer, uuid, Verb.STOP)
 
 
-@router.delete("/{uuid}/", status_code=202)
-def terminate_service(request: Request, response: Response, viewer: Administrator, uuid: Uuid) -> schemas.ServiceOut:
+@router.delete("/{uuid}/", status_code=202, response_model=SERVICE)
+def terminate_service(request: Request, response: Response, viewer: Administrator, uuid: Uuid) -> Service:
     """Remove a service that was created here, with its containers and handlers. For admins. Forget one that is gone."""
     return _act(request, response, viewer, uuid, Verb.TERMINATE)
 
 
-@router.post("/{uuid}/forget/")
-def forget_service(request: Request, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
+@router.post("/{uuid}/forget/", response_model=SERVICE)
+def forget_service(request: Request, viewer: Operator, uuid: Uuid) -> Service:
     """Forget a service that is gone, and revoke its handlers. 409 if its engine shows it, or while an action runs."""
-    return render.service(context(request).store.forget(viewer, find_service(request, viewer, uuid)))
+    return context(request).store.forget(viewer, find_service(request, viewer, uuid))
 
 
-@router.get("/{uuid}/logs/", openapi_extra=documented_query(["tail"]))
-def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> schemas.LogsOut:
+@router.get("/{uuid}/logs/", response_model=LOGS, openapi_extra=documented_query(["tail"]))
+def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     """Get the last output lines of each container of a service: 300, or `?tail=N`."""
     lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
     web = context(request)
-    return schemas.LogsOut(
-        logs=web.ask_engine(viewer, partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), lines))
-    )
+    ask = partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), lines)
+    return {"logs": web.ask_engine(viewer, ask)}
 
 
-def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:
+def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> Service:
     origin = context(request).read_origin(request.scope)
     service, action = rules.act(context(request).store, viewer, find_service(request, viewer, uuid), verb, origin)
-    return _render(response, service, action)
+    return _name(response, service, action)
 
 
-def _render(response: Response, service: Service, action: Action | None) -> schemas.ServiceOut:
+def _name(response: Response, service: Service, action: Action | None) -> Service:
     if action is not None:
         response.headers[ACTION_HEADER] = action_uri(action.uuid)
-    return render.service(service)
+    return service

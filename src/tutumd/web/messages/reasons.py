@@ -31,7 +31,6 @@ SENTENCES: Mapping[str, str] = {
     "package-deleted": "a package was deleted",
     "no-pushed-tag": "there is no pushed tag: it is a layer, or one platform of an image",
     # The filter.
-    "glob-too-long": "the globs of the filter take too long over a payload of this size",
     "filter-failed": "the filter could not be evaluated: {0}",
     "filter-true": "the filter is true for this payload",
     "filter-not-true": "the filter is not true for this payload",

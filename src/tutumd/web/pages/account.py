@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
 from tutumd.application.accounts import ID_LENGTH
@@ -13,11 +13,9 @@ from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
-from tutumd.web.pages.agents import describe_agent
-from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.proxy_users import read_user_name
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import (
     Admin,
     Reader,
@@ -73,7 +71,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
 def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
     """Revoke an API key of one's own, or as an admin of another `owner`."""
     rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
-    return go_to(request, with_deed("/account/", "key-revoked"))
+    return go_to(request, "/account/", "key-revoked")
 
 
 @router.post("/account/session/{number}/end/")
@@ -82,7 +80,7 @@ def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Pat
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
         raise NotFoundError(NOT_FOUND)
-    return go_to(request, with_deed("/account/", "session-ended"))
+    return go_to(request, "/account/", "session-ended")
 
 
 @router.post("/account/sessions/end/")
@@ -93,7 +91,7 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
     for session in store.sessions(visitor.name):
         if session.number != visitor.access.session:
             store.end_sessions(visitor, session.number)
-    return go_to(request, with_deed("/account/", "sessions-ended"))
+    return go_to(request, "/account/", "sessions-ended")
 
 
 def _render(
@@ -123,7 +121,6 @@ def _render(
         "errors": {},
         "made": "",
         "owner": "",
-        "describe_agent": describe_agent,
     }
     return render(request, "account.html", status, **known | values)
 
@@ -144,7 +141,7 @@ _OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~/?=&%+-]*", re.ASCII)
 def show_sign_in(request: Request, next: str = "") -> Response:
     """Show the form to sign in."""
     if find_visitor(request) is not None:
-        return go_to(request, next)
+        return _go_on(request, next)
     begin_visit(request)
     return render(request, "sign_in.html", next=next, user="", error="")
 
@@ -158,7 +155,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
     except (UnauthorizedError, TooManyCallsError) as error:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
-    response = go_to(request, after)
+    response = _go_on(request, after)
     begin_session(request, response, user)
     return response
 
@@ -193,10 +190,9 @@ def sign_out(request: Request) -> Response:
     return response
 
 
-def go_to(request: Request, path: str) -> RedirectResponse:
-    """Redirect to a page of ours. Anything but its path leads to the overview."""
-    address = path if _OUR_PATH.fullmatch(path) else "/"
-    return RedirectResponse(context(request).public_path + address, 303)
+def _go_on(request: Request, path: str) -> Response:
+    """Redirect to a page of ours, for anything but its path to the overview."""
+    return go_to(request, path if _OUR_PATH.fullmatch(path) else "/")
 
 
 def _refuse(request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str) -> Response:

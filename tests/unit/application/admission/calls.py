@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from tutumd.application.admission.evaluate import CallInput, Verdict, evaluate
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import parse_options
+from tutumd.web.messages.reasons import write_reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -45,6 +46,10 @@ def payload(name: str, *, as_form: bool = False, query: list[tuple[str, str]] | 
 
 def evaluation(call: CallInput, **fields: object) -> Verdict:
     return evaluate(options_of(**fields), call)
+
+
+def text_of(verdict: Verdict) -> str:
+    return write_reason(verdict.reason) if verdict.reason else ""
 
 
 def hex_hmac(secret: str, body: bytes, algorithm: str = "sha256") -> str:

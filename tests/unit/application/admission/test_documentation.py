@@ -13,7 +13,7 @@ import pytest
 from script.handler_fields import stale_files
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
-from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate
 from tutumd.application.admission.options import parse_options
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -42,9 +42,9 @@ def test_an_example_admits_and_skips_the_named_payloads(name: str, goes: bool, b
     options = parse_options(fields, NOW)
     call = payload(name)
     verdict = evaluate(options, sign(call, fields["verify"]) if "verify" in fields else call)
-    assert isinstance(verdict, Admitted if goes else Skipped)
+    assert verdict.kind is (VerdictKind.GO if goes else VerdictKind.SKIPPED)
     if "verify" in fields and fields["verify"]["preset"] != "token":
-        assert isinstance(evaluate(options, call), Unauthorized)
+        assert evaluate(options, call).kind is VerdictKind.UNAUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_registry_names_the_tag_where_the_table_says(registry: str, name: str,
     [row] = re.findall(rf"^\| {re.escape(registry)} \|.*$", TEXT, re.MULTILINE)
     source = re.findall(r"`(\(?body\.[^`…]+)`", row)[0]
     verdict = evaluate(parse_options({"tag": {"allow": ["*"], "from": source}}, NOW), payload(name))
-    assert isinstance(verdict, Admitted)
+    assert verdict.kind is VerdictKind.GO
     assert verdict.tag == tag
 
 

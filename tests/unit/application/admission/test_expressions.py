@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tutumd.application.admission.expressions import EvaluationError, check_expression, evaluate, is_true
+from tutumd.application.admission.expressions import Budget, EvaluationError, check_expression, evaluate, is_true
 from tutumd.errors import InvalidInputError
 
 
@@ -105,7 +105,7 @@ MANY = {"body": {"a": [[number, str(number)] for number in range(50_000)], "t": 
 def test_what_takes_too_long_is_stopped_soon(text: str) -> None:
     begin = time.process_time()
     try:
-        evaluate(text, MANY)
+        evaluate(text, MANY, Budget())
     except EvaluationError:
         pass
     assert time.process_time() - begin < 1.5  # 0.3 s at the most on a quiet machine
@@ -113,7 +113,7 @@ def test_what_takes_too_long_is_stopped_soon(text: str) -> None:
 
 def test_an_evaluation_that_is_too_long_says_so() -> None:
     with pytest.raises(EvaluationError, match="too long"):
-        evaluate("body.a[?contains(@, `1`)]" + " && body.a[?contains(@, `1`)]" * 20, MANY)
+        evaluate("body.a[?contains(@, `1`)]" + " && body.a[?contains(@, `1`)]" * 20, MANY, Budget())
 
 
 DIGITS = {"body": {"a": [int("9" * 4000) for _ in range(250)]}}
@@ -132,19 +132,19 @@ DIGITS = {"body": {"a": [int("9" * 4000) for _ in range(250)]}}
 )
 def test_long_integers_take_steps_by_their_length(text: str) -> None:
     with pytest.raises(EvaluationError, match="too long"):
-        evaluate(text, DIGITS)
+        evaluate(text, DIGITS, Budget())
 
 
 def test_ordinary_integers_take_no_steps() -> None:
     document = {"body": {"a": [2**63 + number for number in range(2000)]}}
-    assert is_true(evaluate(" && ".join(["max(body.a) > `0`"] * 40), document))
+    assert is_true(evaluate(" && ".join(["max(body.a) > `0`"] * 40), document, Budget()))
 
 
 def test_a_large_push_is_within_the_budget() -> None:
     commits = [{"message": f"change {n}", "modified": [f"src/{n}/{m}.py" for m in range(5)]} for n in range(1500)]
     document = {"body": json.loads(json.dumps({"commits": commits}))}
-    assert is_true(evaluate("body.commits[?contains(message, 'change 1499')]", document))
-    assert is_true(evaluate("contains(body.commits[].modified[], 'src/1499/4.py')", document))
+    assert is_true(evaluate("body.commits[?contains(message, 'change 1499')]", document, Budget()))
+    assert is_true(evaluate("contains(body.commits[].modified[], 'src/1499/4.py')", document, Budget()))
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_large_push_is_within_the_budget() -> None:
 def test_every_failure_is_an_evaluation_error(text: str) -> None:
     document = {"body": {"i": float("inf"), "n": 1, "l": [{"x": "a"}, {"x": 1}], "s": "x", "mixed": [1, "a"]}}
     with pytest.raises(EvaluationError):
-        evaluate(text, document)
+        evaluate(text, document, Budget())

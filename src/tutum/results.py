@@ -1,0 +1,192 @@
+"""What the server says about an operation: that it was accepted, how it ended, or what it would do."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tutum.action import FINAL_STATES, Action
+from tutum.client import Client
+from tutum.errors import TutumApiError
+from tutum.responses import ApiResponse
+
+
+class _Result:
+    """Base of the dataclasses that a response fills."""
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Self:
+        """Return the result in a response. Fields that this version does not know are ignored."""
+        known = [each.name for each in fields(cls) if each.name in body]  # type: ignore[arg-type]  # of dataclasses only
+        return cls(**{name: _frozen(body[name]) for name in known})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(_Result):
+    """How a call ended, or how far it is.
+
+    Attributes:
+        state: The action's state; or Skipped, if the handler's rules said that there was nothing to do.
+        reason: Why it failed or was skipped, or what is special about the result.
+        created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
+        image_before, image_after: Digests of the image, where known.
+        image_tried: Digest of the image that a failed redeploy tried to run.
+        containers_before, containers_after: Numbers of containers, where known.
+        log_tail: Last output of what failed; only if the handler's `show_log` is set.
+        status_url: Path that returns the state without credentials, and so is a secret.
+    """
+
+    state: str
+    reason: str | None = None
+    operation: str = ""
+    created_datetime: str | None = None
+    started_datetime: str | None = None
+    ended_datetime: str | None = None
+    image_before: str | None = None
+    image_after: str | None = None
+    image_tried: str | None = None
+    containers_before: int | None = None
+    containers_after: int | None = None
+    rolled_back: bool | None = None
+    log_tail: str | None = None
+    status_url: str = field(default="", repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.skipped or self.state in FINAL_STATES
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the operation was performed and ended well. A skipped call performed none."""
+        return self.state == "Success"
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the call was accepted and did nothing."""
+        return self.state == "Skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(_Result):
+    """What a redeploy of a service would do now.
+
+    Attributes:
+        possible: False if it would fail and leave the service as it is; `reason` then says why.
+        order: `start-first`, `stop-first`, or the engine's own word for how it rolls.
+        order_reason: Why this order.
+        image_before: Digest of the image that runs; None if unknown.
+        image_after: Digest of the image that would run; None if only a pull can find out.
+        steps: What would be done, in order.
+        notes: What to know before doing it.
+    """
+
+    possible: bool
+    reason: str = ""
+    order: str = ""
+    order_reason: str = ""
+    image_name: str = ""
+    image_before: str | None = None
+    image_after: str | None = None
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(_Result):
+    """One check of a call: its name, whether it lets the call through, and why."""
+
+    check: str
+    passes: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(_Result):
+    """What a handler would do with a call.
+
+    Attributes:
+        verdict: `go`, `skipped`, `unauthorized`, `not_found` or `invalid`.
+        status: The HTTP status that the caller would get.
+        reason: Why the call would not perform the operation; empty if it would.
+        tag: Image tag that would be deployed; None for the service's own.
+        variable: Variable of the new containers that would hold the body; None for none.
+        notes: Remarks that the caller would get.
+        steps: All checks of the handler, in order.
+    """
+
+    verdict: str
+    status: int
+    reason: str = ""
+    tag: str | None = None
+    variable: str | None = None
+    notes: tuple[str, ...] = ()
+    steps: tuple[Check, ...] = ()
+
+    @property
+    def goes(self) -> bool:
+        """Whether the call would perform the operation."""
+        return self.verdict == "go"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An operation that the server accepted. Always true.
+
+    Attributes:
+        action_uri: Path of the action that performs it; None if the server named none.
+        body: The decoded response: the service, the called handler, or with `wait` how the call ended.
+        outcome: How a call ended, or that it was skipped; None if the response came before the end.
+    """
+
+    action_uri: str | None
+    body: Any = field(default=None, repr=False)
+    outcome: Outcome | None = None
+    client: Client = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, response: ApiResponse, client: Client, *, outcome: Outcome | None = None) -> Self:
+        """Return what a response promises."""
+        return cls(action_uri=response.action_uri, body=response.body, outcome=outcome, client=client)
+
+    @property
+    def action_uuid(self) -> str:
+        """UUID of the action; empty if the server named none."""
+        return (self.action_uri or "").strip("/").rpartition("/")[2]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks of the server, for example that a body could not be passed to the containers."""
+        notes = self.body.get("notes") if isinstance(self.body, dict) else None
+        return tuple(str(note) for note in notes) if isinstance(notes, list) else ()
+
+    @property
+    def action(self) -> Action:
+        """The action, fetched each time. This needs credentials, even if the call needed none.
+
+        Raises:
+            TutumApiError: The server named no action, or does not show it.
+        """
+        if not self.action_uuid:
+            raise TutumApiError("the server accepted the operation but named no action for it")
+        return Action.fetch(self.action_uuid, client=self.client)
+
+    def poll(self, wait: int | None = None) -> Outcome:
+        """Return how far a call is. Sends no credentials: the status URL is enough.
+
+        Args:
+            wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait.
+
+        Raises:
+            ObjectNotFound: The handler is gone.
+            TutumApiError: The server named no status URL, or another failure.
+        """
+        url = str(self.body.get("status_url") or "") if isinstance(self.body, dict) else ""
+        if not url.startswith("/"):
+            raise TutumApiError("the server named no status URL for this")
+        # Only the path counts, as for pages: a response cannot direct the client to another host.
+        response = self.client.request("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0)
+        return Outcome.of(response.body)

@@ -1,0 +1,1 @@
+"""Changes: redeploy, scale, start and stop."""

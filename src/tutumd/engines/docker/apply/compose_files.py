@@ -1,0 +1,87 @@
+"""Files that compose copied into a container before its start: inline `configs:` and `secrets:`."""
+
+import io
+import tarfile
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError
+from tutumd.ports.engine import Run
+
+# Swarm's limit for a config; compose has none.
+_MAX_BYTES = 1024 * 1024
+_MAX_PATHS = 500
+_TOLERANCE = timedelta(seconds=2)
+# Go's io/fs.FileMode: with any of these bits it is not a regular file.
+_IRREGULAR = 0x8F280000
+
+
+def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: Run) -> None:
+    """Copy inline configs and secrets from a compose container into the new container.
+
+    Raises:
+        EngineRefusedError: A file cannot be copied.
+    """
+    if old.compose is None:
+        return
+    destinations = [mount["Destination"] for mount in old.raw.get("Mounts") or ()]
+    for path in candidate_paths(api.changed_files(old.id), destinations):
+        stat = api.file_stat(old.id, path)
+        if stat is None or not is_compose_file(stat, old.created, old.started):
+            continue
+        if stat["size"] > _MAX_BYTES:
+            size = f"it has {stat['size']} bytes, more than {_MAX_BYTES}"
+            raise EngineRefusedError(f"cannot copy the inline file {path} of {old.name}: {size}")
+        archive = api.read_file(old.id, path)
+        created = api.container(new)
+        if created is None or created.created is None:
+            raise EngineRefusedError(f"the container {new[:12]} was removed by somebody else")
+        # The next redeploy recognizes such a file by this time.
+        api.write_files(new, _with_time(archive, path, created.created), run)
+        run.log(f"copied the inline file {path}")
+
+
+def candidate_paths(paths: Sequence[str], destinations: Sequence[str]) -> tuple[str, ...]:
+    """Return the changed paths that compose may have written: at most 500, none in a mount, no parent folders.
+
+    Args:
+        destinations: Where the container's mounts are.
+    """
+    parents = {path.rpartition("/")[0] for path in paths}
+    leaves = [path for path in paths if path not in parents and not any(_is_below(path, top) for top in destinations)]
+    secrets_first = sorted(leaves, key=lambda path: not path.startswith("/run/secrets/"))
+    return tuple(secrets_first[:_MAX_PATHS])
+
+
+def is_compose_file(stat: Json, created: datetime | None, started: datetime | None) -> bool:
+    """Return True if compose wrote the file, between creating and starting the container.
+
+    docker/compose pkg/compose/secrets.go: the tar header carries that time in whole seconds. A file that a process
+    wrote almost never has a time without a fraction.
+    """
+    modified = parse_time(stat["mtime"])
+    if stat["mode"] & _IRREGULAR or modified is None or created is None or "." in stat["mtime"]:
+        return False
+    return created - _TOLERANCE <= modified <= (started or modified) + _TOLERANCE
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _with_time(archive: bytes, path: str, modified: datetime) -> bytes:
+    """Return an archive with one file for the same path, with this time in whole seconds."""
+    copy = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=copy, mode="w") as target:
+        entry = source.next()
+        content = source.extractfile(entry) if entry is not None else None
+        if entry is None or content is None:
+            raise EngineRefusedError(f"cannot copy the inline file {path}: it is not a regular file")
+        entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
+        entry.pax_headers = {}
+        target.addfile(entry, content)
+    return copy.getvalue()

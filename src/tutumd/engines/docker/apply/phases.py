@@ -1,0 +1,291 @@
+"""Phases of a swap, from the start of the new containers to the removal of the old ones."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+
+from tutumd.engines.docker.api import SwapStep
+from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
+from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.other_installations import is_taken_over
+from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.services import prev_name
+from tutumd.engines.docker.plan.config import without_default_bridge
+from tutumd.engines.docker.plan.images import remove_superseded
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.labels import Json, ServiceLabels
+from tutumd.engines.rollout.timing import unfinished
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
+
+_POLL_S = 1.0
+# A new container without a health check must have run for this long before clients find it beside the old one.
+_PROOF_S = 1.5
+# An old container that clients no longer find has this long to finish its requests before it is stopped.
+_LINGER_S = 1.0
+
+
+class _ReplacementFailedError(Exception):
+    """A new container cannot replace its old one."""
+
+    def __init__(self, swap: Swap, reason: str) -> None:
+        super().__init__(f"the new container of {swap.name} failed: {reason}")
+        self.swap = swap
+
+
+@contextmanager
+def _attributed_to(swap: Swap) -> Iterator[None]:
+    try:
+        yield
+    except EngineRefusedError as error:
+        raise _ReplacementFailedError(swap, str(error)) from error
+
+
+class SwapPhases:
+    """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
+
+    def __init__(
+        self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal, labels: ServiceLabels
+    ) -> None:
+        self._runner = runner
+        self._api = runner.api
+        self._run = runner.run
+        self._readiness = readiness
+        self._labels = labels
+        self._watch = ContainerWatch(readiness, runner.run)
+        self.journal = journal
+        # They are not stored: their variables may be secrets.
+        self._old = {swap.old: runner.api.container(swap.old) for swap in journal.swaps}
+        self._removed: set[str] = set()
+
+    def advance(self) -> list[str]:
+        """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
+
+        Returns:
+            What could not be removed, in sentences.
+        """
+        phases = {"swap": (self._start_all, "join"), "join": (self._attach, "leave"), "leave": (self._detach, "commit")}
+        while self.journal.phase in phases:
+            phase, following = phases[self.journal.phase]
+            with self._restoring():
+                phase()
+                self._save(replace(self.journal, phase=following))
+        problems: list[str] = []
+        if self.journal.phase == "commit":
+            with self._restoring():
+                problems = self._commit()
+        return problems
+
+    @contextmanager
+    def _restoring(self) -> Iterator[None]:
+        """Go on with phase `restore` if a new container fails in the block."""
+        try:
+            yield
+        except _ReplacementFailedError as failure:
+            self._run.log(str(failure), Phase.RESTORING)
+            log_tail = self._api.output(failure.swap.new, TAIL_LINES)
+            swaps = tuple(with_copies(self._runner, self.journal.swaps, self._old, self._removed))
+            self._save(replace(self.journal, phase="restore", swaps=swaps, reason=str(failure), log_tail=log_tail))
+
+    def _commit(self) -> list[str]:
+        """Remove the old containers, and images that neither they nor the new ones came from.
+
+        Before, all new ones must have been ready for the stability window, whichever process watched them before. Each
+        is looked at again just before its old one is removed, and all once more afterwards: what ends while old ones
+        are removed is no success.
+
+        Returns:
+            What could not be removed, in sentences.
+        """
+        self._check_all(stable_s=self._readiness.stable_s)
+        self._check_all()
+        ready_s = f"{self._readiness.stable_s:g} s"
+        self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
+        problems = [*self._remove_old(), *self._look_again()]
+        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
+        self._remove_images([container for container in own if container is not None])
+        return problems
+
+    def _remove_old(self) -> list[str]:
+        """Remove the old containers; return what could not be removed."""
+        problems = []
+        # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
+        for swap in reversed(self.journal.swaps):
+            if not swap.run and self._api.container(swap.new) is None:
+                raise _ReplacementFailedError(swap, REMOVED)
+            self._check_held([swap])
+            self._removed.add(swap.old)
+            try:
+                for old in filter(None, (swap.old, swap.spare)):
+                    # The new container mounts the old one's anonymous volumes.
+                    self._api.remove(old, self._run, volumes=False)
+            except EngineRefusedError as error:
+                problems.append(str(error))
+        return problems
+
+    def _look_again(self) -> Iterator[str]:
+        """Look at the new containers once more, unless another installation replaces them by now; yield which."""
+        try:
+            self._check_held(self.journal.swaps)
+        except _ReplacementFailedError as failure:
+            if not is_taken_over(self._api, failure.swap):
+                raise
+            yield f"another tutumd has redeployed {failure.swap.name} since"
+
+    def _remove_images(self, new: Sequence[InspectedContainer]) -> None:
+        images = {container.image_id for container in new}
+        needed = {*images, *self.journal.images_before}
+        try:
+            # Without a newer image, the one before is still kept.
+            if not images <= set(self.journal.images_before):
+                names = {container.image_name for container in new}
+                remove_superseded(self._api, names, needed, self._labels.keep_images, self._run)
+        except EngineRefusedError as error:
+            self._run.log(f"old images stay: {error}")
+
+    def _start_all(self) -> None:
+        """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
+        self._run.log("starting the new containers", Phase.STARTING)
+        for swap in reversed(self.journal.swaps):
+            # A container in another one's namespaces stops before that one, and starts after its successor.
+            if swap.follows and not swap.new:
+                self._set_aside(swap)
+        for swap in self._start_first_swaps():
+            # Beside old ones, all can start at once.
+            self._begin(swap)
+        for number in range(len(self.journal.swaps)):
+            self._replace(self._ensure_created(number))
+        # Some may have failed while later ones were replaced.
+        self._check_all()
+
+    def _attach(self) -> None:
+        """Let clients find the containers that were started first, in addition to the old ones, for a while."""
+        self._check_all()
+        for swap in self._start_first_swaps():
+            with _attributed_to(swap):
+                for step in attach_steps(swap):
+                    self._runner.apply(step)
+        if self._has_clients():
+            kept_s = self._readiness.drain_s
+            activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
+            self._keep_both(kept_s, activity, Phase.SWITCHING)
+            if self._run.remaining_s() <= 0:
+                raise _ReplacementFailedError(self.journal.swaps[0], unfinished(self._run, "it has not taken over yet"))
+
+    def _detach(self) -> None:
+        """Hide the old containers from clients, give them time to finish their work, and stop them."""
+        has_clients = self._has_clients()
+        self._check_all()
+        for swap in self._start_first_swaps():
+            with _attributed_to(swap):
+                self._runner.hide(swap)
+        if has_clients:
+            kept_s = min(_LINGER_S, self._readiness.drain_s)
+            activity = f"giving the old containers {kept_s:g} s to finish their requests"
+            self._keep_both(kept_s, activity, Phase.REMOVING)
+        for swap in self._start_first_swaps():
+            self._check_all()
+            self._park(swap)
+        # Some may have failed while the old containers of later ones ended.
+        self._check_all()
+
+    def _start_first_swaps(self) -> list[Swap]:
+        return [swap for swap in self.journal.swaps if swap.start_first]
+
+    def _has_clients(self) -> bool:
+        """Return whether another container can look up a name of one that was started first."""
+        networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
+        ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
+        always = self._labels.drain_s is not None
+        return any(always or _is_shared(self._api.network(name), ours) for name in networks)
+
+    def _park(self, swap: Swap) -> None:
+        with _attributed_to(swap):
+            self._runner.park(swap)
+
+    def _set_aside(self, swap: Swap) -> None:
+        """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
+
+        The engine cannot start it by that policy while the container that it depends on is stopped.
+        """
+        old = self._api.container(swap.old)
+        if old is not None and old.is_active:
+            with _attributed_to(swap):
+                for step in (
+                    SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, self._runner.run_id)),
+                    SwapStep(verb="stop", container=old.id),
+                ):
+                    self._runner.apply(step)
+
+    def _ensure_created(self, number: int) -> Swap:
+        """Return a swap whose new container exists; that of a dependent is created here."""
+        swaps = self.journal.swaps
+        swap = swaps[number]
+        if not swap.new:
+            with _attributed_to(swap):
+                swap = create_dependent(self._runner, swap, swaps)
+            self._run.log(f"re-created {swap.name}")
+            self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
+        return swap
+
+    def _begin(self, swap: Swap) -> None:
+        with _attributed_to(swap):
+            self._runner.advance(forward_step, swap, until_deadline=True)
+
+    def _replace(self, swap: Swap) -> None:
+        began = self._readiness.clock()
+        self._begin(swap)
+        with _attributed_to(swap):
+            new = self._api.container(swap.new)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
+            if new is None or not swap.run:
+                return
+            stable_s = self._readiness.stable_s
+            self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
+            if swap.paused and new.status != "paused":
+                # Only now: health checks pause with it.
+                self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
+        self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
+
+    def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
+        """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
+        end = self._readiness.clock() + limit_s
+        self._run.log(activity, phase)
+        self._check_all()
+        while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._readiness.clock()) > 0:
+            self._run.sleep(min(_POLL_S, remaining_s, left_s))
+            self._check_all()
+            # Waiting is what the run shall do here, so it does not stall.
+            self._run.advance(activity, 1 + int(limit_s - remaining_s))
+
+    def _check_all(self, *, stable_s: float = 0.0) -> None:
+        """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
+        self._check(self.journal.swaps, stable_s=stable_s)
+
+    def _check(self, swaps: Iterable[Swap], *, stable_s: float = 0.0) -> None:
+        started = [swap.new for swap in swaps if swap.run]
+        self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
+
+    def _check_held(self, swaps: Sequence[Swap]) -> None:
+        """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
+        self._check(swaps)
+        for swap in swaps:
+            if self._runner.other_holder(swap) is not None:
+                raise _ReplacementFailedError(swap, "somebody else gave its name to another container")
+
+    def _raise_failed(self, failure: tuple[str, str] | None) -> None:
+        """Raise _ReplacementFailedError if a watch found a failure."""
+        if failure is not None:
+            container_id, reason = failure
+            swap = next(swap for swap in self.journal.swaps if swap.new == container_id)
+            raise _ReplacementFailedError(swap, ENDED if reason == REMOVED and swap.auto_remove else reason)
+
+    def _save(self, journal: RedeployJournal) -> None:
+        self.journal = journal
+        self._run.save(asdict(journal))
+
+
+def _is_shared(network: Json, ours: Collection[str]) -> bool:
+    """Return whether a network has other containers than `ours`, or may have: on other nodes of a swarm."""
+    return network.get("Scope") == "swarm" or any(other not in ours for other in network.get("Containers") or ())

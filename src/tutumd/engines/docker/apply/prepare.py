@@ -1,0 +1,250 @@
+"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.apply.compose_files import copy_compose_files
+from tutumd.engines.docker.apply.steps import StepRunner
+from tutumd.engines.docker.look.containers import InspectedContainer, image_digest, listed_name
+from tutumd.engines.docker.look.facts import kept_platform, platform_note
+from tutumd.engines.docker.look.other_installations import OtherInstallationError
+from tutumd.engines.docker.look.services import (
+    ContainerGroup,
+    FindGroup,
+    base_name,
+    is_of_run,
+    next_name,
+    prev_name,
+    run_of,
+)
+from tutumd.engines.docker.look.snapshot import base_image, describe_file, with_base
+from tutumd.engines.docker.plan.config import replacement_config, with_variables, without_aliases
+from tutumd.engines.docker.plan.constraints import check_readable, find_dependents, parked_dependents, with_successors
+from tutumd.engines.docker.plan.images import (
+    check_images,
+    fetch_image,
+    is_local_build,
+    refetch_missing_images,
+    restore_tags,
+)
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.recover.rollback import recover_slots
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineBusyError, EngineRefusedError
+
+_Containers = Sequence[InspectedContainer]
+_SHORT_ID = 12
+
+
+def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> RedeployJournal:
+    """Pull images and create containers. No running container changes, and an error leaves nothing behind.
+
+    Returns:
+        The journal, saved, at phase `swap`, or `unchanged` if the service's labels skip the redeploy.
+
+    Raises:
+        EngineRefusedError: The service cannot be redeployed.
+        EngineBusyError: It cannot be redeployed now.
+    """
+    try:
+        group, containers = _recover(runner, find)
+        if refetch_missing_images(runner.api, group.containers, runner.run):
+            group, containers = find()
+        # Also if the run was killed in this phase: a replacement of what is not known would lack its settings.
+        check_readable(group.containers)
+        journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
+    except (EngineRefusedError, EngineBusyError) as error:
+        for entry in runner.api.list_containers():
+            container = runner.api.container(entry["Id"]) if run_of(listed_name(entry)) == runner.run_id else None
+            # One that has run is an old container, which a run without a journal has parked.
+            if container is not None and is_of_run(container, runner.run_id) and container.started is None:
+                runner.api.remove(container.id, runner.run, volumes=True)
+        if begun := load_journal(runner.run.journal):
+            # The next try begins from the start. Without a journal, the worker may also give up.
+            if not isinstance(error, OtherInstallationError):  # whose new containers are of the image just pulled
+                restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
+            runner.run.save({})
+        raise
+    runner.run.save(asdict(journal))
+    return journal
+
+
+def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> Swap:
+    """Create the new container of one that depends on containers that are replaced already; return its swap.
+
+    Raises:
+        EngineRefusedError: It cannot be created.
+    """
+    api = runner.api
+    leftover = api.container(next_name(swap.name, runner.run_id))
+    if leftover is not None:
+        # Its process was killed before it could save the ID.
+        api.remove(leftover.id, runner.run, volumes=False)
+    old, image = api.container(swap.old), api.image(swap.image)
+    if old is None:
+        raise EngineRefusedError("it was removed by somebody else")
+    if image is None:
+        raise EngineRefusedError(f"its image {swap.image} has no name on the engine any more")
+    body = _replacement_config(api, old, swap.image, image)
+    body["HostConfig"] = with_successors(body["HostConfig"], {each.old: each.new for each in swaps if each.new})
+    return _create(runner, swap, old, body, image)
+
+
+def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
+    """Return the service and all containers, after the removal of what an earlier run left behind."""
+    group, containers = find()
+    dependents = parked_dependents(group, containers)
+    leftovers = [each for slot in (*group.slots, *dependents) for each in (*slot.previous, *slot.upcoming)]
+    if not leftovers:
+        return group, containers
+    if not all(is_of_run(container, runner.run_id) for container in leftovers):
+        # They may belong to a running redeploy of a container that the service depends on.
+        check_no_busy_dependency(group, containers)
+    runner.run.log("an earlier redeploy was interrupted: cleaning up after it")
+    recover_slots(runner, group.slots, dependents)
+    return find()
+
+
+def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers: _Containers) -> RedeployJournal:
+    api, run = runner.api, runner.run
+    by_id = {container.id: container for container in containers}
+    own = [by_id[swap.old] for swap in plan.own_swaps]
+    journal = load_journal(run.journal)
+    platform = kept_platform((container.platform for container in own), api.facts())
+    present = {name: api.image(name) for name in plan.pulled}
+    if journal is None:
+        check_images(api, plan.pulled, own, platform)
+        notes = (platform_note(platform),) if platform else ()
+        for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
+            run.log(text)
+        tagged = {name: image["Id"] for name, image in present.items() if image is not None}
+        journal = RedeployJournal(phase="pull", tagged_before=tagged)
+        run.save(asdict(journal))
+    local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
+    # Before the pull, while the name still refers to the image that runs.
+    spares = {swap.old: create_spare(runner, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
+    images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
+    swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
+    is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
+    if is_unchanged:
+        for spare in spares.values():
+            api.remove(spare, run, volumes=False)
+    else:
+        swaps = [_create_replacement(runner, swap, by_id[swap.old], images) for swap in swaps]
+        _check_unaffected(runner, find, own, plan)
+    first = plan.swaps[0]
+    return replace(
+        journal,
+        phase="unchanged" if is_unchanged else "swap",
+        local=any(local.values()),
+        images_before=sorted({container.image_id for container in own}),
+        images_tried=sorted({str(image["Id"]) for image in images.values()}),
+        digest_before=own[0].image_digest,
+        digest_tried=image_digest(first.image, str(images[first.image]["Id"]), images[first.image]),
+        left_tags=plan.left_tags,
+        containers_before=[container.id for container in own],
+        swaps=() if is_unchanged else tuple(swaps),
+    )
+
+
+def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
+    """Check that the plan still fits after the pull, which may have taken long."""
+    group, containers = find()
+    others = [container for container in containers if not is_of_run(container, runner.run_id)]
+    if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
+        raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
+    check_no_busy_dependency(group, others)
+    dependents = find_dependents(own, others)
+    if {each.container.id for each in dependents} != {swap.old for swap in plan.swaps if swap.follows}:
+        raise EngineBusyError(f"the containers that depend on {group.name} changed in the meantime")
+
+
+def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
+    """Create a copy of a container that its stop will delete, or that was removed; return its ID."""
+    body = _replacement_config(runner.api, old, old.image_name, old.image or {})
+    if (runner.api.image(old.image_name) or {}).get("Id") != old.image_id:
+        body["Image"] = old.image_id
+    spare = runner.api.create(prev_name(base_name(old.name), runner.run_id), body, runner.run)
+    if runner.api.container(old.id) is not None:
+        copy_compose_files(runner.api, old, spare, runner.run)
+    return spare
+
+
+def with_copies(
+    runner: StepRunner, swaps: Iterable[Swap], known: Mapping[str, InspectedContainer | None], removed: Collection[str]
+) -> Iterator[Swap]:
+    """Yield the swaps; one of which no container is left or runs, with a copy of its old container as its spare.
+
+    Somebody who removes both containers ends the service, which stays ended. But the run may have removed the old one
+    itself, or Compose may have failed to re-create one: that leaves a container called `ID_NAME`.
+
+    Args:
+        known: The old containers by ID, as they were before the run changed them.
+        removed: IDs of those that the run removed.
+    """
+    names = {listed_name(entry) for entry in runner.api.list_containers()}
+    for swap in swaps:
+        old, new = known.get(swap.old), runner.api.container(swap.new) if swap.new else None
+        has_ended = swap.ran and not swap.follows and not (new is not None and new.is_active)
+        is_gone = not any(map(runner.api.container, filter(None, (swap.old, swap.spare))))
+        is_unfinished = names & {f"{each[:_SHORT_ID]}_{swap.name}" for each in (swap.old, swap.new)}
+        if old is not None and has_ended and is_gone and (swap.old in removed or is_unfinished):
+            with suppress(EngineRefusedError):
+                swap = replace(swap, spare=create_spare(runner, old))
+        yield swap
+
+
+def _create_replacement(runner: StepRunner, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]) -> Swap:
+    """Create the new container of a swap; that of a dependent has to wait for what it depends on."""
+    if swap.follows:
+        return swap
+    body = _replacement_config(runner.api, old, swap.image, images[swap.image])
+    body["Labels"] = with_base(body["Labels"], base_image(old), swap.image)
+    if swap.start_first:
+        body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
+    return _create(runner, swap, old, with_variables(body, runner.run.variables), images[swap.image])
+
+
+def _create(runner: StepRunner, swap: Swap, old: InspectedContainer, body: Mapping[str, Any], image: Json) -> Swap:
+    new = runner.api.create(next_name(swap.name, runner.run_id), body, runner.run)
+    created = runner.api.container(new)
+    if created is None or created.image_id != image["Id"]:
+        # Another installation pulled in the meantime, or somebody else pulled or built.
+        raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
+    copy_compose_files(runner.api, old, new, runner.run)
+    return replace(swap, new=new)
+
+
+def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, image: Json) -> dict[str, Any]:
+    """Return the create request of a container that replaces `old`, from the image called `name`."""
+    sources, host_name = _volume_sources(api, old), api.facts().host_name
+    return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
+
+
+def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:
+    """Return True if every container runs, from the very image that the new one would be created from."""
+    return all(
+        old.status == "running"
+        and old.health != "unhealthy"
+        and planned.image == old.image_name
+        and images[planned.image]["Id"] == old.image_id
+        for planned, old in zip(plan.own_swaps, own, strict=True)
+    )
+
+
+def _volume_sources(api: DockerApi, old: InspectedContainer) -> dict[str, set[str]]:
+    """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
+
+    Compose writes an ID there, which is invalid after a redeploy of that container.
+    """
+    sources = ((entry, api.container(entry.partition(":")[0])) for entry in old.host_config.get("VolumesFrom") or ())
+    return {
+        entry: {mount["Destination"] for mount in source.raw.get("Mounts") or ()}
+        for entry, source in sources
+        if source is not None
+    }

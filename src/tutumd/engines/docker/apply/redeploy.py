@@ -1,0 +1,191 @@
+"""REDEPLOY: prepare, replace the containers, then remove the old ones or roll back."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.apply.phases import SwapPhases
+from tutumd.engines.docker.apply.prepare import prepare
+from tutumd.engines.docker.apply.steps import StepRunner
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.services import FindGroup, base_name
+from tutumd.engines.docker.plan.constraints import find_dependents
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.recover.rollback import roll_back
+from tutumd.engines.labels import IGNORE, is_true, parse_labels
+from tutumd.engines.rollout.timing import unfinished
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome, Phase
+from tutumd.ports.engine import Run
+
+
+def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str | None = None) -> Outcome:
+    """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
+    runner = StepRunner(api=readiness.api, run=run)
+    journal = load_journal(run.journal)
+    if journal is None or journal.phase == "pull" or not _may_continue(readiness.api, journal):
+        journal = prepare(runner, find, self_id)
+    if journal.phase == "unchanged":
+        return _unchanged_outcome(journal)
+    # Now with the health checks of the new containers.
+    own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
+    others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
+    run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
+    labels = parse_labels([container.labels for container in own])
+    readiness = replace(
+        readiness,
+        stable_s=readiness.stable_s if labels.stable_s is None else labels.stable_s,
+        drain_s=readiness.drain_s if labels.drain_s is None else labels.drain_s,
+    )
+    phases = SwapPhases(runner, readiness, journal, labels)
+    problems = phases.advance()
+    journal = phases.journal
+    if journal.phase == "restore":
+        return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
+    return _success_outcome(readiness.api, journal, problems)
+
+
+def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
+    """Return the names of the containers that a redeploy replaces, and set the limits of its run.
+
+    Those are the containers of the service, and all that depend on them.
+    """
+    journal = load_journal(run.journal)
+    if journal is not None and journal.phase != "pull":
+        return frozenset(swap.name for swap in journal.swaps)
+    group, all_containers = find()
+    dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
+    run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
+    return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
+
+
+def _may_continue(api: DockerApi, journal: RedeployJournal) -> bool:
+    """Return whether the containers of a journal have the names that it gives them, and none is to be ignored."""
+    return all(
+        base_name(container.name) == swap.name and not is_true(container.labels.get(IGNORE))
+        for swap in journal.swaps
+        for container in _containers(api, swap)
+    )
+
+
+def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
+    found = [api.container(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
+    return [container for container in found if container is not None]
+
+
+def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
+    first = api.container(journal.swaps[0].new)
+    return Outcome(
+        success=True,
+        reason="; ".join((*_remarks(journal), *problems)),
+        image_before=journal.digest_before,
+        image_after=first.image_digest if first else journal.digest_tried,
+        containers_before=tuple(swap.old for swap in journal.own_swaps),
+        containers_after=tuple(swap.new for swap in journal.own_swaps),
+    )
+
+
+def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
+    candidates = [each for swap in journal.own_swaps for each in (swap.old, swap.spare, swap.new) if each]
+    present = [container for container in map(api.container, candidates) if container is not None]
+    after = [container.id for container in present]
+    copied = [
+        (
+            f"{swap.name} was started with --rm, so its stop deleted it: a copy of it was put in its place"
+            if swap.auto_remove
+            else f"the old container of {swap.name} had been removed: a copy of it was put in its place, without the "
+            "files that it had changed outside of volumes"
+        )
+        for swap in journal.own_swaps
+        if swap.spare in after and swap.old not in after
+    ]
+    return Outcome(
+        success=False,
+        reason="; ".join((journal.reason, *copied, *problems)),
+        log_tail=journal.log_tail,
+        rolled_back=not problems,
+        image_before=journal.digest_before,
+        image_after=journal.digest_before if not problems else present[0].image_digest if present else None,
+        image_tried=journal.digest_tried,
+        containers_before=tuple(swap.old for swap in journal.own_swaps),
+        containers_after=tuple(after),
+    )
+
+
+def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
+    return Outcome(
+        success=True,
+        reason="skipped: the image has not changed (label tutum.redeploy.skip-unchanged)",
+        image_before=journal.digest_before,
+        image_after=journal.digest_before,
+        containers_before=tuple(journal.containers_before),
+        containers_after=tuple(journal.containers_before),
+    )
+
+
+def _remarks(journal: RedeployJournal) -> list[str]:
+    remarks = list(journal.left_tags)
+    total = len(journal.own_swaps)
+    stopped = sum(not swap.run or swap.paused for swap in journal.own_swaps)
+    if all(swap.paused for swap in journal.own_swaps):
+        remarks.append("the service is paused: it was replaced and is paused again")
+    elif stopped == total:
+        remarks.append("the service is stopped: it was replaced and stays stopped")
+    elif stopped:
+        remarks.append(f"{stopped} of {total} containers were stopped: they were replaced and stay stopped")
+    if dependents := [swap.name for swap in journal.swaps if swap.follows]:
+        remarks.append(f"re-created with it, since they depend on it: {', '.join(dependents)}")
+    if journal.local:
+        remarks.append("the image was never in a registry: the local one was used")
+    return remarks
+
+
+_POLL_S = 0.2
+
+
+class ComponentLocks:
+    """Redeploys that replace a container in common take turns, in the order in which they came.
+
+    A redeploy gets all of its containers or none, so no two ever wait for each other. Nothing is left of a process that
+    ends. Redeploys of other processes are recognized by the names of their containers.
+    """
+
+    def __init__(self) -> None:
+        # In order of arrival. Each single operation on a dict is atomic.
+        self._names: dict[object, frozenset[str]] = {}
+
+    @contextmanager
+    def hold(self, names: frozenset[str], run: Run) -> Iterator[None]:
+        """Wait until no earlier redeploy replaces one of these containers, then hold them until the block ends.
+
+        A resumed run waits even if it is canceled, since only it can bring back what it has parked.
+
+        Raises:
+            EngineRefusedError: The run was canceled, or its time is over, and it has changed nothing.
+            LeaseLostError: The run must stop.
+        """
+        ticket = object()
+        self._names[ticket] = names
+        try:
+            waits = 0
+            while name := self._held_before(ticket):
+                if not waits:
+                    run.log(f"waiting until another redeploy has finished with {name}", Phase.WAITING)
+                if run.remaining_s() <= 0 and not run.journal:
+                    raise EngineRefusedError(unfinished(run, f"another redeploy still works on {name}"))
+                run.sleep(_POLL_S)
+                waits += 1
+                # The other redeploy has limits of its own.
+                run.advance("waiting", waits)
+            yield
+        finally:
+            del self._names[ticket]
+
+    def _held_before(self, ticket: object) -> str:
+        """Return a container that an earlier redeploy replaces too; empty if there is none."""
+        entries = list(self._names.items())
+        earlier = entries[: entries.index((ticket, self._names[ticket]))]
+        common = frozenset[str]().union(*(names for _, names in earlier)) & self._names[ticket]
+        return min(common, default="")

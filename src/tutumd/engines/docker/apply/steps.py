@@ -1,0 +1,261 @@
+"""Steps of a swap, each decided from the current state alone, so that a swap can resume at any step."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from tutumd.engines.docker.api import DockerApi, SwapStep
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import next_name, prev_name
+from tutumd.engines.docker.plan.config import without_aliases, without_default_bridge
+from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.rollout.timing import unfinished
+from tutumd.errors import EngineRefusedError
+from tutumd.ports.engine import Run
+
+# Restart policy of a parked container, so that a restart of the engine does not start both.
+NO_RESTART: Mapping[str, Any] = {"Name": "no", "MaximumRetryCount": 0}
+
+
+def forward_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+) -> SwapStep | None:
+    """Return the next step towards the new container; None once it only has to become ready."""
+    if new is None:
+        return None
+    if swap.start_first:
+        return SwapStep(verb="start", container=new.id) if new.started is None else None
+    if step := park_step(old):
+        return step
+    if old is not None and old.name == swap.name:
+        return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
+    if new.name != swap.name:
+        return SwapStep(verb="rename", container=new.id, name=swap.name)
+    if swap.run and new.started is None:
+        return SwapStep(verb="start", container=new.id)
+    return None
+
+
+def park_step(old: InspectedContainer | None) -> SwapStep | None:
+    """Return the next step towards an old container that is stopped and stays stopped; None once it is."""
+    if old is not None and auto_restarts(old.policy):
+        return SwapStep(verb="policy", container=old.id, policy=NO_RESTART)
+    if old is not None and old.is_active:
+        return SwapStep(verb="stop", container=old.id)
+    return None
+
+
+def attach_steps(swap: Swap) -> Iterator[SwapStep]:
+    """Yield the steps after which clients find both containers by name and aliases.
+
+    All of them can be repeated from the first one on. The new container gets the name as an alias, too: otherwise, no
+    container would have the name between the renames of both, and proxies remember that.
+    """
+    for network, endpoint in sorted(without_default_bridge(swap.endpoints).items()):
+        aliases = list(dict.fromkeys([*(endpoint.get("Aliases") or ()), swap.name]))
+        yield SwapStep(verb="disconnect", container=swap.new, network=network)
+        yield SwapStep(verb="connect", container=swap.new, network=network, endpoint={**endpoint, "Aliases": aliases})
+
+
+def detach_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None, *, in_swarm: bool
+) -> SwapStep | None:
+    """Return the next step towards an old container that clients do not find; None once they do not.
+
+    Args:
+        in_swarm: A container keeps the name that it had when it was connected, so a rename does not hide it.
+    """
+    if old is not None and old.name == swap.name:
+        for network in _reachable_networks(old, without_default_bridge(swap.endpoints) if in_swarm else _aliased(swap)):
+            return SwapStep(verb="disconnect", container=old.id, network=network)
+        return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
+    if new is not None and new.name != swap.name:
+        return SwapStep(verb="rename", container=new.id, name=swap.name)
+    return None
+
+
+def reattach_steps(
+    swap: Swap, before: InspectedContainer | None, after: InspectedContainer | None
+) -> Iterator[SwapStep]:
+    """Return the steps that reconnect an old container to the networks that it was detached from, without aliases.
+
+    With the same address, its open connections survive.
+
+    Args:
+        before, after: The old container before and after it was detached.
+    """
+    if before is None or after is None or not after.is_active or after.name == swap.name:
+        return
+    assigned, connected = _networks(before), _networks(after)
+    for network, endpoint in sorted(without_aliases(_aliased(swap)).items()):
+        address = {
+            field: assigned[network][source]
+            for field, source in (("IPv4Address", "IPAddress"), ("IPv6Address", "GlobalIPv6Address"))
+            if assigned.get(network, {}).get(source)
+        }
+        if network not in connected:
+            yield SwapStep(
+                verb="connect", container=after.id, network=network, endpoint={**endpoint, "IPAMConfig": address}
+            )
+
+
+def backward_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+) -> SwapStep | None:
+    """Return the next step back to the old container; None once it is as it was.
+
+    If both may run, the new container is stopped only after clients find the old one again. If somebody else removed
+    the old container, the new one stays: it is all that is left.
+    """
+    if old is None:
+        return None
+    if new is not None:
+        if new.is_active and not swap.start_first:
+            return SwapStep(verb="stop", container=new.id)
+        if new.name == swap.name:
+            return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
+    if old.name != swap.name:
+        return SwapStep(verb="rename", container=old.id, name=swap.name)
+    for step in reconnect_steps(old, swap.endpoints):
+        return step
+    if not _is_same_policy(old.policy, swap.policy):
+        return SwapStep(verb="policy", container=old.id, policy=swap.policy)
+    if swap.ran and not old.is_active:
+        return SwapStep(verb="start", container=old.id)
+    if swap.paused and old.status == "running":
+        return SwapStep(verb="pause", container=old.id)
+    if new is not None:
+        return SwapStep(verb="stop" if new.is_active else "remove", container=new.id)
+    return None
+
+
+def reconnect_steps(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[SwapStep]:
+    """Return the steps that connect a container to the networks in which it, or one of its aliases, is missing."""
+    connected = _networks(container)
+    for network, endpoint in sorted(endpoints.items()):
+        if network in connected:
+            if set(endpoint.get("Aliases") or ()) <= set(connected[network].get("Aliases") or ()):
+                continue
+            yield SwapStep(verb="disconnect", container=container.id, network=network)
+        yield SwapStep(verb="connect", container=container.id, network=network, endpoint=endpoint)
+
+
+def auto_restarts(policy: Mapping[str, Any]) -> bool:
+    """Return True if the engine restarts containers with this policy."""
+    return policy.get("Name") not in (None, "", "no")
+
+
+def _networks(container: InspectedContainer) -> dict[str, Any]:
+    networks: Mapping[str, Any] = (container.raw.get("NetworkSettings") or {}).get("Networks") or {}
+    return {network: endpoint or {} for network, endpoint in networks.items()}
+
+
+def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[str]:
+    """Return those of these networks in which a container has one of its aliases, or is found without any."""
+    for network, endpoint in sorted(_networks(container).items()):
+        aliases = set((endpoints.get(network) or {}).get("Aliases") or ())
+        if network in endpoints and (not aliases or aliases & set(endpoint.get("Aliases") or ())):
+            yield network
+
+
+def _aliased(swap: Swap) -> dict[str, Any]:
+    named = without_default_bridge(swap.endpoints).items()
+    return {network: endpoint for network, endpoint in named if endpoint.get("Aliases")}
+
+
+def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    name, retries = "Name", "MaximumRetryCount"
+    return (first.get(name) or "no", first.get(retries) or 0) == (second.get(name) or "no", second.get(retries) or 0)
+
+
+SETTLE_TRIES = 50
+SETTLE_PAUSE_S = 0.2
+_MAX_STEPS = 20
+# Disconnect and connect.
+_STEPS_PER_NETWORK = 2
+
+Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRunner:
+    """Applies steps for one run."""
+
+    api: DockerApi
+    run: Run
+
+    @property
+    def run_id(self) -> str:
+        """Part of the names of this run's containers."""
+        return self.run.action_uuid[:8]
+
+    def advance(self, decide: Decide, swap: Swap, *, until_deadline: bool = False) -> None:
+        """Apply one step after another until `decide` returns None.
+
+        Args:
+            until_deadline: Begin no step once a limit of the run is over.
+
+        Raises:
+            EngineRefusedError: The engine refuses a step, the steps do not end, or a limit of the run is over.
+        """
+        for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
+            # The process may have been killed before it could save the ID of the new container.
+            new = self.api.container(swap.new or next_name(swap.name, self.run_id))
+            step = decide(swap, self.run_id, self.inspect_old(swap), new)
+            if step is None:
+                return
+            if until_deadline and self.run.remaining_s() <= 0:
+                raise EngineRefusedError(unfinished(self.run, "it was not started"))
+            self.apply(step)
+        raise EngineRefusedError(f"{swap.name} does not settle: something else keeps changing its containers")
+
+    def inspect_old(self, swap: Swap) -> InspectedContainer | None:
+        """Inspect the old container, or its spare if the stop deleted it."""
+        old = self.api.container(swap.old)
+        for _ in range(SETTLE_TRIES):
+            if not swap.spare or old is None or old.is_active:
+                break
+            # The engine is about to delete it.
+            self.run.sleep(SETTLE_PAUSE_S)
+            old = self.api.container(swap.old)
+        return self.api.container(swap.spare) if old is None and swap.spare else old
+
+    def other_holder(self, swap: Swap) -> InspectedContainer | None:
+        """Return the container that has the swap's name and is none of its containers; None if there is none."""
+        holder = self.api.container(swap.name)
+        is_other = holder is not None and holder.name == swap.name and holder.id not in (swap.old, swap.new, swap.spare)
+        return holder if is_other else None
+
+    def park(self, swap: Swap) -> None:
+        """Stop the old container, so that nothing starts it again."""
+        while (step := park_step(self.api.container(swap.old))) is not None:
+            self.apply(step)
+
+    def hide(self, swap: Swap) -> None:
+        """Take the names of an old container away, and reconnect it so that open connections survive."""
+        facts, before = self.api.facts(), self.api.container(swap.old)
+        self.advance(partial(detach_step, in_swarm=facts.in_swarm), swap)
+        after = self.api.container(swap.old)
+        # Podman assigns another address each time, so the connections are lost anyway.
+        for step in () if facts.is_podman else reattach_steps(swap, before, after):
+            try:
+                self.apply(step)
+            except EngineRefusedError:
+                # Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet.
+                # Otherwise the engine mostly assigns the lowest free address, which is the same again.
+                self._reattach(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
+
+    def apply(self, step: SwapStep) -> None:
+        """Apply one step. A step that was applied before changes nothing."""
+        if step.verb == "rename":
+            container = self.api.container(step.container)
+            if container is not None and container.name == step.name:
+                return
+        self.api.apply(step, self.run)
+
+    def _reattach(self, step: SwapStep) -> None:
+        try:
+            self.apply(step)
+        except EngineRefusedError as error:
+            self.run.log(f"open connections of the old container are cut: {error}")

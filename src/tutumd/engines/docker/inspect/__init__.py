@@ -1,1 +1,0 @@
-"""Containers as the engine shows them, sorted into services."""

@@ -1,0 +1,1 @@
+"""Reads: what the engine has, and how tutumd sees it."""

@@ -1,0 +1,231 @@
+"""Containers of one engine: those that discovery has inspected, kept current by events, and a closer look at a few.
+
+A container that cannot be inspected hides no other: it is known by its entry in the engine's list.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from threading import Event, Lock
+from typing import Any
+
+import requests.exceptions
+import urllib3.exceptions
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_container, parse_entry
+from tutumd.engines.docker.look.services import base_name, group_by_service
+from tutumd.engines.docker.plan.constraints import find_dependents
+from tutumd.engines.dockerapi.connection import EVENTS_SILENCE_S, Client
+from tutumd.engines.dockerapi.failures import timed_out, translated
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+
+_IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
+# Pause between tries to inspect what could not be inspected: each may take as long as a call may.
+_RETRY_S = 60.0
+
+
+class ContainerCache:
+    """The containers of one engine.
+
+    Discovery needs events because the engine's container list lags behind its inspect documents.
+    """
+
+    def __init__(self, api: DockerApi, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._clock = clock
+        self._lock = Lock()
+        self._refreshing = Lock()
+        self._enabled = False
+        self._is_stale = True
+        self._touched: set[str] = set()
+        self._touched_images: set[str] = set()
+        self._containers: dict[str, InspectedContainer] = {}
+        self._summaries: dict[str, tuple[Any, ...]] = {}
+        self._images: dict[str, Json | None] = {}
+        # Of the last look at one service.
+        self._known: dict[str, InspectedContainer] = {}
+        self._next_retry = 0.0
+
+    def enable(self) -> None:
+        """Start with an empty cache; the caller now passes every event to `invalidate`."""
+        with self._lock:
+            self._enabled, self._is_stale = True, True
+
+    def disable(self) -> None:
+        """Stop caching: the event stream has ended."""
+        with self._lock:
+            self._enabled = False
+
+    def invalidate(self, event: Mapping[str, Any]) -> None:
+        """Mark the container or image of an event for inspection. Podman's event of a failed pull names no image."""
+        reference = str((event.get("Actor") or {}).get("ID", ""))
+        if reference:
+            with self._lock:
+                (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
+
+    def containers(self) -> tuple[InspectedContainer, ...]:
+        """Return all containers, running or not; inspect those that are new or may have changed."""
+        with self._refreshing:
+            with self._lock:
+                touched, self._touched = self._touched, set()
+                images, self._touched_images = self._touched_images, set()
+                is_stale = self._is_stale or not self._enabled
+                self._is_stale = not self._enabled
+            try:
+                if is_stale:
+                    self._images = {}
+                    return self._refresh({}, touched)
+                self._renew_images(images)
+                return self._refresh(self._containers, touched)
+            except BaseException:
+                with self._lock:
+                    self._is_stale = True
+                raise
+
+    def around(self, selector: str) -> tuple[InspectedContainer, ...]:
+        """Return all containers; inspect those of one service, what depends on them, and what is being replaced.
+
+        Each other one is inspected only if it never was. Its name and status are those of the list; what else is used
+        of it, such as its namespaces and mounts, never changes.
+        """
+        entries = {entry["Id"]: entry for entry in self._api.list_containers()}
+        known = {**self._known, **self._containers}
+        images = self._api.known_images
+        looked: dict[str, InspectedContainer | None] = {}
+        for container_id, entry in entries.items():
+            if container_id not in known or not listed_name(entry):
+                looked[container_id] = self._inspect(entry, images)
+        listed = {
+            key: replace(known[key], name=listed_name(entry), status=str(entry.get("State")))
+            for key, entry in entries.items()
+            if key not in looked
+        }
+        shown = [container for container in (*listed.values(), *looked.values()) if container is not None]
+        groups = group_by_service(shown)
+        members = [each for group in groups if group.selector == selector for each in group.all_containers]
+        dependents = [dependent.container for dependent in find_dependents(members, shown)]
+        replaced = {base_name(each.name) for each in shown if base_name(each.name) != each.name}
+        for each in (*members, *dependents, *(each for each in shown if base_name(each.name) in replaced)):
+            if each.id not in looked:
+                looked[each.id] = self._inspect(entries[each.id], images)
+        current = {key: each for key, each in {**listed, **looked}.items() if each is not None}
+        self._known = current
+        return tuple(current.values())
+
+    def _refresh(self, known: Mapping[str, InspectedContainer], touched: set[str]) -> tuple[InspectedContainer, ...]:
+        """Read the list, and inspect what is not known, was touched, or differs in the list."""
+        entries = {entry["Id"]: entry for entry in self._api.list_containers()}
+        summaries = {key: summarize(entry) for key, entry in entries.items()}
+        retries = self._clock() >= self._next_retry
+        if retries:
+            self._next_retry = self._clock() + _RETRY_S
+        containers: dict[str, InspectedContainer] = {}
+        # The list may lack a container that was just created, and still have one that was just removed.
+        for container_id in [*summaries, *sorted(touched - summaries.keys())]:
+            container = known.get(container_id)
+            is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
+            is_retried = container is not None and container.fault and retries
+            if container is None or container_id in touched or not is_unchanged or is_retried:
+                container = self._inspect(entries.get(container_id, {"Id": container_id}), self._images)
+            if container is not None:
+                containers[container_id] = container
+        self._containers, self._summaries = containers, summaries
+        used = {container.image_id for container in containers.values()}
+        self._images = {image_id: image for image_id, image in self._images.items() if image_id in used}
+        return tuple(containers.values())
+
+    def _inspect(self, entry: Json, images: dict[str, Json | None]) -> InspectedContainer | None:
+        """Inspect a container. One that cannot be inspected is described by its entry, or left out without one.
+
+        Raises:
+            EngineUnavailableError: It is the engine itself that does not answer.
+        """
+        try:
+            return self._api.container(entry["Id"], images)
+        except (EngineRefusedError, EngineUnavailableError) as error:
+            self._api.probe()
+            if "Names" not in entry:
+                return None
+            with suppress(EngineRefusedError):
+                images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
+            return parse_entry(entry, images.get(entry["ImageID"]), str(error))
+
+    def _renew_images(self, references: set[str]) -> None:
+        """Inspect images that changed, given by ID or name. Their containers stay as they are."""
+        for reference in references:
+            named = None if reference.startswith("sha256:") else self._api.image(reference)
+            changed = {reference, f"sha256:{reference}", str((named or {}).get("Id"))}
+            changed |= {key for key, each in self._images.items() if reference in ((each or {}).get("RepoTags") or ())}
+            renewed = {key: self._api.image(key) for key in changed & self._images.keys()}
+            self._images |= renewed
+            self._containers = {
+                key: parse_container(container.raw, renewed[container.image_id])
+                if container.image_id in renewed and not container.fault
+                else container
+                for key, container in self._containers.items()
+            }
+
+
+def summarize(entry: Json) -> tuple[Any, ...]:
+    """Return the parts of a list entry that differ after a change. The time in its status is not one of them."""
+    # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
+    remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
+    return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *remarks)
+
+
+_IRRELEVANT = ("exec", "top", "resize", "attach", "detach")
+
+
+def watch_events(client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event) -> None:
+    """Call `changed` at each event of a container or image, until `stop` is set or the connection breaks.
+
+    A connection that is silent for a minute is replaced, since its other end may be gone. The new one repeats the
+    events from then on.
+    """
+    since: float | None = None
+    try:
+        while not stop.is_set():
+            with translated("follow the engine's events"):
+                since = _follow(client, cache, changed, stop, since)
+    finally:
+        cache.disable()
+
+
+def _follow(
+    client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event, since: float | None
+) -> float | None:
+    """Follow one connection until it is silent for too long, or `stop` is set.
+
+    Returns:
+        The time, by the engine's clock, from which on events may be missing.
+
+    Raises:
+        EngineUnavailableError: The engine closed the connection.
+    """
+    parameters = {"filters": json.dumps({"type": ["container", "image"]}), "since": since and f"{since:.0f}"}
+    with client.follow("GET", "/events", EVENTS_SILENCE_S, stop.is_set, params=parameters) as (records, date):
+        if since is None:
+            cache.enable()
+            changed()
+        latest = parsedate_to_datetime(date).timestamp() if date else None
+        try:
+            for record in records:
+                if stop.is_set():
+                    break
+                latest = record.get("time", latest)
+                if not str(record.get("Action", "")).startswith(_IRRELEVANT):
+                    cache.invalidate(record)
+                    changed()
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if not (stop.is_set() or timed_out(error)):
+                raise
+            return latest
+    if stop.is_set():
+        return None
+    raise EngineUnavailableError("the engine ended the stream of its events")

@@ -1,0 +1,143 @@
+"""Snapshots of services, which the store keeps, and the tags that calls named."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup, base_name
+from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json, found_settings, owner_of, parse_labels
+from tutumd.model import WITHOUT_TAG, Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+
+# Container states by Docker's; all others are STOPPED.
+_STATES = {
+    "running": ContainerState.RUNNING,
+    "restarting": ContainerState.STARTING,
+    "removing": ContainerState.TERMINATING,
+}
+# By the name of the restart policy; without one, a container is not restarted.
+_AUTORESTART = {
+    "always": Autorestart.ALWAYS,
+    "unless-stopped": Autorestart.ALWAYS,
+    "on-failure": Autorestart.ON_FAILURE,
+}
+
+
+def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
+    """Return the snapshot of a service; image, command, restarts and variables are those of its newest container."""
+    containers = group.containers
+    newest = max(containers, key=lambda container: (container.created is not None, container.created))
+    label_sets = [container.labels for container in containers]
+    labels = parse_labels(label_sets)
+    owner, owner_warnings = owner_of(label_sets)
+    extras = [
+        f"the container {extra.name} runs beside {base_name(extra.name)}: if no redeploy is under way, an interrupted "
+        "one left it, and the next one removes it"
+        for extra in group.extras
+    ]
+    return ServiceSnapshot(
+        selector=group.selector,
+        name=group.name,
+        stack=group.stack,
+        owner=owner,
+        target=len(containers),
+        containers=(
+            *(_container_snapshot(slot.name, slot.container) for slot in group.slots),
+            *(_container_snapshot(extra.name, extra) for extra in group.extras),
+        ),
+        stopped=all(container.stopped_on_purpose for container in containers),
+        image_name=newest.image_name,
+        image_digest=newest.image_digest,
+        run_command=_command(newest),
+        deployed=newest.created,
+        service_cap=labels.service_cap,
+        autorestart=_AUTORESTART.get(newest.policy.get("Name") or "", Autorestart.OFF),
+        variables=_own_variables(newest),
+        warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers), *extras),
+        notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
+        settings=found_settings(label_sets),
+    )
+
+
+def _container_snapshot(name: str, container: InspectedContainer) -> ContainerSnapshot:
+    state = _STATES.get(container.status, ContainerState.STOPPED)
+    if state is ContainerState.RUNNING and container.health == "starting":
+        state = ContainerState.STARTING
+    return ContainerSnapshot(
+        id=container.id,
+        name=name,
+        state=state,
+        image_name=container.image_name,
+        image_digest=container.image_digest,
+        run_command=_command(container),
+        exit_code=container.exit_code if container.status in ("exited", "dead") else None,
+        started=container.started,
+        stopped=None if container.is_active else container.finished,
+        ports=_ports(container),
+    )
+
+
+def _command(container: InspectedContainer) -> str:
+    return shlex.join([part for part in (container.raw.get("Path"), *(container.raw.get("Args") or ())) if part])
+
+
+def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
+    """Return the names of the variables that a container was given, without those that its image sets."""
+    config: Json = container.raw.get("Config") or {}
+    inherited: Json = (container.image or {}).get("Config") or {}
+    given = set(config.get("Env") or ()) - set(inherited.get("Env") or ())
+    return tuple(sorted({variable.partition("=")[0] for variable in given}))
+
+
+def _ports(container: InspectedContainer) -> tuple[Port, ...]:
+    published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
+    ports = set()
+    for inner, bindings in published.items():
+        number, _, protocol = inner.partition("/")
+        for outer in {binding["HostPort"] for binding in bindings or ()} or {""}:
+            ports.add((int(number), int(outer) if outer else None, protocol or "tcp"))
+    return tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in sorted(ports, key=str))
+
+
+def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
+    for container in containers:
+        if container.fault:
+            yield f"the container {container.name} cannot be inspected: {container.fault}"
+        if container.status == "paused":
+            yield f"the container {container.name} is paused"
+        elif container.health == "unhealthy":  # a paused one fails its checks
+            yield f"the container {container.name} is unhealthy"
+
+
+_FILE_NOTE = "the compose file was not read: changes in it or in an env_file take effect with docker compose up -d"
+
+
+def base_image(container: InspectedContainer) -> str:
+    """Return the image's name that a person or Compose gave a container, whatever tags calls have named since."""
+    if container.labels.get(IMAGE_TAGGED) != container.image_name:
+        return container.image_name  # also if it was made from a container that has the labels, but of another image
+    # Not from `container.labels`: an image that was committed from a container of this service has the same base.
+    return str(container.raw["Config"]["Labels"].get(IMAGE_BASE) or container.image_name)
+
+
+def with_base(labels: Json, base: str, image: str) -> dict[str, str]:
+    """Return the labels of a new container of `image`, for a service whose image has the name `base` without tags."""
+    kept = {name: value for name, value in labels.items() if name not in (IMAGE_BASE, IMAGE_TAGGED)}
+    return kept if image == base else {**kept, IMAGE_BASE: base, IMAGE_TAGGED: image}
+
+
+def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterable[str]) -> tuple[str, ...]:
+    """Return which images a redeploy to `images` leaves that the tags of earlier calls chose."""
+    pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
+    return tuple(
+        f"{WITHOUT_TAG}it goes back from {old}, which the tag of an earlier call chose, to {base}"
+        for old, base, new in sorted(pairs)
+        if new == base != old
+    )
+
+
+def describe_file(containers: Iterable[InspectedContainer]) -> tuple[str, ...]:
+    """Return that the compose file is not read, if Compose made one of the containers."""
+    is_from_file = any(
+        each.compose and each.labels.get("com.docker.compose.project.config_files") for each in containers
+    )
+    return (_FILE_NOTE,) if is_from_file else ()

@@ -1,0 +1,1 @@
+"""Decisions: what a redeploy replaces, and the create requests of the new containers."""

@@ -1,0 +1,256 @@
+"""Images on the engine: checks and pulls, tags that are restored after a failure, removal of superseded images."""
+
+from collections.abc import Collection, Mapping
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
+from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
+from tutumd.engines.docker.look.podman import unkept_setting
+from tutumd.engines.docker.plan.constraints import check_kept
+from tutumd.engines.images.reference import (
+    DOCKER_HUB,
+    NO_REGISTRY,
+    ImageReference,
+    names_image_by_id,
+    parse_reference,
+)
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
+from tutumd.ports.engine import Run
+
+# Start of a tag that keeps the previous image, on engines that would lose it in a pull.
+_KEPT_TAG = "tutum-prev-"
+
+
+def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None) -> bool:
+    """Return True if an image was built or loaded here, and its name has no registry that has it.
+
+    Such a name is not pulled: on Docker Hub, it may be somebody else's repository. A name with a host says where to
+    pull from. It makes no difference whether the image was pushed under another name.
+
+    Raises:
+        EngineRefusedError: Only the registry knows, and it cannot be asked.
+    """
+    if image is None or reference.digest or reference.registry not in (DOCKER_HUB, NO_REGISTRY):
+        return False
+    if not any(parse_reference(entry).same_repository(reference) for entry in digest_names(image)):
+        return True
+    return api.facts().by_manifest and not _is_pushed(api, reference.with_digest(str(image["Id"])))
+
+
+def check_images(
+    api: DockerApi, names: Collection[str], containers: Collection[InspectedContainer], platform: str
+) -> dict[str, str | None]:
+    """Check, before anything changes, that images can be pulled and can run here, and that settings will be kept.
+
+    Args:
+        containers: The service's containers.
+        platform: The one that they run on, if it is not the engine's own.
+
+    Returns:
+        The current digest of each name; None if only a pull can find it.
+
+    Raises:
+        EngineRefusedError: There is no such image, no access, it is for another platform, or a setting would be lost.
+    """
+    engine = api.facts()
+    for container in containers if engine.is_podman else ():
+        check_kept(container.name, unkept_setting(api.podman_details("containers", container.id)))
+    return {name: _check_image(api, name, engine, containers, platform) for name in names}
+
+
+def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform: str = "") -> Json:
+    """Pull the newest image of a name, and return its inspect document. Remember the image if it was not there before.
+
+    Args:
+        is_local: It is a local build, which is not pulled.
+        platform: The wanted one, if it is not the engine's own.
+
+    Raises:
+        EngineRefusedError: It cannot be pulled.
+    """
+    reference = parse_reference(name)
+    present = api.image(name)
+    if present is not None and reference.digest and _fits(present, platform):
+        run.log(f"{name} is pinned by its digest: nothing to pull", Phase.CREATING)
+        return present
+    if present is not None and is_local:
+        run.log(f"{name} was never in a registry: using the local image", Phase.CREATING)
+        return present
+    by_manifest = api.facts().by_manifest
+    if present is not None and by_manifest:
+        _add_kept_tag(api, reference, str(present["Id"]), run)
+    before = {image["Id"] for image in api.images()}
+    api.pull(reference, run, platform)
+    pulled = api.image(name)
+    if pulled is None:
+        raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed?")
+    if pulled["Id"] not in before:
+        run.update_pulled(added=_digests_in(pulled, [reference]))
+    if not _fits(pulled, platform):
+        raise EngineRefusedError(f"{name} was pulled for {platform}, but its image is for {platform_of({}, pulled)}")
+    if by_manifest:
+        _remove_kept_tag(api, reference, str(pulled["Id"]), run)
+    return pulled
+
+
+def refetch_missing_images(api: DockerApi, containers: Collection[InspectedContainer], run: Run) -> bool:
+    """Pull the images that containers run and that are gone, by digest; return False if none can be pulled.
+
+    Raises:
+        EngineRefusedError: The registry does not have an image any more.
+    """
+    missing = [
+        each for each in containers if each.image is None and not names_image_by_id(each.image_name, each.image_id)
+    ]
+    if not missing or not api.facts().by_manifest:
+        return False
+    for container in missing:
+        if api.image(container.image_id) is None:
+            run.log(f"the image that {container.name} runs is gone from the engine: pulling it by digest")
+            try:
+                reference = parse_reference(container.image_name).with_digest(container.image_id)
+                api.pull(reference, run, foreign_part(container.platform, api.facts()))
+            except EngineRefusedError as error:
+                raise EngineRefusedError(
+                    f"the image that {container.name} runs is gone from the engine, so its settings cannot be told "
+                    f"apart from the container's own, and it cannot be pulled again: {error}"
+                ) from error
+    return True
+
+
+def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection[str], run: Run) -> None:
+    """Make each name refer again to its image before the pull, so that nothing else picks up a failed image.
+
+    Args:
+        image_ids: Image IDs by name.
+        tried: IDs of the images that failed; empty if none was tried. A name that refers to any other image was
+            changed by somebody else, for example by the redeploy of another service, and stays.
+    """
+    by_manifest = bool(image_ids) and api.facts().by_manifest
+    for name, image_id in image_ids.items():
+        reference = parse_reference(name)
+        current = (api.image(name) or {}).get("Id")
+        was_changed = current is not None and current != image_id
+        if reference.digest or api.image(image_id) is None or (was_changed and tried and current not in tried):
+            continue
+        if current is not None and was_changed and by_manifest:
+            # Without a name in its repository, nobody would ever remove it.
+            _add_kept_tag(api, reference, current, run)
+        if current != image_id:
+            api.tag(image_id, reference.repository, reference.tag or "latest", run)
+        if by_manifest:
+            _remove_kept_tag(api, reference, image_id, run)
+
+
+def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
+    """Remove the superseded images of these names that runs pulled and nobody else uses; keep the newest `keep`."""
+    pulled, images = run.pulled_images(), api.images()
+    present = {digest for image in images for digest in digest_names(image)}
+    candidates = superseded_images(images, names, needed, pulled, keep)
+    if candidates:
+        # Who pulls by digest what is there already leaves no other trace.
+        wanted = api.pulled_by_digest() & pulled
+        used = {entry.get("ImageID") for entry in api.list_containers()}
+        for image in candidates:
+            digests = set(digest_names(image))
+            if image["Id"] not in used and not digests & wanted and api.remove_image(image["Id"], run):
+                run.log(f"removed the old image {image['Id'][:19]}")
+                present -= digests
+    if gone := pulled - present:
+        run.update_pulled(removed=gone)
+
+
+def superseded_images(
+    images: Collection[Json],
+    names: Collection[str],
+    needed: Collection[str],
+    pulled: Collection[str],
+    keep: int = 0,
+) -> list[Json]:
+    """Return the images that had one of these names once, and now have no name but tutumd's own.
+
+    All of their digests are `pulled`, and they are not `needed`. The newest `keep` are left out.
+    """
+    references = [parse_reference(name) for name in names]
+    result = []
+    # The time of the build, in RFC 3339 or, in lists, in seconds: the same kind for all.
+    for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
+        named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
+        digests = _digests_in(image, references)
+        is_ours = digests and digests == digest_names(image) and set(digests) <= set(pulled)
+        if is_ours and not named and image["Id"] not in needed:
+            result.append(image)
+    return result[keep:]
+
+
+def _check_image(
+    api: DockerApi, name: str, engine: EngineFacts, containers: Collection[InspectedContainer], platform: str
+) -> str | None:
+    reference = parse_reference(name)
+    present = api.image(name)
+    is_local = present is not None and is_local_build(api, reference, present)
+    if present is not None and is_local and not _fits(present, platform):
+        raise EngineRefusedError(
+            f"{name} on this engine is for {platform_of({}, present)}, and the service runs on {platform}: build it "
+            "for that, or create the container again"
+        )
+    if present is not None and (is_local or (reference.digest and _fits(present, platform))):
+        return image_digest(name, str(present["Id"]), present)
+    if present is None and any(_is_built_here(api, container, reference) for container in containers):
+        raise EngineRefusedError(
+            f"{name} is not on this engine, and {reference.repository} was never in a registry: build or load it here"
+        )
+    if engine.is_podman:
+        return None
+    manifest = api.manifest(reference)
+    check_platform(name, manifest.platforms, engine, platform)
+    return manifest.digest or None
+
+
+def _fits(image: Json, platform: str) -> bool:
+    """Return whether an image is for the wanted platform. An empty one means the engine's own, which decides itself."""
+    return not platform or is_same_platform(platform_of({}, image), platform)
+
+
+def _digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
+    """Return the names by digest that an image has in the repositories of some references."""
+    names = [(name, parse_reference(name)) for name in digest_names(image)]
+    return [name for name, digest in names if any(digest.same_repository(each) for each in references)]
+
+
+def _is_built_here(api: DockerApi, container: InspectedContainer, reference: ImageReference) -> bool:
+    current = parse_reference(container.image_name)
+    return current.same_repository(reference) and is_local_build(api, current, container.image)
+
+
+def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
+    """Return True if the registry has an image with this digest in the repository.
+
+    Raises:
+        EngineRefusedError: The registry cannot be reached, or denies access to what may be a user's repository.
+    """
+    try:
+        api.manifest(reference)
+    except EngineRefusedError as error:
+        status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
+        # Docker Hub's repositories without a user are public, so a denial means that there is none.
+        is_missing = status == 404 or (status in (401, 403) and reference.path.startswith("library/"))
+        if is_missing or reference.registry == NO_REGISTRY:
+            return False
+        hint = f"name what was built here {NO_REGISTRY}/{reference.repository}"
+        raise EngineRefusedError(f"{error}; {hint}") from error
+    return True
+
+
+def _add_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, run: Run) -> None:
+    api.tag(image_id, reference.repository, _kept_tag(image_id), run)
+
+
+def _remove_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, run: Run) -> None:
+    api.remove_image(f"{reference.repository}:{_kept_tag(image_id)}", run)
+
+
+def _kept_tag(image_id: str) -> str:
+    return f"{_KEPT_TAG}{image_id.removeprefix('sha256:')[:12]}"

@@ -1,0 +1,240 @@
+"""Plan of a redeploy: order, swaps and steps, decided from inspected containers alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import ContainerGroup, base_name
+from tutumd.engines.docker.look.snapshot import base_image, describe_file, describe_left_tags
+from tutumd.engines.docker.plan.config import endpoint_settings, has_static_address, without_default_bridge
+from tutumd.engines.docker.plan.constraints import (
+    Dependent,
+    busy_dependency,
+    check_can_be_followed,
+    check_can_follow,
+    check_owners,
+    check_replaceable,
+    find_dependents,
+)
+from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels
+from tutumd.errors import EngineBusyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeployPlan:
+    """A redeploy of one service.
+
+    Attributes:
+        labels: What the labels of the service configure.
+        swaps: In the order in which the containers are replaced.
+        pulled: Names of the images that are pulled.
+        order, order_reason: The order for the service's running containers, and the reason as a sentence.
+        left_tags: Sentences about tags of earlier calls that the redeploy leaves.
+        notes: Sentences for people.
+    """
+
+    labels: ServiceLabels
+    swaps: tuple[Swap, ...]
+    pulled: tuple[str, ...]
+    order: Order
+    order_reason: str
+    left_tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def own_swaps(self) -> list[Swap]:
+        """The swaps of the service's own containers."""
+        return [swap for swap in self.swaps if not swap.follows]
+
+
+def plan_redeploy(
+    group: ContainerGroup,
+    all_containers: Sequence[InspectedContainer],
+    tag: str | None,
+    self_id: str | None,
+    *,
+    is_refetched: bool = False,
+) -> RedeployPlan:
+    """Return what a redeploy of a service does.
+
+    Args:
+        all_containers: All containers of the engine.
+        tag: New tag for the image; None means the one that a person or Compose gave the containers.
+        self_id: ID of the container that this process runs in.
+        is_refetched: Images of containers that are gone from the engine will be pulled again before.
+
+    Raises:
+        EngineRefusedError: The service cannot be redeployed.
+        EngineBusyError: A container that it depends on, or that depends on it, is being redeployed.
+    """
+    check_no_busy_dependency(group, all_containers)
+    for container in group.containers:
+        check_replaceable(container, is_refetched=is_refetched)
+        check_owners(container, all_containers)
+    labels = parse_labels([container.labels for container in group.containers])
+    dependents = find_dependents(group.containers, all_containers)
+    for dependent in dependents:
+        check_can_follow(dependent.container, dependent.reason, self_id)
+    order, reason = choose_order(group.containers, dependents, labels.order)
+    own = [
+        _plan_swap(slot.name, slot.container, with_tag(base_image(slot.container), tag), order) for slot in group.slots
+    ]
+    check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
+    others = [
+        _plan_swap(each.container.name, each.container, each.container.image_name, Order.STOP_FIRST, each.reason)
+        for each in dependents
+    ]
+    left_tags = describe_left_tags(group.containers, [swap.image for swap in own])
+    return RedeployPlan(
+        labels=labels,
+        swaps=(*own, *others),
+        pulled=tuple(sorted({swap.image for swap in own})),
+        order=order,
+        order_reason=reason,
+        left_tags=left_tags,
+        notes=(*left_tags, *_notes(group, own, others), *describe_file(group.containers)),
+    )
+
+
+def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
+    """Raise EngineBusyError if the service depends on a container that is being redeployed."""
+    names = {slot.name for slot in group.slots}
+    others = [other for other in all_containers if base_name(other.name) not in names]
+    for container in group.containers:
+        if reason := busy_dependency(container, others):
+            raise EngineBusyError(
+                f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
+            )
+
+
+def with_tag(name: str, tag: str | None) -> str:
+    """Return an image's name with a tag, in the same repository; the name as it is for None, or for its own tag.
+
+    Raises:
+        EngineRefusedError: The name has no repository.
+    """
+    if tag is None:
+        return name
+    reference = parse_reference(name)
+    tagged = f"{name.partition('@')[0].removesuffix(f':{reference.tag}')}:{tag}"
+    return name if parse_reference(tagged) == replace(reference, tag=reference.tag or "latest") else tagged
+
+
+def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
+    """Return a plan's steps for people, in order."""
+    own = plan.own_swaps
+    dependents = [swap for swap in plan.swaps if swap.follows]
+    first = [swap for swap in own if swap.start_first]
+    steps = [f"fetch {name}" for name in plan.pulled]
+    steps += [f"create the new container of {swap.name}" for swap in own]
+    steps += [f"start the new container of {swap.name} beside the old one and wait until it is ready" for swap in first]
+    steps += [f"stop {swap.name}" for swap in reversed(dependents)]
+    for swap in own:
+        if not swap.start_first:
+            steps.append(f"stop {swap.name}" if swap.run else f"park {swap.name}")
+            steps.append(f"put the new container in its place{_and_start(swap)}")
+    steps += [f"re-create {swap.name} ({swap.dependence}){_and_start(swap)}" for swap in dependents]
+    steps += [f"route clients of {swap.name} to the new container, then stop the old one" for swap in first]
+    return (*steps, "remove the old containers")
+
+
+def _plan_swap(name: str, old: InspectedContainer, image: str, order: Order, dependence: str = "") -> Swap:
+    return Swap(
+        name=name,
+        old=old.id,
+        image=image,
+        run=old.is_active or not old.stopped_on_purpose,
+        ran=old.is_active,
+        paused=old.status == "paused",
+        policy=dict(old.policy),
+        start_first=order is Order.START_FIRST and old.is_active and old.status != "paused",
+        endpoints=endpoint_settings(old.raw),
+        dependence=dependence,
+        auto_remove=old.auto_remove,
+    )
+
+
+def _and_start(swap: Swap) -> str:
+    return ", start it and wait until it is ready" if swap.run else ""
+
+
+def _notes(group: ContainerGroup, own: Sequence[Swap], others: Sequence[Swap]) -> Iterator[str]:
+    for swap, old in zip(own, group.containers, strict=True):
+        if swap.image not in (old.image_name, base_image(old)):
+            yield f"{swap.name} changes from {old.image_name} to {swap.image}"
+        if swap.needs_spare:
+            yield (
+                f"{swap.name} was started with --rm, so stopping it deletes it: "
+                "if the new one fails, a copy of the old one is started instead"
+            )
+        if old.image is None:
+            yield f"the image that {swap.name} runs is gone from the engine: it is pulled again by digest first"
+    for swap in others:
+        yield f"{swap.name} {swap.dependence}: it is re-created from the image that its name refers to here"
+
+
+def choose_order(
+    containers: Sequence[InspectedContainer], dependents: Sequence[Dependent], requested: Order
+) -> tuple[Order, str]:
+    """Return start-first or stop-first, and the reason as a sentence.
+
+    An obstacle to running both always decides. A risk decides unless the service's label asks for start-first.
+
+    Args:
+        dependents: Containers that are re-created after them.
+    """
+    running = [container for container in containers if container.is_active and container.status != "paused"]
+    obstacle = next((reason for container in running for reason in _obstacles(container)), "")
+    if not running:
+        return Order.STOP_FIRST, "nothing of it runs"
+    if dependents and not obstacle:
+        obstacle = f"{dependents[0].container.name} {dependents[0].reason}"
+    if requested is Order.STOP_FIRST:
+        return Order.STOP_FIRST, f"the label {ORDER} requests it"
+    if obstacle:
+        remark = f", though the label {ORDER} requests start-first" if requested is Order.START_FIRST else ""
+        return Order.STOP_FIRST, f"two cannot run at once: {obstacle}{remark}"
+    if requested is Order.START_FIRST:
+        return Order.START_FIRST, f"the label {ORDER} requests it, and nothing forbids it"
+    risk = next((reason for container in running for reason in _risks(container)), "")
+    if risk:
+        return Order.STOP_FIRST, f"two containers at once could conflict: {risk}"
+    return Order.START_FIRST, "nothing forbids that old and new run at once"
+
+
+def fixed_ports(host: Json) -> list[tuple[str, str]]:
+    """Return pairs of container port, such as `80/tcp`, and the one host port that it is bound to."""
+    bindings = [(port, each) for port, listed in (host.get("PortBindings") or {}).items() for each in listed or ()]
+    ports = [(port, str(binding.get("HostPort") or "0")) for port, binding in bindings]
+    # The engine chooses a port for 0, and from a range such as 8000-8010.
+    return [(port, host_port) for port, host_port in ports if host_port != "0" and "-" not in host_port]
+
+
+def _obstacles(container: InspectedContainer) -> list[str]:
+    host = container.host_config
+    mode = str(host.get("NetworkMode", ""))
+    checks = (
+        *((True, f"publishes the fixed host port {host_port} (for {port})") for port, host_port in fixed_ports(host)),
+        (mode == "host", "uses the host's network"),
+        (mode.startswith("container:"), "shares another container's network"),
+        (has_static_address(container.raw), "has a static IP address"),
+        ((container.raw.get("Config") or {}).get("MacAddress"), "has a MAC address of its own"),
+    )
+    return [f"{container.name} {obstacle}" for applies, obstacle in checks if applies]
+
+
+def _risks(container: InspectedContainer) -> list[str]:
+    host = container.host_config
+    mounts = [mount for mount in container.raw.get("Mounts") or () if mount.get("RW", True)]
+    shared = sorted(mount["Destination"] for mount in mounts if mount.get("Type") in ("bind", "volume", "npipe"))
+    checks = (
+        *((True, f"writes to {destination}, which both would share") for destination in shared),
+        (host.get("Devices") or host.get("DeviceRequests"), "uses a device of the host"),
+        (
+            not without_default_bridge(endpoint_settings(container.raw)),
+            "is in no network in which others find it by name",
+        ),
+    )
+    return [f"{container.name} {risk}" for applies, risk in checks if applies]

@@ -1,0 +1,1 @@
+"""Recovery: the way back to the old containers."""

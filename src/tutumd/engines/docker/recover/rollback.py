@@ -1,0 +1,212 @@
+"""Rollback of a redeploy that failed, and recovery of one whose journal is lost."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from tutumd.engines.docker.api import SwapStep
+from tutumd.engines.docker.apply.steps import (
+    SETTLE_PAUSE_S,
+    SETTLE_TRIES,
+    Decide,
+    StepRunner,
+    auto_restarts,
+    backward_step,
+)
+from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.services import Slot, base_name, prev_name
+from tutumd.engines.docker.plan.config import endpoint_settings
+from tutumd.engines.docker.plan.images import restore_tags
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
+
+_TRIES = 3
+
+
+def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
+    """Put the old containers back and remove the new ones. Can be repeated after a kill at any point of it.
+
+    Returns:
+        What could not be restored, in sentences; empty if all is as before.
+    """
+    problems = []
+    try:
+        restore_tags(runner.api, journal.tagged_before or {}, journal.images_tried, runner.run)
+    except EngineRefusedError as error:
+        problems.append(str(error))
+    # A container that shares the namespaces of another one must start after it.
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap))}
+    problems += failed.values()
+    # While a new container is there, redeploys of its dependents wait, so those are put back before.
+    for swap in reversed(journal.swaps):
+        if swap.name not in failed and (reason := _remove_new(runner, swap)):
+            problems.append(reason)
+    return tuple(problems)
+
+
+def _put_back(runner: StepRunner, swap: Swap) -> str:
+    """Put the old container back, beside the new one; return why it does not run."""
+    error = _advance(runner, swap, _return_step)
+    if (other := runner.other_holder(swap)) is not None:
+        return _make_way(runner, swap, other)
+    if error:
+        return f"the old container of {swap.name} could not be restored: {error}{_start_anyway(runner, swap)}"
+    for _ in range(SETTLE_TRIES):
+        old = runner.inspect_old(swap)
+        if old is None:
+            left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
+            return f"the old container of {swap.name} is gone already and could not be restored; {left}"
+        if not swap.ran or old.status in ("running", "paused"):
+            runner.run.log(f"put {swap.name} back", Phase.RESTORING)
+            return ""
+        runner.run.sleep(SETTLE_PAUSE_S)
+    return f"the old container of {swap.name} does not run again"
+
+
+def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
+    """Remove the new container, and stop the old one, for a container that got the name from somebody else.
+
+    A container that somebody has renamed stays as it is.
+    """
+    said = f"{swap.name} is a container that somebody else created in the meantime"
+    try:
+        for created in map(runner.api.container, filter(None, (swap.new, swap.spare))):
+            if created is not None and base_name(created.name) == swap.name:
+                runner.api.remove(created.id, runner.run, volumes=False)
+        old = runner.api.container(swap.old)
+        if old is None or old.name != prev_name(swap.name, runner.run_id):
+            return f"{said}: the new one was removed"
+        if swap.ran and not other.is_active:
+            runner.api.start(old.id, runner.run)
+            return f"{said}, and does not run: the new one was removed, and the old one runs as {old.name}"
+        runner.park(swap)
+    except EngineRefusedError as refusal:
+        return f"{said}: {refusal}"
+    return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
+
+
+def _remove_new(runner: StepRunner, swap: Swap) -> str:
+    """Remove the new container, and the spare of an old one that was never stopped; return why that is impossible."""
+    if error := _advance(runner, swap, backward_step):
+        return f"the new container of {swap.name} could not be removed: {error}"
+    old = runner.api.container(swap.old) if swap.spare else None
+    if old is not None and old.is_active and runner.api.container(swap.spare) is not None:
+        try:
+            # The anonymous volumes that it mounts are those of the container that stays.
+            runner.api.remove(swap.spare, runner.run, volumes=False)
+        except EngineRefusedError as refusal:
+            return f"the copy of {swap.name} that was created for a rollback could not be removed: {refusal}"
+    return ""
+
+
+def _advance(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+    """Apply the steps; return why the engine refuses one several times."""
+    error = ""
+    for attempt in range(_TRIES):
+        if attempt:
+            # A port that the failed container held may take a moment to become free.
+            runner.run.sleep(1)
+        try:
+            runner.advance(decide, swap)
+        except EngineRefusedError as refusal:
+            error = str(refusal)
+        else:
+            return ""
+    return error
+
+
+def _start_anyway(runner: StepRunner, swap: Swap) -> str:
+    """Start the old container, whatever its name is; return the end of the sentence that reports the problem."""
+    if not swap.ran:
+        return ""
+    try:
+        old = runner.inspect_old(swap)
+        runner.api.start(swap.old if old is None else old.id, runner.run)
+    except EngineRefusedError:
+        return "; it does not run"
+    return "; it runs, but not under its own name"
+
+
+def _return_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+) -> SwapStep | None:
+    """Return the next step back to the old container; None once only the new one is left to be removed."""
+    step = backward_step(swap, run_id, old, new)
+    return None if step is not None and step.verb == "remove" else step
+
+
+def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[Slot]) -> None:
+    """Leave one container in each slot of a service whose redeploy has no journal any more, and of its dependents.
+
+    If every new container has taken over and runs well, the new ones stay. Otherwise, all old ones are restored: a
+    dependent needs the container that it was created for.
+
+    Args:
+        dependents: Those that the redeploy has parked, each after its parents.
+    """
+    swapping = [slot for slot in (*own, *dependents) if slot.is_swapping]
+    keeps_new = all(slot.current is slot.newest and _is_healthy(slot.newest) for slot in swapping)
+    began = min((slot.newest.created for slot in own if slot.newest.created), default=None)
+    for slot in swapping:
+        swap = _lost_swap(slot, began if slot in dependents else None)
+        kept = slot.newest.id if keeps_new else swap.old
+        surplus = [each.id for each in slot.members if each.id not in (kept, swap.new)]
+        if not keeps_new:
+            _remove(runner, surplus)
+            runner.advance(_return_step, swap)
+        _remove(runner, [each.id for each in slot.members if each.id != kept])
+
+
+def _lost_swap(slot: Slot, began: datetime | None) -> Swap:
+    """Return the swap of a slot without a journal.
+
+    The new container was created with the old one's configuration before that was changed. It thus shows the networks
+    and the restart policy of the old one, and by the time of its creation whether the old one ran then.
+
+    Args:
+        began: When the redeploy changed the first container, if this one was changed before its replacement was
+            created. Its restart policy stays as it is.
+    """
+    old, new = slot.oldest, slot.newest
+    is_replaced = new.id != old.id
+    # The redeploy would have switched the policy off, so if the container does not run, a person stopped it.
+    was_stopped = is_replaced and began is None and auto_restarts(old.policy)
+    return Swap(
+        name=slot.name,
+        old=old.id,
+        new=new.id if is_replaced else "",
+        image=old.image_name,
+        run=False,
+        ran=old.is_active or (not was_stopped and _ran_when_replaced(old, began or new.created)),
+        paused=False,
+        policy=new.policy if auto_restarts(new.policy) else old.policy,
+        start_first=old.is_active,
+        endpoints=_endpoints(new),
+    )
+
+
+def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
+    """Return the endpoint settings of a replacement without its own name, which it has as an alias, too."""
+    settings, name = endpoint_settings(replacement.raw), base_name(replacement.name)
+    return {
+        network: {**endpoint, "Aliases": [alias for alias in endpoint.get("Aliases") or () if alias != name]}
+        for network, endpoint in settings.items()
+    }
+
+
+def _is_healthy(container: InspectedContainer) -> bool:
+    return container.status == "running" and not container.restart_count and container.health in ("", "healthy")
+
+
+def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
+    if old.started is None and old.auto_remove:
+        # A spare. Only containers that run have one, and it is not started before it is needed.
+        return True
+    return old.finished is not None and replaced is not None and old.finished > replaced
+
+
+def _remove(runner: StepRunner, container_ids: Iterable[str]) -> None:
+    for container_id in container_ids:
+        # Its anonymous volumes may be those of the container that stays.
+        runner.api.remove(container_id, runner.run, volumes=False)

@@ -1,1 +1,0 @@
-"""Create requests that reproduce an existing container."""

@@ -1,1 +1,0 @@
-"""Replacement of containers, one step at a time, resumable after any of them."""

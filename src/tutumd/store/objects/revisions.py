@@ -1,0 +1,176 @@
+"""Revisions: short texts that change when what a page shows has changed, so that an open page costs next to nothing.
+
+Each is read by indexes alone, for all pages of a process at once. They are made of what is stored, so that all replicas
+make the same one. Two things come late: a call that joined a pending action, which is counted with the next heartbeat
+(on PostgreSQL after `call_counts.LAG`), or shown when that action begins.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.store.sql.database import StorePart
+from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
+from tutumd.store.tables.services import engines, handlers, services
+
+
+class SqlRevisions(StorePart):
+    """The part of Store in tutumd.ports that is about revisions."""
+
+    def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
+        now, found = self._clock(), dict[str, list[tuple[object, ...]]]()
+        statements = [
+            _with_engine(_SERVICES, services.c.engine, now).where(services.c.uuid.in_(uuids)),
+            _with_hold(_LIVE_ACTIONS, now).where(_UNINDEXED_SERVICE.in_(uuids)),
+            _HANDLERS.where(handlers.c.service_uuid.in_(uuids)),
+            _with_engine(_with_hold(_ACTIONS, now), actions.c.engine, now).where(actions.c.uuid.in_(uuids)),
+        ]
+        if "" in uuids:
+            held = sa.func.sum(sa.case((actions.c.due > now, 1), else_=0))
+            statements += [_ENGINES.add_columns(_has_worker(now)), _ALL_SERVICES, _ALL_LIVE_ACTIONS.add_columns(held)]
+        with self._database.read() as connection:
+            for statement in statements:
+                for uuid, *values in connection.execute(statement):
+                    # The `repr` of a row is slow, and cuts long texts.
+                    found.setdefault(uuid, []).append(tuple(values))
+        return {uuid: _hash(rows) for uuid, rows in found.items()}
+
+
+def _with_engine(
+    statement: sa.Select[tuple[object, ...]], name: sa.ColumnElement[str], now: datetime
+) -> sa.Select[tuple[object, ...]]:
+    """Add the state of an engine."""
+    columns = (_has_worker(now), engines.c.away, engines.c.error)
+    return statement.add_columns(*columns).outerjoin(engines, engines.c.name == name)
+
+
+def _has_worker(now: datetime) -> sa.ColumnElement[bool]:
+    return engines.c.last_heartbeat.between(now - HEARTBEAT_TIMEOUT, now + HEARTBEAT_TIMEOUT)
+
+
+def _with_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
+    """Add whether an action is held, by a debounce or until another try, which ends without a change of its row."""
+    return statement.add_columns(sa.and_(LIVE, actions.c.due > now))
+
+
+def _hash(rows: list[tuple[object, ...]]) -> str:
+    return hashlib.blake2b(repr(rows).encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
+
+
+_ALL = sa.literal("")
+"""Stands for the UUID in the revision of everything."""
+
+_SERVICES = sa.select(
+    services.c.uuid,
+    # Who may see it: a page ends for those who may not any more.
+    services.c.owner,
+    services.c.stack,
+    services.c.terminated,
+    services.c.engine,
+    services.c.name,
+    services.c.revision,
+    services.c.fingerprint,
+    services.c.state,
+    services.c.target,
+    services.c.running,
+    services.c.stopped,
+    services.c.bound,
+    services.c.deployed,
+    sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid).scalar_subquery(),
+)
+
+_LIVE_ACTIONS = (
+    sa.select(
+        actions.c.service_uuid,
+        actions.c.uuid,
+        actions.c.state,
+        actions.c.cancel,
+        actions.c.due,
+        actions.c.attempts,
+        actions.c.reason,
+        actions.c.target,
+        actions.c.worker.is_(None),
+    )
+    .where(LIVE)
+    .order_by(actions.c.seq)
+)
+# By its index, SQLite would read all actions of a service that have ended.
+_UNINDEXED_SERVICE = actions.c.service_uuid + ""
+
+# The newest delivery of a handler that was skipped or refused: such a one is shown at once.
+_NEWEST_APART = (
+    sa.select(sa.func.max(deliveries.c.seq))
+    .where(deliveries.c.handler_seq == handlers.c.seq, deliveries.c.action_seq.is_(None))
+    .scalar_subquery()
+)
+
+# One row a service: in Python, rows of handlers take most of the time.
+_HANDLERS = sa.select(
+    handlers.c.service_uuid,
+    sa.func.count(),
+    sa.func.max(handlers.c.seq),
+    sa.func.sum(handlers.c.version),
+    sa.func.sum(handlers.c.uses),
+    sa.func.sum(handlers.c.calls),
+    sa.func.max(handlers.c.last_called),
+    # In seconds: the sum of many would be too large.
+    sa.func.sum(sa.type_coerce(handlers.c.old_until, sa.BigInteger) // 1_000_000),
+    sa.func.max(handlers.c.old_called),
+    sa.func.max(_NEWEST_APART),
+).group_by(handlers.c.service_uuid)
+
+_ACTIONS = sa.select(
+    actions.c.uuid,
+    services.c.owner,
+    services.c.stack,
+    services.c.terminated,
+    services.c.name,
+    actions.c.engine,
+    actions.c.state,
+    actions.c.open,
+    actions.c.cancel,
+    actions.c.due,
+    actions.c.started,
+    actions.c.ended,
+    actions.c.attempts,
+    actions.c.reason,
+    actions.c.target,
+    actions.c.worker.is_(None),
+    sa.select(sa.func.max(action_lines.c.seq)).where(action_lines.c.action_uuid == actions.c.uuid).scalar_subquery(),
+).join(services, services.c.uuid == actions.c.service_uuid)
+
+
+_ENGINES = sa.select(_ALL, engines.c.name, engines.c.away, engines.c.error).order_by(engines.c.name)
+
+_ALL_SERVICES = (
+    sa.select(
+        _ALL,
+        # Who may see them: they are on other people's lists from then on.
+        services.c.owner,
+        services.c.stack,
+        sa.func.count(),
+        sa.func.sum(services.c.revision),
+        sa.func.sum(services.c.running),
+        sa.func.sum(services.c.target),
+        sa.func.sum(services.c.stopped),
+        sa.func.sum(sa.cast(services.c.bound, sa.Integer)),
+        sa.func.sum(sa.cast(services.c.terminated, sa.Integer)),
+        sa.func.max(services.c.deployed),
+        sa.func.max(services.c.unbound),
+    )
+    .group_by(services.c.owner, services.c.stack)
+    .order_by(services.c.owner, services.c.stack)
+)
+
+_ALL_LIVE_ACTIONS = sa.select(
+    _ALL,
+    sa.func.count(),
+    sa.func.max(actions.c.seq),
+    sa.func.sum(sa.cast(actions.c.cancel, sa.Integer)),
+    sa.func.sum(actions.c.attempts),
+    # In milliseconds: the sum of many would be too large.
+    sa.func.sum(sa.type_coerce(actions.c.due, sa.BigInteger) // 1_000),
+).where(LIVE)

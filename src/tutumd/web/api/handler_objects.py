@@ -1,0 +1,178 @@
+"""The objects of the API about handlers: the fields of each, and how they are read from a value of the model."""
+
+from typing import Any
+
+from tutumd.application.handlers import public_options
+from tutumd.model import Delivery, Handler, Progress
+from tutumd.web.api.objects import TRIED
+from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
+from tutumd.web.messages.reasons import write_delivery_reason
+from tutumd.web.uris import action_uri, call_uri, handler_uri, service_uri
+
+_NAME = {
+    "url": Shown(str, of=lambda handler: call_uri(handler.service_uuid, handler.uuid)),
+    "name": Shown(str | None),
+    "operation": Shown(str),
+    "resource_uri": Shown(str, of=lambda handler: handler_uri(handler.service_uuid, handler.uuid)),
+    "uuid": Shown(str),
+}
+
+_ROTATION = describe(
+    "RotationOut",
+    "The URL that a handler had before.",
+    {
+        "old_until": Shown(Moment, "Its calls are accepted until then."),
+        "old_last_called_datetime": Shown(Moment | None, of="old_called"),
+        "old_last_address": Shown(str | None, of="old_address"),
+    },
+)
+
+_HANDLER = {
+    **_NAME,
+    "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
+    "created_datetime": Shown(Moment, of="created"),
+    "last_called_datetime": Shown(Moment | None, of="last_called"),
+    "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
+    "uses": Shown(int, "How many of them count towards `max_uses`."),
+    "rotation": Shown(_ROTATION | None),
+}
+HANDLER = describe(
+    "HandlerOut",
+    "A webhook handler with all its fields, also those of the table (`admission/fields.py`).",
+    _HANDLER,
+    HandlerFieldsOut,
+)
+UNUSED_HANDLER = describe(
+    "UnusedHandlerOut",
+    "A webhook handler with its service.",
+    {**_HANDLER, "service": Shown(str, of=lambda handler: service_uri(handler.service_uuid))},
+    HandlerFieldsOut,
+)
+
+
+def show_handler(handler: Handler, public_url: str, schema: type[ObjectOut] = HANDLER) -> dict[str, Any]:
+    """Return a handler for its owner."""
+    call_url = public_url + call_uri(handler.service_uuid, handler.uuid) if public_url else None
+    return show(schema, handler, call_url=call_url, **public_options(handler))
+
+
+HANDLER_PLAN = describe(
+    "HandlerPlanOut",
+    "What a request would create or change.",
+    {
+        "name": Shown(str | None, of="after.name"),
+        "operation": Shown(str, of="after.operation"),
+        "changes": Shown(
+            dict[str, Any],
+            "Fields that would differ from before (of a new handler: from the defaults), with their new values "
+            "as the API shows them. `verify` is there too if only its secrets would change.",
+        ),
+    },
+)
+
+CALL = describe(
+    "CallOut",
+    "The handler that was called, and the action that performs its operation.",
+    {
+        **_NAME,
+        "action": Shown(str),
+        "status_url": Shown(str, "Path of the action's progress, for the caller, without credentials."),
+        "notes": Shown(list[str], "Sentences for the caller; absent if there are none.", default=[]),
+    },
+)
+
+_CHECK = describe("CheckOut", "One check of a call.", {"check": Shown(str), "passes": Shown(bool), "why": Shown(str)})
+TRIAL = describe(
+    "TestOut",
+    "What a call would do.",
+    {
+        "verdict": Shown(str, "`go`, `skipped`, `unauthorized`, `not_found` or `invalid`."),
+        "status": Shown(int, "Status of the response."),
+        "reason": Shown(str),
+        "tag": Shown(str | None),
+        "variable": Shown(str | None),
+        "notes": Shown(list[str]),
+        "steps": Shown(plain_list(_CHECK)),
+    },
+)
+
+PROGRESS = describe(
+    "ProgressOut",
+    "What a caller may see of the action of its call.",
+    {
+        "state": Shown(str),
+        "reason": Shown(str),
+        "operation": Shown(str, of="verb"),
+        "created_datetime": Shown(Moment, of="created"),
+        "started_datetime": Shown(Moment | None, of="started"),
+        "ended_datetime": Shown(Moment | None, of="ended"),
+        "image_before": Shown(str | None),
+        "image_after": Shown(str | None),
+        "image_tried": Shown(str | None, TRIED),
+        "containers_before": Shown(int, of=lambda action: len(action.containers_before)),
+        "containers_after": Shown(int, of=lambda action: len(action.containers_after)),
+        "rolled_back": Shown(bool),
+        "status_url": Shown(str),
+        "log_tail": Shown(str, "Only if the handler has `show_log`.", default=""),
+    },
+)
+
+
+def show_progress(progress: Progress, status_url: str) -> dict[str, Any]:
+    """Return what a caller may see of the action of its call."""
+    shown = show(PROGRESS, progress.action, status_url=status_url)
+    if not progress.options.get("show_log"):
+        del shown["log_tail"]
+    return PROGRESS.model_validate(shown).model_dump(exclude_unset=True)
+
+
+_DELIVERY = {
+    "id": Shown(int, of="number"),
+    "resource_uri": Shown(str),
+    "received_datetime": Shown(Moment, of="received"),
+    "ip": Shown(str, of="address"),
+    "user_agent": Shown(str),
+    "body_size": Shown(int),
+    "amount": Shown(int),
+    "tag": Shown(str | None),
+    "outcome": Shown(
+        str,
+        "`queued`: it created an action; `joined`: it joined a pending one; `superseded`: it joined, "
+        "and a later call replaced its tag or body; `skipped`, `refused`, `repeated`: it caused nothing.",
+    ),
+    "reason": Shown(str, of=write_delivery_reason),
+    "action": Shown(
+        str | None,
+        "URI of the action; null if it caused nothing.",
+        of=lambda delivery: delivery.action_uuid and action_uri(delivery.action_uuid),
+    ),
+    "action_state": Shown(str | None, "State of the action now."),
+    "action_reason": Shown(str | None),
+}
+DELIVERY = describe("DeliveryOut", "One call that a handler received.", _DELIVERY)
+WHOLE_DELIVERY = describe(
+    "WholeDeliveryOut",
+    "One call with its stored content.",
+    {
+        **_DELIVERY,
+        "headers": Shown(
+            list[tuple[str, str]],
+            "Without those that contain secrets.",
+            of=lambda delivery: delivery.content.get("headers", []),
+        ),
+        "query": Shown(str, of=lambda delivery: delivery.content.get("query", "")),
+        "body": Shown(str, of=lambda delivery: delivery.content.get("body", "")),
+        "body_is_base64": Shown(bool, of=lambda delivery: bool(delivery.content.get("is_base64"))),
+        "body_is_cut": Shown(bool, of=lambda delivery: bool(delivery.content.get("is_cut"))),
+        "left_out": Shown(
+            list[str],
+            "What else was not stored, because it is secret or too long.",
+            of=lambda delivery: delivery.content.get("left_out", []),
+        ),
+    },
+)
+
+
+def show_delivery(delivery: Delivery, path: str) -> dict[str, Any]:
+    """Return a delivery with its content, for `DELIVERY` or `WHOLE_DELIVERY`. `path`: of the list of deliveries."""
+    return show(WHOLE_DELIVERY, delivery, resource_uri=f"{path}{delivery.number}/")

@@ -1,0 +1,104 @@
+"""Tables that fit, and text that does not disturb the terminal."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from rich.cells import cell_len
+
+from tutum.cli import actions, handler_calls, services, webhook_handlers
+from tutum.cli.output import print_json, print_table, print_to_terminal
+from tutum.cli.times import age
+
+UUID = "61a29874-9134-48f9-b460-f37d4bec4826"
+NAME = "shop-production/frontend"
+WIDEST = {
+    "NAME": NAME,
+    "SERVICE": NAME,
+    "STATE": "Partly running",
+    "IMAGE": "registry.example.com:5000/team/frontend-application:v1.2.3",
+    "REASON": "the new container of shop-web-1 did not become healthy in time",
+    "UUID": UUID,
+    "FROM": "2001:db8:1234:5678::1234",
+    **dict.fromkeys(("DEPLOYED", "STARTED", "RECEIVED", "CREATED", "LAST CALLED"), "12 minutes ago"),
+}
+
+
+def on_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, *headings: str
+) -> list[str]:
+    """Return the lines of a table with the widest usual cells on a terminal."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_to_terminal(headings, [[WIDEST.get(heading, "日本語") for heading in headings]])
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(
+    "headings",
+    [
+        services.PS_HEADINGS,
+        actions.LIST_HEADINGS,
+        webhook_handlers.LIST_HEADINGS,
+        webhook_handlers.UNUSED_HEADINGS,
+        handler_calls.DELIVERY_HEADINGS,
+    ],
+)
+def test_every_table_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], headings: tuple[str, ...], width: int
+) -> None:
+    lines = on_terminal(monkeypatch, capsys, width, *headings)
+    assert max(map(cell_len, lines)) <= width
+    assert any(line.startswith(headings[0]) for line in lines)
+
+
+def test_uuids_and_images_are_cut_before_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, row, *_ = on_terminal(monkeypatch, capsys, 80, *services.PS_HEADINGS)
+    assert head.split()[:5] == ["NAME", "UUID", "STATE", "RUNNING", "IMAGE"]
+    assert row.startswith(f"{NAME}  {UUID[:8]}")
+    assert "registr…" in row
+    assert UUID in "".join(on_terminal(monkeypatch, capsys, 200, *services.PS_HEADINGS))
+
+
+def test_a_reason_is_wrapped_and_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = on_terminal(monkeypatch, capsys, 100, *actions.LIST_HEADINGS)
+    start = lines[0].index("REASON")
+    shown = " ".join(line[-(len(lines[0]) - start) :].strip() for line in lines[1:])
+    assert shown.split()[-5:] == ["not", "become", "healthy", "in", "time"]
+
+
+@pytest.mark.parametrize("bad", ["\x1b", "\x9b", "\x7f", "\x07", "\u202e", "\u2066", "\ud800", "\U000e0001"])
+def test_nothing_that_is_printed_disturbs_the_terminal(capsys: pytest.CaptureFixture[str], bad: str) -> None:
+    print_table(["NAME"], [[f"a{bad}b"]])
+    print_json({"name": f"a{bad}b", "ä": ["日本"]})
+    shown = capsys.readouterr().out
+    assert bad not in shown
+    assert json.loads(shown.partition("{")[1] + shown.partition("{")[2]) == {"name": f"a{bad}b", "ä": ["日本"]}
+    assert "日本" in shown
+
+
+def test_a_piped_table_is_complete_and_has_no_blanks_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["A", "B", "C"], [["a" * 200, "u", "x"], ["b", "日本", ""]])
+    assert capsys.readouterr().out.splitlines() == [
+        f"A{' ' * 201}B     C",
+        f"{'a' * 200}  u     x",
+        f"b{' ' * 201}日本",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("date", "text"),
+    [
+        ("Mon, 13 Oct 2014 11:01:30 +0000", "just now"),
+        ("Mon, 13 Oct 2014 11:00:30 +0000", "1 minute ago"),
+        ("2014-10-13T09:00:00+00:00", "2 hours ago"),
+        ("Wed, 01 Oct 2014 11:00:00 +0000", "12 days ago"),
+        ("Mon, 13 Oct 2014 12:00:00 +0000", "just now"),
+        ("some day", "some day"),
+        (None, ""),
+    ],
+)
+def test_dates_are_shown_as_ages(date: str | None, text: str) -> None:
+    assert age(date, now=datetime(2014, 10, 13, 11, 2, tzinfo=UTC)) == text
