@@ -142,4 +142,4 @@ def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> d
 
 
 def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
-    return [CalledHandler(*values) for values in result]
+    return [CalledHandler._make(row) for row in result]

@@ -42,7 +42,7 @@ _FOUND = (
     f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
 )
 _COLUMNS = ("number", "handler_seq", "bucket", "uuid", "seq")
-_SELECT = sa.select(*map(sa.column, _COLUMNS)).select_from(sa.text(_FOUND))
+_SELECT: sa.Select[Any] = sa.select(*map(sa.column, _COLUMNS)).select_from(sa.text(_FOUND))
 """Selects what is stored of keys, and counts."""
 
 _INSERT_KEY = sa.text(
