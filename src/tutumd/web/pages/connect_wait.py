@@ -5,12 +5,13 @@ import json
 import secrets
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query as Parameter
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers
 from tutumd.errors import InvalidInputError
-from tutumd.model import Handler, User
+from tutumd.model import Handler, Query, User
 from tutumd.web.context import context
 from tutumd.web.messages.connection import MAX_DELIVERIES, Stage, judge_connection
 from tutumd.web.messages.handlers import judge_handler
@@ -42,11 +43,12 @@ def wait_for_call(
     service_uuid: ServiceUuid,
     number: Number,
     sender: str = "",
-    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    after: Annotated[int, Parameter(ge=0, le=2**62)] = 0,
 ) -> Response:
     """Show each check of the newest call behind the delivery `after`, or that none has arrived."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    received = web.store.service_deliveries(visitor, found.service.uuid, handler_number=number, limit=MAX_DELIVERIES)
+    query = Query.newest(MAX_DELIVERIES, service=found.service.uuid, handler=number)
+    received = web.store.deliveries(visitor, query).objects
     caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, web.clock())
     connection = judge_connection(caller, found.handler, [each for each in received if each.number > after])
     return render(
@@ -109,9 +111,8 @@ def show_entries(
     sender = sender or SENDERS["curl"]
     handler, url = found.handler, make_call_url(request, found.handler)
     document = read_document(handler)
-    received = context(request).store.service_deliveries(
-        visitor, found.service.uuid, handler_number=handler.number, limit=1
-    )
+    query = Query.newest(1, service=found.service.uuid, handler=handler.number)
+    received = context(request).store.deliveries(visitor, query).objects
     return render(
         request,
         "connect_made.html",

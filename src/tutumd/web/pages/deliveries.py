@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Path, Query, Request
+from fastapi import Path, Request
+from fastapi import Query as Parameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
-from tutumd.model import Delivery, DeliveryOutcome, Scope, User
+from tutumd.model import Delivery, DeliveryOutcome, Query, Scope, User
 from tutumd.web.context import context
 from tutumd.web.errors import STATUSES
 from tutumd.web.messages.deliveries import (
@@ -41,7 +42,7 @@ _HIDDEN = "Its content is hidden: it has a handler's URL, or a binary body. A ke
 _NOT_STORED = "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
 
 DeliveryNumber = Annotated[int, Path(ge=1, le=_MAX_NUMBER)]
-OtherNumber = Annotated[int | None, Query(ge=1, le=_MAX_NUMBER)]
+OtherNumber = Annotated[int | None, Parameter(ge=1, le=_MAX_NUMBER)]
 _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 
@@ -57,9 +58,8 @@ def list_deliveries(
     """Show what a handler received, newest first: all, or those of one outcome."""
     found = find_handler(request, visitor, service_uuid, number)
     chosen = next((each for each in DeliveryOutcome if each.value == outcome), None)
-    received = context(request).store.service_deliveries(
-        visitor, found.service.uuid, handler_number=number, outcome=chosen, before=before, limit=PAGE_SIZE + 1
-    )
+    query = Query.newest(PAGE_SIZE + 1, service=found.service.uuid, handler=number, outcome=chosen, number__lt=before)
+    received = context(request).store.deliveries(visitor, query).objects
     shown, here = received[:PAGE_SIZE], f"{found.path}deliveries/"
     filters = [("All", here, None, chosen is None)]
     filters += [(each.value, f"{here}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
@@ -148,9 +148,8 @@ def _find_made(request: Request, visitor: User, found: FoundHandler, after: int)
     A form that was sent twice made one more, as repeated, that says nothing new.
     """
     address = context(request).read_origin(request.scope).address
-    received = context(request).store.service_deliveries(
-        visitor, found.service.uuid, handler_number=found.handler.number, limit=_NEWEST
-    )
+    query = Query.newest(_NEWEST, service=found.service.uuid, handler=found.handler.number)
+    received = context(request).store.deliveries(visitor, query).objects
     own = (each for each in received if each.number > after and each.address == address)
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
@@ -196,6 +195,6 @@ def _show(
 def _read(request: Request, visitor: User, found: FoundHandler, number: int) -> Delivery | None:
     store = context(request).store
     try:
-        return store.delivery_by_number(visitor, found.service.uuid, found.handler.number, number)
+        return store.delivery(visitor, found.service.uuid, found.handler.uuid, number)
     except NotFoundError:
         return None

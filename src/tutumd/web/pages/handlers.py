@@ -11,7 +11,7 @@ from tutumd.application.admission.evaluate import CallInput, Verdict
 from tutumd.application.digests import sha256_hex
 from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.model import DeliveryOutcome, Handler, Operation, User
+from tutumd.model import DeliveryOutcome, Handler, Operation, Query, User
 from tutumd.web.context import context
 from tutumd.web.messages.deliveries import describe_wish
 from tutumd.web.messages.handlers import describe, judge_handler
@@ -46,9 +46,8 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
     chosen = request.query_params.get("outcome", "")
     outcome = DeliveryOutcome(chosen) if chosen in list(DeliveryOutcome) else None
-    deliveries = web.store.service_deliveries(
-        visitor, found.service.uuid, handler_number=number, outcome=outcome, limit=RECENT
-    )
+    query = Query.newest(RECENT, service=found.service.uuid, handler=number, outcome=outcome)
+    deliveries = web.store.deliveries(visitor, query).objects
     filters = [("All", found.path, None, outcome is None)]
     filters += [(each.value, f"{found.path}?outcome={each.value}", None, each is outcome) for each in DeliveryOutcome]
     return render(
@@ -178,7 +177,7 @@ def _try(request: Request, visitor: User, found: FoundHandler, form: Form) -> Tr
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
-            delivery = web.store.delivery_by_number(visitor, found.service.uuid, found.handler.number, int(number))
+            delivery = web.store.delivery(visitor, found.service.uuid, found.handler.uuid, int(number))
         except NotFoundError:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
@@ -197,9 +196,8 @@ def _show(
     request: Request, visitor: User, found: FoundHandler, form: Form, trial: Trial | None = None, error: str = ""
 ) -> Response:
     web = context(request)
-    recorded = web.store.service_deliveries(
-        visitor, found.service.uuid, handler_number=found.handler.number, limit=RECENT_CALLS
-    )
+    query = Query.newest(RECENT_CALLS, service=found.service.uuid, handler=found.handler.number)
+    recorded = web.store.deliveries(visitor, query).objects
     return render(
         request,
         "handler_try.html",
