@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
@@ -16,9 +16,8 @@ from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Query, S
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.timeline import build
-from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
 from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form
@@ -72,9 +71,7 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
         action = change()
     except ConflictError as error:  # it has gone on since the page was loaded
         return _show(request, visitor, uuid, error=str(error))
-    address = f"{context(request).public_path}/action/{action.uuid}/"
-    # 303: the browser follows with GET, and loading the page again repeats nothing.
-    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
@@ -111,7 +108,6 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         is_waiting=action.ended is None and bool(action.reason),
         waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
         error=error,
-        describe_agent=describe_agent,
     )
 
 

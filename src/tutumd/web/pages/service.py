@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_number, parse_position
@@ -17,8 +17,7 @@ from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages.deeds import with_deed
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
 from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
@@ -191,7 +190,7 @@ def forget(request: Request, visitor: Operator, uuid: str) -> Response:
         context(request).store.forget(visitor, uuid)
     except ConflictError as error:
         return render_service(request, visitor, uuid, error)
-    return _go_to(request, with_deed("/services/", "forgotten"))
+    return go_to(request, "/services/", "forgotten")
 
 
 @router.post("/service/{uuid}/scale/")
@@ -205,8 +204,9 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
         _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
     except (InvalidInputError, ConflictError) as error:
         return render_service(request, visitor, uuid, error, typed_target=text)
-    address = f"/action/{action.uuid}/" if action else with_deed(f"/service/{uuid}/", "scaled")
-    return _go_to(request, address)
+    if action is None:
+        return go_to(request, f"/service/{uuid}/", "scaled")
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 def _parse_target(text: str, server_cap: int) -> int:
@@ -222,13 +222,8 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     except ConflictError as error:  # it has gone on since the page was loaded
         return render_service(request, visitor, uuid, error)
     if action is None:
-        return _go_to(request, with_deed("/services/", "forgotten"))
-    return _go_to(request, f"/action/{action.uuid}/")
-
-
-def _go_to(request: Request, path: str) -> RedirectResponse:
-    # 303: the browser follows with GET, and loading the page again repeats nothing.
-    return RedirectResponse(context(request).public_path + path, 303, headers={"Cache-Control": "no-store"})
+        return go_to(request, "/services/", "forgotten")
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 _TAILS = (100, 300, 1000, 5000)
