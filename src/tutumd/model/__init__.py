@@ -54,15 +54,9 @@ from tutumd.model.services import (
     Definition,
     Port,
     Service,
+    ServiceGroup,
     ServiceSnapshot,
     ServiceState,
-)
-from tutumd.model.summaries import (
-    HandlerName,
-    Overview,
-    ServiceCounts,
-    ServiceList,
-    ServiceSummary,
 )
 
 __all__ = [
@@ -98,7 +92,6 @@ __all__ = [
     "Finding",
     "Growth",
     "Handler",
-    "HandlerName",
     "HandlerPath",
     "Level",
     "LogLine",
@@ -109,7 +102,6 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
-    "Overview",
     "Page",
     "Phase",
     "Plan",
@@ -121,11 +113,9 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
-    "ServiceCounts",
-    "ServiceList",
+    "ServiceGroup",
     "ServiceSnapshot",
     "ServiceState",
-    "ServiceSummary",
     "Session",
     "User",
     "Verb",
