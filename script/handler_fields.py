@@ -1,4 +1,4 @@
-"""The files that `script/generate` writes from the table of handler fields."""
+"""The files that `script/generate` writes from the tables of handler fields and of settings."""
 
 import json
 import sys
@@ -8,6 +8,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from tutumd.application.admission.fields import FIELDS, HandlerField  # noqa: E402 (needs the path above)
+from tutumd.main.options import default_of, settings_of  # noqa: E402
+from tutumd.settings import FILE_SUFFIX, PREFIX, SECRETS, Settings  # noqa: E402
 
 BEGIN, END = "<!-- begin: script/generate -->\n", "<!-- end: script/generate -->"
 
@@ -24,12 +26,11 @@ def main() -> int:
 
 def stale_files() -> dict[Path, str]:
     """Return the files that are out of date, each with the text that it should have."""
-    reference = ROOT / "docs/reference/handler-fields.md"
-    before, _, rest = reference.read_text(encoding="utf-8").partition(BEGIN)
-    wanted = {
-        ROOT / "src/tutum/handler_fields.json": json_list(),
-        reference: before + BEGIN + markdown_table(rest) + END + rest.partition(END)[2],
-    }
+    wanted = {ROOT / "src/tutum/handler_fields.json": json_list()}
+    for name, table in (("handler-fields", markdown_table), ("settings", settings_table)):
+        page = ROOT / f"docs/reference/{name}.md"
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        wanted[page] = before + BEGIN + table(rest) + END + rest.partition(END)[2]
     return {
         path: text for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
     }
@@ -53,6 +54,17 @@ def markdown_table(page: str) -> str:
     rows = ["| Field | Default | Example | |", "| --- | --- | --- | --- |"]
     rows += [_row(field, has_section=f"\n## {field.name}\n" in page) for field in FIELDS.values()]
     return "".join(f"{row}\n" for row in rows)
+
+
+def settings_table(_page: str) -> str:
+    """Return the table of settings, and the list of variables that name files."""
+    rows = ["| Option | Variable | Default | Meaning |", "| --- | --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        option = f"`--{name.replace('_', '-')}`" if name in settings_of("serve") else ""
+        variable = field.validation_alias or f"{PREFIX}{name.upper()}"
+        rows.append(f"| {option} | `{variable}` | {default_of(name) or 'none'} | {field.description} |")
+    files = ", ".join(f"`{PREFIX}{name.upper()}{FILE_SUFFIX}`" for name in SECRETS)
+    return "\n".join([*rows, "", f"Variables that name a file: {files}.", ""])
 
 
 def _row(field: HandlerField, *, has_section: bool) -> str:

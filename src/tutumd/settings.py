@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,6 @@ from tutumd.model import RunLimits
 
 PREFIX = "TUTUMD_"
 FILE_SUFFIX = "_FILE"
-_MAX_FILE_BYTES = 64 * 1024
 _DEFAULT_PORT = 8000
 
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
@@ -51,70 +49,149 @@ def _like(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _setting(default: Any, text: str, commands: str = "", *, shown: str = "", **limits: Any) -> Any:
+    """Describe a setting: its option, `tutumd COMMAND --help` and the table of docs/reference/settings.md.
+
+    Args:
+        text: A sentence in Markdown.
+        commands: Those of `serve`, `web` and `worker` that have an option for it.
+        shown: The default in Markdown, if the value does not say it.
+        limits: As of pydantic's `Field`.
+    """
+    return Field(default, description=text, json_schema_extra={"commands": commands, "shown": shown}, **limits)
+
+
+_ALL, _EDGE, _WORK = "serve web worker", "serve web", "serve worker"
 _List = (NoDecode, BeforeValidator(_split_at_commas))
+_Networks = Annotated[tuple[IPvAnyNetwork, ...], *_List]
 
 
 class Settings(BaseSettings):
     """All settings of the server. Each field without an alias is also a variable: `port` is `TUTUMD_PORT`.
+
+    A new setting is a field here: options, variables, help and reference follow (`script/generate`).
 
     A field with `repr=False` is a secret: no text shows it, and `TUTUMD_…_FILE` may name a file that holds it.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    host: Annotated[str, _like(_HOST, "must be an address or a host name")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
-    data_dir: Path = Path("data")
-    database: str = Field("", repr=False)
-    listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = Field(
-        "", repr=False
+    host: Annotated[str, _like(_HOST, "must be an address or a host name")] = _setting(
+        "127.0.0.1", "Address to listen on.", _EDGE
     )
-    pool_size: int = Field(24, ge=2, le=1000)
-    engine: Annotated[tuple[str, ...], *_List] = ("auto",)
-    admin_user: str = ""
-    admin_apikey: str = Field("", repr=False)
-    secret_key: str = Field("", repr=False)
-    worker_key_file: Path | None = None
+    port: Annotated[int, BeforeValidator(_ignore_injected_port)] = _setting(
+        _DEFAULT_PORT, "Port to listen on; 0 chooses a free port.", _EDGE, ge=0, le=65535
+    )
+    data_dir: Path = _setting(Path("data"), "Folder of the database and of local services.", _ALL)
+    database: str = _setting(
+        "",
+        "`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.",
+        _ALL,
+        shown="a file in the data folder",
+        repr=False,
+    )
+    listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = _setting(
+        "", "URL of the same PostgreSQL database without the pooler.", _ALL, shown="as `--database`", repr=False
+    )
+    pool_size: int = _setting(24, "Maximum number of connections of this process to the database.", _ALL, ge=2, le=1000)
+    engine: Annotated[tuple[str, ...], *_List] = _setting(
+        ("auto",),
+        "`local`, `docker`, `swarm`, `kubernetes`, `auto`, `NAME=docker:URL` or `NAME=kubernetes:CONTEXT`.",
+        _WORK,
+    )
+    admin_user: str = _setting("", "Name of the first admin, created at the first start.", _EDGE, shown="`admin`")
+    admin_apikey: str = _setting(
+        "", "API key of the first admin, 20 or more characters.", shown="generated and shown once", repr=False
+    )
+    secret_key: str = _setting(
+        "",
+        "Key that encrypts stored secrets: 32 bytes in base64.",
+        shown="`secret.key` in the data folder, created at the first start",
+        repr=False,
+    )
+    worker_key_file: Path | None = _setting(
+        None, "File with the key that signs the saved state of workers.", _WORK, shown="`worker.key` in the data folder"
+    )
     public_url: Annotated[
         str,
         _like(_PUBLIC_URL, "must be like https://hooks.example.com or https://example.com/hooks, without /api/v1"),
         AfterValidator(lambda url: url.rstrip("/")),
-    ] = ""
-    max_containers: int = Field(100, ge=1, le=10_000)
-    grace: float = Field(30.0, ge=0, le=3600)
-    stop_delay: float = Field(0.0, ge=0, le=300)
-    keep_days: int = Field(90, ge=1, le=36500)
-    keep_audit_days: int = Field(365, ge=1, le=36500)
-    log_rows: int = Field(10_000, ge=10, le=10_000_000)
-    log_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
-    max_keys: int = Field(1_000_000, ge=1)
-    engine_slots: int = Field(16, ge=1, le=1000)
-    max_runs: int = Field(64, ge=1, le=1000)
-    redeploy_timeout: float = Field(3600.0, ge=1, allow_inf_nan=False)
-    redeploy_stall: float = Field(120.0, ge=1, allow_inf_nan=False)
-    redeploy_stable: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
-    redeploy_drain: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
-    pull_timeout: float = Field(1800.0, ge=1, allow_inf_nan=False)
-    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
-    log_format: Literal["text", "json"] = "text"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    access_log: bool = False
+    ] = _setting("", "Start of all URLs that the server hands out.", _EDGE)
+    max_containers: int = _setting(100, "Maximum number of containers of a service.", _ALL, ge=1, le=10_000)
+    grace: float = _setting(30.0, "Seconds that running actions have to finish after SIGTERM.", _ALL, ge=0, le=3600)
+    stop_delay: float = _setting(
+        0.0, "Seconds to keep taking calls after SIGTERM, while `/readyz` is 503.", _EDGE, ge=0, le=300
+    )
+    keep_days: int = _setting(90, "Days to keep deliveries, ended actions and gone containers.", _WORK, ge=1, le=36500)
+    keep_audit_days: int = _setting(365, "Days to keep the audit log.", _WORK, ge=1, le=36500)
+    log_rows: int = _setting(
+        10_000, "Maximum number of a handler's deliveries that caused an action.", _WORK, ge=10, le=10_000_000
+    )
+    log_bytes: int = _setting(
+        64 * 1024 * 1024, "Maximum size of a handler's deliveries in bytes.", _ALL, ge=1024 * 1024
+    )
+    max_keys: int = _setting(1_000_000, "Maximum number of keys of a handler's deliveries of two days.", _EDGE, ge=1)
+    engine_slots: int = _setting(16, "Maximum number of simultaneous actions on one engine.", _WORK, ge=1, le=1000)
+    max_runs: int = _setting(64, "Maximum number of simultaneous actions on all engines.", _WORK, ge=1, le=1000)
+    redeploy_timeout: float = _setting(
+        3600.0, "Maximum duration of an action in seconds, excluding pulls.", _WORK, ge=1, allow_inf_nan=False
+    )
+    redeploy_stall: float = _setting(
+        120.0, "Maximum time without progress in seconds.", _WORK, ge=1, allow_inf_nan=False
+    )
+    redeploy_stable: float | None = _setting(
+        None,
+        "Seconds that a new container must run without a restart before it counts.",
+        _WORK,
+        shown="the engine's",
+        ge=0,
+        le=99_999,
+        allow_inf_nan=False,
+    )
+    redeploy_drain: float | None = _setting(
+        None,
+        "Seconds that clients find the old container beside the new one.",
+        _WORK,
+        shown="the engine's",
+        ge=0,
+        le=99_999,
+        allow_inf_nan=False,
+    )
+    pull_timeout: float = _setting(1800.0, "Maximum duration of a pull in seconds.", _WORK, ge=1, allow_inf_nan=False)
+    trusted_proxies: _Networks = _setting((), "Networks whose `X-Forwarded-For` the server trusts.", _EDGE)
+    log_format: Literal["text", "json"] = _setting(
+        "text", "Format of the log on standard error: `text` for people, `json` for programs.", _ALL
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Lowest level to log: `debug`, `info`, `warning` or `error`.", _ALL
+    )
+    access_log: bool = _setting(False, "Log a line for each request, with its route and never its path.", _EDGE)
     metrics_token: Annotated[
         str, _like(_TOKEN, "must be 16 or more letters, digits and characters of -._~+/=, without spaces")
-    ] = Field("", repr=False)
-    metrics_allow_from: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
-    dashboard: bool = True
-    dashboard_allow_from: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
+    ] = _setting("", "Bearer token for `/metrics`.", repr=False)
+    metrics_allow_from: _Networks = _setting((), "Networks whose clients may read `/metrics` without a token.", _EDGE)
+    dashboard: bool = _setting(True, "`on` or `off`: web pages beside the API.", _EDGE, shown="`on`")
+    dashboard_allow_from: _Networks = _setting((), "Networks whose clients may open the dashboard.", _EDGE, shown="all")
     user_header: Annotated[
         str, _like(_USER_HEADER, "must be the name of a header that a proxy sets, such as X-Forwarded-User")
-    ] = ""
-    demo: bool = False
-    docker_host: str = Field("", validation_alias="DOCKER_HOST")
-    docker_config: str = Field("", validation_alias="DOCKER_CONFIG")
-    kubeconfig: str = Field("", validation_alias="KUBECONFIG")
+    ] = _setting("", "Header in which proxies of `--trusted-proxies` name the signed-in user.", _EDGE)
+    demo: bool = _setting(False, "Run a service `hello` with two handlers on the engine `local`.", "serve")
+    docker_host: str = _setting(
+        "", "Engine of `docker` and `swarm`.", shown="the usual socket", validation_alias="DOCKER_HOST"
+    )
+    docker_config: str = _setting(
+        "", "Folder of registry logins.", shown="`~/.docker`", validation_alias="DOCKER_CONFIG"
+    )
+    kubeconfig: str = _setting(
+        "", "Cluster of `kubernetes`.", shown="`~/.kube/config`, else the pod's account", validation_alias="KUBECONFIG"
+    )
     kubernetes_namespaces: Annotated[
         tuple[Annotated[str, _like(_NAMESPACE, "must be names of namespaces, separated by commas, or *")], ...], *_List
-    ] = ()
+    ] = _setting(
+        (),
+        "Namespaces of `kubernetes`, separated by commas; `*` for all.",
+        shown="the namespace of the context or account",
+    )
 
     @property
     def run_limits(self) -> RunLimits:
@@ -132,6 +209,11 @@ class Settings(BaseSettings):
         """The database: as given, or a file in the data folder."""
         return self.database or f"sqlite:///{self.data_dir / 'tutumd.db'}"
 
+    def as_options(self) -> dict[str, Any]:
+        """Return options from which another process on this machine reads the same settings."""
+        fields = Settings.model_fields.items()
+        return self.model_dump(mode="json", exclude={name for name, field in fields if field.validation_alias})
+
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
 """Settings that no text shows."""
@@ -147,7 +229,7 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         SettingsError: Values are wrong. For each, a line names the option, variable or file and what it must be.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
-    in_files = read_secret_files(options)
+    in_files = {name: _read_secret(name) for name in SECRETS if name not in given and _secret_file(name)}
     try:
         return Settings(**{**given, **in_files})
     except ValidationError as error:
@@ -165,53 +247,23 @@ def _describe(problem: Mapping[str, Any], given: Mapping[str, Any], in_files: Ma
     return f"{source}: {wanted.partition(', unable to parse')[0]}, {got}"
 
 
-def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the secrets that are in files, each of which a variable `TUTUMD_…_FILE` names.
-
-    Args:
-        options: Those that are not None win, and their files are not read.
-
-    Raises:
-        SettingsError: Secrets are also in their own variables, or their files cannot be used. Each has a line.
-    """
-    secrets, problems = {}, []
-    for name in SECRETS:
-        variable = f"{PREFIX}{name.upper()}"
-        path = os.environ.get(f"{variable}{FILE_SUFFIX}")
-        if not path or options.get(name) is not None:
-            continue
-        if os.environ.get(variable):
-            problems.append(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
-            continue
-        try:
-            secrets[name] = _read_line(Path(path))
-        except OSError as error:
-            fault = f"cannot be read: {error.strerror}; name a file that this user can read"
-            problems.append(f"{variable}{FILE_SUFFIX}: {path} {fault}")
-        except ValueError as error:
-            problems.append(f"{variable}{FILE_SUFFIX}: {path} {error}")
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return secrets
+def _secret_file(name: str) -> str:
+    """Return the path in the variable `TUTUMD_…_FILE` of a secret; empty: not set."""
+    return os.environ.get(f"{PREFIX}{name.upper()}{FILE_SUFFIX}", "")
 
 
-def _read_line(path: Path) -> str:
-    """Return the one line of a file. Raises ValueError, without the content, if there is none or more than one."""
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise ValueError("is a folder, which Docker makes where the file of a mount is missing: name a file")
-    if not stat.S_ISREG(mode):  # reading a pipe may never end
-        raise ValueError("must be a regular file")
-    with path.open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES)
+def _read_secret(name: str) -> str:
+    """Return the secret in its file. Raises SettingsError, without the content."""
+    variable, path = f"{PREFIX}{name.upper()}", _secret_file(name)
+    if os.environ.get(variable):
+        raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
     try:
-        line = content.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ValueError("must be a text file in UTF-8") from None
-    if not line.strip():
-        raise ValueError("is empty: write the value into it, on one line")
-    if "\n" in line or len(content) == _MAX_FILE_BYTES:
-        raise ValueError("must hold the value alone, on one line")
+        line = Path(path).read_bytes().decode("utf-8-sig", "replace").rstrip("\r\n")
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror}; name a file that this user can read"
+        raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} {fault}") from error
+    if not line.strip() or "\n" in line or "\ufffd" in line:
+        raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} must contain only the value, on one line of UTF-8")
     return line
 
 

@@ -102,6 +102,7 @@ def _service(uuid: str, number: int, now: datetime) -> dict[str, Any]:
         "engine_kind": "docker",
         "selector": f"name:bench-{number}",
         "name": f"bench-{number}",
+        "full_name": f"bench-{number}",
         "stack": "",
         "bound": True,
         "terminated": False,

@@ -41,7 +41,6 @@ def test_what_is_not_needed_is_not_imported(statement: str, unused: list[str], t
 @pytest.mark.parametrize(
     ("module", "setting"),
     [
-        ("kubernetes", "TUTUMD_ENGINE=kubernetes"),
         ("psycopg", "TUTUMD_DATABASE=postgresql://tutumd@db.example.com/tutumd"),
     ],
 )

@@ -14,16 +14,12 @@ from structlog.testing import capture_logs
 
 from tests.support.guards import lacking
 from tests.support.server import BIN
+from tutumd.errors import SettingsError
 from tutumd.main import engines
-from tutumd.main.listening import check_host
-from tutumd.settings import read_settings
+from tutumd.main.startup import check_host, check_user_header
+from tutumd.settings import Settings, read_settings
 
 NOBODY = 65534
-REFUSED = {
-    "no kubeconfig": ({"TUTUMD_ENGINE": "kubernetes", "KUBECONFIG": "/nowhere"}, "kubeconfig"),
-    "no context": ({"TUTUMD_ENGINE": "local,k=kubernetes:prod", "KUBECONFIG": "/nowhere"}, "kubeconfig"),
-    "short key": ({"TUTUMD_SECRET_KEY": "abc", "TUTUMD_ENGINE": "local"}, "TUTUMD_SECRET_KEY"),
-}
 
 
 def run_serve(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -39,15 +35,12 @@ def run_serve(folder: Path, *options: str, **variables: str) -> "subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variables", "told"), REFUSED.values(), ids=REFUSED)
-def test_what_only_an_engine_or_a_key_knows_is_refused_before_anything_is_made(
-    tmp_path: Path, variables: dict[str, str], told: str
-) -> None:
-    done = run_serve(tmp_path, **variables)
+@pytest.mark.parametrize("engine", ["kubernetes", "local,k=kubernetes:prod"])
+def test_an_engine_that_cannot_be_built_is_told_before_there_is_an_admin(tmp_path: Path, engine: str) -> None:
+    done = run_serve(tmp_path, TUTUMD_ENGINE=engine, KUBECONFIG="/nowhere")
     assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr.splitlines()[-1]
+    assert "kubeconfig" in done.stderr.splitlines()[-1]
     assert done.stderr.count("tutumd: ") == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -150,3 +143,32 @@ def test_a_socket_in_a_closed_folder_is_told_too(shared_folder: Path) -> None:
     with capture_logs() as logged, as_user(NOBODY), ExitStack() as stack:
         engines.build(settings, stack)
     assert ["no rights on the socket" in entry["event"] for entry in logged] == [True]
+
+
+def proxies(*trusted: str) -> Settings:
+    return read_settings({"user_header": "X-Forwarded-User", "trusted_proxies": trusted})
+
+
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        ("127.0.0.1", "::1"),
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"),
+        ("198.18.0.7", "8.8.8.0/24", "2606:4700::1", "2606:4700:1::/48"),
+    ],
+)
+def test_proxies_may_name_the_user(trusted: tuple[str, ...]) -> None:
+    check_user_header(proxies(*trusted))
+
+
+@pytest.mark.parametrize(
+    "refused", ["0.0.0.0/0", "::/0", "128.0.0.0/1", "10.0.0.0/7", "100.64.0.0/10", "8.8.0.0/23", "2606:4700::/32"]
+)
+def test_networks_of_strangers_may_not_name_the_user(refused: str) -> None:
+    with pytest.raises(SettingsError, match=f"whose {refused} is wider than"):
+        check_user_header(proxies("127.0.0.1", refused))
+
+
+def test_without_a_proxy_nobody_may_name_the_user() -> None:
+    with pytest.raises(SettingsError, match="give its address"):
+        check_user_header(proxies())

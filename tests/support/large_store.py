@@ -139,6 +139,7 @@ def _service(number: int, now: datetime, members: list[User]) -> dict[str, Any]:
         "selector": f"compose:{number}",
         "name": f"service-{number:04}",
         "stack": f"stack-{number % STACKS:02}",
+        "full_name": f"stack-{number % STACKS:02}/service-{number:04}",
         "owner": members[number // OWNED].name if number < 2 * OWNED or number == OWNED_ALONE else None,
         "bound": not is_gone,
         "terminated": False,

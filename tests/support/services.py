@@ -16,6 +16,7 @@ def service_row(*, engine: str, selector: str, **fields: Any) -> Service:
         selector=selector,
         name="web",
         stack="",
+        full_name="web",
         owner="admin",
         bound=True,
         state=ServiceState.RUNNING,

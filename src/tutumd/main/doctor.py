@@ -1,57 +1,84 @@
 """`tutumd doctor`: checks everything that a redeploy needs, beside a running server or before one starts."""
 
+import errno
+import http.client
 import json
 import os
 import shutil
+import socket
+import ssl
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
-from functools import partial
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from tutumd import logs
-from tutumd.errors import SettingsError, TutumdError
+from tutumd.application.public_url import SUBJECT, is_local, judge_address
+from tutumd.engines.rollout.clock_skew import compare_clocks
+from tutumd.errors import TutumdError
 from tutumd.main import engines
+from tutumd.main.backup import database_path, megabytes
+from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
-from tutumd.main.public_url_check import check_public_url
-from tutumd.main.server_checks import check_calls, check_database, check_folder, check_key, check_workers
+from tutumd.main.storage import is_new, restoring_file
 from tutumd.model import Finding, Level
 from tutumd.model.findings import ok, warning, wrong
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings, environment_warnings, read_settings
-from tutumd.store.upkeep.checkup import Contents
+from tutumd.store.sql.database import Database
+from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 
-_LIMIT_S = 12.0
-"""Maximum duration of a check. Checks run side by side, in two rounds."""
-
-_COLORS = {Level.OK: "32", Level.WARNING: "33", Level.WRONG: "31"}
+_FOLDER, _KEY, _WORKER = "data folder", "key", "worker"
+_LITTLE_BYTES = 200_000_000
+_IN_THE_FUTURE = timedelta(seconds=60)
 _WIDTH = max(len(level) for level in Level)
-
-Check = Callable[[], Iterable[Finding]]
+_SUBJECT_WIDTH = 16
+_URL_LIMIT_S = 4.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_BAD_GATEWAY = (502, 503, 504)
+_FIXES: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLCertVerificationError, "renew the certificate, or let the proxy send the whole chain for this host name"),
+    (ssl.SSLError, "correct the port, or let the proxy speak TLS there"),
+    (socket.gaierror, "make a DNS record for the host name"),
+    (TimeoutError, "open the firewall"),
+    (ConnectionRefusedError, "start the proxy, or correct the port"),
+    (Exception, "check the proxy"),
+)
 
 
 def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the findings. Ends the process with 1 if something is wrong, else with 0."""
     logs.configure("critical")  # the findings say what the checks would log
-    findings = [_redacted(finding) for finding in examine(options)]
+    findings = []
+    for found in examine(options):
+        text, mend = (" ".join(logs.redact(text).split()) for text in (found.text, found.mend))
+        findings.append(replace(found, text=text, mend=mend))
+        if not as_json:
+            print(f"{found.level:{_WIDTH}}  {found.subject:{_SUBJECT_WIDTH}}  {text}", flush=True)
+            if mend:
+                print(f"{' ' * (_WIDTH + _SUBJECT_WIDTH + 4)}→ {mend}", flush=True)
+    levels = [finding.level for finding in findings]
     if as_json:
         print(json.dumps({"version": version("tutumd"), "findings": [asdict(each) for each in findings]}, indent=2))
     else:
-        _print(findings)
-    sys.stdout.flush()
-    # Not by an exception: threads of checks that hang must not keep the process.
-    os._exit(1 if any(finding.level is Level.WRONG for finding in findings) else 0)
+        warnings = levels.count(Level.WARNING)
+        noun = "warning" if warnings == 1 else "warnings"
+        print(f"\n{levels.count(Level.WRONG)} wrong, {warnings} {noun}, {levels.count(Level.OK)} ok")
+    sys.exit(Level.WRONG in levels)
 
 
 def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield all findings, within half a minute."""
+    """Yield all findings, each as soon as it is known. Each check ends within seconds."""
     yield from (warning("settings", text, "rename or unset it") for text in environment_warnings(os.environ))
     try:
         settings = read_settings(options)
-    except SettingsError as error:
+    except TutumdError as error:
         fix = "correct the setting, and run tutumd doctor again: the other checks need valid settings"
         yield from (wrong("settings", text, fix) for text in str(error).splitlines())
         return
@@ -61,78 +88,156 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("settings", f"all settings are valid (tutumd {version('tutumd')})")
     except TutumdError as error:
         yield wrong("settings", str(error), "correct the setting: no engine can be checked before")
+    yield from check_folder(settings)
     read: list[Contents] = []
-
-    def look_into_database() -> list[Finding]:
-        findings, contents = check_database(settings)
-        read.extend([contents] if contents else [])
-        return findings
-
-    yield from run_checks({"data folder": lambda: check_folder(settings), "database": look_into_database})
-    contents = read[0] if read else Contents()
-    checks: dict[str, Check] = {
-        f"engine {spec.name}": partial(_check_engine, spec, settings, contents.installation) for spec in specs
-    }
-    checks["key"] = lambda: check_key(settings, contents.secret)
-    if read:
-        checks["worker"] = lambda: check_workers(contents)
-        checks["calls"] = lambda: check_calls(settings, contents)
+    yield from _guarded(DATABASE, check_database(settings, read), "correct TUTUMD_DATABASE or --database")
+    contents = read[0] if read else None
+    for spec in specs:
+        findings = _check_engine(spec, settings, contents.installation if contents else "")
+        yield from _guarded(f"engine {spec.name}", findings, "correct --engine, or the address that it names")
+    key_fix = "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used"
+    yield from _guarded(_KEY, _check_key(settings, contents.secret if contents else None), key_fix)
+    if contents:
+        yield from _check_workers(contents)
     if settings.public_url or settings.trusted_proxies:
-        checks["public URL"] = lambda: check_public_url(settings.public_url)
-    yield from run_checks(checks)
+        yield from _check_public_url(settings.public_url)
 
 
-def run_checks(checks: Mapping[str, Check], limit_s: float = _LIMIT_S) -> Iterator[Finding]:
-    """Run checks side by side, and yield their findings in order. A check that takes too long is a finding."""
-    pool = ThreadPoolExecutor(len(checks))
-    futures = {subject: pool.submit(lambda check: list(check()), check) for subject, check in checks.items()}
-    wait(futures.values(), limit_s)
-    for subject, future in futures.items():
-        yield from _results(subject, future, limit_s)
-
-
-def _results(subject: str, future: Future[list[Finding]], limit_s: float) -> Iterable[Finding]:
-    if not future.done():
-        fix = "check whether it hangs, or whether a firewall drops packets to it"
-        return [wrong(subject, f"no answer within {limit_s:g} s", fix)]
-    error = future.exception()
-    if isinstance(error, ModuleNotFoundError):
-        return [wrong(subject, tell_missing(error.name or ""), "then run tutumd doctor again")]
-    if error is not None:
-        text = f"the check failed: {type(error).__name__}: {error}"
-        return [wrong(subject, text, "report this: it is a fault of tutumd doctor")]
-    return future.result()
-
-
-def _check_engine(spec: engines.Spec, settings: Settings, installation: str) -> Sequence[Finding]:
-    subject = f"engine {spec.name}"
-    if spec.kind == "local" and not os.access(engines.local_folder(spec, settings), os.F_OK):
-        return [ok(subject, "runs services as processes of this machine; none was started yet")]
+def _guarded(subject: str, findings: Iterable[Finding], fix: str) -> Iterator[Finding]:
+    """Yield the findings, and the error that ends a check."""
     try:
-        with closing(engines.build_engine(spec, settings, installation)) as engine:
-            return engine.check()
-    except SettingsError as error:
-        return [wrong(subject, str(error), "correct --engine, or the address that it names")]
+        yield from findings
+    except ModuleNotFoundError as error:
+        yield wrong(subject, tell_missing(error.name or ""), "then run tutumd doctor again")
+    except TutumdError as error:
+        yield wrong(subject, str(error), fix)
 
 
-def _redacted(finding: Finding) -> Finding:
-    text, mend = (" ".join(logs.redact(text).split()) for text in (finding.text, finding.mend))
-    return replace(finding, text=text, mend=mend)
+def check_folder(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the data folder can be written, and whether its disk has room."""
+    folder = settings.data_dir.absolute()
+    if not folder.exists():
+        yield warning(_FOLDER, f"{folder} does not exist yet", "start tutumd, which makes it, or give --data-dir")
+        return
+    free = shutil.disk_usage(folder).free
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # without a name
+    except OSError as error:
+        fix = (
+            f"free some space ({megabytes(free)} are free), or run tutumd and this command as the owner of the folder,"
+            f" user {folder.stat().st_uid}"
+        )
+        yield wrong(_FOLDER, f"user {os.geteuid()} cannot write {folder}: {error.strerror}", fix)
+        return
+    if free < _LITTLE_BYTES:
+        yield warning(_FOLDER, f"the disk of {folder} has only {megabytes(free)} free", "free some space")
+    else:
+        yield ok(_FOLDER, f"{folder} can be written; {free / 1e9:,.1f} GB are free")
 
 
-def _print(findings: Sequence[Finding]) -> None:
-    has_colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = max(len(finding.subject) for finding in findings)
-    indent = _WIDTH + width + 4
-    columns = max(shutil.get_terminal_size().columns, 2 * indent)
-    # Paths and URLs stay whole: people copy them.
-    wrap = partial(textwrap.wrap, width=columns - indent, break_long_words=False, break_on_hyphens=False)
-    for finding in findings:
-        lines = wrap(finding.text) + (wrap(f"→ {finding.mend}", subsequent_indent="  ") if finding.mend else [])
-        level = f"{finding.level:{_WIDTH}}"
-        shown = f"\033[{_COLORS[finding.level]}m{level}\033[0m" if has_colors else level
-        print(f"{shown}  {finding.subject:{width}}  " + f"\n{' ' * indent}".join(lines))
-    levels = [finding.level for finding in findings]
-    warnings = levels.count(Level.WARNING)
-    noun = "warning" if warnings == 1 else "warnings"
-    print(f"\n{levels.count(Level.WRONG)} wrong, {warnings} {noun}, {levels.count(Level.OK)} ok")
+def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding]:
+    """Yield the findings about the database. What is in it is added to `read`, if it can be read."""
+    Database(settings.database_url, settings.listen_url).close()  # raises if a URL is wrong
+    is_file = settings.database_url.startswith("sqlite:")
+    if is_file and os.access(restoring_file(database_path(settings)), os.F_OK):
+        fix = "run tutumd restore again, with the same backup"
+        yield wrong(DATABASE, f"{database_path(settings)} is half restored, and no server starts", fix)
+    elif is_new(settings):
+        fix = "start tutumd, which makes it; if it exists, give the right --data-dir or --database, or run as its owner"
+        yield warning(DATABASE, f"there is no database {database_path(settings)} that this user can see", fix)
+    else:
+        before = time.time()
+        findings, contents = check(settings.database_url)
+        yield from findings
+        if contents is None:
+            return
+        read.append(contents)
+        if not is_file:
+            yield from compare_clocks(DATABASE, contents.now.timestamp(), before, time.time())
+        if contents.newest is not None and contents.newest > contents.now + _IN_THE_FUTURE:
+            text = f"the last call was stored at {contents.newest:%Y-%m-%d %H:%M} UTC, which is in the future"
+            yield warning("clock", text, "synchronize the clock: timedatectl set-ntp true, or chrony")
+
+
+def _check_engine(spec: engines.Spec, settings: Settings, installation: str) -> Iterator[Finding]:
+    if spec.kind == "local" and not os.access(engines.local_folder(spec, settings), os.F_OK):
+        yield ok(f"engine {spec.name}", "runs services as processes of this machine; none was started yet")
+        return
+    with closing(engines.build_engine(spec, settings, installation)) as engine:
+        yield from engine.check()
+
+
+def _check_key(settings: Settings, secret: str | None) -> Iterator[Finding]:
+    """Yield whether the key for secrets exists and fits a stored secret. None: no secret is stored."""
+    path = settings.data_dir / SECRET_KEY_FILE
+    if settings.secret_key or os.access(path, os.F_OK):
+        cipher = load_cipher(settings)
+        if secret is not None:
+            cipher.decrypt(secret)
+        yield ok(_KEY, "the key is valid" if secret is None else "the key fits the secrets that are stored")
+    elif secret is None:
+        yield ok(_KEY, f"{path} is made at the first start")
+    else:
+        fix = "restore the file from a backup, or set TUTUMD_SECRET_KEY to the key that was used"
+        yield wrong(_KEY, f"{path} is missing, and secrets are stored: calls of their handlers get 503", fix)
+
+
+def _check_workers(contents: Contents) -> Iterator[Finding]:
+    """Yield, for each engine that a worker ever served, whether a worker serves the engine now."""
+    if not contents.engines:
+        yield warning(_WORKER, "no worker has started yet", "start tutumd serve, or tutumd worker beside tutumd web")
+    for name, (seen, error) in sorted(contents.engines.items()):
+        age = contents.now - seen
+        if age > HEARTBEAT_TIMEOUT:
+            fix = "start tutumd serve or worker with that engine, or read its log"
+            text = f"no worker has served the engine {name} since {seen:%Y-%m-%d %H:%M:%S} UTC: its actions wait"
+            yield wrong(_WORKER, text, fix)
+        elif error:
+            yield wrong(_WORKER, f"the worker of the engine {name} reports: {error}", f"see the engine {name} above")
+        else:
+            seconds = max(0.0, age.total_seconds())
+            yield ok(_WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
+
+
+def _check_public_url(url: str) -> Iterator[Finding]:
+    """Yield the findings about a public URL; empty: it is not set."""
+    if finding := judge_address(url):
+        yield finding
+    if not url:
+        return
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        with closing(kind(parts.hostname or "", parts.port, timeout=_URL_LIMIT_S)) as connection:
+            connection.request("GET", f"{parts.path}/healthz", headers={"User-Agent": "tutumd-doctor"})
+            response = connection.getresponse()
+            yield _judge_answer(url, response.status, response.read(64 * 1024))
+    except (OSError, http.client.HTTPException) as error:
+        yield _unreachable(url, error)
+
+
+def _judge_answer(url: str, status: int, body: bytes) -> Finding:
+    if status in _REDIRECTS:
+        fix = "set the URL that it redirects to: senders do not follow redirects of a POST"
+        return wrong(SUBJECT, f"{url} redirects", fix)
+    if status in _BAD_GATEWAY:
+        fix = "start tutumd, and let the proxy forward to the address in --host and --port"
+        return wrong(SUBJECT, f"{url}/healthz answers {status}: the proxy does not reach tutumd", fix)
+    if status != 200 or b"".join(body.split()) != b'{"status":"ok"}':
+        fix = "let the proxy forward this host and path to tutumd"
+        return wrong(SUBJECT, f"{url}/healthz answers {status}, and not as tutumd does", fix)
+    return ok(SUBJECT, f"{url} leads to a tutumd")
+
+
+def _unreachable(url: str, error: Exception) -> Finding:
+    number = getattr(error, "errno", None)
+    has_no_network = number == errno.ENETUNREACH or (isinstance(error, socket.gaierror) and number == socket.EAI_AGAIN)
+    # In a container, a local address means the container itself.
+    is_elsewhere = isinstance(error, ConnectionRefusedError) and is_local(urlsplit(url).hostname or "")
+    if has_no_network or is_elsewhere:
+        text = f"{url} cannot be tried from here: {getattr(error, 'strerror', None) or error}"
+        return warning(SUBJECT, text, f"try it from a machine that reaches it: curl {url}/healthz")
+    reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error or type(error).__name__
+    fix = next(fix for kind, fix in _FIXES if isinstance(error, kind))
+    other = f"if only this machine or container cannot reach it, try another one: curl {url}/healthz"
+    return wrong(SUBJECT, f"{url} cannot be reached: {reason}", f"{fix}; {other}")

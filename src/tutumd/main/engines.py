@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from tutumd.errors import SettingsError, TutumdError
-from tutumd.main import told_errors
-from tutumd.main.storage import is_new, locked
+from tutumd.main.storage import locked
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
@@ -68,33 +67,6 @@ def _parse(text: str) -> Spec:
         )
     kind = match["local"] or match["docker"] or match["kubernetes"]
     return Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
-
-
-def check(settings: Settings) -> None:
-    """Check the options of engines before a new database is made. Connects to nothing.
-
-    A process of its own does it: the edge loads no client of an engine, and reads no credentials of one.
-
-    Raises:
-        SettingsError: An option is wrong.
-        SystemExit: An engine cannot be built, and the process has said why.
-    """
-    specs = [spec for spec in parse_specs([text for text in settings.engine if text != "auto"]) if spec.kind != "local"]
-    if not specs or not is_new(settings):
-        return
-    from multiprocessing import get_context  # slow to import
-
-    process = get_context("fork").Process(target=_try_to_build, args=(specs, settings))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(1)
-
-
-def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
-    with told_errors():
-        for spec in specs:
-            build_engine(spec, settings)
 
 
 def find_specs(settings: Settings) -> list[Spec]:

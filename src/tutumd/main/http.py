@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import uvicorn
 
-from tutumd.main.listening import BACKLOG
+from tutumd.main.startup import BACKLOG
 from tutumd.web.app import create_app
 from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext

@@ -1,11 +1,19 @@
-"""Files that only their owner can read: keys, each in one of the data folder, locks and the database."""
+"""Files that only their owner can read: keys, locks and the database."""
 
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+from tutumd.errors import SettingsError
+from tutumd.settings import Settings
+
+if TYPE_CHECKING:
+    from tutumd.application.admission.encryption import SecretCipher
 
 OWNER_ONLY = 0o600
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
@@ -14,22 +22,77 @@ SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
 WORKER_KEY_FILE = "worker.key"
 """File in the data folder with the key of workers, unless a setting names another one."""
 
+_MIN_LENGTH = 32
 _log = logging.getLogger(__name__)
 
 
-def read_or_create(path: Path, make_key: Callable[[], str]) -> str:
+def read_or_create(path: Path, make_key: Callable[[], str], remedy: str = "make it readable for this user") -> str:
     """Return the key in a file, which is created if it does not exist.
 
     The file appears as a whole. If several processes create it at once, all return the first one's key.
+
+    Raises:
+        SettingsError: The file cannot be used. The text does not contain the key.
     """
-    if not path.exists():
-        with NamedTemporaryFile("w", encoding="ascii", dir=path.parent, prefix=path.name) as file:  # mode 0600
-            file.write(make_key() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(file.name)
-    return path.read_text(encoding="ascii", errors="replace").strip()
+    try:
+        if not path.exists():
+            with NamedTemporaryFile("w", encoding="ascii", dir=path.parent, prefix=path.name) as file:  # mode 0600
+                file.write(make_key() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                with contextlib.suppress(FileExistsError):
+                    path.hardlink_to(file.name)
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise SettingsError(f"the key file {path} cannot be used: {error.strerror}; {remedy}") from error
+
+
+def load_cipher(settings: Settings, *, is_first_start: bool = True) -> "SecretCipher":
+    """Return the cipher of secrets. Without the setting, the key is in `secret.key`, which is made once.
+
+    Args:
+        is_first_start: False for a database that was used before: there, a key that has to be made is warned about.
+
+    Raises:
+        SettingsError: The key is not valid, or its file cannot be read or created. The text does not contain the key.
+    """
+    from tutumd.application.admission.encryption import SecretCipher, make_key  # slow to import, and not for workers
+
+    if settings.secret_key:
+        return SecretCipher([key.strip() for key in settings.secret_key.split(",") if key.strip()])
+    path = settings.data_dir / SECRET_KEY_FILE
+    if not is_first_start and not path.exists():
+        _log.warning(
+            "%s is missing, so a new key is made: calls of handlers with secrets get 503, and former status URLs 404."
+            " Restore the file, or set TUTUMD_SECRET_KEY, and start again",
+            path,
+        )
+    key = read_or_create(path, make_key, "set TUTUMD_SECRET_KEY instead")
+    try:
+        return SecretCipher([key])
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def read_worker_key(settings: Settings, *, is_shared: bool) -> bytes:
+    """Return the key of this database's workers. Its file is created if it does not exist.
+
+    Args:
+        is_shared: Workers on other machines may use the database, too.
+
+    Raises:
+        SettingsError: The file cannot be used. The text does not contain the key.
+    """
+    path = settings.worker_key_file or settings.data_dir / WORKER_KEY_FILE
+    remedy = "name a file that this user can read, or a folder in which it can create one: --worker-key-file FILE"
+    key = read_or_create(path, lambda: secrets.token_hex(_MIN_LENGTH), remedy)
+    if len(key) < _MIN_LENGTH:
+        raise SettingsError(f"{path} must hold {_MIN_LENGTH} or more characters: openssl rand -hex 32 > {path}")
+    if is_shared and settings.worker_key_file is None:
+        _log.warning(
+            "--worker-key-file is not set: other workers of this database cannot go on with what this one began"
+        )
+    return key.encode()
 
 
 def open_private(path: str, flags: int) -> int:

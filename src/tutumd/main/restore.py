@@ -5,22 +5,22 @@ server starts. A restore that was killed can be run again.
 """
 
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
-from tutumd.main.backup import database_path, megabytes, sync_folder
+from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import keep_servers_out, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sql.sqlite_backup import check_database, is_newer, keep_installation, settle, unfinished_actions
+from tutumd.store.sql.sqlite_backup import check_database, keep_installation, unfinished_actions
+from tutumd.store.tables.schema import HEAD
 
 STDIN = "-"
+_FAILED = "the backup was not restored"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _ON_POSTGRES = (
     "the database is on PostgreSQL, and tutumd restore is for SQLite: empty the database, and restore the dump with"
@@ -41,9 +41,9 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     if not settings.database_url.startswith("sqlite:"):
         raise SettingsError(_ON_POSTGRES)
     path = database_path(settings)
-    with _told(path):
+    with archive.told_faults(_FAILED, path, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with keep_servers_out(settings), _told(path):
+    with keep_servers_out(settings), archive.told_faults(_FAILED, path, path.parent):
         for lock in settings.data_dir.glob("*.lock"):
             _give_to_owner(lock, settings.data_dir)
         if path.exists() and path.stat().st_size and not force:
@@ -69,7 +69,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
-        if is_newer(manifest.schema):
+        if manifest.schema > HEAD:  # four digits each
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
             )
@@ -87,40 +87,18 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
         _give_to_owner(file, path.parent)
     marker = restoring_file(path)
     staged[archive.DATABASE].rename(marker)
-    sync_folder(path.parent)
-    aside = []
-    if SECRET_KEY_FILE in staged:
-        key = settings.data_dir / SECRET_KEY_FILE
-        if key.exists() and key.read_bytes() != staged[SECRET_KEY_FILE].read_bytes():
-            aside.append(_keep(key, stamp))
-        staged[SECRET_KEY_FILE].replace(key)
-        sync_folder(key.parent)
-    aside += _set_aside(path, stamp)
+    archive.sync_folder(path.parent)
+    key, new_key = settings.data_dir / SECRET_KEY_FILE, staged.get(SECRET_KEY_FILE)
+    # With the side files of SQLite: they belong to the old database, and must not be applied to the new one.
+    aside = {Path(f"{path}{end}"): f"{path}.before-{stamp}{end}" for end in ("", *_SIDE_FILES)}
+    if new_key and key.exists() and key.read_bytes() != new_key.read_bytes():
+        aside[key] = f"{key}.before-{stamp}"
+    kept = [old.rename(name) for old, name in aside.items() if old.exists()]
+    if new_key:
+        new_key.replace(key)
+        archive.sync_folder(key.parent)
     marker.replace(path)
-    sync_folder(path.parent)
-    return aside
-
-
-def _set_aside(path: Path, stamp: str) -> list[Path]:
-    aside = []
-    if path.exists():
-        try:
-            settle(path)  # into one file
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
-        aside.append(_keep(path, stamp))
-    for end in _SIDE_FILES:  # of a database that is damaged or was deleted; they must not be applied to the new one
-        if (beside := Path(f"{path}{end}")).exists():
-            beside.rename(f"{path}.before-{stamp}{end}")
-    return aside
-
-
-def _keep(path: Path, stamp: str) -> Path:
-    """Give a file a second name."""
-    kept = path.with_name(f"{path.name}.before-{stamp}")
-    kept.unlink(missing_ok=True)
-    kept.hardlink_to(path)
+    archive.sync_folder(path.parent)
     return kept
 
 
@@ -130,18 +108,6 @@ def _give_to_owner(file: Path, folder: Path) -> None:
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.chown(file, owner.st_uid, owner.st_gid)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Raise faults of files as SettingsError."""
-    done = f"{restoring_file(path)} exists, so no server starts: run tutumd restore again"
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        after = done if restoring_file(path).exists() else "nothing was changed"
-        where, what = (error.filename, error.strerror) if isinstance(error, OSError) else (path, error)
-        raise SettingsError(f"the backup was not restored: {where or path.parent}: {what}; {after}") from error
 
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:

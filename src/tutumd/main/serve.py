@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from tutumd.main import demo, engines
-from tutumd.main.listening import check_host, check_user_header, listen, public_url
-from tutumd.main.startup import configure
+from tutumd.main import demo
+from tutumd.main.startup import check_host, check_user_header, configure, listen, public_url
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
-from tutumd.settings import Settings, read_secret_files
+from tutumd.settings import Settings
 from tutumd.store.intake.intake import SqlIntake
 
 if TYPE_CHECKING:
@@ -36,13 +35,11 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     settings = configure(options)
     check_host(settings)
     check_user_header(settings)
-    engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
         # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
-        secrets = read_secret_files(options)
-        worker = WorkerChild(worker_command, {**options, **secrets}, lock=storage.lock, grace_s=settings.grace)
+        worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
@@ -82,7 +79,7 @@ def _serve_http(
     is_first_start = ensure_admin(storage.store, settings, url)
     # All slow to import.
     from tutumd.main import http
-    from tutumd.main.secret_key import load_cipher
+    from tutumd.main.key_files import load_cipher
     from tutumd.web.context import WebContext
 
     def report_ready() -> None:

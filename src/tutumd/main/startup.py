@@ -1,18 +1,25 @@
-"""What every command does first: memory, logs and settings."""
+"""What a server or a worker does first: memory, logs and settings, and the socket that it listens on."""
 
 import ctypes
 import os
+import resource
+import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
 
 from tutumd import logs
 from tutumd.application import accounts
+from tutumd.errors import SettingsError
 from tutumd.main import engines
-from tutumd.main.key_files import SECRET_KEY_FILE
-from tutumd.main.storage import is_new
+from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.settings import Settings, environment_warnings, read_settings
+
+BACKLOG = 2048
+WIDEST_PUBLIC = {4: 24, 6: 48}
+"""Prefix length by IP version of the widest public network whose machines may name the user of a request."""
 
 _M_ARENA_MAX = -8
 _MAX_ARENAS = 2
@@ -34,11 +41,9 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
     if not is_checked:  # what would fail only after something was made
         engines.parse_specs([text for text in settings.engine if text != "auto"])
         accounts.check_name(settings.admin_user or "admin")
-        if settings.admin_apikey and is_new(settings):
+        if settings.admin_apikey:
             accounts.check_key(settings.admin_apikey)
-        if settings.secret_key or (is_new(settings) and os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK)):
-            from tutumd.main.secret_key import load_cipher  # slow to import
-
+        if settings.secret_key or os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK):
             load_cipher(settings)
         for warning in environment_warnings(os.environ):
             _log.warning(warning)
@@ -53,3 +58,73 @@ def _limit_arenas() -> None:
     """
     if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, _MAX_ARENAS)
+
+
+def check_host(settings: Settings) -> None:
+    """Check that the address can be listened on, and warn if others can reach it while nothing encrypts.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    with _open(settings.host, 0) as listener:
+        address = ip_address(listener.getsockname()[0].partition("%")[0])
+    is_behind_tls = bool(settings.trusted_proxies) or settings.public_url.startswith("https://")
+    if not address.is_loopback and not is_behind_tls:
+        _log.warning(
+            f"the network can read API keys and handler URLs: this server listens on {settings.host} without TLS; put a"
+            " proxy with TLS in front of it, and name that in --trusted-proxies (docs/how-to/proxy.md)"
+        )
+
+
+def check_user_header(settings: Settings) -> None:
+    """Check that only proxies can name the user of a request.
+
+    Raises:
+        SettingsError: Strangers could, or nobody.
+    """
+    if not settings.user_header:
+        return
+    if not settings.trusted_proxies:
+        raise SettingsError(
+            "--user-header needs --trusted-proxies: only a proxy may name the user of a request; give its address"
+        )
+    for network in settings.trusted_proxies:
+        widest = WIDEST_PUBLIC[network.version]
+        if network.prefixlen < widest and not network.is_private:
+            raise SettingsError(
+                f"--user-header needs the addresses of the proxies in --trusted-proxies, whose {network} is wider than"
+                f" a private network or a public /{widest}: any machine there could name any user"
+            )
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Open the listening socket, and raise the limit of open files to what the system allows.
+
+    Raises:
+        SettingsError: The address or port cannot be used.
+    """
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return _open(settings.host, settings.port)
+
+
+def _open(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where, option = (f"{host} port {port}", "--port") if port else (host, "--host")
+        raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; choose another {option}") from error
+
+
+def public_url(settings: Settings, listener: socket.socket) -> str:
+    """Return what printed URLs begin with: the setting, or the address of the listening socket."""
+    return start_of_urls(settings, listener.getsockname()[1])
+
+
+def start_of_urls(settings: Settings, port: int) -> str:
+    """Return what printed URLs begin with: the setting, or the address that the server listens on."""
+    if settings.public_url:
+        return settings.public_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -5,13 +5,13 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any, TextIO
+from typing import Any
 
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
@@ -213,14 +213,7 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
 
 
 @contextmanager
-def locked(
-    path: Path,
-    hint: str,
-    *,
-    exclusive: bool,
-    wait_s: float = 0.0,
-    flock: Callable[[TextIO, int], None] = fcntl.flock,
-) -> Iterator[int]:
+def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> Iterator[int]:
     """Hold a lock file. Its folder is created if it does not exist, and then only its owner can read it.
 
     Args:
@@ -243,7 +236,7 @@ def locked(
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:

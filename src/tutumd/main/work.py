@@ -3,12 +3,10 @@
 import ctypes
 import json
 import os
-import secrets
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import timedelta
-from functools import partial
 from io import FileIO
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -16,10 +14,9 @@ from typing import Any
 
 import structlog
 
-from tutumd.errors import SettingsError
 from tutumd.main import engines, told_errors
 from tutumd.main.healthcheck import worker_health
-from tutumd.main.key_files import WORKER_KEY_FILE, read_or_create
+from tutumd.main.key_files import read_worker_key
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.main.worker_child import READY
@@ -28,7 +25,6 @@ from tutumd.settings import Settings
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits
 
-_MIN_LENGTH = 32
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
@@ -82,7 +78,6 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
         SettingsError: The worker cannot start with these settings. The text says why.
     """
     settings = configure(options)
-    engines.check(settings)
     stop = StopRequest()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
@@ -141,8 +136,8 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
         log_rows=settings.log_rows,
         log_bytes=settings.log_bytes,
     )
-    seal = load_seal(settings, is_shared=storage.database.dialect.path is None)
-    worker = Worker(storage.queue, instances, limits, seal=seal, name=name)
+    key = read_worker_key(settings, is_shared=storage.database.dialect.path is None)
+    worker = Worker(storage.queue, instances, limits, seal=JournalSeal(key), name=name)
     worker.start()
     return worker
 
@@ -151,32 +146,6 @@ def _stop_when_requested(worker: Worker, stop: StopRequest, grace_s: float) -> N
     stop.wait()
     _log.info("worker is stopping", grace_s=grace_s)
     worker.stop(grace_s)
-
-
-def load_seal(settings: Settings, *, is_shared: bool) -> JournalSeal:
-    """Return the seal of this database's workers. Its file is created if it does not exist.
-
-    Args:
-        is_shared: Workers on other machines may use the database, too.
-
-    Raises:
-        SettingsError: The file cannot be used. The text does not contain the key.
-    """
-    path = settings.worker_key_file or settings.data_dir / WORKER_KEY_FILE
-    try:
-        key = read_or_create(path, partial(secrets.token_hex, _MIN_LENGTH))
-    except OSError as error:
-        raise SettingsError(
-            f"the key of workers {path} cannot be used: {error.strerror}; name a file that this user can read, or a "
-            "folder in which it can create one: --worker-key-file FILE"
-        ) from error
-    if len(key) < _MIN_LENGTH:
-        raise SettingsError(f"{path} must hold {_MIN_LENGTH} or more characters: openssl rand -hex 32 > {path}")
-    if is_shared and settings.worker_key_file is None:
-        _log.warning(
-            "--worker-key-file is not set: other workers of this database cannot go on with what this one began"
-        )
-    return JournalSeal(key.encode())
 
 
 if __name__ == "__main__":

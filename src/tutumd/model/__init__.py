@@ -57,10 +57,8 @@ from tutumd.model.services import (
     Service,
     ServiceSnapshot,
     ServiceState,
-    full_name,
 )
 from tutumd.model.summaries import (
-    ActionSummary,
     HandlerName,
     Overview,
     ServiceCounts,
@@ -78,7 +76,6 @@ __all__ = [
     "Access",
     "Action",
     "ActionState",
-    "ActionSummary",
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
@@ -135,5 +132,4 @@ __all__ = [
     "User",
     "Verb",
     "Via",
-    "full_name",
 ]

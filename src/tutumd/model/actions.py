@@ -165,9 +165,15 @@ class Action:
     """A verb to perform on a service. `containers_*` are UUIDs of containers.
 
     Attributes:
+        number: Increases with each action of any service. Lists go on below it.
+        service_name: With its stack.
         target: Number of containers; for SCALEUP None until the run has computed it.
+        open: Whether an equal request that comes now joins it, instead of waiting for its end.
         started: When a worker first claimed it.
-        deliveries: Number of calls that it carries out.
+        deliveries: Number of calls that it carries out; 0 in lists without a total.
+        reason: Why it failed, that it waits for an engine or a worker, or a note; may be empty.
+        waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
+        held_until: When it begins if no more calls come; None if it does not wait for the end of a debounce.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
     """
@@ -193,6 +199,16 @@ class Action:
     image_tried: str | None = None
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    number: int = 0
+    service_name: str = ""
+    open: bool = False
+    waits_for: str = ""
+    held_until: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """When it came into its state: when it ended, else when it began, else when it was asked for."""
+        return self.ended or self.started or self.created
 
     @property
     def can_be_canceled(self) -> bool:

@@ -7,11 +7,18 @@ from typing import Generic, TypeVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Validated filters, and the requested page: `limit` is 1 to 100, `offset` starts at 0."""
+    """Validated filters, and the requested page.
+
+    Attributes:
+        limit: 1 to 100.
+        offset: Objects before the page.
+        counts: Whether to count all objects of the list, which takes longer the more there are.
+    """
 
     filters: Mapping[str, str] = field(default_factory=dict)
     limit: int = 25
     offset: int = 0
+    counts: bool = True
 
 
 T = TypeVar("T")
@@ -19,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
-    """One page of a list, and the total number of objects."""
+    """One page of a list, and the total number of objects; 0 if the query does not count them."""
 
     objects: tuple[T, ...]
     total: int

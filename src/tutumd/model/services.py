@@ -97,6 +97,8 @@ class ServiceSnapshot:
         selector: Identifies the service in its engine instance; never an object ID. It stays the same for as long as
             a person would call it the same service.
         stack: Compose project or Swarm stack; empty if there is none.
+        full_name: Name for people, with the stack or what else tells it from others; empty: `STACK/NAME`.
+        alias: Another name that people give it; empty if there is none.
         owner: The user in the label `tutum.owner`; None if it is missing or contradictory.
         target: Containers that the service should have; for a stopped service, once it is started.
         stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
@@ -113,6 +115,8 @@ class ServiceSnapshot:
     target: int
     containers: tuple[ContainerSnapshot, ...]
     stack: str = ""
+    full_name: str = ""
+    alias: str = ""
     owner: str | None = None
     stopped: bool = False
     image_name: str = ""
@@ -168,6 +172,7 @@ class Service:
     """A service in the store.
 
     Attributes:
+        full_name: Name for people, with its stack: `shop/web`. On Kubernetes with its namespace.
         owner: Name of the user who owns it.
         bound: Whether its engine shows it at present.
         target: Containers that it should have, even while an action is still working on that.
@@ -184,6 +189,7 @@ class Service:
     selector: str
     name: str
     stack: str
+    full_name: str
     owner: str
     bound: bool
     state: ServiceState
@@ -203,16 +209,3 @@ class Service:
     gone_since: datetime | None = None
     notes: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def full_name(self) -> str:
-        """The name for people, with its stack: `shop/web`. On Kubernetes with its namespace."""
-        return full_name(self.engine_kind, self.selector, self.name, self.stack)
-
-
-def full_name(engine_kind: str, selector: str, name: str, stack: str) -> str:
-    """Return `Service.full_name`."""
-    if engine_kind == "kubernetes":
-        return selector.partition("/")[2] or name  # behind the kind
-    # `docker stack deploy` has put the stack into the name.
-    return name if engine_kind == "swarm" or not stack else f"{stack}/{name}"

@@ -2,53 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from tutumd.model.actions import ActionState, Verb
+from tutumd.model.actions import Action
 from tutumd.model.engines import EngineInfo
 from tutumd.model.services import Service, ServiceState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionSummary:
-    """An action as lists show it.
-
-    Attributes:
-        number: Increases with each action of any service. Lists go on with `before` this.
-        service_name: With its stack.
-        open: Whether an equal request that comes now joins it, instead of waiting for its end.
-        due: When a pending action may begin, or one in progress tries again. It is in the future only if it waits.
-        waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
-        held_until: When it begins if no more calls come; None if it does not wait for the end of a debounce.
-        reason: Why it failed, or a note; may be empty.
-    """
-
-    uuid: str
-    number: int
-    service_uuid: str
-    service_name: str
-    engine: str
-    verb: Verb
-    state: ActionState
-    open: bool
-    target: int | None
-    tag: str | None
-    created: datetime
-    due: datetime
-    started: datetime | None
-    ended: datetime | None
-    address: str
-    waits_for: str
-    held_until: datetime | None
-    reason: str
-    rolled_back: bool
-    image_before: str | None
-    image_after: str | None
-
-    @property
-    def since(self) -> datetime:
-        """When it came into its state: when it ended, else when it began, else when it was asked for."""
-        return self.ended or self.started or self.created
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +20,7 @@ class ServiceSummary:
 
     service: Service
     handlers: int
-    last_action: ActionSummary | None
+    last_action: Action | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +79,9 @@ class Overview:
         has_calls: Whether any of them was ever called.
     """
 
-    failed: tuple[ActionSummary, ...]
-    running: tuple[ActionSummary, ...]
-    waiting: tuple[ActionSummary, ...]
+    failed: tuple[Action, ...]
+    running: tuple[Action, ...]
+    waiting: tuple[Action, ...]
     engines: tuple[EngineInfo, ...]
     counts: ServiceCounts
     warned: tuple[ServiceSummary, ...]

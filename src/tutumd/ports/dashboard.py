@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Protocol
 
 from tutumd.model import (
-    ActionSummary,
     Delivery,
     DeliveryOutcome,
     Figures,
@@ -48,17 +47,6 @@ class Dashboard(Protocol):
         Args:
             unused_before: A handler that was created before, and not called since, counts as unused.
         """
-
-    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[ActionSummary, ...]:
-        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
-
-    def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
-        """Return an action. Raises NotFoundError."""
-
-    def service_actions(
-        self, viewer: User, service_uuid: str, *, before: int | None = None, limit: int = 20
-    ) -> tuple[ActionSummary, ...]:
-        """Return actions of a service, newest first. Raises NotFoundError for an unknown service."""
 
     def service_deliveries(
         self,

@@ -247,7 +247,13 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
         """Delete a handler. Once this returns, no call to it is accepted."""
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
-        """Return actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
+        """Return actions, newest first.
+
+        Filters: uuid, state, object (service UUID), start/end_date__gte/__lte, number__lt, which goes on with a list.
+        """
+
+    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
+        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
 
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""

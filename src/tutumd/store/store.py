@@ -110,6 +110,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
                 engine_kind=kind or "local",
                 selector=uuid,
                 name=name,
+                full_name=name,
                 stack="",
                 owner=viewer.name,
                 state=ServiceState.NOT_RUNNING.value,

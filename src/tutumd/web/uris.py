@@ -1,7 +1,5 @@
 """Paths of objects in the API, and a handler's public fields. Imports no framework: the start needs it early."""
 
-from tutumd.model import Operation
-
 PREFIX = "/api/v1"
 ACTION_HEADER = "X-Tutum-Action-URI"
 
@@ -34,16 +32,3 @@ def handler_uri(service_uuid: str, handler_uuid: str) -> str:
 def call_uri(service_uuid: str, handler_uuid: str) -> str:
     """Return the path to call: a credential."""
     return f"{handler_uri(service_uuid, handler_uuid)}call/"
-
-
-def handler_fields(
-    service_uuid: str, handler_uuid: str, name: str | None, operation: Operation
-) -> dict[str, str | None]:
-    """Return the fields of a handler that Tutum had."""
-    return {
-        "url": call_uri(service_uuid, handler_uuid),
-        "name": name,
-        "operation": operation.value,
-        "resource_uri": handler_uri(service_uuid, handler_uuid),
-        "uuid": handler_uuid,
-    }

@@ -23,10 +23,23 @@ def shops(bed: StoreBed) -> StoreBed:
     """Two Compose projects with a `web` each, a `web` that is gone, a Swarm stack, and an application twice."""
     bed.sync(of_stack("web", "shop"), of_stack("web", "blog"), snapshot("db"))
     task = ContainerSnapshot(id="qx7", name="mall_web.1", state=ContainerState.RUNNING)
-    stacked = replace(snapshot("mall_web"), selector="mall_web", stack="mall", containers=(task,))
+    stacked = replace(
+        snapshot("mall_web"),
+        selector="mall_web",
+        stack="mall",
+        full_name="mall_web",
+        alias="mall/web",
+        containers=(task,),
+    )
     bed.queue.sync(SWARM, [stacked], revisions=bed.queue.revisions("swarm"))
     workloads = [
-        replace(snapshot("cart"), selector=f"{kind}/{namespace}/cart", stack="market")
+        replace(
+            snapshot("cart"),
+            selector=f"{kind}/{namespace}/cart",
+            stack="market",
+            full_name=f"{namespace}/cart",
+            alias=f"{kind}/{namespace}/cart",
+        )
         for kind, namespace in (("deployment", "prod"), ("deployment", "test"), ("statefulset", "test"))
     ]
     bed.queue.sync(KUBERNETES, workloads, revisions=bed.queue.revisions("cluster"))

@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import Access, ActionSummary, HandlerName, Outcome, Overview, ServiceState, User, Verb
+from tutumd.model import Access, Action, HandlerName, Outcome, Overview, ServiceState, User, Verb
 
 
 def overview(bed: StoreBed, viewer: User | None = None) -> Overview:
     return bed.store.overview(viewer or bed.admin, unused_before=bed.clock() - timedelta(days=30))
 
 
-def names(found: tuple[ActionSummary, ...]) -> list[str]:
+def names(found: tuple[Action, ...]) -> list[str]:
     return [action.service_name for action in found]
 
 
@@ -60,7 +60,7 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
         ("web", "waiting for the action that runs on its service"),
         ("db", "waiting for more calls: the debounce of a handler is not over"),
     ]
-    assert found.waiting[1].due == bed.clock() + timedelta(seconds=60)
+    assert found.waiting[1].held_until == bed.clock() + timedelta(seconds=60)
     bed.finish(running)
     bed.clock.move(61)
     bed.queue.register("worker", [ENGINE])
@@ -78,7 +78,6 @@ def test_a_run_that_waits_for_another_try_says_why(bed: StoreBed) -> None:
     bed.queue.retry_later(claim, delay=timedelta(seconds=9), reason="waiting for another try: no route to host")
     (action,) = bed.store.unfinished_actions(bed.admin)
     assert action.waits_for == "waiting for another try: no route to host"
-    assert action.due == bed.clock() + timedelta(seconds=9)
 
 
 def test_it_counts_services_and_shows_those_with_warnings(bed: StoreBed) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.stores import StoreBed, snapshot
+from tests.support.stores import StoreBed, query, snapshot
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, ServiceState, ServiceSummary, User, Verb
 
@@ -151,11 +151,10 @@ def test_a_member_finds_and_counts_only_their_own_services(bed: StoreBed, member
     action = bed.call(bed.handler("db"))
     bed.claimed()
     assert bed.store.unfinished_actions(member) == ()
-    assert bed.store.unfinished_actions(bed.admin) == (bed.store.action_summary(bed.admin, action),)
+    assert bed.store.unfinished_actions(bed.admin) == (replace(bed.store.action(bed.admin, action), deliveries=0),)
     with pytest.raises(NotFoundError):
-        bed.store.service_actions(member, bed.service_uuid("db"))
-    with pytest.raises(NotFoundError):
-        bed.store.action_summary(member, action)
+        bed.store.action(member, action)
+    assert bed.store.actions(member, query(object=bed.service_uuid("db"))).objects == ()
 
 
 def test_actions_of_a_service_are_read_in_pages(bed: StoreBed) -> None:
@@ -166,7 +165,7 @@ def test_actions_of_a_service_are_read_in_pages(bed: StoreBed) -> None:
         submitted.append(bed.call(handler))
         bed.finish(bed.claimed())
     bed.call(bed.handler("db"))
-    first = bed.store.service_actions(bed.admin, uuid, limit=3)
-    second = bed.store.service_actions(bed.admin, uuid, before=first[-1].number, limit=3)
+    first = bed.store.actions(bed.admin, replace(query(object=uuid), limit=3)).objects
+    second = bed.store.actions(bed.admin, query(object=uuid, number__lt=str(first[-1].number))).objects
     assert [action.uuid for action in (*first, *second)] == submitted[::-1]
     assert {(action.verb, action.service_name) for action in first} == {(Verb.REDEPLOY, "web")}

@@ -159,12 +159,10 @@ class FakeDocker:
     # The SDK's methods that change something
 
     @contextmanager
-    def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
-    ) -> Iterator[Iterator[dict[str, Any]]]:
+    def follow(self, method: str, path: str, *arguments: object, **options: object) -> Iterator[tuple[Any, None]]:
         self._tick("pull")
         self.tagged = self.newest
-        yield iter(())
+        yield iter(()), None
 
     def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Json:
         self._tick(f"create {name}")

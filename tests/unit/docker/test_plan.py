@@ -7,7 +7,8 @@ import pytest
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
-from tutumd.engines.docker.plan.redeploy import PlannedSwap, RedeployPlan, describe_steps, plan_redeploy, with_tag
+from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, describe_steps, plan_redeploy, with_tag
 from tutumd.engines.labels import Order, ServiceLabels
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
@@ -22,20 +23,28 @@ def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | N
     return plan_redeploy(service_of(first, *others), [first, *others], tag, None)
 
 
+def essence(plan: RedeployPlan) -> list[tuple[str, str, str, str]]:
+    """Name, ID, image and manner of each swap: what is done with the new container, or why it is created."""
+    return [(swap.name, swap.old, swap.image, manner(swap)) for swap in plan.swaps]
+
+
+def manner(swap: Swap) -> str:
+    if not swap.run:
+        return "stays stopped"
+    beside = "first" if swap.start_first else "later"
+    return swap.dependence or ("spare" if swap.needs_spare else beside)
+
+
 def test_a_container_that_others_find_by_name_is_started_first() -> None:
     first = inspected(1, "shop-web-1", labels=compose_labels(1), **NAMED)
     second = inspected(2, "shop-web-2", labels=compose_labels(2), status="exited", finished=9, **NAMED)
     plan = planned(first, second)
-    assert plan == RedeployPlan(
-        labels=ServiceLabels(),
-        swaps=(
-            PlannedSwap(name="shop-web-1", old=identity(1), image="app", start_first=True),
-            PlannedSwap(name="shop-web-2", old=identity(2), image="app", starts=False),
-        ),
-        pulled=("app",),
-        order=Order.START_FIRST,
-        order_reason="nothing forbids that old and new run at once",
-    )
+    assert essence(plan) == [
+        ("shop-web-1", identity(1), "app", "first"),
+        ("shop-web-2", identity(2), "app", "stays stopped"),
+    ]
+    assert (plan.order, plan.order_reason) == (Order.START_FIRST, "nothing forbids that old and new run at once")
+    assert (plan.labels, plan.pulled, plan.notes) == (ServiceLabels(), ("app",), ())
     assert describe_steps(plan) == (
         "fetch app",
         "create the new container of shop-web-1",
@@ -54,20 +63,15 @@ def test_dependents_are_re_created_after_what_they_depend_on() -> None:
     linker = inspected(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
     plan = planned(parent, linker, sidecar)
     shares, links = "shares the network namespace of web", "has a legacy link to sidecar"
-    assert plan == RedeployPlan(
-        labels=ServiceLabels(),
-        swaps=(
-            PlannedSwap(name="web", old=identity(1), image="app"),
-            PlannedSwap(name="sidecar", old=identity(2), image="app", dependence=shares),
-            PlannedSwap(name="linker", old=identity(3), image="app", dependence=links),
-        ),
-        pulled=("app",),
-        order=Order.STOP_FIRST,
-        order_reason=f"two cannot run at once: sidecar {shares}",
-        notes=(
-            f"sidecar {shares}: it is re-created from the image that its name refers to here",
-            f"linker {links}: it is re-created from the image that its name refers to here",
-        ),
+    assert essence(plan) == [
+        ("web", identity(1), "app", "later"),
+        ("sidecar", identity(2), "app", shares),
+        ("linker", identity(3), "app", links),
+    ]
+    assert (plan.order, plan.order_reason) == (Order.STOP_FIRST, f"two cannot run at once: sidecar {shares}")
+    assert plan.notes == (
+        f"sidecar {shares}: it is re-created from the image that its name refers to here",
+        f"linker {links}: it is re-created from the image that its name refers to here",
     )
     assert describe_steps(plan) == (
         "fetch app",
@@ -84,13 +88,13 @@ def test_dependents_are_re_created_after_what_they_depend_on() -> None:
 
 def test_a_container_that_its_stop_deletes_gets_a_spare() -> None:
     plan = planned(inspected(1, "web", host={"AutoRemove": True}))
-    assert plan.swaps == (PlannedSwap(name="web", old=identity(1), image="app", needs_spare=True),)
+    assert essence(plan) == [("web", identity(1), "app", "spare")]
     assert plan.notes == (
         "web was started with --rm, so stopping it deletes it: if the new one fails, a copy of the old one is started "
         "instead",
     )
     beside = planned(inspected(1, "web", networks={"front": {}}, host={"AutoRemove": True, "NetworkMode": "front"}))
-    assert beside.swaps == (PlannedSwap(name="web", old=identity(1), image="app", start_first=True),)
+    assert essence(beside) == [("web", identity(1), "app", "first")]
 
 
 FIRST, LATER, AUTO = "start-first", "stop-first", ""
@@ -239,4 +243,4 @@ def test_a_running_container_whose_namespace_belongs_to_one_that_does_not_run_is
             with pytest.raises(EngineRefusedError, match=r"web shares the .* namespace of .*, which does not run"):
                 planned(web, *others)
         stopped = inspected(2, "web", host={field: f"container:{reference}"}, status="exited", finished=9)
-        assert not planned(stopped, owner).swaps[0].starts
+        assert not planned(stopped, owner).swaps[0].run

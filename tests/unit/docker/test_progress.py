@@ -205,17 +205,15 @@ class Registry(Slow):
     records = 8
 
     @contextmanager
-    def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
-    ) -> Iterator[Iterator[dict[str, Any]]]:
+    def follow(self, *arguments: Any, **options: Any) -> Iterator[tuple[Iterator[dict[str, Any]], None]]:
         def drip() -> Iterator[dict[str, Any]]:
             yield {"status": "Pulling from app", "id": "latest"}
             for number in range(self.records):
                 self.clock.now += 100
                 yield {"status": "Pull complete", "progressDetail": {}, "id": f"layer {number}"}
 
-        with super().pull_records(repository, tag, auth, is_over, platform):
-            yield drip()
+        with super().follow(*arguments, **options):
+            yield drip(), None
 
 
 def test_a_pull_may_take_long_as_long_as_it_gets_on() -> None:

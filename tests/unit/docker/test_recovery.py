@@ -4,70 +4,75 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
-from tests.unit.docker.test_steps import NEW, NEXT, OLD, PREV, new, old, step
-from tutumd.engines.docker.api import SwapStep
-from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.services import Slot, group_by_service
-from tutumd.engines.docker.recover.rollback import recovery_steps
+from tests.unit.docker.documents import ALWAYS, NO
+from tests.unit.docker.fake_docker import FakeDocker
+from tests.unit.docker.test_resume import Recorded, finder
+from tutumd.engines.docker.apply.steps import StepRunner
+from tutumd.engines.docker.recover.rollback import recover_slots
+
+RUN = "0a1b2c3d"
+NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
+OLD, NEW, COPY = 1, 2, 3
 
 
-def slot(*containers: InspectedContainer) -> Slot:
-    (service,) = group_by_service(containers)
-    return service.slots[0]
+def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> dict[str, Any]:
+    return {"number": OLD, "name": name, "status": status, "finished": finished, "host": {"RestartPolicy": policy}}
 
 
-REMOVE_OLD, REMOVE_NEW = step("remove", OLD), step("remove", NEW)
-BACK = step("rename", OLD, name="web")
-POLICY = step("policy", OLD, policy=ALWAYS)
-START = step("start", OLD)
-STOP_NEW = step("stop", NEW)
-REMOVE_OLD_COPY = step("remove", identity(3))
+def new(name: str, status: str = "created", **more: Any) -> dict[str, Any]:
+    started = None if status == "created" else 20.0
+    ours = {"number": NEW, "name": name, "status": status, "created": 10, "started": started}
+    return {**ours, "host": {"RestartPolicy": ALWAYS}, **more}
 
 
-def auto_removed(status: str, **more: Any) -> InspectedContainer:
-    return inspected(1, "web", status=status, host={"AutoRemove": True}, **more)
+def auto_removed(status: str, **more: Any) -> dict[str, Any]:
+    return {"number": OLD, "name": "web", "status": status, "host": {"AutoRemove": True}, **more}
 
 
-def spare() -> InspectedContainer:
-    return inspected(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
+SPARE = {"number": COPY, "name": PREV, "created": 9, "status": "created", "started": None, "host": {"AutoRemove": True}}
 
 
 @pytest.mark.parametrize(
-    ("containers", "steps"),
+    ("containers", "left"),
     [
-        ([old("web", "running")], ()),
+        ([old("web", "running")], (OLD, "running", "no")),
         # Killed before anything changed.
-        ([old("web", "running", ALWAYS), new(NEXT)], (REMOVE_NEW,)),
+        ([old("web", "running", ALWAYS), new(NEXT)], (OLD, "running", "always")),
         # A person stopped it in the meantime.
-        ([old("web", "exited", ALWAYS, 30), new(NEXT)], (REMOVE_NEW,)),
+        ([old("web", "exited", ALWAYS, 30), new(NEXT)], (OLD, "exited", "always")),
         # Killed after the policy, after the stop, after the first rename, after the second.
-        ([old("web", "running", NO), new(NEXT)], (POLICY, REMOVE_NEW)),
-        ([old("web", "exited", NO, 30), new(NEXT)], (POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new(NEXT)], (BACK, POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new("web")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
+        ([old("web", "running", NO), new(NEXT)], (OLD, "running", "always")),
+        ([old("web", "exited", NO, 30), new(NEXT)], (OLD, "running", "always")),
+        ([old(PREV, "exited", NO, 30), new(NEXT)], (OLD, "running", "always")),
+        ([old(PREV, "exited", NO, 30), new("web")], (OLD, "running", "always")),
         # The replacement runs, or does not.
-        ([old(PREV, "exited", NO, 15), new("web", "running")], (REMOVE_OLD,)),
-        ([old(PREV, "exited", NO, 15), new("web", "running", health="healthy")], (REMOVE_OLD,)),
-        (
-            [old(PREV, "exited", NO, 15), new("web", "running", health="unhealthy")],
-            (STOP_NEW, REMOVE_NEW, BACK, POLICY, START),
-        ),
-        ([old(PREV, "exited", NO, 15), new("web", "restarting")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
+        ([old(PREV, "exited", NO, 15), new("web", "running")], (NEW, "running", "always")),
+        ([old(PREV, "exited", NO, 15), new("web", "running", health="healthy")], (NEW, "running", "always")),
+        ([old(PREV, "exited", NO, 15), new("web", "running", health="unhealthy")], (OLD, "running", "always")),
+        ([old(PREV, "exited", NO, 15), new("web", "restarting")], (OLD, "running", "always")),
         # The original still runs, beside a copy that was created for the case that its stop deletes it.
-        ([auto_removed("running", health="starting"), spare()], (REMOVE_OLD_COPY,)),
-        ([auto_removed("running", health="unhealthy"), spare()], (REMOVE_OLD_COPY,)),
-        ([auto_removed("running", restarts=1), spare()], (REMOVE_OLD_COPY,)),
-        ([auto_removed("paused"), spare(), new(NEXT)], (REMOVE_OLD_COPY, REMOVE_NEW)),
+        ([auto_removed("running", health="unhealthy"), SPARE], (OLD, "running", "no")),
+        ([auto_removed("paused"), SPARE, new(NEXT)], (OLD, "paused", "always")),
         # It had been stopped before its replacement was created.
-        ([old(PREV, "exited", NO, 5), new(NEXT)], (BACK, POLICY, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
-        # Only one of the two is left.
-        ([old(PREV, "exited", NO, 5)], (BACK, START)),
-        ([new(NEXT)], (step("rename", NEW, name="web"),)),
+        ([old(PREV, "exited", NO, 5), new(NEXT)], (OLD, "exited", "always")),
+        # Only one of them is left.
+        ([SPARE], (COPY, "running", "no")),
+        ([old(PREV, "exited", NO, 5)], (OLD, "running", "no")),
+        ([new(NEXT)], (NEW, "created", "always")),
+        # A person has removed the old one and created another.
+        (
+            [new(NEXT), {"number": COPY, "name": "web", "status": "created", "started": None, "created": 50}],
+            (COPY, "created", "no"),
+        ),
     ],
 )
 def test_a_swap_without_a_journal_leaves_one_container(
-    containers: list[InspectedContainer], steps: tuple[SwapStep, ...]
+    containers: list[dict[str, Any]], left: tuple[int, str, str]
 ) -> None:
-    assert recovery_steps(slot(*containers)) == steps
+    engine = FakeDocker()
+    for document in containers:
+        engine.add(**document)
+    group, _ = finder(engine, "name:web")()
+    recover_slots(StepRunner(api=engine.api, run=Recorded()), group.slots, ())
+    number, status, policy = left
+    assert {name: entry[:3] for name, entry in engine.summary().items()} == {"web": (f"{number:064x}", status, policy)}

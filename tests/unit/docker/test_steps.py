@@ -14,7 +14,7 @@ from tutumd.engines.docker.plan.journal import Swap
 RUN = "0a1b2c3d"
 NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
 OLD, NEW = identity(1), identity(2)
-SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
+SWAP = Swap(name="web", old=OLD, new=NEW, image="app", run=True, ran=True, paused=False, policy=ALWAYS)
 
 
 def step(verb: str, container: str, **fields: Any) -> SwapStep:
@@ -109,7 +109,7 @@ def test_a_detached_container_keeps_its_addresses() -> None:
     assert list(reattach_steps(START_FIRST, before, replace(after, status="exited"))) == []
     # Nobody finds it, as it has no alias there; and it is not found again by its name.
     hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
-    assert detach_step(START_FIRST, RUN, hidden, new("web", "running"), rename_updates_dns=True) is None
+    assert detach_step(START_FIRST, RUN, hidden, new("web", "running"), in_swarm=False) is None
 
 
 def test_a_detached_container_gets_its_aliases_back() -> None:

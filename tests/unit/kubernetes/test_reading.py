@@ -133,6 +133,8 @@ def test_a_snapshot_of_a_deployment() -> None:
         target=2,
         containers=shown.containers,
         stack="shop",
+        full_name="shop/web",
+        alias="deployment/shop/web",
         owner="ann",
         image_name="registry.test/app:v1",
         image_digest=DIGEST,

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from tutumd.engines.local.output import TAIL_BYTES, rotate, tail
+from tutumd.engines.local.data_folder import TAIL_BYTES, rotate, tail
 
 
 def test_a_file_within_the_limit_is_left_alone(tmp_path: Path) -> None:

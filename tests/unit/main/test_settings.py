@@ -1,6 +1,5 @@
 """Settings from options and variables, and the engines that they name."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import pytest
 
 from tutumd.errors import SettingsError
 from tutumd.main.engines import Spec, parse_specs
-from tutumd.settings import SECRETS, Settings, environment_warnings, read_settings
+from tutumd.settings import SECRETS, environment_warnings, read_settings
 
-DOCS = Path(__file__).parents[3] / "docs"
+ONE_LINE = "must contain only the value, on one line of UTF-8"
 
 
 def test_an_option_comes_before_a_variable_and_a_variable_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,13 +151,11 @@ def test_a_secret_in_a_variable_and_in_a_file_is_refused(monkeypatch: pytest.Mon
     ("make", "fault"),
     [
         (lambda path: None, "cannot be read: No such file or directory; name a file that this user can read"),
-        (Path.mkdir, "is a folder, which Docker makes where the file of a mount is missing: name a file"),
-        (os.mkfifo, "must be a regular file"),
-        (lambda path: path.write_text(""), "is empty: write the value into it, on one line"),
-        (lambda path: path.write_text(" \n\n"), "is empty: write the value into it, on one line"),
-        (lambda path: path.write_text("hidden\nhidden\n"), "must hold the value alone, on one line"),
-        (lambda path: path.write_text("hidden" * 100_000), "must hold the value alone, on one line"),
-        (lambda path: path.write_bytes(b"hidden\xff"), "must be a text file in UTF-8"),
+        (Path.mkdir, "cannot be read: Is a directory; name a file that this user can read"),
+        (lambda path: path.write_text(""), ONE_LINE),
+        (lambda path: path.write_text(" \n\n"), ONE_LINE),
+        (lambda path: path.write_text("hidden\nhidden\n"), ONE_LINE),
+        (lambda path: path.write_bytes(b"hidden\xff"), ONE_LINE),
     ],
 )
 def test_a_file_that_holds_no_secret_is_named_with_its_variable(
@@ -198,15 +195,6 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_all_files_that_hold_no_secret_are_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in SECRETS:
-        monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / name))
-    with pytest.raises(SettingsError) as refused:
-        read_settings({})
-    named = [line.partition(":")[0] for line in str(refused.value).splitlines()]
-    assert named == [f"TUTUMD_{name.upper()}_FILE" for name in SECRETS]
-
-
 def test_a_secret_may_begin_as_windows_begins_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hidden\r\n", encoding="utf-8-sig", newline="")
     monkeypatch.setenv("TUTUMD_SECRET_KEY_FILE", str(tmp_path / "secret"))
@@ -235,11 +223,3 @@ def test_a_wrong_engine_is_refused(text: str) -> None:
 def test_two_engines_of_one_name_are_refused() -> None:
     with pytest.raises(SettingsError, match="twice"):
         parse_specs(["docker", "docker:tcp://host:2375"])
-
-
-def test_every_setting_is_documented() -> None:
-    reference = (DOCS / "reference" / "settings.md").read_text()
-    for name, field in Settings.model_fields.items():
-        assert f"`{field.validation_alias or f'TUTUMD_{name.upper()}'}`" in reference
-    for name in SECRETS:
-        assert f"`TUTUMD_{name.upper()}_FILE`" in reference

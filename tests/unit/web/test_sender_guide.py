@@ -5,39 +5,33 @@ from typing import Any
 
 import pytest
 
-from tests.unit.application.made_handlers import NOW, make_handler
+from tests.unit.application.made_handlers import NOW, connect, make_handler
 from tutumd.application.admission.options import parse_options
 from tutumd.model.findings import Level
 from tutumd.web.messages.sender_guide import (
-    FilledEntry,
     fill_entries,
     find_reach_problem,
     write_command,
     write_example,
 )
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect_choice import make_document, propose, read_choice
+from tutumd.web.pages.connect import propose
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"
 
 
 def document_of(key: str, **sent: str) -> dict[str, Any]:
-    sender = SENDERS[key]
-    return make_document(sender, read_choice(sender, {"patterns": "main", **sent}), SECRET)
+    return connect(key, {"patterns": "main", **sent}, SECRET)
 
 
 def test_github_gets_its_fields() -> None:
-    entries = fill_entries(SENDERS["github"], document_of("github", verifies="1"), URL, SECRET)
+    entries = fill_entries(SENDERS["github"], make_handler(document_of("github", verifies="1")), URL, SECRET)
     assert entries == [
-        FilledEntry(name="Payload URL", value=URL, is_copied=True),
-        FilledEntry(name="Content type", value="application/json", is_copied=False),
-        FilledEntry(name="Secret", value=SECRET, is_copied=True),
-        FilledEntry(
-            name="Which events would you like to trigger this webhook?",
-            value="Just the push event.",
-            is_copied=False,
-        ),
+        ("Payload URL", URL, True),
+        ("Content type", "application/json", False),
+        ("Secret", SECRET, True),
+        ("Which events would you like to trigger this webhook?", "Just the push event.", False),
     ]
 
 
@@ -53,31 +47,32 @@ def test_github_gets_its_fields() -> None:
     ],
 )
 def test_a_sender_gets_the_events_of_what_counts(key: str, kind: str, events: str) -> None:
-    entries = fill_entries(SENDERS[key], document_of(key, kind=kind), URL, "")
-    assert events in [entry.value for entry in entries]
+    entries = fill_entries(SENDERS[key], make_handler(document_of(key, kind=kind)), URL, "")
+    assert events in [value for _, value, _ in entries]
 
 
 @pytest.mark.parametrize("key", SENDERS)
 def test_every_sender_gets_the_url_and_the_secret_and_nothing_is_blank(key: str) -> None:
     sender = SENDERS[key]
     document = document_of(key, verifies="1")
-    entries = fill_entries(sender, document, URL, SECRET)
-    shown = "\n".join([write_example(sender, make_handler(document), URL, SECRET), *(entry.value for entry in entries)])
+    handler = make_handler(document)
+    entries = fill_entries(sender, handler, URL, SECRET)
+    shown = "\n".join([write_example(sender, handler, URL, SECRET), *(value for _, value, _ in entries)])
     assert URL in shown
     assert (SECRET in shown) == ("verify" in document)
-    assert all(entry.value for entry in entries)
-    assert {entry.value for entry in entries if entry.is_copied} <= {URL, SECRET}
+    assert all(value for _, value, _ in entries)
+    assert {value for _, value, is_copied in entries if is_copied} <= {URL, SECRET}
 
 
 @pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.verify])
 def test_a_secret_that_is_not_known_any_more_is_named_and_one_that_is_not_asked_for_left_out(key: str) -> None:
     sender = SENDERS[key]
     for sent, named in (({"verifies": "1"}, True), ({}, False)):
-        document = document_of(key, **sent)
-        entries = fill_entries(sender, document, URL, "")
-        shown = "\n".join([write_example(sender, make_handler(document), URL, ""), *(entry.value for entry in entries)])
+        handler = make_handler(document_of(key, **sent))
+        entries = fill_entries(sender, handler, URL, "")
+        shown = "\n".join([write_example(sender, handler, URL, ""), *(value for _, value, _ in entries)])
         assert ("that was shown when the handler was created" in shown) == named
-        assert [entry.value for entry in entries if entry.is_copied] == ([URL] if sender.entries else [])
+        assert [value for _, value, is_copied in entries if is_copied] == ([URL] if sender.entries else [])
 
 
 def test_a_pipeline_gets_a_command() -> None:
@@ -127,7 +122,7 @@ receivers:
     ],
 )
 def test_the_command_does_the_same(key: str, command: str) -> None:
-    assert write_command("web", make_document(SENDERS[key], propose(SENDERS[key], "app:v1"), "")) == command
+    assert write_command("web", connect(key, propose(SENDERS[key], "app:v1"), SECRET)) == command
 
 
 def test_a_command_has_every_choice_and_quotes_it() -> None:

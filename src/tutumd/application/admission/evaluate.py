@@ -8,12 +8,11 @@ from functools import cached_property, partial
 from typing import Any
 
 from tutumd.application.admission.addresses import allows
-from tutumd.application.admission.bodies import to_variable
 from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
-from tutumd.application.admission.payloads import Push, parse_body, read_push
+from tutumd.application.admission.payloads import Push, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
@@ -21,6 +20,7 @@ from tutumd.reasons import Reason
 
 MAX_QUICK_BYTES = 32 * 1024
 """Longest body that is verified without a thread. To look for a ping in it takes about as long as to store the call."""
+MAX_VARIABLE_BYTES = 32 * 1024
 MAX_QUICK_PARAMETERS = 500  # of a query that is redacted without a thread
 
 
@@ -155,7 +155,7 @@ def _check(options: HandlerOptions, call: CallInput) -> Iterator[CheckResult]:
         sender = Reason("sender-right", (options.verify.preset,))
         yield _fail("verify", VerdictKind.UNAUTHORIZED, problem) if problem else _pass("verify", sender)
     if options.reads_payload:
-        skip = call.push.skip_reason
+        skip = find_skip_reason(call.headers, call.payload)
         yield _fail("event", VerdictKind.SKIPPED, skip) if skip else _pass("event", Reason("is-event"))
     if options.filter:
         document, budget = call.document(options), Budget()
@@ -176,6 +176,22 @@ def _admit(options: HandlerOptions, call: CallInput) -> Verdict:
         return Verdict(kind=VerdictKind.SKIPPED, reason=tag)
     if options.pass_body is None:
         return Verdict(tag=tag)
-    text, note = to_variable(call.body)
+    text, note = _to_variable(call.body)
     # None removes the variable: containers are made from earlier ones, which may have the body of an earlier call.
     return Verdict(tag=tag, variable=(options.pass_body, text), notes=(note,) if note else ())
+
+
+def _to_variable(body: bytes) -> tuple[str | None, Reason | None]:
+    """Return the body as the value of a variable, or None and why it cannot be one.
+
+    The limit of 32 KiB is below that of a kernel (Linux: 128 KiB, MAX_ARG_STRLEN).
+    """
+    if len(body) > MAX_VARIABLE_BYTES:
+        return None, Reason("body-too-large", (str(len(body)), str(MAX_VARIABLE_BYTES)))
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None, Reason("body-not-text")
+    if "\0" in text:
+        return None, Reason("body-has-nul")
+    return text, None

@@ -1,16 +1,13 @@
-"""Headers of calls: lookup, the delivery key, and which of them are secret."""
+"""Headers of calls: lookup, the delivery key, and the names of secret headers."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from tutumd.application.admission.bodies import MIN_SECRET_LENGTH
-
 Headers = Sequence[tuple[str, str]]
 """Names in any case, as received; a name may occur more than once."""
 
-MAX_STORED_BYTES = 8 * 1024
 MAX_KEY_LENGTH = 200
 
 _SECRET_NAME = re.compile(
@@ -18,9 +15,6 @@ _SECRET_NAME = re.compile(
     r"|(?:^|[-_.])(?:sig|hmac|pwd|pass|pin|otp)(?:[-_.]|$)"
 )
 _NOT_SECRET = {"idempotency-key", "x-event-key"}
-# Proxies repeat the URL of a call in headers. A handler's UUID is a password, and user or query may be one.
-_CALL_PATH = re.compile(r"((?:handler|trigger)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+", re.IGNORECASE)
-_URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 # Each of these stays the same when its sender retries, and differs between events.
 # GitLab sends Idempotency-Key (since 17.4), and webhook-id if it signs. X-Gitlab-Webhook-UUID names the webhook, and
 # X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
@@ -64,28 +58,6 @@ def delivery_key(headers: Headers) -> str | None:
 def hash_key(key: str) -> str:
     """Return a delivery key whose value is replaced by its SHA-256."""
     return f"{key.partition(':')[0]}:sha256:{hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()}"
-
-
-def redact_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return the headers that may be stored: none with the name of a secret, at most 8 KiB, names in lower case."""
-    stored: list[tuple[str, str]] = []
-    size = 0
-    for name, value in headers:
-        lower = name.lower()
-        if is_secret(lower):
-            continue
-        if "/" in value or "%" in value or "\0" in value:
-            value = _URL_SECRETS.sub("…", _CALL_PATH.sub(r"\1…", value.replace("\0", "")))
-        size += len(lower.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
-        if size > MAX_STORED_BYTES:
-            break
-        stored.append((lower, value))
-    return tuple(stored)
-
-
-def contains_secret(value: str, secrets: Iterable[str]) -> bool:
-    """Return whether a value is one of some secrets, or contains one of 8 or more characters."""
-    return any(secret in value if len(secret) >= MIN_SECRET_LENGTH else secret == value.strip() for secret in secrets)
 
 
 def as_document(headers: Iterable[tuple[str, str]], signature_header: str) -> dict[str, str]:

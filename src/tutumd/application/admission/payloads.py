@@ -29,7 +29,6 @@ class Push:
 
     Attributes:
         event: The sender's name of the event; empty if it names none.
-        skip_reason: Why the call is skipped whatever the filter: a ping, a deletion, a pull. None otherwise.
         tags: Pairs of repository and tag, of images and of Git.
         is_git: Commits were pushed.
         paths: Files that these commits changed; None if the payload does not name all.
@@ -37,7 +36,6 @@ class Push:
     """
 
     event: str = ""
-    skip_reason: Reason | None = None
     branches: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     is_git: bool = False
@@ -56,15 +54,18 @@ def parse_body(body: bytes, content_type: str) -> Any:
     return _parse_json(body)
 
 
+def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
+    """Return why a call is skipped whatever the filter: a ping, a deletion, a pull. None otherwise."""
+    event = _event(headers)
+    if not isinstance(body, dict):
+        return _PING if event.lower().endswith("ping") else None
+    return _skip_reason(event, body) or _bitbucket_skip_reason(body)
+
+
 def read_push(headers: Headers, body: Any) -> Push:
     """Return what was pushed, for the documented payloads of Git hosts and registries."""
     event = _event(headers)
-    if not isinstance(body, dict):
-        return Push(event=event, skip_reason=_PING if event.lower().endswith("ping") else None)
-    skip_reason = _skip_reason(event, body)
-    if skip_reason:
-        return Push(event=event, skip_reason=skip_reason)
-    for read in (_read_bitbucket, _read_registry, _read_git):
+    for read in (_read_bitbucket, _read_registry, _read_git) if isinstance(body, dict) else ():
         push = read(event, body)
         if push is not None:
             return push
@@ -190,23 +191,31 @@ def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ..
     return tuple(dict.fromkeys(names))
 
 
-def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
-    """Return a push of Bitbucket Cloud or Data Center.
+def _bitbucket_changes(body: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the changed refs of a push of Bitbucket Cloud and those of Bitbucket Data Center.
 
     Sources: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push),
     https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)
     """
-    cloud = _dicts(dig(body, "push", "changes"))
     server = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
+    return _dicts(dig(body, "push", "changes")), server
+
+
+def _bitbucket_skip_reason(body: dict[str, Any]) -> Reason | None:
+    cloud, server = _bitbucket_changes(body)
+    deleted = [_text(change, "old", "name") for change in cloud if not dig(change, "new")]
+    deleted += [_text(change, "ref", "displayId") for change in server if change.get("type") == "DELETE"]
+    return Reason("ref-deleted", ("branch", deleted[0][:100])) if len(cloud) + len(server) == len(deleted) > 0 else None
+
+
+def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
+    cloud, server = _bitbucket_changes(body)
     if not cloud and not server:
         return None
     refs = [(_text(change, "new", "type"), _text(change, "new", "name")) for change in cloud if dig(change, "new")]
     for change in server:
         if change.get("type") != "DELETE":
             refs.append((_text(change, "ref", "type").lower(), _text(change, "ref", "displayId")))
-    if not refs:
-        name = _text(cloud[0], "old", "name") if cloud else _text(server[0], "ref", "displayId")
-        return Push(event=event, skip_reason=Reason("ref-deleted", ("branch", name[:100])))
     project = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
     repository = _text(body, "repository", "full_name") if cloud else project
     newest = next((change["new"] for change in cloud if dig(change, "new")), None)

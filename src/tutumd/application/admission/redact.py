@@ -1,15 +1,24 @@
 """Redaction: the content of a call as it is stored for the handler's owner, without anything that grants access."""
 
-from collections.abc import Sequence
+import base64
+import re
+from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
 from urllib.parse import urlencode
 
-from tutumd.application.admission.bodies import remove_secrets, truncate
-from tutumd.application.admission.headers import Headers, contains_secret, hash_key, is_secret, redact_headers
+from tutumd.application.admission.headers import Headers, hash_key, is_secret
 from tutumd.application.admission.verify import Verification
 
+MAX_HEADER_BYTES = 8 * 1024
+MAX_BODY_BYTES = 16 * 1024
+MIN_SECRET_LENGTH = 8
+"""Shorter secrets are not searched for within texts: they would match by chance."""
+
 _MAX_LEFT_OUT = 20
+# Proxies repeat the URL of a call in headers. A handler's UUID is a password, and user or query may be one.
+_CALL_PATH = re.compile(r"((?:handler|trigger)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+", re.IGNORECASE)
+_URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 
 
 def redact_call(
@@ -29,7 +38,6 @@ def redact_call(
     is_stored = [not is_secret(name) and not contains_secret(value, secrets) for name, value in named]
     stored_query = list(compress(named, is_stored))
     redacted_body = remove_secrets(body, verification.secrets if verification else ())
-    stored_body = truncate(redacted_body)
     left_out = [f"header {name.lower()[:100]}" for name, value in visible if contains_secret(value, secrets)]
     left_out += [
         f"query parameter {_printable(name)}" for (name, _), stored in zip(named, is_stored, strict=True) if not stored
@@ -40,12 +48,56 @@ def redact_call(
         left_out.append("headers beyond 8 KiB")
     if redacted_body != body:
         left_out.append("secrets in the body")
-    content: dict[str, Any] = {"headers": stored_headers, "body": stored_body.text}
+    content: dict[str, Any] = {"headers": stored_headers, **truncate(redacted_body)}
     if query:
         content["query"] = urlencode(stored_query)
     if left_out:
         content["left_out"] = list(dict.fromkeys(left_out))[:_MAX_LEFT_OUT]
-    return content | {name: True for name in ("is_base64", "is_cut") if getattr(stored_body, name)}
+    return content
+
+
+def redact_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Return the headers that may be stored: none with the name of a secret, at most 8 KiB, names in lower case."""
+    stored: list[tuple[str, str]] = []
+    size = 0
+    for name, value in headers:
+        lower = name.lower()
+        if is_secret(lower):
+            continue
+        if "/" in value or "%" in value or "\0" in value:
+            value = _URL_SECRETS.sub("…", _CALL_PATH.sub(r"\1…", value.replace("\0", "")))
+        size += len(lower.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
+        if size > MAX_HEADER_BYTES:
+            break
+        stored.append((lower, value))
+    return tuple(stored)
+
+
+def contains_secret(value: str, secrets: Iterable[str]) -> bool:
+    """Return whether a value is one of some secrets, or contains one of 8 or more characters."""
+    return any(secret in value if len(secret) >= MIN_SECRET_LENGTH else secret == value.strip() for secret in secrets)
+
+
+def remove_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return the body without secrets of 8 or more characters: some senders send the secret that they sign with."""
+    for secret in secrets:
+        if len(secret) >= MIN_SECRET_LENGTH:
+            body = body.replace(secret.encode(), "…".encode())
+    return body
+
+
+def truncate(body: bytes) -> dict[str, Any]:
+    """Return the first 16 KiB of a body as `body`; with `is_base64` if it is not text, `is_cut` if it is longer."""
+    part = body[:MAX_BODY_BYTES]
+    cut = {"is_cut": True} if len(body) > len(part) else {}
+    for shorter in range(4 if cut else 1):  # the cut may split a character of up to four bytes
+        try:
+            text = part[: len(part) - shorter].decode()
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return {"body": text, **cut}
+    return {"body": base64.b64encode(part).decode(), "is_base64": True, **cut}
 
 
 def redact_key(key: str | None, verification: Verification | None) -> str | None:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,71 +61,55 @@ class Needed:
         return f"{self.method} {self.path.replace(_ABSENT, 'NAME')}"
 
 
-def check_connection(subject: str, client: Client) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Return whether the engine answers, and what it says of itself; None if a filter before it refuses that.
-
-    Raises:
-        EngineUnavailableError: It does not answer.
-        EngineRefusedError: A filter refuses even that.
-    """
-    client.probe()
-    sdk: Any = client
-    with translated("ask the engine for its version"):
-        version = sdk.version()
-    words = f"{'Podman' if client.is_podman else 'Docker'} {version.get('Version')}, API {version.get('ApiVersion')}"
-    findings = [ok(subject, f"answers: {words}")]
-    before = time.time()
-    try:
-        with translated("ask the engine for its state"):
-            info: dict[str, Any] = sdk.info()
-    except EngineRefusedError:  # an engine that needs it has it among its requests
-        return findings, None
-    there = parse_time(str(info.get("SystemTime") or ""))
-    if there is not None:
-        findings += compare_clocks(subject, there.timestamp(), before, time.time())
-    return findings, info
-
-
 def check_engine(
     subject: str, client: Client, needed: Sequence[Needed], judge: Callable[[dict[str, Any]], Finding] | None = None
 ) -> tuple[Finding, ...]:
     """Return the findings of an engine that is reached through a Docker socket.
 
     Args:
+        needed: Requests that it must let through. If it refuses to describe itself, these say so.
         judge: Judges what the engine says of itself.
     """
     findings: list[Finding] = []
     try:
-        connected, info = check_connection(subject, client)
-        findings += connected
-        if judge is not None and info is not None:
-            findings.append(judge(info))
+        client.probe()
+        findings.append(ok(subject, f"answers: {_describe(client)}"))
+        with suppress(EngineRefusedError):
+            findings += _check_state(subject, client, judge)
         if findings[-1].level is not Level.WRONG:
-            findings += check_requests(subject, client, needed)
+            findings += _check_requests(subject, client, needed)
     except (EngineUnavailableError, EngineRefusedError) as error:
         findings.append(_unreachable(subject, client.address, error))
     return tuple(findings)
 
 
-def check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> Iterator[Finding]:
-    """Send each request about something that is not there; yield those that are refused by something before the engine.
+def _describe(client: Any) -> str:
+    with translated("ask the engine for its version"):
+        version = client.version()
+    return f"{'Podman' if client.is_podman else 'Docker'} {version.get('Version')}, API {version.get('ApiVersion')}"
 
-    Raises:
-        EngineUnavailableError: The engine no longer answers.
-    """
+
+def _check_state(subject: str, client: Any, judge: Callable[[dict[str, Any]], Finding] | None) -> Iterator[Finding]:
+    before = time.time()
+    with translated("ask the engine for its state"):
+        info: dict[str, Any] = client.info()
+    there = parse_time(str(info.get("SystemTime") or ""))
+    if there is not None:
+        yield from compare_clocks(subject, there.timestamp(), before, time.time())
+    if judge is not None:
+        yield judge(info)
+
+
+def _check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> list[Finding]:
+    """Send each request about something that is not there; return those that are refused before the engine."""
     absent = f"tutumd-doctor-{secrets.token_hex(4)}"
-    refused = 0
-    for request in needed:
-        said = _refusal(client, request, absent)
-        if said is not None:
-            refused += 1
-            yield wrong(
-                subject,
-                f"{request.words} is refused ({said}): {request.purpose}",
-                _ALLOW,
-            )
-    if not refused:
-        yield ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")
+    refusals = [(request, _refusal(client, request, absent)) for request in needed]
+    refused = [
+        wrong(subject, f"{request.words} is refused ({said}): {request.purpose}", _ALLOW)
+        for request, said in refusals
+        if said is not None
+    ]
+    return refused or [ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")]
 
 
 def _refusal(client: Client, request: Needed, absent: str) -> str | None:

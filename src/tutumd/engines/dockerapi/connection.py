@@ -6,8 +6,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -114,18 +112,6 @@ def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str
         raise SettingsError(f"cannot use {address} as the address of a Docker Engine: {error}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Events:
-    """A stream of events.
-
-    Attributes:
-        began: When it began, in seconds since 1970 by the engine's clock; None if the engine sends no date.
-    """
-
-    records: Iterator[dict[str, Any]]
-    began: float | None
-
-
 class Client(docker.APIClient):
     """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor.
 
@@ -187,49 +173,22 @@ class Client(docker.APIClient):
         return super().request(method, url, *arguments, **options)
 
     @contextmanager
-    def pull_records(
-        self, repository: str, tag: str, auth: Mapping[str, Any], is_over: Callable[[], bool], platform: str = ""
-    ) -> Iterator[Iterator[dict[str, Any]]]:
-        """Start to pull an image and yield the records of the stream. Leaving the block ends the pull.
+    def follow(
+        self, method: str, path: str, silence_s: float, is_over: Callable[[], bool], **options: Any
+    ) -> Iterator[tuple[Iterator[dict[str, Any]], str | None]]:
+        """Send a request and yield the records of the response as they come, and its date. Leaving the block ends it.
 
-        The SDK's own `pull` neither closes the response nor limits how long it may be silent.
+        The SDK's own `pull` and `events` neither close the response nor report a broken connection.
 
         Args:
+            silence_s: How long the engine may send nothing.
             is_over: Called from another thread; once it returns True, a read of the stream ends with an error.
-            platform: Empty means the engine's own.
         """
-        headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
-        parameters = {"fromImage": repository, "tag": tag, **({"platform": platform} if platform else {})}
         sdk: Any = self
-        url = sdk._url("/images/create")
-        with self.post(url, params=parameters, headers=headers, stream=True, timeout=PULL_SILENCE_S) as response:
+        with self.request(method, sdk._url(path), stream=True, timeout=silence_s, **options) as response:
             sdk._raise_for_status(response)
             with _hanging_up(response, is_over):
-                yield (json.loads(line) for line in response.iter_lines() if line)
-
-    @contextmanager
-    def event_records(
-        self, filters: Mapping[str, list[str]], since: float | None, is_over: Callable[[], bool]
-    ) -> Iterator[Events]:
-        """Yield the engine's events as they occur. Leaving the block ends the stream.
-
-        The SDK's own `events` hides a broken connection.
-
-        Args:
-            since: Seconds since 1970 by the engine's clock. Events from then on are repeated.
-            is_over: As of `pull_records`.
-        """
-        parameters = {"filters": json.dumps(filters), **({} if since is None else {"since": f"{since:.0f}"})}
-        sdk: Any = self
-        url = sdk._url("/events")
-        with self.get(url, params=parameters, stream=True, timeout=EVENTS_SILENCE_S) as response:
-            sdk._raise_for_status(response)
-            date = response.headers.get("Date")
-            with _hanging_up(response, is_over):
-                yield Events(
-                    records=(json.loads(line) for line in response.iter_lines() if line),
-                    began=parsedate_to_datetime(date).timestamp() if date else None,
-                )
+                yield (json.loads(line) for line in response.iter_lines() if line), response.headers.get("Date")
 
     def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         """Return the last events: Docker remembers 256 of all kinds, until it is restarted."""

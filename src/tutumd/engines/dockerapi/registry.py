@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import docker.auth
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
@@ -47,15 +48,18 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     attempt = f"pull {reference.name}"
     last = f"pulled {reference.name}"
     done: set[str] = set()
-    tag = reference.digest or reference.tag or "latest"
+    parameters = {"fromImage": reference.repository, "tag": reference.digest or reference.tag or "latest"}
+    if platform:
+        parameters["platform"] = platform
+    headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
+    request = client.follow(
+        "POST", "/images/create", PULL_SILENCE_S, partial(_is_over, run), params=parameters, headers=headers
+    )
     run.check()
     run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""), Phase.PULLING)
     with run.pulling():
         try:
-            with (
-                translated(attempt),
-                client.pull_records(reference.repository, tag, auth, partial(_is_over, run), platform) as records,
-            ):
+            with translated(attempt), request as (records, _):
                 for record in records:
                     if "error" in record:
                         raise EngineRefusedError(f"cannot {attempt}: {with_advice(str(record['error']))}")

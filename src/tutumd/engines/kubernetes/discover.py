@@ -67,6 +67,8 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         target=workload.replicas_before_stop if stopped else workload.replicas,
         containers=tuple(_container(workload, pod) for pod in shown),
         stack=stack_of(workload),
+        full_name=f"{workload.address.namespace}/{workload.address.name}",
+        alias=str(workload.address),
         owner=workload.annotations.get(OWNER) or None,
         stopped=stopped,
         image_name=image,

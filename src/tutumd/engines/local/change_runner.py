@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tutumd.engines.local import output, records
-from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local import records
+from tutumd.engines.local.data_folder import DataFolder, tail
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord, container_name
@@ -175,7 +175,7 @@ class ChangeRunner:
         name, restarts = container_name(record, container), restarts_text(container.restarts)
         return _failure(
             f"{name} {ended}{restarts} before the action was done",
-            "\n".join(output.tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
+            "\n".join(tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
         )
 
     def _finish(self, record: ServiceRecord, run: Run, failure: Outcome | None = None) -> Outcome:

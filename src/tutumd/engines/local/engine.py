@@ -14,10 +14,10 @@ from threading import Event
 
 import structlog
 
-from tutumd.engines.local import output, procfs
 from tutumd.engines.local import plan as plans
+from tutumd.engines.local import procfs
 from tutumd.engines.local.change_runner import ChangeRunner, saved_before
-from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local.data_folder import MAX_OUTPUT_BYTES, DataFolder, tail
 from tutumd.engines.local.processes import Processes
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
 from tutumd.engines.local.supervisor import Supervisor, will_restart
@@ -123,7 +123,7 @@ class LocalEngine:
         server_cap: int,
         stable_s: float = 1.0,
         grace_s: float = 10.0,
-        max_output_bytes: int = output.MAX_BYTES,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
         environment: Mapping[str, str] | None = None,
         boot_id: str | None = None,
         clock: Clock = lambda: datetime.now(UTC),
@@ -223,7 +223,7 @@ class LocalEngine:
         texts: list[str] = []
         for container in record.containers:
             prefix = f"{container_name(record, container)} | " if len(record.containers) > 1 else ""
-            texts += [prefix + line for line in output.tail(self._folder.output(record.uuid, container.slot), lines)]
+            texts += [prefix + line for line in tail(self._folder.output(record.uuid, container.slot), lines)]
         return "\n".join(texts)
 
     def probe(self) -> None:

@@ -9,8 +9,7 @@ from threading import Event
 
 import structlog
 
-from tutumd.engines.local import output
-from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local.data_folder import DataFolder, rotate
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.procfs import Identity
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container, with_process
@@ -68,7 +67,7 @@ class Supervisor:
     def _rotate_outputs(self) -> None:
         for path in self.folder.outputs():
             try:
-                output.rotate(path, max_bytes=self.max_output_bytes)
+                rotate(path, max_bytes=self.max_output_bytes)
             except OSError as error:
                 _log.warning("output could not be rotated", file=str(path), error=str(error))
 

@@ -58,12 +58,15 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     shown = [task for task in view.tasks if task.phase is not Phase.ENDED]
     stopped = specs.is_stopped(spec)
     created = [task.created for task in shown if task.created and task.phase is not Phase.STOPPING]
+    stack = (spec.get("Labels") or {}).get(specs.STACK, "")
     return ServiceSnapshot(
         selector=spec["Name"],
         name=spec["Name"],
+        full_name=spec["Name"],  # `docker stack deploy` has put the stack into the name
+        alias=spec["Name"].replace(f"{stack}_", f"{stack}/", 1) if stack else "",
         target=specs.replicas_before_stop(spec) if stopped else desired_count(view),
         containers=tuple(_container(view, task) for task in shown),
-        stack=(spec.get("Labels") or {}).get(specs.STACK, ""),
+        stack=stack,
         owner=owner,
         stopped=stopped,
         image_name=image,

@@ -12,21 +12,13 @@ from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, audit
-from tutumd.store.objects.row_mapping import (
-    Row,
-    action_from,
-    read_action,
-    read_one,
-    read_page,
-    read_service,
-    select_actions,
-    visible_to,
-)
+from tutumd.store.objects.action_rows import action_from, read_action, select_actions
+from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import leases
 from tutumd.store.queue.locks import lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
-from tutumd.store.tables.actions import OPEN, action_lines, actions
+from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import services
 
@@ -93,6 +85,7 @@ _FILTERS = {
     "object": actions.c.service_uuid,
     "start_date": actions.c.created,
     "end_date": actions.c.ended,
+    "number": actions.c.seq,
 }
 
 
@@ -107,7 +100,7 @@ class SqlActions(StorePart):
             order = [actions.c.seq.desc()]
             return read_page(
                 connection,
-                _select_visible(viewer),
+                select_actions(counts_deliveries=query.counts).where(visible_to(viewer)),
                 query,
                 order,
                 lambda rows: (action_from(row, now) for row in rows),
@@ -116,8 +109,14 @@ class SqlActions(StorePart):
 
     def action(self, viewer: User, uuid: str) -> Action:
         with self._database.read() as connection:
-            row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid))
+            row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
         return action_from(row, self._clock())
+
+    def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
+        now = self._clock()
+        with self._database.read() as connection:
+            running = read_running(connection, viewer, now, limit)
+            return running + read_waiting(connection, viewer, now, limit - len(running))
 
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         now = self._clock()
@@ -230,6 +229,22 @@ class SqlActions(StorePart):
         return tuple(_line_from(row) for row in rows)
 
 
+def read_running(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[Action, ...]:
+    """Return actions in progress, newest first."""
+    # Sorted here: by an index of all live actions, the database would read all that wait.
+    running = select_actions(counts_deliveries=False).where(RUNNING, visible_to(viewer))
+    newest_first = sorted(connection.execute(running), key=lambda row: row.seq, reverse=True)
+    return tuple(action_from(row, now) for row in newest_first[:limit])
+
+
+def read_waiting(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[Action, ...]:
+    """Return pending actions, oldest first."""
+    is_pending = actions.c.state == ActionState.PENDING.value
+    waiting = select_actions(counts_deliveries=False).where(LIVE, is_pending, visible_to(viewer))
+    rows = connection.execute(waiting.order_by(actions.c.seq).limit(limit))
+    return tuple(action_from(row, now) for row in rows)
+
+
 def _uuid_for(action_uuid: str, form_sha256: str) -> str:
     """Return the UUID of the action that a form makes of another one: the same for the same form."""
     digest = sha256(f"{action_uuid} {form_sha256}".encode()).digest()
@@ -242,18 +257,15 @@ def _line_from(row: Row) -> LogLine:
     return LogLine(number=row.seq, at=row.at, text=row.line, phase=phase)
 
 
-def _select_visible(viewer: User) -> sa.Select[Any]:
-    joined = select_actions().join(services, services.c.uuid == actions.c.service_uuid)
-    return joined.where(visible_to(viewer))
-
-
 def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[str]) -> Action:
     """Return an action of a service that is not terminated, and lock it until the transaction ends.
 
     Args:
         woken: As of `Wakeup.write`. The workers of the action's engine are added, and who waits for its end.
     """
-    row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
+    row = read_one(
+        connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer), sa.not_(services.c.terminated))
+    )
     woken |= {row.engine, ENDS}
     lock_services(connection, [row.service_uuid])
     return read_action(connection, uuid)

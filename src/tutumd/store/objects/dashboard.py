@@ -19,7 +19,8 @@ from tutumd.model import (
     User,
 )
 from tutumd.ports.dashboard import Dashboard
-from tutumd.store.objects.action_lists import SqlActionLists, read_running, read_waiting, select_summaries, summary_from
+from tutumd.store.objects.action_rows import action_from, select_actions
+from tutumd.store.objects.actions import read_running, read_waiting
 from tutumd.store.objects.delivery_lists import SqlDeliveryLists
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
@@ -109,8 +110,8 @@ def select_summarized(viewer: User) -> sa.Select[Any]:
 def read_summaries(connection: sa.Connection, rows: Sequence[Row], now: datetime) -> tuple[ServiceSummary, ...]:
     """Return the summaries of rows of `select_summarized`."""
     seqs = [row.last_action for row in rows if row.last_action is not None]
-    newest = connection.execute(select_summaries().where(actions.c.seq.in_(seqs)))
-    by_seq = {row.seq: summary_from(row, now) for row in newest}
+    newest = connection.execute(select_actions(counts_deliveries=False).where(actions.c.seq.in_(seqs)))
+    by_seq = {row.seq: action_from(row, now) for row in newest}
     return tuple(
         ServiceSummary(service=service_from(row, ()), handlers=row.handlers, last_action=by_seq.get(row.last_action))
         for row in rows
@@ -158,7 +159,7 @@ class SqlOverview(StorePart):
             unused = _select_unused(viewer, unused_before)
             has_handlers = connection.execute(_select_handlers(viewer).limit(1)).first() is not None
             return Overview(
-                failed=tuple(summary_from(row, now) for row in failed),
+                failed=tuple(action_from(row, now) for row in failed),
                 running=read_running(connection, viewer, now, _MAX_LIVE),
                 waiting=read_waiting(connection, viewer, now, _MAX_LIVE),
                 engines=tuple(value_from(row, EngineInfo) for row in infos),
@@ -180,7 +181,7 @@ def select_failed(viewer: User, since: datetime) -> sa.Select[Any]:
     )
     ended = later.c.state.in_([ActionState.SUCCESS.value, ActionState.FAILED.value])
     return (
-        select_summaries()
+        select_actions(counts_deliveries=False)
         .where(FAILED, actions.c.created > since, ~has_later.where(ended).exists(), _is_visible(viewer))
         .order_by(actions.c.seq.desc())
         .limit(_MAX_FAILED)
@@ -234,5 +235,5 @@ def _read_names(connection: sa.Connection, unused: sa.Select[Any]) -> tuple[Hand
     return tuple(value_from(row, HandlerName) for row in rows)
 
 
-class SqlDashboard(SqlServiceList, SqlActionLists, SqlDeliveryLists, SqlOverview, Dashboard):
+class SqlDashboard(SqlServiceList, SqlDeliveryLists, SqlOverview, Dashboard):
     """Dashboard of tutumd.ports."""

@@ -11,16 +11,9 @@ from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Pr
 from tutumd.reasons import decode_reasons
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
+from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.handlers import select_handler
-from tutumd.store.objects.row_mapping import (
-    Row,
-    action_from,
-    read_one,
-    read_page,
-    read_service,
-    select_actions,
-    value_from,
-)
+from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from
 from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers

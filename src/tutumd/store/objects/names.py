@@ -26,23 +26,16 @@ def narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str 
 
 def _meanings(reference: str) -> Iterator[sa.ColumnElement[bool]]:
     """Yield what a reference may mean; the first that matches a service counts."""
+    if not reference:
+        return
     stack, _, name = reference.partition("/")
-    is_of_stack, kind = services.c.stack == stack, services.c.engine_kind
     yield sa.or_(
         services.c.name == reference,
-        sa.and_(is_of_stack, services.c.name == name),
-        # The service `web` of a stack file is called `shop_web`.
-        sa.and_(kind == "swarm", is_of_stack, services.c.name == f"{stack}_{name}"),
-        # A workload with its namespace, which need not be its stack, and perhaps its kind: `deployment/shop/web`.
-        sa.and_(
-            kind == "kubernetes",
-            services.c.name == reference.rpartition("/")[2],
-            sa.or_(services.c.selector == reference, services.c.selector.endswith(f"/{reference}", autoescape=True)),
-        ),
+        sa.and_(services.c.stack == stack, services.c.name == name),
+        services.c.full_name == reference,
+        services.c.alias == reference,
     )
     # `docker ps` shows a task of Swarm as `shop_web.1.TASK`, or of a global service as `shop_web.NODE.TASK`.
-    is_task = sa.and_(kind == "swarm", containers.c.object_id == reference.rpartition(".")[2])
-    is_named = sa.or_(containers.c.name == reference, is_task)
+    is_named = sa.or_(containers.c.name == reference, containers.c.object_id == reference.rpartition(".")[2])
     yield services.c.uuid.in_(sa.select(containers.c.service_uuid).where(containers.c.present, is_named))
-    if reference:
-        yield services.c.uuid.startswith(reference.lower(), autoescape=True)
+    yield services.c.uuid.startswith(reference.lower(), autoescape=True)

@@ -1,4 +1,4 @@
-"""Rows of services, containers and actions, the values made of them, and pages of these."""
+"""Rows of services and containers, the values made of them, and pages of these."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -10,8 +10,6 @@ import sqlalchemy as sa
 
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import (
-    Action,
-    ActionState,
     Autorestart,
     Container,
     ContainerState,
@@ -24,11 +22,9 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.store.objects import action_deliveries
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, engines, services
+from tutumd.store.tables.services import containers, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -170,63 +166,6 @@ def container_from(row: Row) -> Container:
     return value_from(row, Container, state=ContainerState(row.state), ports=ports)
 
 
-def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
-    """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
-    return sa.select(
-        actions,
-        (action_deliveries.count() if counts_deliveries else sa.literal(0)).label("delivery_count"),
-        *engine_columns(),
-    )
-
-
-def engine_columns() -> tuple[sa.Label[datetime], sa.Label[str]]:
-    """Return, for a select of actions, the last heartbeat of the engine of each, and why that is away."""
-    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine)
-    error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
-    return heartbeat.scalar_subquery().label("last_heartbeat"), error.scalar_subquery().label("engine_error")
-
-
-def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
-    """Return an action that exists. `now` is as of `action_from`."""
-    return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one(), now)
-
-
-def action_from(row: Row, now: datetime | None = None) -> Action:
-    """Return the action of a row of `select_actions`.
-
-    Args:
-        now: The time at which an action that waits for a worker or an engine says so in its `reason`; None: never.
-    """
-    return value_from(
-        row,
-        Action,
-        verb=Verb(row.verb),
-        state=action_state(row),
-        deliveries=row.delivery_count,
-        reason=waiting_reason(row, now) or row.reason,
-        containers_before=tuple(row.containers_before),
-        containers_after=tuple(row.containers_after),
-    )
-
-
-def action_state(row: Row) -> ActionState:
-    """Return the state of an action, of which `cancel` says that someone asked to end it."""
-    return ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state)
-
-
-def waiting_reason(row: Row, now: datetime | None) -> str:
-    """Return what an action that no worker holds is waiting for; empty if it waits for no engine."""
-    if now is None or row.ended is not None or row.worker is not None:
-        return ""
-    if row.last_heartbeat is None or abs(now - row.last_heartbeat) > HEARTBEAT_TIMEOUT:
-        no_worker = f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
-        return no_worker if row.state == ActionState.PENDING.value else ""
-    if not row.engine_error:
-        return ""
-    way_out = "; it is half done: it ends when the engine is back, or when an admin abandons it"
-    return f"waiting for the engine: {row.engine_error}{way_out if row.journal else ''}"
-
-
 def read_page(
     connection: sa.Connection,
     statement: sa.Select[Any],
@@ -243,9 +182,14 @@ def read_page(
     """
     if filters is not None:
         statement = statement.where(*conditions(query.filters, filters))
-    total = connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one()
+    total = count(connection, statement) if query.counts else 0
     rows = connection.execute(statement.order_by(*order).limit(query.limit).offset(query.offset)).all()
     return Page(objects=tuple(make_values(rows)), total=total)
+
+
+def count(connection: sa.Connection, statement: sa.Select[Any]) -> int:
+    """Return how many rows a statement has."""
+    return int(connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one())
 
 
 def conditions(
@@ -259,6 +203,8 @@ def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any
     column, _, suffix = name.rpartition("__")
     if suffix == "startswith":
         return columns[column].startswith(value.lower(), autoescape=True)
+    if suffix == "lt":
+        return columns[column] < int(value)
     if suffix == "gte":
         return columns[column] >= datetime.fromisoformat(value)
     if suffix == "lte":

@@ -10,7 +10,8 @@ from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, Service
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
-from tutumd.store.objects.row_mapping import Row, action_from, select_actions
+from tutumd.store.objects.action_rows import action_from, select_actions
+from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.locks import raise_revision, settle_target
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import storable

@@ -33,6 +33,8 @@ def store_snapshot(
         "bound": True,
         "unbound": None,
         "stack": snapshot.stack,
+        "full_name": snapshot.full_name or "/".join(filter(None, (snapshot.stack, snapshot.name))),
+        "alias": snapshot.alias,
         "state": snapshot.state.value,
         "running": snapshot.running,
         "stopped": sum(container.state is ContainerState.STOPPED for container in snapshot.containers),
@@ -54,7 +56,7 @@ def store_snapshot(
     if row.definition is not None:
         # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. Its
         # target is what was asked for, whatever is seen.
-        kept = {"name", "owner", "image_name", "run_command", "target"}
+        kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")

@@ -10,13 +10,9 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError
 from tutumd.model import ActionState
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.schema import HEAD
 
 _PAGES = 256
 """Pages of 4 KB that are copied at a time."""
-
-_STEPS = 10_000
-"""Steps of SQLite's machine that a check takes at a time."""
 
 _BUSY_TIMEOUT_S = 10.0
 _UNFINISHED = sa.select(sa.func.count()).where(
@@ -45,18 +41,14 @@ def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -
         original.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
-def check_database(path: Path, between: Callable[[], None] = lambda: None) -> str:
+def check_database(path: Path) -> str:
     """Return the schema of a database that no one else uses.
-
-    Args:
-        between: Called again and again, for a pause.
 
     Raises:
         SettingsError: It is damaged, or none of tutumd. The text begins with what it is.
     """
     try:
         with closing(_open(path)) as database:
-            database.set_progress_handler(between, _STEPS)
             (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
                 raise SettingsError(f"damaged: {' '.join(found.split())}")
@@ -66,11 +58,6 @@ def check_database(path: Path, between: Callable[[], None] = lambda: None) -> st
         raise SettingsError(f"not a database of tutumd: {error}") from error
     except sqlite3.DatabaseError as error:
         raise SettingsError(f"damaged: {error}") from error
-
-
-def is_newer(schema: str) -> bool:
-    """Return whether a schema is one that only a newer tutumd knows."""
-    return schema > HEAD  # four digits each
 
 
 def unfinished_actions(path: Path) -> int:
@@ -92,16 +79,6 @@ def keep_installation(replaced: Path, copy: Path) -> None:
         with closing(_open(copy)) as target:
             target.execute("PRAGMA journal_mode = MEMORY").fetchone()  # a file would stay beside it after a kill
             target.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', ?)", rows[0])
-
-
-def settle(path: Path) -> None:
-    """Write the `-wal` of a database that is not in use into its main file, so that this is all of it.
-
-    Raises:
-        sqlite3.Error: Another process uses it, or it is damaged.
-    """
-    with closing(_open(path)) as database:
-        database.execute("PRAGMA journal_mode = DELETE").fetchone()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -13,6 +13,9 @@ services = sa.Table(
     sa.Column("selector", sa.String(1024), nullable=False),
     sa.Column("name", sa.String(255), nullable=False, index=True),
     sa.Column("stack", sa.String(255), nullable=False),
+    # What else people call it, as the engine says.
+    sa.Column("full_name", sa.String(1024), nullable=False, server_default=""),
+    sa.Column("alias", sa.String(1024), nullable=False, server_default=""),
     sa.Column("owner", sa.String(255)),
     sa.Column("bound", sa.Boolean, nullable=False),
     sa.Column("terminated", sa.Boolean, nullable=False),

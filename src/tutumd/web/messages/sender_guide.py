@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from shlex import quote
 from typing import Any
@@ -37,35 +36,28 @@ _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".co
 _SHOWN_BEFORE = "the secret that was shown when the handler was created"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilledEntry:
-    """A field of a sender's form with its value. `is_copied`: the page offers to copy the value."""
-
-    name: str
-    value: str
-    is_copied: bool
-
-
-def fill_entries(sender: Sender, document: Mapping[str, Any], url: str, secret: str) -> list[FilledEntry]:
-    """Return the fields to fill in at a sender, for the handler of a document.
+def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> list[tuple[str, str, bool]]:
+    """Return the fields to fill in at a sender, for its handler: name, value, and whether the page offers to copy it.
 
     Args:
         secret: Empty: the secret is no longer known, or the handler has none.
     """
-    verifies = "verify" in document
+    options = public_options(handler)
+    condition = options["filter"]
+    is_tag = isinstance(condition, dict) and condition.get("preset") == "tag" and Kind.TAG in sender.kinds
     blanks = {
         Blank.URL: url,
         Blank.SECRET: secret or _SHOWN_BEFORE,
-        Blank.EVENTS: sender.events.get(_find_kind(sender, document), ""),
+        Blank.EVENTS: sender.events.get(Kind.TAG if is_tag else sender.kinds[0], ""),
     }
     return [
-        FilledEntry(
-            name=entry.name,
-            value=blanks[entry.value] if isinstance(entry.value, Blank) else entry.value,
-            is_copied=entry.value is Blank.URL or (entry.value is Blank.SECRET and bool(secret)),
+        (
+            entry.name,
+            blanks[entry.value] if isinstance(entry.value, Blank) else entry.value,
+            entry.value is Blank.URL or (entry.value is Blank.SECRET and bool(secret)),
         )
         for entry in sender.entries
-        if entry.value is not Blank.SECRET or verifies
+        if entry.value is not Blank.SECRET or options["verify"]
     ]
 
 
@@ -129,12 +121,6 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
             "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address.",
         )
     return None
-
-
-def _find_kind(sender: Sender, document: Mapping[str, Any]) -> Kind:
-    condition = document.get("filter")
-    preset = condition.get("preset") if isinstance(condition, dict) else None
-    return Kind.TAG if preset == "tag" and Kind.TAG in sender.kinds else sender.kinds[0]
 
 
 def _write_alertmanager(url: str, secret: str) -> str:

@@ -1,23 +1,20 @@
 """Signing in and out, and the account: its sessions and API keys. Admins see the users and their keys, too."""
 
 import re
-from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
 from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
-from tutumd.model import ApiKey, Scope, User
+from tutumd.model import Scope, User
 from tutumd.web.context import context
-from tutumd.web.pages.agents import describe_agent
-from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.proxy_users import read_user_name
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import (
     Admin,
     Reader,
@@ -73,7 +70,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
 def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
     """Revoke an API key of one's own, or as an admin of another `owner`."""
     rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
-    return go_to(request, with_deed("/account/", "key-revoked"))
+    return go_to(request, "/account/", "key-revoked")
 
 
 @router.post("/account/session/{number}/end/")
@@ -82,7 +79,7 @@ def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Pat
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
         raise NotFoundError(NOT_FOUND)
-    return go_to(request, with_deed("/account/", "session-ended"))
+    return go_to(request, "/account/", "session-ended")
 
 
 @router.post("/account/sessions/end/")
@@ -93,7 +90,7 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
     for session in store.sessions(visitor.name):
         if session.number != visitor.access.session:
             store.end_sessions(visitor, session.number)
-    return go_to(request, with_deed("/account/", "sessions-ended"))
+    return go_to(request, "/account/", "sessions-ended")
 
 
 def _render(
@@ -114,7 +111,7 @@ def _render(
         "sessions": () if access.is_narrow else store.sessions(visitor.name),
         "keys": rules.list_keys(store, visitor),
         "users": store.users() if visitor.administers else (),
-        "keys_of": _group(store.keys()) if visitor.administers else {},
+        "all_keys": store.keys() if visitor.administers else (),
         "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_id": (access.key_sha256 or "")[:ID_LENGTH],
@@ -123,17 +120,8 @@ def _render(
         "errors": {},
         "made": "",
         "owner": "",
-        "describe_agent": describe_agent,
     }
     return render(request, "account.html", status, **known | values)
-
-
-def _group(keys: Iterable[ApiKey]) -> dict[str, list[ApiKey]]:
-    """Return keys by the names of their users."""
-    groups: dict[str, list[ApiKey]] = {}
-    for key in keys:
-        groups.setdefault(key.user_name, []).append(key)
-    return groups
 
 
 # One slash at the start: browsers take `//` and `/\` for the start of a host.
@@ -144,7 +132,7 @@ _OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~/?=&%+-]*", re.ASCII)
 def show_sign_in(request: Request, next: str = "") -> Response:
     """Show the form to sign in."""
     if find_visitor(request) is not None:
-        return go_to(request, next)
+        return _go_on(request, next)
     begin_visit(request)
     return render(request, "sign_in.html", next=next, user="", error="")
 
@@ -158,7 +146,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
     except (UnauthorizedError, TooManyCallsError) as error:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
-    response = go_to(request, after)
+    response = _go_on(request, after)
     begin_session(request, response, user)
     return response
 
@@ -193,10 +181,9 @@ def sign_out(request: Request) -> Response:
     return response
 
 
-def go_to(request: Request, path: str) -> RedirectResponse:
-    """Redirect to a page of ours. Anything but its path leads to the overview."""
-    address = path if _OUR_PATH.fullmatch(path) else "/"
-    return RedirectResponse(context(request).public_path + address, 303)
+def _go_on(request: Request, path: str) -> Response:
+    """Redirect to a page of ours, for anything but its path to the overview."""
+    return go_to(request, path if _OUR_PATH.fullmatch(path) else "/")
 
 
 def _refuse(request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str) -> Response:

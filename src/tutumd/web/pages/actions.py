@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
@@ -15,9 +15,8 @@ from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, S
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.timeline import build
-from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
 from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form
@@ -71,16 +70,16 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
         action = change()
     except ConflictError as error:  # it has gone on since the page was loaded
         return _show(request, visitor, uuid, error=str(error))
-    address = f"{context(request).public_path}/action/{action.uuid}/"
-    # 303: the browser follows with GET, and loading the page again repeats nothing.
-    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
-    action, held_until = _read_action(store, visitor, uuid)
+    action = store.action(visitor, uuid)
     service, is_pending = store.service(visitor, action.service_uuid), action.state is ActionState.PENDING
+    if is_pending:
+        action = replace(action, reason=action.reason or action.waits_for)
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
     return render(
@@ -105,21 +104,11 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         buttons=list_buttons(action, visitor),
         can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
-        held_until=held_until,
+        held_until=action.held_until,
         is_waiting=action.ended is None and bool(action.reason),
-        waits_for=_find_running(store, visitor, action) if is_pending and not held_until else "",
+        waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
         error=error,
-        describe_agent=describe_agent,
     )
-
-
-def _read_action(store: Store, visitor: User, uuid: str) -> tuple[Action, datetime | None]:
-    """Return an action, and until when calls hold it; of one that has not begun, `reason` says what it waits for."""
-    action = store.action(visitor, uuid)
-    if action.state is not ActionState.PENDING or action.reason:
-        return action, None
-    summary = store.action_summary(visitor, uuid)
-    return replace(action, reason=summary.waits_for), summary.held_until
 
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:

@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
 from tutumd.model import AuditEntry, AuditEvent
 from tutumd.web.context import context
-from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Reader
@@ -43,7 +42,6 @@ def show_audit(
         what_options=[("", "Everything"), *AuditEvent],
         via_options=[("", "Everywhere"), *_VIA.items()],
         via=_VIA,
-        describe_agent=describe_agent,
         describe_details=_describe_details,
     )
 

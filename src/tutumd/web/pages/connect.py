@@ -1,19 +1,22 @@
 """Pages that connect a sender: choose a service and a sender, and what shall count; then the handler is created."""
 
-import secrets
+import re
+from collections.abc import Collection, Mapping
+from itertools import chain, count
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application import handlers
-from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError, TutumdError
-from tutumd.model import Query, Scope, Service, User
+from tutumd.application.admission.json_checks import split_texts
+from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.model import Operation, Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.sender_guide import write_command
-from tutumd.web.messages.senders import KIND_LABELS, NOTES, OPERATION_LABELS, SENDERS, Sender, group_senders
-from tutumd.web.pages import connect_choice as rules
-from tutumd.web.pages.connect_wait import show_entries
-from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
+from tutumd.web.messages.senders import KIND_LABELS, NOTES, OPERATION_LABELS, SENDERS, Kind, Sender, group_senders
+from tutumd.web.pages.connect_wait import make_secret, show_entries
+from tutumd.web.pages.form_inputs import Texts
+from tutumd.web.pages.handler_form import create_from_form, read_form
+from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import Operator, Reader, SentForm, field, hash_form
@@ -25,6 +28,10 @@ _MAX_SEARCH = 200
 _MAX_NAMES = 100
 _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 """Inputs of the form that set a field of the handler with another name."""
+DEFAULT_CAP = "10"
+
+_FIRING = "body.status == 'firing'"
+_HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+?)(:[^/]*)?")
 
 
 @router.get("/connect/")
@@ -43,33 +50,29 @@ def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
 
 
 @router.get("/service/{service_uuid}/connect/")
-def choose_sender(request: Request, visitor: Reader, service_uuid: ServiceUuid, sender: str = "") -> Response:
+def choose_sender(request: Request, visitor: Reader, service_uuid: str, sender: str = "") -> Response:
     """Show the senders; or for one of them, what to choose."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
     if sender not in SENDERS:
         return render(request, "connect_sender.html", service=service, groups=group_senders(), notes=NOTES)
-    chosen = SENDERS[sender]
-    return _show_form(request, visitor, service, chosen)
+    return _show_form(request, visitor, service, SENDERS[sender])
 
 
 @router.post("/service/{service_uuid}/connect/")
-def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form: SentForm) -> Response:
+def connect(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
     """Create a handler, and show what to enter at its sender. The same form, sent again, creates nothing."""
-    web = context(request)
-    service, sender = web.store.service(visitor, parse_uuid(service_uuid)), SENDERS.get(field(form, "sender"))
+    service = context(request).store.service(visitor, parse_uuid(service_uuid))
+    sender = SENDERS.get(field(form, "sender"))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
-    sent = {name: field(form, name) for name in form}
-    secret = rules.make_secret(str((sender.verify or {}).get("preset", "")), secrets.token_bytes(32))
-    try:
-        document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
-        handler, is_new = handlers.create_once(
-            web.store, visitor, service.uuid, document, hash_form(form), cipher=web.cipher, now=web.clock()
-        )
-    except (InvalidInputError, ConflictError) as error:
-        return _show_form(request, visitor, service, sender, sent, error)
-    found = find_handler(request, visitor, service_uuid, handler.number)
-    return show_entries(request, visitor, found, sender, secret if is_new and "verify" in document else "")
+    secret = make_secret(sender.verify["preset"]) if sender.verify and field(form, "verifies") else ""
+    texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
+    if not errors:
+        handler, is_new, errors = create_from_form(request, visitor, service, texts, hash_form(form))
+        if handler is not None:
+            found = find_handler(request, visitor, service_uuid, handler.number)
+            return show_entries(found, sender, secret if is_new else "")
+    return _show_form(request, visitor, service, sender, form, errors)
 
 
 def _show_form(
@@ -77,23 +80,95 @@ def _show_form(
     visitor: User,
     service: Service,
     sender: Sender,
-    sent: dict[str, str] | None = None,
-    error: TutumdError | None = None,
+    sent: Texts | None = None,
+    errors: Mapping[str, str] | None = None,
 ) -> Response:
     web = context(request)
     others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
-    choice = rules.propose(sender, service.image_name, {each.name for each in others if each.name})
-    place = _MADE_BY.get(error.field, error.field) if error else ""
+    proposal = propose(sender, service.image_name, {each.name for each in others if each.name})
+    document, _ = read_form(fill_form(sender, proposal, ""), None, web.clock())
+    placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
         request,
         "connect_form.html",
-        400 if error else 200,
+        400 if errors else 200,
         service=service,
         sender=sender,
         kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
         operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
-        typed=rules.write_choice(choice) if sent is None else sent,
-        errors={place if sent and place in sent else "": str(error)} if error else {},
-        command=write_command(name_in_command(web.store, visitor, service), rules.make_document(sender, choice, "")),
+        typed=proposal if sent is None else sent,
+        errors={name if sent and name in sent else "": text for name, text in placed.items()},
+        command=write_command(name_in_command(web.store, visitor, service), document),
         may_create=visitor.may(Scope.OPERATE),
     )
+
+
+def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> dict[str, str]:
+    """Return what the form of a sender holds at first. A box that is checked holds `1`.
+
+    Args:
+        image: The service's.
+        taken: Names of the service's other handlers: commands know a handler by its name only if it is the only one.
+    """
+    kind = sender.kinds[0]
+    harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
+    names = chain([sender.key], (f"{sender.key}-{number}" for number in count(2)))
+    return {
+        "name": next(name for name in names if name not in taken),
+        "kind": kind.value,
+        "patterns": {Kind.BRANCH: "main", Kind.IMAGE: find_tag(image)}.get(kind, ""),
+        "repository": harbor[1] if harbor else "",
+        "deploys_tag": "",
+        "operation": sender.operations[0].value,
+        "max_containers": DEFAULT_CAP,
+        "verifies": "1" if sender.verify else "",
+    }
+
+
+def find_tag(image: str) -> str:
+    """Return the tag that an image reference names, or `latest`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
+
+
+def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
+    """Return the texts of the form of a handler that fits a sender.
+
+    Args:
+        sent: Fields of the form of the sender, as `propose` returns them.
+        secret: For the sender, if the form wants one.
+    """
+    kind, operation = _find_kind(sender, sent), sender.operations[0].value
+    if sent.get("operation") in sender.operations:
+        operation = sent["operation"]
+    patterns = sent.get("patterns", "")
+    texts = {"name": sent.get("name", "").strip() or sender.key, "operation": operation}
+    if sender.verify and sent.get("verifies"):
+        texts |= {f"verify.{key}": value for key, value in sender.verify.items()} | {"verify.secrets": secret}
+    match kind:
+        case Kind.BRANCH:
+            texts["filter.branch.branch"] = patterns
+        case Kind.TAG | Kind.IMAGE:
+            repository = sent.get("repository", "") if sender.names_repository else ""
+            texts |= {"filter.tag.tag": patterns, "filter.tag.repository": repository}
+        case Kind.ALERT:
+            texts["filter.expression"] = _FIRING
+    if operation == Operation.SCALEUP:
+        texts["max_containers"] = sent.get("max_containers", "").strip() or DEFAULT_CAP
+    elif sender.tag_source and sent.get("deploys_tag"):
+        texts |= {"tag.allow": patterns, "tag.from": sender.tag_source}
+    elif kind is Kind.ANY:
+        texts["tag.allow"] = patterns
+    return texts
+
+
+def _find_kind(sender: Sender, sent: Texts) -> Kind:
+    return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
+
+
+def _check_patterns(sender: Sender, sent: Texts) -> dict[str, str]:
+    """Return the error of a form that names no branch or tag, though its sender calls for all of them."""
+    kind = _find_kind(sender, sent)
+    if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):
+        return {}
+    word, example = ("branch", "main") if kind is Kind.BRANCH else ("tag", "v*")
+    return {"patterns": f"name the {word} that counts, such as {example}"}

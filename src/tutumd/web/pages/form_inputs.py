@@ -7,33 +7,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from tutumd.application.admission.fields import HandlerField
-from tutumd.application.admission.json_checks import is_shallow, join_texts, split_texts
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, is_shallow, join_texts, split_texts
 from tutumd.application.admission.verify import PRESET_FIELDS
-from tutumd.application.queries import parse_date
+from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
 
 Texts = Mapping[str, str]
-"""What the inputs of a form hold, by their names. A box that is checked holds `on`."""
+"""The texts of the inputs of a form, by their names. A box that is checked holds `on`."""
 
 ON, OFF = "on", "off"
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-
-
-class Kind(StrEnum):
-    """How an input is drawn."""
-
-    CHECKBOX = "checkbox"
-    NUMBER = "number"
-    TEXT = "text"
-    SELECT = "select"
-    LINES = "lines"
-    SECRETS = "secrets"
-    DATE = "date"
-    JSON = "json"
+_KINDS = {"boolean": "checkbox", "integer": "number", "string": "text"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,29 +28,33 @@ class Input:
     """One input.
 
     Attributes:
-        help: Markdown of one or two sentences.
-        choices: Of a SELECT.
-        low, high: Of a NUMBER.
+        kind: How it is drawn: `checkbox`, `number`, `text`, `select`, `lines`, `secrets`, `date` or `json`.
+        schema: JSON Schema of its value.
         key: Key of the value within that of the field; empty if it is the whole value.
         preset: The kind of filter that it belongs to; empty if to none.
-        default: What an empty input stands for.
         of_presets: Presets of the same object that it is for; empty: all.
         takes_flag: `true` and `false` are values, too.
     """
 
     name: str
-    kind: Kind
-    title: str = ""
-    help: str = ""
-    example: str = ""
-    choices: tuple[str, ...] = ()
-    low: int | None = None
-    high: int | None = None
+    kind: str
+    schema: Mapping[str, Any]
     key: str = ""
     preset: str = ""
-    default: Any = None
     of_presets: tuple[str, ...] = ()
     takes_flag: bool = False
+
+    @property
+    def example(self) -> str:
+        """The first example of its schema."""
+        return write_example(next(iter(self.schema.get("examples", ())), ""))
+
+
+def write_example(example: Any) -> str:
+    """Return a JSON value as people type it into an input."""
+    if isinstance(example, list) and all(isinstance(each, str) for each in example):
+        return join_texts(example)
+    return example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
 
 
 def json_name(field: HandlerField) -> str:
@@ -84,19 +75,21 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
     else:
         takes_flag = {"type": "boolean"} in schema.get("anyOf", ())
         shown = field.shown_schema or schema
-        inputs = [_make_input(field.name, shown, is_date=field.is_date, takes_flag=takes_flag)]
-    return tuple(each for each in inputs if each.kind is not Kind.JSON)
+        kind = "date" if field.is_date else _kind_of(shown)
+        inputs = [Input(name=field.name, kind=kind, schema=shown, takes_flag=takes_flag)]
+    return tuple(each for each in inputs if each.kind != "json")
 
 
 def write_texts(field: HandlerField, value: Any) -> dict[str, str]:
-    """Return what the inputs hold for a value as the API shows it. Secrets are never among it."""
+    """Return the texts of the inputs for a value as the API shows it. Secrets are never among them."""
     inputs = make_inputs(field)
-    empty = {each.name: OFF if each.kind is Kind.CHECKBOX else "" for each in inputs} | {json_name(field): ""}
-    shown = _without_count(value)
+    empty = {each.name: OFF if each.kind == "checkbox" else "" for each in inputs} | {json_name(field): ""}
+    shown = {key: value[key] for key in value if key != "secrets_set"} if isinstance(value, dict) else value
     texts = empty | _spread(field, inputs, shown)
-    if _is_same(inputs, _collect(field, inputs, texts), shown):
+    defaults = {each.key: each.schema.get("default") for each in inputs if each.key and not each.preset}
+    if _simplify(_collect(field, inputs, texts), defaults) == _simplify(shown, defaults):
         return texts
-    return empty | {json_name(field): _write_json(shown)}
+    return empty | {json_name(field): json.dumps(shown, ensure_ascii=False, indent=2)}
 
 
 def read_texts(field: HandlerField, texts: Texts) -> Any:
@@ -105,8 +98,7 @@ def read_texts(field: HandlerField, texts: Texts) -> Any:
     Raises:
         InvalidInputError: The JSON is none, or there is a value besides it. The text contains no secret.
     """
-    inputs = make_inputs(field)
-    value, text = _collect(field, inputs, texts), texts.get(json_name(field), "").strip()
+    value, text = _collect(field, make_inputs(field), texts), texts.get(json_name(field), "").strip()
     if not text:
         return value
     secrets = {"secrets": value.pop("secrets")} if isinstance(value, dict) and "secrets" in value else {}
@@ -122,23 +114,11 @@ def read_texts(field: HandlerField, texts: Texts) -> Any:
 
 def has_secrets(field: HandlerField) -> bool:
     """Return whether a field holds secrets."""
-    return any(each.kind is Kind.SECRETS for each in make_inputs(field))
+    return any(each.kind == "secrets" for each in make_inputs(field))
 
 
-def _make_input(name: str, schema: Mapping[str, Any], *, is_date: bool = False, **more: Any) -> Input:
-    example = next(iter(schema.get("examples", ())), "")
-    return Input(
-        name=name,
-        kind=Kind.DATE if is_date else _kind_of(schema),
-        title=schema.get("title", ""),
-        help=schema.get("description", ""),
-        example=join_texts(example) if isinstance(example, list) else str(example),
-        choices=tuple(map(str, schema.get("enum", ()))),
-        low=schema.get("minimum"),
-        high=schema.get("maximum"),
-        default=schema.get("default"),
-        **more,
-    )
+def _make_input(name: str, schema: Mapping[str, Any], **more: Any) -> Input:
+    return Input(name=name, kind=_kind_of(schema), schema=schema, **more)
 
 
 def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[Input]:
@@ -154,18 +134,14 @@ def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[
             yield _make_input(f"{name}.expression", schema)
 
 
-def _kind_of(schema: Mapping[str, Any]) -> Kind:
+def _kind_of(schema: Mapping[str, Any]) -> str:
     if schema.get("writeOnly"):
-        return Kind.SECRETS
+        return "secrets"
     if "enum" in schema:
-        return Kind.SELECT
-    variants = schema.get("anyOf", (schema,))
-    types = {each.get("type") for each in variants}
-    if "array" in types and types <= {"array", "string"}:
-        items = next(each["items"] for each in variants if each["type"] == "array")
-        return Kind.LINES if items.get("type") == "string" else Kind.JSON
-    kinds = {"boolean": Kind.CHECKBOX, "integer": Kind.NUMBER, "string": Kind.TEXT}
-    return kinds.get(schema.get("type", ""), Kind.JSON)
+        return "select"
+    if schema.get("type") == "array" or schema.get("anyOf") == TEXTS_SCHEMA["anyOf"]:
+        return "lines"
+    return _KINDS.get(schema.get("type", ""), "json")
 
 
 def _presets_with(field: HandlerField, key: str) -> tuple[str, ...]:
@@ -210,54 +186,38 @@ def _collect(field: HandlerField, inputs: tuple[Input, ...], texts: Texts) -> An
 
 
 def _write(each: Input, value: Any) -> str:
-    if value == each.default and not each.preset:
+    if each.kind == "secrets" or (value == each.schema.get("default") and not each.preset):
         return ""
-    match each.kind:
-        case Kind.CHECKBOX:
-            return ON if value is True else OFF
-        case Kind.LINES:
-            return join_texts(value) if isinstance(value, list) else str(value)
-        case Kind.DATE:
-            return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
-        case Kind.SECRETS:
-            return ""
-    return str(value)
+    if each.kind == "checkbox":
+        return ON if value is True else OFF
+    if each.kind == "date":
+        return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
+    return join_texts(value) if isinstance(value, list) else str(value)
 
 
 def _read(each: Input, text: str) -> Any:
     text = text.replace("\r", "")
-    if each.kind is Kind.SECRETS:
+    if each.kind == "secrets":
         return [line for line in text.split("\n") if line.strip()] or None
-    if each.kind is Kind.LINES:
+    if each.kind == "lines":
         return split_texts(text) or None
-    text = text.strip()
-    if each.kind is Kind.CHECKBOX:
+    text = text.replace("\n", "").strip()  # browsers keep no line end in an input
+    if each.kind == "checkbox":
         return text == ON
     if each.takes_flag and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if each.kind is Kind.NUMBER and _WHOLE.fullmatch(text):
+    if each.kind == "number" and _WHOLE.fullmatch(text):
         return int(text)
-    if each.kind is Kind.DATE and text:
+    if each.kind == "date" and text:
         return _read_date(each.name, text)
     return text or None
 
 
 def _read_date(name: str, text: str) -> str:
     try:
-        return parse_date(name, text).isoformat()  # browsers leave out seconds of 0
-    except InvalidInputError:
+        return write_date(parse_date(name, text)) or text  # browsers leave out seconds of 0
+    except (InvalidInputError, OverflowError):
         return text  # the field's own check says what is wrong
-
-
-def _is_same(inputs: tuple[Input, ...], read: Any, shown: Any) -> bool:
-    """Return whether what was read from inputs is the value that was to be shown, and every browser keeps it."""
-    is_date = any(each.kind is Kind.DATE for each in inputs)
-    if is_date and read and shown:
-        return parse_date("", read) == parse_date("", shown)
-    defaults = {each.key: each.default for each in inputs if each.key and not each.preset}
-    return _simplify(read, defaults) == _simplify(shown, defaults) and all(
-        text.isprintable() and text == text.strip() for text in _texts_in(shown)
-    )
 
 
 def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
@@ -268,23 +228,6 @@ def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         return {key: _simplify(each, {}) for key, each in value.items() if each != defaults.get(key, ...)}
     return value
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inner:
-        yield from _texts_in(each)
-    if isinstance(value, str):
-        yield value
-
-
-def _without_count(value: Any) -> Any:
-    return {key: each for key, each in value.items() if key != "secrets_set"} if isinstance(value, dict) else value
-
-
-def _write_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    return text if text.replace("\n", "").isprintable() else json.dumps(value, indent=2)
 
 
 def _read_json(name: str, text: str) -> Any:

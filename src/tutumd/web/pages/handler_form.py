@@ -1,30 +1,142 @@
 """The form of a webhook handler, made from the table of handler fields: a new field appears by itself."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
-from tutumd.application.admission.json_checks import join_texts
 from tutumd.application.admission.options import check_operation, parse_options, read_stored
-from tutumd.application.handlers import check_name, parse_operation, public_options
-from tutumd.errors import InvalidInputError
-from tutumd.model import Handler, Operation
-from tutumd.web.messages.handlers import UNSET
+from tutumd.errors import ConflictError, InvalidInputError, SettingsError
+from tutumd.model import Handler, Operation, Service, User
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.errors import describe_error
+from tutumd.web.messages.handlers import UNSET, name_choice
 from tutumd.web.pages.form_inputs import (
     Input,
-    Kind,
     Texts,
     has_secrets,
     json_name,
     make_inputs,
     read_texts,
+    write_example,
     write_texts,
 )
+from tutumd.web.pages.handler_routes import BASE, ChangedHandler, FoundHandler, fingerprint
+from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.visitors import Operator, SentForm, hash_form
+
+router = APIRouter()
+
+CHANGED_MEANWHILE = (
+    "somebody changed this handler since you opened the form. What you see is what you typed: saving it again changes"
+)
+Errors = dict[str, str]
+"""Texts about what is wrong, by the names of fields; `""` is the form as a whole."""
+
+
+@router.get("/service/{service_uuid}/handler/new/")
+def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response:
+    """Show the form of a new handler."""
+    return _show_new(request, context(request).store.service(visitor, parse_uuid(service_uuid)))
+
+
+@router.post("/service/{service_uuid}/handler/new/")
+def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
+    """Create a handler, and show it. The same form, sent again, creates nothing."""
+    service = context(request).store.service(visitor, parse_uuid(service_uuid))
+    made, _, errors = create_from_form(request, visitor, service, form, hash_form(form))
+    if made is None:
+        return _show_new(request, service, form, errors)
+    return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
+
+
+def create_from_form(
+    request: Request, visitor: User, service: Service, texts: Texts, form_sha256: str
+) -> tuple[Handler | None, bool, Errors]:
+    """Create a handler once, and return it and whether it is new; or None and the errors."""
+    web = context(request)
+    document, errors = read_form(texts, None, web.clock())
+    if errors:
+        return None, False, errors
+    try:
+        made, is_new = rules.create_once(
+            web.store, visitor, service.uuid, document, form_sha256, cipher=web.cipher, now=web.clock()
+        )
+    except (InvalidInputError, ConflictError) as error:
+        return None, False, {error.field: str(error)}
+    return made, is_new, {}
+
+
+@router.get(f"{BASE}edit/")
+def show_edit(found: ChangedHandler) -> Response:
+    """Show the form of a handler."""
+    return _show_edit(found)
+
+
+@router.post(f"{BASE}edit/")
+def change_handler(found: ChangedHandler, form: SentForm) -> Response:
+    """Change what differs in the form, and show the handler."""
+    document, errors = read_form(form, found.handler, found.web.clock())
+    if errors:
+        return _show_edit(found, form, errors)
+    if not document:
+        return go_to(found.request, found.place, "unchanged")
+    try:
+        if form.get("seen") != _fingerprint(found.handler):
+            raise ConflictError(f"{CHANGED_MEANWHILE} {', '.join(document)}")
+        found.change(document)
+    except (InvalidInputError, ConflictError, SettingsError) as error:
+        return _show_edit(found, form, {error.field: str(error)}, describe_error(error)[0])
+    return go_to(found.request, found.place, "changed")
+
+
+def _show_new(request: Request, service: Service, typed: Texts | None = None, errors: Errors | None = None) -> Response:
+    return render(
+        request,
+        "handler_new.html",
+        400 if errors else 200,
+        service=service,
+        back=f"{context(request).public_path}/service/{service.uuid}/",
+        command=f"tutum webhook-handler create {quote(service.full_name)} --help",
+        operation=(typed or {}).get("operation", ""),
+        **_values(None, typed, errors or {}),
+    )
+
+
+def _show_edit(
+    found: FoundHandler, typed: Texts | None = None, errors: Errors | None = None, status: int = 400
+) -> Response:
+    values = found.values | _values(found.handler, typed, errors or {})
+    return render(found.request, "handler_edit.html", status if errors else 200, **values)
+
+
+def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dict[str, object]:
+    return {
+        "groups": make_form(handler, typed=typed, errors=errors),
+        "errors": errors,
+        "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
+        "seen": _fingerprint(handler) if handler else "",
+        "options_of": _options_of,
+    }
+
+
+def _options_of(each: Input) -> list[tuple[str, str]]:
+    """Return the values of a select with their texts; none of them is chosen at first."""
+    nothing = "Anyone: nothing is checked" if each.key == "preset" else "The usual one"
+    return [("", nothing), *((choice, name_choice(choice)) for choice in each.schema["enum"])]
+
+
+def _fingerprint(handler: Handler) -> str:
+    """Return a text that differs once somebody changes the name or a field."""
+    return fingerprint(handler.name, rules.public_options(handler))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +146,14 @@ class FormField:
     Attributes:
         json: The input for JSON and its text; None if the field needs none.
         json_holds: The stored value is more than the other inputs can say.
-        help: Markdown of one or two sentences.
         error: What is wrong with what was typed; empty if nothing is.
         secrets_set: How many secrets are stored.
         is_set: It is not, or will not be, the default.
     """
 
-    name: str
+    entry: HandlerField
     title: str
-    help: str
     example: str
-    operation: Operation | None
     inputs: tuple[tuple[Input, str], ...]
     json: tuple[Input, str] | None
     json_holds: bool
@@ -68,73 +177,61 @@ class FormGroup:
     fields: tuple[FormField, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What was typed into a form.
-
-    Attributes:
-        document: The JSON object for `handlers.create` or `handlers.change`: what differs from the handler.
-        errors: Texts about what is wrong, by the names of fields; `""` is the form as a whole.
-    """
-
-    document: Mapping[str, Any]
-    errors: Mapping[str, str]
-
-
 def make_form(
     handler: Handler | None, *, typed: Texts | None = None, errors: Mapping[str, str] | None = None
 ) -> tuple[FormGroup, ...]:
     """Return the form of a handler, or of a new one.
 
     Args:
-        typed: What the inputs hold, as a person left them; None: the handler's values. Secrets are left out.
+        typed: The texts of the inputs, as a person left them; None: the handler's values. Secrets are left out.
         errors: Texts by the names of fields.
     """
-    values = _values(handler)
+    values = _read_values(handler)
     fields = [
         _make_field(field, values[field.name], typed, (errors or {}).get(field.name, ""))
         for field in FIELDS.values()
         if handler is None or field.operation in (None, handler.operation)
     ]
-    titles = dict.fromkeys((*GROUPS, *(FIELDS[field.name].group for field in fields)))
-    groups = [[field for field in fields if FIELDS[field.name].group == title] for title in titles]
+    titles = dict.fromkeys((*GROUPS, *(each.entry.group for each in fields)))
+    groups = [[each for each in fields if each.entry.group == title] for title in titles]
     return tuple(_make_group(title, members) for title, members in zip(titles, groups, strict=True) if members)
 
 
-def read_form(typed: Texts, handler: Handler | None, now: datetime) -> Reading:
-    """Return what a person changed in the form of a handler, or chose for a new one, checked field by field.
+def read_form(typed: Texts, handler: Handler | None, now: datetime) -> tuple[dict[str, Any], Errors]:
+    """Return what a person changed in the form of a handler, or chose for a new one, and the errors, field by field.
 
-    A field whose inputs are missing is left as it is.
+    The first value is the JSON object for `handlers.create` or `handlers.change`. A field whose inputs are missing is
+    left as it is.
     """
-    values, document, errors = _values(handler), dict[str, Any](), dict[str, str]()
-    operation = handler.operation if handler else _read_operation(typed, document, errors)
-    _read_name(typed, handler, document, errors)
+    values, document, errors = _read_values(handler), dict[str, Any](), Errors()
+    operation = handler.operation if handler else Operation.REDEPLOY
+    before = (handler and handler.name) or ""
+    try:
+        if handler is None:
+            operation = rules.parse_operation(typed.get("operation"))
+            document["operation"] = operation.value
+    except InvalidInputError as error:
+        errors["operation"] = str(error)
+    try:
+        if typed.get("name", before) != before:
+            document["name"] = rules.check_name(typed["name"] or None)
+    except InvalidInputError as error:
+        errors["name"] = str(error)
     for field in FIELDS.values():
-        if not any(name in typed for name in _names(field)):
+        if not any(name in typed for name in (*(each.name for each in make_inputs(field)), json_name(field))):
             continue
-        before = read_texts(field, write_texts(field, values[field.name]))
         try:
             value = read_texts(field, typed)
-            if value != before:
+            if value != read_texts(field, write_texts(field, values[field.name])):
                 _check(field, value, handler, operation, now)
                 document[field.name] = value
         except InvalidInputError as error:
             errors[field.name] = str(error)
-    return Reading(document=document, errors=errors)
+    return document, errors
 
 
-def fingerprint(handler: Handler) -> str:
-    """Return what differs once somebody changes the name or a field of a handler. It tells nothing about them."""
-    text = json.dumps([handler.name, public_options(handler)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _values(handler: Handler | None) -> Mapping[str, Any]:
-    return public_options(handler) if handler else {field.name: field.json_default for field in FIELDS.values()}
-
-
-def _names(field: HandlerField) -> tuple[str, ...]:
-    return (*(each.name for each in make_inputs(field)), json_name(field))
+def _read_values(handler: Handler | None) -> Mapping[str, Any]:
+    return rules.public_options(handler) if handler else {each.name: each.json_default for each in FIELDS.values()}
 
 
 def _make_group(title: str, fields: list[FormField]) -> FormGroup:
@@ -148,55 +245,24 @@ def _make_group(title: str, fields: list[FormField]) -> FormGroup:
 
 
 def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> FormField:
-    inputs, texts = make_inputs(field), write_texts(field, value)
-    json_holds = bool(texts[json_name(field)])
-    if typed is not None:
-        texts |= {name: typed[name] for name in texts if name in typed}
-    if has_secrets(field) and '"secrets"' in texts[json_name(field)]:
-        texts[json_name(field)] = ""
-    needs_json = len(inputs) != 1 or bool(texts[json_name(field)])
-    example = json.dumps(field.example, ensure_ascii=False)
+    inputs, texts, as_json = make_inputs(field), write_texts(field, value), json_name(field)
+    json_holds = bool(texts[as_json])
+    texts |= {name: typed[name] for name in texts if name in typed} if typed else {}
+    if has_secrets(field) and '"secrets"' in texts[as_json]:
+        texts[as_json] = ""
+    needs_json = len(inputs) != 1 or bool(texts[as_json])
+    schema = {"examples": [json.dumps(field.example, ensure_ascii=False)]}
     return FormField(
-        name=field.name,
+        entry=field,
         title=field.title or field.name.replace("_", " ").capitalize(),
-        help=field.help,
-        example=_write_example(field.example),
-        operation=field.operation,
-        inputs=tuple((each, "" if each.kind is Kind.SECRETS else texts[each.name]) for each in inputs),
-        json=(Input(name=json_name(field), kind=Kind.JSON, example=example), texts[json_name(field)])
-        if needs_json
-        else None,
+        example=write_example(field.example),
+        inputs=tuple((each, "" if each.kind == "secrets" else texts[each.name]) for each in inputs),
+        json=(Input(name=as_json, kind="json", schema=schema), texts[as_json]) if needs_json else None,
         json_holds=json_holds,
         error=error,
         secrets_set=value.get("secrets_set", 0) if isinstance(value, dict) else 0,
         is_set=texts != write_texts(field, field.json_default),
     )
-
-
-def _write_example(example: Any) -> str:
-    if isinstance(example, list) and all(isinstance(each, str) for each in example):
-        return join_texts(example)
-    return example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-
-
-def _read_operation(typed: Texts, document: dict[str, Any], errors: dict[str, str]) -> Operation:
-    try:
-        operation = parse_operation(typed.get("operation"))
-    except InvalidInputError as error:
-        errors["operation"] = str(error)
-        return Operation.REDEPLOY
-    document["operation"] = operation.value
-    return operation
-
-
-def _read_name(typed: Texts, handler: Handler | None, document: dict[str, Any], errors: dict[str, str]) -> None:
-    name, before = typed.get("name"), handler.name if handler else None
-    if name is None or name == (before or ""):
-        return
-    try:
-        document["name"] = check_name(name or None)
-    except InvalidInputError as error:
-        errors["name"] = str(error)
 
 
 def _check(field: HandlerField, value: Any, handler: Handler | None, operation: Operation, now: datetime) -> None:

@@ -1,62 +1,34 @@
-"""What all pages of handlers share: finding the handler, and what is shown once somebody has revoked it."""
+"""What all pages of handlers share: the handler of an address, with what a visitor does to it."""
 
-from asyncio import to_thread
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
-from fastapi.responses import RedirectResponse, Response
-from fastapi.routing import APIRoute
+from fastapi import Depends, Path, Request
 
-from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Handler, Query, Scope, Service, User
-from tutumd.ports.store import Store
-from tutumd.web.context import context, parse_uuid
-from tutumd.web.pages.deeds import with_deed
-from tutumd.web.pages.rendering import render
+from tutumd.application import handlers as rules
+from tutumd.application.digests import sha256_hex
+from tutumd.errors import NotFoundError
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
+from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import is_secure
+from tutumd.web.pages.visitors import is_secure, visitor_with
 from tutumd.web.uris import call_uri
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerCommands:
-    """Commands for one handler.
-
-    Attributes:
-        service, handler: As words of a shell.
-    """
-
-    service: str
-    handler: str
-
-    def write(self, verb: str, *options: str) -> str:
-        """Return a command; where it does not name the handler, with a comment that says where to find the UUID."""
-        words = ["tutum webhook-handler", verb, self.service, self.handler, *options]
-        if self.handler == _UNKNOWN:
-            words.append(f"  # its UUID is in: tutum webhook-handler list {self.service}")
-        return " ".join(words)
-
-
-def commands_for(store: Store, viewer: User, service: Service, handler: Handler) -> HandlerCommands:
-    """Return the commands for a handler."""
-    name, word = handler.name or "", _UNKNOWN
-    if name.isprintable() and not name.startswith("-") and name.strip():
-        same = store.handlers(viewer, service.uuid, Query(filters={"name": name}, limit=1))
-        word = quote(name) if same.total == 1 else _UNKNOWN
-    return HandlerCommands(service=quote(name_in_command(store, viewer, service)), handler=word)
-
-
-ServiceUuid = Annotated[str, Path()]
-Number = Annotated[int, Path(ge=1, lt=2**31)]
 BASE = "/service/{service_uuid}/handler/{number}/"
-HAS_NEW_URL = (
-    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
-    " again, and repeat it"
-)
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+_UNKNOWN = "HANDLER"
+"""Stands for a handler whose name does not tell it from others: the CLI then wants the start of its UUID."""
+
+
+class HandlerGoneError(Exception):
+    """A service of the visitor has no such handler: it was revoked, or never was."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(f"no such handler of {service.uuid}")
+        self.service = service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,93 +36,129 @@ class FoundHandler:
     """A handler of a page's address, with its service.
 
     Attributes:
-        path: Of its page, with the path of the public URL.
+        service_word, handler_word: The names of both in commands, as words of a shell.
     """
 
+    request: Request
+    visitor: User
     service: Service
     handler: Handler
-    commands: HandlerCommands
-    path: str
+    service_word: str
+    handler_word: str
+
+    @property
+    def web(self) -> WebContext:
+        """What the server is made of."""
+        return context(self.request)
+
+    @property
+    def place(self) -> str:
+        """The address of the handler's page, without the path of the public URL."""
+        return f"/service/{self.service.uuid}/handler/{self.handler.number}/"
+
+    @property
+    def call_url(self) -> str:
+        """The whole URL, which is a password: by the public URL, else as the visitor came here."""
+        scheme = "https" if is_secure(self.request) else "http"
+        start = self.web.public_url or f"{scheme}://{self.request.url.netloc}"
+        return start + call_uri(self.service.uuid, self.handler.uuid)
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the templates of a handler know."""
+        """The values that all templates of a handler know."""
         return {
             "service": self.service,
             "handler": self.handler,
             "name": self.handler.name or f"handler {self.handler.number}",
-            "path": self.path,
-            "command": self.commands.write,
+            "path": self.web.public_path + self.place,
+            "command": self.command,
+            "may_call": self.visitor.may(Scope.CALL),
+            "may_change": self.visitor.may(Scope.OPERATE),
         }
+
+    def command(self, verb: str, *options: str) -> str:
+        """Return a command. If it does not name the handler, a comment says where to find the UUID."""
+        words = ["tutum webhook-handler", verb, self.service_word, self.handler_word, *options]
+        if self.handler_word == _UNKNOWN:
+            words.append(f"  # its UUID is in: tutum webhook-handler list {self.service_word}")
+        return " ".join(words)
+
+    def deliveries(
+        self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
+    ) -> tuple[Delivery, ...]:
+        """Return the newest deliveries with a number below `before`."""
+        return self.web.store.service_deliveries(
+            self.visitor,
+            self.service.uuid,
+            handler_number=self.handler.number,
+            outcome=outcome,
+            before=before,
+            limit=limit,
+        )
+
+    def change(self, document: Mapping[str, Any]) -> None:
+        """Change fields. Raises as `handlers.change`."""
+        rules.change(
+            self.web.store,
+            self.visitor,
+            self.service.uuid,
+            self.handler.uuid,
+            document,
+            cipher=self.web.cipher,
+            now=self.web.clock(),
+            keeps_names_apart=True,
+        )
 
 
 def find_handler(request: Request, visitor: User, service_uuid: str, number: int) -> FoundHandler:
-    """Return the handler of an address. Raises NotFoundError."""
-    web, uuid = context(request), parse_uuid(service_uuid)
-    request.state.handler_number = number
-    service = web.store.service(visitor, uuid)
-    handler = web.store.handler_by_number(visitor, uuid, number)
+    """Return the handler of an address. Raises NotFoundError or HandlerGoneError."""
+    store = context(request).store
+    service = store.service(visitor, parse_uuid(service_uuid))
+    try:
+        handler = store.handler_by_number(visitor, service.uuid, number)
+    except NotFoundError:
+        raise HandlerGoneError(service) from None
+    name, word = handler.name or "", _UNKNOWN
+    if name.isprintable() and not name.startswith("-") and name.strip():
+        same = store.handlers(visitor, service.uuid, Query(filters={"name": name}, limit=1))
+        word = quote(name) if same.total == 1 else _UNKNOWN
     return FoundHandler(
+        request=request,
+        visitor=visitor,
         service=service,
         handler=handler,
-        commands=commands_for(web.store, visitor, service, handler),
-        path=f"{web.public_path}/service/{uuid}/handler/{number}/",
+        service_word=quote(name_in_command(store, visitor, service)),
+        handler_word=word,
     )
 
 
-def make_call_url(request: Request, handler: Handler) -> str:
-    """Return the whole URL of a handler, which is a password: by the public URL, else as the visitor came here."""
-    scheme = "https" if is_secure(request) else "http"
-    start = context(request).public_url or f"{scheme}://{request.url.netloc}"
-    return start + call_uri(handler.service_uuid, handler.uuid)
+def _found_with(scope: Scope) -> Callable[..., FoundHandler]:
+    """Return the dependency of a route about a handler that needs a scope."""
+
+    def find(
+        request: Request, visitor: Annotated[User, Depends(visitor_with(scope))], service_uuid: str, number: Number
+    ) -> FoundHandler:
+        return find_handler(request, visitor, service_uuid, number)
+
+    return find
 
 
-def rights_of(visitor: User) -> dict[str, bool]:
-    """Return what a visitor may do, for templates."""
-    return {"may_call": visitor.may(Scope.CALL), "may_change": visitor.may(Scope.OPERATE)}
+ReadHandler = Annotated[FoundHandler, Depends(_found_with(Scope.READ))]
+CalledHandler = Annotated[FoundHandler, Depends(_found_with(Scope.CALL))]
+ChangedHandler = Annotated[FoundHandler, Depends(_found_with(Scope.OPERATE))]
 
 
-def go_back(found: FoundHandler, did: str) -> RedirectResponse:
-    """Redirect to the page of a handler, which says what was done."""
-    return RedirectResponse(with_deed(found.path, did), 303, headers={"Cache-Control": "no-store"})
+def read_outcome(text: str) -> DeliveryOutcome | None:
+    """Return the outcome that a page's address names; None if it names none."""
+    return DeliveryOutcome(text) if text in list(DeliveryOutcome) else None
 
 
-class HandlerRoute(APIRoute):
-    """A route whose page, once its handler is revoked, says so and leads to the service.
-
-    A handler that somebody gave a new URL in the meantime is not revoked: what was to be done is refused.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the route's function."""
-        handle = super().get_route_handler()
-
-        async def handle_revoked(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except NotFoundError:
-                return await to_thread(_show_gone, request)
-
-        return handle_revoked
+def outcome_filters(address: str, chosen: DeliveryOutcome | None) -> list[tuple[str, str, None, bool]]:
+    """Return the links that choose deliveries by outcome, as `ui.filters` takes them."""
+    links = [("All", address, None, chosen is None)]
+    return links + [(each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
 
 
-def _show_gone(request: Request) -> Response:
-    """Return the page of a revoked handler. Raises NotFoundError, also if the visitor is not known."""
-    visitor: User | None = getattr(request.state, "visitor", None)
-    if visitor is None:
-        raise NotFoundError("the dashboard has no visitor yet")
-    store = context(request).store
-    service = store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
-    with suppress(NotFoundError):
-        store.handler_by_number(visitor, service.uuid, getattr(request.state, "handler_number", 0))
-        raise ConflictError(HAS_NEW_URL)
-    return render(request, "handler_gone.html", 404, service=service)
-
-
-def make_router() -> APIRouter:
-    """Return a router for pages of handlers."""
-    return APIRouter(route_class=HandlerRoute)
-
-
-_UNKNOWN = "HANDLER"
-"""Stands for a handler whose name does not tell it from others: the CLI then wants the start of its UUID."""
+def fingerprint(*values: object) -> str:
+    """Return a text that changes with some values, and tells nothing about them."""
+    return sha256_hex(json.dumps(values, sort_keys=True))[:16]

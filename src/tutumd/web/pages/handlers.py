@@ -3,37 +3,34 @@
 from contextlib import suppress
 from typing import Any
 
-from fastapi import Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Verdict
-from tutumd.application.digests import sha256_hex
 from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.model import DeliveryOutcome, Handler, Operation, User
-from tutumd.web.context import context
+from tutumd.model import Operation
 from tutumd.web.messages.deliveries import describe_wish
 from tutumd.web.messages.handlers import describe, judge_handler
 from tutumd.web.messages.reasons import write_reason, write_reasons
 from tutumd.web.messages.sender_guide import write_call
-from tutumd.web.pages.deeds import with_deed
 from tutumd.web.pages.handler_routes import (
     BASE,
+    CalledHandler,
+    ChangedHandler,
     FoundHandler,
-    Number,
-    ServiceUuid,
+    ReadHandler,
     find_handler,
-    go_back,
-    make_call_url,
-    make_router,
-    rights_of,
+    fingerprint,
+    outcome_filters,
+    read_outcome,
 )
-from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Form, Operator, Reader, SentForm, field
+from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.visitors import Form, SentForm, field
 from tutumd.web.verdicts import STATUSES
 
-router = make_router()
+router = APIRouter()
 
 RECENT = 20
 GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
@@ -41,94 +38,78 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 
 
 @router.get(BASE)
-def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, number: Number) -> Response:
+def show_handler(found: ReadHandler, outcome: str = "") -> Response:
     """Show a handler without its URL."""
-    web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    chosen = request.query_params.get("outcome", "")
-    outcome = DeliveryOutcome(chosen) if chosen in list(DeliveryOutcome) else None
-    deliveries = web.store.service_deliveries(
-        visitor, found.service.uuid, handler_number=number, outcome=outcome, limit=RECENT
-    )
-    filters = [("All", found.path, None, outcome is None)]
-    filters += [(each.value, f"{found.path}?outcome={each.value}", None, each is outcome) for each in DeliveryOutcome]
+    handler, chosen = found.handler, read_outcome(outcome)
     return render(
-        request,
+        found.request,
         "handler.html",
         **found.values,
-        **rights_of(visitor),
-        state=judge_handler(found.handler, web.clock()),
-        words=describe(found.handler),
-        contradictions=rules.list_contradictions(found.handler.options).values(),
-        deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
-        outcome=outcome,
-        filters=filters,
-        url_id=_identify_url(found.handler),
+        state=judge_handler(handler, found.web.clock()),
+        words=describe(handler),
+        contradictions=rules.list_contradictions(handler.options).values(),
+        deliveries=[
+            (each, describe_wish(each, handler.operation)) for each in found.deliveries(RECENT, outcome=chosen)
+        ],
+        outcome=chosen,
+        filters=outcome_filters(found.values["path"], chosen),
+        url_id=fingerprint(handler.uuid),
     )
 
 
 @router.get(f"{BASE}url/")
-def leave_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
-    """Lead to the handler: the URL is shown only in response to its button."""
-    found = find_handler(request, visitor, service_uuid, number)
-    return RedirectResponse(found.path, 303, headers={"Cache-Control": "no-store"})
+def leave_url(found: CalledHandler) -> Response:
+    """Redirect to the handler: the URL is shown only in response to its button."""
+    return go_to(found.request, found.place)
+
+
+@router.get(f"{BASE}connect/secret/")
+@router.get(f"{BASE}delivery/{{delivery_number}}/redeliver/")
+def leave_button(found: ReadHandler) -> Response:
+    """Redirect to the page with the button: this address only takes its form."""
+    return go_to(found.request, found.request.url.path.rstrip("/").rpartition("/")[0] + "/")
 
 
 @router.post(f"{BASE}url/")
-def show_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
+def show_url(found: CalledHandler) -> Response:
     """Show the URL, which is a password, in this response only."""
-    found = find_handler(request, visitor, service_uuid, number)
-    url = make_call_url(request, found.handler)
-    return render(request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
+    url = found.call_url
+    return render(found.request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
 
 
 @router.post(f"{BASE}enable/")
-def enable_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
+def enable_handler(found: ChangedHandler) -> Response:
     """Let calls count again."""
-    return _change(request, visitor, find_handler(request, visitor, service_uuid, number), {"enabled": True}, "enabled")
+    found.change({"enabled": True})
+    return go_to(found.request, found.place, "enabled")
 
 
 @router.post(f"{BASE}disable/")
-def disable_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
+def disable_handler(found: ChangedHandler) -> Response:
     """Let the URL return 404 until the handler is enabled again."""
-    found = find_handler(request, visitor, service_uuid, number)
-    return _change(request, visitor, found, {"enabled": False}, "disabled")
+    found.change({"enabled": False})
+    return go_to(found.request, found.place, "disabled")
 
 
 @router.post(f"{BASE}rotate/")
-def rotate_handler(
-    request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number, form: SentForm
-) -> Response:
+def rotate_handler(found: ChangedHandler, form: SentForm) -> Response:
     """Give the handler a new URL instead of the one that the form names. The same form, sent again, changes nothing."""
-    found, grace = find_handler(request, visitor, service_uuid, number), field(form, "grace")
+    web, service, handler, grace = found.web, found.service, found.handler, field(form, "grace")
     if grace not in GRACES_S:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
-    web = context(request)
-    if field(form, "url_id") == _identify_url(found.handler):
+    if field(form, "url_id") == fingerprint(handler.uuid):
         with suppress(NotFoundError):  # sent twice at once; or it was revoked, which `find_handler` says
-            rules.rotate(web.store, visitor, found.service.uuid, found.handler.uuid, GRACES_S[grace], now=web.clock())
-    return go_back(find_handler(request, visitor, service_uuid, number), "rotated")
+            rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, GRACES_S[grace], now=web.clock())
+    return go_to(
+        found.request, find_handler(found.request, found.visitor, service.uuid, handler.number).place, "rotated"
+    )
 
 
 @router.post(f"{BASE}revoke/")
-def revoke_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
-    """Revoke the handler, and lead to its service."""
-    web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    web.store.delete_handler(visitor, found.service.uuid, found.handler.uuid)
-    address = with_deed(f"{web.public_path}/service/{found.service.uuid}/", "revoked")
-    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
-
-
-def _identify_url(handler: Handler) -> str:
-    """Return what changes with the URL of a handler, and tells nothing of it."""
-    return sha256_hex(handler.uuid)[:16]
-
-
-def _change(request: Request, visitor: User, found: FoundHandler, document: dict[str, Any], did: str) -> Response:
-    web = context(request)
-    rules.change(
-        web.store, visitor, found.service.uuid, found.handler.uuid, document, cipher=web.cipher, now=web.clock()
-    )
-    return go_back(found, did)
+def revoke_handler(found: ChangedHandler) -> Response:
+    """Revoke the handler, and show its service."""
+    found.web.store.delete_handler(found.visitor, found.service.uuid, found.handler.uuid)
+    return go_to(found.request, f"/service/{found.service.uuid}/", "revoked")
 
 
 RECENT_CALLS = 25
@@ -152,33 +133,30 @@ _RESULTS = {
 
 
 @router.get(f"{BASE}try/")
-def show_try(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
+def show_try(found: CalledHandler, delivery: str = "") -> Response:
     """Show the form to try a call."""
-    found = find_handler(request, visitor, service_uuid, number)
-    return _show(request, visitor, found, {"delivery": [request.query_params.get("delivery", "")]})
+    return _show(found, {"delivery": delivery})
 
 
 @router.post(f"{BASE}try/")
-def try_handler(
-    request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number, form: SentForm
-) -> Response:
+def try_handler(found: CalledHandler, form: SentForm) -> Response:
     """Show what a call would do."""
-    found = find_handler(request, visitor, service_uuid, number)
     try:
-        trial = _try(request, visitor, found, form)
+        trial = _try(found, form)
     except InvalidInputError as error:
-        return _show(request, visitor, found, form, error=str(error))
-    return _show(request, visitor, found, form, trial)
+        return _show(found, form, 400, error=str(error))
+    return _show(found, form, trial=trial, **_describe(found, trial))
 
 
-def _try(request: Request, visitor: User, found: FoundHandler, form: Form) -> Trial:
-    web = context(request)
+def _try(found: FoundHandler, form: Form) -> Trial:
+    web, number = found.web, field(form, "delivery")
     if field(form, "source") == "delivery":
-        number = field(form, "delivery")
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
-            delivery = web.store.delivery_by_number(visitor, found.service.uuid, found.handler.number, int(number))
+            delivery = web.store.delivery_by_number(
+                found.visitor, found.service.uuid, found.handler.number, int(number)
+            )
         except NotFoundError:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
@@ -193,29 +171,22 @@ def _try(request: Request, visitor: User, found: FoundHandler, form: Form) -> Tr
     return try_call(found.handler, call, cipher=web.cipher)
 
 
-def _show(
-    request: Request, visitor: User, found: FoundHandler, form: Form, trial: Trial | None = None, error: str = ""
-) -> Response:
-    web = context(request)
-    recorded = web.store.service_deliveries(
-        visitor, found.service.uuid, handler_number=found.handler.number, limit=RECENT_CALLS
-    )
+def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> Response:
+    """Return the page. `values`: the error of the form, or the trial with its description."""
+    typed = dict.fromkeys(("headers", "query", "body", "delivery"), "") | {"address": found.visitor.access.address}
     return render(
-        request,
+        found.request,
         "handler_try.html",
-        400 if error else 200,
+        status,
         **found.values,
-        typed={name: field(form, name) for name in ("headers", "query", "body", "delivery")}
-        | {"address": field(form, "address", visitor.access.address)},
-        recorded=recorded,
-        state=judge_handler(found.handler, web.clock()),
-        error=error,
-        trial=trial,
-        **(_describe(found, trial) if trial else {}),
+        typed=typed | form,
+        recorded=found.deliveries(RECENT_CALLS),
+        state=judge_handler(found.handler, found.web.clock()),
+        **{"error": "", "trial": None} | values,
     )
 
 
-def _describe(found: FoundHandler, trial: Trial) -> dict[str, object]:
+def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
     checks = [

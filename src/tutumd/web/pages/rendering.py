@@ -5,15 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutumd.errors import TutumdError
-from tutumd.model import ActionSummary, User
+from tutumd.model import Action, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.cookies import set_cookie
-from tutumd.web.pages.deeds import DEEDS
 from tutumd.web.pages.formats import FILTERS
 
 _templates = Environment(
@@ -24,6 +23,32 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(FILTERS)
+
+
+RESULTS = {
+    "created": "The handler is created. Show its URL and give it to the sender.",
+    "changed": "The change is saved. Calls from now on follow it.",
+    "unchanged": "Nothing was different, so nothing is changed.",
+    "enabled": "The handler is enabled: calls count again.",
+    "disabled": "The handler is disabled.",
+    "rotated": "The handler has a new URL. Show it and give it to the sender.",
+    "revoked": "The handler is revoked: its URL returns 404, for good.",
+    "forgotten": "The service is forgotten, and its handlers are revoked.",
+    "scaled": "The number of containers is set: as many start with the service.",
+    "key-revoked": "The key is revoked: requests with it are refused.",
+    "session-ended": "The session is ended.",
+    "sessions-ended": "All other sessions are ended.",
+}
+"""What a form did, as the page that follows says once: `app.js` removes the key from the address."""
+
+
+def go_to(request: Request, path: str, did: str = "") -> RedirectResponse:
+    """Redirect to a page of ours, which says what was done: a key of `RESULTS`.
+
+    The browser follows with GET, and loading the page again repeats nothing.
+    """
+    address = context(request).public_path + path
+    return RedirectResponse(f"{address}?did={did}" if did else address, 303)
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -46,7 +71,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "corner_tag": getattr(request.state, "corner_tag", ""),
         "random_id": secrets.token_urlsafe(16),
         "now": now,
-        "said": DEEDS.get(request.query_params.get("did", ""), ""),
+        "said": RESULTS.get(request.query_params.get("did", ""), ""),
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
     }
@@ -62,7 +87,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     return response
 
 
-def _read_unfinished(request: Request) -> tuple[ActionSummary, ...]:
+def _read_unfinished(request: Request) -> tuple[Action, ...]:
     visitor: User | None = getattr(request.state, "visitor", None)
     try:
         return context(request).store.unfinished_actions(visitor) if visitor else ()

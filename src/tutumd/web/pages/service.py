@@ -6,19 +6,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_number, parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
-from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User, Verb
+from tutumd.model import Action, ActionState, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages.deeds import with_deed
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_filters import ServiceFilters
 from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
@@ -51,7 +50,7 @@ def render_service(
     service = web.store.service(visitor, uuid)
     name = name_in_command(web.store, visitor, service)
     handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
-    history = web.store.service_actions(visitor, uuid, limit=_HISTORY)
+    history = read_history(web.store, visitor, uuid)
     now = web.clock()
     can_scale = service.gone_since is None and visitor.may(Scope.OPERATE)
     is_about_scale = can_scale and typed_target is not None
@@ -85,16 +84,22 @@ def render_service(
     )
 
 
-def read_unfinished(store: Store, viewer: User, uuid: str) -> list[ActionSummary]:
+def read_history(store: Store, viewer: User, uuid: str, before: int | None = None) -> tuple[Action, ...]:
+    """Return actions of a service, newest first: the newest ones, or those below a number."""
+    filters = {"object": uuid} | ({} if before is None else {"number__lt": str(before)})
+    return store.actions(viewer, Query(filters=filters, limit=_HISTORY, counts=False)).objects
+
+
+def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
     """Return the actions of a service that run or wait, newest first."""
-    return [each for each in store.service_actions(viewer, uuid, limit=_HISTORY) if each.state in _UNFINISHED]
+    return [each for each in read_history(store, viewer, uuid) if each.state in _UNFINISHED]
 
 
-def _pages(request: Request, visitor: User, service: Service, newest: tuple[ActionSummary, ...]) -> dict[str, Any]:
+def _pages(request: Request, visitor: User, service: Service, newest: tuple[Action, ...]) -> dict[str, Any]:
     """Return one page of the actions and one of the deliveries, and the addresses of the next ones."""
     store, uuid = context(request).store, service.uuid
     before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
-    actions = newest if before is None else store.service_actions(visitor, uuid, before=before, limit=RECENT + 1)
+    actions = newest if before is None else read_history(store, visitor, uuid, before)
     deliveries = store.service_deliveries(visitor, uuid, before=deliveries_before, limit=RECENT + 1)
     at = f"{context(request).public_path}/service/{uuid}/"
 
@@ -111,7 +116,7 @@ def _pages(request: Request, visitor: User, service: Service, newest: tuple[Acti
     }
 
 
-def _changed_image(action: ActionSummary) -> bool:
+def _changed_image(action: Action) -> bool:
     return action.state is ActionState.SUCCESS and action.image_after not in (None, action.image_before)
 
 
@@ -185,7 +190,7 @@ def forget(request: Request, visitor: Operator, uuid: str) -> Response:
         context(request).store.forget(visitor, uuid)
     except ConflictError as error:
         return render_service(request, visitor, uuid, error)
-    return _go_to(request, with_deed("/services/", "forgotten"))
+    return go_to(request, "/services/", "forgotten")
 
 
 @router.post("/service/{uuid}/scale/")
@@ -199,8 +204,9 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
         _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
     except (InvalidInputError, ConflictError) as error:
         return render_service(request, visitor, uuid, error, typed_target=text)
-    address = f"/action/{action.uuid}/" if action else with_deed(f"/service/{uuid}/", "scaled")
-    return _go_to(request, address)
+    if action is None:
+        return go_to(request, f"/service/{uuid}/", "scaled")
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 def _parse_target(text: str, server_cap: int) -> int:
@@ -216,13 +222,8 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     except ConflictError as error:  # it has gone on since the page was loaded
         return render_service(request, visitor, uuid, error)
     if action is None:
-        return _go_to(request, with_deed("/services/", "forgotten"))
-    return _go_to(request, f"/action/{action.uuid}/")
-
-
-def _go_to(request: Request, path: str) -> RedirectResponse:
-    # 303: the browser follows with GET, and loading the page again repeats nothing.
-    return RedirectResponse(context(request).public_path + path, 303, headers={"Cache-Control": "no-store"})
+        return go_to(request, "/services/", "forgotten")
+    return go_to(request, f"/action/{action.uuid}/")
 
 
 _TAILS = (100, 300, 1000, 5000)

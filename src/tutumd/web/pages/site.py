@@ -29,11 +29,12 @@ from tutumd.web.pages import (
     connect,
     connect_wait,
     deliveries,
-    handler_edit,
+    handler_form,
     handlers,
     overview,
     service,
 )
+from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
@@ -52,7 +53,7 @@ PAGES = (
     service,
     connect,
     connect_wait,
-    handler_edit,  # before `handlers`: `new` is no number
+    handler_form,  # before `handlers`: `new` is no number
     handlers,
     deliveries,
     actions,
@@ -118,6 +119,7 @@ def _refuse_input(request: Request, error: Any) -> Response:
 
 _EXCEPTION_HANDLERS: dict[Any, Any] = {
     SignInNeededError: _lead_to_sign_in,
+    HandlerGoneError: lambda request, error: render(request, "handler_gone.html", 404, service=error.service),
     errors.TutumdError: lambda request, error: _show_error(request, *describe_error(error)),
     HTTPException: lambda request, error: _show_error(request, *describe_http_error(request, error)),
     RequestValidationError: _refuse_input,

@@ -38,8 +38,8 @@ class SignInNeededError(Exception):
     """The page is for users who are signed in, and nobody is."""
 
 
-Form = dict[str, list[str]]
-"""The fields of a form: the values of each name, in order."""
+Form = dict[str, str]
+"""The fields of a form. The last value of a name counts."""
 
 
 async def protect(request: Request) -> None:
@@ -78,7 +78,7 @@ def _parse(body: bytes) -> Form:
         raise InvalidInputError(f"the form must be URL-encoded UTF-8 of at most {_MAX_FIELDS} fields") from None
     if not all(is_storable(text) for name, values in form.items() for text in (name, *values)):
         raise InvalidInputError("the form must not contain NUL characters")
-    return form
+    return {name: values[-1] for name, values in form.items()}
 
 
 def read_form(request: Request) -> Form:
@@ -90,13 +90,13 @@ def read_form(request: Request) -> Form:
 SentForm = Annotated[Form, Depends(read_form)]
 
 
-def field(form: Form, name: str, default: str = "") -> str:
-    """Return the last value of a field."""
-    return form.get(name, [default])[-1]
+def field(form: Form, name: str) -> str:
+    """Return the value of a field; empty if it was not sent."""
+    return form.get(name, "")
 
 
 def hash_form(form: Form) -> str:
-    """Return what a form has in common with itself, sent again: its fields, among them what `ui.once` put there."""
+    """Return a hash that identifies repeated submissions of a form, by its fields; `ui.once` adds a random one."""
     return sha256_hex(json.dumps(form, sort_keys=True))
 
 

@@ -154,13 +154,22 @@ def test_a_tag_in_the_payload() -> None:
         assert reason in text_of(verdict)
 
 
-def test_the_body_is_passed_to_the_containers() -> None:
-    assert evaluation(received(b'{"a":1}'), pass_body=True) == Verdict(variable=("TUTUM_TRIGGER_BODY", '{"a":1}'))
-    assert evaluation(received(b""), pass_body="TUTUM_X") == Verdict(variable=("TUTUM_X", ""))
-    verdict = evaluation(received(b"\0"), pass_body=True)
-    assert verdict.kind is VerdictKind.GO
+@pytest.mark.parametrize("text", ["", "{\"a\": 'ä$`\n'}", "x" * 32_768])
+def test_the_body_is_passed_to_the_containers(text: str) -> None:
+    call = received(text.encode())
+    assert evaluation(call, pass_body=True) == Verdict(variable=("TUTUM_TRIGGER_BODY", text))
+    assert evaluation(call, pass_body="TUTUM_X") == Verdict(variable=("TUTUM_X", text))
+
+
+@pytest.mark.parametrize(
+    ("body", "note"),
+    [(b"x" * 32_769, "32769 bytes"), ("ä".encode() * 16_385, "bytes"), (b"\xff", "UTF-8"), (b"a\0b", "NUL")],
+)
+def test_a_body_that_no_variable_can_hold_is_explained(body: bytes, note: str) -> None:
+    verdict = evaluation(received(body), pass_body=True)
     assert verdict.variable == ("TUTUM_TRIGGER_BODY", None), "the body of an earlier call must not stay"
-    assert verdict.notes == (Reason("body-has-nul"),)
+    (reason,) = verdict.notes
+    assert note in write_reason(reason)
 
 
 def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:

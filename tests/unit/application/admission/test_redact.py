@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW
 from tutumd.application.admission.options import parse_options
-from tutumd.application.admission.redact import redact_call
+from tutumd.application.admission.redact import redact_call, redact_headers, truncate
 
 SECRET = "s3cr3t-pässword"
 
@@ -94,3 +94,71 @@ def test_a_query_is_redacted_in_one_pass_however_many_parameters_it_has() -> Non
     assert content["query"].count("&") == 3999
     assert content["left_out"] == ["query parameter token"]
     assert CountedText.comparisons < 10 * len(query)
+
+
+SECRET_HEADERS = """
+Authorization Proxy-Authorization Cookie X-Gitlab-Token X-Hub-Signature X-Hub-Signature-256 X-Gitea-Signature
+webhook-signature X-Api-Key X-APIKEY X-Auth-Token X-My-Secret X-Amz-Security-Token X-CSRF Cf-Access-Jwt-Assertion
+X-Access-Key X-Key X-Shared-Passphrase X-Forwarded-Access-Token X-Sig X-Shopify-Hmac-SHA256 X-My-Pass
+"""
+
+
+@pytest.mark.parametrize("name", SECRET_HEADERS.split())
+def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
+    assert redact_headers([(name, "s3cret"), (name.lower(), "s3cret"), ("X-GitHub-Event", "push")]) == (
+        ("x-github-event", "push"),
+    )
+
+
+@pytest.mark.parametrize("path", ["webhook/handler", "trigger"])
+def test_the_url_of_the_call_is_not_stored(path: str) -> None:
+    url = f"/api/v1/service/S/{path}/0224815A-c156-44e4-92d7-997c69354438/call/"
+    kept = dict(
+        redact_headers(
+            [("X-Forwarded-Uri", url), ("Referer", f"https://h.example.com{url}?x=1"), ("X-Twice", f"{url}, {url}")]
+        )
+    )
+    assert "997c69354438" not in str(kept)
+    assert kept["x-forwarded-uri"] == f"/api/v1/service/S/{path}/…/call/"
+
+
+@pytest.mark.parametrize("slash", ["//", "%2F", "%2f", "%252F"])
+@pytest.mark.parametrize(
+    "uuid", ["0224815A-c156-44e4-92d7-997c69354438", "0224815A%2Dc156%2D44e4%2d92d7%2D997c69354438"]
+)
+def test_the_url_of_the_call_is_not_stored_however_it_is_spelled(slash: str, uuid: str) -> None:
+    path = f"webhook/handler/{uuid}/call/".replace("/", slash)
+    for value in (path, f"https://h.example.com/login#next={path}"):
+        kept = dict(redact_headers([("Referer", value)]))
+        assert "997c69354438" not in kept["referer"]
+        assert "0224815" not in kept["referer"]
+        assert kept["referer"].endswith(f"…{slash}call{slash}")
+
+
+def test_a_password_in_another_url_is_not_stored() -> None:
+    kept = dict(
+        redact_headers([("Referer", "https://ann:pa55@h.example.com/x?t=s3cr3t#y"), ("Accept", "text/*;q=0.5, */*")])
+    )
+    assert kept == {"referer": "https://…@h.example.com/x?…", "accept": "text/*;q=0.5, */*"}
+
+
+def test_at_most_8_kib_of_headers_are_stored() -> None:
+    kept = redact_headers([(f"x-{number}", "ä" * 500) for number in range(100)])
+    assert 7 * 1024 < sum(len(name) + len(value.encode()) for name, value in kept) <= 8 * 1024
+    assert redact_headers([("x", "y" * 9000)]) == ()
+
+
+@pytest.mark.parametrize("width", ["x", "ä", "€", "🐳"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+def test_a_stored_body_is_cut_between_characters(width: str, before: str) -> None:
+    kept = truncate((before + width * 20_000).encode())
+    assert kept.keys() == {"body", "is_cut"}
+    assert set(kept["body"]) <= set(before + width)
+    assert 16 * 1024 - 4 < len(kept["body"].encode()) <= 16 * 1024
+
+
+def test_a_stored_body_that_is_no_text_is_in_base64() -> None:
+    assert truncate(b"{}") == {"body": "{}"}
+    assert truncate(b"\xff\xfe") == {"body": "//4=", "is_base64": True}
+    assert truncate(b"a\0")["is_base64"]
+    assert truncate("ä".encode()[:1]).keys() == {"body", "is_base64"}

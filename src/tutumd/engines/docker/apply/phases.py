@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -14,7 +14,7 @@ from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
@@ -46,19 +46,13 @@ class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
 
     def __init__(
-        self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal, *, always_drains: bool
+        self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal, labels: ServiceLabels
     ) -> None:
-        """Continue a journal.
-
-        Args:
-            always_drains: Old containers are kept beside the new ones even if no other container is in their networks.
-        """
         self._runner = runner
         self._api = runner.api
         self._run = runner.run
-        self._facts = runner.api.facts()
         self._readiness = readiness
-        self._always_drains = always_drains
+        self._labels = labels
         self._watch = ContainerWatch(readiness, runner.run)
         self.journal = journal
         # They are not stored: their variables may be secrets.
@@ -146,7 +140,7 @@ class SwapPhases:
             # Without a newer image, the one before is still kept.
             if not images <= set(self.journal.images_before):
                 names = {container.image_name for container in new}
-                remove_superseded(self._api, names, needed, self.journal.keep_images, self._run)
+                remove_superseded(self._api, names, needed, self._labels.keep_images, self._run)
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")
 
@@ -170,7 +164,7 @@ class SwapPhases:
         self._check_all()
         for swap in self._start_first_swaps():
             with _attributed_to(swap):
-                for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=not self._facts.in_swarm):
+                for step in attach_steps(swap):
                     self._runner.apply(step)
         if self._has_clients():
             kept_s = self._readiness.drain_s
@@ -203,7 +197,8 @@ class SwapPhases:
         """Return whether another container can look up a name of one that was started first."""
         networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
-        return any(self._always_drains or _is_shared(self._api.network(name), ours) for name in networks)
+        always = self._labels.drain_s is not None
+        return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _park(self, swap: Swap) -> None:
         with _attributed_to(swap):
@@ -266,15 +261,12 @@ class SwapPhases:
 
     def _check_all(self, *, stable_s: float = 0.0) -> None:
         """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        self._check(self.journal.swaps, stable_s=stable_s)
-
-    def _check(self, swaps: Iterable[Swap], *, stable_s: float = 0.0) -> None:
-        started = [swap.new for swap in swaps if swap.run]
+        started = [swap.new for swap in self.journal.swaps if swap.run]
         self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
         """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
-        self._check(swaps)
+        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
         for swap in swaps:
             if self._runner.other_holder(swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")

@@ -11,9 +11,17 @@ from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.look.containers import InspectedContainer, image_digest, listed_name
 from tutumd.engines.docker.look.facts import kept_platform, platform_note
 from tutumd.engines.docker.look.other_installations import OtherInstallationError
-from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, base_name, next_name, prev_name
+from tutumd.engines.docker.look.services import (
+    ContainerGroup,
+    FindGroup,
+    base_name,
+    is_of_run,
+    next_name,
+    prev_name,
+    run_of,
+)
 from tutumd.engines.docker.look.snapshot import base_image, describe_file, with_base
-from tutumd.engines.docker.plan.config import endpoint_settings, replacement_config, with_variables, without_aliases
+from tutumd.engines.docker.plan.config import replacement_config, with_variables, without_aliases
 from tutumd.engines.docker.plan.constraints import check_readable, find_dependents, parked_dependents, with_successors
 from tutumd.engines.docker.plan.images import (
     check_images,
@@ -23,8 +31,8 @@ from tutumd.engines.docker.plan.images import (
     restore_tags,
 )
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.docker.plan.redeploy import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
-from tutumd.engines.docker.recover.rollback import all_recovery_steps
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.recover.rollback import recover_slots
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineBusyError, EngineRefusedError
@@ -52,10 +60,9 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, EngineBusyError) as error:
         for entry in runner.api.list_containers():
-            is_of_run = listed_name(entry).endswith(f"-{runner.run_id}")
-            container = runner.api.container(entry["Id"]) if is_of_run else None
+            container = runner.api.container(entry["Id"]) if run_of(listed_name(entry)) == runner.run_id else None
             # One that has run is an old container, which a run without a journal has parked.
-            if container is not None and _is_of_run(container, runner.run_id) and container.started is None:
+            if container is not None and is_of_run(container, runner.run_id) and container.started is None:
                 runner.api.remove(container.id, runner.run, volumes=True)
         if begun := load_journal(runner.run.journal):
             # The next try begins from the start. Without a journal, the worker may also give up.
@@ -92,20 +99,14 @@ def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Cont
     """Return the service and all containers, after the removal of what an earlier run left behind."""
     group, containers = find()
     dependents = parked_dependents(group, containers)
-    steps = all_recovery_steps(group.slots, dependents)
-    if not steps:
-        return group, containers
     leftovers = [each for slot in (*group.slots, *dependents) for each in (*slot.previous, *slot.upcoming)]
-    if not all(_is_of_run(container, runner.run_id) for container in leftovers):
+    if not leftovers:
+        return group, containers
+    if not all(is_of_run(container, runner.run_id) for container in leftovers):
         # They may belong to a running redeploy of a container that the service depends on.
         check_no_busy_dependency(group, containers)
     runner.run.log("an earlier redeploy was interrupted: cleaning up after it")
-    for step in steps:
-        if step.verb == "remove":
-            # Its anonymous volumes may be those of the container that stays.
-            runner.api.remove(step.container, runner.run, volumes=False)
-        else:
-            runner.api.apply(step, runner.run)
+    recover_slots(runner, group.slots, dependents)
     return find()
 
 
@@ -128,7 +129,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     # Before the pull, while the name still refers to the image that runs.
     spares = {swap.old: create_spare(runner, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
-    swaps = [_new_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
+    swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
     is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
     if is_unchanged:
         for spare in spares.values():
@@ -140,28 +141,25 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     return replace(
         journal,
         phase="unchanged" if is_unchanged else "swap",
-        stable_s=plan.labels.stable_s,
-        keep_images=plan.labels.keep_images,
         local=any(local.values()),
         images_before=sorted({container.image_id for container in own}),
         images_tried=sorted({str(image["Id"]) for image in images.values()}),
         digest_before=own[0].image_digest,
         digest_tried=image_digest(first.image, str(images[first.image]["Id"]), images[first.image]),
         left_tags=plan.left_tags,
-        containers_before=[container.id for container in own],
-        swaps=() if is_unchanged else tuple(swaps),
+        swaps=tuple(plan.swaps if is_unchanged else swaps),
     )
 
 
 def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
     """Check that the plan still fits after the pull, which may have taken long."""
     group, containers = find()
-    others = [container for container in containers if not _is_of_run(container, runner.run_id)]
+    others = [container for container in containers if not is_of_run(container, runner.run_id)]
     if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
         raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
     check_no_busy_dependency(group, others)
     dependents = find_dependents(own, others)
-    if {each.container.id for each in dependents} != {swap.old for swap in plan.dependent_swaps}:
+    if {each.container.id for each in dependents} != {swap.old for swap in plan.swaps if swap.follows}:
         raise EngineBusyError(f"the containers that depend on {group.name} changed in the meantime")
 
 
@@ -225,29 +223,6 @@ def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, imag
     """Return the create request of a container that replaces `old`, from the image called `name`."""
     sources, host_name = _volume_sources(api, old), api.facts().host_name
     return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
-
-
-def _new_swap(planned: PlannedSwap, old: InspectedContainer, spare: str) -> Swap:
-    return Swap(
-        name=planned.name,
-        old=old.id,
-        new="",
-        spare=spare,
-        image=planned.image,
-        run=planned.starts,
-        ran=old.is_active,
-        paused=old.status == "paused",
-        policy=dict(old.policy),
-        start_first=planned.start_first,
-        endpoints=endpoint_settings(old.raw),
-        follows=bool(planned.dependence),
-        auto_remove=old.auto_remove,
-    )
-
-
-def _is_of_run(container: InspectedContainer, run_id: str) -> bool:
-    """Return True if a run has given a container its name."""
-    return base_name(container.name) != container.name and container.name.endswith(f"-{run_id}")
 
 
 def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:

@@ -46,54 +46,30 @@ def park_step(old: InspectedContainer | None) -> SwapStep | None:
     return None
 
 
-def attach_steps(swap: Swap, run_id: str, *, rename_updates_dns: bool) -> tuple[SwapStep, ...]:
-    """Return the steps after which clients find both containers by name and aliases.
+def attach_steps(swap: Swap) -> Iterator[SwapStep]:
+    """Yield the steps after which clients find both containers by name and aliases.
 
-    All of them can be repeated from the first one on. The new container gets the name as an alias, too: otherwise, the
-    name would lead nowhere between the renames of both, and proxies remember that.
-
-    Args:
-        rename_updates_dns: Renaming a running container changes the name by which others find it. On a Swarm node it
-            does not: a container keeps the name that it had when it was connected. There, the new container must be
-            connected while it has its final name, and the old one disconnected while it has.
+    All of them can be repeated from the first one on. The new container gets the name as an alias, too: otherwise, no
+    container would have the name between the renames of both, and proxies remember that.
     """
-    if rename_updates_dns or _name_is_alias(swap):
-        named = {
-            network: {**endpoint, "Aliases": list(dict.fromkeys([*(endpoint.get("Aliases") or ()), swap.name]))}
-            for network, endpoint in without_default_bridge(swap.endpoints).items()
-        }
-        return tuple(_reconnect(swap, named))
-    renames = (
-        SwapStep(verb="rename", container=swap.old, name=prev_name(swap.name, run_id)),
-        SwapStep(verb="rename", container=swap.new, name=swap.name),
-    )
-    return (*renames, *_reconnect(swap, without_default_bridge(swap.endpoints)))
+    for network, endpoint in sorted(without_default_bridge(swap.endpoints).items()):
+        aliases = list(dict.fromkeys([*(endpoint.get("Aliases") or ()), swap.name]))
+        yield SwapStep(verb="disconnect", container=swap.new, network=network)
+        yield SwapStep(verb="connect", container=swap.new, network=network, endpoint={**endpoint, "Aliases": aliases})
 
 
 def detach_step(
-    swap: Swap,
-    run_id: str,
-    old: InspectedContainer | None,
-    new: InspectedContainer | None,
-    *,
-    rename_updates_dns: bool,
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None, *, in_swarm: bool
 ) -> SwapStep | None:
     """Return the next step towards an old container that clients do not find; None once they do not.
 
     Args:
-        rename_updates_dns: As in `attach_steps`.
+        in_swarm: A container keeps the name that it had when it was connected, so a rename does not hide it.
     """
-    if old is not None:
-        keeps_name = not (rename_updates_dns or _name_is_alias(swap))
-        reachable_in = without_default_bridge(swap.endpoints) if keeps_name else _aliased(swap)
-        for network in _reachable_networks(old, reachable_in):
-            if keeps_name and new is not None and new.name == swap.name:
-                return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
-            if keeps_name and old.name != swap.name:
-                return SwapStep(verb="rename", container=old.id, name=swap.name)
+    if old is not None and old.name == swap.name:
+        for network in _reachable_networks(old, without_default_bridge(swap.endpoints) if in_swarm else _aliased(swap)):
             return SwapStep(verb="disconnect", container=old.id, network=network)
-        if old.name == swap.name:
-            return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
+        return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
     if new is not None and new.name != swap.name:
         return SwapStep(verb="rename", container=new.id, name=swap.name)
     return None
@@ -125,26 +101,17 @@ def reattach_steps(
 
 
 def backward_step(
-    swap: Swap,
-    run_id: str,
-    old: InspectedContainer | None,
-    new: InspectedContainer | None,
-    *,
-    rename_updates_dns: bool = True,
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
     """Return the next step back to the old container; None once it is as it was.
 
-    If somebody else removed the old container, the new one stays: it is all that is left.
-
-    Args:
-        rename_updates_dns: As in `attach_steps`. If it holds and both may run, the new container is stopped only after
-            clients find the old one again.
+    If both may run, the new container is stopped only after clients find the old one again. If somebody else removed
+    the old container, the new one stays: it is all that is left.
     """
     if old is None:
         return None
-    stops_late = swap.start_first and (rename_updates_dns or _name_is_alias(swap))
     if new is not None:
-        if new.is_active and not stops_late:
+        if new.is_active and not swap.start_first:
             return SwapStep(verb="stop", container=new.id)
         if new.name == swap.name:
             return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
@@ -192,21 +159,9 @@ def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, A
             yield network
 
 
-def _name_is_alias(swap: Swap) -> bool:
-    """Return True if the container's name is also an alias in all of its networks, as compose configures it."""
-    endpoints = without_default_bridge(swap.endpoints).values()
-    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in endpoints)
-
-
 def _aliased(swap: Swap) -> dict[str, Any]:
     named = without_default_bridge(swap.endpoints).items()
     return {network: endpoint for network, endpoint in named if endpoint.get("Aliases")}
-
-
-def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[SwapStep]:
-    for network, endpoint in sorted(networks.items()):
-        yield SwapStep(verb="disconnect", container=swap.new, network=network)
-        yield SwapStep(verb="connect", container=swap.new, network=network, endpoint=endpoint)
 
 
 def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -280,7 +235,7 @@ class StepRunner:
     def hide(self, swap: Swap) -> None:
         """Take the names of an old container away, and reconnect it so that open connections survive."""
         facts, before = self.api.facts(), self.api.container(swap.old)
-        self.advance(partial(detach_step, rename_updates_dns=not facts.in_swarm), swap)
+        self.advance(partial(detach_step, in_swarm=facts.in_swarm), swap)
         after = self.api.container(swap.old)
         # Podman assigns another address each time, so the connections are lost anyway.
         for step in () if facts.is_podman else reattach_steps(swap, before, after):

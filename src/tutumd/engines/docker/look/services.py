@@ -59,6 +59,17 @@ class Slot:
         """True while a container has a name that a swap gave it."""
         return bool(self.previous or self.upcoming)
 
+    @property
+    def oldest(self) -> InspectedContainer:
+        """The first container of the swap: the one that is replaced, or a copy of it if its stop has deleted it."""
+        first = [*self.previous, *([self.current] if self.current else [])]
+        return min(first or self.upcoming, key=_creation)
+
+    @property
+    def newest(self) -> InspectedContainer:
+        """The last container that was created: the replacement, if there is any."""
+        return max(self.members, key=_creation)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerGroup:
@@ -129,6 +140,11 @@ def run_of(name: str) -> str:
     return swap_name["run"] if swap_name else ""
 
 
+def is_of_run(container: InspectedContainer, run_id: str) -> bool:
+    """Return True if a run has given a container its name."""
+    return run_of(container.name) == run_id
+
+
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)
@@ -152,12 +168,12 @@ def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, .
     for container in members:
         by_name.setdefault(base_name(container.name), []).append(container)
     slots = [slot_of(name, service, named) for name, named in by_name.items()]
-    return tuple(sorted(slots, key=lambda slot: (slot.number, slot.container.created or _LONG_AGO, slot.name)))
+    return tuple(sorted(slots, key=lambda slot: (slot.number, _creation(slot.container), slot.name)))
 
 
 def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
     """Return the slot of a service that is called `name`, filled by these containers."""
-    newest_first = sorted(members, key=lambda container: container.created or _LONG_AGO, reverse=True)
+    newest_first = sorted(members, key=_creation, reverse=True)
     roles: dict[str, list[InspectedContainer]] = {"current": [], "next": [], "prev": []}
     for container in newest_first:
         swap_name = _SWAP_NAME.fullmatch(container.name)
@@ -169,6 +185,10 @@ def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> S
         previous=tuple(roles["prev"]),
         upcoming=tuple(roles["next"]),
     )
+
+
+def _creation(container: InspectedContainer) -> datetime:
+    return container.created or _LONG_AGO
 
 
 def _number(name: str, service: str, container: InspectedContainer) -> int:

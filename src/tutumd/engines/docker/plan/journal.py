@@ -1,7 +1,4 @@
-"""Journal of a redeploy: what a later process needs to finish it, or to undo it.
-
-Field names are keys of stored journals: do not rename them.
-"""
+"""Journal of a redeploy: what a later process needs to finish it, or to undo it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ class Swap:
         image: Name of the new container's image.
         start_first: The new container is started while the old one still runs.
         endpoints: Network settings of the old container, with the aliases that a start-first replacement gets late.
-        follows: The container belongs to another service, and depends on a container of this one.
+        dependence: Why it is replaced although it belongs to another service, as words that follow its name.
         run: The new container is to be started: the old one ran, or had failed.
         ran: The old container ran, and is to run again after a rollback.
         paused: The old container was paused, and the new one is to be.
@@ -31,17 +28,27 @@ class Swap:
 
     name: str
     old: str
-    new: str
+    image: str
     run: bool
     ran: bool
     paused: bool
     policy: Mapping[str, Any]
+    new: str = ""
     spare: str = ""
-    image: str = ""
     start_first: bool = False
     endpoints: Mapping[str, Any] = field(default_factory=dict)
-    follows: bool = False
+    dependence: str = ""
     auto_remove: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """True if the container depends on one of the service, and is re-created after it."""
+        return bool(self.dependence)
+
+    @property
+    def needs_spare(self) -> bool:
+        """True if a copy of the old container is created first, because stopping it deletes it."""
+        return self.auto_remove and self.ran and not self.start_first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,27 +59,22 @@ class RedeployJournal:
         phase: The current one. `pull`: nothing of the service has changed. `swap`: new containers are started. `join`:
             clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
             ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
-        stable_s, keep_images: From the service's labels; None if no label sets it.
         local: A local image was used, since no registry has it.
         tagged_before: Image IDs by name before the pull, to be restored after a failure.
         images_before: IDs of the images of the old containers.
         images_tried: IDs of the images of the new containers.
-        containers_before: IDs of the service's containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
         left_tags: Sentences about tags of earlier calls that the redeploy leaves.
         reason, log_tail: The failure that led to `restore`.
     """
 
     phase: str
-    stable_s: float | None = None
-    keep_images: int = 0
     local: bool = False
     tagged_before: Mapping[str, str] | None = None
     images_before: Sequence[str] = ()
     images_tried: Sequence[str] = ()
     digest_before: str | None = None
     digest_tried: str | None = None
-    containers_before: Sequence[str] = ()
     left_tags: Sequence[str] = ()
     swaps: tuple[Swap, ...] = ()
     reason: str = ""

@@ -16,32 +16,10 @@ from tutumd.engines.docker.plan.constraints import (
     check_replaceable,
     find_dependents,
 )
+from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels
 from tutumd.errors import EngineBusyError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedSwap:
-    """The planned replacement of one container.
-
-    Attributes:
-        name: Name of the container's slot, whatever an interrupted run has renamed the container to.
-        old: ID.
-        image: Name of the new container's image.
-        start_first: The new container is started while the old one still runs.
-        starts: The new container is started.
-        needs_spare: A copy of the old container is created first, because stopping it deletes it.
-        dependence: Why it is replaced although it belongs to another service, as words that follow its name.
-    """
-
-    name: str
-    old: str
-    image: str
-    start_first: bool = False
-    starts: bool = True
-    needs_spare: bool = False
-    dependence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +36,7 @@ class RedeployPlan:
     """
 
     labels: ServiceLabels
-    swaps: tuple[PlannedSwap, ...]
+    swaps: tuple[Swap, ...]
     pulled: tuple[str, ...]
     order: Order
     order_reason: str
@@ -66,14 +44,9 @@ class RedeployPlan:
     notes: tuple[str, ...] = ()
 
     @property
-    def own_swaps(self) -> list[PlannedSwap]:
+    def own_swaps(self) -> list[Swap]:
         """The swaps of the service's own containers."""
-        return [swap for swap in self.swaps if not swap.dependence]
-
-    @property
-    def dependent_swaps(self) -> list[PlannedSwap]:
-        """The swaps of containers that depend on the service's."""
-        return [swap for swap in self.swaps if swap.dependence]
+        return [swap for swap in self.swaps if not swap.follows]
 
 
 def plan_redeploy(
@@ -106,15 +79,11 @@ def plan_redeploy(
         check_can_follow(dependent.container, dependent.reason, self_id)
     order, reason = choose_order(group.containers, dependents, labels.order)
     own = [
-        _planned_swap(slot.name, slot.container, with_tag(base_image(slot.container), tag), order)
-        for slot in group.slots
+        _plan_swap(slot.name, slot.container, with_tag(base_image(slot.container), tag), order) for slot in group.slots
     ]
     check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
     others = [
-        replace(
-            _planned_swap(each.container.name, each.container, each.container.image_name, Order.STOP_FIRST),
-            dependence=each.reason,
-        )
+        _plan_swap(each.container.name, each.container, each.container.image_name, Order.STOP_FIRST, each.reason)
         for each in dependents
     ]
     left_tags = describe_left_tags(group.containers, [swap.image for swap in own])
@@ -155,7 +124,8 @@ def with_tag(name: str, tag: str | None) -> str:
 
 def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
     """Return a plan's steps for people, in order."""
-    own, dependents = plan.own_swaps, plan.dependent_swaps
+    own = plan.own_swaps
+    dependents = [swap for swap in plan.swaps if swap.follows]
     first = [swap for swap in own if swap.start_first]
     steps = [f"fetch {name}" for name in plan.pulled]
     steps += [f"create the new container of {swap.name}" for swap in own]
@@ -163,30 +133,34 @@ def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
     steps += [f"stop {swap.name}" for swap in reversed(dependents)]
     for swap in own:
         if not swap.start_first:
-            steps.append(f"stop {swap.name}" if swap.starts else f"park {swap.name}")
+            steps.append(f"stop {swap.name}" if swap.run else f"park {swap.name}")
             steps.append(f"put the new container in its place{_and_start(swap)}")
     steps += [f"re-create {swap.name} ({swap.dependence}){_and_start(swap)}" for swap in dependents]
     steps += [f"route clients of {swap.name} to the new container, then stop the old one" for swap in first]
     return (*steps, "remove the old containers")
 
 
-def _planned_swap(name: str, old: InspectedContainer, image: str, order: Order) -> PlannedSwap:
-    start_first = order is Order.START_FIRST and old.is_active and old.status != "paused"
-    return PlannedSwap(
+def _plan_swap(name: str, old: InspectedContainer, image: str, order: Order, dependence: str = "") -> Swap:
+    return Swap(
         name=name,
         old=old.id,
         image=image,
-        start_first=start_first,
-        starts=old.is_active or not old.stopped_on_purpose,
-        needs_spare=old.auto_remove and old.is_active and not start_first,
+        run=old.is_active or not old.stopped_on_purpose,
+        ran=old.is_active,
+        paused=old.status == "paused",
+        policy=dict(old.policy),
+        start_first=order is Order.START_FIRST and old.is_active and old.status != "paused",
+        endpoints=endpoint_settings(old.raw),
+        dependence=dependence,
+        auto_remove=old.auto_remove,
     )
 
 
-def _and_start(swap: PlannedSwap) -> str:
-    return ", start it and wait until it is ready" if swap.starts else ""
+def _and_start(swap: Swap) -> str:
+    return ", start it and wait until it is ready" if swap.run else ""
 
 
-def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> Iterator[str]:
+def _notes(group: ContainerGroup, own: Sequence[Swap], others: Sequence[Swap]) -> Iterator[str]:
     for swap, old in zip(own, group.containers, strict=True):
         if swap.image not in (old.image_name, base_image(old)):
             yield f"{swap.name} changes from {old.image_name} to {swap.image}"

@@ -1,8 +1,7 @@
 """Rollback of a redeploy that failed, and recovery of one whose journal is lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.api import SwapStep
@@ -13,7 +12,6 @@ from tutumd.engines.docker.apply.steps import (
     StepRunner,
     auto_restarts,
     backward_step,
-    reconnect_steps,
 )
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import Slot, base_name, prev_name
@@ -37,20 +35,19 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
         restore_tags(runner.api, journal.tagged_before or {}, journal.images_tried, runner.run)
     except EngineRefusedError as error:
         problems.append(str(error))
-    decide = partial(backward_step, rename_updates_dns=not runner.api.facts().in_swarm)
     # A container that shares the namespaces of another one must start after it.
-    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap, decide))}
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap))}
     problems += failed.values()
     # While a new container is there, redeploys of its dependents wait, so those are put back before.
     for swap in reversed(journal.swaps):
-        if swap.name not in failed and (reason := _remove_new(runner, swap, decide)):
+        if swap.name not in failed and (reason := _remove_new(runner, swap)):
             problems.append(reason)
     return tuple(problems)
 
 
-def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+def _put_back(runner: StepRunner, swap: Swap) -> str:
     """Put the old container back, beside the new one; return why it does not run."""
-    error = _advance(runner, swap, partial(_without_removal, decide))
+    error = _advance(runner, swap, _return_step)
     if (other := runner.other_holder(swap)) is not None:
         return _make_way(runner, swap, other)
     if error:
@@ -89,9 +86,9 @@ def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
     return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
 
 
-def _remove_new(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+def _remove_new(runner: StepRunner, swap: Swap) -> str:
     """Remove the new container, and the spare of an old one that was never stopped; return why that is impossible."""
-    if error := _advance(runner, swap, decide):
+    if error := _advance(runner, swap, backward_step):
         return f"the new container of {swap.name} could not be removed: {error}"
     old = runner.api.container(swap.old) if swap.spare else None
     if old is not None and old.is_active and runner.api.container(swap.spare) is not None:
@@ -131,71 +128,62 @@ def _start_anyway(runner: StepRunner, swap: Swap) -> str:
     return "; it runs, but not under its own name"
 
 
-def _without_removal(
-    decide: Decide, swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+def _return_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
-    step = decide(swap, run_id, old, new)
+    """Return the next step back to the old container; None once only the new one is left to be removed."""
+    step = backward_step(swap, run_id, old, new)
     return None if step is not None and step.verb == "remove" else step
 
 
-def all_recovery_steps(own: Sequence[Slot], dependents: Sequence[Slot]) -> tuple[SwapStep, ...]:
-    """Return the steps that leave one container in each slot of a service, and of those that depend on it.
+def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[Slot]) -> None:
+    """Leave one container in each slot of a service whose redeploy has no journal any more, and of its dependents.
 
-    The new ones stay only if they are complete: a dependent that was only stopped needs the container that it was
-    created for, and so does each other one.
-    """
-    returns = not all(slot.current is not None and _is_healthy(slot.current) for slot in dependents)
-    new = [container.created for slot in own for container in slot.upcoming or (slot.current,) if container is not None]
-    began = min(filter(None, new), default=None)
-    return (
-        *(step for slot in own for step in recovery_steps(slot, returns=returns)),
-        *(step for slot in dependents for step in recovery_steps(slot, returns=returns, began=began)),
-    )
-
-
-def recovery_steps(slot: Slot, *, returns: bool = False, began: datetime | None = None) -> tuple[SwapStep, ...]:
-    """Return the steps that leave one container in a slot, under its own name.
-
-    The old container is preferred unless its replacement already runs well. The replacement was created with the old
-    container's configuration before that was changed, so it shows what the old one was like: its restart policy, and
-    by the time of its creation whether the old one ran then.
+    If every new container has taken over and runs well, the new ones stay. Otherwise, all old ones are restored: a
+    dependent needs the container that it was created for.
 
     Args:
-        returns: The old container is put back even if its replacement runs.
-        began: When the run changed the first container, if that was before this replacement was created.
+        dependents: Those that the redeploy has parked, each after its parents.
     """
-    return tuple(_steps(slot, returns, began)) if slot.is_swapping else ()
+    swapping = [slot for slot in (*own, *dependents) if slot.is_swapping]
+    keeps_new = all(slot.current is slot.newest and _is_healthy(slot.newest) for slot in swapping)
+    began = min((slot.newest.created for slot in own if slot.newest.created), default=None)
+    for slot in swapping:
+        swap = _lost_swap(slot, began if slot in dependents else None)
+        kept = slot.newest.id if keeps_new else swap.old
+        surplus = [each.id for each in slot.members if each.id not in (kept, swap.new)]
+        if not keeps_new:
+            _remove(runner, surplus)
+            runner.advance(_return_step, swap)
+        _remove(runner, [each.id for each in slot.members if each.id != kept])
 
 
-def _steps(slot: Slot, returns: bool, began: datetime | None) -> Iterator[SwapStep]:
-    current, previous, upcoming = slot.current, slot.previous, slot.upcoming
-    old = previous[0] if previous else current
-    if upcoming and old is not None and (current is None or not previous) and _has_taken_over(upcoming[0], old):
-        # Killed while the old one was detached: clients know only the new one.
-        yield SwapStep(verb="stop", container=old.id)
-        yield from _remove(old, *previous[1:])
-        yield SwapStep(verb="rename", container=upcoming[0].id, name=slot.name)
-        yield from _remove(*upcoming[1:])
-    elif previous and (returns or current is None or _is_failed_replacement(current, previous[0])):
-        replacement = current or (upcoming[0] if upcoming else None)
-        if current is not None:
-            yield SwapStep(verb="stop", container=current.id)
-            yield from _remove(current)
-        yield SwapStep(verb="rename", container=previous[0].id, name=slot.name)
-        yield from _restore(previous[0], replacement, began)
-        yield from _remove(*previous[1:], *upcoming)
-    elif current is not None:
-        if upcoming and not previous:
-            yield from _restore(current, upcoming[0], began)
-        yield from _remove(*previous, *upcoming)
-    else:
-        yield SwapStep(verb="rename", container=upcoming[0].id, name=slot.name)
-        yield from _remove(*upcoming[1:])
+def _lost_swap(slot: Slot, began: datetime | None) -> Swap:
+    """Return the swap of a slot without a journal.
 
+    The new container was created with the old one's configuration before that was changed. It thus shows the networks
+    and the restart policy of the old one, and by the time of its creation whether the old one ran then.
 
-def _has_taken_over(new: InspectedContainer, old: InspectedContainer) -> bool:
-    """Return True if a container that was started beside `old` has replaced it in a network."""
-    return _is_healthy(new) and any(reconnect_steps(old, _endpoints(new)))
+    Args:
+        began: When the redeploy changed the first container, if this one was changed before its replacement was
+            created. Its restart policy stays as it is.
+    """
+    old, new = slot.oldest, slot.newest
+    is_replaced = new.id != old.id
+    # The redeploy would have switched the policy off, so if the container does not run, a person stopped it.
+    was_stopped = is_replaced and began is None and auto_restarts(old.policy)
+    return Swap(
+        name=slot.name,
+        old=old.id,
+        new=new.id if is_replaced else "",
+        image=old.image_name,
+        run=False,
+        ran=old.is_active or (not was_stopped and _ran_when_replaced(old, began or new.created)),
+        paused=False,
+        policy=new.policy if auto_restarts(new.policy) else old.policy,
+        start_first=old.is_active,
+        endpoints=_endpoints(new),
+    )
 
 
 def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
@@ -207,46 +195,18 @@ def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
     }
 
 
-def _is_failed_replacement(current: InspectedContainer, previous: InspectedContainer) -> bool:
-    if current.created is not None and previous.created is not None and current.created < previous.created:
-        # `current` is the original, and `previous` a spare that was created in case the stop deletes it.
-        return False
-    if previous.is_active:
-        # While the old one is in all of its networks, clients may not know the new one yet.
-        return not _has_taken_over(current, previous)
-    return not _is_healthy(current) and _ran_when_replaced(previous, current.created)
-
-
 def _is_healthy(container: InspectedContainer) -> bool:
     return container.status == "running" and not container.restart_count and container.health in ("", "healthy")
 
 
 def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
-    if old.is_active or (old.started is None and old.auto_remove):
-        # The latter is a spare. Only containers that run have one, and it is not started before it is needed.
+    if old.started is None and old.auto_remove:
+        # A spare. Only containers that run have one, and it is not started before it is needed.
         return True
     return old.finished is not None and replaced is not None and old.finished > replaced
 
 
-def _restore(
-    old: InspectedContainer, replacement: InspectedContainer | None, began: datetime | None
-) -> Iterator[SwapStep]:
-    """Return the steps that restore networks, policy and state of an old container.
-
-    Args:
-        replacement: Was created with the same configuration.
-    """
-    if replacement is not None:
-        yield from reconnect_steps(old, _endpoints(replacement))
-    if auto_restarts(old.policy) and began is None and replacement is not None:
-        # The swap would have switched the policy off, so if the container does not run, a person stopped it.
-        return
-    if replacement is not None and auto_restarts(replacement.policy) and not auto_restarts(old.policy):
-        yield SwapStep(verb="policy", container=old.id, policy=replacement.policy)
-    if not old.is_active and (replacement is None or _ran_when_replaced(old, began or replacement.created)):
-        yield SwapStep(verb="start", container=old.id)
-
-
-def _remove(*containers: InspectedContainer) -> Iterator[SwapStep]:
-    for container in containers:
-        yield SwapStep(verb="remove", container=container.id)
+def _remove(runner: StepRunner, container_ids: Iterable[str]) -> None:
+    for container_id in container_ids:
+        # Its anonymous volumes may be those of the container that stays.
+        runner.api.remove(container_id, runner.run, volumes=False)

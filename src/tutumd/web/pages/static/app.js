@@ -1,5 +1,5 @@
 "use strict";
-// What pages do by themselves: times in the reader's zone, copy buttons, the theme, menus, forms sent once, deeds said once.
+// What pages do by themselves: times in the reader's zone, copy buttons, the theme, menus, forms sent once, results said once.
 (() => {
   const root = document.documentElement;
   const on = (name, act, target = document) => target.addEventListener(name, act);
@@ -93,7 +93,7 @@
   });
   on("pageshow", () => all("form[data-sent]", form => delete form.dataset.sent), window);
 
-  // What a form did is said once: not again after a reload, or by a bookmark. See deeds.py.
+  // What a form did is said once: not again after a reload, or by a bookmark. See `RESULTS` in rendering.py.
   const here = new URL(location);
   if (here.searchParams.has("did")) {
     here.searchParams.delete("did");

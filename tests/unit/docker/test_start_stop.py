@@ -1,4 +1,4 @@
-"""Stopping a container that the engine cannot clear up after."""
+"""Starting and stopping the containers of a service."""
 
 import pytest
 
@@ -6,6 +6,8 @@ from tests.support.docker_errors import api_error
 from tests.support.runs import FakeRun
 from tests.unit.docker.documents import identity
 from tests.unit.docker.fake_docker import FakeDocker
+from tests.unit.docker.test_resume import Case, Recorded, readiness
+from tutumd.engines.docker.apply.start_stop import start_containers
 from tutumd.errors import EngineRefusedError
 
 
@@ -27,3 +29,11 @@ def test_a_container_that_goes_on_is_not_stopped() -> None:
     engine.refuse = "stop"
     with pytest.raises(EngineRefusedError, match="cannot stop the container web"):
         engine.api.stop(identity(1), FakeRun())
+
+
+def test_a_start_that_failed_stops_what_it_has_started() -> None:
+    engine = Case(states=["running", "running"]).engine()
+    journal = {"started": [identity(2)], "failed": "it failed", "log_tail": "bye"}
+    outcome = start_containers(readiness(engine), engine.inspected(), Recorded(journal=journal))
+    assert (outcome.reason, outcome.log_tail, outcome.rolled_back) == ("it failed", "bye", True)
+    assert [entry[1] for entry in engine.summary().values()] == ["running", "exited"]
