@@ -65,7 +65,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
     if not settings.metrics_token and not settings.metrics_allow_from:
         return None
     return Scrapes(
-        storage.figures,
+        storage.figures.read,
         version("tutumd"),
         token=settings.metrics_token,
         networks=settings.metrics_allow_from,

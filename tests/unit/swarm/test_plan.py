@@ -11,8 +11,7 @@ from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.engine import take_snapshot
-from tutumd.engines.swarm.journal import RedeployJournal
-from tutumd.engines.swarm.plan import ResolvedImage, describe_plan, plan_redeploy
+from tutumd.engines.swarm.plan import RedeployJournal, ResolvedImage, describe_plan, plan_redeploy
 from tutumd.engines.swarm.probe_task import probe_name, probe_spec
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.update_order import choose_order
