@@ -55,15 +55,9 @@ from tutumd.model.services import (
     Definition,
     Port,
     Service,
+    ServiceGroup,
     ServiceSnapshot,
     ServiceState,
-)
-from tutumd.model.summaries import (
-    HandlerName,
-    Overview,
-    ServiceCounts,
-    ServiceList,
-    ServiceSummary,
 )
 
 __all__ = [
@@ -100,7 +94,6 @@ __all__ = [
     "Finding",
     "Growth",
     "Handler",
-    "HandlerName",
     "HandlerPath",
     "Level",
     "LogLine",
@@ -111,7 +104,6 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
-    "Overview",
     "Page",
     "Phase",
     "Plan",
@@ -123,11 +115,9 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
-    "ServiceCounts",
-    "ServiceList",
+    "ServiceGroup",
     "ServiceSnapshot",
     "ServiceState",
-    "ServiceSummary",
     "Session",
     "User",
     "Verb",

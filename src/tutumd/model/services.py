@@ -209,3 +209,19 @@ class Service:
     gone_since: datetime | None = None
     notes: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceGroup:
+    """How many services of a viewer have these values.
+
+    Attributes:
+        bound: As of `Service`; without it, the state says nothing.
+        number: Of those that match a search; 0 if none does.
+    """
+
+    engine: str
+    stack: str
+    bound: bool
+    state: ServiceState
+    number: int

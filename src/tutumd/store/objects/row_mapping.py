@@ -209,4 +209,6 @@ def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any
         return columns[column] >= datetime.fromisoformat(value)
     if suffix == "lte":
         return columns[column] <= datetime.fromisoformat(value)
+    if name == "handler":
+        return columns[name] == int(value)
     return columns[name] == (value.lower() if name in ("uuid", "service", "object") else value)
