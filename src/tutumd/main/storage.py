@@ -77,7 +77,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     path = database.dialect.path
     exclusive = serves_and_works and path is not None
     with ExitStack() as stack:
-        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
+        lock = stack.enter_context(lock_folder(settings, exclusive=exclusive))
         if path is not None:
             if os.access(restoring_file(path), os.F_OK):  # `exists` may raise
                 raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
@@ -94,8 +94,11 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 
 
 @contextmanager
-def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
-    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+def lock_folder(settings: Settings, *, exclusive: bool = True) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits.
+
+    Raises SettingsError if a server uses the folder.
+    """
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
     # other one, which is therefore free only when it has ended, too.
@@ -104,13 +107,6 @@ def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
         locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
     ):
         yield lock
-
-
-@contextmanager
-def keep_servers_out(settings: Settings) -> Iterator[None]:
-    """Keep others from the data folder. Raises SettingsError if a server uses it."""
-    with _locks(settings, exclusive=True):
-        yield
 
 
 def restoring_file(database: Path) -> Path:
