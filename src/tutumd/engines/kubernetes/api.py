@@ -14,21 +14,24 @@ from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     MERGE,
     VERSION,
+    ExpiredError,
     Request,
+    events,
+    message_of,
     on_access_review,
     on_autoscalers,
     on_collection,
     on_workload,
+    read,
+    translated,
     with_patch,
 )
-from tutumd.engines.kubernetes.responses import ExpiredError, events, message_of, read, translated
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query, refuse_ignored
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
-PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
@@ -76,23 +79,8 @@ class Cluster:
         Args:
             namespace: Empty means all.
         """
-        request = on_collection("list", kind, namespace)
-        objects: list[Json] = []
-        query = {"limit": str(PAGE)}
-        while True:
-            try:
-                page = self._call(replace(request, query=query))
-            except ExpiredError:
-                if "continue" not in query:
-                    raise
-                # The API has forgotten the rest of the list: read it in one piece (client-go: tools/pager).
-                objects, query = [], {}
-                continue
-            objects += page.get("items") or []
-            token = page["metadata"].get("continue") or ""
-            if not token:
-                return objects, str(page["metadata"].get("resourceVersion") or "")
-            query = {"limit": str(PAGE), "continue": token}
+        page = self._call(on_collection("list", kind, namespace))
+        return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion") or "")
 
     def patch(self, address: Address, content_type: str, body: Any) -> Json:
         """Patch a workload and return it. Raises StaleError if the version in the body is not the present one."""

@@ -25,31 +25,26 @@ class Permission:
     resource: str
     verb: str
     purpose: str
-    is_vital: bool = True
+    is_vital: bool
 
 
-def _permissions() -> Iterator[Permission]:
-    for kind in _KINDS:
-        for verb in ("get", "list", "watch"):
-            yield Permission(group="apps", resource=kind, verb=verb, purpose=f"no {kind} are found")
-        yield Permission(group="apps", resource=kind, verb="patch", purpose=f"{kind} cannot be redeployed")
-    for kind in _SCALED:
-        for verb in ("get", "update"):
-            yield Permission(group="apps", resource=kind, verb=verb, purpose="nothing can be scaled", is_vital=False)
-    for verb in ("list", "watch"):
-        yield Permission(group="", resource="pods", verb=verb, purpose="no redeploy can be judged")
-    rest = (
-        ("", "pods", "delete", "a StatefulSet that is stuck stays so"),
-        ("", "pods/log", "get", "no output can be shown"),
-        ("", "events", "list", "it is told late why no pod is created"),
-        ("autoscaling", "horizontalpodautoscalers", "list", "nothing can be scaled"),
-        ("autoscaling", "horizontalpodautoscalers", "patch", "tutum.scale.hpa=raise-min has no effect"),
-    )
-    for group, resource, verb, purpose in rest:
-        yield Permission(group=group, resource=resource, verb=verb, purpose=purpose, is_vital=False)
-
-
-PERMISSIONS = tuple(_permissions())
+_PERMISSIONS = (
+    (True, "apps", _KINDS, "get list watch", "no {} are found"),
+    (True, "apps", _KINDS, "patch", "{} cannot be redeployed"),
+    (False, "apps", _SCALED, "get update", "nothing can be scaled"),
+    (True, "", ("pods",), "list watch", "no redeploy can be judged"),
+    (False, "", ("pods",), "delete", "a StatefulSet that is stuck stays so"),
+    (False, "", ("pods/log",), "get", "no output can be shown"),
+    (False, "", ("events",), "list", "it is told late why no pod is created"),
+    (False, "autoscaling", ("horizontalpodautoscalers",), "list", "nothing can be scaled"),
+    (False, "autoscaling", ("horizontalpodautoscalers",), "patch", "tutum.scale.hpa=raise-min has no effect"),
+)
+PERMISSIONS = tuple(
+    Permission(group=group, resource=resource, verb=verb, purpose=purpose.format(resource), is_vital=is_vital)
+    for is_vital, group, resources, verbs, purpose in _PERMISSIONS
+    for resource in resources
+    for verb in verbs.split()
+)
 
 
 def check_connection(subject: str, read_version: Callable[[], tuple[str, str]]) -> Iterator[Finding]:

@@ -1,47 +1,12 @@
 """The status of a rollout or of a change of replicas, decided from what is seen of the workload and its pods."""
 
-import re
 from collections.abc import Iterable
 
-from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.journal import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal
 from tutumd.engines.rollout.timing import Timing
-
-# A pull that fails with these words fails again (containerd, distribution); after any other the node tries once more.
-_HOPELESS_PULL = re.compile(r"not found|manifest unknown|denied|unauthorized|authorization|no match")
-_PULLS = ("ErrImagePull", "ImagePullBackOff")
-
-
-class FailureWatch:
-    """Finds pods that have failed for good, over the looks of one run.
-
-    That a container has exited stays true. All else may pass, as when a Secret or a registry comes a moment late, so
-    it is believed once it has lasted.
-    """
-
-    def __init__(self, timing: Timing) -> None:
-        self._timing = timing
-        self._since: dict[str, float] = {}
-
-    def find(self, new: Iterable[Pod]) -> Pod | None:
-        """Take a look at new pods; return one that has failed for good, or None."""
-        return next((pod for pod in new if pod.exited), None) or next(iter(self.lasting(new)), None)
-
-    def lasting(self, pods: Iterable[Pod]) -> list[Pod]:
-        """Take a look at pods; return those that have been failing for long enough."""
-        now = self._timing.clock()
-        failing = [pod for pod in pods if pod.failing]
-        self._since = {pod.uid: self._since.get(pod.uid, now) for pod in failing}
-        return [pod for pod in failing if now - self._since[pod.uid] >= self._needed_s(pod)]
-
-    def _needed_s(self, pod: Pod) -> float:
-        container = pod.failing
-        if container is None or container.waiting not in _PULLS or _HOPELESS_PULL.search(container.message):
-            return self._timing.doubt_s
-        return self._timing.pull_doubt_s
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:
@@ -79,7 +44,7 @@ def describe_unobserved(workload: Workload) -> str:
     """Return that the controller has not seen the present specification; empty if it has."""
     if workload.observed:
         return ""
-    seen, present = workload.count("observedGeneration"), workload.metadata["generation"]
+    seen, present = workload.count("observedGeneration"), workload.generation
     return (
         f"kube-controller-manager does not react to the change of {workload.address.words} (observedGeneration is "
         f"{seen}, wanted is {present}): check that it runs"
@@ -133,10 +98,15 @@ def is_rolled_back(view: WorkloadView, restarted_at: str, ready_before: int) -> 
     return as_before or (is_finished(view.workload) and len(view.ready) >= view.workload.replicas)
 
 
+def target_of(journal: ScaleJournal, workload: Workload) -> int:
+    """Return the number of pods that must be ready. An autoscaler may have changed the one that we set."""
+    return workload.replicas if journal.shared_with and journal.target and workload.replicas else journal.target
+
+
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
     """Return whether as many pods are ready as wanted, no new one has ended, and the surplus ones are gone."""
-    target = journal.target_of(view.workload)
-    has_exited = any(pod.exited for pod in view.alive if pod.uid not in journal.pods_before)
+    target = target_of(journal, view.workload)
+    has_exited = any(pod.exited for pod in view.alive if pod.uid not in journal.present_before)
     if has_exited or not view.workload.observed or len(view.ready) < target:
         return False
     if journal.autoscaler:

@@ -1,19 +1,24 @@
-"""Pods that keep others from being replaced: those of a StatefulSet that cannot run, and those that do not stop.
+"""Pods that fail for good, and pods that keep others from being replaced: they cannot run, or do not stop.
 
 A StatefulSet waits until each pod is ready before it replaces one, even by a template that would repair that pod
 (kubernetes/kubernetes#67250; its docs call the way out a forced rollback: the pod has to be deleted).
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.health import FailureWatch
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod
 from tutumd.engines.kubernetes.workloads import Kind
+from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.rollout.timing import HoldTimer
 from tutumd.errors import EngineRefusedError
+
+# A pull that fails with these words fails again (containerd, distribution); after any other the node tries once more.
+_HOPELESS_PULL = re.compile(r"not found|manifest unknown|denied|unauthorized|authorization|no match")
+_PULLS = ("ErrImagePull", "ImagePullBackOff")
 
 
 def find_stuck(view: WorkloadView, restarted_at: str | None = None) -> list[Pod]:
@@ -57,65 +62,54 @@ def describe_late(view: WorkloadView, now: datetime) -> str:
     return f"pod {pod.name} has been terminating for {age_s:.0f} s: {why}"
 
 
-class StuckPods:
-    """The stuck pods of one run.
-
-    Attributes:
-        problem: Why they could not be deleted, and what to do; empty if they could.
-    """
-
-    def __init__(self, context: WorkloadContext) -> None:
-        self.problem = ""
-        self._context = context
-        self._failures = FailureWatch(context.timing)
-
-    def free(self, view: WorkloadView, restarted_at: str) -> None:
-        """Delete the pods that have been stuck for a while, unless that was refused before."""
-        stuck = self._failures.lasting(find_stuck(view, restarted_at))
-        try:
-            for pod in stuck if view.workload.observed and not self.problem else ():
-                self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
-                self._context.delete(pod)
-        except EngineRefusedError as error:
-            self.problem = f"pods are stuck at an earlier version: {_command(stuck)} frees them in a redeploy; {error}"
-            self._context.run.log(self.problem)
-
-
 def _command(pods: Sequence[Pod]) -> str:
     return f"kubectl delete pod {' '.join(pod.name for pod in pods)} --namespace {pods[0].namespace}"
 
 
-class ChangeWatch:
-    """Follows the new pods of one run, by our own clock.
+class PodWatch:
+    """Follows the pods of one run, by our own clock.
+
+    That a container has exited stays true. All else may pass, as when a Secret or a registry comes a moment late, so
+    it is believed once it has lasted.
 
     Attributes:
         failed: A new pod that has failed for good; None if there is none.
         refusal: Why the cluster has been creating no pod for a while; empty if it has.
+        problem: Why pods that are stuck could not be deleted, and what to do; empty if they could.
     """
 
     def __init__(self, context: WorkloadContext) -> None:
         self.failed: Pod | None = None
         self.refusal = ""
+        self.problem = ""
         self._context = context
-        self._failures = FailureWatch(context.timing)
-        self._whole = HoldTimer(context.timing.clock)
+        self._since: dict[str, float] = {}
         self._refused = HoldTimer(context.timing.clock)
 
-    def look(
-        self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, needed_s: float, emptied: str = ""
-    ) -> bool:
-        """Take a look; return whether all is as wanted, and has been for long enough.
+    def status(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "") -> RolloutStatus:
+        """Take a look; return whether all is as wanted, or has failed for good.
 
         Args:
             new: The pods that the run has made.
             is_whole: All is as wanted at this moment.
-            needed_s: For how long it has to stay so.
             emptied: Why no pod is wanted any more; empty if one is.
         """
-        self.failed = self._failures.find(new)
+        self.failed = next((pod for pod in new if pod.exited), None) or next(iter(self._lasting(new)), None)
         self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied)
-        held_s = self._whole.seconds({pod.uid for pod in new} if is_whole else None)
-        return is_whole and self.failed is None and held_s >= needed_s
+        if self.failed is not None or self.refusal:
+            return RolloutStatus.FAILED
+        return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
+
+    def _lasting(self, pods: Sequence[Pod]) -> list[Pod]:
+        """Return the pods that have been failing for long enough."""
+        timing, lasting = self._context.timing, []
+        for pod in pods:
+            container = pod.failing
+            since = self._since.setdefault(pod.uid, timing.clock()) if container else self._since.pop(pod.uid, 0.0)
+            may_pass = container and container.waiting in _PULLS and not _HOPELESS_PULL.search(container.message)
+            if container and timing.clock() - since >= (timing.pull_doubt_s if may_pass else timing.doubt_s):
+                lasting.append(pod)
+        return lasting
 
     def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str) -> str:
         # A pod that stops makes room, and one that becomes ready lets another one stop.
@@ -124,3 +118,14 @@ class ChangeWatch:
                 refusal = self._context.refusal(view)
         held_s = self._refused.seconds((bool(refusal), len(new)))
         return refusal if held_s >= self._context.timing.doubt_s else ""
+
+    def free_stuck(self, view: WorkloadView, restarted_at: str) -> None:
+        """Delete the pods that have been stuck for a while, unless that was refused before."""
+        stuck = self._lasting(find_stuck(view, restarted_at))
+        try:
+            for pod in stuck if view.workload.observed and not self.problem else ():
+                self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
+                self._context.delete(pod)
+        except EngineRefusedError as error:
+            self.problem = f"pods are stuck at an earlier version: {_command(stuck)} frees them in a redeploy; {error}"
+            self._context.run.log(self.problem)

@@ -20,7 +20,7 @@ from tutumd.engines.docker.plan.config import (
 from tutumd.engines.docker.plan.constraints import check_no_dependents
 from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
-from tutumd.engines.rollout.scaling import refuse_stopped
+from tutumd.engines.rollout.journal import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
