@@ -1,6 +1,6 @@
 """A redeploy of a container with a fixed port whose engine was killed in the swap.
 
-tests/unit/docker/test_resume.py kills every kind of run at every step on an engine in memory, and
+tests/unit/docker/test_kills.py kills every kind of run at every step on an engine in memory, and
 test_engine_interrupted.py kills the common case on each engine.
 """
 

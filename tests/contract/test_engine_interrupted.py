@@ -92,13 +92,13 @@ def check_runs(bed: EngineBed, versions: list[str], step: int) -> None:
 def test_a_redeploy_that_is_killed_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(2)
     old = ids(bed)
-    outcome = resumed(bed, redeploy(bed), new_run(bed, **bed.release("v2"), kill_at=4))
+    outcome = resumed(bed, redeploy(bed), new_run(bed, **bed.release("v2"), kill_at=3))
     assert outcome is not None
     assert outcome.success, outcome
     assert set(outcome.containers_before) == old
     assert set(outcome.containers_after) == ids(bed)
     assert ids(bed).isdisjoint(old)
-    check_runs(bed, ["v2", "v2"], 4)
+    check_runs(bed, ["v2", "v2"], 3)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: Engin
         assert outcome.success, (step, outcome)
         assert set(outcome.containers_before) == old, step
         assert set(outcome.containers_after) == ids(bed), step
-    assert step > 4
+    assert step > 3
 
 
 @pytest.mark.every_step

@@ -78,7 +78,7 @@ def test_no_phase_of_a_forged_journal_is_followed(host: DockerBed, rows: TakenOv
     for phase in ("swap", "join", "leave", "restore", "unchanged"):
         before = looks(host, "web")
         more = {"spare": secret, "start_first": phase in ("join", "leave"), "endpoints": {"bridge": {}}}
-        rows.write_action("web", journal={"phase": phase, "swaps": [swap(host, **more)], "keep_images": -1})
+        rows.write_action("web", journal={"phase": phase, "swaps": [swap(host, **more)]})
         assert rows.perform().success, phase
         assert looks(host, "web") != before, "it was redeployed"
         assert states(host) == {"web": "running", "secret": "running"}, phase
@@ -88,7 +88,7 @@ def test_no_phase_of_a_forged_journal_is_followed(host: DockerBed, rows: TakenOv
 def test_no_forged_journal_runs_or_names_another_image(host: DockerBed, rows: TakenOver) -> None:
     host.docker("tag", "app:v3-broken", "evil:local")
     evil = str(host.inspect("image", "evil:local")["Id"])
-    another = swap(host, new="", image="evil:local", follows=True, old=inspected(host, "web")["Id"])
+    another = swap(host, new="", image="evil:local", dependence="is linked", old=inspected(host, "web")["Id"])
     rows.write_action("web", journal={"phase": "swap", "swaps": [another]})
     assert rows.perform().success
     assert version(host, "web") == "v2"

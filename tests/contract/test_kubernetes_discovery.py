@@ -9,7 +9,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.engines.verbs import watching
 from tests.contract.kubernetes_support import WEB
-from tests.support.kubernetes.api import ApiRequest, FakeCluster
+from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import deployment, stateful_set
 from tests.support.waiting import wait_until
@@ -132,22 +132,6 @@ def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restar
     limit.join()
     kinds = [request.resource for request in cluster.requests if request.verb == "watch"]
     assert len(kinds) == len(set(kinds))
-
-
-def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.controllers.frozen = True
-    for number in range(501):
-        cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
-
-    def forget(request: ApiRequest) -> None:
-        if "continue" in request.query:
-            raise Refusal(410, "The provided continue parameter is too old to display a consistent list result.")
-
-    cluster.before = forget
-    with kube.opened(cluster, tmp_path) as engine:
-        assert len(selectors(engine)) == 501
-    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
-    assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}, {}]
 
 
 def test_a_cluster_without_a_listener_is_unavailable(cluster: FakeCluster, tmp_path: Path) -> None:

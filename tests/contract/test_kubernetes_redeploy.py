@@ -27,7 +27,7 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
     before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
     assert engine.redeploy(WEB, FakeRun()).success
     first, last = cluster.changes()
-    assert first.body["spec"]["minReadySeconds"] == 1
+    assert {"op": "add", "path": "/spec/minReadySeconds", "value": 1} in first.body
     assert last.content_type == "application/merge-patch+json"
     assert last.body["spec"] == {"minReadySeconds": None}
     after = kube.spec_and_status(cluster, "deployments", "web")["spec"]

@@ -10,7 +10,7 @@ from tests.unit.docker.documents import container, identity, image, inspected
 from tutumd.engines.docker.look.services import group_by_service
 from tutumd.engines.docker.plan.config import replacement_config, with_variables
 from tutumd.engines.docker.plan.redeploy import describe_steps, plan_redeploy
-from tutumd.engines.rollout.environment import restore_entries, store_entries
+from tutumd.engines.rollout.journal import restore_entries, store_entries
 
 NAME = st.sampled_from(["A", "B", "PATH", "TZ"])
 WORD = st.sampled_from(["x", "y", ""])

@@ -101,7 +101,7 @@ def fill(bed: StoreBed) -> list[str]:
     action = bed.call(handlers[0])
     outcome = Outcome(success=False, reason=TEXT, log_tail=TEXT, image_before=f"sha256:{'a' * 64}")
     bed.queue.finish(bed.claimed(), outcome, None)
-    (delivery,) = bed.store.service_deliveries(bed.admin, handlers[0].service_uuid, limit=1)
+    (delivery,) = bed.deliveries(handlers[0])
     values = {
         "service_uuid": handlers[0].service_uuid,
         "number": handlers[0].number,

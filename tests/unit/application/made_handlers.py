@@ -9,7 +9,9 @@ from typing import Any
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.model import Handler
-from tutumd.web.pages.handler_form import make_form
+from tutumd.web.messages.senders import SENDERS
+from tutumd.web.pages.connect import fill_form
+from tutumd.web.pages.handler_form import make_form, read_form
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CIPHER = SecretCipher([make_key()])
@@ -44,3 +46,10 @@ def texts_of(handler: Handler | None) -> dict[str, str]:
             for each, text in (*field.inputs, *([field.json] if field.json else [])):
                 sent[each.name] = text.replace("\n", "\r\n")
     return sent
+
+
+def connect(key: str, sent: Mapping[str, str], secret: str = "") -> dict[str, Any]:
+    """Return the document that the form of a sender makes."""
+    document, errors = read_form(fill_form(SENDERS[key], sent, secret), None, NOW)
+    assert not errors, errors
+    return document

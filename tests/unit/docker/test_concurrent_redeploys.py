@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from tests.support.runs import Killed
+from tests.unit.docker.beds import (
+    CRASHING,
+    NEW,
+    OLD,
+    Recorded,
+    RunOfAnotherAction,
+    finder,
+    readiness,
+    redeploy,
+    with_neighbours,
+)
 from tests.unit.docker.documents import compose_labels
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Recorded, RunOfAnotherAction, finder, readiness, redeploy
-from tests.unit.docker.test_resume_start_first import with_neighbours
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.redeploy import replaced_names
 from tutumd.engines.docker.look.containers import InspectedContainer

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
-from tutumd.engines.docker.apply.scale import Replica, replica_config
+from tutumd.engines.docker.apply.scale import replica_config
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import group_by_service
 from tutumd.engines.docker.look.snapshot import base_image, service_snapshot, with_base
@@ -88,7 +88,7 @@ def test_a_dependent_keeps_its_image_and_its_labels() -> None:
 def test_copies_have_the_labels_of_the_first() -> None:
     first = running("app:v1", {**compose_labels(1), **with_base({}, "app:stable", "app:v1")})
     (group,) = group_by_service([first])
-    copied = replica_config(group, first, Replica(name="web-2", number=2))["Labels"]
+    copied = replica_config(group, first, "web-2")["Labels"]
     assert (copied[BASE], copied[TAGGED]) == ("app:stable", "app:v1")
 
 
@@ -114,7 +114,8 @@ def test_the_service_tells_callers_of_a_tag_and_of_its_compose_file() -> None:
 
 def notes_of(container: InspectedContainer) -> tuple[str, ...]:
     (group,) = group_by_service([container])
-    return service_snapshot(group).notes
+    shown = service_snapshot(group)
+    return (*shown.left_tags, *shown.notes)
 
 
 def test_the_labels_are_known() -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.runs import Killed
+from tests.unit.docker.beds import NEW, OLD, Case, EndingIn, Named, Recorded, finder, readiness, redeploy
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import NEW, OLD, Case, EndingIn, Recorded, finder, readiness, redeploy
-from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.errors import EngineRefusedError

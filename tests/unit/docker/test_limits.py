@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.unit.docker.test_resume import Recorded, finder, redeploy
-from tests.unit.docker.test_resume_start_first import Named
+from tests.unit.docker.beds import Named, Recorded, finder, redeploy
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.model import Phase

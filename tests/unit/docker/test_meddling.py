@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.runs import Killed
+from tests.unit.docker.beds import CRASHING, NEW, OLD, Case, Named, Recorded, redeploy
 from tests.unit.docker.documents import compose_labels, container
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_last_look import end
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, redeploy
-from tests.unit.docker.test_resume_start_first import Named
 from tutumd.errors import EngineUnavailableError
 
 STRANGER = "f" * 64

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.runs import FakeRun, Killed
+from tests.unit.docker.beds import OLD, finder
 from tests.unit.docker.documents import compose_labels, image, inspected
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import OLD, finder
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.scale import Scaler
 from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.docker.beds import Recorded, finder
 from tests.unit.docker.documents import ALWAYS, NO
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import Recorded, finder
 from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.recover.rollback import recover_slots
 

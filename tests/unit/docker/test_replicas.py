@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, image, inspected
-from tutumd.engines.docker.apply.scale import Replica, check_scalable, name_replicas, replica_config
+from tutumd.engines.docker.apply.scale import check_scalable, name_replicas, replica_config
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
 from tutumd.errors import EngineRefusedError
@@ -48,14 +48,11 @@ def test_a_service_with_shareable_settings_is_scaled(document: dict[str, Any]) -
 
 def test_replicas_get_the_next_free_numbers() -> None:
     lone = inspected(1, "web")
-    assert name_replicas(only(lone), lone, 2, {"web", "web-2"}) == (
-        Replica(name="web-3", number=3),
-        Replica(name="web-4", number=4),
-    )
+    assert name_replicas(only(lone), lone, 2, {"web", "web-2"}) == ("web-3", "web-4")
     old_style = inspected(1, "shop_web_3", labels=compose_labels(3))
-    assert name_replicas(only(old_style), old_style, 1, {"shop_web_3"}) == (Replica(name="shop_web_4", number=4),)
+    assert name_replicas(only(old_style), old_style, 1, {"shop_web_3"}) == ("shop_web_4",)
     odd = inspected(1, "x1", labels={"tutum.service": "api"})
-    assert name_replicas(only(odd), odd, 1, {"x1"}) == (Replica(name="api-2", number=2),)
+    assert name_replicas(only(odd), odd, 1, {"x1"}) == ("api-2",)
 
 
 def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
@@ -74,7 +71,7 @@ def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
         networks={"front": {"Aliases": ["shop-web-1", "web"], "IPAddress": "10.0.0.2"}},
         its_image=image(Env=["A=1"]),
     )
-    body = replica_config(only(first), first, Replica(name="shop-web-2", number=2))
+    body = replica_config(only(first), first, "shop-web-2")
     assert body["Labels"] == compose_labels(2)
     assert body["Env"] == ["B=2"]
     assert "Hostname" not in body
@@ -85,7 +82,7 @@ def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
 
 def test_a_replica_of_a_single_container_is_labelled_with_its_service() -> None:
     first = inspected(1, "web", labels={"mine": "1"})
-    assert replica_config(only(first), first, Replica(name="web-2", number=2))["Labels"] == {
+    assert replica_config(only(first), first, "web-2")["Labels"] == {
         "mine": "1",
         "tutum.service": "web",
     }

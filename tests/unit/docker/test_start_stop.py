@@ -4,9 +4,9 @@ import pytest
 
 from tests.support.docker_errors import api_error
 from tests.support.runs import FakeRun
+from tests.unit.docker.beds import Case, Recorded, readiness
 from tests.unit.docker.documents import identity
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import Case, Recorded, readiness
 from tutumd.engines.docker.apply.start_stop import start_containers
 from tutumd.errors import EngineRefusedError
 

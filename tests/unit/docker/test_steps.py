@@ -50,11 +50,6 @@ def test_the_next_step_forward(
     assert forward_step(SWAP, RUN, before, after) == expected
 
 
-def test_what_was_stopped_is_not_started() -> None:
-    assert forward_step(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
-    assert backward_step(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
-
-
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -75,18 +70,8 @@ def test_the_next_step_backward(
     assert backward_step(SWAP, RUN, before, after) == expected
 
 
-def test_what_was_paused_is_paused_again() -> None:
-    paused = replace(SWAP, paused=True)
-    assert backward_step(paused, RUN, old("web", "running", ALWAYS), None) == step("pause", OLD)
-    assert backward_step(paused, RUN, old("web", "paused", ALWAYS), None) is None
-
-
 START_FIRST = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
 PARK_OLD, NAME_NEW = (step("rename", OLD, name=PREV), step("rename", NEW, name="web"))
-
-
-def disconnect(container: str, network: str) -> SwapStep:
-    return step("disconnect", container, network=network)
 
 
 def connect(network: str, **endpoint: Any) -> SwapStep:
@@ -110,15 +95,3 @@ def test_a_detached_container_keeps_its_addresses() -> None:
     # Nobody finds it, as it has no alias there; and it is not found again by its name.
     hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
     assert detach_step(START_FIRST, RUN, hidden, new("web", "running"), in_swarm=False) is None
-
-
-def test_a_detached_container_gets_its_aliases_back() -> None:
-    hidden = replace(old("web", "running", ALWAYS), raw={"NetworkSettings": {"Networks": {"front": {}}}})
-    swap = replace(START_FIRST, endpoints={"front": {"Aliases": ["www"]}})
-    assert backward_step(swap, RUN, hidden, None) == disconnect(OLD, "front")
-
-
-def test_a_disconnected_container_is_reconnected() -> None:
-    lost = in_networks(old("web", "running", ALWAYS), "front")
-    expected = step("connect", OLD, network="back", endpoint={})
-    assert backward_step(replace(START_FIRST, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.runs import FakeRun, Killed
+from tests.unit.docker.beds import NEW, Case, Named, Recorded, finder, readiness
 from tests.unit.docker.documents import EPOCH, inspected
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_meddling import states
-from tests.unit.docker.test_resume import NEW, Case, Recorded, finder, readiness
-from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.scale import Scaler

@@ -1,6 +1,7 @@
 """How a rollout stands, from every kind of status and pod."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.unit.kubernetes.values import AT, SINCE, pod, view, workload
 from tutumd.engines.kubernetes.health import (
-    FailureWatch,
+    PodWatch,
     check_rollout,
     describe_failure,
     is_finished,
@@ -16,7 +17,7 @@ from tutumd.engines.kubernetes.health import (
     window_s,
 )
 from tutumd.engines.kubernetes.plan import plan_redeploy
-from tutumd.engines.kubernetes.view import PodContainer, describe_pod, find_culprit
+from tutumd.engines.kubernetes.view import Pod, PodContainer, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Workload, find_unprobed, fingerprint
 from tutumd.engines.rollout.journal import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
@@ -106,6 +107,17 @@ def test_a_container_is_judged_by_its_exits(container: PodContainer, is_failing:
     assert (container.is_failing, container.has_exited) == (is_failing, has_exited)
 
 
+def failures(looks: list[tuple[float, Pod]]) -> list[Pod | None]:
+    """Return the pod that is believed to have failed at each look, by the second and the pod that is seen."""
+    now = [0.0]
+    context: Any = SimpleNamespace(timing=Timing(clock=lambda: now[0]), refusal=lambda view: "")
+    watch, failed = PodWatch(context), []
+    for now[0], seen in looks:
+        watch.status(view(workload(deployment())), [pod("fine", at=AT), seen], is_whole=False)
+        failed.append(watch.failed)
+    return failed
+
+
 @pytest.mark.parametrize(
     ("container", "lasts_s"),
     [
@@ -119,24 +131,16 @@ def test_a_container_is_judged_by_its_exits(container: PodContainer, is_failing:
     ],
 )
 def test_a_failure_that_may_pass_is_believed_once_it_has_lasted(container: PodContainer, lasts_s: int | None) -> None:
-    now = [0.0]
-    watch = FailureWatch(Timing(clock=lambda: now[0]))
     subject = pod("x", at=AT, ready=False, container=container)
-    believed = []
-    for second in range(30):
-        now[0] = float(second)
-        believed += [second] if watch.find([pod("fine", at=AT), subject]) == subject else []
+    failed = failures([(float(second), subject) for second in range(30)])
+    believed = [second for second, found in enumerate(failed) if found == subject]
     assert believed == ([] if lasts_s is None else list(range(lasts_s, 30)))
 
 
 def test_a_failure_that_passes_in_between_begins_anew() -> None:
-    now = [0.0]
-    watch = FailureWatch(Timing(clock=lambda: now[0]))
     stuck = pod("x", at=AT, ready=False, container=STUCK)
-    for now[0], seen in ((0.0, stuck), (3.0, pod("x", at=AT)), (3.5, stuck), (7.0, stuck)):
-        assert watch.find([seen]) is None
-    now[0] = 7.5
-    assert watch.find([stuck]) == stuck
+    looks = [(0.0, stuck), (3.0, pod("x", at=AT)), (3.5, stuck), (7.0, stuck), (7.5, stuck)]
+    assert failures(looks) == [None, None, None, None, stuck]
 
 
 def test_new_pods_without_a_probe_have_to_run_for_a_while() -> None:

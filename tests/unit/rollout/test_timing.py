@@ -1,34 +1,70 @@
-"""Waiting, and measuring how long something holds."""
+"""Measuring how long something holds, waiting, other attempts after a conflict, and merged output."""
+
+import pytest
 
 from tests.support.runs import FakeRun
-from tutumd.engines.rollout.timing import HoldTimer, Timing, poll_until
+from tutumd.engines.rollout.journal import merge_log_lines
+from tutumd.engines.rollout.timing import DeniedError, HoldTimer, StaleError, Timing, poll_until, retry_on_conflict
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
-
-class FakeClock:
-    """Advances by a second at each reading."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 1
-        return self.now
+TIMING = Timing(poll_s=0, jitter=lambda: -0.0999)
+"""With next to no pause between attempts."""
 
 
 def test_a_hold_begins_again_with_each_new_value() -> None:
-    clock = FakeClock()
-    timer = HoldTimer(clock)
-    timer.seconds("a")
-    first = timer.seconds("a")
-    assert timer.seconds("a") > first > 0
-    assert timer.seconds("b") <= first
+    seconds = iter((0, 0, 3, 5, 5, 6))
+    timer = HoldTimer(lambda: next(seconds))
+    assert [timer.seconds(value) for value in ("a", "a", "b", "b")] == [0, 3, 0, 1]
 
 
-def test_polling_ends_with_the_value_that_is_waited_for() -> None:
-    values = iter(range(10))
-    assert poll_until(FakeRun(), Timing(poll_s=0), lambda: next(values), lambda value: value == 3, 60) == 3
-
-
-def test_polling_ends_at_its_limit() -> None:
-    timing = Timing(poll_s=0, clock=FakeClock())
+def test_polling_ends_with_the_value_that_is_waited_for_or_at_its_limit() -> None:
+    values, seconds = iter(range(10)), iter(range(10))
+    assert poll_until(FakeRun(), TIMING, lambda: next(values), lambda value: value == 3, 60) == 3
+    timing = Timing(poll_s=0, clock=lambda: next(seconds))
     assert poll_until(FakeRun(), timing, lambda: "as before", lambda value: False, 3) == "as before"
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "attempts", "raised"),
+    [
+        (StaleError("changed"), 5, 6, None),
+        (DeniedError("no rules yet"), 5, 6, None),
+        (StaleError("changed"), 100, 12, EngineUnavailableError),
+        (DeniedError("not allowed"), 100, 7, EngineRefusedError),
+        (EngineRefusedError("bad"), 100, 1, EngineRefusedError),
+    ],
+)
+def test_a_conflict_and_for_a_while_a_missing_permission_are_tried_again(
+    error: Exception, failures: int, attempts: int, raised: type[TutumdError] | None
+) -> None:
+    made: list[str] = []
+
+    def change() -> str:
+        made.append("attempt")
+        if len(made) <= failures:
+            raise error
+        return "changed"
+
+    if raised is None:
+        assert retry_on_conflict(FakeRun(), TIMING, change) == "changed"
+    else:
+        with pytest.raises(raised):
+            retry_on_conflict(FakeRun(), TIMING, change)
+    assert len(made) == attempts
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit", "merged"),
+    [
+        (["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"], 10, "a b\nb\nc"),
+        (["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"], 2, "b\nc"),
+        (["2026-01-01T00:00:01Z a\n"], 0, ""),
+        (["2026-01-01T00:00:02Z c\n2026-01-01T00:00:01Z a\n2026-01-01T00:00:01Z b\n"], 10, "a\nb\nc"),
+        (["2026-01-01T00:00:01Z from a terminal\r\n"], 10, "from a terminal"),
+        (["2026-01-01T00:00:01Z fatal\nunable to retrieve container logs for containerd://0a1b"], 10, "fatal"),
+        ([f"2026-01-01T00:00:01Z {'ä' * 70_000}"], 10, "ä" * (32 * 1024)),
+    ],
+    ids=["merged", "the last ones", "none", "same time", "terminal", "words of the engine", "64 KiB"],
+)
+def test_output_is_merged_in_order_of_time(texts: list[str], limit: int, merged: str) -> None:
+    assert merge_log_lines(texts, limit) == merged

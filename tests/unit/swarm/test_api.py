@@ -9,9 +9,8 @@ import requests
 
 from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
-from tests.unit.swarm.test_journal import PLAN
-from tests.unit.swarm.values import NEW, spec
-from tutumd.engines.rollout.journal import Result, Stage, to_journal
+from tests.unit.swarm.values import NEW, PLAN, spec
+from tutumd.engines.rollout.journal import Stage, to_journal
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
@@ -91,15 +90,6 @@ def test_an_image_that_cannot_be_read_now_is_no_reason_to_leave_an_update_half_d
     run = FakeRun(journal=to_journal(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
     with pytest.raises(EngineUnavailableError, match="layer store is locked"):
         redeploy(context_of(client, run))
-
-
-def test_a_success_that_an_earlier_version_saved_counts_only_after_a_look() -> None:
-    journal = replace(
-        PLAN, before=specs.stored_parts(spec(NEW)), stage=Stage.FINISH, result=Result(success=True, reason="said")
-    )
-    outcome = redeploy(context_of(FakeClient(), FakeRun(journal=to_journal(journal))))
-    assert not outcome.success
-    assert outcome.reason.startswith("superseded")
 
 
 def test_a_service_whose_name_is_taken_is_not_created() -> None:

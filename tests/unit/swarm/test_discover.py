@@ -37,13 +37,13 @@ def test_image_name_and_digest_are_split() -> None:
 
 
 def test_the_target_of_a_stopped_service_is_what_it_had() -> None:
-    shown = take_snapshot(view(specs.with_replicas(spec(), 0, noted=4)))
+    shown = take_snapshot(view(specs.with_replicas(spec(), 0, noted="4")))
     assert (shown.stopped, shown.target, shown.state) == (True, 4, ServiceState.STOPPED)
     assert take_snapshot(view(spec(replicas=0))).target == 0
 
 
 def test_a_leftover_label_does_not_make_a_service_stopped() -> None:
-    left = specs.with_replicas(spec(), 2, noted=4)
+    left = specs.with_replicas(spec(), 2, noted="4")
     shown = take_snapshot(view(left, task("a"), task("b", slot="2")))
     assert (shown.stopped, shown.target) == (False, 2)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
-from tutumd.engines.rollout.journal import RolloutStatus
+from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal
 from tutumd.engines.swarm.health import (
     check_job,
     check_scaling,
@@ -21,7 +21,7 @@ from tutumd.engines.swarm.health import (
     stalled_tasks,
 )
 from tutumd.engines.swarm.spec import Version
-from tutumd.engines.swarm.view import Phase, Task, read_nodes, read_task
+from tutumd.engines.swarm.view import Task, TaskPhase, read_nodes, read_task
 
 BOTH_NEW = (task("n1", NEW), task("n2", NEW, slot="2"))
 BOTH_OLD = (task("o1"), task("o2", slot="2"))
@@ -47,8 +47,8 @@ UPDATES: dict[str, tuple[dict[str, Any], tuple[Task, ...], tuple[str, ...], Roll
     ),
     "one lost": (ORDERED, (BOTH_NEW[0], task("n2", NEW, node_ready=False)), ("completed",), RolloutStatus.IN_PROGRESS),
     "given up": (ORDERED, BOTH_NEW, ("paused", *(f"rollback_{how}" for how in BACK)), RolloutStatus.FAILED),
-    "on the way back": (BEFORE, BOTH_OLD, ("rollback_started",), RolloutStatus.ROLLING_BACK),
-    "back": (BEFORE, BOTH_OLD, ("rollback_completed", "rollback_paused"), RolloutStatus.ROLLED_BACK),
+    "on the way back": (BEFORE, BOTH_OLD, ("rollback_started",), RolloutStatus.FAILED),
+    "back": (BEFORE, BOTH_OLD, ("rollback_completed", "rollback_paused"), RolloutStatus.FAILED),
     "another version": (OTHER, (), ("", "updating", "completed", "rollback_started"), RolloutStatus.SUPERSEDED),
     "the version before": (BEFORE, (), ("", "updating", "completed"), RolloutStatus.SUPERSEDED),
     "scaled to 0": (spec(NEW, replicas=0), (), ("", "updating", "completed"), RolloutStatus.FAILED),
@@ -142,20 +142,20 @@ def test_a_task_that_waits_with_a_reason_is_to_blame_before_one_without() -> Non
 @pytest.mark.parametrize(
     ("state", "desired", "node_ready", "phase"),
     [
-        ("pending", True, True, Phase.STARTING),
-        ("pending", False, True, Phase.ENDED),
-        ("starting", True, True, Phase.STARTING),
-        ("starting", False, True, Phase.STOPPING),
-        ("starting", False, False, Phase.ENDED),
-        ("running", True, True, Phase.RUNNING),
-        ("running", True, False, Phase.LOST),
-        ("running", False, True, Phase.STOPPING),
-        ("running", False, False, Phase.ENDED),
-        ("failed", True, True, Phase.ENDED),
-        ("complete", True, True, Phase.ENDED),
+        ("pending", True, True, TaskPhase.STARTING),
+        ("pending", False, True, TaskPhase.ENDED),
+        ("starting", True, True, TaskPhase.STARTING),
+        ("starting", False, True, TaskPhase.STOPPING),
+        ("starting", False, False, TaskPhase.ENDED),
+        ("running", True, True, TaskPhase.RUNNING),
+        ("running", True, False, TaskPhase.LOST),
+        ("running", False, True, TaskPhase.STOPPING),
+        ("running", False, False, TaskPhase.ENDED),
+        ("failed", True, True, TaskPhase.ENDED),
+        ("complete", True, True, TaskPhase.ENDED),
     ],
 )
-def test_a_task_is_in_one_phase(state: str, desired: bool, node_ready: bool, phase: Phase) -> None:
+def test_a_task_is_in_one_phase(state: str, desired: bool, node_ready: bool, phase: TaskPhase) -> None:
     assert task("t", state=state, desired=desired, node_ready=node_ready).phase is phase
 
 
@@ -176,7 +176,8 @@ def test_nodes_of_the_same_name_get_the_start_of_their_id() -> None:
 
 def test_scaling_succeeds_at_the_target() -> None:
     def status_of(target: int, before: int, *tasks: Task) -> RolloutStatus:
-        return check_scaling(view(spec(replicas=2), *tasks), target=target, before=before, tasks_before=("o1", "o2"))
+        journal = ScaleJournal(before=before, target=target, present_before=("o1", "o2"), running_before=())
+        return check_scaling(view(spec(replicas=2), *tasks), journal)
 
     assert status_of(2, 1, *BOTH_OLD) is RolloutStatus.SUCCEEDED
     assert status_of(2, 1, BOTH_OLD[0]) is RolloutStatus.IN_PROGRESS
@@ -188,7 +189,8 @@ def test_scaling_succeeds_at_the_target() -> None:
 
 def test_scaling_fails_when_a_new_replica_exits_or_is_rejected_twice() -> None:
     def status_of(*tasks: Task) -> RolloutStatus:
-        return check_scaling(view(spec(replicas=3), *tasks), target=3, before=1, tasks_before=("o1",))
+        journal = ScaleJournal(before=1, target=3, present_before=("o1",), running_before=())
+        return check_scaling(view(spec(replicas=3), *tasks), journal)
 
     once = (task("o1"), task("x1", state="rejected", slot="2"), task("x2", state="preparing", slot="2"))
     assert status_of(*once) is RolloutStatus.IN_PROGRESS

@@ -1,23 +1,10 @@
-"""Images and output as the engine sends them."""
+"""Images as the engine and registries describe them."""
 
 import pytest
 
 from tutumd.engines.images.reference import parse_reference
-from tutumd.engines.swarm.api import read_platforms, remove_frames
+from tutumd.engines.swarm.api import read_platforms
 from tutumd.engines.swarm.plan import is_built_here
-
-
-def frame(text: str, stream: int = 1) -> bytes:
-    data = text.encode()
-    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
-
-
-def test_messages_of_the_engine_are_not_output() -> None:
-    assert remove_frames(frame("Error grabbing logs", 3) + frame("real"), tty=False) == b"real"
-
-
-def test_the_present_part_of_a_truncated_frame_is_read() -> None:
-    assert remove_frames(frame("whole\n") + frame("cut off")[:11], tty=False) == b"whole\ncut"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_
 def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
     inspected = spec()
     specs.redeploy_spec(inspected, NEW, {}, [ARM], {})
-    specs.with_replicas(inspected, 5, noted=2)
+    specs.with_replicas(inspected, 5, noted="2")
     assert inspected == spec()
 
 
@@ -97,7 +97,7 @@ def test_the_environment_is_not_stored() -> None:
 
 
 def test_stopping_adds_the_label_and_starting_removes_it() -> None:
-    stopped = specs.with_replicas(spec(replicas=4), 0, noted=4)
+    stopped = specs.with_replicas(spec(replicas=4), 0, noted="4")
     assert stopped["Labels"] == {STOPPED_REPLICAS: "4"}
     assert specs.is_stopped(stopped)
     assert specs.with_replicas(stopped, 4) == spec(replicas=4)

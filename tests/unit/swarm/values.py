@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.plan import RedeployJournal
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes
 
@@ -39,6 +41,18 @@ def task(
     return Task(
         id=id, slot=slot, state=state, desired=desired, node_ready=node_ready, version=version, error=error, exit_code=0
     )
+
+
+PLAN = RedeployJournal(
+    before=specs.stored_parts(spec()),
+    image=NEW.image,
+    config={"Order": "start-first"},
+    platforms=({"Architecture": "amd64", "OS": "linux"},),
+    status_before={"State": "completed"},
+    running_before=("o1", "o2"),
+    image_after="sha256:" + "2" * 64,
+    note="said",
+)
 
 
 def nodes(*states: str, architecture: str = "x86_64", availability: str = "active") -> Nodes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.application.made_handlers import NOW, make_handler
+from tests.unit.application.made_handlers import NOW, connect, make_handler
 from tutumd.application.admission.options import parse_options
 from tutumd.model.findings import Level
 from tutumd.web.messages.sender_guide import (
@@ -15,15 +15,14 @@ from tutumd.web.messages.sender_guide import (
     write_example,
 )
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import make_document, propose
+from tutumd.web.pages.connect import propose
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"
 
 
 def document_of(key: str, **sent: str) -> dict[str, Any]:
-    sender = SENDERS[key]
-    return make_document(sender, {"patterns": "main", **sent}, SECRET)
+    return connect(key, {"patterns": "main", **sent}, SECRET)
 
 
 def test_github_gets_its_fields() -> None:
@@ -123,7 +122,7 @@ receivers:
     ],
 )
 def test_the_command_does_the_same(key: str, command: str) -> None:
-    assert write_command("web", make_document(SENDERS[key], propose(SENDERS[key], "app:v1"), "")) == command
+    assert write_command("web", connect(key, propose(SENDERS[key], "app:v1"), SECRET)) == command
 
 
 def test_a_command_has_every_choice_and_quotes_it() -> None:

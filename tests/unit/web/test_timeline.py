@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tutumd.model import Action, ActionState, LogLine, Phase, Verb
-from tutumd.web.messages.timeline import Step, StepState, build
+from tutumd.web.messages.timeline import Step, build
 
 ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def lines(*steps: tuple[float, str, Phase | None]) -> list[LogLine]:
 
 
 def done(text: str, seconds: float | None = None, at: datetime | None = None) -> Step:
-    return Step(text=text, state=StepState.DONE, seconds=seconds, at=at)
+    return Step(text=text, state="done", seconds=seconds, at=at)
 
 
 REDEPLOY = lines(
@@ -80,7 +80,7 @@ def test_a_redeploy_that_runs_shows_what_it_does_now() -> None:
         done("Created the new containers", 0.5),
         Step(
             text="Starting the new containers",
-            state=StepState.NOW,
+            state="now",
             seconds=12.5,
             since=after(7.5),
             note="web runs as 123, ready within 5 s",
@@ -91,19 +91,19 @@ def test_a_redeploy_that_runs_shows_what_it_does_now() -> None:
 def test_a_failure_is_in_the_step_before_the_restoration() -> None:
     undone = [*REDEPLOY[:4], *lines((9, "the new container failed: it exited with 1", Phase.RESTORING))]
     assert build(action(ActionState.FAILED, started=2, ended=10), undone, after(100))[-3:] == (
-        Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
+        Step(text="Starting the new containers", state="failed", seconds=1.5),
         done("Rolled back", 1),
-        Step(text="Failed", state=StepState.FAILED, at=after(10), seconds=8),
+        Step(text="Failed", state="failed", at=after(10), seconds=8),
     )
 
 
 def test_what_puts_things_back_is_one_step() -> None:
     undone = [*REDEPLOY[:4], *lines((9, "it exited with 1", Phase.RESTORING), (9.5, "ending web-1", Phase.REMOVING))]
     assert build(action(ActionState.IN_PROGRESS, started=2), undone, after(12))[-2:] == (
-        Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
+        Step(text="Starting the new containers", state="failed", seconds=1.5),
         Step(
             text="Rolling back",
-            state=StepState.NOW,
+            state="now",
             seconds=3,
             since=after(9),
             note="ending web-1",
@@ -113,15 +113,15 @@ def test_what_puts_things_back_is_one_step() -> None:
 
 def test_a_failed_pull_is_the_last_step_before_the_end() -> None:
     assert build(action(ActionState.FAILED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
-        Step(text="Pulling the image", state=StepState.FAILED, seconds=2),
-        Step(text="Failed", state=StepState.FAILED, at=after(5), seconds=3),
+        Step(text="Pulling the image", state="failed", seconds=2),
+        Step(text="Failed", state="failed", at=after(5), seconds=3),
     )
 
 
 def test_a_canceled_run_says_what_it_was_doing() -> None:
     assert build(action(ActionState.CANCELED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
-        Step(text="Pulling the image", state=StepState.CANCELED, seconds=2),
-        Step(text="Canceled", state=StepState.CANCELED, at=after(5), seconds=3),
+        Step(text="Pulling the image", state="canceled", seconds=2),
+        Step(text="Canceled", state="canceled", at=after(5), seconds=3),
     )
 
 
@@ -129,21 +129,21 @@ def test_what_waits_says_why() -> None:
     waiting = action(ActionState.PENDING, reason="waiting: no worker serves engine 'docker' now")
     assert build(waiting, (), after(30)) == (
         done("Requested", at=ASKED),
-        Step(text="Waiting for its turn", state=StepState.NOW, seconds=30, since=ASKED, note=waiting.reason),
+        Step(text="Waiting for its turn", state="now", seconds=30, since=ASKED, note=waiting.reason),
     )
 
 
 def test_what_was_canceled_before_it_began_took_no_time() -> None:
     assert build(action(ActionState.CANCELED, ended=4), (), after(30)) == (
         done("Requested", at=ASKED),
-        Step(text="Canceled", state=StepState.CANCELED, at=after(4)),
+        Step(text="Canceled", state="canceled", at=after(4)),
     )
 
 
 def test_a_run_that_waits_for_its_engine_says_so_in_its_present_step() -> None:
     waiting = action(ActionState.IN_PROGRESS, started=2, reason="waiting for the engine: connection refused")
     assert build(waiting, REDEPLOY[:2], after(9))[-1] == Step(
-        text="Pulling the image", state=StepState.NOW, seconds=6, since=after(3), note=waiting.reason
+        text="Pulling the image", state="now", seconds=6, since=after(3), note=waiting.reason
     )
 
 
@@ -160,5 +160,5 @@ def test_clocks_that_differ_make_no_negative_seconds() -> None:
     early = lines((1, "pulling app:latest", Phase.PULLING))
     assert build(action(ActionState.IN_PROGRESS, started=2), early, after(2.5))[-2:] == (
         done("Prepared", 0),
-        Step(text="Pulling the image", state=StepState.NOW, seconds=0.5, since=after(2), note="pulling app:latest"),
+        Step(text="Pulling the image", state="now", seconds=0.5, since=after(2), note="pulling app:latest"),
     )

@@ -68,7 +68,6 @@ class DockerApi:
         self._config_dir = config_dir
         self.known_images: dict[str, Json | None] = {}
         self._facts: EngineFacts | None = None
-        self._version: Json | None = None
 
     def probe(self) -> None:
         """Ask whether the engine answers. Raises EngineUnavailableError if it does not."""
@@ -129,8 +128,7 @@ class DockerApi:
         facts = self._facts
         if facts is None:
             with translated_read("look at the engine"):
-                self._version = self._version or self._sdk.version()
-                facts = parse_facts(self._sdk.info(), self._version or {}, is_podman=self._sdk.is_podman)
+                facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
             self._facts = facts
         return facts
 
@@ -227,7 +225,6 @@ class DockerApi:
     def pull(self, reference: ImageReference, run: Run, platform: str = "") -> None:
         """Pull an image, using the current login of the Docker client. An empty platform means the engine's own."""
         pull(self._sdk, reference, registry_auth(self._config_dir, reference), run, platform)
-        self.known_images = {}
 
     def write_files(self, container: str, archive: bytes, run: Run) -> None:
         """Write the files of a tar archive into a container that is not started yet; folders are created."""
@@ -326,13 +323,11 @@ class DockerApi:
 
     def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
         """Give an image a name."""
-        self.known_images = {}
         with changing(run, f"tag the image {image}"):
             self._sdk.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
         """Remove an image; return False if it is in use or gone."""
-        self.known_images = {}
         with changing(run, f"remove the image {image}"):
             try:
                 self._sdk.remove_image(image)

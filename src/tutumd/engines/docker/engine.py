@@ -106,8 +106,6 @@ class DockerEngine:
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
         find = self._finder(service, run)
-        if not run.journal:
-            find()
         with self._locks.hold(replaced_names(self._readiness, find, run), run):
             return redeploy(self._readiness, find, run, self._self_id)
 

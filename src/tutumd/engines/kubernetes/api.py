@@ -3,32 +3,34 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
-from tutumd.engines.kubernetes.checkup import Permission
-from tutumd.engines.kubernetes.connection import Client
+from tutumd.engines.kubernetes.access import Client, Permission
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     MERGE,
     VERSION,
+    ExpiredError,
     Request,
+    events,
+    message_of,
     on_access_review,
     on_autoscalers,
     on_collection,
     on_workload,
+    read,
+    translated,
     with_patch,
 )
-from tutumd.engines.kubernetes.responses import ExpiredError, events, message_of, read, translated
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query, refuse_ignored
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
-PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
@@ -76,23 +78,8 @@ class Cluster:
         Args:
             namespace: Empty means all.
         """
-        request = on_collection("list", kind, namespace)
-        objects: list[Json] = []
-        query = {"limit": str(PAGE)}
-        while True:
-            try:
-                page = self._call(replace(request, query=query))
-            except ExpiredError:
-                if "continue" not in query:
-                    raise
-                # The API has forgotten the rest of the list: read it in one piece (client-go: tools/pager).
-                objects, query = [], {}
-                continue
-            objects += page.get("items") or []
-            token = page["metadata"].get("continue") or ""
-            if not token:
-                return objects, str(page["metadata"].get("resourceVersion") or "")
-            query = {"limit": str(PAGE), "continue": token}
+        page = self._call(on_collection("list", kind, namespace))
+        return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion") or "")
 
     def patch(self, address: Address, content_type: str, body: Any) -> Json:
         """Patch a workload and return it. Raises StaleError if the version in the body is not the present one."""
@@ -188,10 +175,8 @@ class Cluster:
 
     def probe(self) -> None:
         """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
-        response = self._send(VERSION, _PROBE_S)
-        response.close()
-        if response.status in _TEMPORARY:
-            raise self._refusal(VERSION, response.status, "")
+        with suppress(EngineRefusedError):
+            self.version()
 
     def version(self) -> tuple[str, str]:
         """Return the version of the cluster and the date of its response; both may be empty."""

@@ -6,12 +6,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.health import describe_unobserved, replica_failure
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
-from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, refuse_ignored
+from tutumd.engines.kubernetes.workloads import Address, Workload, refuse_ignored
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.journal import LOG_LINES, Result, join_sentences
-from tutumd.engines.rollout.log_lines import merge_log_lines
+from tutumd.engines.rollout.journal import LOG_LINES, join_sentences, merge_log_lines
 from tutumd.engines.rollout.timing import Timing, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
@@ -28,6 +26,10 @@ class WorkloadContext:
     run: Run
     timing: Timing
 
+    @property
+    def words(self) -> str:
+        return self.address.words
+
     def workload(self) -> Workload | None:
         """Return the workload as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
         workload = self.cluster.workload(self.address)
@@ -36,41 +38,27 @@ class WorkloadContext:
         return workload
 
     def view(self) -> WorkloadView | None:
-        """Return the workload and its pods, as `workload` does."""
         view = self.cluster.view(self.address)
         if view is not None:
             refuse_ignored(view.workload)
         return view
 
-    def wait(self, workload: Workload, limit_s: float | None = None) -> None:
-        """Wait for a workload to change after it was read, for at most the pause between two looks, or `limit_s`."""
-        clock, poll_s = self.timing.clock, self.timing.poll_s
-        wait_s = poll_s if limit_s is None else min(limit_s, poll_s)
-        ends = clock() + wait_s
-        has_changed = self.cluster.has_changed(workload, wait_s)
+    def wait(self, view: WorkloadView, limit_s: float) -> None:
+        clock = self.timing.clock
+        ends = clock() + limit_s
+        has_changed = self.cluster.has_changed(view.workload, limit_s)
         self.run.sleep(0.0 if has_changed else max(0.0, ends - clock()))
 
-    def refusal(self, view: WorkloadView) -> str:
-        """Return why the cluster creates no pod that is missing; empty if it does. Raises EngineRefusedError."""
-        if view.workload.kind is Kind.DEPLOYMENT:
-            return replica_failure(view.workload)
-        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
-        return self.cluster.refused_creation(view) if may_miss else ""
+    def restart_s(self, view: WorkloadView) -> float:
+        return replacement_s(view.workload)
 
-    def explain_missing(self, view: WorkloadView) -> str:
-        """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""
-        try:
-            return describe_unobserved(view.workload) or self.refusal(view)
-        except EngineRefusedError as error:
-            return str(error)
-
-    def failure(self, reason: str, culprit: Pod | None, main: str) -> Result:
-        """Return the result of a failure, with the output of the culprit's failing container, else of its `main` one.
+    def failure(self, reason: str, culprit: Pod | None, main: str) -> tuple[str, str]:
+        """Return the reason of a failure, and the output of the culprit's failing container, else of its `main` one.
 
         Whatever keeps the output from being read does not hide the reason; a missing permission is named.
         """
         if culprit is None:
-            return Result(success=False, reason=reason)
+            return reason, ""
         container = culprit.failing or culprit.exited or culprit.container(main)
         read = partial(self.cluster.log, culprit.namespace, culprit.name, container.name, lines=LOG_LINES)
         # Of two that have ended, the node keeps the last one only. One that was started again has not failed yet.
@@ -83,7 +71,7 @@ class WorkloadContext:
             pass
         except EngineRefusedError as error:
             problem = f"its output is not known: {error}"
-        return Result(success=False, reason=join_sentences(reason, problem), log_tail=text)
+        return join_sentences(reason, problem), text
 
     def delete(self, pod: Pod) -> None:
         """Delete a pod. Raises EngineRefusedError."""

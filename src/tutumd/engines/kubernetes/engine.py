@@ -6,29 +6,27 @@ from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
+from tutumd.engines.kubernetes.access import Access, check_connection, check_permissions
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.checkup import check_connection, check_permissions
-from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.health import describe_stuck
 from tutumd.engines.kubernetes.informer import Informer
-from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
-from tutumd.engines.kubernetes.redeploy import redeploy
+from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
-    Autoscaler,
+    Scale,
     find_autoscaler,
+    least_of,
     plan_scaling,
     refuse_daemon_set,
     refuse_scaling,
-    set_replicas,
 )
-from tutumd.engines.kubernetes.stuck import describe_stuck
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
-from tutumd.engines.labels import parse_labels
-from tutumd.engines.rollout.log_lines import merge_log_lines
-from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
+from tutumd.engines.labels import Json, parse_labels
+from tutumd.engines.rollout.driver import carry_out
+from tutumd.engines.rollout.journal import ScaleJournal, merge_log_lines, refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
@@ -40,8 +38,6 @@ _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, a container that has ended was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
-# After a namespace was refused, the others are watched for this long before it is tried again.
-_OTHERS_S = 60.0
 
 
 class KubernetesEngine:
@@ -113,23 +109,15 @@ class KubernetesEngine:
         return take_snapshot(view.workload, view.pods) if view is not None and view.workload.is_shown else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Follow workloads and pods by watches of the API, each in its own thread.
-
-        If a namespace may not be followed, the others still are for a while, before all are tried again.
-        """
+        """Follow workloads and pods by watches of the API, each in its own thread, until one of them ends."""
         stopping, ended = Event(), Event()
         failures: list[TutumdError] = []
-        refused: set[str] = set()
 
         def follow(informer: Informer[Workload] | Informer[Pod]) -> None:
             try:
                 informer.follow(changed, stopping)
             except TutumdError as error:
                 failures.append(error)
-                if isinstance(error, EngineRefusedError):
-                    refused.add(informer.namespace)
-                    if len(refused) < len(self._namespaces):
-                        stopping.wait(_OTHERS_S)
             finally:
                 ended.set()
 
@@ -165,7 +153,7 @@ class KubernetesEngine:
             return Plan(refused=str(error))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        return redeploy(self._context(service, run))
+        return carry_out(Redeploy(self._context(service, run)))
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: WorkloadView) -> ScaleJournal:
@@ -179,7 +167,7 @@ class KubernetesEngine:
                 refuse_scaling(autoscaler, view.workload.address, target, raise_min=raise_min)
             return plan_scaling(view, target, raised=autoscaler)
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many pods as it had when it was stopped; with one if that is unknown.
@@ -195,10 +183,10 @@ class KubernetesEngine:
             if not workload.replicas:
                 self._refuse_over_cap(workload, target)
                 if autoscaler is not None:
-                    target = min(max(target, autoscaler.min_replicas or 1), autoscaler.max_replicas)
+                    target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
             return plan_scaling(view, target, shared_with=autoscaler)
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to none and note in an annotation how many pods there were."""
@@ -208,9 +196,9 @@ class KubernetesEngine:
             refuse_daemon_set(workload)
             noted = workload.replicas or workload.replicas_before_stop
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
-            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=self._autoscaler(workload))
+            return plan_scaling(view, 0, noted=noted, shared_with=self._autoscaler(workload))
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(
@@ -257,7 +245,7 @@ class KubernetesEngine:
             run.set_limits(**limits_of(workload))
         return context
 
-    def _autoscaler(self, workload: Workload) -> Autoscaler | None:
+    def _autoscaler(self, workload: Workload) -> Json | None:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:

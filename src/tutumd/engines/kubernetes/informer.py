@@ -5,7 +5,7 @@ from threading import Event, Lock
 from typing import Any, Generic, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.responses import ExpiredError, events
+from tutumd.engines.kubernetes.requests import ExpiredError, events
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineUnavailableError
 

@@ -1,18 +1,57 @@
 """Patches of a redeploy: the one that begins it, and the one that restores the pod template."""
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.kubernetes.journal import RedeployJournal
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
 from tutumd.engines.labels import IMAGE_TAGGED, Json
-from tutumd.engines.rollout.environment import restore_entries, store_entries
+from tutumd.engines.rollout.journal import Result, Stage, restore_entries, set_entries, store_entries
 
 # Environment variables that a redeploy sets in the main container; None removes one.
 Variables = Mapping[str, str | None]
 
 _LISTS = ("containers", "initContainers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeployJournal:
+    """One redeploy.
+
+    Attributes:
+        before: The changed parts of the pod template, as they were (`stored_parts`).
+        old: Fingerprint of the whole template as it was.
+        generation: That of the workload as it was. Our patch makes the next one.
+        image: Image of the main container.
+        restarted_at: The time written into the template; no other restart has the same.
+        min_ready_before, min_ready: minReadySeconds before this redeploy (None: absent) and during it (None: not
+            changed).
+        running_before: UIDs of the pods that were ready.
+        image_before: Digest that they ran.
+        stopped: The service was stopped when the redeploy began.
+        pull_note: Why the nodes may not look for a newer image; empty if they do.
+        ordered: Fingerprint of the template that the API made of our patch; empty until it is known.
+        undone: The same of the patch that rolled it back.
+        result: How it ended; None while that is open.
+    """
+
+    before: Json
+    old: str
+    generation: int
+    image: str
+    restarted_at: str
+    min_ready_before: int | None
+    min_ready: int | None
+    running_before: tuple[str, ...]
+    image_before: str | None
+    notes: tuple[str, ...] = ()
+    pull_note: str = ""
+    stopped: bool = False
+    ordered: str = ""
+    undone: str = ""
+    stage: Stage = Stage.APPLY
+    result: Result | None = None
 
 
 def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict[str, Any]:
@@ -31,80 +70,60 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
     return parts
 
 
-def restart_patch(workload: Workload, journal: RedeployJournal, variables: Variables) -> dict[str, Any]:
-    """Return the strategic merge patch that begins a redeploy of the workload at the version that was read.
+def restart_patch(workload: Workload, journal: RedeployJournal, variables: Variables) -> list[Json]:
+    """Return the JSON patch that begins a redeploy of the workload at the version that was read.
 
-    The image is changed in the main container and in all others that have the same one. Containers are merged by name.
+    The image is changed in the main container and in all others that have the same one.
     """
-    template: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: journal.restarted_at}}}
-    main = workload.main
-    for part, container in _all_containers(workload.template):
-        change: dict[str, Any] = {}
-        if journal.image != main["image"] and container["image"] == main["image"]:
-            change["image"] = journal.image
-        if variables and container is main:
-            change["env"] = _env_patch(container.get("env") or (), variables)
-        if change:
-            spec = template.setdefault("spec", {})
-            spec.setdefault(part, []).append({"name": container["name"], **change})
-    min_ready = {} if journal.min_ready is None else {"minReadySeconds": journal.min_ready}
-    tagged = {} if journal.image == main["image"] else {"annotations": {IMAGE_TAGGED: journal.image}}
-    return {"metadata": {"resourceVersion": workload.version, **tagged}, "spec": {"template": template, **min_ready}}
-
-
-def rollback_patch(workload: Workload, journal: RedeployJournal, variables: Variables) -> list[Json]:
-    """Return the JSON patch that restores the whole template, as `kubectl rollout undo` does."""
-    before = journal.before.get("tagged")
-    tagged: Json = {"op": "add", "value": before} if before else {"op": "remove"}
-    return [
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.version},
-        *(
-            [{**tagged, "path": f"/metadata/annotations/{IMAGE_TAGGED}"}]
-            if "tagged" in journal.before and IMAGE_TAGGED in workload.annotations
-            else []
-        ),
-        {"op": "replace", "path": "/spec/template", "value": _restore(workload.template, journal.before, variables)},
-    ]
-
-
-def is_patched(workload: Workload, journal: RedeployJournal, variables: Variables) -> bool:
-    """Return whether the template is what `restart_patch` makes of the old one, and nothing else."""
-    template, before = workload.template, journal.before
-    if workload.restarted_at != journal.restarted_at:
-        return False
-    changed = _changed_containers(before)
+    template: dict[str, Any] = copy.deepcopy(dict(workload.template))
+    main, tagged = workload.main, workload.annotations.get(IMAGE_TAGGED)
+    metadata = template.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), RESTARTED_AT: journal.restarted_at}
     for part, container in _all_containers(template):
-        if (part, container["name"]) in changed and container["image"] != journal.image:
-            return False
-        if (part, container["name"]) == (_LISTS[0], before["main"]):
-            env = {entry["name"]: entry for entry in container.get("env") or ()}
-            if any((_value(env[name]) if name in env else None) != value for name, value in variables.items()):
-                return False
-    return fingerprint(_restore(template, before, variables)) == journal.old
+        if variables and (part, container["name"]) == (_LISTS[0], main["name"]):
+            entries = {
+                name: None if text is None else {"name": name, "value": text} for name, text in variables.items()
+            }
+            _set_env(container, set_entries(container.get("env") or (), entries, _variable_name))
+        if container["image"] == main["image"]:
+            container["image"] = journal.image
+    if journal.image != main["image"]:
+        tagged = journal.image
+    seconds = {} if journal.min_ready is None else {"/spec/minReadySeconds": journal.min_ready}
+    return _patch(workload, template, tagged, seconds)
 
 
-def _restore(template: Json, before: Json, names: Collection[str]) -> dict[str, Any]:
-    """Return the template as it was, made from the patched one and the stored parts."""
-    restored: dict[str, Any] = copy.deepcopy(dict(template))
-    metadata = restored["metadata"]
+def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
+    """Return the JSON patch that restores the whole template, as `kubectl rollout undo` does."""
+    before = journal.before
+    template: dict[str, Any] = copy.deepcopy(dict(workload.template))
+    metadata = template["metadata"]
     annotations = {**(metadata.pop("annotations", None) or {}), RESTARTED_AT: before["restarted_at"]}
     if not before["restarted_at"]:
         del annotations[RESTARTED_AT]
     if annotations:  # the API leaves out what is empty
         metadata["annotations"] = annotations
-    changed = _changed_containers(before)
-    for part, container in _all_containers(restored):
-        if (part, container["name"]) in changed:
+    for part, container in _all_containers(template):
+        if [part, container["name"]] in before.get("containers", ()):
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_LISTS[0], before["main"]):
-            env = restore_entries(container.pop("env", None) or (), before["env"], names, _variable_name)
-            if env:
-                container["env"] = env
-    return restored
+            entries = restore_entries(container.get("env") or (), before["env"], names, _variable_name)
+            _set_env(container, entries)
+    return _patch(workload, template, before.get("tagged", workload.annotations.get(IMAGE_TAGGED)), {})
 
 
-def _changed_containers(before: Json) -> set[tuple[str, str]]:
-    return {(part, name) for part, name in before.get("containers") or ()}
+def _patch(workload: Workload, template: Json, tagged: str | None, others: Json) -> list[Json]:
+    """Return the JSON patch (RFC 6902) that sets the template, the annotation of a named tag, and other fields."""
+    annotations = {name: value for name, value in workload.annotations.items() if name != IMAGE_TAGGED}
+    if tagged:
+        annotations[IMAGE_TAGGED] = tagged
+    fields = {"/spec/template": template, **others}
+    if annotations != workload.annotations:
+        fields["/metadata/annotations"] = annotations
+    return [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.version},
+        *({"op": "add", "path": path, "value": value} for path, value in fields.items()),
+    ]
 
 
 def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -114,27 +133,12 @@ def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
             yield part, container
 
 
-def _env_patch(present: Iterable[Json], variables: Variables) -> list[dict[str, Any]]:
-    by_name = {entry["name"]: entry for entry in present}
-    patches: list[dict[str, Any]] = []
-    # The API adopts the order of the patch, and $(NAME) only knows variables that come before it
-    # (kubernetes: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch/patch.go `normalizeElementOrder`).
-    places = {name: place for place, name in enumerate(by_name)}
-    for name in sorted(variables, key=lambda name: (places.get(name, len(places)), name)):
-        value = variables[name]
-        if value is not None:
-            # A variable has either a value or a source.
-            source = {"valueFrom": None} if "valueFrom" in by_name.get(name, {}) else {}
-            patches.append({"name": name, "value": value, **source})
-        elif name in by_name:
-            patches.append({"name": name, "$patch": "delete"})
-    return patches
+def _set_env(container: dict[str, Any], env: list[Json]) -> None:
+    # The API leaves out an empty one.
+    container.pop("env", None)
+    if env:
+        container["env"] = env
 
 
 def _variable_name(entry: Json) -> str:
     return str(entry["name"])
-
-
-def _value(entry: Json) -> str | None:
-    """Return the value of a variable, which the API leaves out if it is empty; None if it has a source."""
-    return None if "valueFrom" in entry else str(entry.get("value") or "")

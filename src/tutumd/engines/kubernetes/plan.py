@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.kubernetes.discover import running_digest, warnings
-from tutumd.engines.kubernetes.journal import RedeployJournal
-from tutumd.engines.kubernetes.patches import Variables, stored_parts
+from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
 from tutumd.engines.labels import describe_lasting_tag, parse_labels
@@ -33,6 +32,7 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     return RedeployJournal(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
+        generation=workload.generation,
         image=image,
         # The microseconds distinguish two restarts: one with the same time would change nothing.
         restarted_at=timing.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),

@@ -116,9 +116,14 @@ class Workload:
         return str(self.metadata["resourceVersion"])
 
     @property
+    def generation(self) -> int:
+        """The number of changes of its specification."""
+        return int(self.metadata["generation"])
+
+    @property
     def observed(self) -> bool:
         """Whether the controller has seen the present specification."""
-        return int(self.status.get("observedGeneration") or 0) >= int(self.metadata["generation"])
+        return int(self.status.get("observedGeneration") or 0) >= self.generation
 
     @property
     def restarted_at(self) -> str:

@@ -1,19 +1,16 @@
-"""Journals: what a run stores so that another process can finish its work or roll it back; and its outcome.
+"""Journals: what a run stores so that another process can finish its work or roll it back; its outcome and its rules.
 
 Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored as they are.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import Enum, StrEnum, auto
 from typing import Any, TypeVar, get_origin
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
-from tutumd.ports.engine import Run
-
-# The journal class of an engine: a frozen dataclass with the fields `stage` and `result`.
-J = TypeVar("J")
 
 
 class Stage(StrEnum):
@@ -27,7 +24,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an action ended. The fields mean the same as in `model.Outcome`."""
+    """How an action result. The fields mean the same as in `model.Outcome`."""
 
     success: bool
     reason: str = ""
@@ -35,15 +32,45 @@ class Result:
     rolled_back: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleJournal:
+    """One change of the number of containers.
+
+    Attributes:
+        before, target: Replicas; with an autoscaler its minimum (`before` None: absent).
+        least: `before` as a number: an autoscaler without a minimum means 1.
+        present_before: IDs of all containers, ended ones too.
+        running_before: IDs of those that worked.
+        noted_before, noted: Value of the label of a stopped service before and after; None means no label.
+        autoscaler: Name of the autoscaler whose minimum is set; empty if replicas are set.
+        shared_with: Name of the autoscaler that sets the replicas too, unless they are 0; empty if there is none.
+        fallback: Number to set if the target is not reached; None means `before`.
+    """
+
+    before: int | None
+    target: int
+    present_before: tuple[str, ...]
+    running_before: tuple[str, ...]
+    noted_before: str | None = None
+    noted: str | None = None
+    autoscaler: str = ""
+    shared_with: str = ""
+    fallback: int | None = None
+    stage: Stage = Stage.APPLY
+    result: Result | None = None
+
+    @property
+    def least(self) -> int:
+        return 1 if self.before is None else self.before
+
+
 def to_journal(journal: Any) -> dict[str, Any]:
     """Return the JSON values of a journal."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(journal).items()}
 
 
-def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
+def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
     """Return the stored journal as an object of the class `kind`; None if nothing is stored.
-
-    A stored success is one to be followed again: nobody has watched what runs since the process that stored it ended.
 
     Raises:
         EngineRefusedError: Another version wrote the journal, or it is lost. A retry would not help, and a fresh start
@@ -51,57 +78,19 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     """
     if not stored:
         return None
-    shape: Any = kind
     values = dict(stored)
     try:
-        for field in fields(shape):
+        for field in fields(kind):
             if get_origin(field.type) is tuple or isinstance(values.get(field.name), list):
                 values[field.name] = tuple(values[field.name])
         values["stage"] = Stage(values["stage"])
         values["result"] = None if values["result"] is None else Result(**values["result"])
-        if values["result"] is not None and values["result"].success:
-            values |= {"stage": Stage.APPLY, "result": None}
         return kind(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineRefusedError(
             "another version of tutumd, or a worker with another key, began this action, and its journal cannot be "
             "used: the service was left as it is; check what it runs, then redeploy it"
         ) from error
-
-
-def save(run: Run, journal: J) -> J:
-    """Store a journal and return it."""
-    run.save(to_journal(journal))
-    return journal
-
-
-def finish(run: Run, journal: J, result: Result) -> J:
-    """Store that the action ended with this result; return the new journal."""
-    return move_to(run, journal, Stage.FINISH, result)
-
-
-def fail(run: Run, journal: J, reason: str) -> J:
-    """Store that the action failed without a rollback; return the new journal."""
-    return move_to(run, journal, Stage.FINISH, Result(success=False, reason=reason))
-
-
-def move_to(run: Run, journal: J, stage: Stage, result: Result | None) -> J:
-    """Store the next stage with the result so far; return the new journal."""
-    present: Any = journal
-    moved: J = replace(present, stage=stage, result=result)
-    return save(run, moved)
-
-
-def finish_rollback(run: Run, journal: J, addition: str = "", *, rolled_back: bool) -> J:
-    """Store that a rollback ended; return the new journal.
-
-    Args:
-        addition: Text to append to the reason of the failure that caused the rollback.
-    """
-    present: Any = journal
-    result = present.result or Result(success=False)
-    ended = replace(result, reason=join_sentences(result.reason, addition), rolled_back=rolled_back)
-    return finish(run, journal, ended)
 
 
 def join_sentences(*sentences: str) -> str:
@@ -117,16 +106,13 @@ class RolloutStatus(Enum):
     """The status of a rollout.
 
     SUCCEEDED: Every container that is replaced is new and works.
-    FAILED: It cannot succeed any more; the service still has our version.
-    ROLLING_BACK, ROLLED_BACK: The engine itself puts, or has put, the previous version back.
+    FAILED: It cannot succeed any more.
     SUPERSEDED: Somebody else has changed the service.
     """
 
     IN_PROGRESS = auto()
     SUCCEEDED = auto()
     FAILED = auto()
-    ROLLING_BACK = auto()
-    ROLLED_BACK = auto()
     SUPERSEDED = auto()
 
 
@@ -136,15 +122,8 @@ def restarts_text(restarts: int) -> str:
     return f", restarted {how_often}" if restarts else ""
 
 
-def log_progress(run: Run, last: str, line: str) -> str:
-    """Log a line that differs from the last one; return it."""
-    if line != last:
-        run.log(line)
-    return line
-
-
 def build_outcome(
-    result: Result | None,
+    result: Result,
     *notes: str,
     image_before: str | None,
     image_after: str | None,
@@ -155,15 +134,83 @@ def build_outcome(
     """Return the outcome of a result.
 
     Args:
-        result: None if the action ended without one.
         notes: Sentences to append to the reason.
     """
-    ended = result or Result(success=False, reason="it is not known how the change ended")
     return Outcome(
-        **{**asdict(ended), "reason": join_sentences(ended.reason, *notes)},
+        **{**asdict(result), "reason": join_sentences(result.reason, *notes)},
         image_before=image_before,
         image_after=image_after,
-        image_tried=None if ended.success else image_tried,
+        image_tried=None if result.success else image_tried,
         containers_before=containers_before,
         containers_after=containers_after,
     )
+
+
+# What has no time was not written by the container: some engines answer with a sentence of their own.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
+_MAX_BYTES = 64 * 1024
+
+
+def merge_log_lines(texts: Iterable[str], limit: int) -> str:
+    """Return the last `limit` lines of timestamped outputs, at most 64 KiB, in order of time and without the times."""
+    if limit <= 0:
+        return ""
+    dated = [line.rstrip("\r").partition(" ") for text in texts for line in text.split("\n") if _TIME.match(line)]
+    # RFC 3339 times in UTC sort as text. The sort is stable, so equal times keep their order.
+    ordered = sorted(dated, key=lambda parts: parts[0])
+    merged = "\n".join(line for _, _, line in ordered[-limit:])
+    return merged.encode()[-_MAX_BYTES:].decode(errors="ignore")
+
+
+def refuse_over_cap(target: int, cap: int) -> None:
+    """Raise EngineRefusedError if `target` containers are more than `cap`."""
+    if target > cap:
+        raise EngineRefusedError(f"a service may have at most {cap} containers here, got {target}")
+
+
+def refuse_stopped(name: str, target: int, *, stopped: bool) -> None:
+    """Raise EngineRefusedError if a stopped service would be scaled: only a start may bring containers back."""
+    if stopped and target > 0:
+        raise EngineRefusedError(f"the service {name} is stopped: start it before scaling it")
+
+
+# Of a definition's environment, only the variables that a redeploy sets or removes are stored whole: the values of
+# the others may be secrets.
+# One variable in the engine's own form: `NAME=value`, or an object with a name.
+Entry = TypeVar("Entry")
+
+
+def store_entries(entries: Iterable[Entry], names: Collection[str], name_of: Callable[[Entry], str]) -> list[list[Any]]:
+    """Return the name of each variable in its order, with the whole entry for those in `names`, else None."""
+    return [[name_of(entry), entry if name_of(entry) in names else None] for entry in entries]
+
+
+def set_entries(
+    entries: Iterable[Entry], variables: Mapping[str, Entry | None], name_of: Callable[[Entry], str]
+) -> list[Entry]:
+    """Return the entries with variables set where they stand, new ones at the end; None removes one."""
+    remaining = dict(variables)
+    made: list[Entry] = []
+    for entry in entries:
+        name = name_of(entry)
+        new = remaining.pop(name, None) if name in variables else entry
+        if new is not None:
+            made.append(new)
+    return made + [entry for entry in remaining.values() if entry is not None]
+
+
+def restore_entries(
+    entries: Iterable[Entry], stored: Iterable[Any], names: Collection[str], name_of: Callable[[Entry], str]
+) -> list[Entry]:
+    """Return the entries with the variables in `names` as they were stored, each in its place.
+
+    What others changed or added in the meantime stays.
+    """
+    others = [entry for entry in entries if name_of(entry) not in names]
+    restored: list[Entry] = []
+    for name, entry in stored:
+        if entry is not None:
+            restored.append(entry)
+        elif (at := next((n for n, other in enumerate(others) if name_of(other) == name), None)) is not None:
+            restored.append(others.pop(at))
+    return restored + others

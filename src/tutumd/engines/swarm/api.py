@@ -1,7 +1,7 @@
 """Calls to the engine about services, tasks and nodes; each with a time limit, each error translated."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, cast
 
@@ -13,31 +13,11 @@ from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import ACTION, IGNORE, Json
-from tutumd.engines.rollout.journal import LOG_LINES
-from tutumd.engines.rollout.log_lines import merge_log_lines
+from tutumd.engines.rollout.journal import LOG_LINES, merge_log_lines
 from tutumd.engines.rollout.timing import StaleError
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-
-_HEADER = 8
-# Stream of the engine's own messages, such as that a task has no output yet (moby: pkg/stdcopy).
-_SYSTEM_ERROR = 3
-
-
-def remove_frames(raw: bytes, *, tty: bool) -> bytes:
-    """Return output without its frames (Docker Engine API v1.44, "Stream format"); a terminal's output has none."""
-    return raw if tty else b"".join(_frames(raw))
-
-
-def _frames(raw: bytes) -> Iterator[bytes]:
-    at = 0
-    while at + _HEADER <= len(raw):
-        size = int.from_bytes(raw[at + 4 : at + _HEADER], "big")
-        if raw[at] != _SYSTEM_ERROR:
-            yield raw[at + _HEADER : at + _HEADER + size]
-        at += _HEADER + size
-
 
 _LOG_LIMIT_S = 10
 
@@ -194,9 +174,9 @@ class SwarmApi:
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
             if response.status_code == 404:
                 return ""
-            self._sdk._raise_for_status(response)
-        is_tty = bool(specs.container_spec(view.spec).get("TTY"))
-        return merge_log_lines([remove_frames(response.content, tty=is_tty).decode(errors="replace")], lines)
+            is_tty = bool(specs.container_spec(view.spec).get("TTY"))
+            output: bytes = self._sdk._get_result_tty(False, response, is_tty)
+        return merge_log_lines([output.decode(errors="replace")], lines)
 
 
 def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:

@@ -9,8 +9,7 @@ from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import StaleError, Timing, poll_until, retry_on_conflict
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.view import Phase as TaskPhase
-from tutumd.engines.swarm.view import ServiceView, Task
+from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.model import Phase, RunLimits
 from tutumd.ports.engine import Run
 
@@ -32,9 +31,18 @@ class ServiceContext:
     timing: Timing
     limits: RunLimits = field(default_factory=RunLimits)
 
+    @property
+    def words(self) -> str:
+        return f"the service {self.name}"
+
     def view(self) -> ServiceView | None:
-        """Return the service as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
         return self.api.shown_view(self.name)
+
+    def wait(self, view: ServiceView, limit_s: float) -> None:
+        self.run.sleep(limit_s)
+
+    def restart_s(self, view: ServiceView) -> float:
+        return restart_s(self.api, view.spec)
 
     def wait_until_idle(self) -> ServiceView:
         """Return the service once no update runs, or after `idle_s`. Raises EngineRefusedError if it is gone.

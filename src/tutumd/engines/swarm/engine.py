@@ -11,17 +11,17 @@ from typing import Any
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, owner_of
-from tutumd.engines.rollout.scaling import refuse_stopped
+from tutumd.engines.rollout.driver import carry_out
+from tutumd.engines.rollout.journal import ScaleJournal, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext, limits_of
 from tutumd.engines.swarm.health import desired_count
-from tutumd.engines.swarm.journal import ScaleJournal
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import redeploy
-from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_replicas
-from tutumd.engines.swarm.view import Phase, ServiceView, Task
+from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
+from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
 from tutumd.model import (
     ContainerSnapshot,
@@ -39,11 +39,11 @@ from tutumd.model.findings import ok, wrong
 from tutumd.ports.engine import Run
 
 _STATES = {
-    Phase.STARTING: ContainerState.STARTING,
-    Phase.RUNNING: ContainerState.RUNNING,
-    Phase.LOST: ContainerState.STOPPED,
-    Phase.STOPPING: ContainerState.STOPPING,
-    Phase.ENDED: ContainerState.STOPPED,
+    TaskPhase.STARTING: ContainerState.STARTING,
+    TaskPhase.RUNNING: ContainerState.RUNNING,
+    TaskPhase.LOST: ContainerState.STOPPED,
+    TaskPhase.STOPPING: ContainerState.STOPPING,
+    TaskPhase.ENDED: ContainerState.STOPPED,
 }
 _STUCK = ("paused", "rollback_paused", "rollback_completed")
 
@@ -55,9 +55,9 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     of_service, of_containers = specs.label_sets(spec)
     owner, warnings = owner_of((of_service, of_containers))
     labels = specs.read_labels(spec)
-    shown = [task for task in view.tasks if task.phase is not Phase.ENDED]
+    shown = [task for task in view.tasks if task.phase is not TaskPhase.ENDED]
     stopped = specs.is_stopped(spec)
-    created = [task.created for task in shown if task.created and task.phase is not Phase.STOPPING]
+    created = [task.created for task in shown if task.created and task.phase is not TaskPhase.STOPPING]
     stack = (spec.get("Labels") or {}).get(specs.STACK, "")
     return ServiceSnapshot(
         selector=spec["Name"],
@@ -75,7 +75,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
-        notes=describe_lasting_tag(of_service, image),
+        left_tags=describe_lasting_tag(of_service, image),
         settings=found_settings([{**of_containers, **of_service}]),
     )
 
@@ -117,7 +117,7 @@ def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
 
 def _warnings(view: ServiceView) -> tuple[str, ...]:
     warnings = []
-    lost = sorted({task.slot for task in view.tasks if task.phase is Phase.LOST})
+    lost = sorted({task.slot for task in view.tasks if task.phase is TaskPhase.LOST})
     if lost:
         warnings.append(f"the nodes of these containers do not respond: {', '.join(lost)}")
     if view.update_state in _STUCK:
@@ -203,9 +203,9 @@ class SwarmEngine:
         def plan(view: ServiceView) -> ScaleJournal:
             refuse_impossible(view, target, self._cap(view))
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
-            return plan_scaling(view, target, noted=None)
+            return plan_scaling(view, target)
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many containers as it had when it was stopped; with one if that is unknown."""
@@ -213,19 +213,19 @@ class SwarmEngine:
         def plan(view: ServiceView) -> ScaleJournal:
             target = specs.replicas_of(view.spec) or service.target or specs.replicas_before_stop(view.spec) or 1
             refuse_impossible(view, target, self._cap(view))
-            return plan_scaling(view, target, noted=None)
+            return plan_scaling(view, target)
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to none and note in a label how many containers there were."""
 
         def plan(view: ServiceView) -> ScaleJournal:
             refuse_impossible(view, 0, self._server_cap)
-            noted = specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec) or None
+            noted = specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec)
             return plan_scaling(view, 0, noted=noted)
 
-        return set_replicas(self._context(service, run), plan)
+        return carry_out(Scale(self._context(service, run), plan))
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(

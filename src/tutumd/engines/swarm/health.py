@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.journal import RolloutStatus, restarts_text
+from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
-from tutumd.engines.swarm.view import Phase, ServiceView, Task
+from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.ports.engine import Run
 
 
@@ -33,10 +33,8 @@ def check_update(
             return RolloutStatus.FAILED
         is_there = view.running or specs.is_stopped(view.spec)
         return RolloutStatus.SUCCEEDED if is_there and is_converged(view, new) else RolloutStatus.IN_PROGRESS
-    if view.version == old and view.update_state.startswith("rollback"):
-        started = view.update_state == "rollback_started"
-        return RolloutStatus.ROLLING_BACK if started else RolloutStatus.ROLLED_BACK
-    return RolloutStatus.SUPERSEDED
+    is_rolled_back = view.version == old and view.update_state.startswith("rollback")
+    return RolloutStatus.FAILED if is_rolled_back else RolloutStatus.SUPERSEDED
 
 
 def check_job(view: ServiceView, new: Version) -> RolloutStatus:
@@ -49,27 +47,22 @@ def check_job(view: ServiceView, new: Version) -> RolloutStatus:
     tasks = view.of(new)
     done = {task.slot for task in tasks if task.state == "complete"}
     total = specs.completions_of(view.spec)
-    if not tasks or any(task.phase is not Phase.ENDED for task in tasks):
+    if not tasks or any(task.phase is not TaskPhase.ENDED for task in tasks):
         return RolloutStatus.IN_PROGRESS
     enough = len(done) >= total if total is not None else done >= {task.slot for task in tasks}
     return RolloutStatus.SUCCEEDED if done and enough else RolloutStatus.FAILED
 
 
-def check_scaling(
-    view: ServiceView, *, target: int, before: int, tasks_before: tuple[str, ...], lost: Collection[str] = ()
-) -> RolloutStatus:
-    """Return the status of a change from `before` to `target` replicas, once it was sent.
-
-    It fails when a new task does.
-    """
-    if specs.replicas_of(view.spec) != target:
+def check_scaling(view: ServiceView, journal: ScaleJournal, lost: Collection[str] = ()) -> RolloutStatus:
+    """Return the status of a change of the number of replicas, once it was sent. It fails when a new task does."""
+    if specs.replicas_of(view.spec) != journal.target:
         return RolloutStatus.SUPERSEDED
-    if target < before:
-        waits = view.stopping or len(view.desired) > target
+    if journal.target < journal.least:
+        waits = view.stopping or len(view.desired) > journal.target
         return RolloutStatus.IN_PROGRESS if waits else RolloutStatus.SUCCEEDED
-    if has_failed([task for task in view.tasks if task.id not in tasks_before], lost):
+    if has_failed([task for task in view.tasks if task.id not in journal.present_before], lost):
         return RolloutStatus.FAILED
-    return RolloutStatus.SUCCEEDED if len(view.running) >= target else RolloutStatus.IN_PROGRESS
+    return RolloutStatus.SUCCEEDED if len(view.running) >= journal.target else RolloutStatus.IN_PROGRESS
 
 
 def has_failed(tasks: Sequence[Task], lost: Collection[str] = ()) -> bool:
@@ -82,8 +75,8 @@ def has_failed(tasks: Sequence[Task], lost: Collection[str] = ()) -> bool:
     """
     ended = [task for task in tasks if task.ended_early and task.id not in lost]
     rejected = Counter(task.slot for task in ended if not task.exited)
-    running = {task.slot for task in tasks if task.phase is Phase.RUNNING}
-    starting = {task.slot for task in tasks if task.phase is Phase.STARTING}
+    running = {task.slot for task in tasks if task.phase is TaskPhase.RUNNING}
+    starting = {task.slot for task in tasks if task.phase is TaskPhase.STARTING}
     return any(task.exited for task in ended) or any(
         slot not in running and (number > 1 or slot not in starting) for slot, number in rejected.items()
     )
@@ -97,7 +90,7 @@ def lost_tasks(tasks: Iterable[Task]) -> frozenset[str]:
 def is_converged(view: ServiceView, version: Version) -> bool:
     """Return whether exactly the desired tasks run, each at that version."""
     desired = view.desired
-    if any(task.phase is not Phase.RUNNING or task.version != version for task in desired):
+    if any(task.phase is not TaskPhase.RUNNING or task.version != version for task in desired):
         return False
     if specs.mode_of(view.spec) is specs.Mode.REPLICATED:
         return len(desired) == specs.replicas_of(view.spec)
@@ -128,9 +121,9 @@ def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
     while a new task is starting.
     """
     tasks = view.of(new)
-    if any(task.phase is Phase.STARTING for task in tasks):
+    if any(task.phase is TaskPhase.STARTING for task in tasks):
         return frozenset()
-    running = [task for task in tasks if task.phase is Phase.RUNNING]
+    running = [task for task in tasks if task.phase is TaskPhase.RUNNING]
     places = Counter(task.slot for task in running)
     if view.updating:
         return frozenset(task.id for task in tasks if task.lost_before_start and places[task.slot])
@@ -140,7 +133,7 @@ def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
 
 def needs_room(view: ServiceView, new: Version) -> bool:
     """Return whether all starting tasks of the new version lack room that old tasks would give."""
-    starting = [task for task in view.of(new) if task.phase is Phase.STARTING]
+    starting = [task for task in view.of(new) if task.phase is TaskPhase.STARTING]
     return bool(starting) and all(task.lacks_room for task in starting) and old_tasks_give_room(view, new)
 
 
@@ -157,8 +150,8 @@ def find_culprit(tasks: Iterable[Task], version: Version, message: str = "") -> 
     candidates = [task for task in tasks if task.version == version]
     named = [task for task in candidates if task.id in message]
     ended = [task for task in candidates if task.ended_early]
-    waiting = [task for task in candidates if task.phase is not Phase.RUNNING and task.error]
-    starting = [task for task in candidates if task.phase is Phase.STARTING]
+    waiting = [task for task in candidates if task.phase is not TaskPhase.RUNNING and task.error]
+    starting = [task for task in candidates if task.phase is TaskPhase.STARTING]
     blamed = named or ended or waiting or starting
     return blamed[-1] if blamed else None
 

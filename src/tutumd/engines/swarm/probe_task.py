@@ -14,11 +14,12 @@ from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import describe_task, find_culprit, has_failed, lost_tasks
-from tutumd.engines.swarm.journal import NO_ROOM
 from tutumd.engines.swarm.update_order import shared_mount
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
+# Stored as `order_reason`, and compared after a restart.
+NO_ROOM = "no node has room for a new task beside the old ones"
 # docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`.
 _MAX_NAME = 63
 

@@ -16,7 +16,7 @@ from tutumd.engines.labels import (
     parse_labels,
     stopped_replicas,
 )
-from tutumd.engines.rollout.environment import restore_entries, store_entries
+from tutumd.engines.rollout.journal import restore_entries, set_entries, store_entries
 from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"
@@ -198,7 +198,8 @@ def redeploy_spec(
         made[UPDATE_CONFIG] = dict(config)
     if variables:
         container = made["TaskTemplate"]["ContainerSpec"]
-        _set_env(container, _apply_variables(container.get("Env") or (), variables))
+        entries = {name: None if text is None else f"{name}={text}" for name, text in variables.items()}
+        _set_env(container, set_entries(container.get("Env") or (), entries, _variable_name))
     if platforms:
         placement = made["TaskTemplate"].setdefault("Placement", {})
         placement["Platforms"] = [dict(platform) for platform in platforms]
@@ -258,12 +259,12 @@ def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
     return made
 
 
-def with_replicas(spec: Json, replicas: int, *, noted: int | None = None) -> dict[str, Any]:
+def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None) -> dict[str, Any]:
     """Return the specification with other replicas; `noted` goes into the label of a stopped service."""
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["Mode"] = {"Replicated": {"Replicas": replicas}}
     labels = {name: value for name, value in label_sets(spec)[0].items() if name != STOPPED_REPLICAS}
-    made["Labels"] = labels if noted is None else {**labels, STOPPED_REPLICAS: str(noted)}
+    made["Labels"] = labels if noted is None else {**labels, STOPPED_REPLICAS: noted}
     return made
 
 
@@ -274,19 +275,6 @@ def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any
     labels = {**label_sets(spec)[0], IMAGE_TAGGED: tagged}
     made["Labels"] = {name: value for name, value in labels.items() if value is not None}
     return made
-
-
-def _apply_variables(env: Sequence[str], variables: Mapping[str, str | None]) -> list[str]:
-    """Return the environment with variables set where they stand, new ones at the end; None removes one."""
-    remaining = dict(variables)
-    made: list[str] = []
-    for entry in env:
-        name = _variable_name(entry)
-        if name not in variables:
-            made.append(entry)
-        elif (value := remaining.pop(name, None)) is not None:
-            made.append(f"{name}={value}")
-    return made + [f"{name}={value}" for name, value in remaining.items() if value is not None]
 
 
 def _variable_name(entry: str) -> str:

@@ -11,7 +11,7 @@ from tutumd.engines.labels import Json
 from tutumd.engines.swarm import spec as specs
 
 
-class Phase(StrEnum):
+class TaskPhase(StrEnum):
     """The part of its life that a task is in."""
 
     STARTING = "starting"
@@ -63,16 +63,16 @@ class Task:
     started: datetime | None = None
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> TaskPhase:
         if self.state == "starting" and not self.desired and self.node_ready:
-            return Phase.STOPPING  # its container runs already, and has to be stopped
+            return TaskPhase.STOPPING  # its container runs already, and has to be stopped
         if self.state in _STARTING:
-            return Phase.STARTING if self.desired else Phase.ENDED
+            return TaskPhase.STARTING if self.desired else TaskPhase.ENDED
         if self.state != "running":
-            return Phase.ENDED
+            return TaskPhase.ENDED
         if not self.node_ready:
-            return Phase.LOST if self.desired else Phase.ENDED
-        return Phase.RUNNING if self.desired else Phase.STOPPING
+            return TaskPhase.LOST if self.desired else TaskPhase.ENDED
+        return TaskPhase.RUNNING if self.desired else TaskPhase.STOPPING
 
     @property
     def lost_before_start(self) -> bool:
@@ -80,7 +80,7 @@ class Task:
 
     @property
     def lacks_room(self) -> bool:
-        return self.phase is Phase.STARTING and any(text in self.error for text in _NO_ROOM)
+        return self.phase is TaskPhase.STARTING and any(text in self.error for text in _NO_ROOM)
 
     @property
     def ended_early(self) -> bool:
@@ -193,15 +193,17 @@ class ServiceView:
 
     @property
     def running(self) -> tuple[Task, ...]:
-        return tuple(task for task in self.tasks if task.phase is Phase.RUNNING)
+        return tuple(task for task in self.tasks if task.phase is TaskPhase.RUNNING)
 
     @property
     def desired(self) -> tuple[Task, ...]:
-        return tuple(task for task in self.tasks if task.phase in (Phase.RUNNING, Phase.STARTING, Phase.LOST))
+        return tuple(
+            task for task in self.tasks if task.phase in (TaskPhase.RUNNING, TaskPhase.STARTING, TaskPhase.LOST)
+        )
 
     @property
     def stopping(self) -> int:
-        return sum(task.phase is Phase.STOPPING for task in self.tasks)
+        return sum(task.phase is TaskPhase.STOPPING for task in self.tasks)
 
     def running_at(self, version: specs.Version) -> int:
         """Return the number of running tasks of a version."""

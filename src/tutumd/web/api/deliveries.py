@@ -1,5 +1,6 @@
 """Routes of deliveries: list, get, redeliver; and the status of a call for its caller."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -17,6 +18,7 @@ from tutumd.web.auth import Caller
 from tutumd.web.body import documented_list, documented_query
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, handler_uri, status_uri
 
 router = APIRouter(prefix=PREFIX)
@@ -32,7 +34,9 @@ def list_deliveries(
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    page = context(request).store.deliveries(viewer, service, handler, query)
+    store = context(request).store
+    number = store.handler(viewer, service, handler).number
+    page = store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
     path = f"{handler_uri(service, handler)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
@@ -78,10 +82,10 @@ async def redeliver_delivery(
     response_model=PROGRESS,
     openapi_extra={"security": [], **documented_query(["wait"])},
 )
-async def get_status(request: Request, token: str) -> dict[str, Any]:
+async def get_status(request: Request, token: str) -> Response:
     """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
     web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return show_progress(progress, status_uri(token))
+    return JsonResponse(show_progress(progress, status_uri(token)))

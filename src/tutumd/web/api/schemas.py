@@ -43,7 +43,7 @@ class ObjectOut(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: object) -> object:
-        return value if isinstance(value, dict | list) else show(cls, value)
+        return value if isinstance(value, dict | list | tuple) else show(cls, value)
 
 
 def show(schema: type[ObjectOut], value: object, **given: object) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 from tutumd.application.admission.fields import FIELDS
@@ -42,16 +41,6 @@ _SECRET, _COUNTS, _QUEUED = "The secret is correct", "The call counts", "An acti
 """Names of checks."""
 
 
-class Stage(StrEnum):
-    """How far a connection is."""
-
-    WAITING = "waiting"
-    CONNECTED = "connected"
-    NOT_COUNTED = "skipped"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
 CheckState = Literal["passed", "failed", "waiting", "skipped"]
 
 
@@ -69,12 +58,13 @@ class Connection:
     """The state of a connection.
 
     Attributes:
+        stage: How far it is.
         fix: What to do now; empty if nothing.
         delivery: The call that is shown; None if there is none.
         is_settled: The state is final unless another call arrives.
     """
 
-    stage: Stage
+    stage: Literal["waiting", "connected", "skipped", "refused", "failed"]
     title: str
     fix: str = ""
     checks: tuple[Check, ...]
@@ -122,7 +112,7 @@ def _waiting(sender: Sender | None, who: str, handler: Handler) -> Connection:
         Check(text=_QUEUED, state="waiting"),
         Check(text="The action succeeds", state="waiting"),
     ]
-    return Connection(stage=Stage.WAITING, title=f"Waiting for the first call from {who}", checks=tuple(checks))
+    return Connection(stage="waiting", title=f"Waiting for the first call from {who}", checks=tuple(checks))
 
 
 def _arrived(delivery: Delivery) -> Check:
@@ -143,7 +133,7 @@ def _refused(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
         title = "A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret"
         fix = _fix_signature(sender, who, reason)
     checks = (_arrived(delivery), *checks)
-    return Connection(stage=Stage.REFUSED, title=title, fix=fix, checks=checks, delivery=delivery, is_settled=True)
+    return Connection(stage="refused", title=title, fix=fix, checks=checks, delivery=delivery, is_settled=True)
 
 
 def _fix_signature(sender: Sender | None, who: str, reason: Reason) -> str:
@@ -167,15 +157,15 @@ def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delive
     reason, calls = delivery.reasons[0], describe_calls(handler)
     if reason.code == "ping":
         ping = Check(text="The call is a ping", state="passed", why=f"A ping runs nothing. {calls}")
-        title = f"{_own(_start(who))} ping arrived: connected"
+        title = f"{_start(who)}'s ping arrived: connected"
         checks: tuple[Check, ...] = (_arrived(delivery), signature, ping)
-        return Connection(stage=Stage.CONNECTED, title=title, checks=checks, delivery=delivery, is_settled=True)
+        return Connection(stage="connected", title=title, checks=checks, delivery=delivery, is_settled=True)
     counts = Check(text=_COUNTS, state="failed", why=write_reasons(delivery.reasons))
     fix = f"{calls} Send such a call, or change the filter on the handler's page."
     if reason.code in _WRONG_EVENTS:
         fix = f"{calls} {_fix_events(sender, who)}"
     return Connection(
-        stage=Stage.NOT_COUNTED,
+        stage="skipped",
         title="Connected, but this call did not count",
         fix=fix,
         checks=(_arrived(delivery), signature, counts, Check(text=_QUEUED, state="skipped")),
@@ -213,7 +203,7 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
         checks.append(Check(text=f"The action {verb} the service", state=result, why=why))
     is_bad = result == "failed"
     return Connection(
-        stage=Stage.FAILED if is_bad else Stage.CONNECTED,
+        stage="failed" if is_bad else "connected",
         title=f"{_start(who)} is connected"
         + (f", and the action {'failed' if state == 'Failed' else 'was canceled'}" if is_bad else ""),
         checks=tuple(checks),
@@ -225,7 +215,3 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
 def _start(who: str) -> str:
     """Return a sender as the first word of a sentence. Names are written as their makers write them."""
     return "The sender" if who == _UNKNOWN else who
-
-
-def _own(who: str) -> str:
-    return f"{who}'" if who.endswith("s") else f"{who}'s"

@@ -1,22 +1,19 @@
 """Signing in and out, and the account: its sessions and API keys. Admins see the users and their keys, too."""
 
 import re
-from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
-from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
-from tutumd.model import ApiKey, Scope, User
+from tutumd.model import Scope, User
 from tutumd.web.context import context
-from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
-from tutumd.web.pages.proxy_users import read_user_name
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import (
+    PROXY,
     Admin,
     Reader,
     SentForm,
@@ -27,6 +24,7 @@ from tutumd.web.pages.visitors import (
     find_visitor,
     hash_form,
     make_session,
+    read_user_name,
 )
 
 router = APIRouter()
@@ -112,10 +110,10 @@ def _render(
         "sessions": () if access.is_narrow else store.sessions(visitor.name),
         "keys": rules.list_keys(store, visitor),
         "users": store.users() if visitor.administers else (),
-        "keys_of": _group(store.keys()) if visitor.administers else {},
+        "all_keys": store.keys() if visitor.administers else (),
         "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
-        "own_id": (access.key_sha256 or "")[:ID_LENGTH],
+        "own_key": access.key_sha256,
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
         "sent": dict.fromkeys(_FIELDS, ""),
         "errors": {},
@@ -123,14 +121,6 @@ def _render(
         "owner": "",
     }
     return render(request, "account.html", status, **known | values)
-
-
-def _group(keys: Iterable[ApiKey]) -> dict[str, list[ApiKey]]:
-    """Return keys by the names of their users."""
-    groups: dict[str, list[ApiKey]] = {}
-    for key in keys:
-        groups.setdefault(key.user_name, []).append(key)
-    return groups
 
 
 # One slash at the start: browsers take `//` and `/\` for the start of a host.

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from tutumd.application import handlers
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler
-from tutumd.web.messages.connection import MAX_DELIVERIES, Stage, judge_connection
+from tutumd.web.messages.connection import MAX_DELIVERIES, judge_connection
 from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.messages.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
 from tutumd.web.messages.senders import SENDERS, Sender, find_sender
@@ -40,7 +40,7 @@ def wait_for_call(found: ReadHandler, sender: str = "", after: Annotated[int, Qu
         **found.values,
         sender=caller,
         connection=connection,
-        is_help_open=connection.stage not in (Stage.CONNECTED, Stage.FAILED),
+        is_help_open=connection.stage not in ("connected", "failed"),
         state=state,
         is_closed=state.word not in ("active", "unused"),
         problem=find_reach_problem(found.call_url, caller) if caller else None,

@@ -138,6 +138,6 @@ def _show(found: FoundHandler, number: int, *, again: int | None = None, error: 
 
 def _read(found: FoundHandler, number: int) -> Delivery | None:
     try:
-        return found.web.store.delivery_by_number(found.visitor, found.service.uuid, found.handler.number, number)
+        return found.web.store.delivery(found.visitor, found.service.uuid, found.handler.uuid, number)
     except NotFoundError:
         return None

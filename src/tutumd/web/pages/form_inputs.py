@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application.admission.fields import HandlerField
-from tutumd.application.admission.json_checks import is_shallow, join_texts, split_texts
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, is_shallow, join_texts, split_texts
 from tutumd.application.admission.verify import PRESET_FIELDS
 from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
@@ -139,11 +139,8 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
         return "secrets"
     if "enum" in schema:
         return "select"
-    variants = schema.get("anyOf", (schema,))
-    types = {each.get("type") for each in variants}
-    if "array" in types and types <= {"array", "string"}:
-        items = next(each["items"] for each in variants if each["type"] == "array")
-        return "lines" if items.get("type") == "string" else "json"
+    if schema.get("type") == "array" or schema.get("anyOf") == TEXTS_SCHEMA["anyOf"]:
+        return "lines"
     return _KINDS.get(schema.get("type", ""), "json")
 
 

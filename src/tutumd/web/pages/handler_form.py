@@ -15,8 +15,9 @@ from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
 from tutumd.application.admission.options import check_operation, parse_options, read_stored
 from tutumd.errors import ConflictError, InvalidInputError, SettingsError
-from tutumd.model import Handler, Operation, Service
+from tutumd.model import Handler, Operation, Service, User
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.errors import describe_error
 from tutumd.web.messages.handlers import UNSET, name_choice
 from tutumd.web.pages.form_inputs import (
     Input,
@@ -50,18 +51,28 @@ def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response
 @router.post("/service/{service_uuid}/handler/new/")
 def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
     """Create a handler, and show it. The same form, sent again, creates nothing."""
-    web = context(request)
-    service = web.store.service(visitor, parse_uuid(service_uuid))
-    document, errors = read_form(form, None, web.clock())
-    if errors:
+    service = context(request).store.service(visitor, parse_uuid(service_uuid))
+    made, _, errors = create_from_form(request, visitor, service, form, hash_form(form))
+    if made is None:
         return _show_new(request, service, form, errors)
+    return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
+
+
+def create_from_form(
+    request: Request, visitor: User, service: Service, texts: Texts, form_sha256: str
+) -> tuple[Handler | None, bool, Errors]:
+    """Create a handler once, and return it and whether it is new; or None and the errors."""
+    web = context(request)
+    document, errors = read_form(texts, None, web.clock())
+    if errors:
+        return None, False, errors
     try:
-        made, _ = rules.create_once(
-            web.store, visitor, service.uuid, document, hash_form(form), cipher=web.cipher, now=web.clock()
+        made, is_new = rules.create_once(
+            web.store, visitor, service.uuid, document, form_sha256, cipher=web.cipher, now=web.clock()
         )
     except (InvalidInputError, ConflictError) as error:
-        return _show_new(request, service, form, {error.field: str(error)})
-    return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
+        return None, False, {error.field: str(error)}
+    return made, is_new, {}
 
 
 @router.get(f"{BASE}edit/")
@@ -83,15 +94,21 @@ def change_handler(found: ChangedHandler, form: SentForm) -> Response:
             raise ConflictError(f"{CHANGED_MEANWHILE} {', '.join(document)}")
         found.change(document)
     except (InvalidInputError, ConflictError, SettingsError) as error:
-        status = 409 if isinstance(error, ConflictError) else 400
-        return _show_edit(found, form, {error.field: str(error)}, status)
+        return _show_edit(found, form, {error.field: str(error)}, describe_error(error)[0])
     return go_to(found.request, found.place, "changed")
 
 
 def _show_new(request: Request, service: Service, typed: Texts | None = None, errors: Errors | None = None) -> Response:
-    back, command = f"/service/{service.uuid}/", f"tutum webhook-handler create {quote(service.full_name)} --help"
-    known = {"service": service, "back": context(request).public_path + back, "command": command}
-    return render(request, "handler_new.html", 400 if errors else 200, **known, **_values(None, typed, errors or {}))
+    return render(
+        request,
+        "handler_new.html",
+        400 if errors else 200,
+        service=service,
+        back=f"{context(request).public_path}/service/{service.uuid}/",
+        command=f"tutum webhook-handler create {quote(service.full_name)} --help",
+        operation=(typed or {}).get("operation", ""),
+        **_values(None, typed, errors or {}),
+    )
 
 
 def _show_edit(
@@ -102,12 +119,10 @@ def _show_edit(
 
 
 def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dict[str, object]:
-    operation = handler.operation.value if handler else "REDEPLOY"
     return {
         "groups": make_form(handler, typed=typed, errors=errors),
         "errors": errors,
         "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
-        "operation": (typed or {}).get("operation") or operation,
         "seen": _fingerprint(handler) if handler else "",
         "options_of": _options_of,
     }

@@ -87,14 +87,8 @@ class FoundHandler:
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
-        return self.web.store.service_deliveries(
-            self.visitor,
-            self.service.uuid,
-            handler_number=self.handler.number,
-            outcome=outcome,
-            before=before,
-            limit=limit,
-        )
+        filters = {"service": self.service.uuid, "handler": self.handler.number, "outcome": outcome}
+        return self.web.store.deliveries(self.visitor, Query.newest(limit, **filters, number__lt=before)).objects
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `handlers.change`."""

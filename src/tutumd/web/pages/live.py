@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.errors import UnavailableError
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import WebContext
-from tutumd.web.pages.revisions import Revision, Revisions
+from tutumd.web.pages.revisions import Revisions, Watched
 from tutumd.web.pages.safety import SAFETY_HEADERS
 
 RENDERING_SHARE = 0.2
@@ -45,18 +45,13 @@ class Asked:
     """A request of an open page.
 
     Attributes:
-        session: SHA-256 of the session's token.
-        uuid: Of the service or action that the page is about; empty for all.
-        user: Whom a proxy names.
+        page: Address and query of the page, and the user whom a proxy names.
         tag: Of what the page shows; empty if it does not know it.
         is_script: It asks for the part that changes.
     """
 
-    session: str
-    uuid: str
-    path: str
-    query: bytes
-    user: bytes
+    watched: Watched
+    page: tuple[str, bytes, bytes]
     tag: bytes
     is_script: bool
 
@@ -79,11 +74,11 @@ class LivePages:
         asked = self._parse(scope, scope["path"].removeprefix(self._context.public_path))
         if asked is None or not asked.is_script or not self._context.shows_dashboard(scope):
             return False
-        revision = self._revisions.recall((asked.session, asked.uuid))
+        revision = self._revisions.recall(asked.watched)
         if revision is None:
             return False
         is_same = asked.tag == self._make_tag(asked, revision)
-        if not is_same and self._allowance.has_some(asked.session):
+        if not is_same and self._allowance.has_some(asked.watched[0]):
             return False
         respond(304 if is_same else 204, _unchanged(asked), b"")
         return True
@@ -96,7 +91,8 @@ class LivePages:
         if asked is None or not tag:
             await self._site(scope, receive, send)
         elif not asked.is_script:
-            corner_tag = await self._find_tag(replace(asked, uuid="", path=CORNER, query=b""))
+            corner = replace(asked, watched=(asked.watched[0], ""), page=(CORNER, b"", asked.page[2]))
+            corner_tag = await self._find_tag(corner)
             scope.setdefault("state", {}).update(live_tag=tag.decode(), corner_tag=corner_tag.decode())
             await self._site(scope, receive, send)
         elif tag == asked.tag:
@@ -106,9 +102,8 @@ class LivePages:
 
     async def _find_tag(self, asked: Asked) -> bytes:
         """Return the tag; empty if the session has ended or the database is away, which the dashboard tells."""
-        watched = (asked.session, asked.uuid)
         try:
-            revision = self._revisions.recall(watched) or await self._revisions.read(watched)
+            revision = self._revisions.recall(asked.watched) or await self._revisions.read(asked.watched)
         except UnavailableError:
             return b""
         return self._make_tag(asked, revision) if revision else b""
@@ -122,14 +117,14 @@ class LivePages:
             await send(message)
 
         async with self._turn:
-            if not self._allowance.has_some(asked.session):
+            if not self._allowance.has_some(asked.watched[0]):
                 await _send_unchanged(send, 204, asked)
                 return
             began_s = self._clock_s()
             try:
                 await self._site(scope, receive, send_tagged)
             finally:
-                self._allowance.use(asked.session, self._clock_s() - began_s)
+                self._allowance.use(asked.watched[0], self._clock_s() - began_s)
 
     def _parse(self, scope: Scope, path: str) -> Asked | None:
         """Return what a page asks; None if it is another request, or does not say which session it is of."""
@@ -143,19 +138,17 @@ class LivePages:
             return None
         # As when a page is rendered, which checks the user that a proxy names.
         is_of_proxy = (scope.get("client") or ("",))[0] in self._context.trusted_proxies
+        user = b",".join(headers.get(self._user_header, ())) if is_of_proxy else b""
         return Asked(
-            session=hashlib.sha256(tokens[0]).hexdigest(),
-            uuid=match[1] or "",
-            path=path,
-            query=scope["query_string"],
-            user=b",".join(headers.get(self._user_header, ())) if is_of_proxy else b"",
+            watched=(hashlib.sha256(tokens[0]).hexdigest(), match[1] or ""),
+            page=(path, scope["query_string"], user),
             tag=b"".join(headers.get(b"if-none-match", ())),
             is_script=headers.get(b"hx-request") == [b"true"],
         )
 
-    def _make_tag(self, asked: Asked, revision: Revision) -> bytes:
-        parts = (asked.session, asked.path, asked.query, asked.user, revision.viewer, revision.text)
-        return b'"%b"' % hashlib.blake2b(repr(parts).encode(), key=self._secret, digest_size=16).hexdigest().encode()
+    def _make_tag(self, asked: Asked, revision: str) -> bytes:
+        text = repr((asked.watched, asked.page, revision))
+        return b'"%b"' % hashlib.blake2b(text.encode(), key=self._secret, digest_size=16).hexdigest().encode()
 
 
 class Allowance:

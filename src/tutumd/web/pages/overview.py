@@ -1,5 +1,6 @@
 """The first page: what failed, what runs, what waits; the corner of all pages; and the list of services."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -7,12 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application.public_url import judge_address
-from tutumd.model import ActionState, Overview, Scope, User
+from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup, User
+from tutumd.ports.store import Store
 from tutumd.web.context import context
 from tutumd.web.messages.engines import EngineHealth, judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service_filters import GONE, NO_STACK, ServiceFilters, parse_filters, state_filters
+from tutumd.web.pages.service_filters import GONE, ServiceFilters, parse_filters, state_filters
 from tutumd.web.pages.visitors import Reader
 
 
@@ -24,17 +26,20 @@ class FirstStep(StrEnum):
     HANDLER = "handler"
 
 
-def find_first_step(overview: Overview) -> FirstStep | None:
-    """Return what a viewer has to do first; None once there is a handler."""
-    if overview.has_handlers:
+def find_first_step(store: Store, viewer: User, services: int) -> FirstStep | None:
+    """Return what a viewer with so many services has to do first; None once there is a handler."""
+    if store.unused_handlers(viewer, None, Query.newest(1)).objects:
         return None
-    if not overview.engines:
+    if not store.engines(viewer):
         return FirstStep.ENGINE
-    return FirstStep.HANDLER if overview.counts.states or overview.counts.gone else FirstStep.SERVICE
+    return FirstStep.HANDLER if services else FirstStep.SERVICE
 
 
 router = APIRouter()
 
+_MAX_UNFINISHED = 40
+_MAX_UNUSED = 5
+_MAX_WARNED = 10
 _SERVICES_OF = {
     "local": "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
     "docker": "On docker, each compose service and each container is one; tutum.ignore=true hides it.",
@@ -64,24 +69,30 @@ class Engine:
 def show_overview(request: Request, visitor: Reader) -> Response:
     """Show the overview."""
     web = context(request)
-    now = web.clock()
-    overview = web.store.overview(visitor, unused_before=now - UNUSED_AFTER)
-    first_step = find_first_step(overview)
+    store, now = web.store, web.clock()
+    engines, groups = store.engines(visitor), store.service_groups(visitor)
+    unfinished = store.unfinished_actions(visitor, _MAX_UNFINISHED)
+    first_step = find_first_step(store, visitor, sum(group.number for group in groups))
     return render(
         request,
         "overview.html",
-        overview=overview,
+        failed=store.failed_actions(visitor),
+        running=[each for each in unfinished if each.state is not ActionState.PENDING],
+        waiting=[each for each in unfinished if each.state is ActionState.PENDING],
+        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED)),
+        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
         first_step=first_step,
-        steps=_list_steps(first_step, overview, visitor) if first_step else [],
+        steps=_list_steps(first_step, groups, _services_note(engines, visitor)) if first_step else [],
         engines=[
             Engine(health=judge_engine(each, now), href=ServiceFilters(engine=each.name).address(web.public_path))
-            for each in overview.engines
+            for each in engines
         ],
-        states=state_filters(web.public_path, None, overview.counts),
+        states=state_filters(web.public_path, None, groups),
+        has_services=bool(groups),
         can_connect=visitor.may(Scope.OPERATE),
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,
-        busy=bool(overview.running or overview.waiting),
+        busy=bool(unfinished),
     )
 
 
@@ -91,13 +102,13 @@ def show_running(request: Request, visitor: Reader) -> Response:
     return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
 
 
-def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Step]:
+def _list_steps(first: FirstStep, groups: Sequence[ServiceGroup], services_note: str) -> list[Step]:
     order = list(FirstStep)
-    number = sum(overview.counts.states.values())
+    number = sum(group.number for group in groups if group.bound)
     notes = {
         FirstStep.ENGINE: "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
         " with --engine docker, swarm, kubernetes or local.",
-        FirstStep.SERVICE: _services_note(overview, visitor),
+        FirstStep.SERVICE: services_note,
         FirstStep.HANDLER: f"{number} service{'' if number == 1 else 's'} can be redeployed, and nobody can call"
         " them yet. Choose a service and a sender, and get the URL to paste.",
     }
@@ -115,10 +126,10 @@ def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Ste
     return [Step(text=texts[step], state=state(step), note=notes[step] if step is first else "") for step in order]
 
 
-def _services_note(overview: Overview, visitor: User) -> str:
+def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
     if not visitor.is_admin:
         return f"No service is yours. One is if it has the label tutum.owner={visitor.name}: set it, or ask an admin."
-    kinds = sorted({engine.kind for engine in overview.engines})
+    kinds = sorted({engine.kind for engine in engines})
     return " ".join(["No service was found yet.", *(_SERVICES_OF[kind] for kind in kinds if kind in _SERVICES_OF)])
 
 
@@ -130,28 +141,25 @@ _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELI
 def list_services(request: Request, visitor: Reader) -> Response:
     """Show the services that the filters in the address let through."""
     web, filters = context(request), parse_filters(request.query_params)
-    found = web.store.service_list(
-        visitor,
-        search=filters.search,
-        state=filters.service_state,
-        stack=filters.stack_name,
-        engine=filters.engine or None,
-        gone=filters.state == GONE,
-        after=filters.after or None,
-        limit=PAGE_SIZE,
-    )
-    first = replace(filters, after="")
+    found = web.store.services(visitor, filters.query(PAGE_SIZE))
+    groups = web.store.service_groups(visitor, filters.search)
+    newest = web.store.newest_actions(visitor, [service.uuid for service in found.objects])
+    chosen = [group for group in groups if filters.stack in ("", group.stack)]
+    chosen = [group for group in chosen if filters.engine in ("", group.engine)]
+    stacks, engines = (sorted({getattr(group, name) for group in groups} - {""}) for name in ("stack", "engine"))
+    after = filters.after + PAGE_SIZE
     return render(
         request,
         "services.html",
-        found=found,
+        services=found.objects,
+        newest=newest,
         filters=filters,
         is_gone=filters.state == GONE,
-        states=state_filters(web.public_path, filters, found.counts),
-        stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in found.stacks)],
-        engine_options=[("", "All engines"), *((name, name) for name in found.engines)],
-        first_href=first.address(web.public_path) if filters.after else "",
-        next_href=replace(filters, after=found.next).address(web.public_path) if found.next else "",
-        all_href=type(filters)().address(web.public_path),
-        busy=any(each.last_action and each.last_action.state in _UNFINISHED for each in found.services),
+        states=state_filters(web.public_path, filters, chosen),
+        stack_options=[("", "All stacks"), *((name, name) for name in stacks)],
+        engine_options=[("", "All engines"), *((name, name) for name in engines)],
+        first_href=replace(filters, after=0).address(web.public_path) if filters.after else "",
+        next_href=replace(filters, after=after).address(web.public_path) if after < found.total else "",
+        all_href=ServiceFilters().address(web.public_path),
+        busy=any(action.state in _UNFINISHED for action in newest.values()),
     )

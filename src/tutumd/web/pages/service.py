@@ -86,8 +86,7 @@ def render_service(
 
 def read_history(store: Store, viewer: User, uuid: str, before: int | None = None) -> tuple[Action, ...]:
     """Return actions of a service, newest first: the newest ones, or those below a number."""
-    filters = {"object": uuid} | ({} if before is None else {"number__lt": str(before)})
-    return store.actions(viewer, Query(filters=filters, limit=_HISTORY, counts=False)).objects
+    return store.actions(viewer, Query.newest(_HISTORY, object=uuid, number__lt=before)).objects
 
 
 def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
@@ -100,7 +99,8 @@ def _pages(request: Request, visitor: User, service: Service, newest: tuple[Acti
     store, uuid = context(request).store, service.uuid
     before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
     actions = newest if before is None else read_history(store, visitor, uuid, before)
-    deliveries = store.service_deliveries(visitor, uuid, before=deliveries_before, limit=RECENT + 1)
+    query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
+    deliveries = store.deliveries(visitor, query).objects
     at = f"{context(request).public_path}/service/{uuid}/"
 
     def older(name: str, numbers: list[int]) -> str:

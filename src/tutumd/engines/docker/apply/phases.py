@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -261,15 +261,12 @@ class SwapPhases:
 
     def _check_all(self, *, stable_s: float = 0.0) -> None:
         """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        self._check(self.journal.swaps, stable_s=stable_s)
-
-    def _check(self, swaps: Iterable[Swap], *, stable_s: float = 0.0) -> None:
-        started = [swap.new for swap in swaps if swap.run]
+        started = [swap.new for swap in self.journal.swaps if swap.run]
         self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
         """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
-        self._check(swaps)
+        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
         for swap in swaps:
             if self._runner.other_holder(swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")

@@ -147,8 +147,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         digest_before=own[0].image_digest,
         digest_tried=image_digest(first.image, str(images[first.image]["Id"]), images[first.image]),
         left_tags=plan.left_tags,
-        containers_before=[container.id for container in own],
-        swaps=() if is_unchanged else tuple(swaps),
+        swaps=tuple(plan.swaps if is_unchanged else swaps),
     )
 
 

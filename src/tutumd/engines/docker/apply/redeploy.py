@@ -14,7 +14,7 @@ from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
-from tutumd.engines.labels import IGNORE, is_true, parse_labels
+from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -25,10 +25,12 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
     runner = StepRunner(api=readiness.api, run=run)
     journal = load_journal(run.journal)
-    if journal is None or journal.phase == "pull" or not _may_continue(readiness.api, journal):
+    if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":
-        return _unchanged_outcome(journal)
+        return _success_outcome(
+            readiness.api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
+        )
     # Now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
@@ -44,7 +46,7 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     journal = phases.journal
     if journal.phase == "restore":
         return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
-    return _success_outcome(readiness.api, journal, problems)
+    return _success_outcome(readiness.api, journal, [*_remarks(journal), *problems])
 
 
 def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
@@ -61,35 +63,26 @@ def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> froz
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
 
 
-def _may_continue(api: DockerApi, journal: RedeployJournal) -> bool:
-    """Return whether the containers of a journal have the names that it gives them, and none is to be ignored."""
-    return all(
-        base_name(container.name) == swap.name and not is_true(container.labels.get(IGNORE))
-        for swap in journal.swaps
-        for container in _containers(api, swap)
-    )
-
-
 def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
     found = [api.container(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
     return [container for container in found if container is not None]
 
 
-def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
-    first = api.container(journal.swaps[0].new)
+def _success_outcome(api: DockerApi, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
+    after = [swap.new or swap.old for swap in journal.own_swaps]
+    first = api.container(after[0])
     return Outcome(
         success=True,
-        reason="; ".join((*_remarks(journal), *problems)),
+        reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
-        containers_after=tuple(swap.new for swap in journal.own_swaps),
+        containers_after=tuple(after),
     )
 
 
 def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
-    candidates = [each for swap in journal.own_swaps for each in (swap.old, swap.spare, swap.new) if each]
-    present = [container for container in map(api.container, candidates) if container is not None]
+    present = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     after = [container.id for container in present]
     copied = [
         (
@@ -111,17 +104,6 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         image_tried=journal.digest_tried,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
-    )
-
-
-def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
-    return Outcome(
-        success=True,
-        reason="skipped: the image has not changed (label tutum.redeploy.skip-unchanged)",
-        image_before=journal.digest_before,
-        image_after=journal.digest_before,
-        containers_before=tuple(journal.containers_before),
-        containers_after=tuple(journal.containers_before),
     )
 
 

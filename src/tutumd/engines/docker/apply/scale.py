@@ -1,8 +1,9 @@
 """SCALE and SCALEUP: more replicas of a service's containers, or fewer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
+from string import digits
 from typing import Any
 
 from tutumd.engines.docker.apply.compose_files import copy_compose_files
@@ -19,7 +20,7 @@ from tutumd.engines.docker.plan.config import (
 from tutumd.engines.docker.plan.constraints import check_no_dependents
 from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
-from tutumd.engines.rollout.scaling import refuse_stopped
+from tutumd.engines.rollout.journal import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -29,14 +30,6 @@ _COMPOSE_NUMBER = "com.docker.compose.container-number"
 _COMPOSE_REPLACES = "com.docker.compose.replace"
 # Container numbers that are higher than the number of containers by more than this are ignored.
 _MAX_GAP = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
-    """A replica to be created. The fields are keys of stored journals."""
-
-    name: str
-    number: int
 
 
 def check_scalable(group: ContainerGroup, first: InspectedContainer) -> None:
@@ -51,19 +44,19 @@ def check_scalable(group: ContainerGroup, first: InspectedContainer) -> None:
 
 def name_replicas(
     group: ContainerGroup, first: InspectedContainer, amount: int, taken: Collection[str]
-) -> tuple[Replica, ...]:
-    """Return `amount` replicas with the next free numbers.
+) -> tuple[str, ...]:
+    """Return the names of `amount` replicas, which end in the next free numbers.
 
     Args:
         taken: The names of all containers of the engine.
     """
     highest = max([1, *(slot.number for slot in group.slots if slot.number <= len(group.slots) + _MAX_GAP)])
     stem = group.name + "-" if first.compose is None else first.name[: -len(str(first.compose.number))]
-    numbers = (number for number in count(highest + 1) if f"{stem}{number}" not in taken)
-    return tuple(Replica(name=f"{stem}{number}", number=number) for number in islice(numbers, amount))
+    names = (f"{stem}{number}" for number in count(highest + 1))
+    return tuple(islice((name for name in names if name not in taken), amount))
 
 
-def replica_config(group: ContainerGroup, first: InspectedContainer, replica: Replica) -> dict[str, Any]:
+def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) -> dict[str, Any]:
     """Return the create request of a replica: same image; volumes, hostname and MAC address of its own."""
     image = first.image or {}
     # Unlike a replacement, it inherits no volumes, so that each anonymous one is new.
@@ -71,12 +64,12 @@ def replica_config(group: ContainerGroup, first: InspectedContainer, replica: Re
     for field in ("Hostname", "MacAddress"):
         body.pop(field, None)
     body["HostConfig"]["Mounts"] = fresh_mounts(first.host_config.get("Mounts") or ())
-    endpoints = replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, replica.name)
+    endpoints = replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
     labels = dict(config_without_defaults(first.raw, image).get("Labels") or {})
     if first.compose is None:
         labels[SERVICE] = group.name
     else:
-        labels[_COMPOSE_NUMBER] = str(replica.number)
+        labels[_COMPOSE_NUMBER] = name[len(name.rstrip(digits)) :]
         labels.pop(_COMPOSE_REPLACES, None)
     return {**body, "Labels": labels, "NetworkingConfig": {"EndpointsConfig": endpoints}}
 
@@ -109,30 +102,26 @@ def _has_fixed_name(first: InspectedContainer) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleJournal:
-    """What a run decided before it changed anything. Field names are keys of stored journals: do not rename them.
+    """What a run decided before it changed anything.
 
     Attributes:
         phase: `add`, `undo` or `remove`.
         before: IDs of the service's containers.
-        copies: The replicas to be added.
+        copies: Names of the replicas to be added.
         doomed: IDs of the containers to be removed.
     """
 
     phase: str
-    before: tuple[str, ...]
-    copies: tuple[Replica, ...] = ()
-    doomed: tuple[str, ...] = ()
+    before: Sequence[str]
+    copies: Sequence[str] = ()
+    doomed: Sequence[str] = ()
     reason: str = ""
     log_tail: str = ""
 
 
 def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
     """Return a stored journal; None if nothing has been saved, or nothing that can be trusted."""
-    if not stored or stored == LOST_JOURNAL:
-        return None
-    copies = tuple(Replica(**replica) for replica in stored["copies"])
-    before, doomed = tuple(stored["before"]), tuple(stored["doomed"])
-    return ScaleJournal(**{**stored, "copies": copies, "before": before, "doomed": doomed})
+    return ScaleJournal(**stored) if stored and stored != LOST_JOURNAL else None
 
 
 class Scaler:
@@ -154,7 +143,11 @@ class Scaler:
             outcome = self._scale(target)
             self._find()
         except EngineBusyError:
-            self._withdraw()
+            journal = load_journal(self._run.journal)
+            for created in self._created(journal).values() if journal else ():
+                if created.started is None:
+                    self._api.remove(created.id, self._run, volumes=True)
+            self._run.save({})
             raise
         return outcome
 
@@ -185,82 +178,70 @@ class Scaler:
     def _plan(self, target: int) -> ScaleJournal:
         group, all_containers = self._find()
         containers = group.containers
-        before = tuple(container.id for container in containers)
+        before = [container.id for container in containers]
         refuse_stopped(group.name, target, stopped=all(container.stopped_on_purpose for container in containers))
-        doomed = tuple(container.id for container in reversed(containers[target:]))
         for container in containers[target:]:
             check_no_dependents(container, all_containers)
         if target <= len(containers):
-            return ScaleJournal(phase="remove", before=before, doomed=doomed)
+            return ScaleJournal(phase="remove", before=before, doomed=list(reversed(before[target:])))
         check_scalable(group, containers[0])
-        self._check_image(containers[0])
         taken = {container.name for container in all_containers}
-        replicas = name_replicas(group, containers[0], target - len(containers), taken)
-        return ScaleJournal(phase="add", before=before, copies=replicas)
+        names = name_replicas(group, containers[0], target - len(containers), taken)
+        return ScaleJournal(phase="add", before=before, copies=names)
 
-    def _check_image(self, first: InspectedContainer) -> None:
-        """Check that a replica would run the same image as the existing containers."""
-        image = self._api.image(first.image_name)
-        if image is None or image["Id"] != first.image_id:
-            change = "is gone" if image is None else "is another one by now"
-            raise EngineRefusedError(
-                f"a replica would differ from the others: the image {first.image_name} {change} on this engine; "
-                "redeploy first"
-            )
-
-    def _add(self, journal: ScaleJournal) -> tuple[Replica, str] | None:
+    def _add(self, journal: ScaleJournal) -> tuple[str, str] | None:
         """Create and start the replicas and wait until all are ready; return which one failed, and why."""
-        for replica in journal.copies:
+        for name in journal.copies:
             try:
-                self._start(replica, journal)
+                self._start(name, journal)
             except EngineRefusedError as error:
-                return replica, str(error)
-        replicas: dict[str, Replica] = {}
-        for replica in journal.copies:
-            created = self._find_created(replica, journal)
-            if created is None:
-                return replica, f"the new container {replica.name} was removed by somebody else"
-            replicas[created.id] = replica
-        failure = ContainerWatch(self._readiness, self._run).confirm(replicas)
-        return failure and (replicas[failure[0]], failure[1])
+                return name, str(error)
+        created = self._created(journal)
+        for name in journal.copies:
+            if name not in created:
+                return name, f"the new container {name} was removed by somebody else"
+        names = {container.id: name for name, container in created.items()}
+        failure = ContainerWatch(self._readiness, self._run).confirm(names)
+        return failure and (names[failure[0]], failure[1])
 
-    def _start(self, replica: Replica, journal: ScaleJournal) -> None:
+    def _start(self, name: str, journal: ScaleJournal) -> None:
         """Create and start a replica, unless an earlier process has started it."""
-        leftover = self._find_created(replica, journal)
+        leftover = self._created(journal).get(name)
         if leftover is not None and leftover.started is not None:
             return
         if leftover is not None:
             # The process was killed while it created this one, which may lack a network or a file.
             self._api.remove(leftover.id, self._run, volumes=True)
         if self._run.remaining_s() <= 0:
-            raise EngineRefusedError(unfinished(self._run, f"{replica.name} was not added"))
+            raise EngineRefusedError(unfinished(self._run, f"{name} was not added"))
         group, _ = self._find()
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be replicated are gone")
-        config = replica_config(group, first, replica)
-        new = self._api.create(replica.name, config, self._run)
+        new = self._api.create(name, replica_config(group, first, name), self._run)
         created = self._api.container(new)
         if created is None or created.image_id != first.image_id:
-            # Another service's redeploy may have pulled in the meantime.
+            # Somebody, or another service's redeploy, has pulled since.
             raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
         copy_compose_files(self._api, first, new, self._run)
         # Another installation's redeploy creates its containers, then looks for new ones, and so does this.
         self._find()
         self._api.start(new, self._run)
-        self._run.log(f"started {replica.name}", Phase.STARTING)
+        self._run.log(f"started {name}", Phase.STARTING)
 
-    def _find_created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
-        """Return a replica that this action has created; not a container to which somebody else gave its name."""
-        container = self._api.container(replica.name)
-        if container is None or container.name != replica.name or container.id in journal.before:
-            return None
-        return container if container.labels.get(ACTION) == self._run.action_uuid else None
+    def _created(self, journal: ScaleJournal) -> dict[str, InspectedContainer]:
+        """Return the replicas that this action has created by name, without containers that others gave these names."""
+        found = {name: self._api.container(name) for name in journal.copies}
+        return {
+            name: container
+            for name, container in found.items()
+            if container is not None and container.labels.get(ACTION) == self._run.action_uuid
+        }
 
-    def _save_failure(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
+    def _save_failure(self, journal: ScaleJournal, name: str, reason: str) -> ScaleJournal:
         log_tail = ""
-        if created := self._find_created(replica, journal):
-            reason = f"the new container {created.name} failed: {reason}"
+        if created := self._created(journal).get(name):
+            reason = f"the new container {name} failed: {reason}"
             log_tail = self._api.output(created.id, TAIL_LINES)
         self._run.log(reason, Phase.RESTORING)
         journal = replace(journal, phase="undo", reason=reason, log_tail=log_tail)
@@ -268,11 +249,9 @@ class Scaler:
         return journal
 
     def _undo(self, journal: ScaleJournal) -> Outcome:
-        for replica in reversed(journal.copies):
-            created = self._find_created(replica, journal)
+        for created in reversed(self._created(journal).values()):
             try:
-                if created is not None:
-                    self._api.remove(created.id, self._run, volumes=True)
+                self._api.remove(created.id, self._run, volumes=True)
             except EngineRefusedError as error:
                 journal = replace(journal, reason=f"{journal.reason}; {error}")
         return self._outcome(journal, success=False)
@@ -289,25 +268,14 @@ class Scaler:
                 return self._outcome(replace(journal, reason=str(error)), success=False)
         return self._outcome(journal, success=True)
 
-    def _withdraw(self) -> None:
-        """Remove the replicas that this action has created and not started, and its journal."""
-        journal = load_journal(self._run.journal)
-        for replica in journal.copies if journal else ():
-            created = self._find_created(replica, journal) if journal else None
-            if created is not None and created.started is None:
-                self._api.remove(created.id, self._run, volumes=True)
-        self._run.save({})
-
     def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
-        new = [
-            created.id for replica in journal.copies if (created := self._find_created(replica, journal)) is not None
-        ]
+        new = [container.id for container in self._created(journal).values()]
         kept = [container_id for container_id in journal.before if self._api.container(container_id) is not None]
         return Outcome(
             success=success,
             reason=journal.reason,
             log_tail=journal.log_tail,
             rolled_back=not success and bool(journal.copies) and not new,
-            containers_before=journal.before,
+            containers_before=tuple(journal.before),
             containers_after=(*kept, *new),
         )

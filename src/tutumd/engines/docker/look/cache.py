@@ -44,10 +44,9 @@ class ContainerCache:
         self._enabled = False
         self._is_stale = True
         self._touched: set[str] = set()
-        self._touched_images: set[str] = set()
+        self._images_changed = False
         self._containers: dict[str, InspectedContainer] = {}
         self._summaries: dict[str, tuple[Any, ...]] = {}
-        self._images: dict[str, Json | None] = {}
         # Of the last look at one service.
         self._known: dict[str, InspectedContainer] = {}
         self._next_retry = 0.0
@@ -63,26 +62,25 @@ class ContainerCache:
             self._enabled = False
 
     def invalidate(self, event: Mapping[str, Any]) -> None:
-        """Mark the container or image of an event for inspection. Podman's event of a failed pull names no image."""
+        """Mark the container of an event for inspection, or all images: an event of an image may concern two."""
         reference = str((event.get("Actor") or {}).get("ID", ""))
-        if reference:
-            with self._lock:
-                (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
+        with self._lock:
+            if event.get("Type") == "image":
+                self._images_changed = True
+            elif reference:
+                self._touched.add(reference)
 
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Return all containers, running or not; inspect those that are new or may have changed."""
         with self._refreshing:
             with self._lock:
                 touched, self._touched = self._touched, set()
-                images, self._touched_images = self._touched_images, set()
+                images_changed, self._images_changed = self._images_changed, False
                 is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
-                if is_stale:
-                    self._images = {}
-                    return self._refresh({}, touched)
-                self._renew_images(images)
-                return self._refresh(self._containers, touched)
+                known = {} if is_stale else self._containers
+                return self._refresh(self._with_images(known) if images_changed else known, touched)
             except BaseException:
                 with self._lock:
                     self._is_stale = True
@@ -125,6 +123,7 @@ class ContainerCache:
         retries = self._clock() >= self._next_retry
         if retries:
             self._next_retry = self._clock() + _RETRY_S
+        images = {container.image_id: container.image for container in known.values() if not container.fault}
         containers: dict[str, InspectedContainer] = {}
         # The list may lack a container that was just created, and still have one that was just removed.
         for container_id in [*summaries, *sorted(touched - summaries.keys())]:
@@ -132,12 +131,10 @@ class ContainerCache:
             is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
             is_retried = container is not None and container.fault and retries
             if container is None or container_id in touched or not is_unchanged or is_retried:
-                container = self._inspect(entries.get(container_id, {"Id": container_id}), self._images)
+                container = self._inspect(entries.get(container_id, {"Id": container_id}), images)
             if container is not None:
                 containers[container_id] = container
         self._containers, self._summaries = containers, summaries
-        used = {container.image_id for container in containers.values()}
-        self._images = {image_id: image for image_id, image in self._images.items() if image_id in used}
         return tuple(containers.values())
 
     def _inspect(self, entry: Json, images: dict[str, Json | None]) -> InspectedContainer | None:
@@ -156,20 +153,12 @@ class ContainerCache:
                 images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
             return parse_entry(entry, images.get(entry["ImageID"]), str(error))
 
-    def _renew_images(self, references: set[str]) -> None:
-        """Inspect images that changed, given by ID or name. Their containers stay as they are."""
-        for reference in references:
-            named = None if reference.startswith("sha256:") else self._api.image(reference)
-            changed = {reference, f"sha256:{reference}", str((named or {}).get("Id"))}
-            changed |= {key for key, each in self._images.items() if reference in ((each or {}).get("RepoTags") or ())}
-            renewed = {key: self._api.image(key) for key in changed & self._images.keys()}
-            self._images |= renewed
-            self._containers = {
-                key: parse_container(container.raw, renewed[container.image_id])
-                if container.image_id in renewed and not container.fault
-                else container
-                for key, container in self._containers.items()
-            }
+    def _with_images(self, known: Mapping[str, InspectedContainer]) -> dict[str, InspectedContainer]:
+        """Return containers with the present documents of their images."""
+        images = {image_id: self._api.image(image_id) for image_id in {each.image_id for each in known.values()}}
+        return {
+            key: each if each.fault else parse_container(each.raw, images[each.image_id]) for key, each in known.items()
+        }
 
 
 def summarize(entry: Json) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, Slot, base_name, run_of, slot_of
 from tutumd.engines.images.reference import names_image_by_id
-from tutumd.engines.labels import IGNORE, is_true
+from tutumd.engines.labels import IGNORE, Json, is_true
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _NAMESPACES = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
@@ -73,32 +73,26 @@ def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[st
     if host.get("Links"):
         links = (link.partition(":") for link in host["Links"])
         result["Links"] = [f"{base_name(target)}:{alias}" for target, _, alias in links]
-    for field, _ in _NAMESPACES:
-        kind, _, owner = str(host.get(field) or "").partition(":")
-        if kind == "container" and owner:
-            result[field] = f"container:{next(_successors_of(owner, successors), owner)}"
+    for field, _, owner in _shared_namespaces(host):
+        followers = (new for old, new in successors.items() if len(owner) >= _SHORT_ID and old.startswith(owner))
+        result[field] = f"container:{next(followers, owner)}"
     return result
 
 
-def namespace_owners(container: InspectedContainer) -> Iterator[tuple[str, str]]:
-    """Return the IDs or names of the containers whose namespaces a container shares, each with the namespace."""
+def _shared_namespaces(host: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield the field and name of each namespace that is another container's, with the ID or name of that one."""
     for field, namespace in _NAMESPACES:
-        kind, _, owner = str(container.host_config.get(field) or "").partition(":")
+        kind, _, owner = str(host.get(field) or "").partition(":")
         if kind == "container" and owner:
-            yield owner, namespace
-
-
-def _successors_of(owner: str, successors: dict[str, str]) -> Iterator[str]:
-    return (new for old, new in successors.items() if len(owner) >= _SHORT_ID and old.startswith(owner))
+            yield field, namespace, owner
 
 
 def _dependence(container: InspectedContainer, parent: InspectedContainer) -> str:
     host = container.host_config
     # Links refer to either name of a parked container; shared namespaces mostly refer to the ID.
     name = base_name(parent.name)
-    targets = {f"container:{reference}" for reference in (parent.id, parent.id[:_SHORT_ID], parent.name, name)}
-    for field, namespace in _NAMESPACES:
-        if host.get(field) in targets:
+    for _, namespace, owner in _shared_namespaces(host):
+        if owner in (parent.id, parent.id[:_SHORT_ID], parent.name, name):
             return f"shares the {namespace} namespace of {name}"
     if any(base_name(link.partition(":")[0].removeprefix("/")) == name for link in host.get("Links") or ()):
         return f"has a legacy link to {name}"
@@ -138,22 +132,13 @@ def check_readable(containers: Iterable[InspectedContainer]) -> None:
             )
 
 
-def check_kept(name: str, setting: str) -> None:
-    """Raise EngineRefusedError if a container has a setting, as words after its name, that a new one would not get."""
-    if setting:
-        raise EngineRefusedError(
-            f"the container {name} {setting}, which Podman does not keep for a new container: replace it with what "
-            "created it"
-        )
-
-
 def check_owners(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
     """Check that the containers whose namespaces a running container shares run.
 
     Raises:
         EngineRefusedError: One does not. Once the container is stopped, neither it nor a new one could be started.
     """
-    for reference, namespace in namespace_owners(container) if container.is_active else ():
+    for _, namespace, reference in _shared_namespaces(container.host_config) if container.is_active else ():
         owners = [each for each in all_containers if each.name == reference or each.id.startswith(reference)]
         if not any(owner.is_active for owner in owners):
             raise EngineRefusedError(

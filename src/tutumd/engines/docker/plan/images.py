@@ -6,7 +6,6 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
-from tutumd.engines.docker.plan.constraints import check_kept
 from tutumd.engines.images.reference import (
     DOCKER_HUB,
     NO_REGISTRY,
@@ -56,7 +55,11 @@ def check_images(
     """
     engine = api.facts()
     for container in containers if engine.is_podman else ():
-        check_kept(container.name, unkept_setting(api.podman_details("containers", container.id)))
+        if setting := unkept_setting(api.podman_details("containers", container.id)):
+            raise EngineRefusedError(
+                f"the container {container.name} {setting}, which Podman does not keep for a new container: replace it "
+                "with what created it"
+            )
     return {name: _check_image(api, name, engine, containers, platform) for name in names}
 
 

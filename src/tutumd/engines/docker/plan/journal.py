@@ -63,7 +63,6 @@ class RedeployJournal:
         tagged_before: Image IDs by name before the pull, to be restored after a failure.
         images_before: IDs of the images of the old containers.
         images_tried: IDs of the images of the new containers.
-        containers_before: IDs of the service's containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
         left_tags: Sentences about tags of earlier calls that the redeploy leaves.
         reason, log_tail: The failure that led to `restore`.
@@ -76,7 +75,6 @@ class RedeployJournal:
     images_tried: Sequence[str] = ()
     digest_before: str | None = None
     digest_tried: str | None = None
-    containers_before: Sequence[str] = ()
     left_tags: Sequence[str] = ()
     swaps: tuple[Swap, ...] = ()
     reason: str = ""

@@ -1,0 +1,204 @@
+"""The rollout of a change on every engine: send it, follow it to its end, roll it back if it fails, and clean up.
+
+Each stage is saved before it changes anything, and begins with a look at what is already there. After a kill, another
+process continues with the stage in the journal. A success is not saved: a run that is resumed looks at the new
+containers once more.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from tutumd.engines.rollout.journal import (
+    Result,
+    RolloutStatus,
+    Stage,
+    from_journal,
+    join_sentences,
+    to_journal,
+)
+from tutumd.engines.rollout.timing import HoldTimer, Timing
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
+from tutumd.ports.engine import Run
+
+# What an engine shows of a service at one moment.
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at a service says about a change, or about its rollback.
+
+    Attributes:
+        progress: How far it came, as a sentence; the reason if it is superseded.
+        same: What has to stay the same for a success to last, such as the IDs of the new containers.
+        needed_s: Seconds that the status has to last before it is believed.
+        is_complete: Nothing else is waited for before a success counts.
+    """
+
+    status: RolloutStatus
+    progress: str
+    same: tuple[str, ...] = ()
+    needed_s: float = 0.0
+    is_complete: bool = True
+
+
+class Context(Protocol[V]):
+    """One run on one service."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+
+    @property
+    def timing(self) -> Timing:
+        """Durations and clocks."""
+
+    @property
+    def words(self) -> str:
+        """Name of the service for people, as in "the service web"."""
+
+    def view(self) -> V | None:
+        """Return the service as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+
+    def wait(self, view: V, limit_s: float) -> None:
+        """Wait for the service to change after this view, for at most `limit_s`."""
+
+    def restart_s(self, view: V) -> float:
+        """Return the seconds that a container may take to stop, and its successor to become ready."""
+
+
+class Change(Protocol[V]):
+    """One change of one service, as an engine describes it. A method may be called again after a kill.
+
+    Attributes:
+        journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
+        journal: What is stored of the change. `carry_out` sets it first.
+    """
+
+    journal_type: type[Any]
+    journal: Any
+
+    @property
+    def context(self) -> Context[V]:
+        """The run and the service."""
+
+    def begin(self) -> Any:
+        """Return the journal of the change as it is planned. Raises EngineRefusedError."""
+
+    def send(self) -> None:
+        """Send the change unless that was done."""
+
+    def judge(self, view: V) -> Look:
+        """Report the progress of the run, and do what the engine needs to continue; return the status."""
+
+    def give_up(self, view: V) -> None:
+        """Store why the change failed or did not end in time, and its next stage."""
+
+    def undo(self) -> None:
+        """Send what restores the previous state unless that was done."""
+
+    def judge_undo(self, view: V) -> Look:
+        """Do what the engine needs to continue; return the status of the rollback."""
+
+    def settle(self) -> None:
+        """Restore the settings that were changed for the rollout alone. Raises EngineRefusedError."""
+
+    def outcome(self, result: Result, view: V | None) -> Outcome:
+        """Return the outcome of a result, for the service as it was seen last; None means that it is gone."""
+
+
+def save(change: Change[V], **values: object) -> None:
+    """Replace fields of the journal of a change, and store it."""
+    change.journal = replace(change.journal, **values)
+    change.context.run.save(to_journal(change.journal))
+
+
+def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = Stage.FINISH) -> None:
+    """Store that a change failed, and its next stage: FINISH means that it is not rolled back."""
+    save(change, stage=stage, result=Result(success=False, reason=reason, log_tail=log_tail))
+
+
+def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
+    """Store that a rollback ended. `addition` is appended to the reason of the failure that caused it."""
+    result: Result = change.journal.result
+    reason = join_sentences(result.reason, addition)
+    save(change, stage=Stage.FINISH, result=replace(result, reason=reason, rolled_back=rolled_back))
+
+
+def carry_out(change: Change[V]) -> Outcome:
+    """Carry a change out, or continue to, to the end. Raises EngineRefusedError if it is refused."""
+    context = change.context
+    change.journal = from_journal(change.journal_type, context.run.journal)
+    if change.journal is None:
+        change.journal = change.begin()
+        save(change)
+    if change.journal.stage in (Stage.PROBE, Stage.APPLY):
+        change.send()
+    view = _follow(change) if change.journal.stage is Stage.APPLY else None
+    if change.journal.stage is Stage.ROLL_BACK:
+        _roll_back(change)
+    if not change.journal.result.success:
+        _settle(change)
+        view = context.view()
+    return change.outcome(change.journal.result, view or context.view())
+
+
+def _follow(change: Change[V]) -> V | None:
+    """Follow a change to its end; return the service as it was seen last."""
+    context, run, poll_s = change.context, change.context.run, change.context.timing.poll_s
+    held, reported, settled = HoldTimer(context.timing.clock), "", None
+    while True:
+        view = context.view()
+        if view is None:
+            fail(change, f"{context.words} was removed in the meantime")
+            return None
+        look = change.judge(view)
+        if look.status is RolloutStatus.SUPERSEDED:
+            fail(change, f"superseded: {look.progress}")
+            return view
+        if look.progress != reported:
+            reported = look.progress
+            run.log(reported)
+        same = look.same if look.status is RolloutStatus.SUCCEEDED else None
+        is_lasting = held.seconds((look.status, same)) >= look.needed_s
+        if same is not None and same == settled:
+            change.journal = replace(change.journal, result=Result(success=True))
+            return view
+        settled = same if is_lasting and look.is_complete else None
+        if settled is not None:
+            _settle(change)
+            continue
+        if (look.status is RolloutStatus.FAILED and is_lasting) or run.remaining_s() <= 0:
+            change.give_up(view)
+            return view
+        context.wait(view, min(look.needed_s or poll_s, poll_s))
+
+
+def _settle(change: Change[V]) -> None:
+    try:
+        change.settle()
+    except EngineRefusedError as error:
+        change.context.run.log(f"the settings could not be restored: {error}")
+
+
+def _roll_back(change: Change[V]) -> None:
+    """Roll a failed change back, or continue to."""
+    context, timing = change.context, change.context.timing
+    began = timing.clock()
+    try:
+        change.undo()
+        while change.journal.stage is Stage.ROLL_BACK:
+            view = context.view()
+            look = change.judge_undo(view) if view is not None else None
+            if view is None or look is None or look.status is RolloutStatus.SUPERSEDED:
+                what = "the service was removed" if view is None else "somebody else changed the service"
+                return end_rollback(change, f"during the rollback {what}", rolled_back=False)
+            if look.status is RolloutStatus.SUCCEEDED:
+                return end_rollback(change, rolled_back=True)
+            is_overdue = timing.clock() - began >= timing.rollback_s + context.restart_s(view)
+            if look.status is RolloutStatus.FAILED or is_overdue:
+                return end_rollback(change, f"after the rollback {look.progress}", rolled_back=True)
+            context.run.sleep(timing.poll_s)
+    except EngineRefusedError as error:
+        end_rollback(change, f"the rollback failed: {error}", rolled_back=False)
