@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-WITHOUT_TAG = "without a tag, "
-"""Start of a note that is only about calls that name no tag."""
-
 
 class ServiceState(StrEnum):
     """Source: the old API documentation (wire contract, section 4)."""
@@ -122,7 +119,8 @@ class ServiceFacts:
         autorestart, variables: Of its containers: when they restart, and the names of the environment variables that
             they were given, without those of the image. A service of the local engine has them in its definition.
         warnings: Sentences about oddities of the service or its labels.
-        notes: Sentences for callers that ask for a redeploy of it.
+        notes: Sentences for callers that redeploy the service.
+        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves.
         settings: The labels that people set to configure it: names and values, as they were found.
     """
 
@@ -139,6 +137,7 @@ class ServiceFacts:
     variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    left_tags: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
 
 

@@ -55,8 +55,8 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
-    def user_named(self, name: str) -> User | None:
-        """Return the user with a name, with all rights of theirs."""
+    def user_named(self, name: str) -> User:
+        """Return the user with a name, with all rights of theirs. Raises NotFoundError."""
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
@@ -76,7 +76,7 @@ class Accounts(Protocol):
             ConflictError: The user is the last admin.
         """
 
-    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
         """Add an API key to a user.
 
         Raises:
@@ -87,10 +87,10 @@ class Accounts(Protocol):
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
 
-    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
+    def revoke_keys(self, name: str, by: User | None = None) -> int:
         """Delete the keys of the user `name`, else those with the hint or ID `name`, and return how many.
 
-        Sessions that began with a key end with it. `of_user`: only that user's.
+        Sessions that began with a key end with it.
         """
 
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:

@@ -101,7 +101,7 @@ def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
     since = "Mon, 13 Oct 2014 11:01:43 +0000"
     api.services = [service(WEB, "web", gone_since=since)]
     [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
-    assert plan.notes == [f"it is gone since {since}: the handlers are for when it comes back"]
+    assert plan.notes[-1] == f"Note: it is gone since {since}: the handlers are for when it comes back"
 
 
 def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:

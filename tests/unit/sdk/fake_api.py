@@ -111,7 +111,17 @@ class FakeApi:
     def handler(uuid: str, name: str | None, operation: str) -> dict[str, Any]:
         """Return a handler as the server describes it."""
         uri = f"/api/v1/service/{WEB}/webhook/handler/{uuid}/"
-        return {"uuid": uuid, "name": name, "operation": operation, "resource_uri": uri, "url": f"{uri}call/"}
+        return {
+            "uuid": uuid,
+            "name": name,
+            "operation": operation,
+            "resource_uri": uri,
+            "url": f"{uri}call/",
+            "created_datetime": "Mon, 13 Oct 2014 11:01:43 +0000",
+            "last_called_datetime": None,
+            "calls": 0,
+            "rotation": None,
+        }
 
     def _respond(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)

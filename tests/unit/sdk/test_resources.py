@@ -15,14 +15,6 @@ def test_list_follows_all_pages(api: FakeApi) -> None:
     assert all(request.url.params["state"] == "Running" for request in api.requests)
 
 
-def test_list_stops_where_the_pages_repeat(api: FakeApi) -> None:
-    page = {"meta": {"next": "/api/v1/service/?offset=0&limit=0"}, "objects": []}
-    api.script(httpx2.Response(200, json=page) for _ in range(5))
-    with pytest.raises(tutum.TutumApiError, match="does not end"):
-        tutum.Service.list()
-    assert len(api.requests) == 2
-
-
 def test_the_next_page_is_requested_from_the_same_server(api: FakeApi) -> None:
     page = {"meta": {"next": "http://evil.test/api/v1/service/?offset=2"}, "objects": []}
     api.script([httpx2.Response(200, json=page)])
