@@ -245,16 +245,16 @@ def test_a_redeploy_without_a_tag_says_what_becomes_of_an_earlier_one(bed: Engin
     tag = bed.release("v2", tag="v2").get("tag", "v2")
     assert outcome_of(bed, redeploy(bed), new_run(bed, tag=tag)).success
     tagged = snapshot(bed)
-    assert (tagged.image_name == own, len(tagged.notes)) == (False, 1)
+    assert (tagged.image_name == own, len(tagged.left_tags)) == (False, 1)
     planned = bed.engine().plan(bed.service, None)
     outcome = outcome_of(bed, redeploy(bed))
     assert outcome.success, outcome
     # Containers of docker have no definition of their own that a tag would change.
     after = own if bed.kind == "docker" else tagged.image_name
     assert snapshot(bed).image_name == planned.image_name == after
-    for texts in (tagged.notes, planned.notes, (outcome.reason,)):
+    for texts in (tagged.left_tags, planned.notes, (outcome.reason,)):
         assert [text for text in texts if "the tag of an earlier call chose" in text and after in text], texts
-    assert bool(snapshot(bed).notes) == (bed.kind != "docker")
+    assert bool(snapshot(bed).left_tags) == (bed.kind != "docker")
     assert snapshot(bed).warnings == ()
 
 

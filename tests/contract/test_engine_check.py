@@ -18,8 +18,7 @@ from tutumd.engines.docker.engine import NEEDED as DOCKER
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.checkup import Needed
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
-from tutumd.engines.kubernetes.checkup import PERMISSIONS
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import PERMISSIONS, find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.engines.swarm.engine import NEEDED as SWARM

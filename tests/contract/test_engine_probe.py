@@ -13,7 +13,7 @@ from tests.support.kubernetes.api import FakeCluster
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError

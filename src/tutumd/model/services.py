@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-WITHOUT_TAG = "without a tag, "
-"""Start of a note that is only about calls that name no tag."""
-
 
 class ServiceState(StrEnum):
     """Source: the old API documentation (wire contract, section 4)."""
@@ -106,7 +103,8 @@ class ServiceSnapshot:
         service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
         variables: Names of the environment variables that its containers were given, without those of the image.
         warnings: Sentences about oddities of the service or its labels.
-        notes: Sentences for who calls for a redeploy of it.
+        notes: Sentences for callers that redeploy the service.
+        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves.
         settings: The labels that people set to configure it: names and values, as they were found.
     """
 
@@ -128,6 +126,7 @@ class ServiceSnapshot:
     variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    left_tags: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
 
     @property

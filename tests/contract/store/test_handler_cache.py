@@ -198,7 +198,7 @@ def test_what_a_worker_writes_during_a_run_makes_nobody_forget(bed_on_sqlite: St
         bed.queue.save_target(claim, 3)
         bed.sync(snapshot("web", containers=5), snapshot("db", containers=1))
         bed.count_deliveries()
-        bed.queue.retry_later(claim, delay=timedelta(seconds=5), reason="later")
+        bed.queue.retry_later(claim, delay=timedelta(seconds=5), error="later")
         bed.finish(claim)
         edge.look_up(handlers_called)
         assert edge.remembered == len(handlers_called)

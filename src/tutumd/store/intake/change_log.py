@@ -6,8 +6,6 @@ leases, journals, counts and what was seen of a service, costs nothing.
 
 import sqlalchemy as sa
 
-from tutumd.store.sql.compiled import parse_rows
-
 MAX_CHANGES = 1_000
 """Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""
 
@@ -20,8 +18,8 @@ TRIGGERS = (
     f"CREATE TRIGGER handlers_deleted AFTER DELETE ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
     "CREATE TRIGGER services_changed AFTER UPDATE OF uuid, engine, terminated ON services"
     f" BEGIN {_LOG} (OLD.uuid); END",
-    "CREATE TRIGGER services_noted AFTER UPDATE OF notes ON services WHEN OLD.notes <> NEW.notes"
-    f" BEGIN {_LOG} (OLD.uuid); END",
+    "CREATE TRIGGER services_noted AFTER UPDATE OF notes, left_tags ON services"
+    f" WHEN (OLD.notes, OLD.left_tags) <> (NEW.notes, NEW.left_tags) BEGIN {_LOG} (OLD.uuid); END",
     f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
@@ -33,10 +31,9 @@ TRIGGERS = (
     # The newest stays, so that no number comes twice.
     f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
 )
-_READ = "SELECT json_group_array(json_array(seq, service_uuid)) FROM changed_services WHERE seq >= ?"
+_READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"
 
 
 def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
     """Return the changes from this number on, in their order, each with the UUID of the service."""
-    rows = parse_rows(connection.exec_driver_sql(_READ, (first,)))
-    return sorted((seq, service_uuid) for seq, service_uuid in rows)
+    return [(seq, service_uuid) for seq, service_uuid in connection.exec_driver_sql(_READ, (first,))]

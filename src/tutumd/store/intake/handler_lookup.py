@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.model import Call
 from tutumd.store.intake.change_log import read_changes
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.sql.compiled import JsonRows, execute_compiled, parse_rows
+from tutumd.store.sql.compiled import execute_compiled
 from tutumd.store.tables.actions import OPEN, actions
 from tutumd.store.tables.services import handlers, services
 
@@ -23,7 +23,7 @@ MAX_OPTIONS = 1_000
 def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
     """Select all handlers that have one of the UUIDs in a column; `uuids` is a JSON object with the UUIDs as keys."""
     uuids = sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("key").c.key)
-    called = (
+    return (
         sa.select(
             handlers.c.uuid,
             handlers.c.seq,
@@ -32,6 +32,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             handlers.c.operation,
             services.c.engine,
             services.c.notes,
+            services.c.left_tags,
             handlers.c.options,
             handlers.c.version,
             handlers.c.uses,
@@ -52,9 +53,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
         .order_by(handlers.c.uuid)
         # FOR SHARE: a DELETE that was confirmed is visible here, and a later one waits for our commit.
         .with_for_update(read=True, of=handlers)
-        .subquery()
     )
-    return sa.select(JsonRows(*called.c))
 
 
 _BY_UUID, _BY_OLD_UUID = _select_handlers(handlers.c.uuid), _select_handlers(handlers.c.old_uuid)
@@ -143,4 +142,4 @@ def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> d
 
 
 def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
-    return [CalledHandler(*values) for values in parse_rows(result)]
+    return [CalledHandler._make(row) for row in result]

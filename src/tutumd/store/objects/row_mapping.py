@@ -131,7 +131,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
         gone_since=None if row.bound else row.unbound,
-        notes=tuple(row.notes.splitlines()),
+        notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
     )
 

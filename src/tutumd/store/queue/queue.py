@@ -167,13 +167,14 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
-    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+    def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
         with self._database.write() as connection:
             update_claimed(
                 connection,
                 claim,
                 due=self._clock() + delay,
-                reason=reason,
+                reason=f"waiting for another try: {error}",
+                last_error=error,
                 worker=None,
                 lease_until=self._lease_clock() + delay,
                 attempts=actions.c.attempts + 1,

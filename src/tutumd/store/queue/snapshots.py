@@ -41,6 +41,7 @@ def store_snapshot(
         "image_digest": snapshot.image_digest,
         "warnings": list(snapshot.warnings),
         "notes": "\n".join(snapshot.notes),
+        "left_tags": "\n".join(snapshot.left_tags),
         "settings": [[name, storable(value)] for name, value in snapshot.settings],
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),

@@ -36,23 +36,6 @@ def execute_many(connection: sa.Connection, statement: sa.ClauseElement, rows: S
     connection.exec_driver_sql(sql, rows if names is None else [tuple(row[name] for name in names) for row in rows])
 
 
-class JsonRows(FunctionElement[str]):
-    """Rows of the selected columns as one JSON text, for `parse_rows`."""
-
-    inherit_cache = True
-    type = sa.Text()
-
-
-def parse_rows(result: sa.CursorResult[Any]) -> Sequence[Sequence[Any]]:
-    """Return the rows of a statement that selects them as one JSON text.
-
-    One text, because SQLite's driver releases the GIL at each row, and a busy event loop gives it back only after up to
-    5 ms.
-    """
-    rows = result.scalar() or ()
-    return json.loads(rows) if isinstance(rows, str) else rows
-
-
 @cache
 def compile_once(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
     """Return a statement's SQL, and the order of its parameters if the driver takes no names."""

@@ -35,6 +35,8 @@ actions = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("lease_until", UtcTime),
     sa.Column("attempts", sa.Integer, nullable=False),
+    # Why the last attempt is repeated.
+    sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("journal", sa.JSON, nullable=False),
     # Inputs of the newest deliveries that had any.
     sa.Column("tag", sa.String(128)),

@@ -30,6 +30,8 @@ services = sa.Table(
     sa.Column("warnings", sa.JSON, nullable=False),
     # What the response to a call for a redeploy says of the service: sentences, one a line.
     sa.Column("notes", sa.Text, nullable=False, server_default=""),
+    # As `notes`, for the call that begins a redeploy without a tag.
+    sa.Column("left_tags", sa.Text, nullable=False, server_default=""),
     # Labels that configure it, as people set them: pairs of name and value.
     sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
