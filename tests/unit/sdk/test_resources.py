@@ -135,4 +135,3 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
     api.script([httpx2.Response(401)])
     with pytest.raises(tutum.TutumAuthError):
         action.wait(60)
-
