@@ -193,12 +193,6 @@ def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:
     assert [write_reason(reason) for reason in results[3].why] == ["branch 'main' matches 'main'"]
 
 
-def test_an_explanation_of_a_wrong_tag_has_the_text_of_the_error() -> None:
-    _, verdict = explain(options_of(tag={"allow": ["v*"]}), received(query=[("tag", "dev")]))
-    assert verdict.kind is VerdictKind.INVALID
-    assert "not one that this handler allows" in text_of(verdict)
-
-
 @pytest.mark.parametrize(
     "fields",
     [
