@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.intake import change_log
+from tutumd.store.intake import handler_lookup
 from tutumd.store.objects import action_deliveries
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of
@@ -82,7 +82,7 @@ def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes and triggers in an empty database."""
     metadata.create_all(connection)
     if dialect_of(connection).single_writer:
-        for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS):
+        for trigger in (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS):
             connection.exec_driver_sql(trigger)
 
 
