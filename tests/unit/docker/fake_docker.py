@@ -118,9 +118,6 @@ class FakeDocker:
     def probe(self) -> None:
         """Answer."""
 
-    def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-        return [{"Actor": {"ID": name}} for name in self.pulls]
-
     def inspect_container(self, reference: str) -> Json:
         return copied(self._present(reference))
 
@@ -143,8 +140,10 @@ class FakeDocker:
     def get(self, url: str, *, timeout: float, params: Mapping[str, str]) -> Any:
         assert url == "/events"
         assert params["since"] < params["until"]
-        (wanted,) = json.loads(params["filters"])["container"]
-        lines = [json.dumps(event) for event in self.events if event["Actor"]["ID"] == wanted]
+        (wanted,) = json.loads(params["filters"]).get("container", [""])
+        pulls = [{"Actor": {"ID": name}} for name in self.pulls]
+        events = [event for event in self.events if event["Actor"]["ID"] == wanted] if wanted else pulls
+        lines = [json.dumps(event) for event in events]
         return SimpleNamespace(text="\n".join(lines))
 
     def images(self, *, all: bool) -> tuple[Json, ...]:
