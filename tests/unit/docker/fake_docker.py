@@ -20,6 +20,11 @@ def copied(document: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
+def is_active(raw: Json) -> bool:
+    """Return whether a container runs, or is about to be restarted."""
+    return raw["State"]["Status"] in ("running", "restarting")
+
+
 class FakeDocker:
     """The SDK's client of an engine whose containers and images are documents.
 
@@ -194,6 +199,10 @@ class FakeDocker:
         raw = self._present(reference)
         if raw["State"]["Status"] == "running":
             return
+        ports = raw["HostConfig"].get("PortBindings")
+        others = [other["HostConfig"] for other in self.all.values() if is_active(other)]
+        if ports and any(host.get("PortBindings") == ports for host in others):
+            raise api_error(500, "port is already allocated")
         raw["State"].update(Status="running", StartedAt=at(self.now), FinishedAt=ZERO)
         self._announce(raw)
         if self.images_by_name[raw["Image"]]["Config"].get("Crashes"):
