@@ -38,10 +38,6 @@ def test_info_names_the_kind_and_no_error(bed: EngineBed) -> None:
     assert info == EngineInfo(name=info.name, kind=bed.kind, can_create=Ability.CREATES in bed.abilities)
 
 
-def test_an_engine_that_is_there_answers_its_probe(bed: EngineBed) -> None:
-    bed.engine().probe()
-
-
 def test_discover_and_inspect_show_the_service_with_its_containers(bed: EngineBed) -> None:
     bed.create(2)
     engine = bed.engine()

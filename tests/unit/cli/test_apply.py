@@ -58,13 +58,6 @@ def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost
     )
 
 
-def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
-    api.knows_plans = False
-    webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    with pytest.raises(TutumApiError, match="does not know plans"):
-        webhook.plan_update(DEPLOY, debounce=5)
-
-
 @pytest.fixture
 def two_engines(api: FakeApi) -> FakeApi:
     names = {"stack": "shop", "full_name": "shop/web"}
