@@ -44,8 +44,9 @@ def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.Com
 def add_member(server: Api, name: str) -> Member:
     """Add a user with a key. `tutumd user add` and `tutumd apikey add` do the same, but take longer to start."""
     with server.accounts() as store:
-        accounts.add_user(store, name, is_admin=False)
-        return Member(server=server, name=name, key=accounts.add_key(store, name))
+        key = accounts.generate_key()
+        accounts.add_user(store, name, is_admin=False, key=key)
+    return Member(server=server, name=name, key=key)
 
 
 def add_limited_key(server: Api, name: str, **limits: Any) -> Member:
@@ -58,7 +59,7 @@ def add_limited_key(server: Api, name: str, **limits: Any) -> Member:
 
 def key_id_of(member: Member) -> str:
     """Return the ID by which the API names the key of a user."""
-    return sha256_hex(member.key)[: accounts.ID_LENGTH]
+    return sha256_hex(member.key)[:16]
 
 
 def add_login_link(server: Api, name: str, *, lasts_s: float = 3600) -> str:

@@ -14,7 +14,6 @@ from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
-from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.digests import sha256_hex
 
 
@@ -224,7 +223,7 @@ def test_what_has_ended_shows_and_changes_nothing_on_another_replica(
     visitor = signed_in(replicas[1], USER, key)
     csrf = csrf_of(visitor)
     if ends == "key":
-        assert admin.post(f"/account/key/{sha256_hex(key)[:ID_LENGTH]}/revoke/", {"csrf": csrf_of(admin)}).status == 200
+        assert admin.post(f"/account/key/{sha256_hex(key)[:16]}/revoke/", {"csrf": csrf_of(admin)}).status == 200
     else:
         assert admin.post("/account/sessions/end/", {"csrf": csrf_of(admin)}).status == 200
     for route in page_routes():

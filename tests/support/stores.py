@@ -16,6 +16,7 @@ from tutumd.model import (
     Claim,
     ContainerSnapshot,
     ContainerState,
+    Delivery,
     EngineInfo,
     Evaluation,
     EvaluationNeeded,
@@ -37,7 +38,7 @@ from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
@@ -134,14 +135,21 @@ class StoreBed:
 
     def outcomes(self, handler: Handler) -> list[tuple[str, str]]:
         """Return outcome and codes of the reasons of the handler's deliveries, oldest first."""
-        newest_first = self.store.deliveries(self.admin, handler.service_uuid, handler.uuid, query()).objects
         return [
-            (each.outcome.value, " ".join(reason.code for reason in each.reasons)) for each in reversed(newest_first)
+            (each.outcome.value, " ".join(reason.code for reason in each.reasons))
+            for each in reversed(self.deliveries(handler))
         ]
+
+    def deliveries(self, handler: Handler) -> tuple[Delivery, ...]:
+        """Return what a handler received, newest first."""
+        filters = {"service": handler.service_uuid, "handler": str(handler.number)}
+        page = self.store.deliveries(self.admin, Query(filters=filters, limit=1_000))
+        assert page.total == len(page.objects)
+        return page.objects
 
     def count_deliveries(self) -> None:
         """Count all deliveries, which PostgreSQL only does once they are older than any transaction."""
-        self.clock.move(2 * call_counts.LAG.total_seconds())
+        self.clock.move(2 * delivery_log.LAG.total_seconds())
         while self.queue.count_calls():
             pass
 

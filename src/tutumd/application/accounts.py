@@ -20,9 +20,6 @@ KEY_PREFIX = "tutumd_"
 
 MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
-ID_LENGTH = 16
-"""How much of its SHA-256 names a key."""
-
 LINK_LASTS = timedelta(minutes=15)
 
 
@@ -43,13 +40,6 @@ def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None =
     if key is not None:
         check_key(key)
     return accounts.add_user(name, is_admin=is_admin, key=None if key is None else _new_key(key), by=by)
-
-
-def add_key(accounts: Accounts, user_name: str) -> str:
-    """Add a generated key to a user and return it. It cannot be read again: only its SHA-256 is stored."""
-    key = generate_key()
-    store_key(accounts, user_name, key)
-    return key
 
 
 def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = None) -> None:
@@ -139,17 +129,7 @@ def make_key(
         expires=expires,
         form_sha256=form_sha256,
     )
-    store.add_key(owner.name, new, viewer)
-    return key, ApiKey(
-        id=new.key_sha256[:ID_LENGTH],
-        user_name=owner.name,
-        hint=new.hint,
-        created=now,
-        scope=scope,
-        service_uuid=service_uuid,
-        stack=stack,
-        expires=expires,
-    )
+    return key, store.add_key(owner.name, new, viewer)
 
 
 def list_keys(store: Store, viewer: User, user_name: str | None = None) -> tuple[ApiKey, ...]:
@@ -160,8 +140,8 @@ def list_keys(store: Store, viewer: User, user_name: str | None = None) -> tuple
         NotFoundError: There is no such user.
     """
     owner = _find_owner(store, viewer, user_name, changes=False)
-    own_id = (viewer.access.key_sha256 or "")[:ID_LENGTH]
-    return tuple(key for key in store.keys(owner.name) if not viewer.access.is_narrow or key.id == own_id)
+    access = viewer.access
+    return tuple(key for key in store.keys(owner.name) if not access.is_narrow or key.key_sha256 == access.key_sha256)
 
 
 def revoke_key(store: Store, viewer: User, key_id: str, user_name: str | None = None) -> None:
@@ -194,10 +174,8 @@ def parse_expiry(text: object, now: datetime) -> datetime | None:
         return now + timedelta(days=int(match[1]))
     try:
         expires = parse_date("expires", str(text)).astimezone(UTC)
-    except InvalidInputError:
+    except (InvalidInputError, OverflowError):
         raise InvalidInputError(f"expires must be days such as 90d or a date, got {str(text)[:50]!r}") from None
-    except OverflowError:
-        raise InvalidInputError(f"expires must lie within the years 1 to 9999 of UTC, got {str(text)[:50]!r}") from None
     if expires <= now:
         raise InvalidInputError(f"expires must be in the future, got {str(text)[:50]!r}")
     return expires
@@ -219,10 +197,7 @@ def _find_owner(store: Store, viewer: User, user_name: str | None, *, changes: b
     name = user_name or viewer.name
     if name != viewer.name or not viewer.uuid:
         require_admin(viewer, _NOT_YOURS)
-    owner = next((user for user in store.users() if user.name == name), None)
-    if owner is None:
-        raise NotFoundError(f"there is no user {name[:100]!r}: add it with tutumd user add {name[:100]}")
-    return owner
+    return store.user_named(name)
 
 
 def _find_service(store: Store, owner: User, reference: str) -> str:

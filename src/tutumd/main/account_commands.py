@@ -79,8 +79,8 @@ def list_keys(
 ) -> None:
     """List keys: first characters, user, when made, scope, what it is for, when it expires, when it was last used."""
     store = open_store(options)
-    if name is not None and all(user.name != name for user in store.users()):
-        raise TutumdError(f"there is no user {name!r}")
+    if name is not None:
+        store.user_named(name)  # raises if there is none
     for key in store.keys(name):
         limits = (key.service_uuid and f"service {key.service_uuid}", key.stack and f"stack {key.stack}")
         columns = [

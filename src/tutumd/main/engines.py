@@ -108,8 +108,6 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
             )
             path = settings.data_dir / f"{spec.name}.lock"
             stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
-        elif spec.kind != "kubernetes":
-            _warn_about_rights(spec.url or settings.docker_host)
         instances[spec.name] = build_engine(spec, settings, installation)
         stack.callback(instances[spec.name].close)
     return instances
@@ -118,7 +116,6 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
 def _detect(settings: Settings) -> list[Spec]:
     url = settings.docker_host or _SOCKET
     if not _is_reachable(url):
-        _warn_about_rights(url)
         _log.info("no Docker was found that this user can reach: the engine is local, whose services are commands")
         return [Spec(name="local", kind="local")]
     kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
@@ -137,26 +134,15 @@ def _is_reachable(url: str) -> bool:
                 connection.connect(parts.path)
         elif parts.hostname:
             socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
-    except OSError:
-        return False
-    return True
-
-
-def _warn_about_rights(url: str) -> None:
-    parts = urlsplit(url or _SOCKET)
-    if parts.scheme == "unix" and _is_socket(parts.path) and not os.access(parts.path, os.R_OK | os.W_OK):
+    except PermissionError:
         _log.warning(
             f"this user has no rights on the socket {parts.path}: add it to the socket's group (sudo usermod -aG docker"
             " USER), and start tutumd in a new login"
         )
-
-
-def _is_socket(path: str) -> bool:
-    """Return whether there is a socket, or may be one in a folder that is closed to this user."""
-    try:
-        return Path(path).is_socket()
-    except PermissionError:
-        return True
+        return False
+    except OSError:
+        return False
+    return True
 
 
 def _is_swarm_manager(settings: Settings) -> bool:
@@ -217,7 +203,7 @@ def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engi
 
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
-    from tutumd.engines.kubernetes.connection import find_access
+    from tutumd.engines.kubernetes.access import find_access
     from tutumd.engines.kubernetes.engine import KubernetesEngine
 
     return KubernetesEngine(

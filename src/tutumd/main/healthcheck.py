@@ -3,15 +3,14 @@
 A container runs it every few seconds, so this module imports nothing that is slow, such as the settings.
 """
 
-import contextlib
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from tutumd.errors import TutumdError
 
@@ -33,10 +32,8 @@ def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
     """
     states = _ask_worker()
     if states is None:
-        address = server_address(variables)
-        return _ask_whether_server_lives(*address) if live else _ask_server(*address)
-    state, liveness = states
-    found = liveness if live else state
+        return _ask_server(*server_address(variables), "/healthz" if live else "/readyz")
+    found = states[1] if live else states[0]
     if found != OK:
         raise TutumdError(f"the worker is unhealthy: {found}")
     return found
@@ -49,43 +46,23 @@ def server_address(variables: Mapping[str, str]) -> tuple[str, int]:
     return host, int(port) if port.isdecimal() else 8000  # Kubernetes injects a TUTUMD_PORT that is a URL
 
 
-def _ask_server(host: str, port: int) -> str:
-    ready = _get(host, port, "/readyz")
+def _ask_server(host: str, port: int, path: str) -> str:
+    """Return the status at `/healthz` or `/readyz`, with the engines that are away."""
     try:
-        status, worker, engines = ready["status"], ready["worker"], ready["engines"]
-    except (LookupError, TypeError) as error:
-        raise _no_server(host, port, error) from error
+        with closing(HTTPConnection(host, port, timeout=TIMEOUT_S)) as connection:
+            connection.request("GET", path)
+            answer = json.loads(connection.getresponse().read())
+        status, worker, engines = answer["status"], answer.get("worker"), answer.get("engines", {})
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise TutumdError(
+            f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
+        ) from error
     if status == "down":
         raise TutumdError("the server is unhealthy: the database cannot be used; its log says why")
     if worker not in (None, OK):
         raise TutumdError(f"the server is unhealthy: its worker {worker}")
     away = "; ".join(f"engine {name}: {state}" for name, state in engines.items() if state != OK)
     return f"{status}: {away}" if away else str(status)
-
-
-def _ask_whether_server_lives(host: str, port: int) -> str:
-    live = _get(host, port, "/healthz")
-    try:
-        return str(live["status"])
-    except (LookupError, TypeError) as error:
-        raise _no_server(host, port, error) from error
-
-
-def _get(host: str, port: int, path: str) -> Any:
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
-    except (OSError, HTTPException, ValueError) as error:
-        raise _no_server(host, port, error) from error
-    finally:
-        connection.close()
-
-
-def _no_server(host: str, port: int, error: Exception) -> TutumdError:
-    return TutumdError(
-        f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
-    )
 
 
 def _ask_worker() -> tuple[str, str] | None:
@@ -103,7 +80,7 @@ def _ask_worker() -> tuple[str, str] | None:
     return (state, liveness) if state else ("it is ending", "it is ending")
 
 
-@contextlib.contextmanager
+@contextmanager
 def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iterator[None]:
     """Answer `tutumd healthcheck` in this container, where a worker has no port that could be asked.
 
@@ -113,22 +90,22 @@ def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iter
     """
     with socket.socket(socket.AF_UNIX) as listener:
         # A second worker outside of containers: the first one answers.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             listener.bind(_worker_address())
             listener.listen()
             Thread(target=_answer, args=(listener, state, liveness), name="health", daemon=True).start()
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(listener: socket.socket, state: Callable[[], str], liveness: Callable[[], str]) -> None:
-    with contextlib.suppress(OSError):  # it was closed
+    with suppress(OSError):  # it was closed
         while True:
             connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
+            with connection, suppress(OSError):
                 connection.sendall(f"{state()}\n{liveness()}".encode())
 
 

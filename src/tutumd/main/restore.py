@@ -14,10 +14,10 @@ from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
-from tutumd.main.storage import keep_servers_out, restoring_file
+from tutumd.main.storage import lock_folder, restoring_file
 from tutumd.settings import Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, unfinished_actions
-from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.schema import is_known
 
 STDIN = "-"
 _FAILED = "the backup was not restored"
@@ -43,7 +43,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     path = database_path(settings)
     with archive.told_faults(_FAILED, path, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with keep_servers_out(settings), archive.told_faults(_FAILED, path, path.parent):
+    with lock_folder(settings), archive.told_faults(_FAILED, path, path.parent):
         for lock in settings.data_dir.glob("*.lock"):
             _give_to_owner(lock, settings.data_dir)
         if path.exists() and path.stat().st_size and not force:
@@ -69,7 +69,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
-        if manifest.schema > HEAD:  # four digits each
+        if not is_known(manifest.schema):
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
             )

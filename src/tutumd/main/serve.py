@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tutumd.main import demo
-from tutumd.main.startup import check_host, check_user_header, configure, listen, public_url
+from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings
@@ -65,7 +65,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
     if not settings.metrics_token and not settings.metrics_allow_from:
         return None
     return Scrapes(
-        storage.figures,
+        storage.figures.read,
         version("tutumd"),
         token=settings.metrics_token,
         networks=settings.metrics_allow_from,
@@ -75,7 +75,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
 def _serve_http(
     settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
 ) -> None:
-    url = public_url(settings, listener)
+    url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All slow to import.
     from tutumd.main import http

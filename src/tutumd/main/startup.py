@@ -117,11 +117,6 @@ def _open(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; choose another {option}") from error
 
 
-def public_url(settings: Settings, listener: socket.socket) -> str:
-    """Return what printed URLs begin with: the setting, or the address of the listening socket."""
-    return start_of_urls(settings, listener.getsockname()[1])
-
-
 def start_of_urls(settings: Settings, port: int) -> str:
     """Return what printed URLs begin with: the setting, or the address that the server listens on."""
     if settings.public_url:

@@ -20,15 +20,13 @@ from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
-from tutumd.store.queue.lease_clock import machine_clock
+from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.sql.postgres_listener import Listener
-from tutumd.store.sql.upsert import probe
-from tutumd.store.sql.wake_socket import WakeSocket
-from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.sql.postgres_listener import Listener, database_clock
+from tutumd.store.sql.statements import probe
+from tutumd.store.sql.wakeup import WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 
@@ -77,7 +75,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     path = database.dialect.path
     exclusive = serves_and_works and path is not None
     with ExitStack() as stack:
-        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
+        lock = stack.enter_context(lock_folder(settings, exclusive=exclusive))
         if path is not None:
             if os.access(restoring_file(path), os.F_OK):  # `exists` may raise
                 raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
@@ -94,8 +92,11 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 
 
 @contextmanager
-def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
-    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+def lock_folder(settings: Settings, *, exclusive: bool = True) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits.
+
+    Raises SettingsError if a server uses the folder.
+    """
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
     # other one, which is therefore free only when it has ended, too.
@@ -104,13 +105,6 @@ def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
         locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
     ):
         yield lock
-
-
-@contextmanager
-def keep_servers_out(settings: Settings) -> Iterator[None]:
-    """Keep others from the data folder. Raises SettingsError if a server uses it."""
-    with _locks(settings, exclusive=True):
-        yield
 
 
 def restoring_file(database: Path) -> Path:
@@ -134,7 +128,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         clock: Clock = now
         if path is not None:
             stack.callback(WakeSocket(path.with_suffix(".wake"), wakeup).close)
-            lease_clock = machine_clock(database, now)
+            lease_clock = boot_clock(database)
         else:  # shared with other machines, whose clocks may differ
             clock = lease_clock = shared_clock = database_clock(database)
             stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)

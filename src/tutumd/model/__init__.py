@@ -47,7 +47,6 @@ from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.inputs import TAG, VARIABLE
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
-    WITHOUT_TAG,
     Autorestart,
     Container,
     ContainerSnapshot,
@@ -55,15 +54,9 @@ from tutumd.model.services import (
     Definition,
     Port,
     Service,
+    ServiceGroup,
     ServiceSnapshot,
     ServiceState,
-)
-from tutumd.model.summaries import (
-    HandlerName,
-    Overview,
-    ServiceCounts,
-    ServiceList,
-    ServiceSummary,
 )
 
 __all__ = [
@@ -71,7 +64,6 @@ __all__ = [
     "MAX_AMOUNT",
     "TAG",
     "VARIABLE",
-    "WITHOUT_TAG",
     "Accepted",
     "Access",
     "Action",
@@ -100,7 +92,6 @@ __all__ = [
     "Finding",
     "Growth",
     "Handler",
-    "HandlerName",
     "HandlerPath",
     "Level",
     "LogLine",
@@ -111,7 +102,6 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
-    "Overview",
     "Page",
     "Phase",
     "Plan",
@@ -123,11 +113,9 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
-    "ServiceCounts",
-    "ServiceList",
+    "ServiceGroup",
     "ServiceSnapshot",
     "ServiceState",
-    "ServiceSummary",
     "Session",
     "User",
     "Verb",

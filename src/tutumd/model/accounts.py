@@ -106,23 +106,21 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """An API key, of which only the SHA-256 is stored. `hint` is its first characters, to distinguish keys.
+class ApiKey(NewKey):
+    """An API key that is stored.
 
     Attributes:
-        id: By which pages and the API name it: the start of its SHA-256.
         last_used: Up to 5 minutes late; None: never.
     """
 
-    id: str
     user_name: str
-    hint: str
     created: datetime
-    scope: Scope = Scope.ADMIN
-    service_uuid: str | None = None
-    stack: str | None = None
-    expires: datetime | None = None
     last_used: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """By which pages and the API name the key."""
+        return self.key_sha256[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ class Query:
     Attributes:
         limit: 1 to 100.
         offset: Objects before the page.
+        by_stack: Whether services are in the order of their stacks.
         counts: Whether to count all objects of the list, which takes longer the more there are.
     """
 
@@ -19,6 +20,13 @@ class Query:
     limit: int = 25
     offset: int = 0
     counts: bool = True
+    by_stack: bool = False
+
+    @classmethod
+    def newest(cls, limit: int, **filters: object) -> "Query":
+        """Return a query of the first objects of a list, which are not counted. Filters of None are left out."""
+        given = {name: str(value) for name, value in filters.items() if value is not None}
+        return cls(filters=given, limit=limit, counts=False)
 
 
 T = TypeVar("T")

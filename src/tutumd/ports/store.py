@@ -26,11 +26,11 @@ from tutumd.model import (
     Query,
     Reference,
     Service,
+    ServiceGroup,
     Session,
     User,
     Verb,
 )
-from tutumd.ports.dashboard import Dashboard
 
 EVERY_ENTRY = AuditFilters()
 
@@ -55,8 +55,8 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
-    def user_named(self, name: str) -> User | None:
-        """Return the user with a name, with all rights of theirs."""
+    def user_named(self, name: str) -> User:
+        """Return the user with a name, with all rights of theirs. Raises NotFoundError."""
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
@@ -76,7 +76,7 @@ class Accounts(Protocol):
             ConflictError: The user is the last admin.
         """
 
-    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
         """Add an API key to a user.
 
         Raises:
@@ -87,10 +87,10 @@ class Accounts(Protocol):
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
 
-    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
+    def revoke_keys(self, name: str, by: User | None = None) -> int:
         """Delete the keys of the user `name`, else those with the hint or ID `name`, and return how many.
 
-        Sessions that began with a key end with it. `of_user`: only that user's.
+        Sessions that began with a key end with it.
         """
 
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
@@ -145,7 +145,7 @@ class Revisions(Protocol):
         """
 
 
-class Store(Accounts, Dashboard, Revisions, Protocol):
+class Store(Accounts, Revisions, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
@@ -153,8 +153,8 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
     exist. The scope of the credentials is checked before. UUIDs are lower case.
     """
 
-    def engines(self) -> tuple[EngineInfo, ...]:
-        """Return the engine instances that workers serve."""
+    def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
+        """Return the engine instances that workers serve; for narrow credentials, those of the viewer's services."""
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log that SQLite keeps beside its file; 0 on another database."""
@@ -162,6 +162,7 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 
+        For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`).
         A reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
         these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if no
         other one matches.
@@ -169,6 +170,9 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
 
     def service(self, viewer: User, uuid: str) -> Service:
         """Return a service."""
+
+    def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
+        """Return how many services match a search, by engine, stack and state. Every group of the viewer is there."""
 
     def create_service(
         self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
@@ -258,6 +262,12 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""
 
+    def newest_actions(self, viewer: User, service_uuids: Sequence[str]) -> Mapping[str, Action]:
+        """Return the newest action of each service that has one."""
+
+    def failed_actions(self, viewer: User) -> tuple[Action, ...]:
+        """Return the newest actions of services that failed within 7 days: newest first, at most 10."""
+
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         """Queue an action, or join a pending one that does the same.
 
@@ -286,8 +296,15 @@ class Store(Accounts, Dashboard, Revisions, Protocol):
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         """Return an action's log lines numbered above `after`, at most 1,000."""
 
-    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
-        """Return what a handler received, newest first."""
+    def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
+        """Return what handlers received, newest first, without its content.
+
+        Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt. Calls of a revoked
+        handler are listed as long as an action of the service tells of them. They have no handler's number then.
+
+        Raises:
+            NotFoundError: There is no such action or service.
+        """
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         """Return a delivery with its content."""

@@ -1,36 +1,28 @@
 """The store that the application reads and writes, with its engines, services, containers and engine requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import AuditEvent, Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
+from tutumd.model import AuditEvent, Container, Definition, Page, Query, Service, ServiceState, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.store import Store
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.actions import SqlActions
-from tutumd.store.objects.dashboard import SqlDashboard
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
-from tutumd.store.objects.names import narrow
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
-    SERVICE_STATE,
-    Row,
-    conditions,
     container_from,
-    present_containers,
     read_one,
     read_page,
     read_service,
-    select_services,
-    service_from,
-    value_from,
     visible_to,
 )
+from tutumd.store.objects.services import SqlServices
 from tutumd.store.queue.locks import lock_services
 from tutumd.store.queue.snapshots import end_service, insert_service
 from tutumd.store.sql.database import Database
@@ -40,13 +32,6 @@ from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers, engines, handlers, requests, services
 from tutumd.store.upkeep.retention import MAX_REQUEST_AGE
 
-_SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
-    "uuid": services.c.uuid,
-    "name": services.c.name,
-    "state": SERVICE_STATE,
-    "stack": services.c.stack,
-    "stack__name": services.c.stack,
-}
 _CONTAINER_FILTERS = {
     "uuid": containers.c.uuid,
     "name": containers.c.name,
@@ -56,35 +41,15 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlRevisions, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices, SqlRevisions, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
         super().__init__(database, clock)
         self._wakeup = wakeup
 
-    def engines(self) -> tuple[EngineInfo, ...]:
-        with self._database.read() as connection:
-            rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
-        return tuple(value_from(row, EngineInfo) for row in rows)
-
     def wal_bytes(self) -> int:
         return self._database.dialect.wal_bytes()
-
-    def services(self, viewer: User, query: Query) -> Page[Service]:
-        order = [services.c.name, services.c.engine, services.c.uuid]
-        with self._database.read() as connection:
-
-            def make(rows: Sequence[Row]) -> list[Service]:
-                present = present_containers(connection, [row.uuid for row in rows])
-                return [service_from(row, present.get(row.uuid, ())) for row in rows]
-
-            filters = dict(query.filters)
-            reference = filters.pop("reference", None)
-            statement = select_services(viewer).where(*conditions(filters, _SERVICE_FILTERS))
-            if reference is not None or filters.keys() & {"name", "uuid__startswith"}:
-                statement = narrow(connection, statement, reference)
-            return read_page(connection, statement, query, order, make)
 
     def service(self, viewer: User, uuid: str) -> Service:
         with self._database.read() as connection:

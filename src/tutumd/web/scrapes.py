@@ -2,17 +2,16 @@
 
 import asyncio
 import hmac
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.to_thread
 
+from tutumd.application.admission.addresses import Network, allows
 from tutumd.errors import UnavailableError
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import Figures
-from tutumd.ports.dashboard import FigureReader
 
 TIMEOUT_S = 4.0
 """How long a scrape waits for the database: less than Prometheus waits for a scrape."""
@@ -29,15 +28,19 @@ class Scrapes:
 
     def __init__(
         self,
-        reader: FigureReader,
+        read: Callable[[], Figures],
         version: str,
         *,
         token: str = "",
-        networks: Sequence[IPv4Network | IPv6Network] = (),
+        networks: Sequence[Network] = (),
     ) -> None:
-        """Open the metrics to clients that send the token, and to those in the networks."""
+        """Open the metrics to clients that send the token, and to those in the networks.
+
+        Args:
+            read: Returns the figures of this moment within a few seconds, or raises UnavailableError.
+        """
         self.token = token
-        self._reader = reader
+        self._read_figures = read
         self._version = version
         self._networks = networks
         self._reading: asyncio.Task[Figures | None] | None = None
@@ -50,13 +53,7 @@ class Scrapes:
 
     def is_allowed(self, address: str) -> bool:
         """Return whether a client with this address needs no token."""
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, IPv6Address):
-            parsed = parsed.ipv4_mapped or parsed
-        return any(parsed in network for network in self._networks)
+        return allows(self._networks, address)
 
     async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. If the database cannot be read, they say so."""
@@ -74,6 +71,6 @@ class Scrapes:
 
     async def _read_now(self) -> Figures | None:
         try:
-            return await anyio.to_thread.run_sync(self._reader.read, limiter=self._threads, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(self._read_figures, limiter=self._threads, abandon_on_cancel=True)
         except UnavailableError:
             return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, call, query
+from tests.support.stores import ORIGIN, StoreBed, call
 from tutumd.model import Accepted, Operation, Outcome
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import action_inputs, actions, deliveries
@@ -193,10 +193,8 @@ def test_each_caller_of_a_scale_up_sees_what_became_of_its_own_amount(bed: Store
     none = "none of the 5 requested containers: the limit was reached at 4 (max_containers of the webhook handler)"
     assert told() == ["", "", none, ""]
     assert bed.store.action(bed.admin, claim.action.uuid).reason == growth.note
-    newest = bed.store.deliveries(bed.admin, capped.service_uuid, capped.uuid, query()).objects
-    assert [delivery.action_reason for delivery in newest] == [none, ""]
-    newest = bed.store.deliveries(bed.admin, free.service_uuid, free.uuid, query()).objects
-    assert [delivery.action_reason for delivery in newest] == ["", ""]
+    assert [delivery.action_reason for delivery in bed.deliveries(capped)] == [none, ""]
+    assert [delivery.action_reason for delivery in bed.deliveries(free)] == ["", ""]
     with bed.database.write() as connection:
         connection.execute(sa.delete(deliveries))
     assert told() == ["", "", none, ""]

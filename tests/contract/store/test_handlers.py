@@ -170,7 +170,7 @@ def test_a_caller_sees_that_the_end_of_the_service_canceled_its_action(bed: Stor
 def test_only_its_owner_reads_a_delivery_with_its_content(bed: StoreBed) -> None:
     handler = bed.handler("web")
     accept(bed.intake, replace(call(handler), content='{"headers": [["a", "b"]], "body": "hi"}')).result(120)
-    (listed,) = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).objects
+    (listed,) = bed.deliveries(handler)
     assert (listed.outcome, listed.content) == (DeliveryOutcome.QUEUED, {})
     read = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, listed.number)
     assert read.content == {"headers": [["a", "b"]], "body": "hi"}

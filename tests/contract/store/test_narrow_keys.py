@@ -58,7 +58,6 @@ def part(bed: StoreBed, name: str) -> Part:
     stopped = bed.store.submit(bed.admin, handler.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
     bed.store.cancel(bed.admin, stopped.uuid)
     called = bed.call(handler)
-    page = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query())
     return Part(
         service=handler.service_uuid,
         handler=handler.uuid,
@@ -66,7 +65,7 @@ def part(bed: StoreBed, name: str) -> Part:
         container=bed.store.service(bed.admin, handler.service_uuid).containers[0],
         action=called,
         ended_action=stopped.uuid,
-        delivery=page.objects[0].number,
+        delivery=bed.deliveries(handler)[0].number,
     )
 
 
@@ -85,7 +84,8 @@ def attempts(bed: StoreBed, viewer: User, of: Part) -> Iterator[tuple[str, Calla
     yield "number", lambda: store.handler_by_number(viewer, of.service, of.handler_number)
     yield "action", lambda: store.action(viewer, of.action)
     yield "lines", lambda: store.log_lines(viewer, of.action, 0)
-    yield "deliveries", lambda: store.deliveries(viewer, of.service, of.handler, Query())
+    yield "deliveries", lambda: store.deliveries(viewer, query(service=of.service))
+    yield "calls", lambda: store.deliveries(viewer, query(action=of.action))
     yield "delivery", lambda: store.delivery(viewer, of.service, of.handler, of.delivery)
     yield "add", lambda: store.add_handlers(viewer, of.service, [NEW])
     yield "change", lambda: store.change_handler(viewer, of.service, of.handler, lambda _: NEW)

@@ -4,15 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import Access, Action, HandlerName, Outcome, Overview, ServiceState, User, Verb
+from tutumd.model import Access, Action, Outcome, Query, User, Verb
 
 
-def overview(bed: StoreBed, viewer: User | None = None) -> Overview:
-    return bed.store.overview(viewer or bed.admin, unused_before=bed.clock() - timedelta(days=30))
+def failed(bed: StoreBed, viewer: User | None = None) -> list[str]:
+    """Return the names of services whose newest action failed."""
+    return [action.service_name for action in bed.store.failed_actions(viewer or bed.admin)]
 
 
-def names(found: tuple[Action, ...]) -> list[str]:
-    return [action.service_name for action in found]
+def waiting(bed: StoreBed) -> list[Action]:
+    """Return the actions that wait."""
+    return [action for action in bed.store.unfinished_actions(bed.admin, 40) if action.waits_for]
 
 
 def run(bed: StoreBed, name: str, *, success: bool) -> str:
@@ -26,24 +28,24 @@ def test_a_service_is_shown_while_its_newest_action_failed(bed: StoreBed) -> Non
     run(bed, "web", success=False)
     second = run(bed, "web", success=False)
     run(bed, "db", success=False)
-    assert names(overview(bed).failed) == ["db", "web"]
-    assert overview(bed).failed[1].uuid == second
+    assert failed(bed) == ["db", "web"]
+    assert bed.store.failed_actions(bed.admin)[1].uuid == second
     run(bed, "web", success=True)
-    assert names(overview(bed).failed) == ["db"]
+    assert failed(bed) == ["db"]
 
 
 def test_a_failure_is_shown_until_a_later_action_has_ended_well(bed: StoreBed) -> None:
     run(bed, "web", success=False)
     pending = bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.START, target=None, origin=ORIGIN)
-    assert names(overview(bed).failed) == ["web"]
+    assert failed(bed) == ["web"]
     bed.store.cancel(bed.admin, pending.uuid)
-    assert names(overview(bed).failed) == ["web"]
+    assert failed(bed) == ["web"]
 
 
 def test_an_old_failure_is_no_news(bed: StoreBed) -> None:
     run(bed, "web", success=False)
     bed.clock.move(8 * 86_400)
-    assert overview(bed).failed == ()
+    assert failed(bed) == []
 
 
 def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
@@ -52,79 +54,55 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
     running = bed.claimed()
     bed.call(web)
     bed.accepted(db, bed.evaluate(db, debounce_s=60))
-    found = overview(bed)
-    assert names(found.running) == ["web"]
-    assert bed.store.unfinished_actions(bed.admin) == (*found.running, *found.waiting)
-    assert bed.store.unfinished_actions(bed.admin, limit=2) == (*found.running, found.waiting[0])
-    assert [(action.service_name, action.waits_for) for action in found.waiting] == [
+    found = waiting(bed)
+    assert bed.store.unfinished_actions(bed.admin)[0].service_name == "web"
+    assert list(bed.store.unfinished_actions(bed.admin)[1:]) == found
+    assert list(bed.store.unfinished_actions(bed.admin, limit=2)[1:]) == found[:1]
+    assert [(action.service_name, action.waits_for) for action in found] == [
         ("web", "waiting for the action that runs on its service"),
         ("db", "waiting for more calls: the debounce of a handler is not over"),
     ]
-    assert found.waiting[1].held_until == bed.clock() + timedelta(seconds=60)
+    assert found[1].held_until == bed.clock() + timedelta(seconds=60)
     bed.finish(running)
     bed.clock.move(61)
     bed.queue.register("worker", [ENGINE])
-    assert {action.waits_for for action in overview(bed).waiting} == {"waiting for its turn on engine 'docker'"}
+    assert {action.waits_for for action in waiting(bed)} == {"waiting for its turn on engine 'docker'"}
     bed.queue.register("worker", [replace(ENGINE, error="it does not answer", away=True)])
-    assert {action.waits_for for action in overview(bed).waiting} == {"waiting for the engine: it does not answer"}
+    assert {action.waits_for for action in waiting(bed)} == {"waiting for the engine: it does not answer"}
     bed.clock.move(3_600)
-    assert all("no worker serves engine 'docker'" in action.waits_for for action in overview(bed).waiting)
+    assert all("no worker serves engine 'docker'" in action.waits_for for action in waiting(bed))
 
 
 def test_a_run_that_waits_for_another_try_says_why(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     assert [action.waits_for for action in bed.store.unfinished_actions(bed.admin)] == [""]
-    bed.queue.retry_later(claim, delay=timedelta(seconds=9), reason="waiting for another try: no route to host")
+    bed.queue.retry_later(claim, delay=timedelta(seconds=9), error="no route to host")
     (action,) = bed.store.unfinished_actions(bed.admin)
     assert action.waits_for == "waiting for another try: no route to host"
 
 
-def test_it_counts_services_and_shows_those_with_warnings(bed: StoreBed) -> None:
-    bed.sync(replace(snapshot("web"), warnings=("an autoscaler sets its target", "another")), snapshot("api"))
-    found = overview(bed)
-    assert (found.counts.states, found.counts.gone) == ({ServiceState.RUNNING: 2}, 1)
-    assert found.warnings == 1
-    assert [each.service.full_name for each in found.warned] == ["web"]
-    assert [info.name for info in found.engines] == ["docker"]
+def test_handlers_that_nobody_calls_are_listed_and_counted(bed: StoreBed) -> None:
+    used, unused = bed.handler("web"), bed.handler("web")
 
+    def listed(viewer: User) -> list[int]:
+        page = bed.store.unused_handlers(viewer, bed.clock() - timedelta(days=30), Query(limit=1))
+        assert len(page.objects) == min(page.total, 1)
+        return [page.total, *(each.number for each in page.objects)]
 
-def test_it_tells_an_empty_installation_from_one_that_was_called(bed: StoreBed) -> None:
-    assert (overview(bed).has_handlers, overview(bed).has_calls) == (False, False)
-    handler = bed.handler("web")
-    assert (overview(bed).has_handlers, overview(bed).has_calls) == (True, False)
-    bed.call(handler)
-    assert overview(bed).has_calls
-    bed.count_deliveries()
-    assert overview(bed).has_calls
-
-
-def test_it_counts_handlers_that_nobody_calls(bed: StoreBed) -> None:
-    used = bed.handler("web")
-    unused = bed.handler("web")
-    assert overview(bed).unused_handlers == 0
+    assert listed(bed.admin) == [0]
     bed.clock.move(31 * 86_400)
-    assert [each.number for each in overview(bed).unused] == [used.number, unused.number]
-    assert overview(bed).unused_handlers == 2
+    assert listed(bed.admin) == [2, used.number]
     bed.call(used)
     bed.count_deliveries()
-    found = overview(bed)
-    assert found.unused_handlers == 1
-    assert found.unused == (HandlerName(number=unused.number, service_uuid=unused.service_uuid, name=unused.name),)
+    assert listed(bed.admin) == [1, unused.number]
+    assert listed(bed.store.add_user("mia", is_admin=False)) == [0]
 
 
-def test_a_member_sees_nothing_of_other_services(bed: StoreBed) -> None:
+def test_a_member_sees_no_failure_of_other_services(bed: StoreBed) -> None:
     member = bed.store.add_user("mia", is_admin=False)
-    bed.sync(replace(snapshot("web"), warnings=("odd",)), snapshot("db"), snapshot("hers", owner="mia"))
     run(bed, "web", success=False)
-    bed.call(bed.handler("web"))
-    bed.call(bed.handler("db"))
-    bed.claimed()
-    found = overview(bed, member)
-    assert (found.failed, found.running, found.waiting, found.warned) == ((), (), (), ())
-    assert (found.warnings, found.unused_handlers) == (0, 0)
-    assert (found.has_handlers, found.has_calls) == (False, False)
-    assert found.counts.states == {ServiceState.RUNNING: 1}
+    assert (failed(bed), failed(bed, member)) == (["web"], [])
 
 
 def test_a_narrow_key_sees_no_engine_of_other_services(bed: StoreBed) -> None:
@@ -132,7 +110,7 @@ def test_a_narrow_key_sees_no_engine_of_other_services(bed: StoreBed) -> None:
     bed.queue.register("worker", [ENGINE, replace(ENGINE, name="other")])
     narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("web")))
     for viewer, shown in ((bed.admin, ["docker", "other"]), (narrow, ["docker"])):
-        assert [info.name for info in overview(bed, viewer).engines] == shown
+        assert [info.name for info in bed.store.engines(viewer)] == shown
 
 
 def test_a_running_action_leaves_the_warnings_of_its_service_as_they_were(bed: StoreBed) -> None:

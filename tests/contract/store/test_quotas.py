@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from tests.support.replica import Replica
 from tests.support.stores import StoreBed, snapshot
 from tutumd.application import accounts as keys
-from tutumd.application.accounts import add_key
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
 from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, NewKey, NewSession, Operation, User, Via
@@ -26,6 +25,12 @@ from tutumd.store.store import SqlStore
 DAY = timedelta(days=1)
 NEW = NewHandler(name="hook", operation=Operation.REDEPLOY)
 _NUMBERS = "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count})"
+
+
+def add_key(store: SqlStore, name: str) -> str:
+    key = keys.generate_key()
+    keys.store_key(store, name, key)
+    return key
 
 
 @pytest.fixture

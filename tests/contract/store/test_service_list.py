@@ -1,12 +1,13 @@
-"""The list of services that pages read: filters, counts by state, and pages without offsets."""
+"""The list of services that pages read: by stack, with filters, and with counts of what the filters leave."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from tests.support.stores import StoreBed, query, snapshot
 from tutumd.errors import NotFoundError
-from tutumd.model import ActionState, ServiceState, ServiceSummary, User, Verb
+from tutumd.model import ActionState, Query, Service, User, Verb
 
 pytestmark = pytest.mark.dialect
 
@@ -16,46 +17,31 @@ def member(bed: StoreBed) -> User:
     return bed.store.add_user("mia", is_admin=False)
 
 
-def names(found: tuple[ServiceSummary, ...]) -> list[str]:
-    return [each.service.full_name for each in found]
+def listed(bed: StoreBed, viewer: User | None = None, **filters: str) -> list[str]:
+    """Return the full names of the services that filters let through."""
+    found = bed.store.services(viewer or bed.admin, Query(filters=filters, limit=100, by_stack=True))
+    return [each.full_name for each in found.objects]
 
 
-def test_pages_show_each_service_once_by_name(bed: StoreBed) -> None:
-    bed.show(*(f"s{number}" for number in range(7)))
-    seen: list[str] = []
-    after = None
-    for _ in range(4):
-        page = bed.store.service_list(bed.admin, after=after, limit=2)
-        seen += names(page.services)
-        after = page.next
-    assert after is None
-    assert seen == [f"s{number}" for number in range(7)]
+def counted(bed: StoreBed, viewer: User | None = None, **values: str) -> dict[tuple[bool, str], int]:
+    """Return how many services there are by whether they are bound and their state, of those with these values."""
+    counts = Counter[tuple[bool, str]]()
+    for group in bed.store.service_groups(viewer or bed.admin, values.pop("search", "")):
+        if all(getattr(group, name) == value for name, value in values.items()):
+            counts[group.bound, group.state] += group.number
+    return +counts
 
 
 @pytest.mark.slow
-def test_services_of_a_stack_stay_together(bed: StoreBed) -> None:
+def test_services_of_a_stack_stay_together_in_pages(bed: StoreBed) -> None:
     places = (("", "web"), ("shop", "db"), ("blog", "web"), ("shop", "app"), ("blog", "app"), ("", "api"))
     bed.sync(*(replace(snapshot(name), selector=f"{stack}:{name}", stack=stack) for stack, name in places))
-    seen: list[str] = []
-    after = None
-    while True:
-        page = bed.store.service_list(bed.admin, after=after, limit=2)
-        seen += names(page.services)
-        if (after := page.next) is None:
-            break
-    assert seen == ["api", "web", "blog/app", "blog/web", "shop/app", "shop/db"]
-
-
-def test_services_of_one_name_are_each_shown_once(bed: StoreBed) -> None:
-    bed.sync(*(replace(snapshot("web"), selector=f"name:web-{number}", stack=f"s{number}") for number in range(5)))
-    first = bed.store.service_list(bed.admin, limit=3)
-    second = bed.store.service_list(bed.admin, after=first.next, limit=3)
-    assert sorted(names((*first.services, *second.services))) == [f"s{number}/web" for number in range(5)]
-
-
-def test_a_list_begins_again_behind_a_service_that_is_deleted(bed: StoreBed) -> None:
-    page = bed.store.service_list(bed.admin, after="00000000-0000-4000-8000-000000000000", limit=1)
-    assert names(page.services) == ["db"]
+    seen: list[Service] = []
+    while page := bed.store.services(
+        bed.admin, Query(filters={"gone": "no"}, limit=2, offset=len(seen), by_stack=True)
+    ).objects:
+        seen += page
+    assert [each.full_name for each in seen] == ["api", "web", "blog/app", "blog/web", "shop/app", "shop/db"]
 
 
 @pytest.mark.slow
@@ -82,72 +68,68 @@ def test_a_search_finds_part_of_a_name_or_an_image(bed: StoreBed, search: str, f
         snapshot("50%"),
         snapshot("a_b"),
     )
-    assert sorted(names(bed.store.service_list(bed.admin, search=search).services)) == found
+    assert sorted(listed(bed, search=search, gone="no")) == found
 
 
 def test_a_search_finds_a_workload_by_its_namespace(bed: StoreBed) -> None:
-    bed.sync(replace(snapshot("web"), selector="deployment/prod/web"))
-    assert names(bed.store.service_list(bed.admin, search="prod/w").services) == []
+    bed.sync(replace(snapshot("web"), stack="shop", full_name="prod/web"))
+    assert listed(bed, search="prod/w") == listed(bed, search="shop/w") == ["prod/web"]
 
 
-def test_counts_respect_the_filters_but_that_of_the_state(bed: StoreBed) -> None:
+def test_counts_respect_the_search_and_tell_of_every_group(bed: StoreBed) -> None:
     bed.sync(
         replace(snapshot("web"), stack="shop"),
         replace(snapshot("db"), stack="shop", stopped=True, containers=()),
         replace(snapshot("other"), stack="blog"),
         snapshot("alone"),
     )
-    page = bed.store.service_list(bed.admin, stack="shop", state=ServiceState.RUNNING)
-    assert names(page.services) == ["shop/web"]
-    assert page.counts.states == {ServiceState.RUNNING: 1, ServiceState.STOPPED: 1}
-    assert (page.stacks, page.engines) == (("blog", "shop"), ("docker",))
-    everything = bed.store.service_list(bed.admin, state=ServiceState.STOPPED)
-    assert names(everything.services) == ["shop/db"]
-    assert everything.counts.states == {ServiceState.RUNNING: 3, ServiceState.STOPPED: 1}
-    assert names(bed.store.service_list(bed.admin, stack="").services) == ["alone"]
-    assert names(bed.store.service_list(bed.admin, engine="another").services) == []
+    assert listed(bed, stack="shop", state="Running") == ["shop/web"]
+    assert listed(bed, state="Stopped") == ["shop/db"]
+    assert listed(bed, engine="another") == []
+    assert counted(bed, stack="shop") == {(True, "Running"): 1, (True, "Stopped"): 1}
+    assert counted(bed) == {(True, "Running"): 3, (True, "Stopped"): 1}
+    assert counted(bed, search="shop") == counted(bed, stack="shop")
+    groups = bed.store.service_groups(bed.admin, "shop")
+    assert {(group.engine, group.stack) for group in groups} == {("docker", stack) for stack in ("", "blog", "shop")}
 
 
-def test_a_service_is_in_the_state_of_its_running_action(bed: StoreBed) -> None:
+def test_a_state_is_that_of_the_action_that_runs(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
-    page = bed.store.service_list(bed.admin, state=ServiceState.REDEPLOYING)
-    assert names(page.services) == ["web"]
-    assert page.counts.states == {ServiceState.REDEPLOYING: 1, ServiceState.RUNNING: 1}
+    assert listed(bed, state="Redeploying") == ["web"]
+    assert counted(bed) == {(True, "Redeploying"): 1, (True, "Running"): 1}
     bed.finish(claim)
-    assert bed.store.service_list(bed.admin, state=ServiceState.REDEPLOYING).services == ()
+    assert listed(bed, state="Redeploying") == []
 
 
 def test_services_that_are_gone_are_apart(bed: StoreBed) -> None:
     bed.show("web")
-    page = bed.store.service_list(bed.admin)
-    assert names(page.services) == ["web"]
-    assert (page.counts.states, page.counts.gone) == ({ServiceState.RUNNING: 1}, 1)
-    gone = bed.store.service_list(bed.admin, gone=True)
-    assert names(gone.services) == ["db"]
-    assert gone.services[0].service.gone_since == bed.clock()
-    assert gone.counts == page.counts
+    assert (listed(bed, gone="no"), listed(bed, gone="yes")) == (["web"], ["db"])
+    assert counted(bed) == {(True, "Running"): 1, (False, "Not running"): 1}
+    assert bed.store.services(bed.admin, query(gone="yes")).objects[0].gone_since == bed.clock()
 
 
-def test_a_service_comes_with_its_handlers_and_its_last_action(bed: StoreBed) -> None:
+def test_services_with_warnings_are_found(bed: StoreBed) -> None:
+    bed.sync(replace(snapshot("web"), warnings=("an autoscaler sets its target", "another")), snapshot("api"))
+    assert listed(bed, warned="yes") == ["web"]
+
+
+def test_each_service_has_a_newest_action(bed: StoreBed, member: User) -> None:
     handler = bed.handler("web")
-    bed.handler("web")
     bed.call(handler)
     bed.finish(bed.claimed(), success=False)
     uuid = bed.call(handler)
-    db, web = bed.store.service_list(bed.admin).services
-    assert (db.handlers, db.last_action) == (0, None)
-    assert web.handlers == 2
-    assert web.last_action is not None
-    assert (web.last_action.uuid, web.last_action.state) == (uuid, ActionState.PENDING)
+    uuids = [service.uuid for service in bed.store.services(bed.admin, query()).objects]
+    (newest,) = bed.store.newest_actions(bed.admin, uuids).values()
+    assert (newest.uuid, newest.state, newest.service_name) == (uuid, ActionState.PENDING, "web")
+    assert bed.store.newest_actions(member, uuids) == {}
 
 
 def test_a_member_finds_and_counts_only_their_own_services(bed: StoreBed, member: User) -> None:
     bed.sync(replace(snapshot("web", owner="mia"), stack="hers"), replace(snapshot("db"), stack="not-hers"))
-    page = bed.store.service_list(member)
-    assert names(page.services) == ["hers/web"]
-    assert (page.counts.states, page.stacks) == ({ServiceState.RUNNING: 1}, ("hers",))
-    assert bed.store.service_list(member, search="db").counts.states == {}
+    assert listed(bed, member) == ["hers/web"]
+    assert counted(bed, member) == {(True, "Running"): 1}
+    assert counted(bed, member, search="db") == {}
     action = bed.call(bed.handler("db"))
     bed.claimed()
     assert bed.store.unfinished_actions(member) == ()

@@ -26,7 +26,7 @@ class HungReader:
 
 async def test_scrapes_at_one_time_share_one_read() -> None:
     reader = HungReader()
-    scrapes = Scrapes(reader, "1")
+    scrapes = Scrapes(reader.read, "1")
     waiting = [asyncio.ensure_future(scrapes.render(CallMetrics(), "")) for _ in range(8)]
     await until_read(reader)
     reader.may_end.set()
@@ -40,7 +40,7 @@ def test_a_read_that_fails_after_its_scrape_is_not_reported_as_a_fault() -> None
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, fault: faults.append(fault))
         reader = HungReader()
-        scrapes = Scrapes(reader, "1")
+        scrapes = Scrapes(reader.read, "1")
         scrape = asyncio.ensure_future(scrapes.render(CallMetrics(), ""))
         await until_read(reader)
         scrape.cancel()

@@ -15,8 +15,9 @@ ANN = User(uuid="ann", name="ann", is_admin=True, created=NOW)
 class FullDisk:
     """A store that can be read only."""
 
-    def user_named(self, name: str) -> User | None:
-        return ANN if name == ANN.name else None
+    def user_named(self, name: str) -> User:
+        assert name == ANN.name
+        return ANN
 
     def session_user(self, _token_sha256: str) -> User | None:
         return None

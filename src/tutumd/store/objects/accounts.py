@@ -1,7 +1,7 @@
 """The store's users and API keys."""
 
 from contextlib import suppress
-from typing import Any
+from dataclasses import asdict
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -12,12 +12,13 @@ from tutumd.ports.store import EVERY_ENTRY, Accounts
 from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_keys
 from tutumd.store.objects.row_mapping import value_from, visible_to
-from tutumd.store.objects.sessions import NOTE_AFTER, SqlSessions
-from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
+from tutumd.store.sql.statements import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 
+_key_id: sa.ColumnElement[str] = sa.func.substr(api_keys.c.key_sha256, 1, 16)
 _MADE = (
     "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"
     " another one"
@@ -28,28 +29,16 @@ class SqlAccounts(SqlSessions, Accounts):
     """Accounts of tutumd.ports."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
-        now = self._clock()
+        now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256
+        credentials = sa.select(users, *KEY_COLUMNS, api_keys.c.hint, api_keys.c.last_used)
         with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(users, *(column for column in api_keys.c if column.name != "created"))
-                .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
-                .where(api_keys.c.key_sha256 == key_sha256)
-            ).first()
-        if row is None or (row.expires is not None and row.expires <= now):
+            row = connection.execute(credentials.join(api_keys).where(this_key)).first()
+        if row is None or (row.key_expires is not None and row.key_expires <= now):
             return None
         if row.last_used is None or now - row.last_used >= NOTE_AFTER:
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
-                this_key = api_keys.c.key_sha256 == key_sha256
                 connection.execute(sa.update(api_keys).where(this_key).values(last_used=now))
-        access = Access(
-            scope=Scope(row.scope),
-            service_uuid=row.service_uuid,
-            stack=row.stack,
-            expires=row.expires,
-            credential=row.hint,
-            key_sha256=key_sha256,
-        )
-        return value_from(row, User, access=access)
+        return user_from(row, credential=row.hint)
 
     def users(self) -> tuple[User, ...]:
         with self._database.read() as connection:
@@ -58,10 +47,9 @@ class SqlAccounts(SqlSessions, Accounts):
                 for row in connection.execute(sa.select(users).order_by(users.c.seq))
             )
 
-    def user_named(self, name: str) -> User | None:
+    def user_named(self, name: str) -> User:
         with self._database.read() as connection:
-            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
-        return None if row is None else value_from(row, User, access=Access())
+            return find_user(connection, name)
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
@@ -80,13 +68,11 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def remove_user(self, name: str, by: User | None = None) -> int:
         with self._ending() as connection:
-            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
-            if row is None:
-                raise NotFoundError(f"there is no user {name!r}")
+            user = find_user(connection, name)
             admins = connection.execute(sa.select(sa.func.count()).where(users.c.is_admin)).scalar_one()
-            if row.is_admin and admins == 1:
+            if user.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
-            connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
+            connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
             created = sa.and_(owned, services.c.definition.isnot(None))
@@ -94,55 +80,36 @@ class SqlAccounts(SqlSessions, Accounts):
             connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
-    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
         with self._database.write() as connection:
-            row = connection.execute(sa.select(users).where(users.c.name == user_name)).first()
-            if row is None:
-                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
-            self._insert_key(connection, value_from(row, User, access=Access()), key, by)
+            return self._insert_key(connection, find_user(connection, user_name), key, by)
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
-        statement: sa.Select[Any] = (
-            sa.select(
-                users.c.name.label("user_name"), api_keys, sa.func.substr(api_keys.c.key_sha256, 1, 16).label("id")
-            )
-            .join(users, users.c.uuid == api_keys.c.user_uuid)
-            .order_by(api_keys.c.created)
-        )
+        statement = sa.select(users.c.name.label("user_name"), api_keys).join(api_keys).order_by(api_keys.c.created)
         if user_name is not None:
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in rows)
 
-    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
-        of_name = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
-        named = sa.or_(api_keys.c.hint == name, sa.func.substr(api_keys.c.key_sha256, 1, 16) == name)
-        allowed: sa.ColumnElement[bool] = sa.true()
-        if of_user is not None:
-            allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
+    def revoke_keys(self, name: str, by: User | None = None) -> int:
+        named = sa.or_(api_keys.c.hint == name, _key_id == name)
         with self._ending() as connection:
-            for which in (of_name, named):
-                deleted = sa.delete(api_keys).where(which, allowed).returning(api_keys.c.hint, api_keys.c.user_uuid)
-                if revoked := connection.execute(deleted).all():
-                    break
-            for row in revoked:
-                owner = connection.execute(sa.select(users.c.name).where(users.c.uuid == row.user_uuid)).scalar_one()
-                self._record_revoked(connection, by, row.hint, owner)
-        return len(revoked)
+            return self._revoke(connection, by, users.c.name == name) or self._revoke(connection, by, named)
 
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
-        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
-        is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
         with self._ending() as connection:
-            hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
-            hint = hints.scalar()
-            if hint is None:
+            if not self._revoke(connection, by, users.c.name == user_name, _key_id == key_id):
                 raise NotFoundError(NOT_FOUND)
-            self._record_revoked(connection, by, hint, user_name)
 
-    def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
-        audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
+    def _revoke(self, connection: sa.Connection, by: User | None, *which: sa.ColumnElement[bool]) -> int:
+        keys = sa.select(api_keys.c.key_sha256, api_keys.c.hint, users.c.name).join(users).where(*which)
+        revoked = connection.execute(keys.with_for_update(of=api_keys)).all()
+        for row in revoked:
+            connection.execute(sa.delete(api_keys).where(api_keys.c.key_sha256 == row.key_sha256))
+            details = f"{row.hint} of {row.name}"
+            audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=details)
+        return len(revoked)
 
     def audit(
         self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
@@ -150,7 +117,7 @@ class SqlAccounts(SqlSessions, Accounts):
         with self._database.read() as connection:
             return audit.read_page(connection, viewer, filters, before, limit)
 
-    def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
+    def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> ApiKey:
         now = self._clock()
         _check_limits(connection, user, key)
         is_new = insert_missing(
@@ -179,6 +146,7 @@ class SqlAccounts(SqlSessions, Accounts):
         }
         details = [f"{key.hint} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
         audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
+        return ApiKey(**asdict(key), user_name=user.name, created=now)
 
 
 def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:

@@ -7,16 +7,36 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Growth, Page, Progress, Query, Reference, User
+from tutumd.model import (
+    AuditEvent,
+    Delivery,
+    DeliveryOutcome,
+    Growth,
+    Operation,
+    Page,
+    Progress,
+    Query,
+    Reference,
+    User,
+)
 from tutumd.reasons import decode_reasons
-from tutumd.store.objects import audit
+from tutumd.store.objects import action_deliveries, audit
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.handlers import select_handler
-from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from
+from tutumd.store.objects.row_mapping import (
+    Row,
+    conditions,
+    count,
+    read_one,
+    read_page,
+    read_service,
+    value_from,
+    visible_to,
+)
 from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.services import handlers
+from tutumd.store.tables.services import handlers, services
 
 
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
@@ -57,22 +77,24 @@ def delivery_from(row: Row) -> Delivery:
 class SqlDeliveries(StorePart):
     """The part of Store in tutumd.ports that is about deliveries."""
 
-    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
+    def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:
-            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
-            of_handler = deliveries.c.handler_seq == handler.seq
-            # Two selects, one for each way to find them.
-            joined = sa.select(deliveries.c.seq).select_from(actions).join(deliveries, IS_OF_ACTION)
-            with_action = joined.where(actions.c.service_uuid == service_uuid, of_handler)
-            without_action = sa.select(deliveries.c.seq).where(deliveries.c.action_seq.is_(None), of_handler)
-            numbers = sa.union_all(with_action, without_action).subquery()
+            if "action" in query.filters:
+                numbers = every = _select_of_action(connection, viewer, query.filters["action"])
+            else:
+                operations = _read_operations(connection, viewer, query.filters)
+                numbers = select_numbers(query.filters, operations, query.offset + query.limit)
+                every = select_numbers(query.filters, operations)
+            found = numbers.subquery()
 
             def make(rows: Sequence[Row]) -> Iterator[Delivery]:
                 of_page = deliveries.c.seq.in_([row.seq for row in rows])
                 newest_first = select_deliveries().where(of_page).order_by(deliveries.c.seq.desc())
                 return (delivery_from(row) for row in connection.execute(newest_first))
 
-            return read_page(connection, sa.select(numbers.c.seq), query, [numbers.c.seq.desc()], make)
+            uncounted = replace(query, counts=False)
+            page = read_page(connection, sa.select(found.c.seq), uncounted, [found.c.seq.desc()], make)
+            return replace(page, total=count(connection, every)) if query.counts else page
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
@@ -116,3 +138,71 @@ class SqlDeliveries(StorePart):
                 options = {} if handler is None else json.loads(handler.options)
                 progress[reference] = Progress(action=action, options=options)
         return progress
+
+
+def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
+    action = sa.select(actions.c.seq).join(services, services.c.uuid == actions.c.service_uuid)
+    row = read_one(connection, action.where(actions.c.uuid == uuid, visible_to(viewer)))
+    return action_deliveries.seqs(row.seq)
+
+
+def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:
+    """Return the operations of the handlers in question. Raises NotFoundError if the viewer has no such service."""
+    service = sa.select(services.c.uuid).where(services.c.uuid == filters["service"], sa.not_(services.c.terminated))
+    read_one(connection, service.where(visible_to(viewer)))
+    if "handler" not in filters:
+        return tuple(Operation)
+    chosen = sa.select(handlers.c.operation).where(handlers.c.seq == int(filters["handler"]))
+    return connection.execute(chosen.where(handlers.c.service_uuid == filters["service"])).scalars().all()
+
+
+def select_numbers(
+    filters: Mapping[str, str], operations: Sequence[str], limit: int | None = None
+) -> sa.Select[tuple[int]]:
+    """Select the numbers of deliveries of a service, unordered: of the newest, at most `limit` found in each way.
+
+    No index leads from a handler to its deliveries (see `tables`). One with an action is found by that, one without by
+    its handler. Both ways lead from the newest to the oldest, and end at the limit.
+    """
+    ways = [_select_with_action(filters, operation).limit(limit) for operation in operations]
+    ways.append(_select_without_action(filters, limit))
+    found = sa.union_all(*(sa.select(way.subquery().c.seq) for way in ways)).subquery()
+    return sa.select(found.c.seq)
+
+
+def _select_with_action(filters: Mapping[str, str], operation: str) -> sa.Select[Any]:
+    """Select by the actions of an operation: a call joins the newest of them, so they have the order of its calls."""
+    return (
+        sa.select(deliveries.c.seq)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.service_uuid == filters["service"], actions.c.verb == operation, *_conditions(filters))
+        .order_by(actions.c.seq.desc(), deliveries.c.seq.desc())
+    )
+
+
+def _select_without_action(filters: Mapping[str, str], limit: int | None) -> sa.Select[Any]:
+    """Select by handlers: of each, those from the last one that a page may need."""
+    found = (
+        sa.select(deliveries.c.seq)
+        .join(handlers, handlers.c.seq == deliveries.c.handler_seq)
+        .where(handlers.c.service_uuid == filters["service"], deliveries.c.action_seq.is_(None), *_conditions(filters))
+        .order_by(deliveries.c.seq.desc())
+    )
+    if limit is None:
+        return found
+    nth = deliveries.alias("nth")
+    start = (
+        sa.select(nth.c.seq)
+        .where(nth.c.handler_seq == handlers.c.seq, nth.c.action_seq.is_(None), *_conditions(filters, nth))
+        .order_by(nth.c.seq.desc())
+        .limit(1)
+        .offset(limit - 1)
+        .correlate(handlers)
+    )
+    return found.where(deliveries.c.seq >= sa.func.coalesce(start.scalar_subquery(), 0)).limit(limit)
+
+
+def _conditions(filters: Mapping[str, str], table: Any = deliveries) -> Iterator[sa.ColumnElement[bool]]:
+    columns = {"handler": table.c.handler_seq, "outcome": table.c.outcome, "number": table.c.seq}
+    return conditions({name: value for name, value in filters.items() if name != "service"}, columns)

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from tutumd.model import EngineFigures, Figures
 from tutumd.ports.clock import Clock
-from tutumd.ports.dashboard import FigureReader
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
@@ -21,8 +20,8 @@ TIMEOUT_S = 2
 """Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""
 
 
-class SqlFigures(FigureReader):
-    """FigureReader of tutumd.ports."""
+class SqlFigures:
+    """Reads the figures for monitoring."""
 
     def __init__(self, database: Database, clock: Clock, lease_clock: Clock) -> None:
         """Create the reader; `lease_clock` is that of the queue."""
@@ -31,6 +30,11 @@ class SqlFigures(FigureReader):
         self._lease_clock = lease_clock
 
     def read(self) -> Figures:
+        """Return the figures of this moment, within a few seconds.
+
+        Raises:
+            UnavailableError: The database cannot be read in that time.
+        """
         with self._database.read() as connection:
             self._database.dialect.limit_statements(connection, TIMEOUT_S)
             log_bytes = connection.execute(sa.select(sa.func.sum(handler_logs.c.bytes))).scalar() or 0

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,13 @@ from tutumd.store.tables.schema import storable
 
 NOTE_AFTER = timedelta(minutes=5)
 """How late `last_used` and `last_seen` may be: not each request writes."""
+KEY_COLUMNS = (
+    api_keys.c.key_sha256,
+    api_keys.c.scope,
+    api_keys.c.service_uuid,
+    api_keys.c.stack,
+    api_keys.c.expires.label("key_expires"),
+)
 MAX_SESSIONS = 100
 """Sessions of a key, or of a user without one: a new one ends the oldest beyond that."""
 MAX_SESSIONS_OF_USER = 1_000
@@ -45,26 +51,22 @@ class SqlSessions(StorePart):
             raise NotFoundError(f"the user {user.name!r} was removed, or the key was revoked") from error
 
     def session_user(self, token_sha256: str) -> User | None:
-        now = self._clock()
-        with self._database.read() as connection:
-            row = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == token_sha256)).first()
-        if row is None or row.session_expires <= now or (row.key_expires is not None and row.key_expires <= now):
+        now, row = self._clock(), next(iter(self._live_sessions([token_sha256])), None)
+        if row is None:
             return None
         if now - row.last_seen >= NOTE_AFTER:
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
                 connection.execute(sa.update(sessions).where(sessions.c.seq == row.session).values(last_seen=now))
-        return value_from(row, User, access=_access_from(row))
+        return _session_user(row)
 
     def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        return {row.token_sha256: _session_user(row) for row in self._live_sessions(token_sha256s)}
+
+    def _live_sessions(self, token_sha256s: Sequence[str]) -> list[Row]:
         now = self._clock()
-        statement = _SELECT_USER.add_columns(sessions.c.token_sha256).where(sessions.c.token_sha256.in_(token_sha256s))
         with self._database.read() as connection:
-            rows = connection.execute(statement).all()
-        return {
-            row.token_sha256: value_from(row, User, access=_access_from(row))
-            for row in rows
-            if row.session_expires > now and (row.key_expires is None or row.key_expires > now)
-        }
+            rows = connection.execute(_SELECT_USER.where(sessions.c.token_sha256.in_(token_sha256s))).all()
+        return [row for row in rows if row.session_expires > now and (row.key_expires is None or row.key_expires > now)]
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         now = self._clock()
@@ -86,13 +88,10 @@ class SqlSessions(StorePart):
 
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         with self._database.write() as connection:
-            user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
-            if user_uuid is None:
-                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
+            user = find_user(connection, user_name)
             connection.execute(sa.delete(login_links).where(login_links.c.expires <= self._clock()))
-            connection.execute(
-                sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user_uuid, expires=expires)
-            )
+            link = {"token_sha256": token_sha256, "user_uuid": user.uuid, "expires": expires}
+            connection.execute(sa.insert(login_links).values(link))
             audit.record(connection, by, AuditEvent.LOGIN_LINK_MADE, self._clock(), details=f"for {user_name}")
 
     def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
@@ -129,8 +128,8 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
     before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()
     if before is not None:
-        came = replace(_access_from(before), address=access.address, user_agent=access.user_agent)
-        _end(connection, value_from(before, User, access=came), now, sessions.c.seq == before.session)
+        former = _session_user(before, address=access.address, user_agent=access.user_agent)
+        _end(connection, former, now, sessions.c.seq == before.session)
     number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
     same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
     for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
@@ -156,12 +155,9 @@ _SELECT_USER: sa.Select[Any] = (
         sessions.c.seq.label("session"),
         sessions.c.expires.label("session_expires"),
         sessions.c.last_seen,
+        sessions.c.token_sha256,
         sessions.c.credential,
-        api_keys.c.key_sha256,
-        api_keys.c.scope,
-        api_keys.c.service_uuid,
-        api_keys.c.stack,
-        api_keys.c.expires.label("key_expires"),
+        *KEY_COLUMNS,
     )
     .select_from(sessions)
     .join(users, users.c.uuid == sessions.c.user_uuid)
@@ -169,14 +165,25 @@ _SELECT_USER: sa.Select[Any] = (
 )
 
 
-def _access_from(row: Row) -> Access:
-    return Access(
-        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
-        service_uuid=row.service_uuid,
-        stack=row.stack,
-        expires=row.key_expires,
-        via=Via.PAGE,
-        credential=row.credential,
-        key_sha256=row.key_sha256,
-        session=row.session,
-    )
+def _session_user(row: Row, **came: str) -> User:
+    return user_from(row, via=Via.PAGE, credential=row.credential, session=row.session, **came)
+
+
+def user_from(row: Row, **access: Any) -> User:
+    """Return the user of a row that has `KEY_COLUMNS`, with what the key allows; null: all. `access`: how they came."""
+    limits = {
+        "scope": Scope(row.scope) if row.scope else Scope.ADMIN,
+        "service_uuid": row.service_uuid,
+        "stack": row.stack,
+        "expires": row.key_expires,
+        "key_sha256": row.key_sha256,
+    }
+    return value_from(row, User, access=Access(**limits, **access))
+
+
+def find_user(connection: sa.Connection, name: str) -> User:
+    """Return the user with a name. Raises NotFoundError."""
+    row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"there is no user {name!r}: add it with tutumd user add {name}")
+    return value_from(row, User, access=Access())

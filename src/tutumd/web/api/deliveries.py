@@ -1,5 +1,6 @@
 """Routes of deliveries: list, get, redeliver; and the status of a call for its caller."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -32,7 +33,9 @@ def list_deliveries(
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    page = context(request).store.deliveries(viewer, service, handler, query)
+    store = context(request).store
+    number = store.handler(viewer, service, handler).number
+    page = store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
     path = f"{handler_uri(service, handler)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 

@@ -7,15 +7,13 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
-from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
 from tutumd.model import Scope, User
 from tutumd.web.context import context
-from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
-from tutumd.web.pages.proxy_users import read_user_name
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import (
+    PROXY,
     Admin,
     Reader,
     SentForm,
@@ -26,6 +24,7 @@ from tutumd.web.pages.visitors import (
     find_visitor,
     hash_form,
     make_session,
+    read_user_name,
 )
 
 router = APIRouter()
@@ -114,7 +113,7 @@ def _render(
         "all_keys": store.keys() if visitor.administers else (),
         "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
-        "own_id": (access.key_sha256 or "")[:ID_LENGTH],
+        "own_key": access.key_sha256,
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
         "sent": dict.fromkeys(_FIELDS, ""),
         "errors": {},

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
+from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Scope, Service, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.timeline import build
@@ -28,7 +29,7 @@ _CONTAINERS = 12
 _SHORT = 8
 _ASKED = (AuditEvent.ACTION_SUBMITTED, AuditEvent.ACTION_RETRIED)
 _CLOCKS_DIFFER = timedelta(seconds=2)
-After = Annotated[int, Query(ge=0, le=2**62)]
+After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 
 @router.get("/")
@@ -81,7 +82,6 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     if is_pending:
         action = replace(action, reason=action.reason or action.waits_for)
     lines = store.log_lines(visitor, uuid, 0)
-    deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
     return render(
         request,
         "action.html",
@@ -98,13 +98,10 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
-        deliveries=deliveries,
-        delivery_count=total,
+        deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
         asked_by=_find_askers(store, visitor, action, service, web.clock()),
         buttons=list_buttons(action, visitor),
-        can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
-        held_until=action.held_until,
         is_waiting=action.ended is None and bool(action.reason),
         waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
         error=error,
@@ -147,12 +144,8 @@ def describe(action: Action) -> str:
     return f"{what} to {action.target}"
 
 
-def list_buttons(action: Action, visitor: User) -> list[Button]:
-    """Return the buttons that a visitor may press now."""
-    return list(_list(action, visitor))
-
-
-def _list(action: Action, visitor: User) -> Iterator[Button]:
+def list_buttons(action: Action, visitor: User) -> Iterator[Button]:
+    """Yield the buttons that a visitor may press now."""
     is_running = action.ended is None and action.state is not ActionState.PENDING
     if action.can_be_retried and visitor.may(Scope.OPERATE):
         yield Button(

@@ -38,14 +38,15 @@ _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(
 def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
     """Show the services to connect, or those that match a search."""
     search = q.strip()[:_MAX_SEARCH]
-    found = context(request).store.service_list(visitor, search=search, limit=_MAX_SERVICES + 1)
+    store, filters = context(request).store, {"gone": "no", "search": search}
+    found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES, by_stack=True))
     return render(
         request,
         "connect.html",
         search=search,
-        services=[each.service for each in found.services[:_MAX_SERVICES]],
-        has_more=len(found.services) > _MAX_SERVICES,
-        has_engines=len(found.engines) > 1,
+        services=found.objects,
+        has_more=found.total > _MAX_SERVICES,
+        has_engines=len({group.engine for group in store.service_groups(visitor)}) > 1,
     )
 
 

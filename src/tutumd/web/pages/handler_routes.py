@@ -13,8 +13,9 @@ from tutumd.application.digests import sha256_hex
 from tutumd.errors import NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
+from tutumd.web.pages.cookies import is_secure
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import is_secure, visitor_with
+from tutumd.web.pages.visitors import visitor_with
 from tutumd.web.uris import call_uri
 
 BASE = "/service/{service_uuid}/handler/{number}/"
@@ -87,14 +88,8 @@ class FoundHandler:
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
-        return self.web.store.service_deliveries(
-            self.visitor,
-            self.service.uuid,
-            handler_number=self.handler.number,
-            outcome=outcome,
-            before=before,
-            limit=limit,
-        )
+        filters = {"service": self.service.uuid, "handler": self.handler.number, "outcome": outcome}
+        return self.web.store.deliveries(self.visitor, Query.newest(limit, **filters, number__lt=before)).objects
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `handlers.change`."""

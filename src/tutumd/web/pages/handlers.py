@@ -154,9 +154,7 @@ def _try(found: FoundHandler, form: Form) -> Trial:
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
-            delivery = web.store.delivery_by_number(
-                found.visitor, found.service.uuid, found.handler.number, int(number)
-            )
+            delivery = web.store.delivery(found.visitor, found.service.uuid, found.handler.uuid, int(number))
         except NotFoundError:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,18 +14,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tutumd.application.accounts import check_name
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.digests import sha256_hex
 from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
-from tutumd.model import NewSession, Scope, User, Via
+from tutumd.model import Access, NewSession, Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
-from tutumd.web.pages.cookies import is_secure as is_secure
-from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
-from tutumd.web.pages.proxy_users import find_proxy_user, read_user_name
+
+PROXY = "proxy"
+"""Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
 
 SESSION_LASTS = timedelta(days=14)
 CSRF_FIELD = "csrf"
@@ -98,6 +100,49 @@ def field(form: Form, name: str) -> str:
 def hash_form(form: Form) -> str:
     """Return a hash that identifies repeated submissions of a form, by its fields; `ui.once` adds a random one."""
     return sha256_hex(json.dumps(form, sort_keys=True))
+
+
+def read_user_name(request: Request) -> str:
+    """Return the name in the header; empty if there is none, or if the request comes from nobody who may set it.
+
+    Raises:
+        ForbiddenError: There are several headers, so that one of them is the client's own.
+    """
+    web = context(request)
+    peer = request.client.host if request.client else ""
+    if not web.user_header or peer not in web.trusted_proxies:
+        return ""
+    wanted = web.user_header.lower().encode()
+    values = [value for name, value in request.scope["headers"] if name.lower() == wanted]
+    if len(values) > 1:
+        raise ForbiddenError(
+            f"the request has {len(values)} headers {web.user_header}: the proxy must replace what the client sends"
+        )
+    # RFC 9110, 5.5: spaces and tabs surround a value. `str.strip` also removes U+00A0, which is part of a name.
+    return values[0].strip(b" \t").decode("utf-8", "surrogateescape") if values else ""
+
+
+def find_proxy_user(request: Request) -> User | None:
+    """Return the user that a trusted proxy names, with all rights of theirs; None if it names none.
+
+    Raises:
+        ForbiddenError: There is no such user, or the header does not count.
+    """
+    name = read_user_name(request)
+    if not name:
+        return None
+    try:
+        check_name(name)
+    except InvalidInputError as error:
+        raise ForbiddenError(f"the proxy has signed you in as {name[:100]!r}, and {error}") from None
+    try:
+        user = context(request).store.user_named(name)
+    except NotFoundError:
+        raise ForbiddenError(
+            f"the proxy has signed you in as {name!r}, and this server has no such user."
+            f" An admin adds it with: tutumd user add {shlex.quote(name)}"
+        ) from None
+    return replace(user, access=Access(via=Via.PAGE, credential=PROXY))
 
 
 def find_visitor(request: Request) -> User | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from tests.support.stores import ORIGIN, StoreBed, query
+from tests.support.stores import ORIGIN, StoreBed
 from tutumd.model import (
     AuditEntry,
     AuditEvent,
@@ -73,7 +73,7 @@ def _retry(bed: StoreBed, user: User) -> Callable[[], object]:
 def _repeat(bed: StoreBed, user: User) -> Callable[[], object]:
     handler = bed.handler("web")
     bed.call(handler)
-    number = bed.store.deliveries(user, handler.service_uuid, handler.uuid, query()).objects[0].number
+    number = bed.deliveries(handler)[0].number
     return lambda: bed.store.record_redelivery(user, handler.service_uuid, handler.uuid, number)
 
 

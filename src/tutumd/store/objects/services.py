@@ -1,0 +1,113 @@
+"""The store's lists of services, what they count, and their newest and failed actions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import Action, ActionState, EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
+from tutumd.store.objects.action_rows import action_from, select_actions
+from tutumd.store.objects.names import narrow
+from tutumd.store.objects.row_mapping import (
+    SERVICE_STATE,
+    Row,
+    conditions,
+    present_containers,
+    read_page,
+    select_services,
+    service_from,
+    value_from,
+    visible_to,
+)
+from tutumd.store.sql.database import StorePart
+from tutumd.store.tables.actions import FAILED, actions
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import engines, services
+
+MAX_FAILURE_AGE = timedelta(days=7)
+"""An older failure is no news."""
+
+_MAX_SEARCH = 255
+_MAX_FAILED = 10
+_HAS_WARNINGS = sa.and_(services.c.bound, sa.cast(services.c.warnings, sa.Text) != "[]")
+_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
+    "uuid": services.c.uuid,
+    "name": services.c.name,
+    "state": SERVICE_STATE,
+    "stack": services.c.stack,
+    "stack__name": services.c.stack,
+    "engine": services.c.engine,
+    "gone": sa.case((services.c.bound, "no"), else_="yes"),
+    "warned": sa.case((_HAS_WARNINGS, "yes"), else_="no"),
+}
+
+
+class SqlServices(StorePart):
+    """The part of Store in tutumd.ports that lists services."""
+
+    def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
+        statement = sa.select(engines).order_by(engines.c.name)
+        if viewer is not None and viewer.access.is_narrow:
+            seen = select_services(viewer).with_only_columns(services.c.engine)
+            statement = statement.where(engines.c.name.in_(seen))
+        with self._database.read() as connection:
+            return tuple(value_from(row, EngineInfo) for row in connection.execute(statement))
+
+    def services(self, viewer: User, query: Query) -> Page[Service]:
+        filters = dict(query.filters)
+        reference, search = filters.pop("reference", None), filters.pop("search", "")
+        statement = select_services(viewer).where(_matches(search), *conditions(filters, _FILTERS))
+        order = [services.c.stack] if query.by_stack else []
+        order += [services.c.name, services.c.engine, services.c.uuid]
+        with self._database.read() as connection:
+
+            def make(rows: Sequence[Row]) -> list[Service]:
+                present = present_containers(connection, [row.uuid for row in rows])
+                return [service_from(row, present.get(row.uuid, ())) for row in rows]
+
+            if reference is not None or filters.keys() & {"name", "uuid__startswith"}:
+                statement = narrow(connection, statement, reference)
+            return read_page(connection, statement, query, order, make)
+
+    def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
+        number = sa.func.sum(sa.case((_matches(search), 1), else_=0)).label("number")
+        by = services.c
+        groups: list[sa.ColumnElement[Any]] = [by.engine, by.stack, by.bound, SERVICE_STATE.label("state_now")]
+        statement: sa.Select[Any] = select_services(viewer).with_only_columns(*groups, number).group_by(*groups)
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return tuple(value_from(row, ServiceGroup, state=ServiceState(row.state_now)) for row in rows)
+
+    def newest_actions(self, viewer: User, service_uuids: Sequence[str]) -> Mapping[str, Action]:
+        of_service = sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid)
+        newest = sa.select(of_service.scalar_subquery()).where(services.c.uuid.in_(service_uuids), visible_to(viewer))
+        found = select_actions(counts_deliveries=False).where(actions.c.seq.in_(newest))
+        with self._database.read() as connection:
+            rows = connection.execute(found).all()
+        return {row.service_uuid: action_from(row, self._clock()) for row in rows}
+
+    def failed_actions(self, viewer: User) -> tuple[Action, ...]:
+        now = self._clock()
+        later = actions.alias("later")
+        has_later = sa.select(later.c.seq).where(
+            later.c.service_uuid == actions.c.service_uuid, later.c.seq > actions.c.seq
+        )
+        ended = later.c.state.in_([ActionState.SUCCESS.value, ActionState.FAILED.value])
+        failed = select_actions(counts_deliveries=False).where(FAILED, actions.c.created > now - MAX_FAILURE_AGE)
+        is_newest = sa.and_(~has_later.where(ended).exists(), visible_to(viewer), sa.not_(services.c.terminated))
+        with self._database.read() as connection:
+            rows = connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
+            return tuple(action_from(row, now) for row in rows)
+
+
+def _matches(search: str) -> sa.ColumnElement[bool]:
+    text = storable(search).strip()[:_MAX_SEARCH]
+    return sa.or_(*(each.icontains(text, autoescape=True) for each in _searched())) if text else sa.true()
+
+
+def _searched() -> Iterator[sa.ColumnElement[str]]:
+    """Yield what people call a service, and its image."""
+    yield services.c.stack + "/" + services.c.name
+    yield services.c.full_name
+    yield services.c.image_name
