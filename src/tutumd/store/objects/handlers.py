@@ -24,11 +24,11 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.upsert import insert
+from tutumd.store.sql.statements import insert
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import handlers, services
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
@@ -158,7 +158,7 @@ class SqlHandlers(StorePart):
                     handlers.c.created < before,
                     sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
                     handlers.c.seq.not_in(
-                        sa.select(deliveries.c.handler_seq).where(call_counts.is_uncounted(connection))
+                        sa.select(deliveries.c.handler_seq).where(delivery_log.is_uncounted(connection))
                     ),
                 )
             order = [services.c.name, handlers.c.seq]
@@ -181,7 +181,7 @@ class SqlHandlers(StorePart):
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, with the calls that are not counted in the rows yet."""
-        recent = call_counts.recent_calls(connection, [row.seq for row in rows])
+        recent = delivery_log.recent_calls(connection, [row.seq for row in rows])
         return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
 
 
