@@ -73,14 +73,9 @@ class Action(Resource, Run):
     action: str = ""
     object: str = ""
     start_date: str | None = None
-    end_date: str | None = None
-    ip: str | None = None
-    location: str | None = None
     container_uris_before: Sequence[str] = ()
     container_uris_after: Sequence[str] = ()
     deliveries: int = 0
-    can_be_canceled: bool = False
-    can_be_retried: bool = False
 
     def cancel(self) -> bool:
         """Cancel it: a pending action at once, a running one at its next safe point, with the service left whole.
@@ -126,8 +121,6 @@ class Action(Resource, Run):
             TutumApiError: The server does not show the action.
         """
         body = self.client.send("GET", self.endpoint, self.uuid, "logs", params={"after": after}).body
-        if not isinstance(body, dict):
-            raise TutumApiError("the server did not respond with a log; is the base URL right?")
         return [
             Line(number=int(line["number"]), time=str(line["time"]), text=str(line["text"])) for line in body["lines"]
         ]

@@ -141,7 +141,7 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
 
 def _curl(url: str, handler: _Fields) -> str:
     takes_tag = handler.get("tag") and handler["tag"].get("from", "query") == "query"
-    prepare, options = _signing(handler.get("verify") or {})
+    prepare, options = sign_call(handler.get("verify") or {})
     lines = [
         "# --fail-with-body (curl 7.76 or newer; before, -f) makes a script fail if the run fails, and prints why.",
         "# Without wait, the response comes before the run ends.",
@@ -157,8 +157,11 @@ def _curl(url: str, handler: _Fields) -> str:
     return "\n".join(lines)
 
 
-def _signing(verify: _Fields) -> tuple[list[str], str]:
-    """Return the shell lines that prepare what the handler verifies, and the options of curl that send it."""
+def sign_call(verify: _Fields) -> tuple[list[str], str]:
+    """Return the shell lines that prepare what a handler verifies, and the options of curl that send it.
+
+    The server writes its examples with it too.
+    """
     preset = verify.get("preset")
     if not preset:
         return [], ""

@@ -22,13 +22,11 @@ from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.sql.postgres_listener import Listener
-from tutumd.store.sql.upsert import probe
-from tutumd.store.sql.wake_socket import WakeSocket
-from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.sql.postgres_listener import Listener, database_clock
+from tutumd.store.sql.statements import probe
+from tutumd.store.sql.wakeup import WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 

@@ -14,8 +14,7 @@ from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import MAX_READ_S, SharedClock, database_clock
-from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.postgres_listener import MAX_READ_S, Listener, SharedClock, database_clock
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import meta
 

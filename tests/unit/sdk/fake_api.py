@@ -80,7 +80,6 @@ class FakeApi:
         self.unused_days: list[str] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
-        self.knows_plans = True
         self.planned: list[dict[str, Any]] = []
         self.refusal = ""
         self.plan: dict[str, Any] = {}
@@ -189,7 +188,7 @@ class FakeApi:
             ]
             self.handlers += created
             return httpx2.Response(201, json=created if isinstance(sent, list) else created[0])
-        if below[-1] == "plan" and self.knows_plans:
+        if below[-1] == "plan":
             self.planned.append(json.loads(request.content))
             if self.refusal:
                 return httpx2.Response(400, json={"error": self.refusal})

@@ -85,11 +85,6 @@ def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
     return sa.and_(sa.true(), *conditions)
 
 
-def sees_all(viewer: User | None) -> bool:
-    """Return whether `visible_to` holds for every service, so that a query may do without the services."""
-    return viewer is None or (viewer.is_admin and not viewer.access.is_narrow)
-
-
 def select_services(viewer: User | None) -> sa.Select[Any]:
     """Select the services that the viewer may see, with their present state and owner."""
     has_action = sa.and_(

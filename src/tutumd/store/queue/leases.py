@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, Service
+from tutumd.ports.clock import Clock
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.locks import raise_revision, settle_target
-from tutumd.store.sql.clocks import SharedClock
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.upsert import upsert
+from tutumd.store.sql.statements import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import EPOCH, meta, storable
 from tutumd.store.tables.services import discoveries, worker_slots
@@ -80,7 +80,7 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
 
 
-def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> SharedClock:
+def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> Clock:
     """Return the clock of leases on SQLite: all processes of a machine share it, and nobody sets it.
 
     It begins at the boot. The first process after a reboot ends all leases and pauses: no worker has survived the
@@ -92,7 +92,7 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
             connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
             connection.execute(sa.delete(discoveries))
             upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
-    return SharedClock(EPOCH, seconds)
+    return lambda: EPOCH + timedelta(seconds=seconds())
 
 
 def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> Sequence[Row]:

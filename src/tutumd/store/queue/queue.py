@@ -39,12 +39,12 @@ from tutumd.store.queue.leases import (
 )
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.upsert import upsert
+from tutumd.store.sql.statements import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 from tutumd.store.upkeep.delivery_log import LogTrimmer
 from tutumd.store.upkeep.retention import Retention
 
@@ -232,7 +232,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
-        return call_counts.count(self._database, self._clock())
+        return delivery_log.count(self._database, self._clock())
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.

@@ -172,7 +172,7 @@ delivery_chunks = sa.Table(
     "delivery_chunks", metadata, sa.Column("chunk", SERIAL, primary_key=True, autoincrement=False)
 )
 
-# What the deliveries of a handler take, counted later (call_counts.py). `kind` is acted, skipped or refused.
+# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
 handler_logs = sa.Table(
     "handler_logs",
     metadata,

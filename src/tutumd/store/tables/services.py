@@ -67,7 +67,7 @@ containers = sa.Table(
     sa.Index("containers_of_service", "service_uuid", "present", "stopped"),
 )
 
-# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (change_log.py).
+# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (handler_lookup.py).
 changed_services = sa.Table(
     "changed_services",
     metadata,
@@ -91,7 +91,7 @@ handlers = sa.Table(
     # Updated with each call only if the handler has such a limit.
     sa.Column("uses", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("rate_tat", sa.BigInteger, nullable=False, server_default="0"),
-    # Updated later, see call_counts.py.
+    # Updated later, see delivery_log.py.
     sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_called", UtcTime),
     sa.Column("old_uuid", Uuid),

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.intake import change_log
+from tutumd.store.intake import handler_lookup
 from tutumd.store.objects import action_deliveries
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of
@@ -82,7 +82,7 @@ def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes and triggers in an empty database."""
     metadata.create_all(connection)
     if dialect_of(connection).single_writer:
-        for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS):
+        for trigger in (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS):
             connection.exec_driver_sql(trigger)
 
 
@@ -99,6 +99,11 @@ def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
 
 def _check_known(version: str, head: str) -> None:
     """Raise SettingsError if no migration of this release made this schema."""
+    if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
+        raise SettingsError(
+            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
+            " that version runs, then start this one with a new data folder or database"
+        )
     if not is_known(version, head):
         raise SettingsError(
             f"the database has the schema {version}, and {_OURS} knows none after {head}: a newer tutumd or"

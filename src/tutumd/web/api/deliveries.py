@@ -18,7 +18,6 @@ from tutumd.web.auth import Caller
 from tutumd.web.body import documented_list, documented_query
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, handler_uri, status_uri
 
 router = APIRouter(prefix=PREFIX)
@@ -82,10 +81,10 @@ async def redeliver_delivery(
     response_model=PROGRESS,
     openapi_extra={"security": [], **documented_query(["wait"])},
 )
-async def get_status(request: Request, token: str) -> Response:
+async def get_status(request: Request, token: str) -> dict[str, Any]:
     """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
     web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return JsonResponse(show_progress(progress, status_uri(token)))
+    return show_progress(progress, status_uri(token))

@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
+from tutum.snippets import sign_call
 from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
 from tutumd.model import TAG, Handler, Operation
@@ -45,26 +46,24 @@ def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> lis
     options = public_options(handler)
     condition = options["filter"]
     is_tag = isinstance(condition, dict) and condition.get("preset") == "tag" and Kind.TAG in sender.kinds
-    blanks = {
+    blanks: dict[str, str] = {
         Blank.URL: url,
         Blank.SECRET: secret or _SHOWN_BEFORE,
         Blank.EVENTS: sender.events.get(Kind.TAG if is_tag else sender.kinds[0], ""),
     }
     return [
-        (
-            entry.name,
-            blanks[entry.value] if isinstance(entry.value, Blank) else entry.value,
-            entry.value is Blank.URL or (entry.value is Blank.SECRET and bool(secret)),
-        )
-        for entry in sender.entries
-        if entry.value is not Blank.SECRET or options["verify"]
+        (name, blanks.get(value, value), value == Blank.URL or (value == Blank.SECRET and bool(secret)))
+        for name, value in sender.entries
+        if value != Blank.SECRET or options["verify"]
     ]
 
 
 def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
     """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
     if sender.key == "alertmanager":
-        return _write_alertmanager(url, secret or (_SHOWN_BEFORE if "verify" in handler.options else ""))
+        secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
+        credentials = _CREDENTIALS.format(secret=json.dumps(secret)) if secret else ""
+        return _ALERTMANAGER.format(url=json.dumps(url)) + credentials
     return write_call(handler, url) if sender.key == "curl" else ""
 
 
@@ -114,27 +113,22 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     return None
 
 
-def _write_alertmanager(url: str, secret: str) -> str:
-    lines = [
-        "# Beside the routes and receivers that you have.",
-        "route:",
-        "  routes:",
-        "    - matchers: ['alertname = \"HighLoad\"']   # the alert that should call",
-        "      receiver: tutumd",
-        "      continue: true",
-        "receivers:",
-        "  - name: tutumd",
-        "    webhook_configs:",
-        f"      - url: {json.dumps(url)}",
-        "        send_resolved: false",
-    ]
-    if secret:
-        lines += [
-            "        http_config:",
-            "          authorization:",
-            f"            credentials: {json.dumps(secret)}",
-        ]
-    return "\n".join(lines)
+_ALERTMANAGER = """\
+# Beside the routes and receivers that you have.
+route:
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: {url}
+        send_resolved: false"""
+_CREDENTIALS = """
+        http_config:
+          authorization:
+            credentials: {secret}"""
 
 
 def _is_private(host: str) -> bool:
@@ -144,20 +138,10 @@ def _is_private(host: str) -> bool:
         return "." not in host or host.endswith(_PRIVATE_NAMES)
 
 
-_SIGNED = {
-    "github": ("X-Hub-Signature-256", "sha256="),
-    "bitbucket": ("X-Hub-Signature", "sha256="),
-    "gitea": ("X-Gitea-Signature", ""),
-    "forgejo": ("X-Forgejo-Signature", ""),
-}
-_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105 (a blank to fill in)
-_TO_HEX = 'od -An -v -tx1 | tr -d " \\n"'
-
-
 def write_call(handler: Handler, url: str) -> str:
     """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
     options = public_options(handler)
-    lines, headers = _sign(options["verify"] or {})
+    lines, headers = sign_call(options["verify"] or {})
     tag = options["tag"] or {}
     query = f"?tag={_example_tag(tag['allow'])}&wait=300" if tag.get("from") == "query" else "?wait=300"
     lines.append(f"curl -sS --fail-with-body -X POST{headers} {quote(url + query)}")
@@ -169,29 +153,3 @@ def write_call(handler: Handler, url: str) -> str:
 def _example_tag(globs: Sequence[str]) -> str:
     """Return a tag that is allowed, or a word that stands for one."""
     return next((glob for glob in globs if TAG.fullmatch(glob)), "TAG")
-
-
-def _sign(verify: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the lines that prepare what a handler verifies, and the options of curl that send it."""
-    preset = verify.get("preset")
-    if not preset:
-        return [], ""
-    if preset == "gitlab":
-        return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
-    if preset == "token":
-        name = f"{verify['header']}: " if verify.get("header") else "Authorization: Bearer "
-        return [_READ_SECRET], f' -H {quote(name)}"$SECRET"'
-    lines, body = [_READ_SECRET, "BODY='{}'"], " -H 'Content-Type: application/json' --data-raw \"$BODY\""
-    if preset == "standard-webhooks":
-        lines += [
-            "ID=$(openssl rand -hex 16) TIME=$(date +%s)",
-            f'KEY=$(printf %s "${{SECRET#whsec_}}" | openssl base64 -d -A | {_TO_HEX})',
-            'SIGNATURE=$(printf %s "$ID.$TIME.$BODY" |'
-            ' openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)',
-        ]
-        return lines, f' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"{body}'
-    encode = "openssl base64 -A" if verify.get("encoding") == "base64" else _TO_HEX
-    algorithm = verify.get("algorithm", "sha256")
-    lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
-    header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
-    return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{body}'
