@@ -148,7 +148,7 @@ class SwapPhases:
         """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
         self._run.log("starting the new containers", Phase.STARTING)
         for swap in reversed(self.journal.swaps):
-            # A container in another one's namespaces stops before that one, and starts after its successor.
+            # A container in the namespaces of another stops before the other, and starts after the other's successor.
             if swap.follows and not swap.new:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():

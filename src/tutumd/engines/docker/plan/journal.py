@@ -65,7 +65,7 @@ class RedeployJournal:
         images_tried: IDs of the images of the new containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
         left_tags: Sentences about tags of earlier calls that the redeploy leaves.
-        reason, log_tail: The failure that led to `restore`.
+        reason, log_tail: The failure that caused `restore`.
     """
 
     phase: str

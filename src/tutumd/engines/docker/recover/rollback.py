@@ -25,7 +25,7 @@ _TRIES = 3
 
 
 def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
-    """Put the old containers back and remove the new ones. Can be repeated after a kill at any point of it.
+    """Restore the old containers and remove the new ones. Can be repeated after a kill at any point of it.
 
     Returns:
         What could not be restored, in sentences; empty if all is as before.
@@ -36,17 +36,17 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
     except EngineRefusedError as error:
         problems.append(str(error))
     # A container that shares the namespaces of another one must start after it.
-    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap))}
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _restore(runner, swap))}
     problems += failed.values()
-    # While a new container is there, redeploys of its dependents wait, so those are put back before.
+    # While a new container exists, redeploys of its dependents wait, so the dependents are restored before.
     for swap in reversed(journal.swaps):
         if swap.name not in failed and (reason := _remove_new(runner, swap)):
             problems.append(reason)
     return tuple(problems)
 
 
-def _put_back(runner: StepRunner, swap: Swap) -> str:
-    """Put the old container back, beside the new one; return why it does not run."""
+def _restore(runner: StepRunner, swap: Swap) -> str:
+    """Restore the old container, beside the new one; return why it does not run."""
     error = _advance(runner, swap, _return_step)
     if (other := runner.other_holder(swap)) is not None:
         return _make_way(runner, swap, other)
