@@ -43,7 +43,7 @@ class DockerEngine:
         stable_s: How long a new container without a health check must run.
         drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
             otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
-        installation: ID of this installation, so that it waits while another installation redeploys a service; empty if it has none.
+        installation: ID of this installation, which waits while another one redeploys a service; empty if it has none.
         self_container_id: ID of the container that this process runs in, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
