@@ -33,7 +33,7 @@ class SwapStep:
     """One change of one container.
 
     Attributes:
-        verb: `policy`, `stop`, `rename`, `start`, `pause`, `remove`, `connect` or `disconnect`.
+        verb: `policy`, `stop`, `rename`, `start`, `pause`, `unpause`, `remove`, `connect` or `disconnect`.
         name: The new name, for `rename`.
         policy: The restart policy, for `policy`.
         network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
@@ -263,16 +263,16 @@ class DockerApi:
             case "disconnect":
                 self._disconnect(step.container, step.network, run)
             case _:
+                calls: dict[str, tuple[Any, dict[str, Any]]] = {
+                    "policy": (self._sdk.update_container, {"restart_policy": dict(step.policy or {})}),
+                    "rename": (self._sdk.rename, {"name": step.name}),
+                    "start": (self._sdk.start, {}),
+                    "pause": (self._sdk.pause, {}),
+                    "unpause": (self._sdk.unpause, {}),
+                }
+                call, arguments = calls[step.verb]
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
-                    match step.verb:
-                        case "policy":
-                            self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
-                        case "rename":
-                            self._sdk.rename(step.container, step.name)
-                        case "start":
-                            self._sdk.start(step.container)
-                        case "pause":
-                            self._sdk.pause(step.container)
+                    call(step.container, **arguments)
 
     def start(self, container: str, run: Run) -> None:
         """Start a container."""
@@ -280,8 +280,7 @@ class DockerApi:
 
     def unpause(self, container: str, run: Run) -> None:
         """Resume a paused container."""
-        with changing(run, f"unpause the container {container[:12]}"):
-            self._sdk.unpause(container)
+        self.apply(SwapStep(verb="unpause", container=container), run)
 
     def stop(self, container: str, run: Run) -> None:
         """Stop a container by its own signal, within its own grace period. A container that is gone is ignored."""

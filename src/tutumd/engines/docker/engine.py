@@ -238,7 +238,7 @@ def _dry_run(
     notes = [*plan.labels.problems, *plan.notes, str(limits)]
     if platform:
         notes.insert(0, platform_note(platform))
-    if any(slot.is_swapping for slot in group.slots):
+    if group.swapping:
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
     if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
         notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")

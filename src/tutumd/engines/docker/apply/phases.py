@@ -98,8 +98,7 @@ class SwapPhases:
         Returns:
             What could not be removed, in sentences.
         """
-        self._check_all(stable_s=self._readiness.stable_s)
-        self._check_all()
+        self._raise_failed(self._watch.confirm(swap.new for swap in self.journal.swaps if swap.run))
         ready_s = f"{self._readiness.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
@@ -259,14 +258,16 @@ class SwapPhases:
             # Waiting is what the run shall do here, so it does not stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
-    def _check_all(self, *, stable_s: float = 0.0) -> None:
-        """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        started = [swap.new for swap in self.journal.swaps if swap.run]
-        self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
+    def _check_all(self) -> None:
+        """Check that the new containers, which have been ready before, still are."""
+        self._check(self.journal.swaps)
+
+    def _check(self, swaps: Sequence[Swap]) -> None:
+        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
-        """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
-        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
+        """Check new containers, and that nobody has given the name of one to another container."""
+        self._check(swaps)
         for swap in swaps:
             if self._runner.other_holder(swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")

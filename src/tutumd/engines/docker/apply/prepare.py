@@ -99,7 +99,7 @@ def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Cont
     """Return the service and all containers, after the removal of what an earlier run left behind."""
     group, containers = find()
     dependents = parked_dependents(group, containers)
-    leftovers = [each for slot in (*group.slots, *dependents) for each in (*slot.previous, *slot.upcoming)]
+    leftovers = [each for slot in (*group.slots, *dependents) for each in slot.swapping]
     if not leftovers:
         return group, containers
     if not all(is_of_run(container, runner.run_id) for container in leftovers):

@@ -145,8 +145,8 @@ def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[
     Args:
         dependents: Those that the redeploy has parked, each after its parents.
     """
-    swapping = [slot for slot in (*own, *dependents) if slot.is_swapping]
-    keeps_new = all(slot.current is slot.newest and _is_healthy(slot.newest) for slot in swapping)
+    swapping = [slot for slot in (*own, *dependents) if slot.swapping]
+    keeps_new = all(slot.newest.name == slot.name and _is_healthy(slot.newest) for slot in swapping)
     began = min((slot.newest.created for slot in own if slot.newest.created), default=None)
     for slot in swapping:
         swap = _lost_swap(slot, began if slot in dependents else None)
