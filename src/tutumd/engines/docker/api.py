@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import docker.errors
@@ -13,6 +12,7 @@ from docker.utils import decode_json_header
 from tutumd.engines.docker.look.containers import InspectedContainer, parse_container
 from tutumd.engines.docker.look.facts import EngineFacts, Manifest, foreign_part, parse_facts, parse_manifest
 from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
 from tutumd.engines.dockerapi.registry import pull
@@ -26,25 +26,6 @@ _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapStep:
-    """One change of one container.
-
-    Attributes:
-        verb: `policy`, `stop`, `rename`, `start`, `pause`, `unpause`, `remove`, `connect` or `disconnect`.
-        name: The new name, for `rename`.
-        policy: The restart policy, for `policy`.
-        network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
-    """
-
-    verb: str
-    container: str
-    name: str = ""
-    policy: Mapping[str, Any] | None = None
-    network: str = ""
-    endpoint: Mapping[str, Any] | None = None
 
 
 class DockerApi:

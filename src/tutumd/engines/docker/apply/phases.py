@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
 from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -13,7 +12,7 @@ from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, Con
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
-from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError

@@ -1,4 +1,4 @@
-"""Journal of a redeploy: what a later process needs to finish it, or to undo it."""
+"""Swaps of a redeploy, the steps of a swap, and the journal that a later process needs to finish it or to roll back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +49,25 @@ class Swap:
     def needs_spare(self) -> bool:
         """True if a copy of the old container is created first, because stopping it deletes it."""
         return self.auto_remove and self.ran and not self.start_first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapStep:
+    """One change of one container.
+
+    Attributes:
+        verb: `policy`, `stop`, `rename`, `start`, `pause`, `unpause`, `remove`, `connect` or `disconnect`.
+        name: The new name, for `rename`.
+        policy: The restart policy, for `policy`.
+        network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
+    """
+
+    verb: str
+    container: str
+    name: str = ""
+    policy: Mapping[str, Any] | None = None
+    network: str = ""
+    endpoint: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.steps import (
     SETTLE_PAUSE_S,
     SETTLE_TRIES,
@@ -17,7 +16,7 @@ from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import Slot, base_name, prev_name
 from tutumd.engines.docker.plan.config import endpoint_settings
 from tutumd.engines.docker.plan.images import restore_tags
-from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
