@@ -7,7 +7,6 @@ from typing import Self
 from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.resource import Resource
 
-FINAL_STATES = frozenset({"Success", "Failed", "Canceled"})
 _LONGEST_PAUSE_S = 1.0
 
 
@@ -20,19 +19,51 @@ class Line:
     text: str
 
 
-class Action(Resource):
+@dataclass(kw_only=True)
+class Run:
+    """How a run ended, or how far it is.
+
+    Attributes:
+        state: Pending, In progress, Canceling, Canceled, Success or Failed; of a call also Skipped, if the handler's
+            rules said that there was nothing to do.
+        operation: Such as REDEPLOY.
+        reason: Why it failed or was skipped, or what is special about the result.
+        image_before, image_after: Digests of the image, where known.
+        image_tried: Digest of the image that a failed redeploy tried to run.
+        containers_before, containers_after: Numbers of containers, where known.
+        log_tail: Last output of what failed; of a call only if the handler's `show_log` is set.
+    """
+
+    state: str = ""
+    operation: str = ""
+    reason: str | None = None
+    log_tail: str | None = None
+    rolled_back: bool | None = None
+    image_before: str | None = None
+    image_after: str | None = None
+    image_tried: str | None = None
+    containers_before: int | None = None
+    containers_after: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.state in {"Success", "Failed", "Canceled", "Skipped"}
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the operation was performed and ended well. A skipped call performed none."""
+        return self.state == "Success"
+
+
+class Action(Resource, Run):
     """One run of an operation.
 
     Attributes:
         action: What it does, such as "Service Redeploy".
-        operation: The same in one word, such as REDEPLOY.
-        state: Pending, In progress, Canceling, Canceled, Success or Failed.
         object: Path of the service.
         start_date, end_date: RFC 2822 dates; None if it has not started or ended.
-        reason: Why it failed, or what is special about the result.
-        image_tried: Digest of the image that a failed redeploy tried to run.
-        log_tail: Last output of what failed.
-        containers_before, containers_after: Numbers of containers; `container_uris_…` has their paths.
+        container_uris_before, container_uris_after: Paths of the containers.
         deliveries: How many webhook calls it performs.
         can_be_canceled, can_be_retried: Whether `cancel` or `retry` would have an effect now.
     """
@@ -40,36 +71,11 @@ class Action(Resource):
     endpoint = "action"
 
     action: str = ""
-    operation: str = ""
-    state: str = ""
     object: str = ""
     start_date: str | None = None
-    end_date: str | None = None
-    ip: str | None = None
-    location: str | None = None
-    reason: str | None = None
-    log_tail: str | None = None
-    rolled_back: bool | None = None
-    image_before: str | None = None
-    image_after: str | None = None
-    image_tried: str | None = None
-    containers_before: int = 0
-    containers_after: int = 0
     container_uris_before: Sequence[str] = ()
     container_uris_after: Sequence[str] = ()
     deliveries: int = 0
-    can_be_canceled: bool = False
-    can_be_retried: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether the state is final."""
-        return self.state in FINAL_STATES
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it ended well."""
-        return self.state == "Success"
 
     def cancel(self) -> bool:
         """Cancel it: a pending action at once, a running one at its next safe point, with the service left whole.
@@ -115,8 +121,6 @@ class Action(Resource):
             TutumApiError: The server does not show the action.
         """
         body = self.client.send("GET", self.endpoint, self.uuid, "logs", params={"after": after}).body
-        if not isinstance(body, dict):
-            raise TutumApiError("the server did not respond with a log; is the base URL right?")
         return [
             Line(number=int(line["number"]), time=str(line["time"]), text=str(line["text"])) for line in body["lines"]
         ]
@@ -140,7 +144,13 @@ class Action(Resource):
         deadline_s = clock.monotonic() + timeout_s
         pause_s = poll_s
         while True:
-            failure = self._refresh_patiently()
+            failure: TutumApiError | None = None
+            try:
+                self.refresh(force=True)
+            except TutumApiError as error:
+                if error.status is not None and error.status < 500 and error.status != 429:
+                    raise
+                failure = error
             if on_poll is not None and failure is None:
                 on_poll(self)
             if self.finished:
@@ -153,13 +163,3 @@ class Action(Resource):
                 ) from failure
             clock.sleep(min(pause_s, remaining_s))
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-
-    def _refresh_patiently(self) -> TutumApiError | None:
-        """Refresh, and return a failure that may pass; raise any other."""
-        try:
-            self.refresh(force=True)
-        except TutumApiError as error:
-            if error.status is not None and error.status < 500 and error.status != 429:
-                raise
-            return error
-        return None

@@ -4,8 +4,8 @@ import base64
 import configparser
 import contextlib
 import os
-import tempfile
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import tutum
 from tutum.client import Client, current_client
@@ -47,7 +47,7 @@ def is_authenticated() -> bool:
 
 
 def logout() -> None:
-    """Forget the credentials set in this process. Those of the environment and the file remain."""
+    """Remove the credentials that were set in this process. Those of the environment and the file remain."""
     tutum.user = tutum.apikey = tutum.tutum_auth = None
 
 
@@ -70,21 +70,9 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
         config.read_dict({"server": {"base_url": base_url}})
     config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would win
     try:
-        _replace(target, config)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as stream:  # its mode is 0600
+            config.write(stream)
+        Path(stream.name).replace(target)
     except OSError as error:
         raise TutumApiError(f"cannot write {target}: {error.strerror}") from error
     return target
-
-
-def _replace(target: Path, config: configparser.ConfigParser) -> None:
-    # mkstemp creates the file with mode 0600; the rename puts it in place in one step.
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            config.write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

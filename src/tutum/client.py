@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 import tutum
 from tutum.errors import TutumApiError, TutumConnectionError
 from tutum.redaction import guard_transport_logs, redact
-from tutum.responses import ApiResponse, decode, explain_tls, no_tutumd, pause_before_retry_s
+from tutum.responses import ApiResponse, decode, explain_tls, no_tutumd, retry_after_s
 from tutum.settings import (
     CONFIG_FILE,
     Settings,
@@ -43,6 +42,7 @@ class Clock(Protocol):
 if TYPE_CHECKING:
     import httpx2
 
+LONGEST_RETRY_AFTER_S = 30.0
 log = logging.getLogger("tutum")
 
 FilterValue = str | int | bool | None
@@ -78,13 +78,12 @@ class Client:
             TutumApiError: The URL or the credentials cannot be used.
         """
         given = Source(user=user, apikey=apikey, authorization=auth, base_url=base_url)
-        self.settings = settings_of([given, *_default_sources()])
+        self.settings = settings_of([given, *default_sources()])
         self.timeout_s = timeout_s
         self.retries = retries
         self.clock: Clock = clock or time
-        self._transport = transport
-        self._http: httpx2.Client | None = None
-        self._lock = threading.Lock()
+        self._http = _open(transport)
+        weakref.finalize(self, self._http.close)
 
     def __repr__(self) -> str:
         return f"<Client {redact(self.settings.base_url)}>"
@@ -152,10 +151,10 @@ class Client:
         Raises:
             TutumApiError: As `send`.
         """
-        import httpx2  # takes longer to load than everything else together
+        import httpx2
 
         try:
-            request = self._open().build_request(
+            request = self._http.build_request(
                 method,
                 self.absolute_url(path),
                 params={name: value for name, value in (params or {}).items() if value is not None} or None,
@@ -171,10 +170,9 @@ class Client:
         """Yield the objects of a list. Each page is fetched when it is needed.
 
         Raises:
-            TutumApiError: As `send`, or the response is not a list, or its pages do not end.
+            TutumApiError: As `send`, or the response is not a list.
         """
         query: dict[str, FilterValue] = {"limit": 100, **(params or {})}
-        visited: set[str] = set()
         while True:
             body = self.send("GET", *segments, params=query).body
             if not isinstance(body, dict) or not isinstance(body.get("objects"), list):
@@ -183,61 +181,48 @@ class Client:
             next_page = (body.get("meta") or {}).get("next")
             if not next_page:
                 return
-            if next_page in visited:
-                raise TutumApiError("the server's list does not end: it names the same next page twice")
-            visited.add(next_page)
             # Only the query counts: a response cannot direct the credentials to another host.
             query = dict(parse_qsl(urlsplit(next_page).query))
 
     def close(self) -> None:
-        """Close the connections. The client opens new ones if it is used again."""
-        with self._lock:
-            if self._http is not None:
-                self._http.close()
-            self._http = None
-
-    def _open(self) -> httpx2.Client:
-        import httpx2
-
-        with self._lock:
-            if self._http is None:
-                guard_transport_logs()
-                headers = {
-                    "Accept": "application/json",
-                    "Content-Type": "application/json",
-                    "User-Agent": f"tutum/{__version__}",
-                }
-                try:
-                    self._http = httpx2.Client(transport=self._transport, headers=headers, follow_redirects=False)
-                except OSError as error:
-                    raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
-                weakref.finalize(self, self._http.close)
-            return self._http
+        """Close the connections. The client cannot be used again."""
+        self._http.close()
 
     def _deliver(self, request: httpx2.Request) -> httpx2.Response:
         import httpx2
 
         described = redact(f"{request.method} {request.url.path}")
-        attempt = 0
+        repeats = self.retries if request.method in {"GET", "HEAD"} else 0
+        pause_s = 0.2
         while True:
-            attempt += 1
-            response: httpx2.Response | None = None
-            failure: httpx2.RequestError | None = None
             try:
-                response = self._open().send(request)
+                response = self._http.send(request)
             except httpx2.RequestError as error:
-                failure = error
-            pause_s = pause_before_retry_s(request, response, attempt=attempt, retries=self.retries)
-            if pause_s is not None:
-                log.info("request will be repeated: %s, in %.1f s", described, pause_s)
-                self.clock.sleep(pause_s)
-            elif response is not None:
-                return response
+                if not repeats:
+                    reason = explain_tls(error) or redact(str(error)).strip() or type(error).__name__
+                    raise TutumConnectionError(
+                        f"cannot reach {origin_of(self.base_url)}: {reason}", request=described
+                    ) from error
             else:
-                reason = explain_tls(failure) or redact(str(failure)).strip() or type(failure).__name__
-                raise TutumConnectionError(
-                    f"cannot reach {origin_of(self.base_url)}: {reason}", request=described
-                ) from failure
+                pause_s = retry_after_s(response) or pause_s
+                is_temporary = response.status_code in {429, 502, 503, 504} and pause_s <= LONGEST_RETRY_AFTER_S
+                if not (repeats and is_temporary):
+                    return response
+            log.info("request will be repeated: %s, in %.1f s", described, pause_s)
+            self.clock.sleep(pause_s)
+            repeats -= 1
+            pause_s *= 2
+
+
+def _open(transport: httpx2.BaseTransport | None) -> httpx2.Client:
+    import httpx2  # takes longer to load than everything else together
+
+    guard_transport_logs()
+    headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": f"tutum/{__version__}"}
+    try:
+        return httpx2.Client(transport=transport, headers=headers, follow_redirects=False)
+    except OSError as error:
+        raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
 
 
 def path_of(segments: tuple[str, ...]) -> str:
@@ -253,7 +238,7 @@ def path_of(segments: tuple[str, ...]) -> str:
 
 def current_client() -> Client:
     """Return `tutum.default_client`; or a client with the current settings, which is kept until these change."""
-    return tutum.default_client or _client_of(settings_of(_default_sources()))
+    return tutum.default_client or _client_of(settings_of(default_sources()))
 
 
 @lru_cache(maxsize=1)
@@ -261,7 +246,8 @@ def _client_of(settings: Settings) -> Client:
     return Client()
 
 
-def _default_sources() -> list[Source]:
+def default_sources() -> list[Source]:
+    """Return the settings of the module, the environment and the file."""
     return [
         Source(user=tutum.user, apikey=tutum.apikey, authorization=tutum.tutum_auth, base_url=tutum.base_url),
         source_of_environment(os.environ),

@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tutum.client import Client, FilterValue, current_client
 from tutum.errors import TutumApiError
@@ -26,6 +26,11 @@ class Resource:
         self._changed: set[str] = set()
         for name, value in fields.items():
             setattr(self, name, value)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field that the server sent and that the class does not name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A value that equals the class's default is a change too: the server may have another default.

@@ -1,8 +1,7 @@
-"""Decodes the server's responses, turns its refusals into errors, and says which requests are repeated."""
+"""Decodes the server's responses, and turns its refusals into errors."""
 
 from __future__ import annotations
 
-import random
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from tutum.settings import origin_of
 if TYPE_CHECKING:
     import httpx2
 
-LONGEST_RETRY_AFTER_S = 30.0
 _OWN_CA = "if it is from a CA of your own, set SSL_CERT_FILE to the file with the certificate of that CA"
 _OTHER_NAME = "use the host name that the certificate is for"
 # OpenSSL, x509_vfy.h: X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
@@ -88,24 +86,6 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def pause_before_retry_s(
-    request: httpx2.Request, response: httpx2.Response | None, *, attempt: int, retries: int
-) -> float | None:
-    """Return how many seconds to wait before the request is repeated; None if it is not.
-
-    Args:
-        response: None if there was none.
-        attempt: How many times the request was sent, from 1.
-    """
-    is_temporary = response is None or response.status_code in {429, 502, 503, 504}
-    if request.method not in {"GET", "HEAD"} or attempt > retries or not is_temporary:
-        return None
-    requested_s = retry_after_s(response) if response is not None else None
-    if requested_s is not None:
-        return requested_s if requested_s <= LONGEST_RETRY_AFTER_S else None
-    return 0.2 * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
 
 
 def retry_after_s(response: httpx2.Response) -> float | None:

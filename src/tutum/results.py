@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tutum.action import FINAL_STATES, Action
+from tutum.action import Action, Run
 from tutum.client import Client
 from tutum.errors import TutumApiError
 from tutum.responses import ApiResponse
@@ -24,45 +24,19 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome(_Result):
+@dataclass(kw_only=True)
+class Outcome(_Result, Run):
     """How a call ended, or how far it is.
 
     Attributes:
-        state: The action's state; or Skipped, if the handler's rules said that there was nothing to do.
-        reason: Why it failed or was skipped, or what is special about the result.
         created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
-        image_before, image_after: Digests of the image, where known.
-        image_tried: Digest of the image that a failed redeploy tried to run.
-        containers_before, containers_after: Numbers of containers, where known.
-        log_tail: Last output of what failed; only if the handler's `show_log` is set.
         status_url: Path that returns the state without credentials, and so is a secret.
     """
 
-    state: str
-    reason: str | None = None
-    operation: str = ""
     created_datetime: str | None = None
     started_datetime: str | None = None
     ended_datetime: str | None = None
-    image_before: str | None = None
-    image_after: str | None = None
-    image_tried: str | None = None
-    containers_before: int | None = None
-    containers_after: int | None = None
-    rolled_back: bool | None = None
-    log_tail: str | None = None
     status_url: str = field(default="", repr=False)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the state is final."""
-        return self.skipped or self.state in FINAL_STATES
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the operation was performed and ended well. A skipped call performed none."""
-        return self.state == "Success"
 
     @property
     def skipped(self) -> bool:

@@ -1,10 +1,8 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from tutum.client import Client
-from tutum.errors import TutumApiError
 from tutum.resource import Resource
 from tutum.responses import ApiResponse
 from tutum.results import Accepted, Plan
@@ -30,24 +28,14 @@ class Service(Resource):
     gone_since: str | None = None
     stack: str | None = None
     engine: str = ""
-    owner: str | None = None
-    image: str | None = None
     image_name: str = ""
-    image_digest: str | None = None
-    run_command: str | None = None
-    working_dir: str | None = None
-    container_envvars: Sequence[Any] = ()
-    autorestart: str | None = None
-    containers: Sequence[str] = ()
     target_num_containers: int = 0
-    current_num_containers: int = 0
     running_num_containers: int = 0
     deployed_datetime: str | None = None
-    warnings: Sequence[str] = ()
 
     @property
     def shown_name(self) -> str:
-        """The name for people, with its stack: `shop/web`. Older servers send only `name`."""
+        """The name for people, with its stack: `shop/web`."""
         return self.full_name or self.name
 
     @classmethod
@@ -94,11 +82,9 @@ class Service(Resource):
         """Return what `redeploy` would do now. Nothing is done.
 
         Raises:
-            TutumApiError: The engine did not respond, or the server is too old to know plans.
+            TutumApiError: The engine did not respond, or another failure.
         """
         body = self._send("POST", "redeploy", params={"dry_run": 1}).body
-        if not isinstance(body, dict) or "possible" not in body:
-            raise TutumApiError("the server does not know dry_run: it may have started a redeploy")
         return Plan.of(body)
 
     def scale(self, target_num_containers: int | None = None) -> Accepted:
@@ -158,8 +144,6 @@ class Service(Resource):
         return Accepted.of(response, self.client)
 
     def _send(self, method: str, *segments: str, **options: Any) -> ApiResponse:
-        if not self.uuid:
-            raise TutumApiError("save the service before this operation")
         return self.client.send(method, self.endpoint, self.uuid, *segments, **options)
 
 
@@ -174,9 +158,3 @@ class Container(Resource):
     endpoint = "container"
 
     name: str = ""
-    service: str | None = None
-    state: str = ""
-    image_name: str = ""
-    run_command: str = ""
-    exit_code: int | None = None
-    deployed_datetime: str | None = None

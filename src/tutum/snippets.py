@@ -1,7 +1,8 @@
 """Copy-paste configuration that makes a sender call a webhook handler."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
@@ -13,21 +14,102 @@ _SIGNED = {
     "gitea": ("X-Gitea-Signature", ""),
     "forgejo": ("X-Forgejo-Signature", ""),
 }
-_GITHUB_STEP = """
+_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sender:
+    """A sender with a form or a configuration of its own.
+
+    Attributes:
+        preset: How it can be checked; empty if it signs nothing.
+        text: What to paste, with `{url}` and `{credential}`.
+        credential: What stands for `{credential}` if the handler checks the sender.
+        job: Step of a pipeline, for a handler that checks nothing.
+    """
+
+    name: str
+    preset: str
+    text: str
+    credential: str = ""
+    job: str = ""
+
+
+_SENDERS = {
+    "github": _Sender(
+        name="GitHub",
+        preset="github",
+        text="""\
+# A webhook of the repository: Settings, Webhooks, Add webhook; or with GitHub's command line:
+gh api repos/OWNER/REPOSITORY/hooks -f name=web -F active=true -f 'events[]=push' \\
+  -f 'config[url]={url}' -f 'config[content_type]=json'{credential}
+""",
+        credential=' -f "config[secret]=$SECRET"',
+        job="""
 # Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:
 - name: Redeploy
   run: curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
   env:
     TUTUM_URL: ${{ secrets.TUTUM_URL }}
-"""
-_GITLAB_JOB = """
+""",
+    ),
+    "gitlab": _Sender(
+        name="GitLab",
+        preset="gitlab",
+        text="""\
+# A webhook of the project: Settings, Webhooks, Add new webhook; or with GitLab's API:
+curl -sS --fail-with-body -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" \\
+  -d push_events=true{credential} \\
+  --data-urlencode 'url={url}' https://gitlab.com/api/v4/projects/PROJECT_ID/hooks
+""",
+        credential=' --data-urlencode "token=$SECRET"',
+        job="""
 # Or a job in .gitlab-ci.yml, which fails if the run fails; save the URL as the masked variable TUTUM_URL:
 redeploy:
   image: curlimages/curl
   script:
     - curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
-"""
-_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
+""",
+    ),
+    "dockerhub": _Sender(
+        name="Docker Hub",
+        preset="",
+        text="""\
+# The repository on Docker Hub: Webhooks, New webhook
+Webhook name: tutumd
+Webhook URL:  {url}
+
+# Docker Hub calls it for every tag. For one tag only, set the handler's filter:
+{"filter": {"preset": "tag", "tag": "latest"}}
+""",
+    ),
+    "alertmanager": _Sender(
+        name="Alertmanager",
+        preset="token",
+        text="""\
+# alertmanager.yml, beside the routes and receivers that you have
+route:
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: "{url}"
+        send_resolved: false{credential}
+
+# Alertmanager calls at each repeat_interval while the alert lasts. Limit a SCALEUP handler with max_containers.
+""",
+        credential="""
+        http_config:
+          authorization:
+            credentials: "…"   # one of the handler's secrets""",
+    ),
+}
+
+#: The senders that there are snippets for.
+TARGETS = (*_SENDERS, "curl")
 
 
 def snippet(target: str, url: str, handler: _Fields) -> str:
@@ -39,16 +121,27 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
         handler: The handler as the API describes it.
 
     Raises:
-        ValueError: The target is unknown.
+        KeyError: The target is unknown.
     """
-    if target not in _WRITERS:
-        raise ValueError(f"there are snippets for {', '.join(TARGETS)}, not for {target!r}")
-    return _WRITERS[target](url, handler).rstrip() + "\n"
+    if target == "curl":
+        return _curl(url, handler)
+    sender, verify = _SENDERS[target], handler.get("verify") or {}
+    text = sender.text.replace("{url}", url)
+    if verify.get("preset") == sender.preset and not verify.get("header"):
+        start = f"{_READ_SECRET}\n" if "$SECRET" in sender.credential else ""
+        return start + text.replace("{credential}", sender.credential)
+    remark = ""
+    if verify:
+        remark = f"\n# This handler checks {verify['preset']}, so {sender.name} gets a 401: create another one.\n"
+    elif sender.preset:
+        wanted = json.dumps({"verify": {"preset": sender.preset, "secrets": ["…"]}}, ensure_ascii=False)
+        remark = f"\n# This handler checks no signature. To accept only {sender.name}, set {wanted}.\n{sender.job}"
+    return text.replace("{credential}", "") + remark
 
 
 def _curl(url: str, handler: _Fields) -> str:
     takes_tag = handler.get("tag") and handler["tag"].get("from", "query") == "query"
-    prepare, options = _signing(handler.get("verify") or {})
+    prepare, options = sign_call(handler.get("verify") or {})
     lines = [
         "# --fail-with-body (curl 7.76 or newer; before, -f) makes a script fail if the run fails, and prints why.",
         "# Without wait, the response comes before the run ends.",
@@ -64,8 +157,11 @@ def _curl(url: str, handler: _Fields) -> str:
     return "\n".join(lines)
 
 
-def _signing(verify: _Fields) -> tuple[list[str], str]:
-    """Return the shell lines that prepare what the handler verifies, and the options of curl that send it."""
+def sign_call(verify: _Fields) -> tuple[list[str], str]:
+    """Return the shell lines that prepare what a handler verifies, and the options of curl that send it.
+
+    The server writes its examples with it too.
+    """
     preset = verify.get("preset")
     if not preset:
         return [], ""
@@ -90,110 +186,3 @@ def _signing(verify: _Fields) -> tuple[list[str], str]:
     lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
     header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
     return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{send_body}'
-
-
-def _github(url: str, handler: _Fields) -> str:
-    secret = ' -f "config[secret]=$SECRET"' if _checks(handler, "github") else ""
-    return f"""\
-# A webhook of the repository: Settings, Webhooks, Add webhook; or with GitHub's command line:
-{_secret_line(handler, "github")}gh api repos/OWNER/REPOSITORY/hooks -f name=web -F active=true -f 'events[]=push' \\
-  -f {quote("config[url]=" + url)} -f 'config[content_type]=json'{secret}
-{_warning(handler, "github", "GitHub")}{_unless_verified(handler, _GITHUB_STEP)}"""
-
-
-def _gitlab(url: str, handler: _Fields) -> str:
-    secret = ' --data-urlencode "token=$SECRET"' if _checks(handler, "gitlab") else ""
-    return f"""\
-# A webhook of the project: Settings, Webhooks, Add new webhook; or with GitLab's API:
-{_secret_line(handler, "gitlab")}curl -sS --fail-with-body -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" \\
-  -d push_events=true{secret} \\
-  --data-urlencode {quote("url=" + url)} https://gitlab.com/api/v4/projects/PROJECT_ID/hooks
-{_warning(handler, "gitlab", "GitLab")}{_unless_verified(handler, _GITLAB_JOB)}"""
-
-
-def _dockerhub(url: str, handler: _Fields) -> str:
-    warning = (
-        "\n# Docker Hub signs nothing, so this handler, which checks a signature, answers 401: create another one.\n"
-        if handler.get("verify")
-        else ""
-    )
-    advice = (
-        "The handler's filter or tag decides which ones count."
-        if handler.get("filter") or handler.get("tag")
-        else 'For one tag only, set the handler\'s filter:\n{"filter": {"preset": "tag", "tag": "latest"}}'
-    )
-    return f"""\
-# The repository on Docker Hub: Webhooks, New webhook
-Webhook name: tutumd
-Webhook URL:  {url}
-{warning}
-# Docker Hub calls it for every tag. {advice}
-"""
-
-
-def _alertmanager(url: str, handler: _Fields) -> str:
-    verify = handler.get("verify") or {}
-    limit = " Limit the handler with max_containers." if handler.get("operation") == "SCALEUP" else ""
-    has_bearer = verify.get("preset") == "token" and not verify.get("header")
-    credentials = (
-        """
-        http_config:
-          authorization:
-            credentials: "…"   # one of the handler's secrets"""
-        if has_bearer
-        else ""
-    )
-    warning = (
-        ""
-        if has_bearer or not verify
-        else f"\n# This handler checks {verify['preset']}, which Alertmanager cannot do.\n"
-    )
-    return f"""\
-# alertmanager.yml, beside the routes and receivers that you have
-{warning}route:
-  routes:
-    - matchers: ['alertname = "HighLoad"']   # the alert that should call
-      receiver: tutumd
-      continue: true
-receivers:
-  - name: tutumd
-    webhook_configs:
-      - url: {json.dumps(url)}
-        send_resolved: false{credentials}
-
-# Alertmanager calls at each repeat_interval while the alert lasts.{limit}
-"""
-
-
-def _checks(handler: _Fields, preset: str) -> bool:
-    return bool((handler.get("verify") or {}).get("preset") == preset)
-
-
-def _secret_line(handler: _Fields, preset: str) -> str:
-    return f"{_READ_SECRET}\n" if _checks(handler, preset) else ""
-
-
-def _unless_verified(handler: _Fields, text: str) -> str:
-    # A plain curl is of no use for a handler that checks a signature.
-    return "\n# In a pipeline, use the lines of --for curl, which sign.\n" if handler.get("verify") else text
-
-
-def _warning(handler: _Fields, preset: str, sender: str) -> str:
-    if _checks(handler, preset):
-        return ""
-    wanted = json.dumps({"verify": {"preset": preset, "secrets": ["…"]}}, ensure_ascii=False)
-    if handler.get("verify"):
-        return f"# This handler checks {handler['verify']['preset']}, so {sender} gets a 401: create another one.\n"
-    return f"# This handler checks no signature. To accept only {sender}, set {wanted} and give {sender} the secret.\n"
-
-
-_WRITERS: dict[str, Callable[[str, _Fields], str]] = {
-    "github": _github,
-    "gitlab": _gitlab,
-    "dockerhub": _dockerhub,
-    "alertmanager": _alertmanager,
-    "curl": _curl,
-}
-
-#: The senders that there are snippets for.
-TARGETS = tuple(_WRITERS)

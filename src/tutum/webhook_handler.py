@@ -23,8 +23,6 @@ class WebhookHandler:
         Raises:
             TutumApiError: The service was not saved.
         """
-        if not isinstance(service, Service):
-            raise TutumApiError(f"webhook handlers belong to a service, not to a {type(service).__name__}")
         if not service.uuid:
             raise TutumApiError("save the service before its webhook handlers are used")
         self.service = service
@@ -57,7 +55,7 @@ class WebhookHandler:
             days: 0 or more; 0 returns all.
 
         Raises:
-            TutumApiError: The server is too old to know this, or another failure.
+            TutumApiError: A failure.
         """
         client = client or current_client()
         pages = client.pages("webhook", "handler", params={"unused_days": days})
@@ -107,9 +105,10 @@ class WebhookHandler:
         """Return for each added handler the fields that `save` would set, as the API shows them. Nothing is done.
 
         Raises:
-            TutumApiError: The server would refuse, or it is too old to know plans.
+            TutumApiError: The server would refuse, or another failure.
         """
-        return [_planned(self._client.send("POST", *self._path("plan"), body=entry).body) for entry in self._added]
+        path = self._path("plan")
+        return [self._client.send("POST", *path, body=entry).body["changes"] for entry in self._added]
 
     def plan_update(self, uuid: str, **fields: Any) -> dict[str, Any]:
         """Return the fields that `update` would change, with their new values as the API shows them. Nothing is done.
@@ -117,9 +116,10 @@ class WebhookHandler:
         `verify` is among them too if only its secrets would change.
 
         Raises:
-            TutumApiError: As `update`, or the server is too old to know plans.
+            TutumApiError: As `update`.
         """
-        return _planned(self._client.send("POST", *self._path(str(uuid), "plan"), body=_encode_dates(fields)).body)
+        body = _encode_dates(fields)
+        return dict(self._client.send("POST", *self._path(str(uuid), "plan"), body=body).body["changes"])
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
@@ -255,12 +255,6 @@ class WebhookHandler:
 
 def _handler(fields: dict[str, Any], client: Client) -> Handler:
     return Handler({**fields, "call_url": fields.get("call_url") or client.absolute_url(str(fields.get("url") or ""))})
-
-
-def _planned(body: object) -> dict[str, Any]:
-    if not isinstance(body, dict) or not isinstance(body.get("changes"), dict):
-        raise TutumApiError("the server does not know plans of handlers; is the base URL right?")
-    return dict(body["changes"])
 
 
 def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import re
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,47 +27,6 @@ def service(live_server: LiveServer) -> str:
 def post(server: LiveServer, url: str, *, query: str = "") -> Answer:
     """Call a handler by its whole URL, without credentials."""
     return server.request("POST", url.removeprefix(server.url) + query, authorization=None)
-
-
-def test_every_field_is_set_shown_and_reset(console: Console, service: str) -> None:
-    fields = (
-        *("--expires", "30d", "--max-uses", "5", "--rate-limit", "30/minute", "--allow-from", "127.0.0.0/8"),
-        *("--verify", "token", "--verify-with", "header=X-Token", "--secret-file", "-"),
-        *("--branch", "main", "--branch", "release/*", "--path", "src/**"),
-        *("--filter", '{"preset": "skip"}', "--filter", "body.ref != 'x'"),
-        *("--tag", "v*", "--tag-from", "query", "--pass-body", "--debounce", "2m", "--show-log", "--disable"),
-    )
-    uuid = console.hook("create", service, "-n", "all", "-q", *fields, stdin="s3cret-1\ns3cret-2\n").strip()
-    made = console.shown(service, "all")
-    assert made["uuid"] == uuid
-    assert made["verify"] == {"preset": "token", "header": "X-Token", "secrets_set": 2}
-    assert (made["enabled"], made["max_uses"], made["debounce"], made["show_log"]) == (False, 5, 120, True)
-    assert made["tag"]["allow"] == ["v*"]
-    assert len(made["filter"]) == 4
-    text = console.hook("show", service, "all")
-    assert "token; header X-Token; secrets_set 2" in text
-    assert "branch main, release/*" in text
-    assert "30/minute" in text
-    assert uuid not in text
-    assert "s3cret" not in text + json.dumps(made)
-
-    resets = [word for name in tutum_fields(made) for word in ("--reset", name)]
-    console.hook("set", service, "all", *resets)
-    console.hook("create", service, "-n", "plain", "-q")
-    plain = console.shown(service, "plain")
-    assert {name: console.shown(service, "all")[name] for name in tutum_fields(made)} == {
-        name: plain[name] for name in tutum_fields(made)
-    }
-    console.hook("set", service, "all", "--name", "renamed")
-    assert console.shown(service, "renamed")["uuid"] == uuid
-    console.hook("rm", service, "renamed", "plain")
-
-
-def tutum_fields(handler: dict[str, Any]) -> list[str]:
-    """Return the names of a handler's fields that can be reset."""
-    fixed = {"uuid", "url", "call_url", "name", "operation", "resource_uri"}
-    read_only = {"created_datetime", "last_called_datetime", "calls", "uses", "rotation"}
-    return sorted(set(handler) - fixed - read_only)
 
 
 def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, service: str, tmp_path: Path) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.sender_calls import send_payload
 from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer
+from tests.support.server import LIMIT_S, LiveServer
 from tests.support.waiting import wait_until
-from tutumd.model import Scope
 
 PREFIX = "/api/v1/service/"
 CALLS = [  # of each sender, what to choose, and a payload that counts
@@ -31,13 +29,6 @@ CALLS = [  # of each sender, what to choose, and a payload that counts
 @pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"connected-{uuid.uuid4()}")
-
-
-@pytest.fixture
-def visitor(live_server: LiveServer) -> Visitor:
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
 
 
 def choose(visitor: Visitor, service: str, sender: str) -> Page:
@@ -138,81 +129,3 @@ def test_the_url_is_shown_again_and_a_new_secret_replaces_the_old_one(
     assert waiting.visitor.get(f"{waiting.path.partition('?')[0]}secret/").path == waiting.path.partition("?")[0]
     statuses = [send_payload(live_server, url, "harbor-push", "harbor", each).status for each in (secret, new_secret)]
     assert statuses == [401, 202]
-
-
-def test_the_url_is_in_the_response_to_a_form_and_nowhere_else(
-    live_server: LiveServer, visitor: Visitor, service: str
-) -> None:
-    made, url, secret = make(visitor, service, "github")
-    handler = url.split("/")[-3]
-    assert (made.path, made.headers["cache-control"]) == (f"/service/{service}/connect/", "no-store")
-    assert handler not in made.title
-    assert not [each for each in made.root.walk() if handler in each.attributes.get("href", "")]
-    assert not [each for each in made.root.walk() if handler in each.attributes.get("id", "")]
-    waiting = made.follow("Watch the first call arrive")
-    for page in (waiting, visitor.get(f"/service/{service}/connect/"), choose(visitor, service, "github")):
-        assert handler not in page.html + page.path
-        assert secret not in page.html + page.path
-    assert handler not in live_server.log
-    assert secret not in live_server.log
-
-
-def test_another_user_sees_and_makes_nothing(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    made, _, _ = make(visitor, service, "github")
-    waiting = made.follow("Watch the first call arrive")
-    member = add_member(live_server, f"m-{uuid.uuid4().hex[:8]}")
-    stranger = Visitor(live_server.url)
-    home = stranger.sign_in(member.name, member.key)
-    assert service not in stranger.get("/connect/").html
-    token = {"csrf": home.form("Sign out").csrf, "sender": "github", "patterns": "main"}
-    for path in (waiting.path, f"/service/{service}/connect/"):
-        assert stranger.get(path).status == 404
-    for path in (
-        waiting.path.partition("?")[0],
-        waiting.path.partition("?")[0] + "secret/",
-        f"/service/{service}/connect/",
-    ):
-        assert stranger.post(path, token).status == 404
-    assert Visitor(live_server.url).get(waiting.path).path.startswith("/sign-in/")
-
-
-def test_each_scope_may_what_it_is_for(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    made, url, _ = make(visitor, service, "github")
-    path = made.follow("Watch the first call arrive").path.partition("?")[0]
-    allowed: dict[Scope, list[int]] = {}
-    for scope in Scope:
-        key = add_limited_key(live_server, USER, scope=scope)
-        limited = Visitor(live_server.url)
-        csrf = limited.sign_in(USER, key.key).form("Sign out").csrf
-        assert limited.get(path).status == limited.get(f"/service/{service}/connect/?sender=curl").status == 200
-        posts: tuple[tuple[str, dict[str, str]], ...] = (
-            (path, {}),
-            (f"{path}secret/", {}),
-            (f"/service/{service}/connect/", {"sender": "curl", "name": f"by {scope.value}"}),
-        )
-        answers = [limited.post(to, {"csrf": csrf, **fields}) for to, fields in posts]
-        allowed[scope] = [answer.status for answer in answers]
-        assert (url in answers[0].html) == (scope is not Scope.READ)
-    assert allowed == {
-        Scope.READ: [403, 403, 403],
-        Scope.CALL: [200, 403, 403],
-        Scope.OPERATE: [200, 200, 200],
-        Scope.ADMIN: [200, 200, 200],
-    }
-
-
-def test_hostile_names_and_user_agents_stay_text(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hostile = "\"><script>alert(1)</script>'{{7*7}}"
-    made, url, _ = make(visitor, service, "curl", name=hostile)
-    waiting = made.follow("Watch the first call arrive")
-    assert live_server.post(url.removeprefix(live_server.url), User_Agent=hostile).status == 202
-    arrived = wait_for(waiting, "A call arrived")
-    for page in (made, waiting, arrived):
-        assert "<script>alert" not in page.html
-    assert hostile in arrived.text
-    wrong = visitor.get(f"{waiting.path.partition('?')[0]}?sender={'%22%3E%3Cscript%3E'}&after=0")
-    assert (wrong.status, "<script>" in wrong.html.partition("</head>")[2]) == (200, False)
-    for query in ("after=-1", "after=x", f"after={10**40}"):
-        assert visitor.get(f"{waiting.path.partition('?')[0]}?{query}").status in (400, 404)
-    for number in ("0", "-1", "x", str(10**40), "999999"):
-        assert visitor.get(f"/service/{service}/handler/{number}/connect/").status in (400, 404)

@@ -146,20 +146,9 @@ def test_a_session_may_do_what_its_key_may(live_server: LiveServer, scope: Scope
     visitor = signed_in(live_server, member.name, key)
     page = visitor.get("/account/")
     assert (scope is Scope.ADMIN) == bool(page.find("button", "Make a key"))
-    token = page.form("Sign out").csrf
-    made = visitor.post("/account/key/", {"csrf": token, "scope": "read"})
-    assert made.status == (201 if scope is Scope.ADMIN else 403)
-    if scope is not Scope.ADMIN:
-        assert f"this key has the scope {scope.value!r}" in made.text
     signed_in(live_server, member.name, member.key)
-    with live_server.accounts() as store:
-        other = store.sessions(member.name)[0].number
     page = visitor.get("/account/")
-    assert (scope is Scope.ADMIN) == bool(page.find("button", "End all others") or page.find("button", "End"))
-    for address in (f"/account/session/{other}/end/", "/account/sessions/end/"):
-        assert visitor.send("POST", address, {"csrf": token}).status == (303 if scope is Scope.ADMIN else 403)
-    with live_server.accounts() as store:
-        assert len(store.sessions(member.name)) == (1 if scope is Scope.ADMIN else 2)
+    assert (scope is Scope.ADMIN) == bool(page.find("button", "End all others"))
     assert page.submit("Sign out").path == "/sign-in/"
 
 

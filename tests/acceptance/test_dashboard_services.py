@@ -4,14 +4,7 @@ import pytest
 
 from tests.acceptance.accounts import add_member, give
 from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
-
-
-@pytest.fixture
-def visitor(live_server: LiveServer) -> Visitor:
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
+from tests.support.server import LiveServer
 
 
 def _wait_for(page: Page, server: LiveServer) -> None:

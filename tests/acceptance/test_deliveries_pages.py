@@ -1,28 +1,18 @@
 """The pages of deliveries: the list, one of them with its content, and sending it again."""
 
-import json
 import uuid
 
 import pytest
 
-from tests.acceptance.accounts import add_limited_key, add_member
+from tests.acceptance.accounts import add_limited_key
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.model import Scope
-
-HOSTILE = "</code></pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"delivered-{uuid.uuid4()}")
-
-
-@pytest.fixture
-def visitor(live_server: LiveServer) -> Visitor:
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
 
 
 class Hook:
@@ -90,30 +80,6 @@ def test_a_delivery_shows_what_was_sent_and_what_became_of_it(
     assert action.path.startswith("/action/")
 
 
-def test_hostile_content_stays_text(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hook = Hook(live_server, service, filter={"preset": "branch", "branch": "main"}, name=HOSTILE)
-    for body in (
-        json.dumps({"ref": f"refs/heads/{HOSTILE}", HOSTILE: HOSTILE}).encode(),
-        HOSTILE.encode(),
-        b"a=" + HOSTILE.encode(),
-    ):
-        query = "?" + HOSTILE.replace(" ", "+").replace('"', "%22") + "=1"
-        headers = {
-            "User_Agent": HOSTILE,
-            "X-Event": HOSTILE,
-            "Content_Type": f"application/x-www-form-urlencoded{HOSTILE}",
-        }
-        assert hook.call(body, query, **headers) == 200
-        page = hook.newest(visitor)
-        for each in (page, visitor.get(f"{hook.page}deliveries/")):
-            assert (each.status, "<script>alert" in each.html, "<img" in each.html.partition("</header>")[2]) == (
-                200,
-                False,
-                False,
-            )
-        assert page.text.count("alert(1)") >= 4
-
-
 def test_a_delivery_is_sent_again(live_server: LiveServer, visitor: Visitor, service: str) -> None:
     hook = Hook(live_server, service, verify={"preset": "token", "secrets": ["the-secret-of-it"]}, filter="body.go")
     assert hook.call(b'{"go": true}', Authorization="Bearer the-secret-of-it") == 202
@@ -140,24 +106,17 @@ def test_a_delivery_is_sent_again(live_server: LiveServer, visitor: Visitor, ser
     assert "sending #" not in visitor.get(f"{other}{number}/?again=999999").text
 
 
-def test_only_who_may_see_or_call_does(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    hook = Hook(live_server, service)
+def test_a_delivery_is_one_of_its_handler_and_sent_again_by_those_who_may_call(
+    live_server: LiveServer, visitor: Visitor, service: str
+) -> None:
+    hook, other = Hook(live_server, service), Hook(live_server, service)
     assert hook.call() == 202
     path = hook.newest(visitor).path
-    member = add_member(live_server, f"d-{uuid.uuid4().hex[:8]}")
-    stranger = Visitor(live_server.url)
-    csrf = stranger.sign_in(member.name, member.key).form("Sign out").csrf
-    assert stranger.get(path).status == stranger.get(f"{hook.page}deliveries/").status == 404
-    assert stranger.post(f"{path}redeliver/", {"csrf": csrf}).status == 404
     reader = Visitor(live_server.url)
-    csrf = reader.sign_in(USER, add_limited_key(live_server, USER, scope=Scope.READ).key).form("Sign out").csrf
+    reader.sign_in(USER, add_limited_key(live_server, USER, scope=Scope.READ).key)
     page = reader.get(path)
-    assert (page.status, "your key may not call handlers" in page.text) == (200, True)
-    assert reader.post(f"{path}redeliver/", {"csrf": csrf}).status == 403
-    assert visitor.post(f"{path}redeliver/", {"csrf": "forged"}).status == 403
-    other = Hook(live_server, service)
-    assert visitor.get(other.page + path.removeprefix(hook.page)).status == 404
-    csrf = visitor.get(path).form("Sign out").csrf
-    assert visitor.post(other.page + path.removeprefix(hook.page) + "redeliver/", {"csrf": csrf}).status == 404
+    assert "your key may not call handlers" in page.text and not page.find("button", "Redeliver")
+    elsewhere, csrf = other.page + path.removeprefix(hook.page), visitor.get(path).form("Sign out").csrf
+    assert visitor.get(elsewhere).status == visitor.post(f"{elsewhere}redeliver/", {"csrf": csrf}).status == 404
     for number in ("0", "x", str(10**40)):
         assert visitor.get(f"{hook.page}delivery/{number}/").status in (400, 404)

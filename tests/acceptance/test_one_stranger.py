@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -159,30 +158,27 @@ def test_slow_bodies_take_no_memory_and_the_others_are_received(stranger_server:
     assert memory.growth < MAX_GROWTH
 
 
-@pytest.mark.slow
-def test_heads_without_end_take_no_memory(stranger_server: LiveServer) -> None:
-    memory = Memory(stranger_server.pid)
-    head = request("POST", unknown_call(), headers=["X: a"] * 250)[:-4] + b"\r\nY: "
-    with ExitStack() as stack:
-        connections = [stack.enter_context(Connection(stranger_server)) for _ in range(800)]
-        for connection in connections:
-            connection.send(head)
-        for connection in connections:
-            connection.send(b"a" * 60_000)
-            memory.look()
-        assert stranger_server.request("GET", "/healthz").status == 200
-    assert memory.growth < MAX_GROWTH
+HOLDING = {
+    "heads without end": (
+        800,
+        request("POST", unknown_call(), headers=["X: a"] * 250)[:-4] + b"\r\nY: ",
+        b"a" * 60_000,
+    ),
+    "large files that nobody reads": (200, request("GET", "/api/docs/swagger-ui-bundle.js", headers=()), b""),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["/api/docs/swagger-ui-bundle.js"])
-def test_large_files_that_nobody_reads_take_no_memory(stranger_server: LiveServer, path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", HOLDING)
+def test_connections_that_are_held_open_take_no_memory(stranger_server: LiveServer, name: str) -> None:
     memory = Memory(stranger_server.pid)
+    count, *parts = HOLDING[name]
     with ExitStack() as stack:
-        for _ in range(200):
-            connection = stack.enter_context(Connection(stranger_server))
-            connection.send(request("GET", path, headers=()))
-            memory.look()
+        connections = [stack.enter_context(Connection(stranger_server)) for _ in range(count)]
+        for part in parts:
+            for connection in connections:
+                connection.send(part)
+                memory.look()
         assert stranger_server.request("GET", "/healthz").status == 200
         memory.look()
     assert memory.growth < MAX_GROWTH

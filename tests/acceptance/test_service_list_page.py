@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, snapshot
@@ -67,31 +65,6 @@ def test_a_member_sees_only_what_is_theirs(dashboard: DashboardBed) -> None:
     assert "tutum.owner=bob" in overview.text
     for shown in (page, overview, visitor.get("/services/?search=secret")):
         assert "of-ann" not in shown.html and "hidden" not in shown.find("main")[0].text
-    for name in ("of-ann", "secret"):
-        uuid = dashboard.bed.service_uuid(name)
-        for path in ("", "redeploy/", "logs/"):
-            assert visitor.get(f"/service/{uuid}/{path}").status == 404
-        for verb in ("redeploy", "start", "stop", "scale", "forget"):
-            page = visitor.get("/services/")
-            csrf = page.form("Sign out").csrf
-            assert visitor.post(f"/service/{uuid}/{verb}/", {"csrf": csrf, "target": "3"}).status == 404
-    assert not dashboard.bed.has_pending_action()
-
-
-@pytest.mark.slow
-def test_names_and_images_stay_text(dashboard: DashboardBed) -> None:
-    odd = "<img src=x onerror=alert(1)>"
-    dashboard.bed.sync(
-        replace(snapshot(odd), image_name='"><script>alert(1)</script>', stack="'\"><b>", warnings=(odd,))
-    )
-    visitor = dashboard.visit()
-    uuid = dashboard.bed.service_uuid(odd)
-    for path in ("/", "/services/", "/services/?search=%3Cb%3E", f"/service/{uuid}/", f"/service/{uuid}/logs/"):
-        page = visitor.get(path)
-        assert page.status == 200
-        assert odd in page.text or "search=" in path
-        scripts = [each for each in page.find("script") if "src" not in each.attributes]
-        assert not scripts and not page.find("b") and not page.find("img", src="x")
 
 
 def test_a_script_gets_the_changing_part_alone(dashboard: DashboardBed) -> None:

@@ -75,17 +75,6 @@ def test_many_containers_are_folded(dashboard: DashboardBed, number: int, is_fol
     assert len(card.find("td", data_label="Container")) == number
 
 
-@pytest.mark.slow
-def test_no_page_of_it_has_the_uuid_of_a_handler(dashboard: DashboardBed) -> None:
-    bed = dashboard.bed
-    bed.show("web")
-    handler = bed.handler("web")
-    bed.call(handler)
-    visitor = dashboard.visit()
-    for path in ("/", "/services/", "/running/", *(f"/service/{handler.service_uuid}/{end}" for end in ("", "logs/"))):
-        assert handler.uuid not in visitor.get(path).html
-
-
 def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None:
     dashboard.bed.show("web")
     _redeploy(dashboard, DIGESTS[0], DIGESTS[1])
@@ -271,10 +260,3 @@ def test_buttons_are_for_those_who_may_press_them(dashboard: DashboardBed, scope
     assert bool(page.find("a", "Connect a sender")) == can_operate
     for button in ("Scale", "Stop"):
         assert bool(page.find("button", button)) == can_operate
-    at, csrf = page.path, {"csrf": page.form("Sign out").csrf, "target": "3"}
-    assert visitor.post(f"{at}redeploy/", csrf).status != 403 or not can_call
-    for verb in ("start", "stop", "scale"):
-        assert (visitor.post(f"{at}{verb}/", csrf).status == 403) == (not can_operate)
-    actions = dashboard.bed.store.actions(dashboard.bed.admin, query()).total
-    assert actions == (0 if not can_call else 1 if not can_operate else 4)
-    assert visitor.post(f"{at}redeploy/", {}).status == 403, "a form without the session's token"

@@ -1,14 +1,11 @@
-"""Tags and bodies of calls, from the webhook to the containers: on a real Swarm, and on a small Kubernetes API."""
+"""Tags and bodies of calls, from the webhook to the containers: on a small Kubernetes API."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract import swarm_support as swarm
-from tests.support.docker_bed import DockerBed
 from tests.support.kubernetes import api, kubelets
 from tests.support.kubernetes.workloads import container, deployment, template
 from tests.support.server import Answer, LiveServer
@@ -19,14 +16,6 @@ BODY = "TUTUM_TRIGGER_BODY"
 
 def action_of(server: LiveServer, answer: Answer) -> dict[str, Any]:
     return dict(server.wait_for_action(answer.headers["x-tutum-action-uri"], timeout_s=240))
-
-
-def environment(bed: DockerBed) -> tuple[list[str], list[str]]:
-    """The variables in the specification, and those of the container that runs, without the image's."""
-    (running,) = bed.docker("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=api").split()
-    of_container = json.loads(bed.docker("inspect", "--format", "{{json .Config.Env}}", running))
-    own = [one for one in of_container if one.partition("=")[0] in (BODY, "KEPT")]
-    return swarm.spec(bed, "api")["TaskTemplate"]["ContainerSpec"]["Env"], own
 
 
 def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> None:

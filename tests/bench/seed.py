@@ -16,7 +16,7 @@ from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import meta, new_uuid
 from tutumd.store.tables.services import handlers, services
 from tutumd.store.tables.upgrade import upgrade
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 _ENGINE = "nowhere"
 """No worker serves it. Queued actions stay pending, so that only the call path is measured."""
@@ -73,7 +73,7 @@ def fill(url: str, size: Size) -> list[Called]:
             with database.write() as connection:
                 connection.execute(sa.update(handlers).values(calls=per_action, last_called=now))
                 made = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar_one()
-                connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(made)))
+                connection.execute(sa.insert(meta).values(key=delivery_log.KEY, value=str(made)))
                 ends = {"first_delivery": (actions.c.seq - 1) * per_action, "last_delivery": actions.c.seq * per_action}
                 connection.execute(sa.update(actions).values(ends))
         if is_postgres(database):

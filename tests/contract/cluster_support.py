@@ -14,7 +14,7 @@ from kubernetes import client
 
 from tests.contract.kubernetes_support import SERVER_CAP, service
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.model import ContainerState, Service, ServiceSnapshot
 

@@ -10,7 +10,7 @@ from tests.support.kubernetes.kubelets import digest_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.services import service_row
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.kubernetes.view import describe_pod, read_pod
 from tutumd.engines.rollout.timing import Timing

@@ -38,10 +38,6 @@ def test_info_names_the_kind_and_no_error(bed: EngineBed) -> None:
     assert info == EngineInfo(name=info.name, kind=bed.kind, can_create=Ability.CREATES in bed.abilities)
 
 
-def test_an_engine_that_is_there_answers_its_probe(bed: EngineBed) -> None:
-    bed.engine().probe()
-
-
 def test_discover_and_inspect_show_the_service_with_its_containers(bed: EngineBed) -> None:
     bed.create(2)
     engine = bed.engine()
@@ -245,16 +241,16 @@ def test_a_redeploy_without_a_tag_says_what_becomes_of_an_earlier_one(bed: Engin
     tag = bed.release("v2", tag="v2").get("tag", "v2")
     assert outcome_of(bed, redeploy(bed), new_run(bed, tag=tag)).success
     tagged = snapshot(bed)
-    assert (tagged.image_name == own, len(tagged.notes)) == (False, 1)
+    assert (tagged.image_name == own, len(tagged.left_tags)) == (False, 1)
     planned = bed.engine().plan(bed.service, None)
     outcome = outcome_of(bed, redeploy(bed))
     assert outcome.success, outcome
     # Containers of docker have no definition of their own that a tag would change.
     after = own if bed.kind == "docker" else tagged.image_name
     assert snapshot(bed).image_name == planned.image_name == after
-    for texts in (tagged.notes, planned.notes, (outcome.reason,)):
+    for texts in (tagged.left_tags, planned.notes, (outcome.reason,)):
         assert [text for text in texts if "the tag of an earlier call chose" in text and after in text], texts
-    assert bool(snapshot(bed).notes) == (bed.kind != "docker")
+    assert bool(snapshot(bed).left_tags) == (bed.kind != "docker")
     assert snapshot(bed).warnings == ()
 
 

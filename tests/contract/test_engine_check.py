@@ -1,12 +1,14 @@
 """What `check` finds of each engine: nothing if all is well, and else what is broken, with what to do."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.contract import swarm_support
 from tests.contract.engines.bed import Ability, EngineBed
 from tests.support.docker_bed import DockerBed
 from tests.support.docker_proxy import proxied
@@ -14,16 +16,17 @@ from tests.support.hanging_host import HangingHost
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.rules import granted
 from tests.support.socket_filter import CONFIG, SWARM_CONFIG, allowed_calls
+from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import NEEDED as DOCKER
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.checkup import Needed
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
-from tutumd.engines.kubernetes.checkup import PERMISSIONS
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import PERMISSIONS, find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.engines.swarm.engine import NEEDED as SWARM
 from tutumd.engines.swarm.engine import SwarmEngine
+from tutumd.errors import EngineUnavailableError
 from tutumd.model import Finding, Level
 from tutumd.ports.engine import Engine
 
@@ -125,6 +128,9 @@ def test_a_missing_permission_is_named_with_its_namespace(tmp_path: Path) -> Non
     ]
 
 
+Build = Callable[[int, Path], Engine]
+
+
 def docker(port: int, folder: Path) -> Engine:
     return DockerEngine("docker", f"tcp://127.0.0.1:{port}", config_dir=None, server_cap=10)
 
@@ -147,14 +153,41 @@ def host() -> Iterator[HangingHost]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [docker, swarm, kubernetes])
-def test_a_host_that_hangs_is_a_finding_within_ten_seconds(
-    host: HangingHost, tmp_path: Path, build: Callable[[int, Path], Engine]
+def test_a_host_that_hangs_is_a_finding_and_answers_no_probe_within_ten_seconds(
+    host: HangingHost, tmp_path: Path, build: Build
 ) -> None:
     engine = build(host.port, tmp_path)
     began = time.monotonic()
     (found,) = wrong(engine)
     assert time.monotonic() - began < CALL_LIMIT_S
     assert "did not respond in time" in found.text
+    began = time.monotonic()
+    with pytest.raises(EngineUnavailableError, match="did not respond in time"):
+        engine.probe()
+    assert time.monotonic() - began < CALL_LIMIT_S
+    engine.close()
+
+
+@pytest.mark.parametrize("build", [docker, swarm])
+def test_calls_to_a_host_that_hangs_do_not_wait_for_each_other(host: HangingHost, tmp_path: Path, build: Build) -> None:
+    engine = build(host.port, tmp_path)
+    failures: list[str] = []
+
+    def inspect() -> None:
+        try:
+            engine.inspect(swarm_support.service("web", target=1))
+        except EngineUnavailableError as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=inspect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    # The first request of each is for the version of the API.
+    wait_until(lambda: len(host.connections) == 4, "all four ask at once")
+    host.close()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 4
     engine.close()
 
 

@@ -17,7 +17,7 @@ from tests.support.kubernetes.rules import granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.access import find_access
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 PROBED = container(probed=True)

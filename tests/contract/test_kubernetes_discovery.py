@@ -65,24 +65,6 @@ def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, 
         assert len(engine.discover()) == 2
 
 
-def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.allowed = lambda request: request.namespace != "other"
-    with kube.opened(cluster, tmp_path, "shop", "other") as engine, watching(engine) as changed:
-        refused = [("list", "other"), ("watch", "shop")]
-        wait_until(
-            lambda: all(len([s for s in cluster.requests if (s.verb, s.namespace) == pair]) >= 4 for pair in refused),
-            "one namespace is refused and the other watched",
-        )
-        changed.clear()
-        create_in(cluster, "shop", "web")
-        assert changed.wait(60)
-        asked = len(cluster.requests)
-        with pytest.raises(PartialDiscoveryError) as raised:
-            engine.discover()
-        assert [snapshot.selector for snapshot in raised.value.snapshots] == ["deployment/shop/web"]
-        assert {request.namespace for request in cluster.requests[asked:] if request.verb == "list"} == {"other"}
-
-
 def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
     def shows(*wanted: str) -> None:
         began = time.monotonic()

@@ -9,7 +9,7 @@ from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
-from tests.support.runs import FakeRun, late_when
+from tests.support.runs import FakeRun, Killed, late_when
 from tutumd.errors import EngineRefusedError
 
 PROBED = container(probed=True)
@@ -196,3 +196,17 @@ def test_a_minimum_that_brings_nothing_up_is_lowered_again(kubernetes: ClusterAn
     assert (outcome.success, outcome.rolled_back) == (False, True)
     scaler = cluster.store.get(("horizontalpodautoscalers", "shop", "web-hpa"))
     assert scaler["spec"]["minReplicas"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 2])
+def test_raising_a_minimum_is_resumed(kubernetes: ClusterAndEngine, step: int) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(annotations=RAISE_MIN, template=template(PROBED)))
+    cluster.store.create("horizontalpodautoscalers", autoscaler())
+    run = FakeRun(kill_at=step)
+    with pytest.raises(Killed):
+        engine.scale(WEB, 4, run)
+    outcome = engine.scale(WEB, 4, run.again())
+    assert outcome.success, outcome.reason
+    assert (len(outcome.containers_after), len(cluster.changes())) == (4, 1)

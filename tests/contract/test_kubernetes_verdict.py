@@ -63,25 +63,6 @@ def test_a_status_that_is_ahead_of_its_pods_is_not_believed(
         assert outcome.image_after == kube.DIGESTS["v2"]
 
 
-def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    run = FakeRun(tag="v2")
-    assert engine.redeploy(WEB, run).success
-
-    def spoil(pod: dict[str, Any]) -> None:
-        pod["spec"]["containers"][0]["image"] = f"registry.test/app:{kubelets.CRASHING}"
-
-    for pod in cluster.store.list("pods"):
-        if "deletionTimestamp" not in pod["metadata"]:
-            cluster.store.change(("pods", "shop", pod["metadata"]["name"]), spoil)
-    wait_until(lambda: kube.is_described(cluster, "exited with 3"), "the new pods have ended")
-    outcome = engine.redeploy(WEB, run.again())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "exited with 3" in outcome.reason
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
-
-
 def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
     class Paced(FakeRun):
         longest_s = 0.0
@@ -96,20 +77,6 @@ def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp
         run = Paced(tag="v2")
         assert engine.redeploy(WEB, run).success
     assert run.longest_s > 0
-
-
-def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
-    run = FakeRun()
-    outcome = engine.scale(WEB, 3, run)
-    (added,) = set(outcome.containers_after) - set(outcome.containers_before)
-    (name,) = (pod["metadata"]["name"] for pod in cluster.store.list("pods") if pod["metadata"]["uid"] == added)
-    cluster.store.delete(("pods", "shop", name))
-    again = engine.scale(WEB, 3, run.again())
-    assert again.success, again.reason
-    assert len(again.containers_after) == 3
-    assert added not in again.containers_after
 
 
 def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:

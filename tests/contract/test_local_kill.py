@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -87,19 +86,6 @@ def test_a_failure_that_was_noted_is_what_the_action_ends_with(host: LocalHost, 
     outcome = host.engine().redeploy(service, run.again())
     assert (outcome.success, "exit code 4" in outcome.reason) == (False, True)
     assert host.pids() == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("end", [{"kill_at": 2}, {"kill_at": 3}, {"kill_at": 4}, {"kill_in_sleep": True}], ids=str)
-def test_another_action_clears_away_what_a_killed_one_left(host: LocalHost, end: dict[str, Any]) -> None:
-    begin_with_two(host)
-    before = host.pids()
-    with pytest.raises(Killed):
-        host.engine().redeploy(host.service(NEWER), host.run(**end))
-    outcome = host.engine().scale(host.service(), 3, host.run())
-    assert outcome.success
-    assert host.process_names() == ["web-1", "web-2", "web-3"]
-    assert before < host.pids()
 
 
 def test_a_kept_container_that_ended_after_the_kill_is_replaced_on_resume(host: LocalHost) -> None:

@@ -8,14 +8,13 @@ from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, Killed, late_when
+from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
 pytestmark = pytest.mark.slow
-HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 LASTING = Image(version="lasting", healthcheck=("CMD", "/bin/true"), labels={"version": "lasting"})
 MAX_STEPS = 14
 STABLE_S = 0.3
@@ -58,11 +57,6 @@ def redeploy(engine: SwarmEngine, run: FakeRun) -> Outcome:
     return engine.redeploy(swarm.service("web"), run)
 
 
-def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
-    """Return a run whose time is over as soon as a container of the hanging image has written something."""
-    return late_when(lambda: swarm.has_written(bed, "serving hanging"), kill_at=kill_at)
-
-
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
@@ -91,26 +85,6 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
     assert step == 5  # saved, tried out, taken away, saved
 
 
-@pytest.mark.nightly
-def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> None:
-    bed = checked_bed
-    before = swarm.spec(bed, "web")
-    with swarm.opened(bed) as engine:
-        containers = {container.id for container in swarm.snapshot(engine, "web").containers}
-    bed.push("app", HANGING)
-    for step in range(3, MAX_STEPS):  # the first two are those of the order
-        outcome = interrupted(bed, redeploy, late_run(bed, step))
-        assert swarm.spec(bed, "web") == before, step
-        with swarm.opened(bed) as engine:
-            assert {container.id for container in swarm.snapshot(engine, "web").containers} == containers
-        if outcome is None:
-            break
-        assert (outcome.success, outcome.rolled_back) == (False, True), step
-        assert "the action did not end within" in outcome.reason
-        assert outcome.log_tail == "serving hanging"
-    assert step == 7  # saved, undone, saved, tidied up
-
-
 def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: DockerBed) -> None:
     bed = checked_bed
     before = swarm.spec(bed, "web")
@@ -129,35 +103,6 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
     assert "fatal: v3-broken cannot start" in outcome.log_tail
     assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("how", [("kill",), ("rm", "--force")], ids=["killed", "removed"])
-@pytest.mark.parametrize("kill_at", [3, None], ids=["before the settings are restored", "before the result is stored"])
-def test_a_new_container_that_ends_while_no_server_looks_is_no_success(
-    checked_bed: DockerBed, kill_at: int | None, how: tuple[str, ...]
-) -> None:
-    bed = checked_bed
-    before = swarm.spec(bed, "web")
-    bed.push("app", LASTING)
-    first = FakeRun(kill_at=kill_at)
-    with swarm.opened(bed, stable_s=STABLE_S) as engine:
-        if kill_at is None:
-            assert redeploy(engine, first).success
-        else:
-            with pytest.raises(Killed):
-                redeploy(engine, first)
-    assert swarm.running(bed, "web") == ["lasting"]
-    bed.docker(*how, bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
-    with swarm.opened(bed, stable_s=STABLE_S) as engine:
-        outcome = redeploy(engine, first.again())
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
-    assert "container 1 exited with 137" in outcome.reason or how != ("kill",)
-    assert swarm.running(bed, "web") == ["healthy"]
-    assert swarm.spec(bed, "web") == before
-    with swarm.opened(bed, stable_s=STABLE_S) as engine:
-        again = redeploy(engine, FakeRun())
-    assert again.success, again
 
 
 def test_a_new_container_of_a_global_service_that_ends_while_no_server_looks_is_no_success(

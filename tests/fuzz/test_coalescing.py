@@ -235,7 +235,7 @@ class Coalescing(RuleBasedStateMachine):
         if how == "release":
             self.bed.queue.release(claim)
         elif how == "retry later":
-            self.bed.queue.retry_later(claim, delay=timedelta(seconds=3), reason="the engine is away")
+            self.bed.queue.retry_later(claim, delay=timedelta(seconds=3), error="the engine is away")
         else:
             self.bed.queue.finish(claim, Outcome(success=how == "success", canceled=how == "cancel"), None)
 

@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
-from tests.unit.docker.documents import container, identity, image, inspected
-from tutumd.engines.docker.look.services import group_by_service
+from tests.unit.docker.documents import container, image
 from tutumd.engines.docker.plan.config import replacement_config, with_variables
-from tutumd.engines.docker.plan.redeploy import describe_steps, plan_redeploy
 from tutumd.engines.rollout.journal import restore_entries, store_entries
 
 NAME = st.sampled_from(["A", "B", "PATH", "TZ"])
@@ -107,37 +105,3 @@ def test_variables_of_a_call_touch_no_others_and_can_be_restored(
 
     stored = store_entries(environment, variables.keys(), name_of)
     assert restore_entries(body["Env"], stored, variables.keys(), name_of) == environment
-
-
-STATUS = st.sampled_from(["running", "exited", "paused", "created", "restarting"])
-ONE = st.tuples(STATUS, st.booleans(), st.sampled_from(["", "start-first", "stop-first"]), st.booleans())
-
-
-@budget(150)
-@given(st.lists(ONE, min_size=1, max_size=4))
-def test_a_plan_replaces_each_container_of_the_service_once(found: list[tuple[str, bool, str, bool]]) -> None:
-    containers = []
-    for number, (status, is_fixed, order, removes) in enumerate(found, 1):
-        ports = {"PortBindings": {"80/tcp": [{"HostPort": "80"}]}} if is_fixed else {}
-        document: dict[str, Any] = {
-            "status": status,
-            "finished": None if status == "running" else 9,
-            "labels": {"tutum.service": "web"} | ({"tutum.redeploy.order": order} if order else {}),
-            "host": {"NetworkMode": "front", "AutoRemove": removes, **ports},
-            "networks": {"front": {}},
-        }
-        containers.append(inspected(number, f"web-{number}", **document))
-    (group,) = group_by_service(containers)
-    plan = plan_redeploy(group, containers, None, None)
-    assert sorted(swap.old for swap in plan.swaps) == sorted(identity(number) for number in range(1, len(found) + 1))
-    assert len({swap.name for swap in plan.swaps}) == len(found)
-    assert plan_redeploy(group, containers, None, None) == plan
-    assert sum(swap.start_first for swap in plan.swaps) == (
-        sum(status in ("running", "restarting") for status, *_ in found) if plan.order == "start-first" else 0
-    )
-    if any(is_fixed and status == "running" for status, is_fixed, _, _ in found):
-        assert plan.order == "stop-first"
-    steps = describe_steps(plan)
-    for swap in plan.swaps:
-        assert sum(f"create the new container of {swap.name}" == step for step in steps) == 1
-    assert steps[-1] == "remove the old containers"

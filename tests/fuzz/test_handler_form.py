@@ -11,7 +11,6 @@ from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_
 from tutumd.application import handlers as rules
 from tutumd.application.admission.fields import FIELDS
 from tutumd.model import Handler
-from tutumd.web.pages.form_inputs import read_texts
 from tutumd.web.pages.handler_form import read_form
 
 FREE = {name: None for name, field in FIELDS.items() if field.operation}
@@ -23,16 +22,6 @@ FREE = {name: None for name, field in FIELDS.items() if field.operation}
 def test_a_form_that_nobody_touched_changes_nothing(document: dict[str, Any]) -> None:
     handler = make_handler(document)
     assert read_form(texts_of(handler), handler, NOW) == ({}, {})
-
-
-@budget(150)
-@given(handlers())
-def test_what_a_form_shows_is_what_it_sends(document: dict[str, Any]) -> None:
-    handler = make_handler(document)
-    texts = texts_of(handler)
-    sent = {name: read_texts(field, texts) for name, field in FIELDS.items()}
-    sent = {name: value for name, value in sent.items() if FIELDS[name].operation in (None, handler.operation)}
-    assert {name: value for name, value in plan(handler, sent).items() if not _is_same_filter(handler, value)} == {}
 
 
 @budget(150)

@@ -22,7 +22,7 @@ from tutumd.store.tables.accounts import api_keys, sessions, users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import meta, metadata, microseconds
 from tutumd.store.tables.services import containers, handlers, services
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
 OWNED = 500
@@ -288,4 +288,4 @@ def _add_accounts(connection: sa.Connection, now: datetime) -> None:
 def _count(connection: sa.Connection) -> None:
     """Count all calls, as a server does that runs for long."""
     newest = connection.execute(sa.text("SELECT max(seq) FROM deliveries")).scalar_one()
-    connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(newest)))
+    connection.execute(sa.insert(meta).values(key=delivery_log.KEY, value=str(newest)))

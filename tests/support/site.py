@@ -1,16 +1,12 @@
-"""The documentation site as a folder of HTML pages, read for what its links need."""
+"""The documentation site as a folder of HTML pages: what they load, and the structure of their lists."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from tests.support.documentation import ROOT
 
@@ -18,25 +14,19 @@ _LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "sour
 
 
 @dataclass
-class Page(HTMLParser):
-    """What one HTML page links to, loads and can be linked to by an anchor."""
+class _Loads(HTMLParser):
+    """The files that a page loads."""
 
-    links: list[str] = field(default_factory=list)
-    loaded: list[str] = field(default_factory=list)
-    anchors: set[str] = field(default_factory=set)
+    loaded: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        self.anchors |= {attributes[name] for name in ("id", "name") if name in attributes}
-        if tag == "a" and "href" in attributes:
-            self.links.append(attributes["href"])
-        elif (
-            tag in _LOADED and _LOADED[tag] in attributes and attributes.get("rel") not in ("canonical", "prev", "next")
-        ):
-            self.loaded.append(attributes[_LOADED[tag]])
+        is_reference = attributes.get("rel") in ("canonical", "prev", "next")
+        if tag in _LOADED and _LOADED[tag] in attributes and not is_reference:
+            self.loaded.add(attributes[_LOADED[tag]])
 
 
 @dataclass
@@ -72,7 +62,7 @@ def structure(html: str, within: str | None = None) -> list[tuple[int, str]]:
 
 
 def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
-    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error.
+    """Build the site of these pages strictly in `folder/site`.
 
     The output, without colours, is in `stdout`.
     """
@@ -90,27 +80,9 @@ def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProce
     return subprocess.CompletedProcess(done.args, done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
 
 
-@cache
-def read(site: Path) -> dict[Path, Page]:
-    """Return every HTML page of a built site by its path."""
-    pages = {}
+def loaded(site: Path) -> set[str]:
+    """Return what the HTML pages of a built site load."""
+    parser = _Loads()
     for path in site.rglob("*.html"):
-        pages[path] = Page()
-        pages[path].feed(path.read_text(encoding="utf-8"))
-    return pages
-
-
-def broken(site: Path) -> Iterator[str]:
-    """Return what the pages of a built site link to or load and the site does not have, each with its page."""
-    pages = read(site)
-    for path, page in pages.items():
-        for link in sorted({*page.links, *page.loaded}):
-            parts = urlsplit(link)
-            if parts.scheme or parts.netloc:
-                continue
-            target = (site if parts.path.startswith("/") else path.parent) / unquote(parts.path).lstrip("/")
-            target = Path(os.path.normpath(target)) if parts.path else path
-            target = target if target in pages else target / "index.html" if target.is_dir() else target
-            known = target in pages or (target.is_relative_to(site) and target.is_file())
-            if not known or (parts.fragment and parts.fragment not in pages[target].anchors):
-                yield f"{path.relative_to(site)}: {link}"
+        parser.feed(path.read_text(encoding="utf-8"))
+    return parser.loaded

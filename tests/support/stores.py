@@ -38,7 +38,7 @@ from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
@@ -149,7 +149,7 @@ class StoreBed:
 
     def count_deliveries(self) -> None:
         """Count all deliveries, which PostgreSQL only does once they are older than any transaction."""
-        self.clock.move(2 * call_counts.LAG.total_seconds())
+        self.clock.move(2 * delivery_log.LAG.total_seconds())
         while self.queue.count_calls():
             pass
 

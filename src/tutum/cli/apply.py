@@ -61,15 +61,13 @@ def apply(
 
 def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
     for plan in plans:
-        if plan.steps or plan.left or plan.notes:
-            yield f"{plan.service.shown_name} on {plan.service.engine}"
+        if plan.steps or plan.notes:
+            yield plan.title
         for step in plan.steps:
             head, *others = step.details
             yield f"  {_SIGNS[step.verb]} {step.name}  {head}"
             yield from (f"    {' ' * len(step.name)}  {detail}" for detail in others)
-        if plan.left:
-            yield f"  Not in the file; --prune removes: {', '.join(plan.left)}"
-        yield from (f"  Note: {note}" for note in plan.notes)
+        yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
     if not verbs:

@@ -37,17 +37,11 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class ServicePlan:
-    """What is to be done with the handlers of one service.
+    """What is to be done with the handlers of one service. `notes` are lines for people."""
 
-    Attributes:
-        left: Handlers that are not in the file and stay.
-        notes: Sentences for people.
-    """
-
-    service: Service
+    title: str
     steps: list[Step] = field(default_factory=list)
     unchanged: int = 0
-    left: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -115,9 +109,9 @@ def _names(service: Service, wanted: str) -> tuple[str, ...]:
 def _plan_service(service: Service, entry: WantedService, problems: list[str], *, prune: bool) -> ServicePlan:
     webhook = WebhookHandler.fetch(service)
     handlers = webhook.list()
-    plan = ServicePlan(service=service)
+    plan = ServicePlan(title=f"{service.shown_name} on {service.engine}")
     if service.gone_since:
-        plan.notes.append(f"it is gone since {service.gone_since}: the handlers are for when it comes back")
+        plan.notes.append(f"Note: it is gone since {service.gone_since}: the handlers are for when it comes back")
     for wanted in entry.handlers:
         same = [handler for handler in handlers if handler.name == wanted.name]
         try:
@@ -130,17 +124,17 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
         plan.steps += [step] if step else []
         plan.unchanged += step is None
         if same and same[0].get("enabled") is False and "enabled" not in wanted.fields:
-            plan.notes.append(f"{wanted.name} is disabled and stays so, as the file does not set enabled")
+            plan.notes.append(f"Note: {wanted.name} is disabled and stays so, as the file does not set enabled")
     others = [handler for handler in handlers if handler.name not in {wanted.name for wanted in entry.handlers}]
     if others and any(step.verb == "add" for step in plan.steps):
         plan.notes.append(
-            "a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
+            "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
             f"tutum webhook-handler set {quote(service.shown_name)} OLD --name NEW"
         )
     if prune:
         plan.steps += [_plan_removal(webhook, handler) for handler in others]
-    else:
-        plan.left = [label_of_handler(handler) for handler in others]
+    elif others:
+        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(map(label_of_handler, others))}")
     return plan
 
 
@@ -148,7 +142,13 @@ def _plan_addition(webhook: WebhookHandler, wanted: WantedHandler) -> Step:
     body = {"name": wanted.name, "operation": wanted.operation, **wanted.fields}
     fields = plan_addition(webhook, **body)
     details = [wanted.operation, *(f"{name}: {describe(value)}" for name, value in fields.items())]
-    return _step("add", webhook, wanted.name, partial(_add, webhook, body), details)
+    return Step(
+        verb="add",
+        service=webhook.service.shown_name,
+        name=wanted.name,
+        take=partial(_add, webhook, body),
+        details=details,
+    )
 
 
 def _add(webhook: WebhookHandler, body: dict[str, Any]) -> None:
@@ -185,23 +185,25 @@ def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: Wante
         return None
     sent = {name: body[name] for name in changes}
     details = [_difference(name, handler.get(name), value) for name, value in changes.items()]
-    return _step("change", webhook, wanted.name, partial(webhook.update, handler.uuid, **sent), details)
+    return Step(
+        verb="change",
+        service=webhook.service.shown_name,
+        name=wanted.name,
+        take=partial(webhook.update, handler.uuid, **sent),
+        details=details,
+    )
 
 
 def _plan_removal(webhook: WebhookHandler, handler: Handler) -> Step:
     called = age(handler.last_called_datetime)
     details = f"{handler.operation}, {state_of(handler)}, {f'last called {called}' if called else 'never called'}"
-    return _step("remove", webhook, label_of_handler(handler), partial(webhook.delete, handler.uuid), [details])
-
-
-def _step(
-    verb: Literal["add", "change", "remove"],
-    webhook: WebhookHandler,
-    name: str,
-    take: Callable[[], object],
-    details: Sequence[str],
-) -> Step:
-    return Step(verb=verb, service=webhook.service.shown_name, name=name, take=take, details=details)
+    return Step(
+        verb="remove",
+        service=webhook.service.shown_name,
+        name=label_of_handler(handler),
+        take=partial(webhook.delete, handler.uuid),
+        details=[details],
+    )
 
 
 def _difference(name: str, before: Any, after: Any) -> str:

@@ -8,17 +8,10 @@ from inspect import Parameter, signature
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from tutum.cli.options import nearest, parse_pairs, read_text, words
 from tutum.cli.times import moment_of, seconds_of
 from tutum.handler import FIELDS, Handler
-
-_LIMITS = "Limits of calls"
-_SENDER = "Sender"
-_FILTER = "Filter (calls that do not match all of these are skipped)"
-_EFFECT = "Effect of a call"
-_ANY = "Any field"
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
 _ANY_SECRET = "whsec_" + "A" * 43 + "="
@@ -26,29 +19,23 @@ _Texts = list[str] | None
 
 
 def fields_of(
-    enabled: Annotated[
-        bool | None, typer.Option("--enable/--disable", help="A disabled URL answers 404.", rich_help_panel=_LIMITS)
-    ] = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="A disabled URL answers 404.")] = None,
     expires: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="End at a date (UTC), or after a span: 12h, 30d.", rich_help_panel=_LIMITS),
+        typer.Option(metavar="WHEN", help="End at a date (UTC), or after a span: 12h, 30d."),
     ] = None,
-    max_uses: Annotated[
-        int | None, typer.Option(metavar="N", help="Accept this many calls in all.", rich_help_panel=_LIMITS)
-    ] = None,
+    max_uses: Annotated[int | None, typer.Option(metavar="N", help="Accept this many calls in all.")] = None,
     max_containers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="SCALEUP: add up to this many containers in all.", rich_help_panel=_LIMITS),
+        typer.Option(metavar="N", help="SCALEUP: add up to this many containers in all."),
     ] = None,
     rate_limit: Annotated[
         str | None,
-        typer.Option(
-            metavar="N/UNIT", help="Calls per second, minute, hour or day: 30/minute.", rich_help_panel=_LIMITS
-        ),
+        typer.Option(metavar="N/UNIT", help="Calls per second, minute, hour or day: 30/minute."),
     ] = None,
     allow_from: Annotated[
         _Texts,
-        typer.Option(metavar="NETWORK", help="Network of callers: 10.0.0.0/8; repeatable.", rich_help_panel=_LIMITS),
+        typer.Option(metavar="NETWORK", help="Network of callers: 10.0.0.0/8; repeatable."),
     ] = None,
     verify: Annotated[
         str | None,
@@ -57,15 +44,12 @@ def fields_of(
             help="Check the signature or token of github, gitlab, gitea, forgejo, bitbucket, standard-webhooks, "
             "hmac or token.",
             autocompletion=words(*_PRESETS),
-            rich_help_panel=_SENDER,
         ),
     ] = None,
     verify_with: Annotated[
         _Texts,
         typer.Option(
-            metavar="NAME=VALUE",
-            help="hmac: header, algorithm, encoding, prefix. token: header. Repeatable.",
-            rich_help_panel=_SENDER,
+            metavar="NAME=VALUE", help="hmac: header, algorithm, encoding, prefix. token: header. Repeatable."
         ),
     ] = None,
     secret_files: Annotated[
@@ -74,69 +58,53 @@ def fields_of(
             "--secret-file",
             metavar="FILE",
             help="Secrets of the sender, one a line; - reads stdin. Without it, they are asked for on a terminal.",
-            rich_help_panel=_SENDER,
         ),
     ] = None,
     branches: Annotated[
         _Texts,
-        typer.Option("--branch", metavar="GLOB", help="Pushes to this branch; repeatable.", rich_help_panel=_FILTER),
+        typer.Option("--branch", metavar="GLOB", help="Skip calls other than pushes to this branch; repeatable."),
     ] = None,
     pushed_tags: Annotated[
         _Texts,
-        typer.Option("--on-tag", metavar="GLOB", help="Pushes of this tag; repeatable.", rich_help_panel=_FILTER),
+        typer.Option("--on-tag", metavar="GLOB", help="Skip calls other than pushes of this tag; repeatable."),
     ] = None,
     paths: Annotated[
         _Texts,
-        typer.Option(
-            "--path",
-            metavar="GLOB",
-            help="Pushes that changed such a file: src/**; repeatable.",
-            rich_help_panel=_FILTER,
-        ),
+        typer.Option("--path", metavar="GLOB", help="Skip pushes that changed no such file: src/**; repeatable."),
     ] = None,
     filters: Annotated[
         _Texts,
         typer.Option(
             "--filter",
             metavar="FILTER",
-            help="JMESPath expression: body.action == 'published'; or a filter as JSON. Repeatable.",
-            rich_help_panel=_FILTER,
+            help="Skip calls that do not match: body.action == 'published' (JMESPath), or JSON. Repeatable.",
         ),
     ] = None,
     tags: Annotated[
         _Texts,
-        typer.Option(
-            "--tag",
-            metavar="GLOB",
-            help="REDEPLOY: image tag that a call may name; repeatable.",
-            rich_help_panel=_EFFECT,
-        ),
+        typer.Option("--tag", metavar="GLOB", help="REDEPLOY: image tag that a call may name; repeatable."),
     ] = None,
     tag_from: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE",
-            help="Where a call names the tag: query (?tag=, the default), or a JMESPath expression.",
-            rich_help_panel=_EFFECT,
+            metavar="SOURCE", help="Where a call names the tag: query (?tag=, the default), or a JMESPath expression."
         ),
     ] = None,
     pass_body: Annotated[
         bool | None,
-        typer.Option(
-            "--pass-body/--no-pass-body", help="REDEPLOY: pass the body as TUTUM_TRIGGER_BODY.", rich_help_panel=_EFFECT
-        ),
+        typer.Option("--pass-body/--no-pass-body", help="REDEPLOY: pass the body as TUTUM_TRIGGER_BODY."),
     ] = None,
     pass_body_as: Annotated[
         str | None,
-        typer.Option(metavar="TUTUM_NAME", help="The same, in this variable.", rich_help_panel=_EFFECT),
+        typer.Option(metavar="TUTUM_NAME", help="The same, in this variable."),
     ] = None,
     debounce: Annotated[
         str | None,
-        typer.Option(metavar="SPAN", help="Start after this time without a call: 30s, 5m.", rich_help_panel=_EFFECT),
+        typer.Option(metavar="SPAN", help="Start after this time without a call: 30s, 5m."),
     ] = None,
     show_log: Annotated[
         bool | None,
-        typer.Option("--show-log/--hide-log", help="Show callers the log of a failed run.", rich_help_panel=_EFFECT),
+        typer.Option("--show-log/--hide-log", help="Show callers the log of a failed run."),
     ] = None,
     settings: Annotated[
         _Texts,
@@ -144,7 +112,6 @@ def fields_of(
             "--set",
             metavar="NAME=JSON",
             help=f"Any field: max_uses=10; a text needs its quotes. Repeatable. Fields: {', '.join(FIELDS)}.",
-            rich_help_panel=_ANY,
         ),
     ] = None,
 ) -> dict[str, Any]:
@@ -190,22 +157,6 @@ def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = signature(command).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # read by typer
     return run
-
-
-class GroupedCommand(TyperCommand):
-    """A command whose help lists the options in their groups, without rich."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group, in the order of its first option."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                plain = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or plain, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def complete_verify(

@@ -93,13 +93,8 @@ def test_handler(
         print_json(asdict(trial))
     else:
         print_table(PAIRS, [(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps])
-        blank = [""] if trial.steps else []
-        for line in (
-            *blank,
-            trial_verdict(trial, label_of(webhook, handler)),
-            *(f"Note: {note}" for note in trial.notes),
-        ):
-            print(printable(line))
+        lines = [trial_verdict(trial, label_of(webhook, handler)), *(f"Note: {note}" for note in trial.notes)]
+        print(printable("\n".join(["", *lines] if trial.steps else lines), keep="\n"))
     if not trial.goes:
         raise typer.Exit(FAILED_EXIT_CODE)
 
@@ -171,9 +166,12 @@ def _show_delivery(delivery: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(delivery)
         return
     print_table(PAIRS, delivery_pairs(delivery))
-    if delivery.get("left_out"):  # absent on older servers
+    if delivery.get("left_out"):
         print(f"\nnot kept: {printable(', '.join(delivery['left_out']))}")
-    flags = {"in base64": delivery["body_is_base64"], "only the beginning was kept": delivery["body_is_cut"]}
-    remarks = [f"{delivery['body_size']} bytes", *(remark for remark, applies in flags.items() if applies)]
+    remarks = [
+        f"{delivery['body_size']} bytes",
+        *(["in base64"] if delivery["body_is_base64"] else []),
+        *(["only the beginning was kept"] if delivery["body_is_cut"] else []),
+    ]
     print(f"\nbody ({', '.join(remarks)}):")
     print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders put the URL into the body

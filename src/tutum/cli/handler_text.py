@@ -77,9 +77,7 @@ def action_uuid(delivery: Mapping[str, Any]) -> str:
 def closed_reason(handler: Handler) -> str:
     """Return why a handler answers 404, as far as its fields say."""
     state = state_of(handler)
-    if state != "active":
-        return f"it is {state}"
-    return "it does not accept calls from here" if handler.get("allow_from") else "it was just revoked"
+    return "it does not accept calls from here, or it was just revoked" if state == "active" else f"it is {state}"
 
 
 def state_of(handler: Handler) -> str:

@@ -1,24 +1,18 @@
 """`tutum login`: asks for credentials, checks them, saves them."""
 
 import getpass
-import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tutum.auth import get_auth, save_credentials
-from tutum.client import Client, current_client
-from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
-from tutum.responses import no_tutumd
+from tutum.client import Client, current_client, default_sources
+from tutum.errors import TutumApiError, TutumAuthError
 from tutum.settings import (
-    CONFIG_FILE,
     DEFAULT_BASE_URL,
     normal_base_url,
     origin_of,
-    source_of_environment,
-    source_of_file,
 )
 
 app = typer.Typer(rich_markup_mode=None)
@@ -44,8 +38,6 @@ def login(
     server = origin_of(client.base_url)
     try:
         name, key = get_auth(name, key, client=client)
-    except ObjectNotFound as error:
-        raise TutumApiError(no_tutumd(server), status=error.status) from error
     except TutumAuthError as error:
         raise TutumApiError(f"{server} does not accept this user and API key; nothing was saved") from error
     path = save_credentials(user=name, apikey=key, base_url=base_url)
@@ -54,8 +46,7 @@ def login(
 
 def _base_url(host: str | None) -> str | None:
     """Return the URL to save; None if `host` names none and one is configured, or nobody can be asked."""
-    configured = source_of_environment(os.environ).base_url or source_of_file(Path(CONFIG_FILE).expanduser()).base_url
-    if host is None and (configured or not sys.stdin.isatty()):
+    if host is None and (any(source.base_url for source in default_sources()) or not sys.stdin.isatty()):
         return None
     default = origin_of(DEFAULT_BASE_URL)
     return normal_base_url(host or _ask(f"Server [{default}]: ") or default)

@@ -17,14 +17,10 @@ def parse_date(text: str) -> datetime:
 
 
 def age(date: str | None, *, now: datetime | None = None) -> str:
-    """Return how long ago a date of the API was; empty for None, the text itself if it is no date."""
+    """Return how long ago a date of the API was; empty for None."""
     if not date:
         return ""
-    try:
-        moment = parse_date(date)
-    except ValueError:
-        return date
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - parse_date(date)).total_seconds()
     for unit, length_s in _AGES_S.items():
         count = int(seconds // length_s)
         if count >= 1:

@@ -1,6 +1,8 @@
 """`tutum webhook-handler`: lists, creates, changes, shows and revokes the handlers of a service."""
 
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -8,7 +10,7 @@ import typer
 
 from tutum.cli import handler_calls
 from tutum.cli.apply_plan import plan_addition
-from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
+from tutum.cli.field_options import check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
     AsJson,
@@ -41,26 +43,34 @@ UNUSED_HEADINGS = ("SERVICE", "NAME", "UUID", "OPERATION", "LAST CALLED", "CREAT
 def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """List the webhook handlers of services."""
     owners = list(map(Utils.fetch_remote_service, services))
-    handlers = [(owner, handler) for owner in owners for handler in WebhookHandler.fetch(owner).list()]
+    handlers = [handler for owner in owners for handler in WebhookHandler.fetch(owner).list()]
+    names = {owner.uuid: owner.shown_name for owner in owners}
+    if not (handlers or quiet or as_json):
+        shown = printable(" ".join(names.values()))
+        print(f"no webhook handlers: tutum webhook-handler create {shown}", file=sys.stderr)
+        return
+    # What is the same for all, as usual, is not worth a column.
+    all_active = all(state_of(handler) == "active" for handler in handlers)
+    headings = LIST_HEADINGS[len(owners) == 1 : -1 if all_active else None]
+    print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json)
     if as_json:
-        _print_as_json([handler for _, handler in handlers])
-    elif quiet:
-        for _, handler in handlers:
-            print(handler.uuid)
-    elif not handlers:
-        names = " ".join(owner.shown_name for owner in owners)
-        print(f"no webhook handlers: tutum webhook-handler create {printable(names)}", file=sys.stderr)
-    else:
-        rows = [
-            [owner.shown_name, handler.name, handler.operation, handler.uuid, state_of(handler)]
-            for owner, handler in handlers
-        ]
-        # What is the same for all, as usual, is not worth a column.
-        shown = slice(len(owners) == 1, -1 if all(row[-1] == "active" for row in rows) else None)
-        print_table(LIST_HEADINGS[shown], [row[shown] for row in rows])
+        _warn_of_loopback(handlers)
 
 
-@app.command("create", cls=GroupedCommand)
+def _row(names: Mapping[str, str], headings: Sequence[str], handler: Handler) -> list[str]:
+    cells = {
+        "SERVICE": names.get(handler.service_uuid, handler.service_uuid),
+        "NAME": handler.name,
+        "OPERATION": handler.operation,
+        "UUID": handler.uuid,
+        "STATE": state_of(handler),
+        "LAST CALLED": age(handler.last_called_datetime) or "never",
+        "CREATED": age(handler.created_datetime),
+    }
+    return [cells[heading] for heading in headings]
+
+
+@app.command("create")
 @takes_fields
 def create_handlers(
     services: Services,
@@ -85,19 +95,11 @@ def create_handlers(
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
-    if as_json:
-        _print_as_json(created if len(created) != 1 else created[0])
-        return
-    for handler in created:
-        print(handler.uuid)
-        if not quiet:
-            print(handler.call_url)
-    if not quiet:
-        _warn_of_loopback(created)
-        hint("Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it.")
+    advice = "Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it."
+    _print_urls(created, advice, quiet=quiet, as_json=as_json)
 
 
-@app.command("set", cls=GroupedCommand)
+@app.command("set")
 @takes_fields
 def set_fields(
     service: OneService,
@@ -170,15 +172,9 @@ def rotate_handler(
     grace_s = seconds_of("--grace", grace)
     webhook, handler = find(service, identifier)
     rotated = webhook.rotate(handler.uuid, grace_s)
-    if as_json:
-        _print_as_json(rotated)
-        return
-    print(rotated.uuid)
-    if not quiet:
-        print(rotated.call_url)
-        _warn_of_loopback([rotated])
-        if rotated.rotation:
-            hint(f"The old URL works until {rotated.rotation['old_until']}; show prints when it was last called.")
+    until = rotated.rotation["old_until"] if rotated.rotation else "now"
+    advice = f"The old URL works until {until}; show prints when it was last called."
+    _print_urls([rotated], advice, quiet=quiet, as_json=as_json)
 
 
 @app.command("unused")
@@ -195,17 +191,8 @@ def list_unused(
         return
     names = {} if as_json else {service.uuid: service.shown_name for service in Service.list()}
 
-    def row(handler: Handler) -> list[str]:
-        return [
-            names.get(handler.service_uuid, handler.service_uuid),
-            handler.name,
-            shorten(handler.uuid).rstrip("…"),
-            handler.operation,
-            age(handler.last_called_datetime) or "never",
-            age(handler.created_datetime),
-        ]
-
-    print_list(handlers, UNUSED_HEADINGS, row, as_json=as_json)
+    listed = handlers if as_json else [Handler(each, uuid=each.uuid[:8]) for each in handlers]
+    print_list(listed, UNUSED_HEADINGS, partial(_row, names, UNUSED_HEADINGS), as_json=as_json)
     if not as_json:
         hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
@@ -224,9 +211,17 @@ def remove_handlers(
         print(uuid)
 
 
-def _print_as_json(handlers: Handler | list[Handler]) -> None:
-    print_json(handlers)
-    _warn_of_loopback(handlers if isinstance(handlers, list) else [handlers])
+def _print_urls(handlers: list[Handler], advice: str, *, quiet: bool, as_json: bool) -> None:
+    """Print UUIDs and URLs; with `quiet` only the UUIDs, with `as_json` all fields."""
+    if as_json:
+        print_json(handlers if len(handlers) != 1 else handlers[0])
+        _warn_of_loopback(handlers)
+        return
+    for handler in handlers:
+        print(handler.uuid if quiet else f"{handler.uuid}\n{handler.call_url}")
+    if not quiet:
+        _warn_of_loopback(handlers)
+        hint(advice)
 
 
 def _warn_of_loopback(handlers: list[Handler]) -> None:
@@ -241,7 +236,7 @@ def _warn_of_loopback(handlers: list[Handler]) -> None:
 
 def _print_handler(webhook: WebhookHandler, handler: Handler, *, as_json: bool) -> None:
     if as_json:
-        _print_as_json(handler)
+        _print_urls([handler], "", quiet=False, as_json=True)
         return
     print(printable(f"{handler.name or 'handler without a name'}: {label_of(webhook, handler)}"))
     print_table(handler_calls.PAIRS, [("uuid", shorten(handler.uuid)), *handler_pairs(handler)])

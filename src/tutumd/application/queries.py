@@ -30,30 +30,36 @@ ACTION_FILTERS = frozenset(
 AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until")
 
 
+def parse_parameters(parameters: Iterable[tuple[str, str]], known: frozenset[str]) -> dict[str, str]:
+    """Return the parameters of a request.
+
+    An unknown parameter is refused: ignoring it would list, and let clients delete, what was not asked for.
+
+    Raises:
+        InvalidInputError: A parameter is unknown, repeated or wrong.
+    """
+    found: dict[str, str] = {}
+    for name, value in parameters:
+        if name not in known:
+            raise InvalidInputError(f"unknown filter {name[:50]!r}: only {', '.join(sorted(known))} may be given")
+        if name in found:
+            raise InvalidInputError(f"{name} is given twice: give it once")
+        found[name] = _parse_filter(name, value)
+    return found
+
+
 def parse_query(
     parameters: Iterable[tuple[str, str]],
     allowed: frozenset[str],
     page: frozenset[str] = frozenset({"limit", "offset"}),
 ) -> Query:
-    """Return the filters and the page of a list.
-
-    An unknown filter is refused: ignoring it would list, and let clients delete, what was not asked for.
+    """Return the filters and the page of a list. Raises as `parse_parameters`.
 
     Args:
         allowed: Names of filters.
         page: Names of parameters that choose a page.
-
-    Raises:
-        InvalidInputError: A parameter is unknown, repeated or wrong.
     """
-    filters: dict[str, str] = {}
-    for name, value in parameters:
-        if name not in allowed | page:
-            known = ", ".join(sorted(allowed | page))
-            raise InvalidInputError(f"unknown filter {name[:50]!r}: this list knows {known}")
-        if name in filters:
-            raise InvalidInputError(f"{name} is given twice: give it once")
-        filters[name] = _parse_filter(name, value)
+    filters = parse_parameters(parameters, allowed | page)
     limit = _check_range("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
     offset = _check_range("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
     return Query(filters=filters, limit=limit, offset=offset)
@@ -106,22 +112,16 @@ def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
 
 def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
     """Return the name of a user, the only parameter of a route. Raises InvalidInputError."""
-    name = None
-    for key, value in parameters:
-        if key != "user" or name is not None or not value or "\0" in value:
-            raise InvalidInputError(f"only user may be given, once and with a name, got {key[:50]!r}")
-        name = value
+    name = parse_parameters(parameters, frozenset({"user"})).get("user")
+    if name == "":
+        raise InvalidInputError("user must be the name of a user")
     return name
 
 
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
     """Return the number of the only parameter of a route. Raises InvalidInputError."""
-    number = default
-    for key, value in parameters:
-        if key != name:
-            raise InvalidInputError(f"unknown parameter {key[:50]!r}: only {name} is known")
-        number = _check_range(name, value, low, high)
-    return number
+    given = parse_parameters(parameters, frozenset({name}))
+    return _check_range(name, given.get(name, str(default)), low, high)
 
 
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:

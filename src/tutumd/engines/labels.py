@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tutumd.model import WITHOUT_TAG
-
 # A read-only object of an engine's JSON.
 Json = Mapping[str, Any]
 
@@ -153,7 +151,7 @@ def action_timeout_s(labels: Mapping[str, str]) -> int:
 def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:
     """Return that a redeploy without a tag stays at an image, if an earlier call put it into the definition."""
     return (
-        (f"{WITHOUT_TAG}it stays at {image}, which the tag of an earlier call chose",)
+        (f"without a tag, it stays at {image}, which the tag of an earlier call chose",)
         if labels.get(IMAGE_TAGGED) == image
         else ()
     )

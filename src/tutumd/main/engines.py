@@ -203,7 +203,7 @@ def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engi
 
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
-    from tutumd.engines.kubernetes.connection import find_access
+    from tutumd.engines.kubernetes.access import find_access
     from tutumd.engines.kubernetes.engine import KubernetesEngine
 
     return KubernetesEngine(

@@ -17,7 +17,7 @@ from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
 from tutumd.main.storage import lock_folder, restoring_file
 from tutumd.settings import Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, unfinished_actions
-from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.schema import is_known
 
 STDIN = "-"
 _FAILED = "the backup was not restored"
@@ -69,7 +69,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
-        if manifest.schema > HEAD:  # four digits each
+        if not is_known(manifest.schema):
             raise SettingsError(
                 f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
             )

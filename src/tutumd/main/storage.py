@@ -20,15 +20,13 @@ from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
-from tutumd.store.queue.lease_clock import machine_clock
+from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.sql.postgres_listener import Listener
-from tutumd.store.sql.upsert import probe
-from tutumd.store.sql.wake_socket import WakeSocket
-from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.sql.postgres_listener import Listener, database_clock
+from tutumd.store.sql.statements import probe
+from tutumd.store.sql.wakeup import WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 
@@ -130,7 +128,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         clock: Clock = now
         if path is not None:
             stack.callback(WakeSocket(path.with_suffix(".wake"), wakeup).close)
-            lease_clock = machine_clock(database, now)
+            lease_clock = boot_clock(database)
         else:  # shared with other machines, whose clocks may differ
             clock = lease_clock = shared_clock = database_clock(database)
             stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)

@@ -47,7 +47,6 @@ from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.inputs import TAG, VARIABLE
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
-    WITHOUT_TAG,
     Autorestart,
     Container,
     ContainerSnapshot,
@@ -65,7 +64,6 @@ __all__ = [
     "MAX_AMOUNT",
     "TAG",
     "VARIABLE",
-    "WITHOUT_TAG",
     "Accepted",
     "Access",
     "Action",

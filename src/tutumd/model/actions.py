@@ -71,30 +71,39 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The result of an action on an engine. `containers_*` are the engine's own IDs.
+class Effect:
+    """What an action did to its service.
 
     Attributes:
-        canceled: The action ended on request, not by a failure; `success` is then False.
         reason: Why it failed, or a note on a success; may be empty.
         log_tail: Last output lines of a container that failed.
         rolled_back: The service was changed and then restored.
-        half_done: The journal is kept, and the next run of the service clears up first.
         image_before, image_after: `sha256:…`; None if unknown.
         image_tried: That of the image that a failed redeploy did not get to run; None if there was none.
     """
 
-    success: bool
-    canceled: bool = False
     reason: str = ""
     log_tail: str = ""
     rolled_back: bool = False
-    half_done: bool = False
     image_before: str | None = None
     image_after: str | None = None
     image_tried: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Effect):
+    """The result of an action on an engine. `containers_*` are the engine's own IDs.
+
+    Attributes:
+        canceled: The action ended on request, not by a failure; `success` is then False.
+        half_done: The journal is kept, and the next run of the service clears up first.
+    """
+
+    success: bool
+    canceled: bool = False
+    half_done: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +170,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
+class Action(Effect):
     """A verb to perform on a service. `containers_*` are UUIDs of containers.
 
     Attributes:
@@ -171,7 +180,7 @@ class Action:
         open: Whether an equal request that comes now joins it, instead of waiting for its end.
         started: When a worker first claimed it.
         deliveries: Number of calls that it carries out; 0 in lists without a total.
-        reason: Why it failed, that it waits for an engine or a worker, or a note; may be empty.
+        reason: Also that it waits for an engine or a worker.
         waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
         held_until: When it begins if no more calls come; None if it does not wait for the end of a debounce.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
@@ -189,14 +198,6 @@ class Action:
     address: str
     user_agent: str
     deliveries: int
-    reason: str
-    log_tail: str
-    rolled_back: bool
-    image_before: str | None
-    image_after: str | None
-    containers_before: tuple[str, ...]
-    containers_after: tuple[str, ...]
-    image_tried: str | None = None
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     number: int = 0

@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-WITHOUT_TAG = "without a tag, "
-"""Start of a note that is only about calls that name no tag."""
-
 
 class ServiceState(StrEnum):
     """Source: the old API documentation (wire contract, section 4)."""
@@ -69,15 +66,13 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerSnapshot:
-    """A container as its engine reports it.
+class ContainerFacts:
+    """What an engine and the store know of a container.
 
     Attributes:
-        id: The engine's own ID: container ID, task ID or process key. A new container has a new one.
         image_digest: `sha256:…` of the manifest if known, else of the image; None if there is no image.
     """
 
-    id: str
     name: str
     state: ContainerState
     image_name: str = ""
@@ -90,45 +85,79 @@ class ContainerSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSnapshot:
-    """A service as its engine reports it.
+class ContainerSnapshot(ContainerFacts):
+    """A container as its engine reports it.
+
+    Attributes:
+        id: The engine's own ID: container ID, task ID or process key. A new container has a new one.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container(ContainerFacts):
+    """A container in the store. `uuid` is ours, `object_id` the engine's."""
+
+    uuid: str
+    object_id: str
+    service_uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """What an engine and the store know of a service.
 
     Attributes:
         selector: Identifies the service in its engine instance; never an object ID. It stays the same for as long as
             a person would call it the same service.
         stack: Compose project or Swarm stack; empty if there is none.
-        full_name: Name for people, with the stack or what else tells it from others; empty: `STACK/NAME`.
-        alias: Another name that people give it; empty if there is none.
-        owner: The user in the label `tutum.owner`; None if it is missing or contradictory.
-        target: Containers that the service should have; for a stopped service, once it is started.
-        stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
+        full_name: Name for people, with the stack or what else tells it from others, such as `shop/web`.
+        target: Containers that the service should have, even while an action is still working on that; for a stopped
+            service, once it is started.
         deployed: When its newest container was created.
-        service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
-        variables: Names of the environment variables that its containers were given, without those of the image.
+        autorestart, variables: Of its containers: when they restart, and the names of the environment variables that
+            they were given, without those of the image. A service of the local engine has them in its definition.
         warnings: Sentences about oddities of the service or its labels.
-        notes: Sentences for who calls for a redeploy of it.
+        notes: Sentences for callers that redeploy the service.
+        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves.
         settings: The labels that people set to configure it: names and values, as they were found.
     """
 
     selector: str
     name: str
     target: int
-    containers: tuple[ContainerSnapshot, ...]
     stack: str = ""
     full_name: str = ""
-    alias: str = ""
-    owner: str | None = None
-    stopped: bool = False
     image_name: str = ""
     image_digest: str | None = None
     run_command: str = ""
     deployed: datetime | None = None
-    service_cap: int | None = None
     autorestart: Autorestart = Autorestart.OFF
     variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    left_tags: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSnapshot(ServiceFacts):
+    """A service as its engine reports it.
+
+    Attributes:
+        full_name: Empty: `STACK/NAME`, or the name if there is no stack.
+        alias: Another name that people give it; empty if there is none.
+        owner: The user in the label `tutum.owner`; None if it is missing or contradictory.
+        stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
+        service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
+    """
+
+    containers: tuple[ContainerSnapshot, ...]
+    alias: str = ""
+    owner: str | None = None
+    stopped: bool = False
+    service_cap: int | None = None
 
     @property
     def running(self) -> int:
@@ -150,65 +179,29 @@ class ServiceSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """A container in the store. `uuid` is ours, `object_id` the engine's."""
-
-    uuid: str
-    object_id: str
-    service_uuid: str
-    name: str
-    state: ContainerState
-    image_name: str
-    image_digest: str | None
-    run_command: str
-    exit_code: int | None
-    started: datetime | None
-    stopped: datetime | None
-    ports: tuple[Port, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(ServiceFacts):
     """A service in the store.
 
     Attributes:
-        full_name: Name for people, with its stack: `shop/web`. On Kubernetes with its namespace.
         owner: Name of the user who owns it.
         bound: Whether its engine shows it at present.
-        target: Containers that it should have, even while an action is still working on that.
         definition: What it runs; only for services of the local engine.
-        autorestart, variables: Of its containers; for services of the local engine, `definition` has them.
         containers: UUIDs of the present containers, oldest first.
         gone_since: Since when its engine has not shown it; None while it does.
-        notes, settings: As of `ServiceSnapshot`.
     """
 
     uuid: str
     engine: str
     engine_kind: str
-    selector: str
-    name: str
-    stack: str
-    full_name: str
     owner: str
     bound: bool
     state: ServiceState
-    target: int
     running: int
     stopped: int
-    image_name: str
-    image_digest: str | None
-    run_command: str
     definition: Definition | None
-    autorestart: Autorestart = Autorestart.OFF
-    variables: tuple[str, ...] = ()
-    deployed: datetime | None
     created: datetime
-    warnings: tuple[str, ...]
     containers: tuple[str, ...]
     gone_since: datetime | None = None
-    notes: tuple[str, ...] = ()
-    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ class Queue(Protocol):
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         """Add a line to the action's log, even after the lease is lost: it reports what was done."""
 
-    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+    def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
         """Release an action that stays In progress and is due again after `delay`. Counts as an attempt."""
 
     def release(self, claim: Claim) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import hmac
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import anyio
 import anyio.to_thread
 
+from tutumd.application.admission.addresses import Network, allows
 from tutumd.errors import UnavailableError
 from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
@@ -32,7 +32,7 @@ class Scrapes:
         version: str,
         *,
         token: str = "",
-        networks: Sequence[IPv4Network | IPv6Network] = (),
+        networks: Sequence[Network] = (),
     ) -> None:
         """Open the metrics to clients that send the token, and to those in the networks.
 
@@ -53,13 +53,7 @@ class Scrapes:
 
     def is_allowed(self, address: str) -> bool:
         """Return whether a client with this address needs no token."""
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, IPv6Address):
-            parsed = parsed.ipv4_mapped or parsed
-        return any(parsed in network for network in self._networks)
+        return allows(self._networks, address)
 
     async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. If the database cannot be read, they say so."""

@@ -213,10 +213,6 @@ class LeasedRun(Run):
         except UnavailableError as error:
             _log.warning("log line was not stored", action=self.action_uuid, error=str(error))
 
-    def renew(self) -> None:
-        """Extend the lease of this run alone."""
-        renew_all(self._queue, [self], self._monotonic)
-
     def note_renewal(self, renewal: Renewal, renewed_at: float) -> None:
         """Take in what became of the lease. A lost one ends the run at once.
 

@@ -295,8 +295,7 @@ class Worker:
     def _retry(self, run: LeasedRun, error: str, delay: timedelta | None = None) -> None:
         delay = delay or retry.delay_after(run.claim.attempts)
         _log.warning("action will be retried", in_s=delay.total_seconds(), error=error)
-        reason = f"waiting for another try: {error}"
-        run.write(lambda: self._queue.retry_later(run.claim, delay=delay, reason=reason))
+        run.write(lambda: self._queue.retry_later(run.claim, delay=delay, error=error))
 
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim

@@ -142,8 +142,7 @@ def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
 
 def _canceled(outcome: Outcome) -> Outcome:
     """Return the outcome as canceled, with the engine's reason as a detail."""
-    # A container that was not ready yet when the run was canceled has not failed.
-    detail = f": {outcome.reason}".replace(" failed: it is not ", " was not ") if outcome.reason else ""
+    detail = f": {outcome.reason}" if outcome.reason else ""
     return replace(outcome, canceled=True, reason=f"canceled on request{detail}")
 
 

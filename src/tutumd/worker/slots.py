@@ -32,13 +32,9 @@ class Slots(Generic[T]):
     def start(self, engine: str, task: T, perform: Callable[[T], None]) -> None:
         """Perform a task in a free slot of an engine, until it ends."""
         self._last_turns[engine] = max(self._last_turns.values()) + 1
-        with self._changed:
-            self._engine_by_task[task] = engine
-        try:
+        with self._changed:  # the task may end at once
             Thread(target=self._perform, args=(task, perform), daemon=True).start()
-        except RuntimeError:  # the system has no thread left; the lease ends by itself
-            self._end(task)
-            raise
+            self._engine_by_task[task] = engine
 
     def tasks(self) -> list[T]:
         """Return the tasks that have not ended."""
@@ -54,10 +50,7 @@ class Slots(Generic[T]):
         try:
             perform(task)
         finally:
-            self._end(task)
-
-    def _end(self, task: T) -> None:
-        with self._changed:
-            del self._engine_by_task[task]
-            self._changed.notify_all()
-        self._on_free()
+            with self._changed:
+                del self._engine_by_task[task]
+                self._changed.notify_all()
+            self._on_free()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from mimetypes import guess_type
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import Browser
 from tests.support.waiting import wait_until
-from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.assets import read_asset
 from tutumd.web.pages.formats import FILTERS
 from tutumd.web.pages.safety import SAFETY
 
@@ -51,8 +52,7 @@ class Server:
         if self.is_away:
             route.abort()
         elif path.startswith("/static/"):
-            asset = load_assets()[path.removeprefix("/static/")]
-            route.fulfill(body=asset.content, content_type=asset.media_type)
+            route.fulfill(body=read_asset(path.removeprefix("/static/")), content_type=guess_type(path)[0])
         elif route.request.method == "POST":
             self.posted.append(path)
             route.fulfill(status=204)

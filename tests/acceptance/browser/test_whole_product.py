@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.accounts import add_login_link, run_tutumd
+from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.sender_calls import send_payload
 from tests.support.browser import Browser
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import USER, Answer, LiveServer
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 _LIMIT_MS = 180_000
@@ -67,55 +66,6 @@ def test_from_a_login_link_to_a_revoked_url_on_docker(
     assert call(server, url, secret).status == 404
 
 
-@pytest.mark.slow
-def test_the_essentials_work_without_scripts(browser: Browser, live_server: LiveServer) -> None:
-    name = f"plain-{uuid.uuid4().hex[:8]}"
-    service = live_server.run_service(name)
-    page = browser.open(live_server.url, has_scripts=False)
-    page.goto(f"/sign-in/link/{add_login_link(live_server, USER)}/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Pages").get_by_role("link", name="Services").click()
-    page.get_by_label("Name or image").fill(name)
-    page.get_by_role("button", name="Filter").click()
-    page.get_by_role("link", name=name).first.click()
-
-    page.get_by_role("link", name="Redeploy…").click()
-    with page.expect_navigation():  # a reload must not come between
-        page.get_by_role("button", name="Redeploy now").click()
-    reload_until(page, "Success")
-
-    url, secret = connect(page, name)
-    assert call(live_server, url, secret).status == 202
-    reload_until(page, "is connected")
-    with page.expect_navigation():
-        page.get_by_role("link", name="The action, live").click()
-    reload_until(page, "Success")
-    page.go_back()
-    page.get_by_role("link", name="What arrived").click()
-    expect(page.get_by_label("Body", exact=True)).to_contain_text("container_metadata")
-    expect(page.get_by_text("X-GitHub-Event", exact=False).first).to_be_visible()
-
-    break_service(live_server, service)
-    page.goto(action_path(call(live_server, url, secret)))
-    reload_until(page, "It failed:")
-    expect_failure(page, "fatal: broken")
-    revoke(page)
-    assert call(live_server, url, secret).status == 404
-
-    page.get_by_role("link", name="Connect a sender").first.click()
-    page.get_by_role("link", name="Make a handler with all its settings").click()
-    page.get_by_label("Name", exact=True).fill("by-hand")
-    page.get_by_role("button", name="Create the handler").click()
-    page.get_by_role("button", name="Show the URL").click()
-    by_hand = page.locator("input[readonly]").first.input_value()
-    assert live_server.post(by_hand.removeprefix(live_server.url)).status == 202
-    page.get_by_role("link", name="Done").click()
-    page.locator("summary", has_text="Revoke").click()
-    page.get_by_role("button", name="Revoke it").click()
-    assert live_server.post(by_hand.removeprefix(live_server.url)).status == 404
-    live_server.request("DELETE", f"/api/v1/service/{service}/")
-
-
 def connect(page: Page, service: str) -> tuple[str, str]:
     """Go from any page to the one that waits for the first call; return the URL and the secret that were shown."""
     page.get_by_label("Pages").get_by_role("link", name="Connect").click()
@@ -141,12 +91,6 @@ def action_path(called: Answer) -> str:
     return str(called.json["action"]).removeprefix("/api/v1")
 
 
-def break_service(server: LiveServer, service: str) -> None:
-    """Let new processes of a local service fail; the running ones go on."""
-    changed = server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "echo fatal: broken; exit 3"})
-    assert changed.status in (200, 202), changed
-
-
 def expect_state(page: Page, state: str) -> None:
     expect(page.locator(".head .state")).to_have_text(state, timeout=_LIMIT_MS)
 
@@ -158,16 +102,6 @@ def expect_failure(page: Page, last_line: str) -> None:
     shown = page.locator("main").inner_text()
     assert shown.index("It failed:") < shown.index(last_line) < shown.index("Steps")
     assert re.search("exit code 3|exited with 3", shown[: shown.index(last_line)])
-
-
-def reload_until(page: Page, words: str) -> None:
-    """Load a page again until it has some words, as somebody without scripts does."""
-
-    def has_words() -> bool:
-        page.reload()
-        return words in page.locator("main").inner_text()
-
-    wait_until(has_words, f"{page.url} says {words}")
 
 
 def revoke(page: Page) -> None:

@@ -3,20 +3,12 @@
 import pytest
 
 from tests.acceptance.handler_pages.made import Made
-from tests.support.pages import Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import LiveServer
 
 
 @pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("handler-pages")
-
-
-@pytest.fixture
-def visitor(live_server: LiveServer) -> Visitor:
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def begun(bed: StoreBed, service: str = "web") -> Claim:
 
 def test_an_abandoned_action_ends_with_what_is_known_of_it(bed: StoreBed) -> None:
     claim = begun(bed)
-    bed.queue.retry_later(claim, delay=timedelta(), reason="waiting for another try: no route to host")
+    bed.queue.retry_later(claim, delay=timedelta(), error="no route to host")
     before = bed.clock.now
     ended = bed.store.abandon(bed.admin, claim.action.uuid)
     assert (ended.state, ended.ended) == (ActionState.FAILED, before)
@@ -56,7 +56,7 @@ def test_the_holder_of_an_abandoned_action_can_store_nothing_more(bed: StoreBed)
     claimed_by(bed, "next")
     late_writes: tuple[Callable[[], None], ...] = (
         lambda: bed.queue.save_journal(claim, {"phase": "commit"}),
-        lambda: bed.queue.retry_later(claim, delay=timedelta(), reason="late"),
+        lambda: bed.queue.retry_later(claim, delay=timedelta(), error="late"),
         lambda: bed.queue.release(claim),
         lambda: bed.finish(claim),
     )
@@ -171,7 +171,7 @@ def test_an_action_that_outlives_a_worker_or_waits_for_its_engine_starts_again_t
     bed.queue.take_over()
     claim = claimed_by(bed, "b")
     if step == "retry":
-        bed.queue.retry_later(claim, delay=timedelta(), reason="away")
+        bed.queue.retry_later(claim, delay=timedelta(), error="away")
         claim = claimed_by(bed, "b")
     else:
         bed.renew(claim, has_survived=True)
@@ -194,9 +194,9 @@ def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: Sto
         return bed.queue.claim("worker", ["docker"], lease=LEASE, given_up=given_up)
 
     web = bed.call(bed.handler("web"))
-    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), reason="away")
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), error="away")
     half_done = begun(bed, "db")
-    bed.queue.retry_later(half_done, delay=timedelta(), reason="away")
+    bed.queue.retry_later(half_done, delay=timedelta(), error="away")
     bed.store.cancel(bed.admin, half_done.action.uuid)
     bed.clock.move(15)
     assert claim() is None
@@ -208,7 +208,7 @@ def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: Sto
 def test_a_canceled_action_that_waits_for_its_engine_is_due_at_once(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     waiting = bed.claimed()
-    bed.queue.retry_later(waiting, delay=timedelta(seconds=15), reason="away")
+    bed.queue.retry_later(waiting, delay=timedelta(seconds=15), error="away")
     bed.store.cancel(bed.admin, waiting.action.uuid)
     claim = bed.queue.claim("worker", ["docker"], lease=LEASE, given_up=())
     assert claim is not None
@@ -217,7 +217,7 @@ def test_a_canceled_action_that_waits_for_its_engine_is_due_at_once(bed: StoreBe
 
 def test_actions_of_an_engine_that_is_away_say_what_they_wait_for(bed: StoreBed) -> None:
     claim = begun(bed)
-    bed.queue.retry_later(claim, delay=timedelta(), reason="waiting for another try: away")
+    bed.queue.retry_later(claim, delay=timedelta(), error="away")
     pending = bed.call(bed.handler("db"))
     away = replace(ENGINE, error="cannot reach the engine: timed out", away=True)
     bed.queue.register("worker", [away])

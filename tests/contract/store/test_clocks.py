@@ -12,10 +12,9 @@ from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
-from tutumd.store.queue.lease_clock import machine_clock
+from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import MAX_READ_S, SharedClock, database_clock
-from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.postgres_listener import MAX_READ_S, Listener, SharedClock, database_clock
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import meta
 
@@ -97,17 +96,8 @@ def test_a_clock_follows_the_database_again_when_it_was_wrong(
         listener.close()
 
 
-def test_processes_of_one_machine_share_a_clock_that_nobody_sets(bed: StoreBed) -> None:
-    wall, began = datetime(2026, 1, 1, tzinfo=UTC), boottime_s()
-    first = machine_clock(bed.database, lambda: wall)
-    later = machine_clock(bed.database, lambda: wall + timedelta(days=1))
-    assert wall <= first() <= wall + timedelta(seconds=boottime_s() - began)
-    assert first() <= later() <= first()
-
-
 def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
-    leases = machine_clock(bed.database, bed.clock)
-    queue = SqlQueue(bed.database, bed.clock, Wakeup(), leases)
+    queue = SqlQueue(bed.database, bed.clock, Wakeup(), boot_clock(bed.database))
     bed.call(bed.handler("web"))
     assert queue.claim("first", ["docker"], lease=LEASE) is not None
     for hours in (1, -2):
@@ -119,14 +109,14 @@ def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
 @pytest.mark.parametrize("hours", [-2, -0.01, 1])
 def test_a_clock_that_is_set_neither_ends_nor_extends_the_wait_for_another_try(bed: StoreBed, hours: float) -> None:
     boot_s = [1_000.0]
-    leases = machine_clock(bed.database, bed.clock, lambda: boot_s[0])
+    leases = boot_clock(bed.database, lambda: boot_s[0])
     queue = SqlQueue(bed.database, bed.clock, Wakeup(), leases)
     action = bed.call(bed.handler("web"))
     for attempts in range(3):
         claim = queue.claim("worker", ["docker"], lease=LEASE)
         assert claim is not None
         assert (claim.action.uuid, claim.attempts) == (action, attempts)
-        queue.retry_later(claim, delay=timedelta(seconds=15), reason="away")
+        queue.retry_later(claim, delay=timedelta(seconds=15), error="away")
         bed.clock.move(hours * 3600)
         boot_s[0] += 14
         assert queue.claim("worker", ["docker"], lease=LEASE) is None
@@ -138,23 +128,20 @@ def test_a_clock_of_the_database_that_is_set_back_keeps_no_action_for_long(bed: 
     for name in ("web", "db"):
         bed.call(bed.handler(name))
     bed.claimed()
-    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), reason="away")
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), error="away")
     bed.clock.move(-3600)
     claims = [bed.queue.claim("second", ["docker"], lease=LEASE) for _ in range(2)]
     assert all(claims)
 
 
 def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
-    """A clock without a battery is behind after a reboot."""
-    before = SqlQueue(
-        bed.database, bed.clock, Wakeup(), machine_clock(bed.database, lambda: bed.clock() + timedelta(days=1))
-    )
+    before = SqlQueue(bed.database, bed.clock, Wakeup(), boot_clock(bed.database, ahead(60)))
     bed.call(bed.handler("web"))
     claim = before.claim("first", ["docker"], lease=LEASE)
     assert claim is not None
     with bed.database.write() as connection:
-        connection.execute(sa.update(meta).where(meta.c.key.startswith("clock ")).values(key="clock of another start"))
-    after = SqlQueue(bed.database, bed.clock, Wakeup(), machine_clock(bed.database, bed.clock))
+        connection.execute(sa.update(meta).where(meta.c.key == "boot").values(value="another one"))
+    after = SqlQueue(bed.database, bed.clock, Wakeup(), boot_clock(bed.database))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
     assert taken.deaths == 0, "no action is to blame for a reboot"

@@ -12,7 +12,7 @@ from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, MAX_HANDLERS, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 LARGE = 1 << 40
 MINUTE_US = 60 * 1_000_000
@@ -215,11 +215,11 @@ def test_an_old_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> 
 
 def test_two_workers_count_a_delivery_once(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
-    bed.clock.move(2 * call_counts.LAG.total_seconds())
+    bed.clock.move(2 * delivery_log.LAG.total_seconds())
     with bed.database.read() as connection:
-        found = call_counts.find_batch(connection, bed.clock())
+        found = delivery_log.find_batch(connection, bed.clock())
     assert found == (0, 1)
     bed.count_deliveries()
     with bed.database.write() as connection:
-        assert not call_counts.claim_batch(connection, *found), "the other worker has counted it"
+        assert not delivery_log.claim_batch(connection, *found), "the other worker has counted it"
     check_logs(bed)

@@ -65,7 +65,7 @@ def test_a_held_action_is_not_late_before_it_is_due(bed: StoreBed, figures: SqlF
 def test_an_action_that_waits_for_another_try_is_pending_since_it_began(bed: StoreBed, figures: SqlFigures) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
-    bed.queue.retry_later(claim, delay=timedelta(seconds=30), reason="engine is away")
+    bed.queue.retry_later(claim, delay=timedelta(seconds=30), error="engine is away")
     bed.clock.move(20)
     now = engine(figures)
     assert (now.runs, now.pending, now.oldest_pending_s) == (0, 1, 20.0)

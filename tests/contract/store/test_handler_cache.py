@@ -16,9 +16,8 @@ from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, call, open_sto
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
 from tutumd.model import Claim, EvaluationNeeded, Handler, NewHandler, Outcome, Verb
 from tutumd.ports.intake import CallResult
-from tutumd.store.intake.change_log import MAX_CHANGES
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.intake.handler_lookup import MAX_CACHED, MAX_OPTIONS, HandlerCache, find_handlers
+from tutumd.store.intake.handler_lookup import MAX_CACHED, MAX_CHANGES, MAX_OPTIONS, HandlerCache, find_handlers
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
@@ -198,7 +197,7 @@ def test_what_a_worker_writes_during_a_run_makes_nobody_forget(bed_on_sqlite: St
         bed.queue.save_target(claim, 3)
         bed.sync(snapshot("web", containers=5), snapshot("db", containers=1))
         bed.count_deliveries()
-        bed.queue.retry_later(claim, delay=timedelta(seconds=5), reason="later")
+        bed.queue.retry_later(claim, delay=timedelta(seconds=5), error="later")
         bed.finish(claim)
         edge.look_up(handlers_called)
         assert edge.remembered == len(handlers_called)

@@ -19,10 +19,9 @@ from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
 from tutumd.store.queue.leases import renew_claims, update_claimed
 from tutumd.store.queue.locks import lock_services
-from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.sql.postgres_listener import Listener
+from tutumd.store.sql.postgres_listener import Listener, database_clock
 from tutumd.store.sql.wakeup import Wakeup
 
 pytestmark = pytest.mark.dialect

@@ -77,7 +77,7 @@ def test_a_run_that_waits_for_another_try_says_why(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     assert [action.waits_for for action in bed.store.unfinished_actions(bed.admin)] == [""]
-    bed.queue.retry_later(claim, delay=timedelta(seconds=9), reason="waiting for another try: no route to host")
+    bed.queue.retry_later(claim, delay=timedelta(seconds=9), error="no route to host")
     (action,) = bed.store.unfinished_actions(bed.admin)
     assert action.waits_for == "waiting for another try: no route to host"
 

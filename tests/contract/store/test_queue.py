@@ -134,7 +134,7 @@ def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing(bed: St
     changes: tuple[Callable[[], object], ...] = (
         lambda: bed.queue.save_journal(old, {"step": 2}),
         lambda: bed.queue.save_target(old, 9),
-        lambda: bed.queue.retry_later(old, delay=timedelta(0), reason=""),
+        lambda: bed.queue.retry_later(old, delay=timedelta(0), error=""),
         lambda: bed.queue.release(old),
         lambda: bed.queue.finish(old, Outcome(success=True), snapshot("web", containers=9)),
     )
@@ -182,7 +182,7 @@ def test_a_renewed_lease_is_not_taken_over(bed: StoreBed) -> None:
 def test_an_action_that_waits_for_its_retry_stays_in_progress_and_holds_the_service(bed: StoreBed) -> None:
     handler = bed.handler("web")
     first = bed.call(handler)
-    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=5), reason="the engine is away")
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=5), error="the engine is away")
     bed.call(handler)
     assert bed.store.action(bed.admin, first).state is ActionState.IN_PROGRESS
     assert bed.claim() is None

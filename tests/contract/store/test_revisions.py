@@ -142,7 +142,7 @@ def test_each_step_of_an_action_changes_its_revision_and_that_of_its_service(bed
 
     claim = bed.claimed()
     note()
-    bed.queue.retry_later(claim, delay=timedelta(0), reason="the engine is away")
+    bed.queue.retry_later(claim, delay=timedelta(0), error="the engine is away")
     note()
     claim = bed.claimed()
     note()

@@ -22,12 +22,13 @@ def test_a_call_for_a_redeploy_is_accepted_with_the_notes_of_its_service(bed: St
 
 def test_a_note_about_calls_without_a_tag_is_for_the_call_that_makes_such_an_action_alone(bed: StoreBed) -> None:
     web = bed.handler("web", tag={"from": "query"})
-    texts = ("without a tag, it goes back from app:v1 to app:latest", TEXTS[1])
-    bed.sync(replace(snapshot("web"), notes=texts))
+    texts = ("it goes back from app:v1 to app:latest", TEXTS[1])
+    tagged = replace(snapshot("web"), left_tags=texts[:1], notes=texts[1:])
+    bed.sync(tagged)
     with_tag, without = bed.evaluate(web, tag="v1"), bed.evaluate(web)
     assert bed.accepted(web, with_tag).notes == TEXTS[1:]
     assert bed.accepted(web, without).notes == TEXTS[1:], "it joins an action that has a tag"
-    bed.queue.finish(bed.claimed(), Outcome(success=True), replace(snapshot("web"), notes=texts))
+    bed.queue.finish(bed.claimed(), Outcome(success=True), tagged)
     assert bed.accepted(web, without).notes == texts
     assert bed.accepted(web, with_tag).notes == TEXTS[1:], "now the action has a tag"
 

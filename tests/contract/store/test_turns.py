@@ -18,7 +18,7 @@ from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tests.support.writers import Writer, writer
 from tutumd.errors import UnavailableError
-from tutumd.store.sql import turns
+from tutumd.store.sql import sqlite
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import BUSY_TIMEOUT_S
 from tutumd.store.sql.faults import explain
@@ -188,7 +188,7 @@ def test_a_process_that_is_stopped_while_it_waits_holds_up_nobody(
         wait_for_gate(folder)
         other.stop()
     write(database)  # it learns that the gate is stuck
-    assert seconds(lambda: write_often(database, 20)) < 20 * turns.GATE_TIMEOUT_S
+    assert seconds(lambda: write_often(database, 20)) < 20 * sqlite.GATE_TIMEOUT_S
     other.go_on()
     assert other.answer() == "began"
     assert other.ask("commit") == "committed"

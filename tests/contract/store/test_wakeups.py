@@ -21,11 +21,9 @@ from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.model import EngineInfo, Outcome, Reference, Verb
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.clocks import database_clock
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.postgres_listener import Listener
-from tutumd.store.sql.wake_socket import WakeSocket
-from tutumd.store.sql.wakeup import MIN_PAUSE_S, Wakeup
+from tutumd.store.sql.postgres_listener import Listener, database_clock
+from tutumd.store.sql.wakeup import MIN_PAUSE_S, WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.web.call.long_poll import LongPoll
 

@@ -38,12 +38,6 @@ def accept_with(store: ScriptedStore, first_result: CallResult | None = None) ->
     return asyncio.run(accept(CALL, store.store, evaluate, first_result))
 
 
-def test_a_call_to_a_handler_without_options_is_stored_once() -> None:
-    store = ScriptedStore(ACCEPTED)
-    assert accept_with(store) == (CALL, ACCEPTED)
-    assert store.calls == [CALL]
-
-
 def test_a_call_is_evaluated_until_the_options_stay_the_same() -> None:
     store = ScriptedStore(needed(1), needed(2), ACCEPTED)
     call, result = accept_with(store)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
@@ -42,31 +42,23 @@ def engine(name: str, *, ago_s: float = 1, error: str = "") -> EngineInfo:
 
 
 @pytest.mark.parametrize(
-    ("engines", "expected"),
+    ("known", "status", "database", "engines"),
     [
-        ((engine("a"),), Readiness(status="ready", database="ok", engines={"a": "ok"})),
-        ((engine("a", ago_s=16),), Readiness(status="degraded", database="ok", engines={"a": "no worker"})),
-        (
-            (engine("a"), engine("b", error="refused")),
-            Readiness(status="degraded", database="ok", engines={"a": "ok", "b": "unreachable"}),
-        ),
-        ((), Readiness(status="degraded", database="ok", engines={})),
-        (None, Readiness(status="down", database="unavailable", engines={})),
+        (Known((engine("a"),)), "ready", "ok", {"a": "ok"}),
+        (Known((engine("a", ago_s=16),)), "degraded", "ok", {"a": "no worker"}),
+        (Known((engine("a"), engine("b", error="refused"))), "degraded", "ok", {"a": "ok", "b": "unreachable"}),
+        (Known(()), "degraded", "ok", {}),
+        (Known(None), "down", "unavailable", {}),
+        (Known((engine("a"),), failing=0.1), "down", "unavailable", {}),  # it can be read and not written
+        (Known((engine("a"),), wal=1_000_000_000), "ready", "ok", {"a": "ok"}),
+        (Known((engine("a"),), wal=1_000_000_001), "degraded", "large log", {"a": "ok"}),
     ],
 )
-def test_readiness(engines: tuple[EngineInfo, ...] | None, expected: Readiness) -> None:
-    known = Known(engines)
-    assert check(cast(Store, known), cast(Intake, known), lambda: NOW) == expected
-
-
-def test_a_database_that_can_be_read_and_not_written_is_down() -> None:
-    known = Known((engine("a"),), failing=0.1)
-    expected = Readiness(status="down", database="unavailable", engines={})
-    assert check(cast(Store, known), cast(Intake, known), lambda: NOW) == expected
-
-
-def test_a_write_ahead_log_above_a_gigabyte_degrades_a_server_that_takes_calls() -> None:
-    for wal, status, database in ((1_000_000_000, "ready", "ok"), (1_000_000_001, "degraded", "large log")):
-        known = Known((engine("a"),), wal=wal)
-        found = check(cast(Store, known), cast(Intake, known), lambda: NOW)
-        assert (found.status, found.database) == (status, database)
+def test_readiness(
+    known: Known,
+    status: Literal["ready", "degraded", "down"],
+    database: Literal["ok", "large log", "unavailable"],
+    engines: dict[str, str],
+) -> None:
+    found = check(cast(Store, known), cast(Intake, known), lambda: NOW)
+    assert found == Readiness(status=status, database=database, engines=engines)

@@ -58,13 +58,6 @@ def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost
     )
 
 
-def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
-    api.knows_plans = False
-    webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    with pytest.raises(TutumApiError, match="does not know plans"):
-        webhook.plan_update(DEPLOY, debounce=5)
-
-
 @pytest.fixture
 def two_engines(api: FakeApi) -> FakeApi:
     names = {"stack": "shop", "full_name": "shop/web"}
@@ -101,7 +94,7 @@ def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
     since = "Mon, 13 Oct 2014 11:01:43 +0000"
     api.services = [service(WEB, "web", gone_since=since)]
     [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
-    assert plan.notes == [f"it is gone since {since}: the handlers are for when it comes back"]
+    assert plan.notes[-1] == f"Note: it is gone since {since}: the handlers are for when it comes back"
 
 
 def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:

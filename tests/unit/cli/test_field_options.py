@@ -183,16 +183,6 @@ def test_set_without_options_changes_nothing(api: FakeApi, tutum_command: Tutum)
     assert "nothing to change: give an option, such as --disable" in ran.err
 
 
-@pytest.mark.parametrize("command", ["create", "set"])
-def test_help_groups_the_options(tutum_command: Tutum, command: str) -> None:
-    text = tutum_command("webhook-handler", command, "--help").out
-    titles = ["Arguments:", "Options:", "Limits of calls:", "Sender:", "Filter (", "Effect of a call:", "Any field:"]
-    places = [text.index(f"\n{title}") for title in titles]
-    assert places == sorted(places)
-    assert text.index("--json") < places[2] < text.index("--max-uses") < places[3]
-    assert max(map(len, text.splitlines())) <= 80
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12h", 43200), (" 30d ", 2592000)]
 )

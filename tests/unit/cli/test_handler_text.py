@@ -108,15 +108,6 @@ def test_show_of_a_plain_handler_marks_fields_that_are_not_set(api: FakeApi, tut
     }
 
 
-def test_show_works_with_an_older_server(tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy")
-    assert [line.split() for line in ran.out.splitlines()[1:]] == [
-        ["uuid", "7eaf7fff…"],
-        ["created", "unknown"],
-        ["calls", "none"],
-    ]
-
-
 def test_show_can_print_the_url_alone_or_json(tutum_command: Tutum) -> None:
     assert tutum_command("webhook-handler", "show", "web", "deploy", "--url").out == f"{URL}\n"
     assert json.loads(tutum_command("webhook-handler", "show", "web", "deploy", "--json").out)["call_url"] == URL

@@ -114,7 +114,8 @@ def test_the_service_tells_callers_of_a_tag_and_of_its_compose_file() -> None:
 
 def notes_of(container: InspectedContainer) -> tuple[str, ...]:
     (group,) = group_by_service([container])
-    return service_snapshot(group).notes
+    shown = service_snapshot(group)
+    return (*shown.left_tags, *shown.notes)
 
 
 def test_the_labels_are_known() -> None:

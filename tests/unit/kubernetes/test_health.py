@@ -9,6 +9,7 @@ import pytest
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.unit.kubernetes.values import AT, SINCE, pod, view, workload
 from tutumd.engines.kubernetes.health import (
+    PodWatch,
     check_rollout,
     describe_failure,
     is_finished,
@@ -16,7 +17,6 @@ from tutumd.engines.kubernetes.health import (
     window_s,
 )
 from tutumd.engines.kubernetes.plan import plan_redeploy
-from tutumd.engines.kubernetes.stuck import PodWatch
 from tutumd.engines.kubernetes.view import Pod, PodContainer, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Workload, find_unprobed, fingerprint
 from tutumd.engines.rollout.journal import RolloutStatus

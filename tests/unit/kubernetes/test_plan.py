@@ -277,7 +277,7 @@ def test_an_annotation_tells_that_a_call_named_the_tag_until_a_rollback(tagged: 
         Workload(after.kind, json_patch(after.json, rollback_patch(after, plan, ()))).annotations == subject.annotations
     )
     stays = "without a tag, it stays at registry.test/app:v2, which the tag of an earlier call chose"
-    assert (planned(after).notes[0], take_snapshot(after, ()).notes) == (stays, (stays,))
+    assert (planned(after).notes[0], take_snapshot(after, ()).left_tags) == (stays, (stays,))
     for other in (planned(after, tag="v3"), planned(subject)):
         assert "earlier call" not in str(other.notes)
 

@@ -8,9 +8,9 @@ import pytest
 from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
 from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, view, workload
 from tutumd.engines.kubernetes.discover import stack_of, take_snapshot, warnings
+from tutumd.engines.kubernetes.health import describe_late
 from tutumd.engines.kubernetes.requests import Request
-from tutumd.engines.kubernetes.scale import Autoscaler, find_autoscaler
-from tutumd.engines.kubernetes.stuck import describe_late
+from tutumd.engines.kubernetes.scale import find_autoscaler
 from tutumd.engines.kubernetes.view import Pod, PodContainer, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, label_query, read_address
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
@@ -233,13 +233,11 @@ def test_the_path_and_the_permission_of_a_request(request_: Request, path: str, 
 
 
 def test_the_autoscaler_of_a_workload_is_found_by_its_whole_target() -> None:
-    mine = autoscaler(resourceVersion="5", ownerReferences=[{"kind": "ScaledObject", "name": "s", "controller": True}])
+    mine = autoscaler(resourceVersion="5")
     other = autoscaler("other")
     rollout = autoscaler()
     rollout["spec"]["scaleTargetRef"] = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Deployment", "name": "web"}
-    assert find_autoscaler([other, rollout, mine], WEB) == Autoscaler(
-        name="web-hpa", min_replicas=2, max_replicas=5, owner="ScaledObject s"
-    )
+    assert find_autoscaler([other, rollout, mine], WEB) == mine
     assert find_autoscaler([other, rollout], WEB) is None
     assert find_autoscaler([mine], Address(Kind.STATEFUL_SET, "shop", "web")) is None
 

@@ -80,7 +80,6 @@ class FakeApi:
         self.unused_days: list[str] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
-        self.knows_plans = True
         self.planned: list[dict[str, Any]] = []
         self.refusal = ""
         self.plan: dict[str, Any] = {}
@@ -111,7 +110,17 @@ class FakeApi:
     def handler(uuid: str, name: str | None, operation: str) -> dict[str, Any]:
         """Return a handler as the server describes it."""
         uri = f"/api/v1/service/{WEB}/webhook/handler/{uuid}/"
-        return {"uuid": uuid, "name": name, "operation": operation, "resource_uri": uri, "url": f"{uri}call/"}
+        return {
+            "uuid": uuid,
+            "name": name,
+            "operation": operation,
+            "resource_uri": uri,
+            "url": f"{uri}call/",
+            "created_datetime": "Mon, 13 Oct 2014 11:01:43 +0000",
+            "last_called_datetime": None,
+            "calls": 0,
+            "rotation": None,
+        }
 
     def _respond(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
@@ -179,7 +188,7 @@ class FakeApi:
             ]
             self.handlers += created
             return httpx2.Response(201, json=created if isinstance(sent, list) else created[0])
-        if below[-1] == "plan" and self.knows_plans:
+        if below[-1] == "plan":
             self.planned.append(json.loads(request.content))
             if self.refusal:
                 return httpx2.Response(400, json={"error": self.refusal})

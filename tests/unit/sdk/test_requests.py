@@ -150,10 +150,3 @@ def test_redaction_finds_handlers_however_their_path_is_spelled(slash: str, spel
     for text in (f"/webhook{slash}handler{slash}{uuid}{slash}call/", f"/webhook/Handler{slash}{uuid}?a=b"):
         assert uuid[:13] not in redact(f"refused: {text}")
         assert "call" in redact(text) or "?a=b" in redact(text)
-
-
-def test_a_closed_client_opens_again(api: FakeApi) -> None:
-    client = api.client()
-    tutum.Service.fetch(WEB, client=client)
-    client.close()
-    assert tutum.Service.fetch(WEB, client=client).name == "web"

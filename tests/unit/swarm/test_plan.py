@@ -50,11 +50,11 @@ def test_a_redeploy_says_that_it_keeps_the_tag_of_an_earlier_call() -> None:
     named = spec(Labels={"tutum.image.tagged": OLD.image.partition("@")[0]})
     stays = f"without a tag, it stays at {OLD.image.partition('@')[0]}, which the tag of an earlier call chose"
     assert plan_redeploy(view(named), NEWEST, {}, stable_s=3).note == stays
-    assert take_snapshot(view(named)).notes == (stays,)
+    assert take_snapshot(view(named)).left_tags == (stays,)
     assert plan_redeploy(view(named), NEWEST, {}, "v2", stable_s=3).note == ""
     for other in (spec(), spec(Labels={"tutum.image.tagged": "app:v9"})):
         assert plan_redeploy(view(other), NEWEST, {}, stable_s=3).note == ""
-        assert take_snapshot(view(other)).notes == ()
+        assert take_snapshot(view(other)).left_tags == ()
 
 
 def test_a_redeploy_after_a_rollback_does_not_take_the_failed_tasks_for_its_own() -> None:

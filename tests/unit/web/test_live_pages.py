@@ -114,16 +114,6 @@ async def test_an_unchanged_page_is_not_rendered_again() -> None:
     assert pages.rendered == 1
 
 
-async def test_a_thousand_unchanged_pages_are_answered_from_memory() -> None:
-    pages = Pages()
-    _, tag = await pages.get(PATH)
-    reads = pages.store.reads
-    for _ in range(1000):
-        assert await pages.get(PATH, tag=tag) == (304, tag)
-    assert pages.store.reads == reads
-    assert pages.rendered == 1
-
-
 async def test_pages_that_ask_at_the_same_time_are_read_at_once() -> None:
     pages = Pages()
     answers = await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(200)))
@@ -259,22 +249,6 @@ def test_calls_that_come_in_batches_are_many_between_them_too() -> None:
         now_s = millisecond / 1000
         calls += 0 if millisecond % 20 else 20
         assert not allowance.has_some("a")
-
-
-async def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:
-    pages = Pages()
-    pages.takes_s = 2 * RENDERING_AT_ONCE_S
-    _, tag = await pages.get(PATH)
-    del pages.store.users["a"]
-    pages.now_s += FRESH_S + 0.1
-    pages.status = 401
-    assert (await pages.get(PATH, tag=tag))[0] == 401
-
-
-async def test_a_whole_page_has_the_tag_of_its_part() -> None:
-    pages = Pages()
-    assert await pages.get(PATH, hx_request="false") == (200, "")
-    assert await pages.get(PATH, tag=pages.tag_in_page) == (304, pages.tag_in_page)
 
 
 async def test_a_whole_page_has_the_tag_of_its_corner() -> None:

@@ -11,7 +11,6 @@ from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceSt
 from tutumd.web.pages.formats import FILTERS, duration, exact, iso, relative, short_digest
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}"
 
 
 def macros() -> Any:
@@ -77,42 +76,6 @@ def test_a_log_is_one_text_or_lines_with_their_time() -> None:
     assert "<p>one</p><p>two</p>" in ui.log("one\ntwo")
     assert 'id="line-7"' in ui.log([line])
     assert ">12:00:00</time> pulled</p>" in ui.log([line])
-
-
-@pytest.mark.parametrize(
-    "html",
-    [
-        ui.state(HOSTILE, title=HOSTILE),
-        ui.digest(HOSTILE),
-        ui.image(HOSTILE),
-        ui.button(HOSTILE, HOSTILE, command=HOSTILE, confirm=HOSTILE, fields={HOSTILE: HOSTILE}),
-        ui.button(HOSTILE, HOSTILE, command=HOSTILE, disabled=HOSTILE),
-        ui.submit(HOSTILE, command=HOSTILE),
-        ui.field(HOSTILE, HOSTILE, HOSTILE, help=HOSTILE, example=HOSTILE, error=HOSTILE),
-        ui.field(HOSTILE, HOSTILE, HOSTILE, type="textarea"),
-        ui.field(HOSTILE, HOSTILE, HOSTILE, type="select", options=[HOSTILE, (HOSTILE, HOSTILE)]),
-        ui.empty(HOSTILE, HOSTILE, HOSTILE),
-        ui.warning(HOSTILE, title=HOSTILE, href=HOSTILE),
-        ui.why(HOSTILE, HOSTILE),
-        ui.copy(HOSTILE, HOSTILE),
-        ui.pager(HOSTILE, HOSTILE),
-        ui.crumbs([(HOSTILE, HOSTILE), (HOSTILE, "")]),
-        ui.head(HOSTILE, HOSTILE, HOSTILE),
-        ui.filters([(HOSTILE, HOSTILE, None, False)], is_states=True),
-        ui.diff(HOSTILE, [HOSTILE + "2"]),
-        ui.log(HOSTILE),
-        ui.log([{"at": NOW, "text": HOSTILE}]),
-        ui.timeline([{"text": HOSTILE, "state": "now", "note": HOSTILE, "href": HOSTILE}]),
-        ui.checks([{"text": HOSTILE, "state": "failed", "why": HOSTILE}]),
-        ui.code_block(HOSTILE, HOSTILE, HOSTILE),
-    ],
-)
-def test_text_of_others_stays_text(html: str) -> None:
-    assert "alert(1)" in html
-    assert "<script" not in html
-    assert "<img" not in html
-    assert not re.search(r"=\"[^\"]*'>", html)
-    assert "49" not in html
 
 
 @pytest.mark.parametrize(

@@ -234,23 +234,19 @@ def test_a_connection_that_is_not_read_is_aborted_in_the_end(connection: Connect
     assert connection.transport.ended[:2] == ["closed", "aborted"]
 
 
-def test_headers_that_drip_are_counted_and_limited(connection: Connection) -> None:
-    connection.receive(HEALTH[:-2])
-    for _ in range(MAX_HEADERS - 1):
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [HEALTH[:-2], *[b"X: a\r\n"] * (MAX_HEADERS - 1), b"X: a\r\nX: a\r\n"],
+        [HEALTH.replace(b"Host: x", b"\r\n".join([b"X: a"] * (MAX_HEADERS + 1)))],
+        [CHUNKED + b"0\r\n" + b"X: a\r\n" * (MAX_HEADERS + 2)],
+    ],
+    ids=["headers that drip", "headers at once", "trailers"],
+)
+def test_headers_and_trailers_are_limited(connection: Connection, parts: list[bytes]) -> None:
+    for part in parts:
         assert not connection.transport.ended
-        connection.receive(b"X: a\r\n")
-    connection.receive(b"X: a\r\nX: a\r\n")
-    assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
-
-
-def test_too_many_headers_are_refused_also_at_once(connection: Connection) -> None:
-    connection.receive(HEALTH.replace(b"Host: x", b"\r\n".join([b"X: a"] * (MAX_HEADERS + 1))))
-    assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
-    assert connection.begun == []
-
-
-def test_trailers_are_limited(connection: Connection) -> None:
-    connection.receive(CHUNKED + b"0\r\n" + b"X: a\r\n" * (MAX_HEADERS + 2))
+        connection.receive(part)
     assert connection.end_refusal().startswith(b"HTTP/1.1 431 ")
 
 

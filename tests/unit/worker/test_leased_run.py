@@ -9,7 +9,7 @@ from tests.unit.worker.fakes import ACTION, AWAY, FakeClock, FakeQueue, make_act
 from tutumd.errors import LeaseLostError
 from tutumd.model import RunLimits
 from tutumd.ports.queue import Renewal
-from tutumd.worker.leased_run import LEASE_MARGIN_S, SURVIVAL_S, LeasedRun
+from tutumd.worker.leased_run import LEASE_MARGIN_S, SURVIVAL_S, LeasedRun, renew_all
 
 
 @pytest.fixture
@@ -27,6 +27,10 @@ def run(queue: FakeQueue, clock: FakeClock) -> LeasedRun:
     return make_run(queue, clock, service=service_row(engine="docker", selector="web"), journal={"old": 1})
 
 
+def renew(run: LeasedRun) -> None:
+    renew_all(run._queue, [run], run._monotonic)
+
+
 def test_a_run_stops_before_its_lease_ends(run: LeasedRun, clock: FakeClock) -> None:
     clock.now += 10 - LEASE_MARGIN_S - 0.01
     run.check()
@@ -37,7 +41,7 @@ def test_a_run_stops_before_its_lease_ends(run: LeasedRun, clock: FakeClock) -> 
 
 def test_a_renewal_extends_the_lease_from_the_time_of_its_request(run: LeasedRun, clock: FakeClock) -> None:
     clock.now += 8
-    run.renew()
+    renew(run)
     clock.now += 8.9
     run.check()
     clock.now += 0.2
@@ -49,7 +53,7 @@ def test_a_renewal_counts_from_its_request_however_long_it_takes(
     run: LeasedRun, queue: FakeQueue, clock: FakeClock
 ) -> None:
     queue.when_renewing = lambda: setattr(clock, "now", clock.now + 5)
-    run.renew()
+    renew(run)
     clock.now += 10 - LEASE_MARGIN_S - 5
     with pytest.raises(LeaseLostError):
         run.check()
@@ -58,7 +62,7 @@ def test_a_renewal_counts_from_its_request_however_long_it_takes(
 def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: FakeQueue, clock: FakeClock) -> None:
     queue.error = AWAY
     clock.now += 8
-    run.renew()
+    renew(run)
     run.check()
     clock.now += 1.5
     with pytest.raises(LeaseLostError):
@@ -67,7 +71,7 @@ def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: F
 
 def test_a_lost_lease_ends_the_run_at_once(run: LeasedRun, queue: FakeQueue) -> None:
     queue.renewal = Renewal.LOST
-    run.renew()
+    renew(run)
     for step in (run.check, run.remaining_s, lambda: run.save({}), lambda: run.sleep(0)):
         with pytest.raises(LeaseLostError):
             step()
@@ -101,7 +105,7 @@ def test_a_run_has_the_limits_of_the_labels_and_logs_them_once(run: LeasedRun, q
 
 def test_a_canceled_run_has_no_time_left_and_is_not_overdue(run: LeasedRun, clock: FakeClock) -> None:
     clock.now += 500
-    run.renew()
+    renew(run)
     run.is_canceled = True
     assert (run.remaining_s(), run.overdue_reason()) == (0, "")
 
@@ -118,11 +122,11 @@ def test_a_run_that_lasts_is_not_what_killed_earlier_workers(queue: FakeQueue, c
     run.sleep(0)
     run.advance("layers", 1)
     run.save({"phase": "swap"})
-    run.renew()
+    renew(run)
     assert queue.survivals == 0, "it may kill its worker in the next moment, as before"
     clock.now += SURVIVAL_S
-    run.renew()
-    first.renew()
+    renew(run)
+    renew(first)
     assert queue.survivals == 1
 
 

@@ -138,8 +138,8 @@ def test_an_action_whose_service_is_in_use_waits_for_its_turn_and_parks_no_engin
             raise EngineBusyError("busy: another tutumd is redeploying web")
 
     class Retried(ActionQueue):
-        def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
-            retries.append((delay, reason))
+        def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
+            retries.append((delay, error))
 
     retries: list[tuple[timedelta, str]] = []
     queue, engine = Retried(), Busy()
@@ -149,7 +149,7 @@ def test_an_action_whose_service_is_in_use_waits_for_its_turn_and_parks_no_engin
     worker.start()
     wait_until(queue.asked.is_set, "it claims")
     worker.stop(30)
-    ((delay, reason),) = retries
+    ((delay, error),) = retries
     assert timedelta() < delay <= timedelta(seconds=3)
-    assert reason == "waiting for another try: busy: another tutumd is redeploying web"
+    assert error == "busy: another tutumd is redeploying web"
     assert engine.probes == 0

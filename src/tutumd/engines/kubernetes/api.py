@@ -3,13 +3,12 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
-from tutumd.engines.kubernetes.checkup import Permission
-from tutumd.engines.kubernetes.connection import Client
+from tutumd.engines.kubernetes.access import Client, Permission
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     MERGE,
@@ -176,10 +175,8 @@ class Cluster:
 
     def probe(self) -> None:
         """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
-        response = self._send(VERSION, _PROBE_S)
-        response.close()
-        if response.status in _TEMPORARY:
-            raise self._refusal(VERSION, response.status, "")
+        with suppress(EngineRefusedError):
+            self.version()
 
     def version(self) -> tuple[str, str]:
         """Return the version of the cluster and the date of its response; both may be empty."""

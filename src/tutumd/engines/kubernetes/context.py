@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.health import describe_unobserved, replica_failure
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
-from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, refuse_ignored
+from tutumd.engines.kubernetes.workloads import Address, Workload, refuse_ignored
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.journal import LOG_LINES, join_sentences, merge_log_lines
 from tutumd.engines.rollout.timing import Timing, retry_on_conflict
@@ -52,20 +51,6 @@ class WorkloadContext:
 
     def restart_s(self, view: WorkloadView) -> float:
         return replacement_s(view.workload)
-
-    def refusal(self, view: WorkloadView) -> str:
-        """Return why the cluster creates no pod that is missing; empty if it does. Raises EngineRefusedError."""
-        if view.workload.kind is Kind.DEPLOYMENT:
-            return replica_failure(view.workload)
-        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
-        return self.cluster.refused_creation(view) if may_miss else ""
-
-    def explain_missing(self, view: WorkloadView) -> str:
-        """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""
-        try:
-            return describe_unobserved(view.workload) or self.refusal(view)
-        except EngineRefusedError as error:
-            return str(error)
 
     def failure(self, reason: str, culprit: Pod | None, main: str) -> tuple[str, str]:
         """Return the reason of a failure, and the output of the culprit's failing container, else of its `main` one.

@@ -77,7 +77,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
-        notes=describe_lasting_tag(workload.annotations, workload.main["image"]),
+        left_tags=describe_lasting_tag(workload.annotations, workload.main["image"]),
         settings=found_settings([workload.annotations]),
     )
 

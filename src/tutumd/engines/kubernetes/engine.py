@@ -6,26 +6,25 @@ from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
+from tutumd.engines.kubernetes.access import Access, check_connection, check_permissions
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.checkup import check_connection, check_permissions
-from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.health import describe_stuck
 from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
-    Autoscaler,
     Scale,
     find_autoscaler,
+    least_of,
     plan_scaling,
     refuse_daemon_set,
     refuse_scaling,
 )
-from tutumd.engines.kubernetes.stuck import describe_stuck
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
-from tutumd.engines.labels import parse_labels
+from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.driver import carry_out
 from tutumd.engines.rollout.journal import ScaleJournal, merge_log_lines, refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
@@ -184,7 +183,7 @@ class KubernetesEngine:
             if not workload.replicas:
                 self._refuse_over_cap(workload, target)
                 if autoscaler is not None:
-                    target = min(max(target, autoscaler.min_replicas or 1), autoscaler.max_replicas)
+                    target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
             return plan_scaling(view, target, shared_with=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan))
@@ -246,7 +245,7 @@ class KubernetesEngine:
             run.set_limits(**limits_of(workload))
         return context
 
-    def _autoscaler(self, workload: Workload) -> Autoscaler | None:
+    def _autoscaler(self, workload: Workload) -> Json | None:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:

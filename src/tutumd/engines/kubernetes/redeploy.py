@@ -4,10 +4,13 @@ from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (
+    PodWatch,
     check_rollout,
     describe_emptied,
     describe_failure,
+    describe_late,
     describe_progress,
+    describe_stuck,
     describe_unobserved,
     is_finished,
     is_rolled_back,
@@ -16,7 +19,6 @@ from tutumd.engines.kubernetes.health import (
 from tutumd.engines.kubernetes.patches import RedeployJournal, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
-from tutumd.engines.kubernetes.stuck import PodWatch, describe_late, describe_stuck
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.rollout.driver import Look, fail, save
@@ -115,7 +117,7 @@ class Redeploy:
 
     def give_up(self, view: WorkloadView) -> None:
         context, watch = self.context, self._watch
-        refusal = watch.refusal or context.explain_missing(view)
+        refusal = watch.explain_missing(view)
         overdue = context.run.overdue_reason()
         reason, culprit = describe_failure(view, self.journal.restarted_at, watch.failed, refusal, overdue)
         reason = join_sentences(reason, describe_late(view, context.timing.now()), watch.problem)

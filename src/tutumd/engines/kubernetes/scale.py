@@ -1,13 +1,11 @@
 """Changes of the number of pods: scale, start and stop, which all set an absolute number."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest
-from tutumd.engines.kubernetes.health import is_scaled, target_of, window_s
+from tutumd.engines.kubernetes.health import PodWatch, describe_late, is_scaled, target_of, window_s
 from tutumd.engines.kubernetes.requests import MERGE
-from tutumd.engines.kubernetes.stuck import PodWatch, describe_late
 from tutumd.engines.kubernetes.view import WorkloadView, controller_of, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.labels import AUTOSCALER, STOPPED_REPLICAS, Json
@@ -25,48 +23,39 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Autoscaler:
-    """One HorizontalPodAutoscaler. `min_replicas` is None if it has none, which means 1."""
-
-    name: str
-    min_replicas: int | None
-    max_replicas: int
-    owner: str = ""
-
-
-def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Autoscaler | None:
-    """Return the one whose target is the workload."""
+def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Json | None:
+    """Return the HorizontalPodAutoscaler whose target is the workload."""
+    wanted = ("apps", address.kind.value, address.name)
     for autoscaler in autoscalers:
-        metadata, spec = autoscaler["metadata"], autoscaler["spec"]
-        target = spec["scaleTargetRef"]
+        target = autoscaler["spec"]["scaleTargetRef"]
         group = str(target.get("apiVersion") or "").partition("/")[0]
-        if (group, target["kind"], target["name"]) == ("apps", address.kind.value, address.name):
-            owner = controller_of(metadata)
-            return Autoscaler(
-                name=metadata["name"],
-                min_replicas=spec.get("minReplicas"),
-                max_replicas=int(spec["maxReplicas"]),
-                owner=f"{owner['kind']} {owner['name']}" if owner else "",
-            )
+        if (group, target["kind"], target["name"]) == wanted:
+            return autoscaler
     return None
 
 
-def refuse_scaling(autoscaler: Autoscaler, address: Address, target: int, *, raise_min: bool) -> None:
+def least_of(autoscaler: Json) -> int:
+    """Return the fewest pods that an autoscaler keeps (HorizontalPodAutoscalerSpec: minReplicas defaults to 1)."""
+    return int(autoscaler["spec"].get("minReplicas") or 1)
+
+
+def refuse_scaling(autoscaler: Json, address: Address, target: int, *, raise_min: bool) -> None:
     """Raise EngineRefusedError if an autoscaler would undo the new number, or may not be changed.
 
     Args:
         raise_min: The workload's annotation allows us to raise minReplicas.
     """
-    low, high = autoscaler.min_replicas or 1, autoscaler.max_replicas
-    rule = f"the HorizontalPodAutoscaler {autoscaler.name} keeps {address.words} between {low} and {high}"
+    low, high = least_of(autoscaler), int(autoscaler["spec"]["maxReplicas"])
+    name = autoscaler["metadata"]["name"]
+    rule = f"the HorizontalPodAutoscaler {name} keeps {address.words} between {low} and {high}"
     if not raise_min:
         raise EngineRefusedError(
             f"{rule} and would undo {target}: change it instead, or annotate the workload with {AUTOSCALER}=raise-min "
             "so that scaling raises its minReplicas"
         )
-    if autoscaler.owner:
-        raise EngineRefusedError(f"{rule}, and is managed by the {autoscaler.owner}: change the {autoscaler.owner}")
+    if owner := controller_of(autoscaler["metadata"]):
+        words = f"{owner['kind']} {owner['name']}"
+        raise EngineRefusedError(f"{rule}, and is managed by the {words}: change the {words}")
     if target > high:
         raise EngineRefusedError(f"{rule}, so {target} are more than its maxReplicas: raise that first")
     if target < low:
@@ -78,8 +67,8 @@ def plan_scaling(
     target: int,
     *,
     noted: int = 0,
-    raised: Autoscaler | None = None,
-    shared_with: Autoscaler | None = None,
+    raised: Json | None = None,
+    shared_with: Json | None = None,
 ) -> ScaleJournal:
     """Return the journal of a change to `target` replicas.
 
@@ -89,12 +78,12 @@ def plan_scaling(
         shared_with: The autoscaler that sets the replicas too.
     """
     return ScaleJournal(
-        before=view.workload.replicas if raised is None else raised.min_replicas,
+        before=view.workload.replicas if raised is None else raised["spec"].get("minReplicas"),
         target=target,
-        autoscaler=raised.name if raised else "",
+        autoscaler=raised["metadata"]["name"] if raised else "",
         noted_before=view.workload.annotations.get(STOPPED_REPLICAS),
         noted=str(noted) if noted else None,
-        shared_with=shared_with.name if shared_with else "",
+        shared_with=shared_with["metadata"]["name"] if shared_with else "",
         present_before=tuple(pod.uid for pod in view.pods),
         running_before=tuple(pod.uid for pod in view.ready),
     )
@@ -198,7 +187,7 @@ class Scale:
             left = len(view.alive) + view.stopping - journal.target
             return fail(self, join_sentences(unfinished(run, f"{left} pods have not stopped yet"), held))
         reason = unfinished(run, f"{len(ready)} of {target_of(journal, view.workload)} pods are ready")
-        refusal = self._watch.refusal or context.explain_missing(view)
+        refusal = self._watch.explain_missing(view)
         culprit = self._watch.failed or (None if refusal else find_culprit(view.alive))
         cause = describe_pod(culprit) if culprit else refusal
         text = join_sentences(f"{reason}: {cause}" if cause else reason, held)

@@ -75,7 +75,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
-        notes=describe_lasting_tag(of_service, image),
+        left_tags=describe_lasting_tag(of_service, image),
         settings=found_settings([{**of_containers, **of_service}]),
     )
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from tutumd.errors import NOT_FOUND, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
 from tutumd.model import (
-    WITHOUT_TAG,
     Accepted,
     Call,
     DeliveryOutcome,
@@ -48,6 +47,7 @@ class CalledHandler(NamedTuple):
     operation: str
     engine: str
     notes: str
+    left_tags: str
     options: str
     version: int
     uses: int
@@ -284,7 +284,9 @@ def _accepted(
     *,
     is_without_tag: bool = False,
 ) -> Accepted:
-    notes = handler.notes.splitlines() if handler.operation == _REDEPLOY else ()
+    is_redeploy = handler.operation == _REDEPLOY
+    left_tags = handler.left_tags if is_redeploy and is_without_tag else ""
+    notes = handler.notes if is_redeploy else ""
     return Accepted(
         name=handler.name,
         operation=_OPERATIONS[handler.operation],
@@ -292,7 +294,7 @@ def _accepted(
         handler_seq=handler.seq,
         action_seq=action_seq,
         before=before,
-        notes=tuple(note for note in notes if is_without_tag or not note.startswith(WITHOUT_TAG)),
+        notes=(*left_tags.splitlines(), *notes.splitlines()),
     )
 
 

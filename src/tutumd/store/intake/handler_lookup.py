@@ -1,4 +1,8 @@
-"""The lookup of the handlers that a batch calls, and its cache."""
+"""The lookup of the handlers that a batch calls, its cache on SQLite, and the change log that keeps the cache current.
+
+The change log names the services of which the lookup must read the handlers again. Triggers write it: no writer can
+leave it out, and a change that the lookup does not contain, such as a lease, a journal or a count, costs nothing.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Call
-from tutumd.store.intake.change_log import read_changes
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.sql.compiled import JsonRows, execute_compiled, parse_rows
+from tutumd.store.sql.statements import execute_compiled
 from tutumd.store.tables.actions import OPEN, actions
 from tutumd.store.tables.services import handlers, services
 
@@ -23,7 +26,7 @@ MAX_OPTIONS = 1_000
 def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
     """Select all handlers that have one of the UUIDs in a column; `uuids` is a JSON object with the UUIDs as keys."""
     uuids = sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("key").c.key)
-    called = (
+    return (
         sa.select(
             handlers.c.uuid,
             handlers.c.seq,
@@ -32,6 +35,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             handlers.c.operation,
             services.c.engine,
             services.c.notes,
+            services.c.left_tags,
             handlers.c.options,
             handlers.c.version,
             handlers.c.uses,
@@ -52,9 +56,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
         .order_by(handlers.c.uuid)
         # FOR SHARE: a DELETE that was confirmed is visible here, and a later one waits for our commit.
         .with_for_update(read=True, of=handlers)
-        .subquery()
     )
-    return sa.select(JsonRows(*called.c))
 
 
 _BY_UUID, _BY_OLD_UUID = _select_handlers(handlers.c.uuid), _select_handlers(handlers.c.old_uuid)
@@ -143,4 +145,37 @@ def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> d
 
 
 def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
-    return [CalledHandler(*values) for values in parse_rows(result)]
+    return [CalledHandler._make(row) for row in result]
+
+
+MAX_CHANGES = 1_000
+"""Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""
+
+_LOG = "INSERT INTO changed_services (service_uuid) VALUES"
+_PRUNE = f"DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}"  # noqa: S608 (a number)
+# All that `handler_lookup` selects.
+TRIGGERS = (
+    "CREATE TRIGGER handlers_changed AFTER UPDATE OF uuid, seq, service_uuid, name, operation, options, version, uses,"
+    f" rate_tat, old_uuid, old_until ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
+    f"CREATE TRIGGER handlers_deleted AFTER DELETE ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
+    "CREATE TRIGGER services_changed AFTER UPDATE OF uuid, engine, terminated ON services"
+    f" BEGIN {_LOG} (OLD.uuid); END",
+    "CREATE TRIGGER services_noted AFTER UPDATE OF notes, left_tags ON services"
+    f" WHEN (OLD.notes, OLD.left_tags) <> (NEW.notes, NEW.left_tags) BEGIN {_LOG} (OLD.uuid); END",
+    f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
+    "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
+    f" BEGIN {_LOG} (NEW.service_uuid); END",
+    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created, due ON actions"
+    " WHEN (OLD.state = 'Pending' AND OLD.open) OR (NEW.state = 'Pending' AND NEW.open)"
+    f" BEGIN {_LOG} (NEW.service_uuid); END",
+    "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
+    f" BEGIN {_LOG} (OLD.service_uuid); END",
+    # The newest stays, so that no number comes twice.
+    f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
+)
+_READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"
+
+
+def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
+    """Return the changes from this number on, in their order, each with the UUID of the service."""
+    return [(seq, service_uuid) for seq, service_uuid in connection.exec_driver_sql(_READ, (first,))]

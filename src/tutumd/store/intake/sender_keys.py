@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.sql.compiled import JsonRows, execute_compiled, execute_many, json_rows, parse_rows
+from tutumd.store.sql.statements import execute_compiled, execute_many, json_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
@@ -32,17 +32,15 @@ _GIVEN = (
     "SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq FROM json_each(:given)"
 )
 # SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
-_FOUND = (
-    f"(WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
+_SELECT = sa.text(
+    f"WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
     "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
     f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
     f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
     f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
     " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
-    f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
+    f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)"
 )
-_COLUMNS = ("number", "handler_seq", "bucket", "uuid", "seq")
-_SELECT = sa.select(JsonRows(*map(sa.column, _COLUMNS))).select_from(sa.text(_FOUND))
 """Selects what is stored of keys, and counts."""
 
 _INSERT_KEY = sa.text(
@@ -79,7 +77,7 @@ class BatchKeys:
 
     def read(self, connection: sa.Connection, pairs: Sequence[DeliveryKey]) -> None:
         """Read what is stored of keys. The caller has locked the services."""
-        found = execute_compiled(
+        rows: Iterable[Any] = execute_compiled(
             connection,
             _SELECT,
             given=json_rows(handler_seq for handler_seq, _ in pairs),
@@ -89,7 +87,7 @@ class BatchKeys:
             today=self._today,
             tomorrow=self._today + 1,
         )
-        for number, handler_seq, bucket, uuid, seq in parse_rows(found):
+        for number, handler_seq, bucket, uuid, seq in rows:
             if number is None:
                 self._counts[(handler_seq, bucket)] = seq
             elif uuid is not None:

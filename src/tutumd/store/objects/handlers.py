@@ -18,18 +18,17 @@ from tutumd.model import (
     Page,
     Query,
     Rotation,
-    Service,
     User,
 )
 from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.upsert import insert
+from tutumd.store.sql.statements import insert
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import handlers, services
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
@@ -75,14 +74,14 @@ class SqlHandlers(StorePart):
         now = self._clock()
         new = [_row_of(viewer, service_uuid, entry, now) for entry in entries]
         with self._database.write() as connection:
-            service = read_service(connection, viewer, service_uuid)
+            read_service(connection, viewer, service_uuid)
             if not new:
                 return ()
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
             check_handlers(connection, viewer.uuid, now, len(made))
             for handler in made:
-                _record_created(connection, viewer, service, handler)
+                self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
             return made
 
     def add_handler_once(
@@ -91,7 +90,7 @@ class SqlHandlers(StorePart):
         now = self._clock()
         new = _row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256}
         with self._database.write() as connection:
-            service = read_service(connection, viewer, service_uuid)
+            read_service(connection, viewer, service_uuid)
             statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
             row = connection.execute(statement).first()
             if row is None:
@@ -100,7 +99,7 @@ class SqlHandlers(StorePart):
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
             check_handlers(connection, viewer.uuid, now, 1)
             handler = _handler_from(row, 0, None, now)
-            _record_created(connection, viewer, service, handler)
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
             return handler, True
 
     def change_handler(
@@ -159,7 +158,7 @@ class SqlHandlers(StorePart):
                     handlers.c.created < before,
                     sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
                     handlers.c.seq.not_in(
-                        sa.select(deliveries.c.handler_seq).where(call_counts.is_uncounted(connection))
+                        sa.select(deliveries.c.handler_seq).where(delivery_log.is_uncounted(connection))
                     ),
                 )
             order = [services.c.name, handlers.c.seq]
@@ -182,7 +181,7 @@ class SqlHandlers(StorePart):
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, with the calls that are not counted in the rows yet."""
-        recent = call_counts.recent_calls(connection, [row.seq for row in rows])
+        recent = delivery_log.recent_calls(connection, [row.seq for row in rows])
         return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
 
 
@@ -222,11 +221,6 @@ def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None,
     if twin is not None:
         with about("name"):
             raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")
-
-
-def _record_created(connection: sa.Connection, viewer: User, service: Service, handler: Handler) -> None:
-    what, details = AuditEvent.HANDLER_CREATED, _describe(handler)
-    audit.record(connection, viewer, what, handler.created, service=service, handler=handler.number, details=details)
 
 
 def _describe(handler: Handler) -> str:

@@ -2,7 +2,7 @@
 
 Each is read by indexes alone, for all pages of a process at once. They are made of what is stored, so that all replicas
 make the same one. Two things come late: a call that joined a pending action, which is counted with the next heartbeat
-(on PostgreSQL after `call_counts.LAG`), or shown when that action begins.
+(on PostgreSQL after `delivery_log.LAG`), or shown when that action begins.
 """
 
 import hashlib

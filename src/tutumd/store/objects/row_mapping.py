@@ -85,11 +85,6 @@ def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
     return sa.and_(sa.true(), *conditions)
 
 
-def sees_all(viewer: User | None) -> bool:
-    """Return whether `visible_to` holds for every service, so that a query may do without the services."""
-    return viewer is None or (viewer.is_admin and not viewer.access.is_narrow)
-
-
 def select_services(viewer: User | None) -> sa.Select[Any]:
     """Select the services that the viewer may see, with their present state and owner."""
     has_action = sa.and_(
@@ -131,7 +126,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
         gone_since=None if row.bound else row.unbound,
-        notes=tuple(row.notes.splitlines()),
+        notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
     )
 

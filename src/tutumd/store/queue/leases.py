@@ -1,21 +1,28 @@
 """Leases: which actions a worker may claim, updates that only the holder of a claim can make, and abandoned actions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, Service
+from tutumd.ports.clock import Clock
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.locks import raise_revision, settle_target
+from tutumd.store.sql.database import Database
+from tutumd.store.sql.statements import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
-from tutumd.store.tables.schema import storable
+from tutumd.store.tables.schema import EPOCH, meta, storable
 from tutumd.store.tables.services import discoveries, worker_slots
+
+_BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
@@ -73,10 +80,19 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
 
 
-def end_leases(connection: sa.Connection) -> None:
-    """End all leases and pauses after a reboot, which no worker has survived, and for which no action is to blame."""
-    connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
-    connection.execute(sa.delete(discoveries))
+def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> Clock:
+    """Return the clock of leases on SQLite: all processes of a machine share it, and nobody sets it.
+
+    It begins at the boot. The first process after a reboot ends all leases and pauses: no worker has survived the
+    reboot, and no action is to blame for it.
+    """
+    boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
+    with database.write() as connection:
+        if connection.scalar(sa.select(meta.c.value).where(meta.c.key == _BOOT)) != boot:
+            connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
+            connection.execute(sa.delete(discoveries))
+            upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
+    return lambda: EPOCH + timedelta(seconds=seconds())
 
 
 def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> Sequence[Row]:
@@ -261,7 +277,7 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
         "abandoned by": admin,
         "phase:": phase if row.journal else "it had saved nothing that it was about to change",
         "last steps:": ", ".join(reversed(lines)),
-        "last error:": row.reason.removeprefix("waiting for another try: ") or row.engine_error,
+        "last error:": row.last_error or row.engine_error,
     }
     return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
 

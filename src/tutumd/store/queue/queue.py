@@ -39,12 +39,12 @@ from tutumd.store.queue.leases import (
 )
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.upsert import upsert
+from tutumd.store.sql.statements import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
-from tutumd.store.upkeep import call_counts
+from tutumd.store.upkeep import delivery_log
 from tutumd.store.upkeep.delivery_log import LogTrimmer
 from tutumd.store.upkeep.retention import Retention
 
@@ -167,13 +167,14 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
-    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+    def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
         with self._database.write() as connection:
             update_claimed(
                 connection,
                 claim,
                 due=self._clock() + delay,
-                reason=reason,
+                reason=f"waiting for another try: {error}",
+                last_error=error,
                 worker=None,
                 lease_until=self._lease_clock() + delay,
                 attempts=actions.c.attempts + 1,
@@ -231,7 +232,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
-        return call_counts.count(self._database, self._clock())
+        return delivery_log.count(self._database, self._clock())
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
-from tutumd.store.sql.upsert import insert_missing
+from tutumd.store.sql.statements import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import containers, handlers, services
@@ -41,6 +41,7 @@ def store_snapshot(
         "image_digest": snapshot.image_digest,
         "warnings": list(snapshot.warnings),
         "notes": "\n".join(snapshot.notes),
+        "left_tags": "\n".join(snapshot.left_tags),
         "settings": [[name, storable(value)] for name, value in snapshot.settings],
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),

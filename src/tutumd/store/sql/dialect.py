@@ -2,7 +2,7 @@
 
 `sqlite` and `postgres` supply: the set-up of connections and transactions, the outcome of a commit that was not
 confirmed, INSERT with ON CONFLICT, inserts of many rows, pages of a log, statements without a result, notifications,
-time limits, the lock of a migration, and how `JsonRows` and `IndexHint` are compiled.
+time limits, the lock of a migration, and how `IndexHint` is compiled.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

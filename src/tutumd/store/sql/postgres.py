@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.compiler import compiles
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.sql.compiled import JsonRows, compile_once, driver_of
 from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId
 from tutumd.store.sql.faults import UNCERTAIN
+from tutumd.store.sql.statements import compile_once, driver_of
 
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
@@ -153,9 +152,3 @@ def _insert_json(table: str, columns: tuple[tuple[str, str], ...]) -> sa.TextCla
         f"INSERT INTO {table} ({names}) SELECT {values} "  # noqa: S608 (names of the schema)
         "FROM json_array_elements(CAST(:rows AS json)) AS rows(value)"
     )
-
-
-@compiles(JsonRows, "postgresql")
-def _compile_rows(element: JsonRows, compiler: Any, **options: Any) -> str:
-    rows = sa.func.json_agg(sa.func.json_build_array(*element.clauses))
-    return str(compiler.process(rows, **options))

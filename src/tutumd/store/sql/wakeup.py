@@ -1,8 +1,15 @@
 """Wakes threads that wait for work or for its end: in this process, and in all others on the same database."""
 
+import logging
+import os
+import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from threading import Condition
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from socket import AF_UNIX, MSG_DONTWAIT, SHUT_RD, SOCK_DGRAM, socket
+from stat import S_ISSOCK
+from threading import Condition, Thread
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -57,3 +64,80 @@ class Wakeup:
             if topics:
                 database.dialect.notify(connection, topics)
         self.publish(topics)
+
+
+_MAX_BYTES = 65_536
+_QUEUED = 10
+"""Datagrams that the system keeps for a socket at least. After so many, others may have been lost."""
+
+_log = logging.getLogger(__name__)
+
+
+class WakeSocket:
+    """Passes the topics that other processes publish to this process's wakeup, and its own to them."""
+
+    def __init__(self, folder: Path, wakeup: Wakeup) -> None:
+        """Start to receive. If the folder cannot be used, work of other processes is found by polling."""
+        self._wakeup = wakeup
+        self._socket = socket(AF_UNIX, SOCK_DGRAM)
+        self._name = uuid4().hex  # processes in different containers may have the same number
+        self._folder = -1
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            self._bind()
+        except OSError as error:
+            _log.warning("no socket in %s: work of other processes is found by polling (%s)", folder, error)
+        self._thread = Thread(target=self._receive, name="wake", daemon=True)
+        self._thread.start()
+        wakeup.send = self.send
+        self.send([self._name])  # nobody hears it: this only removes what killed processes left
+
+    def send(self, topics: Collection[str]) -> None:
+        """Wake the other processes that hear one of these topics. Never waits, and never fails."""
+        message = "\0".join(topics).encode()
+        with suppress(OSError):
+            # By path: threads that list one descriptor at once share their place in it, and miss entries.
+            for name in os.listdir(self._address("")):  # noqa: PTH208 (the path is text here)
+                if name != self._name and not name.startswith("."):
+                    self._send(message, name)
+
+    def close(self) -> None:
+        """Stop receiving, and remove the socket."""
+        self._socket.shutdown(SHUT_RD)
+        self._thread.join()
+        self._socket.close()
+        if self._folder >= 0:
+            with suppress(OSError):
+                os.unlink(self._name, dir_fd=self._folder)
+            os.close(self._folder)
+
+    def _bind(self) -> None:
+        hidden = f".{self._name}"
+        self._socket.bind(self._address(hidden))
+        os.chmod(hidden, 0o600, dir_fd=self._folder)
+        # Senders see it only now: while it was being bound, it refused like that of a killed process.
+        os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
+    def _send(self, message: bytes, name: str) -> None:
+        with suppress(OSError):  # its buffer may be full: then its process wakes anyway
+            try:
+                self._socket.sendto(message, MSG_DONTWAIT, self._address(name))
+            except ConnectionRefusedError:  # its process was killed, or it is somebody's file
+                if S_ISSOCK(os.lstat(name, dir_fd=self._folder).st_mode):
+                    os.unlink(name, dir_fd=self._folder)
+
+    def _address(self, name: str) -> str:
+        # The path of the folder may be longer than the 107 bytes that an address can have.
+        return f"/proc/self/fd/{self._folder}/{name}"
+
+    def _receive(self) -> None:
+        while message := self._socket.recv(_MAX_BYTES):
+            messages = [message]
+            with suppress(BlockingIOError):
+                while len(messages) < _QUEUED:
+                    messages.append(self._socket.recv(_MAX_BYTES, MSG_DONTWAIT))
+            topics = b"\0".join(messages).decode(errors="replace").split("\0")
+            if len(messages) >= _QUEUED or not self._wakeup.topics.isdisjoint(topics):
+                self._wakeup.notify()
+            time.sleep(MIN_PAUSE_S)

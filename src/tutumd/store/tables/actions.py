@@ -35,6 +35,8 @@ actions = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("lease_until", UtcTime),
     sa.Column("attempts", sa.Integer, nullable=False),
+    # Why the last attempt is repeated.
+    sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("journal", sa.JSON, nullable=False),
     # Inputs of the newest deliveries that had any.
     sa.Column("tag", sa.String(128)),
@@ -170,7 +172,7 @@ delivery_chunks = sa.Table(
     "delivery_chunks", metadata, sa.Column("chunk", SERIAL, primary_key=True, autoincrement=False)
 )
 
-# What the deliveries of a handler take, counted later (call_counts.py). `kind` is acted, skipped or refused.
+# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
 handler_logs = sa.Table(
     "handler_logs",
     metadata,

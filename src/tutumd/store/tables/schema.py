@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 metadata = sa.MetaData()
 
 HEAD = "1"
-"""Revision of the newest migration."""
+"""Revision of the newest migration. The revisions are numbered from 1."""
 
 meta = sa.Table(
     "meta",
@@ -17,6 +17,11 @@ meta = sa.Table(
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
+
+
+def is_known(revision: str, head: str = HEAD) -> bool:
+    """Return whether a revision of the schema is `head` or an older one."""
+    return revision in map(str, range(1, int(head) + 1))
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -30,6 +30,8 @@ services = sa.Table(
     sa.Column("warnings", sa.JSON, nullable=False),
     # What the response to a call for a redeploy says of the service: sentences, one a line.
     sa.Column("notes", sa.Text, nullable=False, server_default=""),
+    # As `notes`, for the call that begins a redeploy without a tag.
+    sa.Column("left_tags", sa.Text, nullable=False, server_default=""),
     # Labels that configure it, as people set them: pairs of name and value.
     sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
@@ -65,7 +67,7 @@ containers = sa.Table(
     sa.Index("containers_of_service", "service_uuid", "present", "stopped"),
 )
 
-# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (change_log.py).
+# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (handler_lookup.py).
 changed_services = sa.Table(
     "changed_services",
     metadata,
@@ -89,7 +91,7 @@ handlers = sa.Table(
     # Updated with each call only if the handler has such a limit.
     sa.Column("uses", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("rate_tat", sa.BigInteger, nullable=False, server_default="0"),
-    # Updated later, see call_counts.py.
+    # Updated later, see delivery_log.py.
     sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_called", UtcTime),
     sa.Column("old_uuid", Uuid),

@@ -1,29 +1,23 @@
 """Bringing the schema of a database up to date."""
 
 import logging
-import re
 import time
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.intake import change_log
+from tutumd.store.intake import handler_lookup
 from tutumd.store.objects import action_deliveries
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.sql.faults import is_locked
-from tutumd.store.tables.schema import HEAD, metadata
+from tutumd.store.tables.schema import HEAD, is_known, metadata
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
-GIVE_UP_S = 600.0
 SCRIPTS = Path(__file__).parent / "migrations"
-_UNRELEASED = re.compile(r"000\d")
 _RETRY_PAUSE_S = 1.0
+_OURS = f"this tutumd {version_of('tutumd')}"
 # As Alembic creates it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _log = logging.getLogger(__name__)
@@ -38,8 +32,7 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
         scripts: Alembic's folder with all migrations.
 
     Raises:
-        SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay. Or its tables
-            were locked for 10 minutes.
+        SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay.
         UnavailableError: The database cannot be used.
     """
     with database.read() as connection:
@@ -47,13 +40,12 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
     if version == head:
         return
     if version is not None:
-        _check_known(version, head, scripts)
+        _check_known(version, head)
         if not from_older:
             raise SettingsError(
-                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {head}:"
+                f"the database has the schema {version} of an older tutumd, and {_OURS} needs {head}:"
                 " start its server first, which upgrades the database; see UPGRADING.md"
             )
-    began = time.monotonic()
     while True:
         try:
             with database.write() as connection:
@@ -62,10 +54,6 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
         except UnavailableError as error:
             if not is_locked(error):
                 raise
-            if time.monotonic() - began > GIVE_UP_S:
-                raise SettingsError(
-                    "the database cannot be migrated, because other transactions use its tables: end them"
-                ) from error
             _log.warning("the database is not migrated yet: waiting for transactions that use its tables")
             time.sleep(_RETRY_PAUSE_S)
 
@@ -76,7 +64,7 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
     if version == head:
         return  # another process was quicker
     if version is not None:
-        _check_known(version, head, scripts)  # another process may have been newer, too
+        _check_known(version, head)  # another process may have been newer, too
         began = time.monotonic()
         _log.warning("migrating the database from %s to %s; this process serves when that is done", version, head)
         run_migrations(connection, scripts)
@@ -94,46 +82,34 @@ def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes and triggers in an empty database."""
     metadata.create_all(connection)
     if dialect_of(connection).single_writer:
-        for trigger in (*change_log.TRIGGERS, *action_deliveries.TRIGGERS):
+        for trigger in (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS):
             connection.exec_driver_sql(trigger)
 
 
 def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
     """Run the migrations that the database lacks."""
     from alembic import command  # slow to import, and rarely needed
-
-    config = _config(scripts)
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def _check_known(version: str, head: str, scripts: Path) -> None:
-    """Raise SettingsError if no migration of a release made this schema."""
-    from alembic.script import ScriptDirectory  # slow to import, and rarely needed
-
-    if _UNRELEASED.fullmatch(version):
-        raise SettingsError(
-            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
-            " that version runs, then start this one with a new data folder or database"
-        )
-    if version not in {script.revision for script in ScriptDirectory.from_config(_config(scripts)).walk_revisions()}:
-        raise SettingsError(
-            f"the database has the schema {version}, and {_ours()} knows none after {head}: a newer tutumd or"
-            " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
-            " upgrade; see UPGRADING.md"
-        )
-
-
-def _config(scripts: Path) -> "Config":
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(scripts))
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
-def _ours() -> str:
-    return f"this tutumd {version_of('tutumd')}"
+def _check_known(version: str, head: str) -> None:
+    """Raise SettingsError if no migration of this release made this schema."""
+    if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
+        raise SettingsError(
+            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
+            " that version runs, then start this one with a new data folder or database"
+        )
+    if not is_known(version, head):
+        raise SettingsError(
+            f"the database has the schema {version}, and {_OURS} knows none after {head}: a newer tutumd or"
+            " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
+            " upgrade; see UPGRADING.md"
+        )
 
 
 def _version(connection: sa.Connection) -> str | None:

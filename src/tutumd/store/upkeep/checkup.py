@@ -15,7 +15,7 @@ from tutumd.store.queue.engine_sync import read_installation
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.schema import HEAD
+from tutumd.store.tables.schema import HEAD, is_known
 from tutumd.store.tables.services import engines, handlers
 
 DATABASE = "database"
@@ -97,7 +97,7 @@ def _check_schema(connection: sa.Connection) -> Finding:
     schema = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
     if schema == HEAD:
         return ok(DATABASE, f"its schema is that of this version, {HEAD}")
-    if schema > HEAD:
+    if not is_known(schema):
         text = f"its schema, {schema}, is of a newer tutumd; this version knows {HEAD}"
         return wrong(DATABASE, text, "run the newer version, or restore a backup")
     fix = f"back up, then restart tutumd with this version, which brings it to {HEAD}"

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from tutumd.application.queries import write_date
 from tutumd.model import Phase, Verb
-from tutumd.web.api.schemas import DateOf2015, Moment, Shown, WrittenMoment, describe, plain_list
+from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
 from tutumd.web.uris import PREFIX, action_uri, container_uri, service_uri
 
 _ACTION_NAMES = {
@@ -140,7 +140,7 @@ _LINE = describe(
     "One step of a run.",
     {
         "number": Shown(int),
-        "time": Shown(WrittenMoment, "To the millisecond.", of=lambda line: write_date(line.at, "milliseconds")),
+        "time": Shown(Moment, "To the millisecond.", of=lambda line: write_date(line.at, "milliseconds")),
         "text": Shown(str),
         "phase": Shown(Phase | None, "What the run does from this step on; null: as before."),
     },

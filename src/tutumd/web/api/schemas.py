@@ -21,14 +21,18 @@ from tutumd.model import Page, Query
 Item = TypeVar("Item")
 
 
-def date_of_2015(value: datetime | None) -> str | None:
-    """Return a date in the form that clients of 2015 read: `Mon, 13 Oct 2014 11:01:43 +0000`."""
-    return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
+def _write_moment(value: object) -> object:
+    return write_date(value) if isinstance(value, datetime) else value
 
 
-WrittenMoment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])]
-Moment = Annotated[WrittenMoment, BeforeValidator(write_date)]
-DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]), BeforeValidator(date_of_2015)]
+def _write_date_of_2015(value: object) -> object:
+    return format_datetime(value.astimezone(UTC).replace(microsecond=0)) if isinstance(value, datetime) else value
+
+
+_MOMENT_FIELD = Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])
+Moment = Annotated[str, _MOMENT_FIELD, BeforeValidator(_write_moment)]
+DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]), BeforeValidator(_write_date_of_2015)]
+"""In the form that clients of 2015 read."""
 
 
 class ObjectOut(BaseModel):
@@ -43,7 +47,7 @@ class ObjectOut(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: object) -> object:
-        return value if isinstance(value, dict | list) else show(cls, value)
+        return value if isinstance(value, dict | list | tuple) else show(cls, value)
 
 
 def show(schema: type[ObjectOut], value: object, **given: object) -> dict[str, Any]:

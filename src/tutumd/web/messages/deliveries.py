@@ -1,7 +1,6 @@
 """Deliveries for people: their content, laid out without a change to what it says, and what became of them."""
 
 import base64
-import binascii
 import html
 import json
 import re
@@ -126,10 +125,7 @@ def indent_json(text: str) -> str:
 
 def write_hex(encoded: str) -> str:
     """Return bytes that are stored as base64 as rows of hexadecimal digits, 16 bytes each."""
-    try:
-        raw = base64.b64decode(encoded)
-    except (binascii.Error, ValueError):
-        return encoded
+    raw = base64.b64decode(encoded)
     rows = (raw[start : start + 16] for start in range(0, len(raw), 16))
     return "\n".join(f"{index * 16:06x}  {row.hex(' ')}" for index, row in enumerate(rows))
 
@@ -142,7 +138,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-_OUTCOMES = {
+OUTCOMES = {
     DeliveryOutcome.QUEUED: "It queued an action.",
     DeliveryOutcome.JOINED: "It joined an action that was already waiting.",
     DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced its tag or body.",
@@ -150,11 +146,7 @@ _OUTCOMES = {
     DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
     DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got the earlier response.",
 }
-
-
-def describe_outcome(delivery: Delivery) -> str:
-    """Return what became of a delivery, as a sentence."""
-    return _OUTCOMES[delivery.outcome]
+"""What became of a delivery."""
 
 
 def describe_reason(delivery: Delivery) -> str:

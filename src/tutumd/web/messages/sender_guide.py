@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
+from tutum.snippets import sign_call
 from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
 from tutumd.model import TAG, Handler, Operation
@@ -97,29 +98,20 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     place = f"{parts.scheme}://{parts.netloc}"
-    mend = "Give the server a public name with TLS, and set TUTUMD_PUBLIC_URL to its https:// address."
+    fix = "Give the server a public name with TLS, and set TUTUMD_PUBLIC_URL to its https:// address."
+    if is_local(host) and sender.key == "curl":
+        text = f"The URL begins with {place}, which is this machine. Only programs on this machine can call it."
+        return warning(SUBJECT, text, fix)
     if is_local(host):
-        if sender.key == "curl":
-            return warning(
-                SUBJECT,
-                f"The URL begins with {place}, which is this machine. Only programs on this machine can call it.",
-                mend,
-            )
-        return wrong(
-            SUBJECT,
-            f"The URL begins with {place}, which is this machine. {sender.name} cannot reach it from elsewhere.",
-            mend,
-        )
+        text = f"The URL begins with {place}, which is this machine. {sender.name} cannot reach it from elsewhere."
+        return wrong(SUBJECT, text, fix)
     if _is_private(host) and sender.is_remote:
         text = f"{place} is in a private network. {sender.name} cannot reach it from the internet."
-        return warning(SUBJECT, text, mend)
+        return warning(SUBJECT, text, fix)
     if parts.scheme != "https":
         text = f"{place} has no TLS. Anyone on the way can read this URL, which is a password."
-        return warning(
-            SUBJECT,
-            text,
-            "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address.",
-        )
+        fix = "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address."
+        return warning(SUBJECT, text, fix)
     return None
 
 
@@ -153,20 +145,10 @@ def _is_private(host: str) -> bool:
         return "." not in host or host.endswith(_PRIVATE_NAMES)
 
 
-_SIGNED = {
-    "github": ("X-Hub-Signature-256", "sha256="),
-    "bitbucket": ("X-Hub-Signature", "sha256="),
-    "gitea": ("X-Gitea-Signature", ""),
-    "forgejo": ("X-Forgejo-Signature", ""),
-}
-_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105 (a blank to fill in)
-_TO_HEX = 'od -An -v -tx1 | tr -d " \\n"'
-
-
 def write_call(handler: Handler, url: str) -> str:
     """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
     options = public_options(handler)
-    lines, headers = _sign(options["verify"] or {})
+    lines, headers = sign_call(options["verify"] or {})
     tag = options["tag"] or {}
     query = f"?tag={_example_tag(tag['allow'])}&wait=300" if tag.get("from") == "query" else "?wait=300"
     lines.append(f"curl -sS --fail-with-body -X POST{headers} {quote(url + query)}")
@@ -178,29 +160,3 @@ def write_call(handler: Handler, url: str) -> str:
 def _example_tag(globs: Sequence[str]) -> str:
     """Return a tag that is allowed, or a word that stands for one."""
     return next((glob for glob in globs if TAG.fullmatch(glob)), "TAG")
-
-
-def _sign(verify: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the lines that prepare what a handler verifies, and the options of curl that send it."""
-    preset = verify.get("preset")
-    if not preset:
-        return [], ""
-    if preset == "gitlab":
-        return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
-    if preset == "token":
-        name = f"{verify['header']}: " if verify.get("header") else "Authorization: Bearer "
-        return [_READ_SECRET], f' -H {quote(name)}"$SECRET"'
-    lines, body = [_READ_SECRET, "BODY='{}'"], " -H 'Content-Type: application/json' --data-raw \"$BODY\""
-    if preset == "standard-webhooks":
-        lines += [
-            "ID=$(openssl rand -hex 16) TIME=$(date +%s)",
-            f'KEY=$(printf %s "${{SECRET#whsec_}}" | openssl base64 -d -A | {_TO_HEX})',
-            'SIGNATURE=$(printf %s "$ID.$TIME.$BODY" |'
-            ' openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)',
-        ]
-        return lines, f' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"{body}'
-    encode = "openssl base64 -A" if verify.get("encoding") == "base64" else _TO_HEX
-    algorithm = verify.get("algorithm", "sha256")
-    lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
-    header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
-    return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{body}'

@@ -99,12 +99,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
-        delivery_count=action.deliveries,
         asked_by=_find_askers(store, visitor, action, service, web.clock()),
         buttons=list_buttons(action, visitor),
-        can_open=visitor.may(Scope.READ),
         busy=action.ended is None,
-        held_until=action.held_until,
         is_waiting=action.ended is None and bool(action.reason),
         waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
         error=error,
@@ -147,12 +144,8 @@ def describe(action: Action) -> str:
     return f"{what} to {action.target}"
 
 
-def list_buttons(action: Action, visitor: User) -> list[Button]:
-    """Return the buttons that a visitor may press now."""
-    return list(_list(action, visitor))
-
-
-def _list(action: Action, visitor: User) -> Iterator[Button]:
+def list_buttons(action: Action, visitor: User) -> Iterator[Button]:
+    """Yield the buttons that a visitor may press now."""
     is_running = action.ended is None and action.state is not ActionState.PENDING
     if action.can_be_retried and visitor.may(Scope.OPERATE):
         yield Button(

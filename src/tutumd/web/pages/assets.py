@@ -2,10 +2,8 @@
 
 import gzip
 import hashlib
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -14,58 +12,39 @@ from tutumd.errors import NOT_FOUND, NotFoundError
 
 router = APIRouter()
 
+_FOLDER = Path(__file__).parent / "static"
 _MEDIA_TYPES = {
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
-    """A file for browsers, plain and compressed."""
-
-    address: str
-    media_type: str
-    content: bytes
-    compressed: bytes
 
 
 @router.get("/static/{name}")
 def get_asset(request: Request, name: str) -> Response:
     """Get a file by its name with the hash of its content."""
-    asset = next((each for each in load_assets().values() if each.address == name), None)
-    if asset is None:
+    path = next((path for path, address in name_assets().items() if address == name), None)
+    if path is None:
         raise NotFoundError(NOT_FOUND)
     headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(asset.compressed, media_type=asset.media_type, headers=headers | {"Content-Encoding": "gzip"})
-    return Response(asset.content, media_type=asset.media_type, headers=headers)
+    is_compressed = "gzip" in request.headers.get("accept-encoding", "")
+    if is_compressed:
+        headers["Content-Encoding"] = "gzip"
+    media_type = _MEDIA_TYPES[Path(path).suffix]
+    return Response(read_asset(path, is_compressed=is_compressed), media_type=media_type, headers=headers)
 
 
 @cache
-def load_assets() -> dict[str, Asset]:
-    """Return all files by their paths below `static`."""
-    return {path: _load(path, file) for path, file in _walk(resources.files(__package__) / "static")}
+def name_assets() -> dict[str, str]:
+    """Return the addresses of all files, by their paths below `static`."""
+    paths = [file.relative_to(_FOLDER) for file in _FOLDER.rglob("*") if file.suffix in _MEDIA_TYPES]
+    hashes = [hashlib.sha256(read_asset(str(path))).hexdigest()[:12] for path in paths]
+    return {str(path): f"{path.stem}.{digest}{path.suffix}" for path, digest in zip(paths, hashes, strict=True)}
 
 
-def _walk(folder: Traversable, start: str = "") -> list[tuple[str, Traversable]]:
-    found: list[tuple[str, Traversable]] = []
-    for each in sorted(folder.iterdir(), key=lambda item: item.name):
-        if each.is_dir():
-            found += _walk(each, f"{start}{each.name}/")
-        elif each.name.rpartition(".")[2] in _MEDIA_TYPES:
-            found.append((f"{start}{each.name}", each))
-    return found
-
-
-def _load(path: str, file: Traversable) -> Asset:
-    content = file.read_bytes()
-    stem, _, kind = path.rpartition("/")[2].rpartition(".")
-    return Asset(
-        address=f"{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{kind}",
-        media_type=_MEDIA_TYPES[kind],
-        content=content,
-        compressed=gzip.compress(content, 9, mtime=0),
-    )
+@cache
+def read_asset(path: str, *, is_compressed: bool = False) -> bytes:
+    """Return a file below `static`, plain or by gzip."""
+    content = (_FOLDER / path).read_bytes()
+    return gzip.compress(content, 9, mtime=0) if is_compressed else content

@@ -12,8 +12,8 @@ from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooMa
 from tutumd.model import Delivery, DeliveryOutcome, Scope
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.deliveries import (
+    OUTCOMES,
     DeliveryText,
-    describe_outcome,
     describe_reason,
     describe_wish,
     hides_url,
@@ -126,7 +126,7 @@ def _show(found: FoundHandler, number: int, *, again: int | None = None, error: 
         **found.values,
         delivery=delivery,
         text=text,
-        outcome=describe_outcome(delivery),
+        outcome=OUTCOMES[delivery.outcome],
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,

@@ -13,8 +13,9 @@ from tutumd.application.digests import sha256_hex
 from tutumd.errors import NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
+from tutumd.web.pages.cookies import is_secure
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import is_secure, visitor_with
+from tutumd.web.pages.visitors import visitor_with
 from tutumd.web.uris import call_uri
 
 BASE = "/service/{service_uuid}/handler/{number}/"

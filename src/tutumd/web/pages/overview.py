@@ -1,39 +1,22 @@
 """The first page: what failed, what runs, what waits; the corner of all pages; and the list of services."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.public_url import judge_address
-from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup, User
+from tutumd.errors import InvalidInputError
+from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup, ServiceState, User
 from tutumd.ports.store import Store
 from tutumd.web.context import context
-from tutumd.web.messages.engines import EngineHealth, judge_engine
+from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.service_filters import GONE, ServiceFilters, parse_filters, state_filters
 from tutumd.web.pages.visitors import Reader
-
-
-class FirstStep(StrEnum):
-    """What is to be done first."""
-
-    ENGINE = "engine"
-    SERVICE = "service"
-    HANDLER = "handler"
-
-
-def find_first_step(store: Store, viewer: User, services: int) -> FirstStep | None:
-    """Return what a viewer with so many services has to do first; None once there is a handler."""
-    if store.unused_handlers(viewer, None, Query.newest(1)).objects:
-        return None
-    if not store.engines(viewer):
-        return FirstStep.ENGINE
-    return FirstStep.HANDLER if services else FirstStep.SERVICE
-
 
 router = APIRouter()
 
@@ -48,23 +31,6 @@ _SERVICES_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing that a new installation needs. `state`: `done`, `now` or `next`."""
-
-    text: str
-    state: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """An engine, and the address of the list of its services."""
-
-    health: EngineHealth
-    href: str
-
-
 @router.get("/")
 def show_overview(request: Request, visitor: Reader) -> Response:
     """Show the overview."""
@@ -72,7 +38,6 @@ def show_overview(request: Request, visitor: Reader) -> Response:
     store, now = web.store, web.clock()
     engines, groups = store.engines(visitor), store.service_groups(visitor)
     unfinished = store.unfinished_actions(visitor, _MAX_UNFINISHED)
-    first_step = find_first_step(store, visitor, sum(group.number for group in groups))
     return render(
         request,
         "overview.html",
@@ -81,13 +46,9 @@ def show_overview(request: Request, visitor: Reader) -> Response:
         waiting=[each for each in unfinished if each.state is ActionState.PENDING],
         unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED)),
         warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
-        first_step=first_step,
-        steps=_list_steps(first_step, groups, _services_note(engines, visitor)) if first_step else [],
-        engines=[
-            Engine(health=judge_engine(each, now), href=ServiceFilters(engine=each.name).address(web.public_path))
-            for each in engines
-        ],
-        states=state_filters(web.public_path, None, groups),
+        steps=_list_steps(store, visitor, engines, groups),
+        engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
+        states=_link_states(request, {}, groups),
         has_services=bool(groups),
         can_connect=visitor.may(Scope.OPERATE),
         public_url=judge_address(web.public_url),
@@ -102,28 +63,26 @@ def show_running(request: Request, visitor: Reader) -> Response:
     return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
 
 
-def _list_steps(first: FirstStep, groups: Sequence[ServiceGroup], services_note: str) -> list[Step]:
-    order = list(FirstStep)
+def _list_steps(
+    store: Store, visitor: User, engines: Sequence[EngineInfo], groups: Sequence[ServiceGroup]
+) -> list[dict[str, str]]:
+    """Return what a new installation needs, for `ui.timeline`; nothing once there is a handler."""
+    if store.unused_handlers(visitor, None, Query.newest(1)).objects:
+        return []
     number = sum(group.number for group in groups if group.bound)
-    notes = {
-        FirstStep.ENGINE: "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
+    steps = {
+        "An engine is connected": "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
         " with --engine docker, swarm, kubernetes or local.",
-        FirstStep.SERVICE: services_note,
-        FirstStep.HANDLER: f"{number} service{'' if number == 1 else 's'} can be redeployed, and nobody can call"
-        " them yet. Choose a service and a sender, and get the URL to paste.",
+        "It shows services": _services_note(engines, visitor),
+        "A sender has the URL of a handler": f"{number} service{'' if number == 1 else 's'} can be redeployed, and"
+        " nobody can call them yet. Choose a service and a sender, and get the URL to paste.",
     }
-    texts = {
-        FirstStep.ENGINE: "An engine is connected",
-        FirstStep.SERVICE: "It shows services",
-        FirstStep.HANDLER: "A sender has the URL of a handler",
-    }
-
-    def state(step: FirstStep) -> str:
-        if step is first:
-            return "now"
-        return "done" if order.index(step) < order.index(first) else "next"
-
-    return [Step(text=texts[step], state=state(step), note=notes[step] if step is first else "") for step in order]
+    done = 0 if not engines else 1 if not groups else 2
+    states = ["done"] * done + ["now", "next", "next"]
+    return [
+        {"text": text, "state": state, "note": note if state == "now" else ""}
+        for (text, note), state in zip(steps.items(), states, strict=False)
+    ]
 
 
 def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
@@ -134,32 +93,89 @@ def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
 
 
 PAGE_SIZE = 50
+GONE = "Gone"
+_FILTERS = ("search", "state", "stack", "engine")
+_MAX_DIGITS = 10
 _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
+_ORDER = (
+    ServiceState.NOT_RUNNING,
+    ServiceState.PARTLY_RUNNING,
+    ServiceState.REDEPLOYING,
+    ServiceState.SCALING,
+    ServiceState.STARTING,
+    ServiceState.STOPPING,
+    ServiceState.TERMINATING,
+    ServiceState.RUNNING,
+    ServiceState.STOPPED,
+    GONE,
+)
+"""States as filters show them: first what may need a person."""
 
 
 @router.get("/services/")
-def list_services(request: Request, visitor: Reader) -> Response:
-    """Show the services that the filters in the address let through."""
-    web, filters = context(request), parse_filters(request.query_params)
-    found = web.store.services(visitor, filters.query(PAGE_SIZE))
-    groups = web.store.service_groups(visitor, filters.search)
-    newest = web.store.newest_actions(visitor, [service.uuid for service in found.objects])
-    chosen = [group for group in groups if filters.stack in ("", group.stack)]
-    chosen = [group for group in chosen if filters.engine in ("", group.engine)]
+def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
+    """Show the services that the filters in the address let through, from the position `after` on."""
+    store, filters = context(request).store, _read_filters(request)
+    state, is_gone = filters["state"], filters["state"] == GONE
+    begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
+    given = filters | {"state": "" if is_gone else state, "gone": "yes" if is_gone else "no"}
+    given = {name: value for name, value in given.items() if value}
+    found = store.services(visitor, Query(filters=given, limit=PAGE_SIZE, offset=begin, by_stack=True))
+    groups = store.service_groups(visitor, filters["search"])
+    newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups} - {""}) for name in ("stack", "engine"))
-    after = filters.after + PAGE_SIZE
+    end = begin + PAGE_SIZE
     return render(
         request,
         "services.html",
         services=found.objects,
         newest=newest,
         filters=filters,
-        is_gone=filters.state == GONE,
-        states=state_filters(web.public_path, filters, chosen),
+        is_filtered=bool(begin or any(filters.values())),
+        is_gone=is_gone,
+        states=_link_states(request, filters, groups),
         stack_options=[("", "All stacks"), *((name, name) for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
-        first_href=replace(filters, after=0).address(web.public_path) if filters.after else "",
-        next_href=replace(filters, after=after).address(web.public_path) if after < found.total else "",
-        all_href=ServiceFilters().address(web.public_path),
+        first_href=services_address(request, **filters) if begin else "",
+        next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
+        all_href=services_address(request),
         busy=any(action.state in _UNFINISHED for action in newest.values()),
     )
+
+
+def services_address(request: Request, **filters: str) -> str:
+    """Return the address of the list of services. Empty filters are left out."""
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
+
+
+def _read_filters(request: Request) -> dict[str, str]:
+    """Return the filters in the address. Raises InvalidInputError for a state or a text that no service can have."""
+    filters = {name: request.query_params.get(name, "").strip() for name in _FILTERS}
+    if not all(map(is_storable, (*filters.values(), request.query_params.get("after", "")))):
+        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    if filters["state"] not in ("", *_ORDER):
+        states = ", ".join([GONE, *_ORDER[:-1]])
+        raise InvalidInputError(f"there is no state {filters['state'][:50]!r}: services are {states}")
+    return filters
+
+
+def _link_states(
+    request: Request, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
+) -> list[tuple[str, str, int, bool]]:
+    """Return the links that choose a state, for `ui.filters`: all, each that a service is in, and those that are gone.
+
+    Args:
+        filters: Of the list; empty: the page is another one.
+        groups: All services that the search lets through.
+    """
+    chosen, counts = filters.get("state"), Counter[str]()
+    for group in groups:
+        if filters.get("stack") in (None, "", group.stack) and filters.get("engine") in (None, "", group.engine):
+            counts[group.state if group.bound else GONE] += group.number
+    shown = [("", "All", counts.total() - counts[GONE])]
+    shown += [(state, state, counts[state]) for state in _ORDER if counts[state] or chosen == state]
+    return [
+        (label, services_address(request, **{**filters, "state": state}), number, chosen == state)
+        for state, label, number in shown
+    ]

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tutumd.errors import TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
-from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import set_cookie
 from tutumd.web.pages.formats import FILTERS
 
@@ -73,7 +73,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "now": now,
         "said": RESULTS.get(request.query_params.get("did", ""), ""),
         "version": request.app.version,
-        "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
+        "asset": lambda path: f"{web.public_path}/static/{name_assets()[path]}",
     }
     known["ui"] = _templates.get_template("macros.html").make_module(known)
     page = _templates.get_template(template)

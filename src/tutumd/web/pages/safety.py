@@ -20,13 +20,10 @@ SAFETY = {
 SAFETY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
 
 
-class WithSafety:
-    """Adds the headers to every response of an application, also to redirects and errors."""
+def with_safety(app: ASGIApp) -> ASGIApp:
+    """Return an application that adds the headers to every response, also to redirects and errors."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", ()))
@@ -34,4 +31,6 @@ class WithSafety:
                 message["headers"] = given + [(name, value) for name, value in SAFETY_HEADERS if name not in names]
             await send(message)
 
-        await self._app(scope, receive, add_headers)
+        await app(scope, receive, add_headers)
+
+    return respond

@@ -1,6 +1,6 @@
 """The page of a service, its buttons, the plan of a redeploy, and the output of its containers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -11,15 +11,15 @@ from fastapi.responses import Response
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_number, parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
-from tutumd.model import Action, ActionState, Query, Scope, Service, User, Verb
+from tutumd.model import Action, ActionState, Delivery, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
+from tutumd.web.pages.overview import services_address
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
-from tutumd.web.pages.service_filters import ServiceFilters
 from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
 
 router = APIRouter()
@@ -50,7 +50,10 @@ def render_service(
     service = web.store.service(visitor, uuid)
     name = name_in_command(web.store, visitor, service)
     handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
+    before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
     history = read_history(web.store, visitor, uuid)
+    older = history if before is None else read_history(web.store, visitor, uuid, before)
+    query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
     now = web.clock()
     can_scale = service.gone_since is None and visitor.may(Scope.OPERATE)
     is_about_scale = can_scale and typed_target is not None
@@ -71,8 +74,8 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
-        engine_href=ServiceFilters(engine=service.engine).address(web.public_path),
-        stack_href=ServiceFilters(stack=service.stack).address(web.public_path),
+        engine_href=services_address(request, engine=service.engine),
+        stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
         server_cap=web.server_cap,
         unfinished=[each for each in history if each.state in _UNFINISHED],
@@ -80,7 +83,8 @@ def render_service(
         images=[each for each in history if _changed_image(each)][:_IMAGES],
         settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
         busy=any(each.state in _UNFINISHED for each in history),
-        **_pages(request, visitor, service, history),
+        actions=_page(older, at, "before", before),
+        deliveries=_page(web.store.deliveries(visitor, query).objects, at, "deliveries_before", deliveries_before),
     )
 
 
@@ -94,26 +98,10 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
     return [each for each in read_history(store, viewer, uuid) if each.state in _UNFINISHED]
 
 
-def _pages(request: Request, visitor: User, service: Service, newest: tuple[Action, ...]) -> dict[str, Any]:
-    """Return one page of the actions and one of the deliveries, and the addresses of the next ones."""
-    store, uuid = context(request).store, service.uuid
-    before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
-    actions = newest if before is None else read_history(store, visitor, uuid, before)
-    query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
-    deliveries = store.deliveries(visitor, query).objects
-    at = f"{context(request).public_path}/service/{uuid}/"
-
-    def older(name: str, numbers: list[int]) -> str:
-        return f"{at}?{urlencode({name: numbers[RECENT - 1]})}" if len(numbers) > RECENT else ""
-
-    return {
-        "actions": actions[:RECENT],
-        "older_actions": older("before", [each.number for each in actions]),
-        "newest_actions": at if before else "",
-        "deliveries": deliveries[:RECENT],
-        "older_deliveries": older("deliveries_before", [each.number for each in deliveries]),
-        "newest_deliveries": at if deliveries_before else "",
-    }
+def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
+    """Return one page of a list, and the addresses of the older and of the newest ones."""
+    older = f"{at}/?{urlencode({name: found[RECENT - 1].number})}" if len(found) > RECENT else ""
+    return {"rows": found[:RECENT], "older": older, "newest": f"{at}/" if before else ""}
 
 
 def _changed_image(action: Action) -> bool:

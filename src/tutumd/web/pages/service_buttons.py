@@ -46,14 +46,22 @@ def command(verb: str, name: str, *arguments: str) -> str:
     return shlex.join(["tutum", "service", verb, name, *arguments])
 
 
-def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> list[Button]:
-    """Return the buttons that a visitor may press now. `name`: of the service in commands."""
-    list_some = _gone if service.gone_since else _present
-    return list(list_some(service, name, visitor, handlers))
-
-
-def _present(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
-    if visitor.may(Scope.OPERATE):
+def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
+    """Yield the buttons that a visitor may press now. `name`: of the service in commands."""
+    may_operate = visitor.may(Scope.OPERATE)
+    if service.gone_since is not None:
+        if may_operate:
+            yield Button(
+                label="Forget",
+                path="forget/",
+                command=command("forget", name),
+                kind="danger",
+                icon="trash-2",
+                confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
+                f" {service.engine} shows the service again, it returns without handlers.",
+            )
+        return
+    if may_operate:
         if service.state not in _COMING:
             yield Button(label="Start", path="start/", command=command("start", name), icon="play")
         if service.state is not ServiceState.STOPPED:
@@ -74,19 +82,6 @@ def _present(service: Service, name: str, visitor: User, handlers: int) -> Itera
             icon="trash-2",
             confirm=f"The service ends for good, with {_count(len(service.containers), 'container')} and"
             f" {_count(handlers, 'handler')}: the URLs then answer 404. This cannot be undone.",
-        )
-
-
-def _gone(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
-    if visitor.may(Scope.OPERATE):
-        yield Button(
-            label="Forget",
-            path="forget/",
-            command=command("forget", name),
-            kind="danger",
-            icon="trash-2",
-            confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
-            f" {service.engine} shows the service again, it returns without handlers.",
         )
 
 

@@ -36,7 +36,7 @@ from tutumd.web.pages import (
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.safety import WithSafety
+from tutumd.web.pages.safety import with_safety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
@@ -82,7 +82,7 @@ def create_site(web: WebContext, version: str) -> ASGIApp:
             if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
                 route.methods.add("HEAD")
         app.include_router(module.router)
-    return WithSafety(LastResort(app))
+    return with_safety(LastResort(app))
 
 
 def _lead_to_sign_in(request: Request, _: Exception) -> Response:

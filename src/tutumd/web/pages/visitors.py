@@ -24,7 +24,6 @@ from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
-from tutumd.web.pages.cookies import is_secure as is_secure
 
 PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""

@@ -81,10 +81,6 @@ def test_a_miss_is_skipped_with_the_reason(name: str, condition: object, reason:
     assert reason in text_of(verdict)
 
 
-def test_a_ping_to_a_handler_that_ignores_payloads_is_admitted() -> None:
-    assert evaluation(payload("github-ping")) == Verdict()
-
-
 def test_a_filter_sees_the_query_and_no_secret() -> None:
     call = received(b"", [("X-Thing", "1"), ("X-Thing", "2"), ("Cookie", "c")], query=[("really", "yes")])
     assert evaluation(call, filter="query.really == 'yes' && headers.\"x-thing\" == '1, 2' && !(body)") == Verdict()
@@ -124,13 +120,6 @@ def test_reasons_hold_nothing_of_the_payload_but_the_name_of_the_ref() -> None:
 )
 def test_globs_of_paths(path: str, glob: str, is_match: bool) -> None:
     assert matches_path(path, glob, Budget()) is is_match
-
-
-def test_a_glob_of_many_stars_takes_no_time() -> None:
-    begin = time.process_time()
-    matches_path("a/" * 2000, "**/a/" * 40 + "b", Budget())
-    matches_path("a" * 4000, "*a" * 100 + "b", Budget())
-    assert time.process_time() - begin < 1
 
 
 def test_a_hostile_payload_takes_no_time() -> None:
@@ -182,7 +171,6 @@ def test_hostile_globs_share_one_bound_of_time(condition: dict[str, Any], body: 
         ({"preset": "colour"}, "branch, tag, paths, skip"),
         ({"preset": "branch"}, "filter.branch"),
         ({"preset": "branch", "branch": []}, "filter.branch"),
-        ({"preset": "branch", "branch": [""]}, "filter.branch"),
         ({"preset": "branch", "branches": "main"}, "no field 'branches'"),
         ({"preset": "branch", "branch": "main", "repository": "x"}, "no field 'repository'"),
         ({"preset": "skip", "marker": ""}, "filter.marker"),

@@ -110,29 +110,23 @@ def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["webhook/handler", "trigger"])
-def test_the_url_of_the_call_is_not_stored(path: str) -> None:
-    url = f"/api/v1/service/S/{path}/0224815A-c156-44e4-92d7-997c69354438/call/"
-    kept = dict(
-        redact_headers(
-            [("X-Forwarded-Uri", url), ("Referer", f"https://h.example.com{url}?x=1"), ("X-Twice", f"{url}, {url}")]
-        )
-    )
-    assert "997c69354438" not in str(kept)
-    assert kept["x-forwarded-uri"] == f"/api/v1/service/S/{path}/…/call/"
-
-
-@pytest.mark.parametrize("slash", ["//", "%2F", "%2f", "%252F"])
+@pytest.mark.parametrize("place", ["webhook/handler", "trigger"])
+@pytest.mark.parametrize("slash", ["/", "//", "%2F", "%2f", "%252F"])
 @pytest.mark.parametrize(
     "uuid", ["0224815A-c156-44e4-92d7-997c69354438", "0224815A%2Dc156%2D44e4%2d92d7%2D997c69354438"]
 )
-def test_the_url_of_the_call_is_not_stored_however_it_is_spelled(slash: str, uuid: str) -> None:
-    path = f"webhook/handler/{uuid}/call/".replace("/", slash)
-    for value in (path, f"https://h.example.com/login#next={path}"):
-        kept = dict(redact_headers([("Referer", value)]))
-        assert "997c69354438" not in kept["referer"]
-        assert "0224815" not in kept["referer"]
-        assert kept["referer"].endswith(f"…{slash}call{slash}")
+def test_the_url_of_the_call_is_not_stored_however_it_is_spelled(place: str, slash: str, uuid: str) -> None:
+    path = f"/api/v1/service/S/{place}/{uuid}/call/".replace("/", slash)
+    for value in (
+        path,
+        f"https://h.example.com{path}?x=1",
+        f"https://h.example.com/login#next={path}",
+        f"{path}, {path}",
+    ):
+        (kept,) = dict(redact_headers([("Referer", value)])).values()
+        assert "997c69354438" not in kept
+        assert "0224815" not in kept
+        assert f"…{slash}call{slash}" in kept
 
 
 def test_a_password_in_another_url_is_not_stored() -> None:

@@ -1,7 +1,6 @@
 """Signatures: the vectors that senders publish, and what must not pass."""
 
 import base64
-import hmac
 import inspect
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,12 +21,6 @@ SECRET = "It's a Secret to Everybody"
 def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
     problem = verify(parse_verification(dict(fields)), headers, body, now)
     return problem and write_reason(problem)
-
-
-# https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the validation"
-GITHUB = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-# https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks, "Examples": without the comma
-BITBUCKET = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
 
 
 class Counted(tuple[str, ...]):
@@ -56,46 +49,46 @@ def test_secrets_are_compared_in_constant_time() -> None:
         assert " == " not in source
 
 
-def test_the_vector_that_github_publishes() -> None:
-    github = {"preset": "github", "secrets": [SECRET]}
-    assert check(github, [("X-Hub-Signature-256", GITHUB)], b"Hello, World!") is None
-    assert check(github, [("x-hub-signature-256", GITHUB)], b"Hello, World") is not None
-
-
-def test_the_vector_that_bitbucket_publishes() -> None:
-    bitbucket = {"preset": "bitbucket", "secrets": [SECRET]}
-    assert check(bitbucket, [("X-Hub-Signature", BITBUCKET)], b"Hello World!") is None
-    assert check(bitbucket, [("X-Hub-Signature", BITBUCKET)], b"Hello, World!") is not None
-
-
-# https://github.com/standard-webhooks/standard-webhooks, the libraries' common test vector
 STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 STANDARD_SENT = 1614265330
 STANDARD_BODY = b'{"test": 2432232314}'
-STANDARD = [
-    ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
-    ("webhook-timestamp", str(STANDARD_SENT)),
-    ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
-]
+
+
+def standard(message: str, sent: int, signature: str) -> list[tuple[str, str]]:
+    return [("webhook-id", message), ("webhook-timestamp", str(sent)), ("webhook-signature", f"v1,{signature}")]
+
+
+STANDARD = standard("msg_p5jXN8AQM9LWM0D4loKWxJek", STANDARD_SENT, "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
 ARRIVAL = datetime.fromtimestamp(STANDARD_SENT, UTC)
+SVIX = standard("msg_loFOjxBNrRLzqYUf", 1731705121, "rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=")
+GITHUB = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+BITBUCKET = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
+PUBLISHED = [
+    # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the validation"
+    ("github", SECRET, [("x-hub-signature-256", GITHUB)], b"Hello, World!", NOW),
+    # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks, "Examples": without the comma
+    ("bitbucket", SECRET, [("X-Hub-Signature", BITBUCKET)], b"Hello World!", NOW),
+    # https://github.com/standard-webhooks/standard-webhooks, the libraries' common test vector
+    ("standard-webhooks", STANDARD_SECRET, STANDARD, STANDARD_BODY, ARRIVAL),
+    ("standard-webhooks", STANDARD_SECRET.removeprefix("whsec_"), STANDARD, STANDARD_BODY, ARRIVAL),
+    # https://docs.svix.com/receiving/verifying-payloads/how-manual: what Standard Webhooks came from
+    (
+        "standard-webhooks",
+        "whsec_plJ3nmyCDGBKInavdOK15jsl",
+        SVIX,
+        b'{"event_type":"ping","data":{"success":true}}',
+        datetime.fromtimestamp(1731705121, UTC),
+    ),
+]
 
 
-@pytest.mark.parametrize("secret", [STANDARD_SECRET, STANDARD_SECRET.removeprefix("whsec_")])
-def test_the_vector_of_standard_webhooks(secret: str) -> None:
-    assert check({"preset": "standard-webhooks", "secrets": [secret]}, STANDARD, STANDARD_BODY, ARRIVAL) is None
-
-
-# https://docs.svix.com/receiving/verifying-payloads/how-manual: what Standard Webhooks came from
-def test_the_vector_that_svix_publishes() -> None:
-    fields = {"preset": "standard-webhooks", "secrets": ["whsec_plJ3nmyCDGBKInavdOK15jsl"]}
-    headers = [
-        ("webhook-id", "msg_loFOjxBNrRLzqYUf"),
-        ("webhook-timestamp", "1731705121"),
-        ("webhook-signature", "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0="),
-    ]
-    body = b'{"event_type":"ping","data":{"success":true}}'
-    assert check(fields, headers, body, datetime.fromtimestamp(1731705121, UTC)) is None
-    assert check(fields, headers, body + b"\n", datetime.fromtimestamp(1731705121, UTC)) is not None
+@pytest.mark.parametrize(("preset", "secret", "headers", "body", "now"), PUBLISHED)
+def test_a_vector_that_a_sender_publishes_is_right_for_these_bytes_alone(
+    preset: str, secret: str, headers: Headers, body: bytes, now: datetime
+) -> None:
+    fields = {"preset": preset, "secrets": [secret]}
+    assert check(fields, headers, body, now) is None
+    assert check(fields, headers, body + b"\n", now) is not None
 
 
 @pytest.mark.parametrize("off_s", [-300, 300, 0])
@@ -168,17 +161,11 @@ def test_gitlab_may_move_from_the_token_to_the_signing_token() -> None:
 
 
 @pytest.mark.parametrize("preset", ["gitea", "forgejo"])
-@pytest.mark.parametrize("header", ["X-Gitea-Signature", "X-Forgejo-Signature"])
-def test_gitea_and_forgejo_sign_in_plain_hex(preset: str, header: str) -> None:
-    fields = {"preset": preset, "secrets": ["s3cret"]}
-    assert check(fields, [(header, hex_hmac("s3cret", BODY))]) is None
-    assert check(fields, [(header, "sha256=" + hex_hmac("s3cret", BODY))]) is not None
-
-
-def test_forgejo_sends_both_headers() -> None:
-    signature = hex_hmac("s3cret", BODY)
-    headers = [("X-Gitea-Signature", signature), ("X-Forgejo-Signature", signature)]
-    assert check({"preset": "forgejo", "secrets": ["s3cret"]}, headers) is None
+@pytest.mark.parametrize("senders", [["Gitea"], ["Forgejo"], ["Gitea", "Forgejo"]])
+def test_gitea_and_forgejo_sign_in_plain_hex(preset: str, senders: list[str]) -> None:
+    fields, signature = {"preset": preset, "secrets": ["s3cret"]}, hex_hmac("s3cret", BODY)
+    assert check(fields, [(f"X-{sender}-Signature", signature) for sender in senders]) is None
+    assert check(fields, [(f"X-{sender}-Signature", f"sha256={signature}") for sender in senders]) is not None
 
 
 # RFC 4231 and RFC 2202, test case 2: key "Jefe", data "what do ya want for nothing?"
@@ -261,10 +248,6 @@ def test_no_reason_holds_the_secret_or_the_signature() -> None:
         assert not any(secret in reason for secret in ("s3cret", good, good[::-1], "guess"))
 
 
-def test_the_repr_of_a_verification_holds_no_secret() -> None:
-    assert "s3cret" not in repr(parse_verification({"preset": "github", "secrets": ["s3cret"]}))
-
-
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
@@ -293,15 +276,3 @@ def test_the_repr_of_a_verification_holds_no_secret() -> None:
 def test_what_cannot_be_verified_with_is_refused_when_it_is_saved(fields: object, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
         parse_verification(fields)
-
-
-def test_the_signature_is_over_the_bytes_not_over_what_they_mean() -> None:
-    other = b'{"ref":"refs/heads/main"}'
-    headers = [("X-Hub-Signature-256", "sha256=" + hex_hmac("s3cret", BODY))]
-    assert check({"preset": "github", "secrets": ["s3cret"]}, headers, other) is not None
-    binary = b"\xff\x00"
-    signature = hmac.digest(b"s3cret", binary, "sha256").hex()
-    assert (
-        check({"preset": "github", "secrets": ["s3cret"]}, [("X-Hub-Signature-256", f"sha256={signature}")], binary)
-        is None
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, base_name
 from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json, found_settings, owner_of, parse_labels
-from tutumd.model import WITHOUT_TAG, Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
 _STATES = {
@@ -53,7 +53,8 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         autorestart=_AUTORESTART.get(newest.policy.get("Name") or "", Autorestart.OFF),
         variables=_own_variables(newest),
         warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers), *extras),
-        notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
+        notes=describe_file(containers),
+        left_tags=describe_left_tags(containers, map(base_image, containers)),
         settings=found_settings(label_sets),
     )
 
@@ -129,7 +130,7 @@ def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterabl
     """Return which images a redeploy to `images` leaves that the tags of earlier calls chose."""
     pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
     return tuple(
-        f"{WITHOUT_TAG}it goes back from {old}, which the tag of an earlier call chose, to {base}"
+        f"without a tag, it goes back from {old}, which the tag of an earlier call chose, to {base}"
         for old, base, new in sorted(pairs)
         if new == base != old
     )

@@ -1,7 +1,8 @@
-"""Statements of the call path, compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
+"""Statements: compiled once for the call path, and inserts of rows that may exist already."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.tables.schema import meta
 
 
 def execute_compiled(
@@ -34,23 +36,6 @@ def execute_many(connection: sa.Connection, statement: sa.ClauseElement, rows: S
     """Execute a statement once for each of some rows of parameters."""
     sql, names = compile_once(statement, connection.dialect)
     connection.exec_driver_sql(sql, rows if names is None else [tuple(row[name] for name in names) for row in rows])
-
-
-class JsonRows(FunctionElement[str]):
-    """Rows of the selected columns as one JSON text, for `parse_rows`."""
-
-    inherit_cache = True
-    type = sa.Text()
-
-
-def parse_rows(result: sa.CursorResult[Any]) -> Sequence[Sequence[Any]]:
-    """Return the rows of a statement that selects them as one JSON text.
-
-    One text, because SQLite's driver releases the GIL at each row, and a busy event loop gives it back only after up to
-    5 ms.
-    """
-    rows = result.scalar() or ()
-    return json.loads(rows) if isinstance(rows, str) else rows
 
 
 @cache
@@ -78,3 +63,44 @@ class IndexHint(FunctionElement[bool]):
 @compiles(IndexHint)
 def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
     return "true"
+
+
+# Random, because PostgreSQL compresses what it can.
+_PROBE_BYTES = 16_384
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
+    return dialect_of(connection).insert(table)
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
+    """Insert a row unless a key or unique column of it is taken, and return whether it was inserted."""
+    return bool(connection.execute(insert(connection, table).values(**values).on_conflict_do_nothing()).rowcount)
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: str | Sequence[str],
+    values: dict[str, Any],
+    *,
+    kept: Collection[str] = (),
+    where: sa.ColumnElement[bool] | None = None,
+) -> bool:
+    """Insert a row, or update the one that has the same values in the column or columns `key`; return whether.
+
+    Args:
+        kept: Columns that an update leaves as they are.
+        where: The condition for an update.
+    """
+    statement = insert(connection, table).values(values)
+    keys = [key] if isinstance(key, str) else list(key)
+    changes = {name: value for name, value in values.items() if name not in (*keys, *kept)}
+    done = connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where))
+    return bool(done.rowcount)
+
+
+def probe(connection: sa.Connection) -> None:
+    """Write as much as a call with a long body does, to learn whether the database takes that."""
+    upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(_PROBE_BYTES)})
