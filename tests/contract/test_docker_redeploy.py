@@ -1,13 +1,11 @@
 """Redeploy on a real Docker Engine: rollback, stopped and crashed services, and refusals."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, states, version
 from tests.support.docker_bed import DockerBed
-from tests.support.images import Image
 from tutumd.errors import EngineRefusedError
 
 
@@ -111,33 +109,3 @@ def test_a_service_that_is_to_be_ignored_from_now_on_is_left_alone(clean_bed: Do
         assert engine.discover() == ()
         with pytest.raises(EngineRefusedError, match=r"caddy is left alone: it has the label tutum\.ignore"):
             redeploy(engine, "name:caddy")
-
-
-LOCK = """
-services:
-  web:
-    image: 127.0.0.1:5000/app
-    scale: 2
-    volumes: ["lock:/lock"]
-volumes: {lock: {}}
-"""
-
-
-@pytest.mark.slow
-def test_every_container_is_put_back_when_a_later_one_fails(clean_bed: DockerBed, tmp_path: Path) -> None:
-    # The second one to start finds the lock of the first and exits.
-    clean_bed.push("app", "v1")
-    clean_bed.up(tmp_path, LOCK)
-    ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
-    clean_bed.push(
-        "app",
-        Image(version="b", command=["sh", "-c", "mkdir /lock/held || exit 9; trap 'exit 0' TERM; sleep 99 & wait"]),
-    )
-    with opened(clean_bed) as engine:
-        outcome = redeploy(engine, "compose:shop/web")
-    assert not outcome.success
-    assert outcome.rolled_back
-    assert "shop-web-2" in outcome.reason
-    assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == ids
-    assert set(states(clean_bed).values()) == {"running"}
-    assert outcome.containers_after == outcome.containers_before

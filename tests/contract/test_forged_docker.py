@@ -104,11 +104,11 @@ Journal = Callable[[DockerBed], Mapping[str, object]]
 
 def doomed(bed: DockerBed) -> Mapping[str, object]:
     secret = inspected(bed, "secret")["Id"]
-    return {"phase": "remove", "before": [], "copies": [], "doomed": [secret]}
+    return {"before": [], "copies": [], "doomed": [secret]}
 
 
 def started(bed: DockerBed) -> Mapping[str, object]:
-    return {"started": [inspected(bed, "secret")["Id"]], "failed": "it failed", "log_tail": ""}
+    return {"started": [inspected(bed, "secret")["Id"]]}
 
 
 @pytest.mark.parametrize(("verb", "journal"), [(Verb.SCALE, doomed), (Verb.START, started)])

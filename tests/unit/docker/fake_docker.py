@@ -20,6 +20,11 @@ def copied(document: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
+def is_active(raw: Json) -> bool:
+    """Return whether a container runs, or is about to be restarted."""
+    return raw["State"]["Status"] in ("running", "restarting")
+
+
 class FakeDocker:
     """The SDK's client of an engine whose containers and images are documents.
 
@@ -118,9 +123,6 @@ class FakeDocker:
     def probe(self) -> None:
         """Answer."""
 
-    def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-        return [{"Actor": {"ID": name}} for name in self.pulls]
-
     def inspect_container(self, reference: str) -> Json:
         return copied(self._present(reference))
 
@@ -143,8 +145,10 @@ class FakeDocker:
     def get(self, url: str, *, timeout: float, params: Mapping[str, str]) -> Any:
         assert url == "/events"
         assert params["since"] < params["until"]
-        (wanted,) = json.loads(params["filters"])["container"]
-        lines = [json.dumps(event) for event in self.events if event["Actor"]["ID"] == wanted]
+        (wanted,) = json.loads(params["filters"]).get("container", [""])
+        pulls = [{"Actor": {"ID": name}} for name in self.pulls]
+        events = [event for event in self.events if event["Actor"]["ID"] == wanted] if wanted else pulls
+        lines = [json.dumps(event) for event in events]
         return SimpleNamespace(text="\n".join(lines))
 
     def images(self, *, all: bool) -> tuple[Json, ...]:
@@ -195,6 +199,10 @@ class FakeDocker:
         raw = self._present(reference)
         if raw["State"]["Status"] == "running":
             return
+        ports = raw["HostConfig"].get("PortBindings")
+        others = [other["HostConfig"] for other in self.all.values() if is_active(other)]
+        if ports and any(host.get("PortBindings") == ports for host in others):
+            raise api_error(500, "port is already allocated")
         raw["State"].update(Status="running", StartedAt=at(self.now), FinishedAt=ZERO)
         self._announce(raw)
         if self.images_by_name[raw["Image"]]["Config"].get("Crashes"):

@@ -70,15 +70,6 @@ def test_a_redeploy_that_waits_holds_nothing_of_what_nobody_wants_before_it() ->
     assert held.is_set()
 
 
-def test_a_holder_that_dies_leaves_nothing_locked() -> None:
-    locks = ComponentLocks()
-    with pytest.raises(Killed), locks.hold(PARENT, FakeRun()):
-        raise Killed("while it replaces them")
-    run = Waiting()
-    with locks.hold(PARENT, run):
-        assert not run.waits.is_set()
-
-
 def test_one_that_waits_ends_when_its_lease_is_lost() -> None:
     locks = ComponentLocks()
     lost = FakeRun(kill_in_sleep=True, error=LeaseLostError)

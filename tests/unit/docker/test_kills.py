@@ -39,10 +39,12 @@ NAMED: dict[str, dict[str, Any]] = {
 REMOVED = Named(
     pushed=True, networks={"bridge": {}}, more={"AutoRemove": True, "NetworkMode": "bridge"}, policy={"Name": "no"}
 )
+FIXED_PORT = {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
 # A case, and the states of its containers after a redeploy.
 CASES: dict[str, tuple[Case, tuple[str, ...]]] = {
     "running": (Case(), ("running", "running")),
     "without a restart policy": (Case(policy=NO), ("running", "running")),
+    "with a fixed port": (Case(states=["running"], more=FIXED_PORT), ("running",)),
     "stopped": (Case(states=["exited", "exited"]), ("created", "created")),
     "one of two stopped": (Case(states=["running", "exited"]), ("running", "created")),
     "paused": (Case(states=["paused"]), ("paused",)),
@@ -90,7 +92,9 @@ def test_a_killed_redeploy_is_finished(name: str, resumed: str) -> None:
 
 
 @pytest.mark.parametrize("resumed", ["journal", "older journal"])
-@pytest.mark.parametrize("name", ["running", "without a restart policy", "one of two stopped", *START_FIRST])
+@pytest.mark.parametrize(
+    "name", ["running", "with a fixed port", "without a restart policy", "one of two stopped", *START_FIRST]
+)
 def test_a_killed_redeploy_that_fails_is_rolled_back(name: str, resumed: str) -> None:
     case = replace(CASES[name][0], newest=CRASHING)
     before, networks = case.engine().summary(), found_by(case.engine(), identity(1))

@@ -4,11 +4,12 @@ import pytest
 
 from tests.support.docker_errors import api_error
 from tests.support.runs import FakeRun
-from tests.unit.docker.beds import Case, Recorded, readiness
-from tests.unit.docker.documents import identity
+from tests.unit.docker.beds import Case, every_kill, readiness, with_journal
+from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.apply.start_stop import start_containers
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
 
 
 def refuse(_container: str) -> None:
@@ -31,9 +32,13 @@ def test_a_container_that_goes_on_is_not_stopped() -> None:
         engine.api.stop(identity(1), FakeRun())
 
 
-def test_a_start_that_failed_stops_what_it_has_started() -> None:
-    engine = Case(states=["running", "running"]).engine()
-    journal = {"started": [identity(2)], "failed": "it failed", "log_tail": "bye"}
-    outcome = start_containers(readiness(engine), engine.inspected(), Recorded(journal=journal))
-    assert (outcome.reason, outcome.log_tail, outcome.rolled_back) == ("it failed", "bye", True)
-    assert [entry[1] for entry in engine.summary().values()] == ["running", "exited"]
+def test_a_start_that_fails_stops_what_it_has_started() -> None:
+    case = Case(states=["running", "exited"], newest=image(0xA0, Crashes=True))
+
+    def start(engine: FakeDocker, run: FakeRun) -> Outcome:
+        return start_containers(readiness(engine), engine.inspected(), run)
+
+    for step, engine, outcome in every_kill(case.engine, start, with_journal, least=1):
+        assert (outcome.success, outcome.rolled_back) == (False, True), step
+        assert "shop-web-2 failed: it exited with 3" in outcome.reason, step
+        assert [entry[1] for entry in engine.summary().values()] == ["running", "exited"], step

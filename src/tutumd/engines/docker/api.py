@@ -2,13 +2,13 @@
 
 import json
 import math
-from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import docker.errors
+from docker.utils import decode_json_header
 
 from tutumd.engines.docker.look.containers import InspectedContainer, parse_container
 from tutumd.engines.docker.look.facts import EngineFacts, Manifest, foreign_part, parse_facts, parse_manifest
@@ -152,7 +152,7 @@ class DockerApi:
     def pulled_by_digest(self) -> set[str]:
         """Return the names by digest that anybody pulled lately, as far as the engine still knows."""
         with translated("list the last pulls"):
-            events = self._sdk.past_events({"type": ["image"], "event": ["pull"]})
+            events = self._past_events({"type": ["image"], "event": ["pull"]}, 0, self.facts().now.timestamp())
         names = {str((event.get("Actor") or {}).get("ID", "")) for event in events}
         return {name for name in names if "@" in name}
 
@@ -172,8 +172,7 @@ class DockerApi:
                 self._sdk._raise_for_status(response)
         if response.status_code == 404:
             return None
-        stat: Json = json.loads(b64decode(response.headers["X-Docker-Container-Path-Stat"]))
-        return stat
+        return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
 
     def read_file(self, container: str, path: str) -> bytes:
         """Return a file inside a container as a tar archive with one entry."""
@@ -205,10 +204,8 @@ class DockerApi:
             return None
         ended = container.finished.timestamp()
         chosen = {"type": ["container"], "event": ["die"], "container": [container.id]}
-        period = {"since": f"{ended - 1:.3f}", "until": f"{ended + 1:.3f}", "filters": json.dumps(chosen)}
-        with suppress(EngineRefusedError, KeyError, ValueError), translated(f"find the exit code of {container.name}"):
-            for line in reversed(self._get(self._sdk._url("/events"), params=period).text.splitlines()):
-                return int(json.loads(line)["Actor"]["Attributes"]["exitCode"])
+        with suppress(EngineRefusedError, LookupError, ValueError), translated(f"find how {container.name} ended"):
+            return int(self._past_events(chosen, ended - 1, ended + 1)[-1]["Actor"]["Attributes"]["exitCode"])
         return None
 
     def network(self, name: str) -> Json:
@@ -336,6 +333,16 @@ class DockerApi:
                     return False
                 raise
         return True
+
+    def _past_events(self, chosen: Mapping[str, list[str]], since: float, until: float) -> list[Json]:
+        """Return events by the engine's clock. Docker remembers the last 256 of all kinds, until it is restarted.
+
+        Args:
+            until: In the past; otherwise, the stream would stay open.
+        """
+        period = {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(chosen)}
+        response = self._get(self._sdk._url("/events"), params=period)
+        return [json.loads(line) for line in response.text.splitlines() if line]
 
     def _get(self, url: str, **options: Any) -> Any:
         response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)

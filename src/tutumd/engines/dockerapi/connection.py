@@ -23,7 +23,6 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.ssh import SshHost
-from tutumd.engines.dockerapi.times import parse_time
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 # Connects within a number of seconds. If it raises OSError, it leaves nothing open.
@@ -189,16 +188,6 @@ class Client(docker.APIClient):
             sdk._raise_for_status(response)
             with _hanging_up(response, is_over):
                 yield (json.loads(line) for line in response.iter_lines() if line), response.headers.get("Date")
-
-    def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-        """Return the last events: Docker remembers 256 of all kinds, until it is restarted."""
-        sdk: Any = self
-        # By the engine's clock: until a time that is to come, the stream would stay open.
-        until = parse_time(sdk.info()["SystemTime"])
-        parameters = {"filters": json.dumps(filters), "since": "0", "until": f"{until.timestamp() if until else 0:.0f}"}
-        with self.get(sdk._url("/events"), params=parameters) as response:
-            sdk._raise_for_status(response)
-            return [json.loads(line) for line in response.iter_lines() if line]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """SCALE and SCALEUP: more replicas of a service's containers, or fewer."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import count, islice
 from string import digits
 from typing import Any
@@ -105,18 +105,14 @@ class ScaleJournal:
     """What a run decided before it changed anything.
 
     Attributes:
-        phase: `add`, `undo` or `remove`.
         before: IDs of the service's containers.
         copies: Names of the replicas to be added.
         doomed: IDs of the containers to be removed.
     """
 
-    phase: str
     before: Sequence[str]
     copies: Sequence[str] = ()
     doomed: Sequence[str] = ()
-    reason: str = ""
-    log_tail: str = ""
 
 
 def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
@@ -157,15 +153,13 @@ class Scaler:
             self._remove_begun()
             journal = self._plan(target)
             self._run.save(asdict(journal))
-        if journal.phase == "remove":
+        if not journal.copies:
             return self._remove(journal)
-        if journal.phase == "add":
-            failure = self._add(journal)
-            if failure is None:
-                return self._outcome(journal, success=True)
-            self._find()  # the failure may be the work of another installation's redeploy
-            journal = self._save_failure(journal, *failure)
-        return self._undo(journal)
+        failure = self._add(journal)
+        if failure is None:
+            return self._outcome(journal)
+        self._find()  # the failure may be the work of another installation's redeploy
+        return self._undo(journal, *failure)
 
     def _remove_begun(self) -> None:
         """Remove the replicas that this action has added, if what it noted of them is lost: nobody watched them."""
@@ -183,11 +177,11 @@ class Scaler:
         for container in containers[target:]:
             check_no_dependents(container, all_containers)
         if target <= len(containers):
-            return ScaleJournal(phase="remove", before=before, doomed=list(reversed(before[target:])))
+            return ScaleJournal(before=before, doomed=list(reversed(before[target:])))
         check_scalable(group, containers[0])
         taken = {container.name for container in all_containers}
         names = name_replicas(group, containers[0], target - len(containers), taken)
-        return ScaleJournal(phase="add", before=before, copies=names)
+        return ScaleJournal(before=before, copies=names)
 
     def _add(self, journal: ScaleJournal) -> tuple[str, str] | None:
         """Create and start the replicas and wait until all are ready; return which one failed, and why."""
@@ -238,23 +232,19 @@ class Scaler:
             if container is not None and container.labels.get(ACTION) == self._run.action_uuid
         }
 
-    def _save_failure(self, journal: ScaleJournal, name: str, reason: str) -> ScaleJournal:
-        log_tail = ""
-        if created := self._created(journal).get(name):
+    def _undo(self, journal: ScaleJournal, name: str, reason: str) -> Outcome:
+        """Remove the replicas. A kill in between makes the next process try again to add them."""
+        created, log_tail = self._created(journal), ""
+        if name in created:
             reason = f"the new container {name} failed: {reason}"
-            log_tail = self._api.output(created.id, TAIL_LINES)
+            log_tail = self._api.output(created[name].id, TAIL_LINES)
         self._run.log(reason, Phase.RESTORING)
-        journal = replace(journal, phase="undo", reason=reason, log_tail=log_tail)
-        self._run.save(asdict(journal))
-        return journal
-
-    def _undo(self, journal: ScaleJournal) -> Outcome:
-        for created in reversed(self._created(journal).values()):
+        for each in reversed(created.values()):
             try:
-                self._api.remove(created.id, self._run, volumes=True)
+                self._api.remove(each.id, self._run, volumes=True)
             except EngineRefusedError as error:
-                journal = replace(journal, reason=f"{journal.reason}; {error}")
-        return self._outcome(journal, success=False)
+                reason = f"{reason}; {error}"
+        return self._outcome(journal, reason, log_tail)
 
     def _remove(self, journal: ScaleJournal) -> Outcome:
         for container_id in journal.doomed:
@@ -265,17 +255,17 @@ class Scaler:
                     self._api.remove(container_id, self._run, volumes=False)
                     self._run.log(f"removed {container.name}", Phase.REMOVING)
             except EngineRefusedError as error:
-                return self._outcome(replace(journal, reason=str(error)), success=False)
-        return self._outcome(journal, success=True)
+                return self._outcome(journal, str(error))
+        return self._outcome(journal)
 
-    def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
+    def _outcome(self, journal: ScaleJournal, failure: str = "", log_tail: str = "") -> Outcome:
         new = [container.id for container in self._created(journal).values()]
         kept = [container_id for container_id in journal.before if self._api.container(container_id) is not None]
         return Outcome(
-            success=success,
-            reason=journal.reason,
-            log_tail=journal.log_tail,
-            rolled_back=not success and bool(journal.copies) and not new,
+            success=not failure,
+            reason=failure,
+            log_tail=log_tail,
+            rolled_back=bool(failure and journal.copies and not new),
             containers_before=tuple(journal.before),
             containers_after=(*kept, *new),
         )

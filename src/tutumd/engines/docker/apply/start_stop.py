@@ -1,6 +1,6 @@
 """START and STOP of a service's existing containers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,23 +18,16 @@ _CONCURRENCY = 8
 
 def start_containers(readiness: ReadinessCheck, containers: Sequence[InspectedContainer], run: Run) -> Outcome:
     """Start the containers that do not run; if one fails, stop those that this run has started."""
-    journal: Mapping[str, Any] = run.journal
-    if not journal or journal == LOST_JOURNAL:
-        started = [container.id for container in containers if not container.is_active]
-        journal = {"started": started, "failed": "", "log_tail": ""}
-        run.save(journal)
-    if not journal["failed"]:
-        failed, log_tail = _start_all(readiness, containers, journal["started"], run)
-        journal = {**journal, "failed": failed, "log_tail": log_tail}
-        if failed:
-            run.save(journal)
-    failed = journal["failed"]
-    problems = _stop_all(readiness.api, journal["started"], run) if failed else ""
+    if not run.journal or run.journal == LOST_JOURNAL:
+        run.save({"started": [container.id for container in containers if not container.is_active]})
+    started: Any = run.journal["started"]
+    failed, log_tail = _start_all(readiness, containers, started, run)
+    problems = _stop_all(readiness.api, started, run) if failed else ""
     ids = tuple(container.id for container in containers)
     return Outcome(
         success=not failed,
         reason=join_sentences(failed, problems),
-        log_tail=journal["log_tail"],
+        log_tail=log_tail,
         rolled_back=bool(failed) and not problems,
         containers_before=ids,
         containers_after=ids,

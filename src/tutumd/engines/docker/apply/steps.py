@@ -239,12 +239,7 @@ class StepRunner:
         after = self.api.container(swap.old)
         # Podman assigns another address each time, so the connections are lost anyway.
         for step in () if facts.is_podman else reattach_steps(swap, before, after):
-            try:
-                self.apply(step)
-            except EngineRefusedError:
-                # Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet.
-                # Otherwise the engine mostly assigns the lowest free address, which is the same again.
-                self._reattach(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
+            self._reattach(step)
 
     def apply(self, step: SwapStep) -> None:
         """Apply one step. A step that was applied before changes nothing."""
@@ -255,7 +250,17 @@ class StepRunner:
         self.api.apply(step, self.run)
 
     def _reattach(self, step: SwapStep) -> None:
-        try:
-            self.apply(step)
-        except EngineRefusedError as error:
-            self.run.log(f"open connections of the old container are cut: {error}")
+        """Connect an old container with its address if the engine allows that, else with another one.
+
+        Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet. Otherwise
+        the engine mostly assigns the lowest free address, which is the same again.
+        """
+        refusal = ""
+        for choice in (step, replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})):
+            try:
+                self.apply(choice)
+            except EngineRefusedError as error:
+                refusal = str(error)
+            else:
+                return
+        self.run.log(f"open connections of the old container are cut: {refusal}")

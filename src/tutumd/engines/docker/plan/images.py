@@ -153,9 +153,9 @@ def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection
     present = {digest for image in images for digest in digest_names(image)}
     candidates = superseded_images(images, names, needed, pulled, keep)
     if candidates:
-        # Who pulls by digest what is there already leaves no other trace.
-        wanted = api.pulled_by_digest() & pulled
         used = {entry.get("ImageID") for entry in api.list_containers()}
+        # A pull by digest of an image that is present leaves no other trace.
+        wanted = api.pulled_by_digest() & pulled
         for image in candidates:
             digests = set(digest_names(image))
             if image["Id"] not in used and not digests & wanted and api.remove_image(image["Id"], run):

@@ -1,4 +1,4 @@
-"""A tag and a body that a call brings along, the whole way to containers of a real Docker Engine."""
+"""A tag that a call brings along, the whole way to containers of a real Docker Engine."""
 
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,6 @@ from tests.support.server import Answer, LiveServer
 pytestmark = pytest.mark.slow
 
 IMAGE = f"{ANONYMOUS}/app"
-VARIABLE = "TUTUM_TRIGGER_BODY"
 
 
 def run(bed: DockerBed, server: LiveServer, image: str, **fields: Any) -> str:
@@ -36,10 +35,6 @@ def own_labels(bed: DockerBed, name: str) -> dict[str, str]:
     """The labels that tutumd wrote on a container."""
     labels = bed.inspect("container", name)["Config"]["Labels"]  # type: ignore[index] # an inspect document
     return {name: value for name, value in labels.items() if name.startswith("tutum.image.")}
-
-
-def variables(bed: DockerBed) -> list[str]:
-    return [entry for entry in api(bed)["Config"]["Env"] if entry.startswith((VARIABLE, "OWN"))]
 
 
 @pytest.mark.parametrize(
@@ -69,14 +64,6 @@ def test_a_tag_of_the_call_is_deployed_whatever_form_the_image_has(
     assert own_labels(bed, "api") == {}
 
 
-FILE_NOTE = "the compose file was not read: changes in it or in an env_file take effect with docker compose up -d"
-LEFT = f"without a tag, it goes back from {IMAGE}:v2, which the tag of an earlier call chose, to {IMAGE}:stable"
-COMPOSE = f"""
-services:
-  web: {{image: "{IMAGE}:stable", stop_grace_period: 1s}}
-"""
-
-
 def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1", "v1")
@@ -90,20 +77,3 @@ def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBe
         skipped = ask(server, url, body=b'{"push_data": {"tag": "%s"}}' % tag.encode())
         assert (skipped.status, skipped.json["state"]) == (200, "Skipped"), skipped
     assert ask(server, url, "v1").status == 400, "the tag comes from the payload only"
-
-
-@pytest.mark.nightly
-def test_a_body_replaces_that_of_the_call_before(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    url = run(bed, server, IMAGE, pass_body=True)
-    for body in ("first", '{"a": "ü\n$HOME `x` \\"}', "x" * 32 * 1024):
-        assert ask(server, url, body=body.encode()).json["state"] == "Success"
-        assert sorted(variables(bed)) == ["OWN=kept", f"{VARIABLE}={body}"]
-        assert bed.docker("exec", "api", "sh", "-c", f'printf %s "${VARIABLE}"') == body
-    for wrong, why in ((b"\xff", "UTF-8"), (b"a\0b", "NUL"), (b"x" * (32 * 1024 + 1), "more than 32768")):
-        answer = server.post(url, wrong)
-        assert answer.status == 202
-        assert why in answer.json["notes"][0]
-        assert server.wait_for_action(answer.json["action"])["state"] == "Success"
-        assert variables(bed) == ["OWN=kept"], "not even that of an earlier call"
