@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import pty
 import re
 import subprocess
 import uuid
@@ -237,16 +235,6 @@ def test_the_name_of_a_container_names_no_service(cli: Applied, console: Console
     assert f"did you mean {name}?" in told
 
 
-def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service: str) -> None:
-    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
-    told = console("apply", str(cli.file), code=2)
-    assert "2 handlers to add" in told
-    assert "add --yes, or --check" in told
-    assert cli.handlers(service) == []
-    console("apply", "-", "--yes", stdin=cli.file.read_text())
-    assert len(cli.handlers(service)) == 2
-
-
 @pytest.mark.slow
 def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
@@ -263,31 +251,6 @@ def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service:
     assert "added größer of " in run_tutum("apply", str(cli.file), "--yes")
     cli.file.write_text(run_tutum("export", service), encoding="utf-8")
     assert "Nothing to do: 2 handlers" in run_tutum("apply", str(cli.file), "--check")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
-def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
-    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
-    terminal, end = pty.openpty()
-    try:
-        os.write(terminal, typed.encode())
-        done = subprocess.run(
-            [str(BIN / "tutum"), "apply", str(cli.file)],
-            env=cli.server.client_environment,
-            stdin=end,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-    finally:
-        os.close(terminal)
-        os.close(end)
-    assert done.returncode == code
-    assert done.stdout.splitlines()[0].endswith(" on local")
-    assert "Do this? [y/N]" in done.stderr
-    assert len(cli.handlers(service)) == count
 
 
 def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> None:
@@ -332,14 +295,6 @@ def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: s
     unknown = base.replace(service, str(uuid.uuid4()))
     assert cli.server.request("POST", f"{unknown}plan/", {}).status == 404
     assert cli.handlers(service) == before
-
-
-@pytest.mark.slow
-def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: str) -> None:
-    made = cli.create(service, {"name": "busy"})
-    for _ in range(5):
-        assert cli.server.post(made["url"]).status == 202
-        assert f'name = "{name_of(cli, service)}"' in cli.run("export")[0]
 
 
 def test_commands_refuse_a_second_handler_of_the_same_name(cli: Applied, service: str) -> None:

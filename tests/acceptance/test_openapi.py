@@ -8,7 +8,6 @@ from tests.acceptance.accounts import Member, add_member
 from tests.acceptance.raw_http import UNKNOWN, exchange, other_address, request
 from tests.acceptance.routes import Route, all_routes
 from tests.support.server import APIKEY, USER, Answer, LiveServer
-from tutumd.application.admission.fields import FIELDS
 
 Document = dict[str, Any]
 TYPES: dict[str, tuple[type, ...]] = {
@@ -100,50 +99,3 @@ def test_every_answer_of_every_route_is_described(document: Document, live_serve
         requests += [request(route.method, path, body, [admin]) for body in sent]
         for raw in requests:
             check(document, route, exchange(server, raw, other_address()))
-
-
-@pytest.mark.slow
-def test_every_option_has_a_type_to_send(document: Document) -> None:
-    handlers = document["paths"]["/api/v1/service/{service_uuid}/webhook/handler/"]["post"]["requestBody"]
-    one, many = handlers["content"]["application/json"]["schema"]["anyOf"]
-    assert one == many["items"]
-    schema = document["components"]["schemas"][one["$ref"].rpartition("/")[2]]
-    for name, field in FIELDS.items():
-        assert schema["properties"][name]["anyOf"] == [field.schema, {"type": "null"}]
-        assert field.schema.keys() & {"type", "anyOf"}
-
-
-def test_bodies_that_may_be_absent_are_optional(document: Document) -> None:
-    handler = "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/"
-    required = {
-        (method, path)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        if operation.get("requestBody", {}).get("required")
-    }
-    assert required == {
-        ("post", "/api/v1/apikey/"),
-        ("post", "/api/v1/service/"),
-        ("patch", "/api/v1/service/{uuid}/"),
-        ("post", handler.removesuffix("{handler_uuid}/")),
-        ("post", handler.replace("{handler_uuid}/", "plan/")),
-        ("patch", handler),
-        ("post", f"{handler}plan/"),
-    }
-
-
-def test_statuses_are_described_where_they_occur(document: Document) -> None:
-    def having(status: str) -> set[str]:
-        return {
-            path
-            for path, methods in document["paths"].items()
-            for each in methods.values()
-            if status in each["responses"]
-        }
-
-    assert "/readyz" in having("503")
-    assert {"/healthz", "/readyz"}.isdisjoint(having("401") | having("404"))
-    action = "/api/v1/action/{uuid}"
-    assert {f"{action}/cancel/", f"{action}/abandon/", f"{action}/retry/", "/api/v1/service/"} <= having("409")
-    assert "/api/v1/service/{uuid}/" in having("403")
-    assert "/api/v1/auth/" in having("429")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, run_tutumd
+from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of
 from tests.acceptance.raw_http import UNKNOWN, check_refusal, holdings
 from tests.acceptance.routes import PUBLIC, Route, all_routes
 from tests.support.server import Answer, LiveServer
@@ -197,12 +197,6 @@ def test_the_unused_are_told_to_their_owner_only(owners: tuple[Owner, Owner]) ->
         assert owner.member.send("DELETE", made["resource_uri"]).status == 204
 
 
-def test_a_member_is_who_it_says(owners: tuple[Owner, Owner]) -> None:
-    for owner in owners:
-        (account,) = owner.member.send("GET", "/api/v1/auth/").json["objects"]
-        assert account["username"] == owner.member.name
-
-
 def test_a_member_cannot_define_or_end_what_the_server_runs(
     live_server: LiveServer, owners: tuple[Owner, Owner]
 ) -> None:
@@ -253,15 +247,3 @@ def test_the_owner_finds_what_is_own_on_every_route(live_server: LiveServer, act
         assert answer.status not in (401, 404, 405, 500), (route, answer)
         if "rotate" in route.template:
             values["handler"] = answer.json["uuid"]
-
-
-def test_services_of_a_removed_user_go_to_the_first_admin(live_server: LiveServer) -> None:
-    gone = add_member(live_server, "gone")
-    service = live_server.run_service("of-gone")
-    give(live_server, service, "gone")
-    assert gone.send("GET", f"/api/v1/service/{service}/").status == 200
-    assert run_tutumd(live_server.data, "user", "rm", "gone").returncode == 0
-    check_refusal(gone.send("GET", f"/api/v1/service/{service}/"), 401)
-    shown = live_server.service(service)
-    assert shown["owner"] == "username"
-    assert any("gone" in warning for warning in shown["warnings"])

@@ -41,7 +41,7 @@ def parse_parameters(parameters: Iterable[tuple[str, str]], known: frozenset[str
     found: dict[str, str] = {}
     for name, value in parameters:
         if name not in known:
-            raise InvalidInputError(f"unknown filter {name[:50]!r}: only {', '.join(sorted(known))} may be given")
+            raise InvalidInputError(f"unknown filter {name[:50]!r}: this list knows {', '.join(sorted(known))}")
         if name in found:
             raise InvalidInputError(f"{name} is given twice: give it once")
         found[name] = _parse_filter(name, value)

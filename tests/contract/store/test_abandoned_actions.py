@@ -139,54 +139,39 @@ def test_an_outcome_that_is_half_done_is_kept_for_the_next_run(bed: StoreBed) ->
     assert leftover.journal == JOURNAL
 
 
-def test_each_worker_that_dies_in_an_action_is_counted(bed: StoreBed) -> None:
+@pytest.mark.parametrize(
+    ("steps", "deaths"),
+    [
+        ("a:claim take_over b:claim take_over", 2),
+        ("a:claim lease_ends", 1),
+        ("c:claim lease_ends", 0),  # the worker that claims it again has not died
+        ("a:claim release", 0),
+        ("a:claim take_over b:claim retry b:claim take_over", 1),
+        ("a:claim take_over b:claim survive take_over", 1),
+        ("a:claim save take_over b:claim save take_over", 2),
+    ],
+)
+def test_workers_that_die_in_an_action_are_counted(bed: StoreBed, steps: str, deaths: int) -> None:
     bed.call(bed.handler("web"))
-    assert claimed_by(bed, "a").deaths == 0
-    bed.clock.move(11)
-    assert claimed_by(bed, "b").deaths == 1
-    bed.queue.take_over()
-    bed.clock.move(PAUSES_S[1])
-    assert claimed_by(bed, "c").deaths == 2
-
-
-def test_a_worker_whose_lease_ran_out_has_not_died_if_it_claims_again(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    claimed_by(bed, "a")
-    bed.clock.move(11)
-    assert claimed_by(bed, "a").deaths == 0
-
-
-def test_a_worker_that_releases_an_action_has_not_died(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    bed.queue.release(claimed_by(bed, "a"))
-    assert claimed_by(bed, "b").deaths == 0
-
-
-@pytest.mark.parametrize("step", ["retry", "survived"])
-def test_an_action_that_outlives_a_worker_or_waits_for_its_engine_starts_again_to_count(
-    bed: StoreBed, step: str
-) -> None:
-    bed.call(bed.handler("web"))
-    claimed_by(bed, "a")
-    bed.queue.take_over()
-    claim = claimed_by(bed, "b")
-    if step == "retry":
-        bed.queue.retry_later(claim, delay=timedelta(), error="away")
-        claim = claimed_by(bed, "b")
-    else:
-        bed.renew(claim, has_survived=True)
-    bed.queue.take_over()
-    assert claimed_by(bed, "c").deaths == 1
-
-
-def test_a_journal_does_not_show_that_an_action_kills_no_worker(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    bed.queue.save_journal(claimed_by(bed, "a"), JOURNAL)
-    bed.queue.take_over()
-    bed.queue.save_journal(claimed_by(bed, "b"), {**JOURNAL, "more": True})
-    bed.queue.take_over()
-    bed.clock.move(PAUSES_S[1])
-    assert claimed_by(bed, "c").deaths == 2
+    claims: list[Claim] = []
+    for step in steps.split():
+        match step.rpartition(":")[2]:
+            case "claim":
+                claims.append(claimed_by(bed, step[0]))
+            case "take_over":
+                bed.queue.take_over()
+            case "lease_ends":
+                bed.clock.move(LEASE.total_seconds() + 1)
+            case "release":
+                bed.queue.release(claims[-1])
+            case "retry":
+                bed.queue.retry_later(claims[-1], delay=timedelta(), error="away")
+            case "survive":
+                bed.renew(claims[-1], has_survived=True)
+            case "save":
+                bed.queue.save_journal(claims[-1], {**JOURNAL, "workers": len(claims)})
+    bed.clock.move(PAUSES_S[1] if deaths > 1 else 0)
+    assert claimed_by(bed, "c").deaths == deaths
 
 
 def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: StoreBed) -> None:

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.stores import ORIGIN, StoreBed, accept, call, query
+from tests.support.stores import ORIGIN, StoreBed, call, query
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Accepted, ActionState, DeliveryOutcome, NewHandler, Operation, Query
+from tutumd.model import Accepted, ActionState, NewHandler, Operation, Query
 from tutumd.ports.intake import CallResult
 
 
@@ -165,18 +165,3 @@ def test_a_caller_sees_that_the_end_of_the_service_canceled_its_action(bed: Stor
     reference = accepted.refer(call(handler))
     action = bed.store.progress([reference])[reference].action
     assert (action.state, action.reason) == (ActionState.CANCELED, "the service was forgotten")
-
-
-def test_only_its_owner_reads_a_delivery_with_its_content(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    accept(bed.intake, replace(call(handler), content='{"headers": [["a", "b"]], "body": "hi"}')).result(120)
-    (listed,) = bed.deliveries(handler)
-    assert (listed.outcome, listed.content) == (DeliveryOutcome.QUEUED, {})
-    read = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, listed.number)
-    assert read.content == {"headers": [["a", "b"]], "body": "hi"}
-    other = bed.handler("web")
-    with pytest.raises(NotFoundError):
-        bed.store.delivery(bed.admin, other.service_uuid, other.uuid, listed.number)
-    member = bed.store.add_user("member", is_admin=False)
-    with pytest.raises(NotFoundError):
-        bed.store.delivery(member, handler.service_uuid, handler.uuid, listed.number)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import Access, Action, Outcome, Query, User, Verb
+from tutumd.model import Access, Action, Outcome, User, Verb
 
 
 def failed(bed: StoreBed, viewer: User | None = None) -> list[str]:
@@ -80,23 +80,6 @@ def test_a_run_that_waits_for_another_try_says_why(bed: StoreBed) -> None:
     bed.queue.retry_later(claim, delay=timedelta(seconds=9), error="no route to host")
     (action,) = bed.store.unfinished_actions(bed.admin)
     assert action.waits_for == "waiting for another try: no route to host"
-
-
-def test_handlers_that_nobody_calls_are_listed_and_counted(bed: StoreBed) -> None:
-    used, unused = bed.handler("web"), bed.handler("web")
-
-    def listed(viewer: User) -> list[int]:
-        page = bed.store.unused_handlers(viewer, bed.clock() - timedelta(days=30), Query(limit=1))
-        assert len(page.objects) == min(page.total, 1)
-        return [page.total, *(each.number for each in page.objects)]
-
-    assert listed(bed.admin) == [0]
-    bed.clock.move(31 * 86_400)
-    assert listed(bed.admin) == [2, used.number]
-    bed.call(used)
-    bed.count_deliveries()
-    assert listed(bed.admin) == [1, unused.number]
-    assert listed(bed.store.add_user("mia", is_admin=False)) == [0]
 
 
 def test_a_member_sees_no_failure_of_other_services(bed: StoreBed) -> None:

@@ -1,9 +1,10 @@
 """What an engine says of a service to who calls for a redeploy of it."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.support.stores import StoreBed, snapshot
-from tutumd.model import Operation, Outcome
+from tutumd.model import Autorestart, Operation, Outcome
 
 TEXTS = ("it goes back to app:stable", "the compose file was not read")
 
@@ -33,11 +34,12 @@ def test_a_note_about_calls_without_a_tag_is_for_the_call_that_makes_such_an_act
     assert bed.accepted(web, with_tag).notes == TEXTS[1:], "now the action has a tag"
 
 
-def test_a_service_tells_its_notes_and_the_labels_that_configure_it(bed: StoreBed) -> None:
+def test_a_service_tells_what_its_engine_says_of_it(bed: StoreBed) -> None:
+    restarts: dict[str, Any] = {"autorestart": Autorestart.ON_FAILURE, "variables": ("A", "B")}
     settings = (("tutum.owner", "a\0nn"), ("tutum.scale.max", "5"))
-    bed.sync(replace(snapshot("web"), notes=TEXTS, settings=settings))
+    bed.sync(replace(snapshot("web"), notes=TEXTS, settings=settings, **restarts))
     service = bed.store.service(bed.admin, bed.service_uuid("web"))
-    assert service.notes == TEXTS
+    assert (service.notes, service.autorestart, service.variables) == (TEXTS, *restarts.values())
     assert service.settings == (("tutum.owner", "ann"), ("tutum.scale.max", "5"))
     bed.sync(snapshot("web"))
     service = bed.store.service(bed.admin, service.uuid)

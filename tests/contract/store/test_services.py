@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, Reference, ServiceState, Verb
+from tutumd.model import ActionState, Definition, NewKey, Outcome, Reference, Verb
 from tutumd.store.tables.services import handlers
 
 
@@ -56,12 +56,6 @@ def test_what_runs_pulled_is_remembered_for_each_engine(bed: StoreBed) -> None:
     assert bed.queue.pulled_images("other") == {"app@sha256:a"}
 
 
-def test_restarts_and_names_of_variables_are_stored(bed: StoreBed) -> None:
-    bed.sync(replace(snapshot("web"), autorestart=Autorestart.ON_FAILURE, variables=("A", "B")))
-    service = bed.store.service(bed.admin, bed.service_uuid("web"))
-    assert (service.autorestart, service.variables) == (Autorestart.ON_FAILURE, ("A", "B"))
-
-
 def test_an_unreadable_service_stays_as_it_was(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     before = bed.store.service(bed.admin, web)
@@ -80,17 +74,6 @@ def test_a_service_that_is_long_gone_is_deleted_unless_it_has_handlers(bed: Stor
     assert [s.uuid for s in bed.store.services(bed.admin, query()).objects] == [web]
     bed.show("web", "db")
     assert bed.service_uuid("db") == db  # the same service has the same UUID, even if its row was forgotten
-
-
-def test_the_state_says_what_the_action_in_progress_does(bed: StoreBed) -> None:
-    web = bed.service_uuid("web")
-    assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
-    bed.call(bed.handler("web"))
-    claim = bed.claimed()
-    assert bed.store.service(bed.admin, web).state is ServiceState.REDEPLOYING
-    assert [s.uuid for s in bed.store.services(bed.admin, query(state="Redeploying")).objects] == [web]
-    bed.finish(claim)
-    assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
 
 
 def test_an_ended_action_says_what_changed(bed: StoreBed) -> None:

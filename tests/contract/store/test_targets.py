@@ -17,7 +17,6 @@ from tutumd.model import (
     ContainerState,
     Definition,
     EngineInfo,
-    Operation,
     Outcome,
     Service,
     ServiceSnapshot,
@@ -190,18 +189,6 @@ def test_a_look_from_before_a_claim_is_not_stored_and_another_one_is_wanted(bed:
     assert (len(during.containers), during.target) == (9, 2)
     bed.queue.finish(claim, Outcome(success=True), snapshot("web", containers=4))
     assert bed.store.service(bed.admin, web).target == 4
-
-
-def test_a_look_of_one_worker_gives_way_to_an_action_of_another(bed: StoreBed, other_worker: SqlQueue) -> None:
-    web = bed.service_uuid("web")
-    bed.call(bed.handler("web", Operation.SCALEUP))
-    claim = claimed(bed, other_worker)
-    before = bed.queue.revisions(DOCKER)
-    other_worker.save_target(claim, 3)
-    other_worker.finish(claim, Outcome(success=True), snapshot("web", containers=3))
-    assert not bed.queue.sync(ENGINE, [snapshot("web"), snapshot("db")], revisions=before)
-    after = bed.store.service(bed.admin, web)
-    assert (after.target, len(after.containers)) == (3, 3)
 
 
 class Overtaken:

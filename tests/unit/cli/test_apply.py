@@ -1,11 +1,13 @@
 """`tutum apply`: what is told when the server fails in the middle."""
 
 from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.unit.cli.conftest import Tutum
+from tests.unit.cli.conftest import Tutum, piped, typed
 from tests.unit.sdk.fake_api import DB, DEPLOY, OTHER_WEB, WEB, FakeApi, service
 from tutum.cli.apply import perform
 from tutum.cli.apply_plan import Step, find_service, make_plans
@@ -56,6 +58,34 @@ def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost
         "0 of 3 changes were made, as printed above; this one may have been made as well, but none after it. "
         "Run the same command again to go on"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "stdin", "code", "count"),
+    [
+        ((), piped(""), 2, 2),
+        (("--yes",), piped(""), 0, 3),
+        ((), typed("y\n"), 0, 3),
+        ((), typed("n\n"), 1, 2),
+        ((), typed("\n"), 1, 2),
+    ],
+)
+def test_it_asks_on_a_terminal_and_needs_yes_elsewhere(
+    api: FakeApi,
+    tutum_command: Tutum,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    stdin: TextIOWrapper,
+    code: int,
+    count: int,
+) -> None:
+    (tmp_path / "h.toml").write_text('[[service]]\nname = "web"\n[[service.handler]]\nname = "ci"\n')
+    ran = tutum_command("apply", str(tmp_path / "h.toml"), *options, stdin=stdin)
+    assert (ran.code, len(api.handlers)) == (code, count)
+    assert ran.out.startswith("web on local\n")
+    assert "1 handler to add" in ran.out
+    assert options or "Do this? [y/N]" in ran.err or "add --yes, or --check" in " ".join(ran.err.split())
+    assert tutum_command("apply", "-", "--check", stdin=piped('[[service]]\nname = "web"\n')).code == 0
 
 
 @pytest.fixture

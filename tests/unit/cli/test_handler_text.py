@@ -12,24 +12,7 @@ from tutum.handler import FIELDS
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 URL = f"http://tutum.test/api/v1{HANDLERS}{DEPLOY}/call/"
-UNSET: dict[str, Any] = {
-    "enabled": True,
-    "expires_datetime": None,
-    "max_uses": None,
-    "max_containers": None,
-    "verify": None,
-    "filter": None,
-    "tag": None,
-    "pass_body": None,
-    "rate_limit": None,
-    "allow_from": None,
-    "debounce": 0,
-    "show_log": False,
-    "created_datetime": OLD_DATE,
-    "last_called_datetime": None,
-    "calls": 0,
-    "rotation": None,
-}
+UNSET: dict[str, Any] = {name: field["default"] for name, field in FIELDS.items()}
 ALL: dict[str, Any] = {
     **UNSET,
     "enabled": False,

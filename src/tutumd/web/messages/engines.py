@@ -22,11 +22,6 @@ class EngineHealth:
     state: Literal["healthy", "warning", "away", "no worker"]
     why: str
 
-    @property
-    def can_answer(self) -> bool:
-        """Whether a question to the engine may be answered."""
-        return self.state in ("healthy", "warning")
-
 
 def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
     """Return the state of an engine as its worker reported it."""

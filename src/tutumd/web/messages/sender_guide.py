@@ -46,26 +46,24 @@ def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> lis
     options = public_options(handler)
     condition = options["filter"]
     is_tag = isinstance(condition, dict) and condition.get("preset") == "tag" and Kind.TAG in sender.kinds
-    blanks = {
+    blanks: dict[str, str] = {
         Blank.URL: url,
         Blank.SECRET: secret or _SHOWN_BEFORE,
         Blank.EVENTS: sender.events.get(Kind.TAG if is_tag else sender.kinds[0], ""),
     }
     return [
-        (
-            entry.name,
-            blanks[entry.value] if isinstance(entry.value, Blank) else entry.value,
-            entry.value is Blank.URL or (entry.value is Blank.SECRET and bool(secret)),
-        )
-        for entry in sender.entries
-        if entry.value is not Blank.SECRET or options["verify"]
+        (name, blanks.get(value, value), value == Blank.URL or (value == Blank.SECRET and bool(secret)))
+        for name, value in sender.entries
+        if value != Blank.SECRET or options["verify"]
     ]
 
 
 def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
     """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
     if sender.key == "alertmanager":
-        return _write_alertmanager(url, secret or (_SHOWN_BEFORE if "verify" in handler.options else ""))
+        secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
+        credentials = _CREDENTIALS.format(secret=json.dumps(secret)) if secret else ""
+        return _ALERTMANAGER.format(url=json.dumps(url)) + credentials
     return write_call(handler, url) if sender.key == "curl" else ""
 
 
@@ -115,27 +113,22 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     return None
 
 
-def _write_alertmanager(url: str, secret: str) -> str:
-    lines = [
-        "# Beside the routes and receivers that you have.",
-        "route:",
-        "  routes:",
-        "    - matchers: ['alertname = \"HighLoad\"']   # the alert that should call",
-        "      receiver: tutumd",
-        "      continue: true",
-        "receivers:",
-        "  - name: tutumd",
-        "    webhook_configs:",
-        f"      - url: {json.dumps(url)}",
-        "        send_resolved: false",
-    ]
-    if secret:
-        lines += [
-            "        http_config:",
-            "          authorization:",
-            f"            credentials: {json.dumps(secret)}",
-        ]
-    return "\n".join(lines)
+_ALERTMANAGER = """\
+# Beside the routes and receivers that you have.
+route:
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: {url}
+        send_resolved: false"""
+_CREDENTIALS = """
+        http_config:
+          authorization:
+            credentials: {secret}"""
 
 
 def _is_private(host: str) -> bool:

@@ -39,14 +39,6 @@ class Blank(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One field to fill in at a sender: its name there, and what to enter or choose."""
-
-    name: str
-    value: str | Blank
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """A program that calls handlers.
 
@@ -64,7 +56,7 @@ class Sender:
         operations: What a call may do; the first one is the default.
         is_remote: It usually calls from the internet, by a name that is known there.
         place: Where its form is; without a form, what to do with the text to paste.
-        entries: The fields of its form.
+        entries: The fields of its form: the name of each there, and what to enter or choose, or a `Blank`.
         events: What to choose as its events, by kind.
         first_call: What makes it call for the first time.
         resend: Where it sends a call again.
@@ -84,15 +76,10 @@ class Sender:
     operations: tuple[Operation, ...] = (Operation.REDEPLOY,)
     is_remote: bool = True
     place: str = ""
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[tuple[str, str], ...] = ()
     events: Mapping[Kind, str] = field(default_factory=dict)
     first_call: str
     resend: str = ""
-
-    @property
-    def names_changes(self) -> bool:
-        """Return whether its calls name a branch, tag or image by which people choose those that count."""
-        return self.kinds[0] not in (Kind.ALERT, Kind.ANY)
 
 
 _GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Pipelines, scripts and monitoring"
@@ -119,10 +106,10 @@ _SENDERS = (
         sends_content_type=True,
         place=f"In the repository: {_ADD_GITHUB}",
         entries=(
-            Entry(name="Payload URL", value=Blank.URL),
-            Entry(name="Content type", value="application/json"),
-            Entry(name="Secret", value=Blank.SECRET),
-            Entry(name="Which events would you like to trigger this webhook?", value=Blank.EVENTS),
+            ("Payload URL", Blank.URL),
+            ("Content type", "application/json"),
+            ("Secret", Blank.SECRET),
+            ("Which events would you like to trigger this webhook?", Blank.EVENTS),
         ),
         events={Kind.BRANCH: "Just the push event.", Kind.TAG: "Just the push event."},
         first_call="GitHub sends a ping as soon as you add the webhook.",
@@ -138,9 +125,9 @@ _SENDERS = (
         proof_field="Secret token",
         place="In the project: Settings → Webhooks → Add new webhook",
         entries=(
-            Entry(name="URL", value=Blank.URL),
-            Entry(name="Secret token", value=Blank.SECRET),
-            Entry(name="Trigger", value=Blank.EVENTS),
+            ("URL", Blank.URL),
+            ("Secret token", Blank.SECRET),
+            ("Trigger", Blank.EVENTS),
         ),
         events={Kind.BRANCH: "Push events, All branches", Kind.TAG: "Tag push events"},
         first_call="Push, or choose Test at the webhook: GitLab then sends the last push again.",
@@ -157,12 +144,12 @@ _SENDERS = (
         sends_content_type=True,
         place="In the repository: Settings → Webhooks → Add webhook → Gitea or Forgejo",
         entries=(
-            Entry(name="Target URL", value=Blank.URL),
-            Entry(name="HTTP method", value="POST"),
-            Entry(name="POST content type", value="application/json"),
-            Entry(name="Secret", value=Blank.SECRET),
-            Entry(name="Trigger on", value=Blank.EVENTS),
-            Entry(name="Active", value="ticked"),
+            ("Target URL", Blank.URL),
+            ("HTTP method", "POST"),
+            ("POST content type", "application/json"),
+            ("Secret", Blank.SECRET),
+            ("Trigger on", Blank.EVENTS),
+            ("Active", "ticked"),
         ),
         events={Kind.BRANCH: "Push events", Kind.TAG: "Push events"},
         first_call="Push, or press Test delivery (Test push event) on the webhook's page.",
@@ -178,11 +165,11 @@ _SENDERS = (
         proof_field="Secret",
         place="In the repository: Repository settings → Webhooks → Add webhook",
         entries=(
-            Entry(name="Title", value="tutumd"),
-            Entry(name="URL", value=Blank.URL),
-            Entry(name="Secret", value=Blank.SECRET),
-            Entry(name="Status", value="Active"),
-            Entry(name="Triggers", value=Blank.EVENTS),
+            ("Title", "tutumd"),
+            ("URL", Blank.URL),
+            ("Secret", Blank.SECRET),
+            ("Status", "Active"),
+            ("Triggers", Blank.EVENTS),
         ),
         events={Kind.BRANCH: "Repository push", Kind.TAG: "Repository push"},
         first_call="Push to the repository.",
@@ -197,8 +184,8 @@ _SENDERS = (
         tag_source="body.push_data.tag",
         place="The repository on Docker Hub: Webhooks",
         entries=(
-            Entry(name="Webhook name", value="tutumd"),
-            Entry(name="Webhook URL", value=Blank.URL),
+            ("Webhook name", "tutumd"),
+            ("Webhook URL", Blank.URL),
         ),
         first_call="Push an image. Docker Hub has no test call.",
     ),
@@ -216,10 +203,10 @@ _SENDERS = (
         names_repository=True,
         place=f"In the repository that the package is linked to, or in the organization: {_ADD_GITHUB}",
         entries=(
-            Entry(name="Payload URL", value=Blank.URL),
-            Entry(name="Content type", value="application/json"),
-            Entry(name="Secret", value=Blank.SECRET),
-            Entry(name="Which events would you like to trigger this webhook?", value=Blank.EVENTS),
+            ("Payload URL", Blank.URL),
+            ("Content type", "application/json"),
+            ("Secret", Blank.SECRET),
+            ("Which events would you like to trigger this webhook?", Blank.EVENTS),
         ),
         events={
             Kind.IMAGE: "Let me select individual events: untick Pushes, tick Registry packages (registry_package)."
@@ -240,11 +227,11 @@ _SENDERS = (
         is_remote=False,
         place="In the project: Webhooks → New Webhook",
         entries=(
-            Entry(name="Name", value="tutumd"),
-            Entry(name="Notify Type", value="http"),
-            Entry(name="Event Type", value=Blank.EVENTS),
-            Entry(name="Endpoint URL", value=Blank.URL),
-            Entry(name="Auth Header", value=Blank.SECRET),
+            ("Name", "tutumd"),
+            ("Notify Type", "http"),
+            ("Event Type", Blank.EVENTS),
+            ("Endpoint URL", Blank.URL),
+            ("Auth Header", Blank.SECRET),
         ),
         events={Kind.IMAGE: "Artifact pushed"},
         first_call="Push an image to the project. The webhook's executions show what Harbor got back.",
@@ -258,10 +245,10 @@ _SENDERS = (
         tag_source="body.updated_tags[0]",
         place="In the repository: Settings → Events and Notifications → Create Notification",
         entries=(
-            Entry(name="When this event occurs", value=Blank.EVENTS),
-            Entry(name="Then issue a notification", value="Webhook POST"),
-            Entry(name="Webhook URL", value=Blank.URL),
-            Entry(name="POST JSON body template", value="leave it empty"),
+            ("When this event occurs", Blank.EVENTS),
+            ("Then issue a notification", "Webhook POST"),
+            ("Webhook URL", Blank.URL),
+            ("POST JSON body template", "leave it empty"),
         ),
         events={Kind.IMAGE: "Push to Repository"},
         first_call="Push an image, or choose Test Notification in the notification's menu.",

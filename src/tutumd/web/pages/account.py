@@ -11,13 +11,14 @@ from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
 from tutumd.model import Scope, User
 from tutumd.web.context import context
+from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import (
     PROXY,
     Admin,
     Reader,
     SentForm,
-    begin_session,
+    at_origin,
     begin_visit,
     end_session,
     field,
@@ -146,7 +147,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
     response = _go_on(request, after)
-    begin_session(request, response, user)
+    web.store.add_session(at_origin(request, user), make_session(request, response))
     return response
 
 
@@ -185,9 +186,8 @@ def _go_on(request: Request, path: str) -> Response:
     return go_to(request, path if _OUR_PATH.fullmatch(path) else "/")
 
 
-def _refuse(request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str) -> Response:
-    if isinstance(error, UnauthorizedError):
-        return render(request, template, 401, error=str(error), **values)
-    response = render(request, template, 429, error=str(error), **values)
-    response.headers["Retry-After"] = str(error.retry_after_s)
+def _refuse(request: Request, error: TutumdError, template: str, **values: str) -> Response:
+    status, text, headers = describe_error(error)
+    response = render(request, template, status, error=text, **values)
+    response.headers.update(headers)
     return response

@@ -162,25 +162,10 @@ class FormField:
     is_set: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormGroup:
-    """Fields below one heading.
-
-    Attributes:
-        note: What is set in it, in a few words.
-        is_open: Something of it is set, or wrong.
-    """
-
-    title: str
-    note: str
-    is_open: bool
-    fields: tuple[FormField, ...]
-
-
 def make_form(
     handler: Handler | None, *, typed: Texts | None = None, errors: Mapping[str, str] | None = None
-) -> tuple[FormGroup, ...]:
-    """Return the form of a handler, or of a new one.
+) -> list[dict[str, Any]]:
+    """Return the form of a handler, or of a new one: groups of fields with `title`, `note`, `is_open` and `fields`.
 
     Args:
         typed: The texts of the inputs, as a person left them; None: the handler's values. Secrets are left out.
@@ -193,8 +178,17 @@ def make_form(
         if handler is None or field.operation in (None, handler.operation)
     ]
     titles = dict.fromkeys((*GROUPS, *(each.entry.group for each in fields)))
-    groups = [[each for each in fields if each.entry.group == title] for title in titles]
-    return tuple(_make_group(title, members) for title, members in zip(titles, groups, strict=True) if members)
+    groups = {title: [each for each in fields if each.entry.group == title] for title in titles}
+    return [
+        {
+            "title": title,
+            "note": ", ".join(each.title for each in members if each.is_set) or UNSET.get(title, "Nothing is set."),
+            "is_open": any(each.is_set or each.error for each in members),
+            "fields": members,
+        }
+        for title, members in groups.items()
+        if members
+    ]
 
 
 def read_form(typed: Texts, handler: Handler | None, now: datetime) -> tuple[dict[str, Any], Errors]:
@@ -232,16 +226,6 @@ def read_form(typed: Texts, handler: Handler | None, now: datetime) -> tuple[dic
 
 def _read_values(handler: Handler | None) -> Mapping[str, Any]:
     return rules.public_options(handler) if handler else {each.name: each.json_default for each in FIELDS.values()}
-
-
-def _make_group(title: str, fields: list[FormField]) -> FormGroup:
-    used = [field.title for field in fields if field.is_set]
-    return FormGroup(
-        title=title,
-        note=", ".join(used) or UNSET.get(title, "Nothing is set."),
-        is_open=bool(used) or any(field.error for field in fields),
-        fields=tuple(fields),
-    )
 
 
 def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> FormField:

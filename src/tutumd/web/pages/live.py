@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tutumd.errors import UnavailableError
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import WebContext
 from tutumd.web.pages.revisions import Revisions, Watched
-from tutumd.web.pages.safety import SAFETY_HEADERS
+from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
 
 RENDERING_SHARE = 0.2
 BUSY_RENDERING_SHARE = 0.01
@@ -80,7 +81,7 @@ class LivePages:
         is_same = asked.tag == self._make_tag(asked, revision)
         if not is_same and self._allowance.has_some(asked.watched[0]):
             return False
-        respond(304 if is_same else 204, _unchanged(asked), b"")
+        respond(304 if is_same else 204, [(b"etag", asked.tag), *SAFETY_HEADERS], b"")
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +97,7 @@ class LivePages:
             scope.setdefault("state", {}).update(live_tag=tag.decode(), corner_tag=corner_tag.decode())
             await self._site(scope, receive, send)
         elif tag == asked.tag:
-            await _send_unchanged(send, 304, asked)
+            await Response(status_code=304, headers=SAFETY | {"etag": tag.decode()})(scope, receive, send)
         else:
             await self._refresh(asked, tag, scope, receive, send)
 
@@ -118,7 +119,7 @@ class LivePages:
 
         async with self._turn:
             if not self._allowance.has_some(asked.watched[0]):
-                await _send_unchanged(send, 204, asked)
+                await Response(status_code=204, headers=SAFETY)(scope, receive, send)
                 return
             began_s = self._clock_s()
             try:
@@ -177,12 +178,3 @@ class Allowance:
         """Count time that was used, also if it was more than was left."""
         self._left_s -= seconds
         self._used_s[session] = self._used_s.get(session, 0.0) + seconds
-
-
-def _unchanged(asked: Asked) -> list[tuple[bytes, bytes]]:
-    return [(b"etag", asked.tag), *SAFETY_HEADERS]
-
-
-async def _send_unchanged(send: Send, status: int, asked: Asked) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _unchanged(asked)})
-    await send({"type": "http.response.body", "body": b""})

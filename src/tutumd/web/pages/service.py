@@ -251,7 +251,7 @@ def ask(request: Request, visitor: User, service: Service, question: Callable[[]
         return None, f"Engine {service.engine} does not show this service at present."
     engine = next((each for each in web.store.engines() if each.name == service.engine), None)
     health = judge_engine(engine, web.clock()) if engine else None
-    if health is None or not health.can_answer:
+    if health is None or health.state in ("away", "no worker"):
         return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
     try:
         return web.ask_engine(visitor, question), ""
