@@ -63,22 +63,6 @@ def test_a_status_that_is_ahead_of_its_pods_is_not_believed(
         assert outcome.image_after == kube.DIGESTS["v2"]
 
 
-def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
-    class Paced(FakeRun):
-        longest_s = 0.0
-
-        def sleep(self, seconds: float) -> None:
-            self.longest_s = max(self.longest_s, seconds)
-            super().sleep(seconds)
-
-    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, poll_s=1.0)) as engine:
-        kube.create(cluster, deployment(template=probed()))
-        cluster.store.forgotten = 10**9
-        run = Paced(tag="v2")
-        assert engine.redeploy(WEB, run).success
-    assert run.longest_s > 0
-
-
 def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))

@@ -229,12 +229,6 @@ def test_another_worker_goes_on_after_one_was_killed(workers: Workers) -> None:
     assert workers.who() == "worker 1"
 
 
-@pytest.mark.slow
-def test_another_worker_goes_on_at_once_after_one_was_stopped(workers: Workers) -> None:
-    workers.discoveries[0].stop(30)
-    assert workers.wait_for(1)
-
-
 @pytest.mark.nightly
 def test_a_worker_that_does_not_reach_the_engine_yields_and_does_not_come_back(workers: Workers) -> None:
     first = workers.engines[0]

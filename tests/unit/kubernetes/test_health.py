@@ -147,8 +147,8 @@ def test_new_pods_without_a_probe_have_to_run_for_a_while() -> None:
     timing = Timing(stable_s=10.0, poll_s=0.5)
     assert window_s(view(workload(deployment())), timing) == 10.0
     assert window_s(view(workload(deployment(annotations={"tutum.redeploy.stable": "2"}))), timing) == 2.0
-    assert window_s(view(workload(deployment(template=probed()))), timing) == 0.25
-    assert window_s(view(workload(deployment(replicas=0))), timing) == 0.25
+    assert window_s(view(workload(deployment(template=probed()))), timing) == 0.5
+    assert window_s(view(workload(deployment(replicas=0))), timing) == 0.5
 
 
 SIDECAR = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}

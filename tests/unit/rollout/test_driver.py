@@ -53,10 +53,6 @@ class Context:
         looks = self.service.undone if self.is_undoing else self.service.looks
         return looks[min(self.service.second, len(looks) - 1)]
 
-    def wait(self, view: Look, limit_s: float) -> None:
-        self.run.sleep(0.0)
-        self.service.second += 1
-
     def restart_s(self, view: Look) -> float:
         return 0.0
 
@@ -72,6 +68,7 @@ class FakeChange:
         self.context = Context(service, run, timing)
         self._service = service
         self._refusal = refusal
+        run.sleep = self._tick  # type: ignore[method-assign] # each pause takes a second of the service
 
     def begin(self) -> Plan:
         return Plan()
@@ -93,7 +90,6 @@ class FakeChange:
         self._do("undone")
 
     def judge_undo(self, view: Look) -> Look:
-        self._service.second += 1
         return view
 
     def settle(self) -> None:
@@ -104,6 +100,10 @@ class FakeChange:
         return Outcome(
             success=result.success, reason=result.reason, rolled_back=result.rolled_back, containers_after=after
         )
+
+    def _tick(self, seconds: float) -> None:
+        FakeRun.sleep(self.context.run, 0.0)
+        self._service.second += 1
 
     def _do(self, what: str) -> None:
         self.context.run.check()

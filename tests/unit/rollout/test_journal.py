@@ -1,14 +1,14 @@
 """Journals are stored as JSON and read back."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, PLAN, spec
 from tutumd.engines.kubernetes.patches import RedeployJournal
-from tutumd.engines.rollout.journal import Result, ScaleJournal, Stage, from_journal, to_journal
+from tutumd.engines.rollout.journal import Result, ScaleJournal, Stage, from_journal
 from tutumd.engines.swarm import spec as specs
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import LOST_JOURNAL
@@ -43,7 +43,7 @@ FAILURE = Result(success=False, reason="why", log_tail="last", rolled_back=True)
 )
 def test_a_journal_is_stored_and_read(journal: Any, end: tuple[Stage, Result | None]) -> None:
     subject = replace(journal, stage=end[0], result=end[1])
-    assert from_journal(type(subject), json.loads(json.dumps(to_journal(subject)))) == subject
+    assert from_journal(type(subject), json.loads(json.dumps(asdict(subject)))) == subject
     assert from_journal(type(subject), {}) is None
 
 
@@ -51,11 +51,9 @@ def test_a_journal_of_swarm_knows_both_versions() -> None:
     assert (PLAN.old, PLAN.new) == (OLD, NEW)
 
 
-@pytest.mark.parametrize(
-    "change", [{"result": {"ended": True}}, {"stage": "later"}, {"running_before": None}, {"sent": {}}]
-)
+@pytest.mark.parametrize("change", [{"result": {"ended": True}}, {"stage": "later"}, {"sent": {}}])
 @pytest.mark.parametrize("journal", [PLAN, CLUSTER, SCALING], ids=["swarm", "kubernetes", "scaling"])
 def test_an_unreadable_or_lost_journal_is_refused(journal: Any, change: dict[str, object]) -> None:
-    for stored in ({**to_journal(journal), **change}, LOST_JOURNAL):
+    for stored in ({**asdict(journal), **change}, LOST_JOURNAL):
         with pytest.raises(EngineRefusedError, match="another version of tutumd, or a worker with"):
             from_journal(type(journal), stored)

@@ -1,6 +1,6 @@
 """Responses of the engine while a service is read and while a probe starts, and what a probe leaves behind."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import docker.errors
@@ -10,7 +10,7 @@ import requests
 from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, PLAN, spec
-from tutumd.engines.rollout.journal import Stage, to_journal
+from tutumd.engines.rollout.journal import Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
@@ -87,7 +87,7 @@ def test_a_service_that_cannot_be_read_now_is_not_refused() -> None:
 def test_an_image_that_cannot_be_read_now_is_no_reason_to_leave_an_update_half_done() -> None:
     client = FakeClient()
     client.image_trouble = api_error(500, "layer store is locked")
-    run = FakeRun(journal=to_journal(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
+    run = FakeRun(journal=asdict(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
     with pytest.raises(EngineUnavailableError, match="layer store is locked"):
         redeploy(context_of(client, run))
 
@@ -103,7 +103,7 @@ def context_of(client: FakeClient, run: FakeRun) -> ServiceContext:
 
 
 def test_a_probe_that_the_engine_refuses_leaves_nothing_behind() -> None:
-    run = FakeRun(journal=to_journal(replace(PLAN, stage=Stage.PROBE)))
+    run = FakeRun(journal=asdict(replace(PLAN, stage=Stage.PROBE)))
     name = probe_name("web", run.action_uuid)
     client = FakeClient()
     client.names.append(name)
@@ -147,7 +147,7 @@ class DoubledClient(FakeClient):
 def test_a_task_too_many_after_a_completed_update_is_removed_and_not_waited_for() -> None:
     config = {"Order": "start-first", "Delay": 0}
     client = DoubledClient(specs.redeploy_spec(spec(), PLAN.new, config, None, {}))
-    run: FakeRun = FakeRun(journal=to_journal(replace(PLAN, config=config)), on_sleep=lambda: run.skip(20))
+    run: FakeRun = FakeRun(journal=asdict(replace(PLAN, config=config)), on_sleep=lambda: run.skip(20))
     outcome = redeploy(context_of(client, run))
     assert (outcome.success, outcome.containers_after) == (True, ("n0", "n1")), outcome.reason
     assert "UpdateConfig" not in client.spec

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from tutumd.errors import UnavailableError
-from tutumd.metrics.calls import CallMetrics
+from tutumd.metrics import CallMetrics
 from tutumd.model import Figures
 from tutumd.web.scrapes import Scrapes
 

@@ -86,17 +86,8 @@ def find_access(
             "the engine kubernetes found no cluster: set KUBECONFIG to a kubeconfig, or run in a pod with a "
             "service account"
         )
-    try:
-        namespace = (account / "namespace").read_text(encoding="utf-8").strip()
-    except OSError:
-        namespace = ""
-    return Access(
-        kubeconfig="",
-        context=None,
-        namespace=namespace or _DEFAULT_NAMESPACE,
-        account=account,
-        environment=environment,
-    )
+    namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+    return Access(kubeconfig="", context=None, namespace=namespace, account=account, environment=environment)
 
 
 def _context_namespace(kubeconfig: str, context: str | None) -> str:

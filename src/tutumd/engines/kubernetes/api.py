@@ -1,7 +1,6 @@
 """Requests to the API of a cluster; each with a time limit, each error translated."""
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +14,6 @@ from tutumd.engines.kubernetes.requests import (
     VERSION,
     ExpiredError,
     Request,
-    events,
     message_of,
     on_access_review,
     on_autoscalers,
@@ -26,8 +24,8 @@ from tutumd.engines.kubernetes.requests import (
     with_patch,
 )
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
-from tutumd.engines.kubernetes.workloads import Address, Workload, label_query, refuse_ignored
-from tutumd.engines.labels import Json
+from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
+from tutumd.engines.labels import IGNORE, Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
@@ -48,13 +46,18 @@ class Cluster:
         self._lock = Lock()
 
     def workload(self, address: Address) -> Workload | None:
-        """Return one workload; None if it is gone."""
+        """Return one workload; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
         with _refusals_as_unavailable():
             document = self._find(on_workload(address, "get"))
-        return None if document is None else Workload(address.kind, document)
+        if document is None:
+            return None
+        workload = Workload(address.kind, document)
+        if not workload.is_shown:
+            raise EngineRefusedError(f"{address.words} is left as it is: it has the annotation {IGNORE}")
+        return workload
 
     def view(self, address: Address) -> WorkloadView | None:
-        """Return one workload and its own pods; None if it is gone."""
+        """Return one workload and its own pods, as `workload` does."""
         workload = self.workload(address)
         if workload is None:
             return None
@@ -65,11 +68,10 @@ class Cluster:
         return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
     def require_view(self, address: Address) -> WorkloadView:
-        """Return one workload and its own pods. Raises EngineRefusedError if it is gone or to be ignored."""
+        """Return one workload and its own pods. Raises EngineRefusedError if it is gone, too."""
         view = self.view(address)
         if view is None:
             raise EngineRefusedError(f"{address.words} is gone from the namespace {address.namespace}")
-        refuse_ignored(view.workload)
         return view
 
     def list_all(self, kind: str, namespace: str) -> tuple[list[Json], str]:
@@ -155,23 +157,6 @@ class Cluster:
             with closing(response):
                 raise self._refusal(request, response.status, read(response, request))
         return response
-
-    def has_changed(self, workload: Workload, limit_s: float) -> bool:
-        """Wait up to `limit_s` for a workload to change after it was read; return whether it did."""
-        address = workload.address
-        query = {
-            "watch": "true",
-            "fieldSelector": f"metadata.name={address.name}",
-            "resourceVersion": workload.version,
-            "timeoutSeconds": str(math.ceil(limit_s)),
-        }
-        request = replace(on_collection("watch", address.kind.plural, address.namespace), query=query)
-        try:
-            with closing(self._send(request, (_CONNECT_S, limit_s))) as response:
-                return response.status < 300 and any(events(response))
-        except (EngineUnavailableError, ExpiredError):
-            # Also if the API does not remember that version any more: the caller waits instead.
-            return False
 
     def probe(self) -> None:
         """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
-from tutumd.engines.kubernetes.workloads import Address, Workload, refuse_ignored
+from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.journal import LOG_LINES, join_sentences, merge_log_lines
 from tutumd.engines.rollout.timing import Timing, retry_on_conflict
@@ -32,22 +32,10 @@ class WorkloadContext:
 
     def workload(self) -> Workload | None:
         """Return the workload as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
-        workload = self.cluster.workload(self.address)
-        if workload is not None:
-            refuse_ignored(workload)
-        return workload
+        return self.cluster.workload(self.address)
 
     def view(self) -> WorkloadView | None:
-        view = self.cluster.view(self.address)
-        if view is not None:
-            refuse_ignored(view.workload)
-        return view
-
-    def wait(self, view: WorkloadView, limit_s: float) -> None:
-        clock = self.timing.clock
-        ends = clock() + limit_s
-        has_changed = self.cluster.has_changed(view.workload, limit_s)
-        self.run.sleep(0.0 if has_changed else max(0.0, ends - clock()))
+        return self.cluster.view(self.address)
 
     def restart_s(self, view: WorkloadView) -> float:
         return replacement_s(view.workload)

@@ -38,6 +38,7 @@ _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, a container that has ended was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
+_POLL_S = 0.25
 
 
 class KubernetesEngine:
@@ -66,7 +67,7 @@ class KubernetesEngine:
         self._cluster = Cluster(access.connect)
         chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
         self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
-        self._timing = (timing or Timing(stable_s=_STABLE_S)).adapted(limits)
+        self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=_POLL_S)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces
@@ -105,8 +106,11 @@ class KubernetesEngine:
         address = read_address(service.selector)
         if address is None or not self._is_served(address):
             return None
-        view = self._cluster.view(address)
-        return take_snapshot(view.workload, view.pods) if view is not None and view.workload.is_shown else None
+        try:
+            view = self._cluster.view(address)
+        except EngineRefusedError:
+            return None
+        return take_snapshot(view.workload, view.pods) if view is not None else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Follow workloads and pods by watches of the API, each in its own thread, until one of them ends."""

@@ -67,7 +67,7 @@ def window_s(view: WorkloadView, timing: Timing) -> float:
     seconds.
     """
     if view.workload.is_stopped or not view.unprobed:
-        return timing.poll_s / 2
+        return timing.poll_s
     stable_s = parse_labels([view.workload.annotations]).stable_s
     return timing.stable_s if stable_s is None else stable_s
 

@@ -8,7 +8,6 @@ from enum import Enum
 from typing import cast
 
 from tutumd.engines.labels import IGNORE, Json, is_true, stopped_replicas
-from tutumd.errors import EngineRefusedError
 
 # Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -55,12 +54,6 @@ class Address:
     @property
     def words(self) -> str:
         return f"the {self.kind.singular} {self.name}"
-
-
-def refuse_ignored(workload: "Workload") -> None:
-    """Raise EngineRefusedError for a workload that is to be ignored."""
-    if not workload.is_shown:
-        raise EngineRefusedError(f"{workload.address.words} is left as it is: it has the annotation {IGNORE}")
 
 
 def read_address(selector: str) -> Address | None:

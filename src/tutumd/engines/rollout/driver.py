@@ -5,7 +5,7 @@ process continues with the stage in the journal. A success is not saved: a run t
 containers once more.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from tutumd.engines.rollout.journal import (
@@ -14,7 +14,6 @@ from tutumd.engines.rollout.journal import (
     Stage,
     from_journal,
     join_sentences,
-    to_journal,
 )
 from tutumd.engines.rollout.timing import HoldTimer, Timing
 from tutumd.errors import EngineRefusedError
@@ -60,9 +59,6 @@ class Context(Protocol[V]):
 
     def view(self) -> V | None:
         """Return the service as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
-
-    def wait(self, view: V, limit_s: float) -> None:
-        """Wait for the service to change after this view, for at most `limit_s`."""
 
     def restart_s(self, view: V) -> float:
         """Return the seconds that a container may take to stop, and its successor to become ready."""
@@ -111,7 +107,7 @@ class Change(Protocol[V]):
 def save(change: Change[V], **values: object) -> None:
     """Replace fields of the journal of a change, and store it."""
     change.journal = replace(change.journal, **values)
-    change.context.run.save(to_journal(change.journal))
+    change.context.run.save(asdict(change.journal))
 
 
 def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = Stage.FINISH) -> None:
@@ -172,7 +168,7 @@ def _follow(change: Change[V]) -> V | None:
         if (look.status is RolloutStatus.FAILED and is_lasting) or run.remaining_s() <= 0:
             change.give_up(view)
             return view
-        context.wait(view, min(look.needed_s or poll_s, poll_s))
+        run.sleep(min(look.needed_s or poll_s, poll_s))
 
 
 def _settle(change: Change[V]) -> None:

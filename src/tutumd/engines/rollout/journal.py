@@ -5,9 +5,9 @@ Journals are persisted. The field names of an engine's journal class and the val
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -64,11 +64,6 @@ class ScaleJournal:
         return 1 if self.before is None else self.before
 
 
-def to_journal(journal: Any) -> dict[str, Any]:
-    """Return the JSON values of a journal."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(journal).items()}
-
-
 def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
     """Return the stored journal as an object of the class `kind`; None if nothing is stored.
 
@@ -78,11 +73,9 @@ def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
     """
     if not stored:
         return None
-    values = dict(stored)
+    # JSON has no tuples.
+    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in stored.items()}
     try:
-        for field in fields(kind):
-            if get_origin(field.type) is tuple or isinstance(values.get(field.name), list):
-                values[field.name] = tuple(values[field.name])
         values["stage"] = Stage(values["stage"])
         values["result"] = None if values["result"] is None else Result(**values["result"])
         return kind(**values)

@@ -38,9 +38,6 @@ class ServiceContext:
     def view(self) -> ServiceView | None:
         return self.api.shown_view(self.name)
 
-    def wait(self, view: ServiceView, limit_s: float) -> None:
-        self.run.sleep(limit_s)
-
     def restart_s(self, view: ServiceView) -> float:
         return restart_s(self.api, view.spec)
 

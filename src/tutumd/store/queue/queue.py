@@ -138,8 +138,6 @@ class SqlQueue(SqlEngineSync, Queue):
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
-        if not claims:
-            return ()
         with self._database.write() as connection:
             return renew_claims(connection, claims, self._lease_clock() + lease)
 
