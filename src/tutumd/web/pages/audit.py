@@ -10,8 +10,7 @@ from fastapi.responses import Response
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
 from tutumd.model import AuditEntry, AuditEvent
 from tutumd.web.context import context
-from tutumd.web.pages.formats import verb
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import render, verb
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
