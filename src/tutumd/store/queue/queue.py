@@ -39,7 +39,7 @@ from tutumd.store.queue.leases import (
 )
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.statements import upsert
+from tutumd.store.sql.dialect import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import storable

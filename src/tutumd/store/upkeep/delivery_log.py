@@ -20,8 +20,7 @@ from tutumd.model import DeliveryOutcome
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.sql.statements import json_rows
+from tutumd.store.sql.dialect import dialect_of, json_rows
 from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries, delivery_chunks, handler_logs
 from tutumd.store.tables.schema import meta, microseconds
 from tutumd.store.tables.services import handlers
