@@ -18,7 +18,7 @@ from tutumd.web.pages.visitors import (
     Admin,
     Reader,
     SentForm,
-    begin_session,
+    at_origin,
     begin_visit,
     end_session,
     field,
@@ -147,7 +147,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
     response = _go_on(request, after)
-    begin_session(request, response, user)
+    web.store.add_session(at_origin(request, user), make_session(request, response))
     return response
 
 
