@@ -215,10 +215,10 @@ class Scale:
     def judge_undo(self, view: WorkloadView) -> Look:
         status = RolloutStatus.IN_PROGRESS
         # An autoscaler takes its time to lower the number again: five minutes by default.
-        if self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
-            status = RolloutStatus.SUCCEEDED
-        elif view.workload.replicas != self.journal.before:
+        if not self.journal.autoscaler and view.workload.replicas != self.journal.before:
             status = RolloutStatus.SUPERSEDED
+        elif self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
+            status = RolloutStatus.SUCCEEDED
         return Look(status=status, progress=f"{len(view.alive)} of {self.journal.before} pods are left")
 
     def settle(self) -> None:
