@@ -85,9 +85,6 @@ class Client:
         self._http = _open(transport)
         weakref.finalize(self, self._http.close)
 
-    def __repr__(self) -> str:
-        return f"<Client {redact(self.settings.base_url)}>"
-
     @property
     def base_url(self) -> str:
         """Root of the API; ends in a slash."""

@@ -16,12 +16,8 @@ class _Result:
     @classmethod
     def of(cls, body: dict[str, Any]) -> Self:
         """Return the result in a response. Fields that this version does not know are ignored."""
-        known = [each.name for each in fields(cls) if each.name in body]  # type: ignore[arg-type]  # of dataclasses only
-        return cls(**{name: _frozen(body[name]) for name in known})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+        known = {each.name: body[each.name] for each in fields(cls) if each.name in body}  # type: ignore[arg-type]  # of dataclasses only
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
 @dataclass(kw_only=True)

@@ -28,9 +28,6 @@ class WebhookHandler:
         self.service = service
         self._added: builtins.list[dict[str, Any]] = []
 
-    def __repr__(self) -> str:
-        return f"<WebhookHandler of {self.service!r}>"
-
     @classmethod
     def fetch(cls, service: Service) -> Self:
         """Return the webhook handlers of `service`. Nothing is sent before they are listed or changed."""

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -92,8 +92,4 @@ def _redact_value(value: object) -> object:
     """Return a value that both forms of the log can hold, without credentials."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Mapping):
-        return {redact(str(key)): _redact_value(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_redact_value(each) for each in value]
     return redact(str(value))

@@ -19,14 +19,19 @@ from tests.support.waiting import wait_until
 CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
 
 
+def url_of_new(console: Console, service: str, name: str, *options: str) -> str:
+    """Return the URL of a new handler."""
+    console.hook("create", service, "-n", name, *options)
+    return console.hook("show", service, name, "--url").strip()
+
+
 @pytest.mark.slow
 def test_curl_fails_when_and_only_when_the_redeploy_does(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
     require_programs("curl")
     service, broken = breakable
-    console.hook("create", service, "-n", "ci", "--filter", "headers.\"x-skip\" != 'yes'")
-    url = console.hook("show", service, "ci", "--url").strip()
+    url = url_of_new(console, service, "ci", "--filter", "headers.\"x-skip\" != 'yes'")
     lines = re.findall(r'^curl .*"\$TUTUM_URL\?wait=300"$', CI_GUIDE, re.MULTILINE)
     assert len(lines) == 3
 
@@ -61,8 +66,7 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
 
     def call(of: str, retry: str, wait: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         environment = console.server.client_environment | {"CI_JOB_ID": of}
-        console.hook("create", of, "-n", "repeating")
-        environment["TUTUM_URL"] = console.hook("show", of, "repeating", "--url").strip()
+        environment["TUTUM_URL"] = url_of_new(console, of, "repeating")
         script = line.replace("--retry 3", f"--retry {retry} --retry-delay 1").replace("wait=300", f"wait={wait}")
         return running(["sh", "-euc", script], env=environment, stdout=subprocess.DEVNULL)
 
@@ -89,10 +93,9 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
 def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable: tuple[str, Path]) -> None:
     require_programs("curl", "jq")
     service, _ = breakable
-    console.hook("create", service, "-n", "polled")
+    url = url_of_new(console, service, "polled")
     block = next(block for block in re.findall(r"```sh\n(.*?)```", CI_GUIDE, re.DOTALL) if "status_url" in block)
     script = block.replace("https://hooks.example.com", console.server.url)
-    url = console.hook("show", service, "polled", "--url").strip()
     subprocess.run(
         ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=LIMIT_S, check=True
     )
@@ -105,8 +108,7 @@ def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
 ) -> None:
     require_programs("curl")
     service, broken = breakable
-    console.hook("create", service, "-n", "jobs")
-    url = console.hook("show", service, "jobs", "--url").strip()
+    url = url_of_new(console, service, "jobs")
     read = [yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml"]
     github, gitlab = (each for each in read if isinstance(each, dict))
     steps = [step["run"] for step in github["jobs"]["deploy"]["steps"] if "run" in step] + gitlab["deploy"]["script"]

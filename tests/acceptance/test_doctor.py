@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -63,7 +64,7 @@ def texts(found: Findings) -> list[str]:
 
 def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as database:
-        return [line for line in database.iterdump() if "engines" not in line and "discoveries" not in line]
+        return [line for line in database.iterdump() if not re.search("engines|discoveries|worker_slots", line)]
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +240,41 @@ def test_a_database_url_that_is_none_is_a_wrong_setting(tmp_path: Path, url: str
     assert "fault of tutumd" not in found["mend"] and "hidden-word" not in json.dumps(found)
 
 
+def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
+    columns = "handler_seq, amount, received, address, user_agent, body_size, outcome, content"
+    many = f"INSERT INTO deliveries ({columns}) SELECT {columns} FROM deliveries LIMIT 1;" * 6
+    execute(f"UPDATE deliveries SET address = '172.18.0.3'; {many}")(data / "tutumd.db")
+    url = f"https://127.0.0.1:{free_port()}"
+    _, found = doctor(data, "--public-url", url)
+    (same,) = [each for each in found if each["subject"] == "calls"]
+    assert same["level"] == "warning" and "came from 172.18.0.3, a private address" in same["text"]
+    assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"] and "docs/how-to/proxy.md" in same["mend"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["172.18.0.1", "2001:db8::7"])
+def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str) -> None:
+    """Also if the client is on the proxy's machine, or in a network of trusted proxies."""
+    hop = f"::ffff:{address}" if "." in address else address
+    content = json.dumps({"headers": [["host", "hooks.example"], ["x-forwarded-for", f"198.51.100.1, {hop}"]]})
+    columns = "handler_seq, amount, received, user_agent, body_size, outcome"
+    execute(
+        f"UPDATE deliveries SET address = '{address}', content = '{content}';"
+        + f"INSERT INTO deliveries ({columns}, address) SELECT {columns}, '127.0.0.1' FROM deliveries LIMIT 1;"
+        + "".join(
+            f"INSERT INTO deliveries ({columns}, address, content) SELECT {columns}, address, content FROM deliveries"
+            " LIMIT 1;"
+            for _ in range(6)
+        )
+        + f"INSERT INTO deliveries ({columns}, address, content)"
+        f""" SELECT {columns}, '127.0.0.1', '{{"headers": []}}' FROM deliveries LIMIT 1;"""
+    )(data / "tutumd.db")
+    trusted = ("--trusted-proxies", "127.0.0.1", "--trusted-proxies", "172.16.0.0/12")
+    _, found = doctor(data, *trusted, "--public-url", f"https://127.0.0.1:{free_port()}")
+    (calls,) = [each for each in found if each["subject"] == "calls"]
+    assert calls["level"] == "ok", calls
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "text"),
@@ -260,6 +296,7 @@ def test_a_public_url_that_leads_elsewhere_is_found(data: Path, path: str, text:
     [
         ("https://localhost:{port}", -1, "cannot be reached: certificate has expired"),
         ("https://127.0.0.1:{port}", 90, "cannot be reached: IP address mismatch"),
+        ("https://localhost:{port}", 5, "its certificate ends in 5 days"),
         ("https://localhost:{port}", 90, "leads to a tutumd"),
     ],
 )

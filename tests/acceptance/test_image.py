@@ -165,11 +165,3 @@ def test_the_list_of_its_packages_is_what_is_in_it(bed: DockerBed, image: str) -
     )
     normal = {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in named.items()}
     assert normal <= locked
-
-
-def test_a_build_without_pip_among_the_wheels_is_refused(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["script/image", "--wheels", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 1
-    assert f"no wheel of pip in {tmp_path}: see --wheels above" in done.stderr

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tutum.version import __version__
 
@@ -20,9 +19,7 @@ PARTS = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md
 FOLDERS = (".github", "action", "deploy", "docs", "script", "src")
 WRONG = {
     "the version": ("src/tutum/version.py", '__version__ = "{version}"', '__version__ = "9.9.9"', "must be 9.9.9"),
-    "no version": ("src/tutum/version.py", '"{version}"', '"next"', "must be like 1.2.3 or 1.2.3rc1, got 'next'"),
     "changelog": ("CHANGELOG.md", "## {version} - ", "## 9.9.9 - ", "the newest version must be {version}, got 9.9.9"),
-    "no date": ("CHANGELOG.md", "## {version} - 2026-11-26", "## {version} - soon", "needs its date"),
     "still unreleased": (
         "CHANGELOG.md",
         "## {version}",
@@ -42,19 +39,12 @@ WRONG = {
         "actions/checkout@",
         ".github/workflows/ci.yml:25: actions/checkout has no hash: run script/pin",
     ),
-    "an action by a branch": (
-        ".github/workflows/release.yml",
-        "pypi-publish@76f52bc884231f62b9a034ebfe128415bbaabdfc # v1.12.4",
-        "pypi-publish@release/v1",
-        "pypa/gh-action-pypi-publish has no hash: run script/pin",
-    ),
     "an image by its tag": (
         "deploy/compose/compose.yaml",
         f"caddy:2@sha256:{'0' * 64}",
         "caddy:2",
         "deploy/compose/compose.yaml:27: caddy has no hash: run script/pin",
     ),
-    "a base by its tag": ("Dockerfile", f"@sha256:{'0' * 64}", "", "Dockerfile:2: python has no hash: run script/pin"),
     "a guide of before": ("README.md", "# tutumd", "# tutumd, not released yet", "README.md:1: take out"),
 }
 
@@ -153,8 +143,6 @@ def test_a_wrong_version_is_refused_where_it_stands(tree: Path, name: str, right
     "text",
     [
         "image: ghcr.io/tutumd/tutumd:9.9.9",
-        "image: ${IMAGE:-ghcr.io/tutumd/tutumd:latest}",
-        "  - name: ghcr.io/tutumd/tutumd\n    newTag: 9.9.9",
         "- uses: tutumd/tutumd/action@v9.9.9",
         "pipx install 'tutumd[server]==9.9.9'",
     ],
@@ -174,24 +162,9 @@ def test_a_wrong_tag_and_what_is_not_committed_are_refused(tree: Path) -> None:
     assert "commit first: 1 files differ from the last commit, as README.md" in done.stderr
 
 
-def test_an_image_that_is_not_there_is_refused(tree: Path) -> None:
-    done = release(tree, "--check", "--image", "tutumd:none")
-    assert done.returncode == 1
-    assert "Docker has no image tutumd:none: build it with script/image" in done.stderr
-
-
 def test_no_file_of_this_tree_names_another_version() -> None:
     """The rest of what `script/release` asks for is done at a release."""
     assert not [line for line in release(ROOT, "--check").stderr.splitlines() if " must be of " in line]
-
-
-def test_the_workflow_runs_what_is_here() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
-    runs = [step.get("run", "") for job in workflow["jobs"].values() for step in job.get("steps", [])]
-    scripts = set(re.findall(r"\bscript/[\w-]+", " ".join(runs)))
-    assert scripts >= {"script/release", "script/image"}
-    assert all((ROOT / script).exists() for script in scripts)
-    assert workflow["permissions"] == {"contents": "read"}
 
 
 def test_actions_and_images_are_pinned_at_what_their_tags_stand_for(tree: Path, tmp_path: Path) -> None:

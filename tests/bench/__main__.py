@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import chart, report, soak
+from tests.bench import report, soak
 from tests.bench.engines import report as engine_report
 from tests.bench.engines import results as engine_results
 from tests.bench.engines import run as engine_run
@@ -60,7 +60,6 @@ def main() -> int:
     _write_json(options.json, results.document())
     if not options.quick:
         _write_json(_DOCS / "benchmark.json", results.document())
-        (_DOCS / "benchmark.svg").write_text(chart.draw(results))
         report.write(_DOCS / "benchmark.md", report.tables(results))
     print(report.tables(results))
     return 0

@@ -7,18 +7,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import bare_rows, checked, fleet, load, programs, results, seed, single
+from tests.bench import checked, load, programs, results, seed, single
 from tests.bench.fake_docker import FakeDocker
 from tests.bench.load import USUAL, Target
 from tests.bench.programs import Program
 from tests.bench.results import (
-    BARE,
     EMPTY,
     ENDING,
     LARGE,
@@ -49,7 +47,6 @@ class Plan:
         seconds: Of one run of the load generator.
         work_seconds: Of one window of calls, or of none, while services are redeployed.
         loaded_seconds: Of full call load, while one more caller measures its waits.
-        fleet: Services on engines whose runs take 1 s each.
         calls: Made of a new server in all, before memory is read once more.
         limit_s: From when on no more rounds and calls are begun, though fewer were made than wanted.
     """
@@ -59,7 +56,6 @@ class Plan:
     work_seconds: int
     work_services: int
     loaded_seconds: int
-    fleet: int
     idle_calls: int
     large: Size
     calls: int
@@ -72,7 +68,6 @@ FULL = Plan(
     work_seconds=6,
     work_services=SERVICES,
     loaded_seconds=30,
-    fleet=1_000,
     idle_calls=50,
     large=Size(services=10_000, handlers=100_000, deliveries=1_000_000),
     calls=1_000_000,
@@ -84,7 +79,6 @@ QUICK = Plan(
     work_seconds=3,
     work_services=30,
     loaded_seconds=5,
-    fleet=200,
     idle_calls=15,
     large=Size(services=10_000, handlers=100_000, deliveries=200_000),
     calls=60_000,
@@ -112,7 +106,6 @@ class Run:
             ours, called = self._start_ours(EMPTY, Size(services=_FEW, handlers=_FEW, deliveries=0), stack)
             large, called_large = self._start_ours(LARGE, self._plan.large, stack)
             few = self._paths(LARGE, called_large[:: max(1, len(called_large) // _FEW)])
-            bare = programs.start_bare(stack, self._folder)
             verified = [
                 Target(
                     name=name, ports=(ours.port,), paths=self._paths(name, made), headers=headers, connections=(USUAL,)
@@ -122,7 +115,6 @@ class Run:
             self._rounds(
                 [
                     (hooked, [rival]),
-                    (Target(name=BARE, ports=(bare.port,), paths=hook), [bare]),
                     *((target, [ours]) for target in verified[:1]),
                     (Target(name=EMPTY, ports=(ours.port,), paths=self._paths(EMPTY, called)), [ours]),
                     *((target, [ours]) for target in verified[1:]),
@@ -144,9 +136,6 @@ class Run:
             )
         with ExitStack() as stack:
             self._measure_postgres(stack)
-        with ExitStack() as stack:
-            _say(f"{self._plan.fleet} services on {fleet.ENGINES} engines")
-            self.results.fleet = fleet.measure(stack, self._folder / "fleet", self._plan.fleet)
         self._measure_work(hooked)
         return self.results
 
@@ -182,16 +171,13 @@ class Run:
         path.write_text("".join(f"{one.path}\n" for one in called))
         return path
 
-    def _rounds(
-        self, subjects: list[tuple[Target, list[Program]]], begin_round: Callable[[], object] = lambda: None
-    ) -> None:
+    def _rounds(self, subjects: list[tuple[Target, list[Program]]]) -> None:
         """Measure all in turn, several times, so that other load on the machine affects each alike."""
         for target, _ in subjects:
             load.call(target, connections=8, seconds=1)
         for number in range(self._plan.rounds):
             if number and time.monotonic() > self._end:
                 break
-            begin_round()
             for connections in load.CONNECTIONS:
                 for target, measured in subjects:
                     if connections < len(target.ports) or connections not in target.connections:
@@ -214,16 +200,11 @@ class Run:
             folder.mkdir()
             replicas.append(programs.start_tutumd(stack, folder, database, how="web"))
         ports = tuple(replica.port for replica in replicas)
-
-        def commit_bare_rows() -> None:
-            self.results.bare_commits_per_s.append(bare_rows.commits_per_s(database, self._plan.seconds))
-
         self._rounds(
             [
                 (Target(name=ONE_REPLICA, ports=ports[:1], paths=paths), replicas[:1]),
                 (Target(name=TWO_REPLICAS, ports=ports, paths=paths), replicas),
-            ],
-            begin_round=commit_bare_rows,
+            ]
         )
 
     def _call_often(self, stack: ExitStack) -> None:

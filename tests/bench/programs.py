@@ -121,12 +121,6 @@ def start_tutumd(stack: ExitStack, folder: Path, database: str, *options: str, h
     return _entered(stack, Program(command, folder, _READY if how == "serve" else "/healthz", port))
 
 
-def start_bare(stack: ExitStack, folder: Path) -> Program:
-    """Start the minimal responder."""
-    port = free_port()
-    return _entered(stack, Program([sys.executable, "-m", "tests.bench.bare", str(port)], folder, "/", port))
-
-
 def start_rival(stack: ExitStack, folder: Path) -> Program:
     """Start `webhook` with one hook that runs /bin/true. It responds before the command has run."""
     hooks = folder / "hooks.json"
@@ -134,12 +128,6 @@ def start_rival(stack: ExitStack, folder: Path) -> Program:
     port = free_port()
     command = ["webhook", "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)]
     return _entered(stack, Program(command, folder, "/", port))
-
-
-def start_module(stack: ExitStack, module: str, *arguments: str, folder: Path, beside: Program) -> None:
-    """Start a program of the bench that listens nowhere, beside one that does; the stack ends it."""
-    command = [sys.executable, "-m", module, *arguments]
-    _entered(stack, Program(command, folder, "/healthz", beside.port))
 
 
 def _pss_kb(process: psutil.Process) -> int:

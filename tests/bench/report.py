@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.load import CONNECTIONS
-from tests.bench.results import BARE, EMPTY, RIVAL, Results, Target, targets
+from tests.bench.results import EMPTY, RIVAL, Results, Target, targets
 
 BEGIN, END = "<!-- begin: written by script/bench -->", "<!-- end -->"
 _ROW_NAMES = {
@@ -35,7 +35,7 @@ def tables(results: Results) -> str:
         "### Targets (32 connections)",
         target_table(targets(results)),
         "### Calls",
-        table(("", "connections", "calls/s", "÷ webhook", "÷ bare", "p50 ms", "p99 ms", "failed"), _load_rows(results)),
+        table(("", "connections", "calls/s", "÷ webhook", "p50 ms", "p99 ms", "failed"), _load_rows(results)),
         "### Calls while 100 services of the same server are redeployed (32 connections)",
         table(
             (
@@ -64,11 +64,10 @@ def _load_rows(results: Results) -> Iterator[tuple[str, ...]]:
                 continue
             load = results.load(name, connections)
             yield (
-                name if name in (RIVAL, BARE) else f"tutumd, {name}",
+                name if name == RIVAL else f"tutumd, {name}",
                 str(connections),
                 f"{load.calls_per_s:,.0f}",
                 f"{_ratio(results, name, RIVAL, connections):.2f}",
-                f"{_ratio(results, name, BARE, connections):.2f}",
                 f"{load.p50_ms:.1f}",
                 f"{load.p99_ms:.1f}",
                 str(load.failed),
@@ -113,7 +112,6 @@ def _single_rows(results: Results) -> Iterator[tuple[str, ...]]:
     loaded = results.loaded
     yield "POST → engine, full call load, p50 (p99)", _two(loaded["engine_p50_ms"], loaded["engine_p99_ms"]), ""
     yield "`?wait=` after the end, full call load, p50 (p99)", _two(loaded["wait_p50_ms"], loaded["wait_p99_ms"]), ""
-    yield "PostgreSQL: bare rows committed by one client", f"{results.bare_rate:,.0f}/s", ""
 
 
 def _two(middle: float, high: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.bench.load import USUAL, Load, middle
 
-RIVAL, BARE, EMPTY, LARGE, LARGE_ALL = "webhook", "bare responder", "empty", "large", "large, all handlers"
+RIVAL, EMPTY, LARGE, LARGE_ALL = "webhook", "empty", "large", "large, all handlers"
 ONE_REPLICA, TWO_REPLICAS = "PostgreSQL, 1 replica", "PostgreSQL, 2 replicas"
 VERIFY_TOKEN, VERIFY_HMAC = "verify: token", "verify: github (HMAC)"
 RUNNING, ENDING = "services that run", "services that end at once"
@@ -48,10 +48,7 @@ class Results:
     handlers: dict[str, dict[str, float]] = field(default_factory=dict)
     process: dict[str, float] = field(default_factory=dict)
     loaded: dict[str, float] = field(default_factory=dict)
-    fleet: dict[str, float] = field(default_factory=dict)
     work: dict[str, list[Work]] = field(default_factory=dict)
-    bare_commits_per_s: list[float] = field(default_factory=list)
-    """Of one client of PostgreSQL, one for each round."""
 
     def add(self, name: str, connections: int, load: Load) -> None:
         """Add the result of one run of the load generator."""
@@ -70,11 +67,6 @@ class Results:
         """Divide two latencies in the same way."""
         pairs = zip(self.loads[name][connections], self.loads[other][connections], strict=True)
         return statistics.median(one.p99_ms / two.p99_ms for one, two in pairs)
-
-    @property
-    def bare_rate(self) -> float:
-        """Rows a second of a client of PostgreSQL that commits each: the median over the rounds."""
-        return statistics.median(self.bare_commits_per_s)
 
     def work_ratio(self, name: str, part: str, whole: str) -> float:
         """Divide two figures of a kind of services: the median over the rounds."""
@@ -97,9 +89,7 @@ class Results:
             "handlers": self.handlers,
             "process": self.process,
             "loaded": self.loaded,
-            "fleet": self.fleet,
             "work": {name: [asdict(one) for one in found] for name, found in self.work.items()},
-            "bare_commits_per_s": self.bare_commits_per_s,
             "targets": [asdict(target) | {"met": target.is_met} for target in targets(self)],
         }
 
@@ -141,18 +131,15 @@ def targets(results: Results) -> Iterator[Target]:
     """Compare the results with the targets."""
     yield from _targets_at_work(results)
     for name in (VERIFY_TOKEN, VERIFY_HMAC):
-        yield Target(name=f"{name} ÷ bare handler", figure=results.rate_ratio(name, EMPTY), wanted=0.6)
+        yield Target(name=f"{name} ÷ handler without verify", figure=results.rate_ratio(name, EMPTY), wanted=0.6)
     yield Target(name="calls/s ÷ webhook's", figure=results.rate_ratio(EMPTY, RIVAL), wanted=7)
     yield Target(name="p99 ÷ webhook's p99", figure=results.p99_ratio(EMPTY, RIVAL), wanted=0.2, at_most=True)
-    yield Target(name="calls/s ÷ bare responder's", figure=results.rate_ratio(EMPTY, BARE), wanted=0.33)
     yield Target(name="calls/s, large ÷ empty database", figure=results.rate_ratio(LARGE, EMPTY), wanted=0.9)
     process = results.process
     name = f"last ÷ first tenth of {process['calls_made']:,.0f} calls"
     yield Target(name=name, figure=process["flatness"], wanted=0.9)
     one = [load.calls_per_s for load in results.loads[ONE_REPLICA][1]]
     yield Target(name="one connection on PostgreSQL", figure=statistics.median(one), wanted=1000, unit="/s")
-    ratio = statistics.median(a / b for a, b in zip(one, results.bare_commits_per_s, strict=True))
-    yield Target(name="… or ÷ a client that commits bare rows", figure=ratio, wanted=0.5)
     yield from _targets_of_time(results)
     yield Target(
         name="memory, idle, one docker engine", figure=process["memory_idle_mb"], wanted=170, at_most=True, unit=" MB"
@@ -183,6 +170,3 @@ def _targets_of_time(results: Results) -> Iterator[Target]:
     yield Target(name=name, figure=loaded["engine_p99_ms"], wanted=1000, at_most=True, unit=" ms")
     name = "`?wait=` answered after the end, p99"
     yield Target(name=name, figure=loaded["wait_p99_ms"], wanted=250, at_most=True, unit=" ms")
-    name = f"{results.fleet['services']:,.0f} services on 20 engines ÷ ideal"
-    yield Target(name=name, figure=results.fleet["ratio"], wanted=1.3, at_most=True)
-    yield Target(name="… two of them dead", figure=results.fleet["ratio_two_dead"], wanted=1.4, at_most=True)

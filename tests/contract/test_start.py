@@ -53,25 +53,18 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def test_a_file_that_is_no_database_is_told(data: Path) -> None:
-    (data / "tutumd.db").write_text("this is no database " * 1000)
-    assert "it is damaged, or no SQLite database of this version" in refusal(data)
-    assert (data / "tutumd.db").read_text().startswith("this is no database")
-
-
-def test_a_damaged_header_is_told(data: Path) -> None:
-    overwrite(data / "tutumd.db", 0, os.urandom(100))
-    assert "restore a backup" in refusal(data)
-
-
-def test_a_file_format_of_a_newer_sqlite_is_told(data: Path) -> None:
-    overwrite(data / "tutumd.db", 18, b"\3\3")
-    assert "it is damaged, or no SQLite database of this version" in refusal(data)
-
-
-def test_a_damaged_schema_is_told(data: Path) -> None:
-    overwrite(data / "tutumd.db", 100, os.urandom(3900))
-    assert "it is damaged: restore a backup" in refusal(data)
+@pytest.mark.parametrize(
+    ("offset", "content", "told"),
+    [
+        (0, b"this is no database " * 100, "it is damaged, or no SQLite database of this version"),
+        (18, b"\3\3", "it is damaged, or no SQLite database of this version"),  # the format of a newer SQLite
+        (100, b"\xaa" * 3900, "it is damaged: restore a backup"),
+    ],
+)
+def test_a_file_that_is_damaged_or_no_database_is_told(data: Path, offset: int, content: bytes, told: str) -> None:
+    overwrite(data / "tutumd.db", offset, content)
+    assert told in refusal(data)
+    assert content in (data / "tutumd.db").read_bytes()
 
 
 def test_a_folder_in_place_of_the_file_is_told(data: Path) -> None:

@@ -44,9 +44,6 @@ def command(
         config: The text of the configuration, if it is not ours.
         tls: Serve TLS as `localhost`, with `fullchain.pem` and `privkey.pem` of the folder.
     """
-    program = find_nginx()
-    if program is None:
-        guards.lacking(MISSING)
     config = config or CONFIG.read_text(encoding="utf-8")
     config = _with_tls(config, port, folder) if tls else _without_tls(config, port)
     config = config.replace("127.0.0.1:8000", f"127.0.0.1:{webs[0]}")
@@ -57,6 +54,13 @@ def command(
     if call_timeout_s is not None:
         assert _CALL_TIMEOUT in config
         config = config.replace(_CALL_TIMEOUT, f"proxy_read_timeout {call_timeout_s}s;")
+    return _write(folder, config)
+
+
+def _write(folder: Path, config: str) -> list[str]:
+    program = find_nginx()
+    if program is None:
+        guards.lacking(MISSING)
     head = f"pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; events {{}}\n"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _FOLDERS)
     (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary}\n{config}}}\n")
@@ -102,17 +106,9 @@ def nginx_below_a_path(folder: Path, port: int, path: str, web: int, *, is_kept:
     Args:
         is_kept: The path is passed on, else it is taken away.
     """
-    program = find_nginx()
-    if program is None:
-        guards.lacking(MISSING)
     folder.mkdir(exist_ok=True)
     location = f"location {path}/ {{ proxy_pass http://127.0.0.1:{web}{'' if is_kept else '/'}; }}"
-    head = f"pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; events {{}}\n"
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _FOLDERS)
-    server = f"server {{ listen 127.0.0.1:{port}; {location} }}"
-    (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary} {server} }}\n")
-    user = " user root;" if os.geteuid() == 0 else ""
-    command = [program, "-c", str(folder / "nginx.conf"), "-g", f"daemon off;{user}"]
+    command = _write(folder, f"server {{ listen 127.0.0.1:{port}; {location} }}")
     with (folder / "output").open("wb") as output, running(command, stdout=output, stderr=output):
         wait_until(lambda: _answers(port), "nginx answers")
         yield

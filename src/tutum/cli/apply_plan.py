@@ -90,7 +90,13 @@ def find_service(name: str, engine: str) -> Service:
 
 def services_named(name: str) -> list[Service]:
     """Return the services with a name, or the service with this UUID."""
-    return [each for each in Service.list(reference=name) if name in _names(each, name)]
+    # The server matched the whole; of `deployment/prod/web` and `shop_web`, the end tells it from a container's name.
+    end = name.rpartition("/")[2]
+    return [
+        each
+        for each in Service.list(reference=name)
+        if name in (each.uuid, each.shown_name, f"{each.stack}_{each.name}") or end == each.name
+    ]
 
 
 def _hint(name: str, on_other_engines: Sequence[Service]) -> str:
@@ -98,12 +104,6 @@ def _hint(name: str, on_other_engines: Sequence[Service]) -> str:
         return f": it is on {', '.join(each.engine for each in on_other_engines)}"
     near = difflib.get_close_matches(name, [each.shown_name for each in Service.list()], n=1)
     return f": did you mean {near[0]}?" if near else ""
-
-
-def _names(service: Service, wanted: str) -> tuple[str, ...]:
-    # The server matched the whole; of `deployment/prod/web` and `shop_web`, the end tells it from a container's name.
-    ends = [wanted] if wanted.rpartition("/")[2] == service.name else []
-    return (service.uuid, service.shown_name, service.name, f"{service.stack}_{service.name}", *ends)
 
 
 def _plan_service(service: Service, entry: WantedService, problems: list[str], *, prune: bool) -> ServicePlan:

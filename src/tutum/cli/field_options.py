@@ -221,8 +221,9 @@ def _secrets_in(file: str) -> list[str]:
         text = read_text("--secret-file", file)
     secrets = [line for line in text.splitlines() if line.strip()]
     if not secrets:
-        source = "stdin" if file == "-" else file
-        raise typer.BadParameter(f"there is no secret in {source}: give a file that holds it with --secret-file FILE")
+        raise typer.BadParameter(
+            f"there is no secret in {'stdin' if file == '-' else file}: name a file with it: --secret-file FILE"
+        )
     return secrets
 
 

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import timedelta
 from importlib.metadata import version
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,12 +34,14 @@ from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 
-_FOLDER, _KEY, _WORKER = "data folder", "key", "worker"
+_FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
 _LITTLE_BYTES = 200_000_000
+_MANY_CALLS = 5
 _IN_THE_FUTURE = timedelta(seconds=60)
 _WIDTH = max(len(level) for level in Level)
 _SUBJECT_WIDTH = 16
 _URL_LIMIT_S = 4.0
+_DAYS_LEFT = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BAD_GATEWAY = (502, 503, 504)
 _FIXES: tuple[tuple[type[Exception], str], ...] = (
@@ -98,6 +101,7 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _guarded(_KEY, _check_key(settings, contents.secret if contents else None), key_fix)
     if contents:
         yield from _check_workers(contents)
+        yield _check_calls(settings, contents)
     if settings.public_url or settings.trusted_proxies:
         yield from _check_public_url(settings.public_url)
 
@@ -198,6 +202,22 @@ def _check_workers(contents: Contents) -> Iterator[Finding]:
             yield ok(_WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
 
 
+def _check_calls(settings: Settings, contents: Contents) -> Finding:
+    """Return whether the server sees the addresses of its callers."""
+    callers = set(contents.direct)
+    is_behind_proxy = bool(settings.public_url or settings.trusted_proxies)
+    if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and len(callers) == 1:
+        (caller,) = callers
+        if caller and ip_address(caller).is_private:
+            text = f"the last {len(contents.direct)} calls came from {caller}, a private address"
+            fix = (
+                f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
+                " see docs/how-to/proxy.md"
+            )
+            return warning(_CALLS, f"{text}: allow_from and limits see one caller", fix)
+    return ok(_CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")
+
+
 def _check_public_url(url: str) -> Iterator[Finding]:
     """Yield the findings about a public URL; empty: it is not set."""
     if finding := judge_address(url):
@@ -208,6 +228,13 @@ def _check_public_url(url: str) -> Iterator[Finding]:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
         with closing(kind(parts.hostname or "", parts.port, timeout=_URL_LIMIT_S)) as connection:
+            connection.connect()
+            if isinstance(connection.sock, ssl.SSLSocket):
+                ends_s = ssl.cert_time_to_seconds(str((connection.sock.getpeercert() or {}).get("notAfter")))
+                days = (ends_s - time.time()) / 86_400
+                if days < _DAYS_LEFT:
+                    fix = "check why the proxy does not renew it"
+                    yield warning(SUBJECT, f"its certificate ends in {days:.0f} days", fix)
             connection.request("GET", f"{parts.path}/healthz", headers={"User-Agent": "tutumd-doctor"})
             response = connection.getresponse()
             yield _judge_answer(url, response.status, response.read(64 * 1024))

@@ -45,19 +45,16 @@ class Server(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
         await asyncio.sleep(0.01)  # the event loop closes its own copies in its next rounds
-        for listener in listeners:
-            await self._serve_backlog(listener)
-        await super().shutdown([])
-
-    async def _serve_backlog(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
         connections = []
-        with listener, contextlib.suppress(BlockingIOError):
-            while True:
-                connections.append(listener.accept()[0])
+        for listener in listeners:
+            listener.setblocking(False)
+            with listener, contextlib.suppress(BlockingIOError):
+                while True:
+                    connections.append(listener.accept()[0])
         make_protocol = partial(FastProtocol, config=self.config, server_state=self.server_state, app_state={})
         for connection in connections:
             await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
+        await super().shutdown([])
 
 
 def serve(

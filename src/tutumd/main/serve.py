@@ -26,7 +26,7 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     """Serve the API until SIGTERM or SIGINT, with a worker as a child process.
 
     Args:
-        worker_command: Replaces the worker, for tests.
+        worker_command: Replaces the worker, for tests. Empty: there is none.
 
     Raises:
         SettingsError: The server cannot start with these settings. The text says why.
@@ -36,26 +36,22 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     check_host(settings)
     check_user_header(settings)
     with ExitStack() as stack:
-        storage = stack.enter_context(open_storage(settings, serves_and_works=True))
+        storage = stack.enter_context(open_storage(settings, serves_and_works=bool(worker_command)))
         listener = stack.enter_context(listen(settings))
-        # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
-        worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
-        stack.callback(worker.close)
-        from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
+        worker = None
+        if worker_command:
+            # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
+            worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
+            stack.callback(worker.close)
+            from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
-        worker.ready.result()  # first: a wrong option must not hide the new admin's key
+            worker.ready.result()  # first: a wrong option must not hide the new admin's key
         _serve_http(settings, storage, listener, worker)
 
 
 def web(options: Mapping[str, Any]) -> None:
     """Serve the API until a signal; `tutumd worker` processes perform the actions."""
-    settings = configure(options)
-    check_host(settings)
-    check_user_header(settings)
-    with ExitStack() as stack:
-        storage = stack.enter_context(open_storage(settings, serves_and_works=False))
-        listener = stack.enter_context(listen(settings))
-        _serve_http(settings, storage, listener)
+    serve(options, worker_command=())
 
 
 def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
@@ -72,9 +68,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
     )
 
 
-def _serve_http(
-    settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
-) -> None:
+def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None) -> None:
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All slow to import.

@@ -107,7 +107,8 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
         settings = configure(task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
         instances = build_engines(settings, stack, storage.queue.installation())
-        storage.queue.take_over(task["predecessors"])
+        if task["is_successor"]:
+            storage.queue.take_over([task["name"]])
         workers.append(_start(settings, storage, instances, task["name"]))
         with suppress(OSError):
             edge.write(READY)

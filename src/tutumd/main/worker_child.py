@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -32,7 +31,6 @@ _SIGNALED_S = 0.25
 """Time in which the edge learns of a signal that the worker got, too."""
 
 _STOP_S = 10.0
-_MAX_DEAD = 100
 _log = structlog.get_logger(__name__)
 
 
@@ -84,35 +82,28 @@ class WorkerChild:
     def _keep_running(self) -> None:
         # The processes inherit this, so that a signal does not interrupt their imports.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        dead: deque[str] = deque(maxlen=_MAX_DEAD)
+        # Each process has the name of the one before, which is dead, and takes over its actions.
+        task = {"options": self._options, "name": str(uuid.uuid4()), "is_successor": False}
         pause_s = next_pause_s = 0.0
         while not self._stop.wait(pause_s):
-            name, began = str(uuid.uuid4()), time.monotonic()
+            began = time.monotonic()
             try:
-                code = self._run(name, dead)
+                code = self._run(task)
                 ended = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
             except OSError as error:
                 code, ended = 0, f"cannot be started: {error}"
             if not self.ready.done():
                 self.ready.set_exception(SystemExit(code) if code > 0 else SettingsError(f"the worker {ended}"))
                 return
-            dead.append(name)
+            task["is_successor"] = True
             pause_s = 0.0 if time.monotonic() - began > HEALTHY_S else next_pause_s
             next_pause_s = min(2 * pause_s + 1, MAX_PAUSE_S)
             self.state = f"{ended}; a new one starts in {pause_s:g} s"
             if not self._stop.wait(_SIGNALED_S):
                 _log.warning("worker is not running", state=self.state)
 
-    def _run(self, name: str, dead: deque[str]) -> int:
-        """Run one process until it ends, and return its exit code.
-
-        Args:
-            dead: Names of earlier workers, cleared when this one has taken over their actions.
-
-        Raises:
-            OSError: It cannot be started.
-        """
-        task = {"options": self._options, "name": name, "predecessors": list(dead)}
+    def _run(self, task: Mapping[str, object]) -> int:
+        """Run one process until it ends, and return its exit code. Raises OSError if it cannot be started."""
         edge, other = socket.socketpair()
         with edge:
             with other:
@@ -125,7 +116,6 @@ class WorkerChild:
             with suppress(OSError):
                 if edge.recv(len(READY)):
                     self.state = "ok"
-                    dead.clear()
                     if not self.ready.done():
                         self.ready.set_result(None)
             ended = 0

@@ -43,8 +43,7 @@ from tutumd.model.calls import (
 from tutumd.model.engines import EngineInfo, EngineRequest
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
 from tutumd.model.findings import Finding, Level
-from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
-from tutumd.model.inputs import TAG, VARIABLE
+from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
     Autorestart,

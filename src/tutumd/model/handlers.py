@@ -1,10 +1,17 @@
-"""Webhook handlers."""
+"""Webhook handlers, and the forms of the inputs that their calls hand to a redeploy."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+"""An image tag: OCI distribution spec 1.1, "Pulling manifests"."""
+
+VARIABLE = re.compile(r"TUTUM_[A-Z0-9_]{1,100}", re.ASCII)
+"""The name of an environment variable that a handler may set."""
 
 
 class Operation(StrEnum):

@@ -206,11 +206,8 @@ class Store(Accounts, Revisions, Protocol):
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         """Return the handlers of a service, oldest first. Filters: uuid, uuid__startswith, name."""
 
-    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        """Return a handler of a service."""
-
-    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
-        """Return a handler of a service by its number, which is no credential."""
+    def handler(self, viewer: User, service_uuid: str, reference: str | int) -> Handler:
+        """Return a handler of a service by its UUID, or by its number, which is no credential."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""

@@ -17,7 +17,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
-from tutumd.metrics.calls import CallMetrics
+from tutumd.metrics import CallMetrics
 from tutumd.model import Origin, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake

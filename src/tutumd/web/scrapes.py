@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import anyio
 import anyio.to_thread
 
+from tutumd import metrics
 from tutumd.application.admission.addresses import Network, allows
 from tutumd.errors import UnavailableError
-from tutumd.metrics import exposition
-from tutumd.metrics.calls import CallMetrics
+from tutumd.metrics import CallMetrics
 from tutumd.model import Figures
 
 TIMEOUT_S = 4.0
@@ -59,7 +59,7 @@ class Scrapes:
         """Return the metrics and their content type. If the database cannot be read, they say so."""
         figures = await self._read()
         return await anyio.to_thread.run_sync(
-            exposition.render, calls, figures, self._version, accept, limiter=self._threads
+            metrics.render, calls, figures, self._version, accept, limiter=self._threads
         )
 
     async def _read(self) -> Figures | None:

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -102,7 +103,6 @@ class Worker:
         self._discoveries = {
             name: Discovery(self.name, engine, queue, limits.lease) for name, engine in engines.items()
         }
-        self._parkings = {name: discovery.parking for name, discovery in self._discoveries.items()}
         self._readers: Slots[str] = Slots(engines, per_engine=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake)
         self._threads = [
             Thread(target=self._keep_claiming, name="claim", daemon=True),
@@ -150,6 +150,9 @@ class Worker:
         stuck = [f"{name} for {now - began:.0f} s" for name, began in self._rounds.items() if now - began > STUCK_S]
         return f"stuck: {', '.join(stuck)}" if stuck else "ok"
 
+    def _is_open(self, engine: str) -> bool:
+        return self._discoveries[engine].parking.is_open
+
     def _begin_round(self, loop: str) -> None:
         self._rounds[loop] = self._monotonic()
 
@@ -171,10 +174,10 @@ class Worker:
         """Claim an action and start its run; return False if no engine with a free slot has one."""
         self._begin_round("claim")
         for name in self._slots.free():
-            if self._parkings[name].is_open and self._claim([name]):
+            if self._is_open(name) and self._claim([name]):
                 return True
         # What ends without its engine is done at once, and needs no free slot.
-        closed = [name for name, parking in self._parkings.items() if not parking.is_open]
+        closed = [name for name in self._engines if not self._is_open(name)]
         return bool(closed) and self._claim(closed, self._patience.exhausted())
 
     def _claim(self, names: Sequence[str], given_up: Sequence[str] | None = None) -> bool:
@@ -190,8 +193,8 @@ class Worker:
 
     def _take_requests(self) -> None:
         """Begin to respond to requests while there are free readers; those for parked engines need none."""
-        parked = [name for name, parking in self._parkings.items() if parking.reason]
-        while free := [*parked, *(name for name in self._readers.free() if self._parkings[name].is_open)]:
+        parked = [name for name, discovery in self._discoveries.items() if discovery.parking.reason]
+        while free := [*parked, *filter(self._is_open, self._readers.free())]:
             request = next(iter(self._queue.take_requests(free, limit=1)), None)
             if request is None:
                 return
@@ -247,22 +250,21 @@ class Worker:
         return prune in tasks
 
     def _run(self, run: LeasedRun) -> None:
-        with structlog.contextvars.bound_contextvars(action=run.action_uuid):
-            self._perform_leased(run)
-
-    def _perform_leased(self, run: LeasedRun) -> None:
         try:
-            self._perform(run)
+            with structlog.contextvars.bound_contextvars(action=run.action_uuid):
+                self._perform(run)
         except LeaseLostError:
-            self._release(run)
+            _log.warning("action was released", action=run.action_uuid)
+            with suppress(TutumdError):  # the lease ends by itself
+                self._queue.release(run.claim)
         except TutumdError as error:
-            _log.warning("result was not stored: the action will be repeated", error=str(error))
+            _log.warning("result was not stored: the action will be repeated", action=run.action_uuid, error=str(error))
         except Exception:
-            _log.exception("run failed")
+            _log.exception("run failed", action=run.action_uuid)
 
     def _perform(self, run: LeasedRun) -> None:
         claim = run.claim
-        engine, parking = self._engines[claim.service.engine], self._parkings[claim.service.engine]
+        engine, parking = self._engines[claim.service.engine], self._discoveries[claim.service.engine].parking
         _log.info("action began", verb=claim.action.verb, service=claim.service.full_name)
         outcome = end_unasked(run)
         if outcome is not None:
@@ -311,24 +313,16 @@ class Worker:
             reason=outcome.reason,
         )
 
-    def _release(self, run: LeasedRun) -> None:
-        _log.warning("action was released")
-        try:
-            self._queue.release(run.claim)
-        except TutumdError as error:
-            _log.debug("lease was not released", error=str(error))
-
     def _respond(self, request: EngineRequest, _: str) -> None:
         response: dict[str, object]
         try:
-            self._parkings[request.service.engine].check()
+            self._discoveries[request.service.engine].parking.check()
             engine = self._engines[request.service.engine]
             if request.kind == "plan":
                 response = {"plan": asdict(plan(engine, request.service))}
             else:
-                lines = request.arguments.get("lines")
-                limited = min(max(lines, 1), MAX_LOG_LINES) if isinstance(lines, int) else 100
-                response = {"logs": engine.logs(request.service, limited)}
+                lines = int(str(request.arguments["lines"]))
+                response = {"logs": engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES))}
         except TutumdError as error:
             response = {"error": str(error)}
         except Exception:

@@ -64,20 +64,6 @@ def test_a_living_worker_keeps_its_action_whatever_another_machines_clock_says(
         first.release(claim)
 
 
-@pytest.mark.slow
-def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
-    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
-) -> None:
-    queues = [SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines]
-    postgres_store.call(postgres_store.handler("web"))
-    for dead, living in (queues, reversed(queues)):
-        lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
-        assert lost is not None
-        taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over")  # type: ignore[misc] # early binding
-        assert dead.renew([(lost, False)], lease=LEASE) == [Renewal.LOST]
-        living.release(taken)
-
-
 def test_readiness_goes_by_the_time_of_the_database(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:

@@ -9,7 +9,7 @@ from tests.support.stores import StoreBed, call
 from tutumd.model import Handler, NotQueued, Operation
 from tutumd.reasons import Reason
 from tutumd.store.intake.intake import SqlIntake
-from tutumd.store.intake.rate_limits import EXCESS_CONTENT, MAX_HANDLERS, REFUSED_CONTENT, ContentBudget
+from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
 from tutumd.store.upkeep import delivery_log
@@ -142,14 +142,6 @@ def test_a_content_budget_refills_and_survives_a_clock_that_is_set_back() -> Non
     assert budget.spend(1, 1_000, 0)
 
 
-def test_a_content_budget_remembers_a_bounded_number_of_handlers() -> None:
-    budget = ContentBudget(1_000)
-    assert budget.spend(0, 1_000, 0)
-    assert not budget.spend(0, 1, 0)
-    assert all(budget.spend(seq, 1_000, 0) for seq in range(1, MAX_HANDLERS + 1))
-    assert budget.spend(0, 1_000, 0), "it forgot the first one"
-
-
 def test_an_action_keeps_its_deliveries_when_their_handler_is_deleted(bed: StoreBed) -> None:
     deleted = bed.handler("web")
     action = bed.call(deleted)
@@ -160,17 +152,6 @@ def test_an_action_keeps_its_deliveries_when_their_handler_is_deleted(bed: Store
     trim(bed)
     assert bed.store.action(bed.admin, action).deliveries == 2
     check_logs(bed)
-
-
-def test_emptied_actions_are_not_read_again(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    for _ in range(30):
-        bed.call(handler)
-        bed.finish(bed.claimed())
-    bed.count_deliveries()
-    trim(bed, rows=20, limit=3)
-    (position,) = bed.queue._trimmer._positions.values()
-    assert position == (12, 12)
 
 
 def test_counting_begins_with_old_deliveries_and_a_late_handler_row(bed: StoreBed) -> None:

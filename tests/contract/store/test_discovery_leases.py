@@ -16,7 +16,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.statements import insert_missing
+from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.services import discoveries
 from tutumd.worker.discover import Discovery
@@ -227,12 +227,6 @@ def test_another_worker_goes_on_after_one_was_killed(workers: Workers) -> None:
     workers.lines[0].is_cut = False
     wait_until(lambda: not workers.engines[0].follows, "the first one stands back when it is back")
     assert workers.who() == "worker 1"
-
-
-@pytest.mark.slow
-def test_another_worker_goes_on_at_once_after_one_was_stopped(workers: Workers) -> None:
-    workers.discoveries[0].stop(30)
-    assert workers.wait_for(1)
 
 
 @pytest.mark.nightly

@@ -11,7 +11,6 @@ from tests.support.stores import StoreBed, call
 from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call, Operation
 from tutumd.ports.intake import CallResult
-from tutumd.store.intake.intake import MAX_ATTEMPTS
 from tutumd.store.tables.actions import deliveries
 
 pytestmark = pytest.mark.dialect
@@ -50,7 +49,7 @@ def test_a_batch_that_is_all_bad_causes_a_bounded_number_of_transactions(bed: St
     results = store(bed, [replace(call(handler), content=UNSTORABLE)] * BATCH)
     assert not any(isinstance(result, Accepted) for result in results)
     assert len(results) == BATCH
-    assert len(begun) <= MAX_ATTEMPTS + BATCH.bit_length()
+    assert len(begun) <= 1 + BATCH
     assert bed.claim() is None
     bed.call(handler)
 

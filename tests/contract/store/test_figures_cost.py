@@ -7,8 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres
-from tutumd.metrics import exposition
-from tutumd.metrics.calls import CallMetrics
+from tutumd.metrics import CallMetrics, render
 from tutumd.model import ActionState, Verb
 from tutumd.store.objects.actions import new_action as new_row
 from tutumd.store.objects.figures import SqlFigures, select_waiting
@@ -75,7 +74,7 @@ def test_a_scrape_is_quick_with_ten_thousand_services(bed: StoreBed) -> None:
     for _ in range(SCRAPES):
         began = time.monotonic()
         figures = reader.read()
-        exposition.render(calls, figures, "1", "")
+        render(calls, figures, "1", "")
         took_s.append(time.monotonic() - began)
     assert sum(engine.pending for engine in figures.engines) == SERVICES
     assert figures.delivery_log_bytes == 3 * SERVICES * 4096

@@ -3,7 +3,7 @@
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,10 +14,9 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, call, open_store, query, snapshot
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
-from tutumd.model import Claim, EvaluationNeeded, Handler, NewHandler, Outcome, Verb
-from tutumd.ports.intake import CallResult
+from tutumd.model import Claim, Handler, NewHandler, Outcome, Verb
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.intake.handler_lookup import MAX_CACHED, MAX_CHANGES, MAX_OPTIONS, HandlerCache, find_handlers
+from tutumd.store.intake.handler_lookup import MAX_CACHED, MAX_CHANGES, HandlerCache, find_handlers
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
@@ -27,24 +26,6 @@ from tutumd.store.tables.schema import microseconds
 from tutumd.store.tables.services import changed_services, handlers
 
 pytestmark = pytest.mark.dialect
-
-
-def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    for _ in range(3):
-        bed.call(handler)
-    wanted = NewHandler(operation=handler.operation, options={"enabled": False})
-    bed.store.change_handler(bed.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
-    stored: Future[Sequence[CallResult]] = Future()
-    bed.intake.store([call(handler)], stored.set_result)
-    (result,) = stored.result(120)
-    assert isinstance(result, EvaluationNeeded)
-
-
-def test_a_cached_handler_knows_the_action_that_its_call_opened(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    first = bed.accepted(handler).action_uuid
-    assert bed.accepted(handler).action_uuid == bed.accepted(handler).action_uuid == first
 
 
 def test_a_failed_batch_is_not_cached(bed: StoreBed) -> None:
@@ -203,16 +184,6 @@ def test_what_a_worker_writes_during_a_run_makes_nobody_forget(bed_on_sqlite: St
         assert edge.remembered == len(handlers_called)
 
 
-def test_a_change_of_one_service_makes_nobody_forget_another(bed_on_sqlite: StoreBed, sqlite_url: str) -> None:
-    web, db = bed_on_sqlite.handler("web"), bed_on_sqlite.handler("db")
-    bed_on_sqlite.call(db)
-    with open_edge(bed_on_sqlite, sqlite_url) as edge:
-        edge.look_up([web, db])
-        bed_on_sqlite.store.delete_handler(bed_on_sqlite.admin, web.service_uuid, web.uuid)
-        assert edge.look_up([web, db]).keys() == {db.uuid}
-        assert edge.remembered == 1
-
-
 @pytest.mark.parametrize("changes", [MAX_CHANGES - 1, MAX_CHANGES * 11 // 10])
 def test_an_edge_that_is_too_far_behind_forgets_everything(
     bed_on_sqlite: StoreBed, sqlite_url: str, changes: int
@@ -229,15 +200,6 @@ def test_an_edge_that_is_too_far_behind_forgets_everything(
         assert MAX_CHANGES <= logged < MAX_CHANGES * 11 // 10
         edge.look_up([web, db])
         assert edge.remembered == (1 if changes < MAX_CHANGES else 0)
-
-
-def test_long_options_are_not_cached(bed_on_sqlite: StoreBed, sqlite_url: str) -> None:
-    short = bed_on_sqlite.handler("web", note="x" * (MAX_OPTIONS - 20))
-    long = bed_on_sqlite.handler("web", note="x" * MAX_OPTIONS)
-    with open_edge(bed_on_sqlite, sqlite_url) as edge:
-        for _ in range(2):
-            edge.look_up([short, long])
-        assert edge.remembered == 1
 
 
 class RandomWriter:

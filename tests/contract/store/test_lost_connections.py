@@ -4,7 +4,6 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -13,7 +12,7 @@ import sqlalchemy as sa
 from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
-from tutumd.errors import LockedError, NotFoundError, ReadOnlyError, UnavailableError
+from tutumd.errors import LockedError, ReadOnlyError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
@@ -174,16 +173,6 @@ def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, da
     assert bed.queue.amounts(claim) == ((7, None),)
     assert bed.claim() is None
     bed.call(web)
-
-
-@pytest.mark.slow
-def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, database_url: str) -> None:
-    web = bed.handler("web")
-    results: Future[Sequence[CallResult]] = Future()
-    with stopped_with_a_lock_on(database_url, web.service_uuid):
-        unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
-        bed.intake.store([call(web), unknown], results.set_result)
-        assert [type(result) for result in results.result(120)] == [LockedError, NotFoundError]
 
 
 def test_a_primary_that_became_a_standby_refuses_calls_until_it_is_promoted(

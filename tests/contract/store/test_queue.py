@@ -47,13 +47,6 @@ def test_a_call_never_joins_an_action_that_was_claimed(bed: StoreBed) -> None:
     assert bed.claimed().action.uuid == second
 
 
-def test_two_services_run_at_the_same_time(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    bed.call(bed.handler("db"))
-    assert {bed.claimed().service.name, bed.claimed().service.name} == {"web", "db"}
-    assert bed.claim() is None
-
-
 def test_due_actions_of_a_service_run_in_their_order(bed: StoreBed) -> None:
     made = [bed.call(bed.handler("web", Operation.SCALEUP)), bed.call(bed.handler("web"))]
     made.append(bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN).uuid)

@@ -5,17 +5,14 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import pytest
-import sqlalchemy as sa
 
 from tests.contract.store.test_worker_leases import SlowEngine, working
 from tests.support.postgres_bed import PostgresBed
 from tests.support.postgres_proxy import PostgresProxy
-from tests.support.stores import LEASE, ORIGIN, StoreBed, query
+from tests.support.stores import LEASE, StoreBed, query
 from tests.support.waiting import wait_until
-from tutumd.model import Action, ActionState, Verb
+from tutumd.model import Action, ActionState
 from tutumd.ports.queue import Renewal
-from tutumd.store.objects.actions import insert_actions, new_action
-from tutumd.store.queue.leases import find_claimable
 
 T = TypeVar("T")
 RUNS = 16
@@ -80,20 +77,3 @@ def test_leases_hold_although_the_database_is_far_away(bed: StoreBed, proxy: Pos
 
 def in_state(bed: StoreBed, state: ActionState) -> list[Action]:
     return [action for action in bed.store.actions(bed.admin, query()).objects if action.state is state]
-
-
-@pytest.mark.slow
-def test_claims_pass_over_the_actions_of_other_engines(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    service, now = bed.service_uuid("db"), bed.clock()
-    rows = [
-        new_action(service, "other", Verb.REDEPLOY, origin=ORIGIN, now=now) | {"open": False} for _ in range(10_000)
-    ]
-    with bed.database.write() as connection:
-        insert_actions(connection, rows)
-    with bed.database.write() as connection:
-        connection.execute(sa.text("ANALYZE actions"))
-        claimable = find_claimable(["docker"], bed.clock(), bed.clock())
-        sql = claimable.compile(connection, compile_kwargs={"literal_binds": True})
-        plan = "\n".join(connection.execute(sa.text(f"EXPLAIN {sql}")).scalars())
-    assert "actions_of_engine" in plan, plan

@@ -12,18 +12,7 @@ from tests.support.stores import StoreBed
 
 pytestmark = pytest.mark.dialect
 
-UNUSED = "/api/v1/webhook/handler/?unused_days=30"
 SECRET = base64.b64encode(b"s" * 32).decode()
-
-
-@pytest.mark.slow
-def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica: Replica) -> None:
-    old = make(bed, replica)
-    status, _ = replica.request("POST", f"{old}rotate/", b'{"grace": 60}')
-    assert status == 201
-    assert replica.request("POST", f"{old}call/")[0] == 202
-    bed.clock.move(61)
-    assert replica.request("POST", f"{old}call/")[0] == 404
 
 
 @pytest.mark.slow
@@ -48,11 +37,3 @@ def test_a_signed_time_is_held_against_the_shared_clock(bed: StoreBed, replica: 
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 202
     bed.clock.move(3600)
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 401
-
-
-@pytest.mark.slow
-def test_handlers_that_nobody_uses_are_found_by_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
-    make(bed, replica)
-    assert replica.request("GET", UNUSED)[1]["objects"] == []
-    bed.clock.move(timedelta(days=365).total_seconds())
-    assert len(replica.request("GET", UNUSED)[1]["objects"]) == 1

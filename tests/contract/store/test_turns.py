@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import signal
 import threading
 import time
 from collections import Counter
@@ -158,25 +157,6 @@ def test_a_stopped_writer_makes_others_fail_in_time_until_it_goes_on(database: D
     assert other.ask("commit") == "committed"
     write(database)
     assert written(database) == ["program", "test"]
-
-
-def test_what_a_killed_writer_held_is_free(database: Database, other: Writer) -> None:
-    assert other.ask("begin") == "began"
-    other.kill()
-    write(database)
-    assert written(database) == ["test"]
-
-
-def test_the_children_of_a_killed_process_hold_nothing(folder: Path, database: Database, other: Writer) -> None:
-    assert other.ask("begin") == "began"
-    assert other.ask("commit") == "committed"
-    child = int(other.ask("child"))
-    with database.write():
-        other.tell("begin")
-        wait_for_gate(folder)
-        other.kill()
-        wait_until(lambda: not is_held(folder), "the gate is free")
-    os.kill(child, signal.SIGKILL)
 
 
 def test_a_process_that_is_stopped_while_it_waits_holds_up_nobody(

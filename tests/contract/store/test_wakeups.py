@@ -23,7 +23,7 @@ from tutumd.model import EngineInfo, Outcome, Reference, Verb
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.postgres_listener import Listener, database_clock
-from tutumd.store.sql.wakeup import MIN_PAUSE_S, WakeSocket, Wakeup
+from tutumd.store.sql.wakeup import WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.web.call.long_poll import LongPoll
 
@@ -247,16 +247,6 @@ def test_another_process_claims_without_polling(sqlite: tuple[StoreBed, str, Pat
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_a_start_removes_what_killed_processes_left(sqlite: tuple[StoreBed, str, Path]) -> None:
-    bed, url, folder = sqlite
-    with worker_process(url):
-        pass
-    assert len(list(folder.iterdir())) == 1
-    connect(bed.database, Wakeup())()
-    assert list(folder.iterdir()) == []
-
-
 def test_files_of_others_are_kept(sqlite: tuple[StoreBed, str, Path]) -> None:
     bed, _, folder = sqlite
     folder.mkdir()
@@ -310,20 +300,6 @@ def test_threads_that_publish_at_once_all_reach_the_others(sqlite: tuple[StoreBe
         finally:
             other.shutdown(socket.SHUT_RD)
     close()
-
-
-def test_endless_notifications_wake_a_bounded_number_of_times(sqlite: tuple[StoreBed, str, Path]) -> None:
-    bed, url, _ = sqlite
-    with process(url) as worker:
-        worker.hear("docker")
-        close = connect(bed.database, bed.queue._wakeup)
-        seen, began = worker.count(), time.monotonic()
-        for _ in range(10_000):
-            bed.queue._wakeup.publish(["docker"])
-        assert worker.is_woken(seen)
-        woken = worker.count() - seen
-        assert woken <= (time.monotonic() - began) / MIN_PAUSE_S + 2
-        close()
 
 
 def test_the_folder_of_sockets_is_private(sqlite: tuple[StoreBed, str, Path]) -> None:

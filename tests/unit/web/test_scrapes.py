@@ -6,13 +6,13 @@ import threading
 from typing import Any
 
 from tutumd.errors import UnavailableError
-from tutumd.metrics.calls import CallMetrics
+from tutumd.metrics import CallMetrics
 from tutumd.model import Figures
 from tutumd.web.scrapes import Scrapes
 
 
 class HungReader:
-    """A FigureReader whose database hangs, and then breaks off the read."""
+    """Reads figures from a database that hangs, and then breaks off the read."""
 
     def __init__(self) -> None:
         self.reads = 0

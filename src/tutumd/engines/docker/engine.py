@@ -43,7 +43,7 @@ class DockerEngine:
         stable_s: How long a new container without a health check must run.
         drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
             otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
-        installation: ID of this installation, by which it leaves alone what others redeploy; empty if it has none.
+        installation: ID of this installation, which waits while another one redeploys a service; empty if it has none.
         self_container_id: ID of the container that this process runs in, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
@@ -166,10 +166,10 @@ class DockerEngine:
             return findings  # it may not respond, and would be waited for again
         with suppress(EngineRefusedError, EngineUnavailableError):
             if others := describe_other_installations(self._cache.containers(), self._api.installation):
-                mend = (
+                fix = (
                     "it takes turns with this one; stop the one that is not needed, or let it have services of its own"
                 )
-                return (*findings, warning(subject, others, mend))
+                return (*findings, warning(subject, others, fix))
         return findings
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ def _dry_run(
     notes = [*plan.labels.problems, *plan.notes, str(limits)]
     if platform:
         notes.insert(0, platform_note(platform))
-    if any(slot.is_swapping for slot in group.slots):
+    if group.swapping:
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
     if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
         notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")

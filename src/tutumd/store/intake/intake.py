@@ -24,8 +24,7 @@ from tutumd.store.objects import action_deliveries
 from tutumd.store.objects.actions import insert_actions
 from tutumd.store.queue.locks import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.sql.statements import probe
+from tutumd.store.sql.dialect import dialect_of, probe
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import microseconds
@@ -53,8 +52,6 @@ _COLUMN_TYPES = {
 SLOW_S = 5.0
 # Pause between attempts to write while the database takes no calls.
 PROBE_S = 1.0
-# Transactions that one batch may cause when unforeseen errors halve it: enough to find four of 256 calls.
-MAX_ATTEMPTS = 64
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +85,6 @@ class SqlIntake(Intake):
         self._connection: sa.Connection | None = None
         self._began: float | None = None
         self._failing_since: float | None = None
-        self._attempts = 0
         self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -116,7 +112,7 @@ class SqlIntake(Intake):
             if batch is None:
                 break
             calls, on_stored = batch
-            self._began, self._attempts = time.monotonic(), 0
+            self._began = time.monotonic()
             results = self._commit(calls)
             self._began = None
             on_stored(results)
@@ -129,7 +125,6 @@ class SqlIntake(Intake):
             lock_error: From the first attempt: another process, which may be stopped, holds a service. Calls to such
                 services get this error, so that they do not hold up the others.
         """
-        self._attempts += 1
         failure: Exception | None = None
         locked: set[str] = set()
         try:
@@ -165,15 +160,14 @@ class SqlIntake(Intake):
             self._failing_since = self._failing_since or self._began
             return [error] * len(calls)
         self._failing_since = None
-        if len(calls) <= 1 or self._attempts >= MAX_ATTEMPTS:
+        if len(calls) <= 1:
             _log.error("calls were not stored", exc_info=error)
             return [error] * len(calls)
-        # Commit each half on its own, and so on, so that in the end only the calls to blame fail.
-        middle = len(calls) // 2
-        first = self._commit(calls[:middle], lock_error)
-        if self._failing_since is not None:
-            return [*first, *([first[-1]] * (len(calls) - middle))]
-        return [*first, *self._commit(calls[middle:], lock_error)]
+        # Only the calls to blame fail.
+        results: list[CallResult] = []
+        for call in calls:
+            results += [results[-1]] if self._failing_since is not None else self._commit([call], lock_error)
+        return results
 
     def _disconnect(self) -> None:
         """Close the connection, and clear the cache that is valid for it."""

@@ -1,4 +1,4 @@
-"""The store's lists of services, what they count, and their newest and failed actions."""
+"""The store's lists of services by what people call them, their counts, and their newest and failed actions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from tutumd.model import Action, ActionState, EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
 from tutumd.store.objects.action_rows import action_from, select_actions
-from tutumd.store.objects.names import narrow
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,
@@ -23,7 +22,7 @@ from tutumd.store.objects.row_mapping import (
 from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import FAILED, actions
 from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import engines, services
+from tutumd.store.tables.services import containers, engines, services
 
 MAX_FAILURE_AGE = timedelta(days=7)
 """An older failure is no news."""
@@ -67,7 +66,7 @@ class SqlServices(StorePart):
                 return [service_from(row, present.get(row.uuid, ())) for row in rows]
 
             if reference is not None or filters.keys() & {"name", "uuid__startswith"}:
-                statement = narrow(connection, statement, reference)
+                statement = _narrow(connection, statement, reference)
             return read_page(connection, statement, query, order, make)
 
     def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
@@ -111,3 +110,36 @@ def _searched() -> Iterator[sa.ColumnElement[str]]:
     yield services.c.stack + "/" + services.c.name
     yield services.c.full_name
     yield services.c.image_name
+
+
+def _narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str | None) -> sa.Select[Any]:
+    """Return a statement of services, narrowed to those that a reference means, and to those that are not gone.
+
+    If all that match are gone, they stay.
+
+    Args:
+        reference: None: the statement says what matches.
+    """
+    for meaning in [sa.true()] if reference is None else _meanings(reference):
+        matching = statement.where(meaning)
+        for found in (matching.where(services.c.bound), matching):
+            if connection.execute(found.limit(1)).first() is not None:
+                return found
+    return statement.where(sa.false())
+
+
+def _meanings(reference: str) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield what a reference may mean; the first that matches a service counts."""
+    if not reference:
+        return
+    stack, _, name = reference.partition("/")
+    yield sa.or_(
+        services.c.name == reference,
+        sa.and_(services.c.stack == stack, services.c.name == name),
+        services.c.full_name == reference,
+        services.c.alias == reference,
+    )
+    # `docker ps` shows a task of Swarm as `shop_web.1.TASK`, or of a global service as `shop_web.NODE.TASK`.
+    is_named = sa.or_(containers.c.name == reference, containers.c.object_id == reference.rpartition(".")[2])
+    yield services.c.uuid.in_(sa.select(containers.c.service_uuid).where(containers.c.present, is_named))
+    yield services.c.uuid.startswith(reference.lower(), autoescape=True)

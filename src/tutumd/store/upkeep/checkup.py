@@ -32,6 +32,7 @@ class Contents:
     Attributes:
         secret: A stored secret, encrypted; None if there is none.
         newest: When the last call came.
+        direct: Addresses of the last calls, the newest first; empty if one was taken from X-Forwarded-For.
         engines: When the worker of each engine last reported, and what error.
         now: By the clock of the database, or of this machine for SQLite.
         installation: As of `Queue.installation`; empty before a worker has started.
@@ -39,6 +40,7 @@ class Contents:
 
     secret: str | None
     newest: datetime | None
+    direct: tuple[str, ...]
     engines: Mapping[str, tuple[datetime, str]]
     now: datetime
     installation: str
@@ -104,13 +106,24 @@ def _check_schema(connection: sa.Connection) -> Finding:
 
 def _read(connection: sa.Connection, path: Path | None) -> Contents:
     reported = sa.select(engines.c.name, engines.c.last_heartbeat, engines.c.error)
+    columns = (deliveries.c.address, deliveries.c.received, deliveries.c.content)
+    calls = connection.execute(sa.select(*columns).order_by(deliveries.c.seq.desc()).limit(_RECENT)).all()
+    with_headers = [call for call in calls if call.content]
+    is_forwarded = any(call.address in _forwarded_for(call.content) for call in with_headers)
     return Contents(
         secret=_find_secret(connection),
-        newest=connection.scalar(sa.select(deliveries.c.received).order_by(deliveries.c.seq.desc()).limit(1)),
+        newest=calls[0].received if calls else None,
+        direct=() if is_forwarded else tuple(call.address for call in with_headers),
         engines={name: (seen, error) for name, seen, error in connection.execute(reported)},
         now=datetime.now(UTC) if path else connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
         installation=read_installation(connection),
     )
+
+
+def _forwarded_for(content: str) -> str:
+    """Return the X-Forwarded-For of a call."""
+    headers = json.loads(content).get("headers", ())
+    return ",".join(value for name, value in headers if name == "x-forwarded-for")
 
 
 def _find_secret(connection: sa.Connection) -> str | None:

@@ -154,7 +154,7 @@ def find_visitor(request: Request) -> User | None:
             user = _begin_proxy_session(request, named)
         if user is not None:
             begin_visit(request)
-            user = _at_origin(request, user)
+            user = at_origin(request, user)
         state.visitor = user
     visitor: User | None = state.visitor
     return visitor
@@ -180,13 +180,13 @@ def _begin_proxy_session(request: Request, named: User) -> User:
         return named
     try:
         new = NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS)
-        web.store.add_session(_at_origin(request, named), new)
+        web.store.add_session(at_origin(request, named), new)
     except (NotFoundError, UnavailableError):
         pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
 
 
-def _at_origin(request: Request, user: User) -> User:
+def at_origin(request: Request, user: User) -> User:
     """Return the user with where the request came from."""
     origin = context(request).read_origin(request.scope)
     access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
@@ -221,11 +221,6 @@ Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
 """A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""
 
 
-def begin_session(request: Request, response: Response, user: User) -> None:
-    """Begin a session of a user, with a new token, and end the one that the browser had."""
-    context(request).store.add_session(_at_origin(request, user), make_session(request, response))
-
-
 def make_session(request: Request, response: Response) -> NewSession:
     """Return a session to begin, with a new token, which the response gives to the browser instead of the one it had.
 
@@ -243,4 +238,4 @@ def end_session(request: Request, response: Response) -> None:
     token = read_token(request)
     user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is not None and user.access.session is not None:
-        context(request).store.end_sessions(_at_origin(request, user), user.access.session)
+        context(request).store.end_sessions(at_origin(request, user), user.access.session)

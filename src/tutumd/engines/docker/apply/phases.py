@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
 from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -13,7 +12,7 @@ from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, Con
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
-from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
@@ -98,8 +97,7 @@ class SwapPhases:
         Returns:
             What could not be removed, in sentences.
         """
-        self._check_all(stable_s=self._readiness.stable_s)
-        self._check_all()
+        self._raise_failed(self._watch.confirm(swap.new for swap in self.journal.swaps if swap.run))
         ready_s = f"{self._readiness.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
@@ -148,7 +146,7 @@ class SwapPhases:
         """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
         self._run.log("starting the new containers", Phase.STARTING)
         for swap in reversed(self.journal.swaps):
-            # A container in another one's namespaces stops before that one, and starts after its successor.
+            # A container in the namespaces of another stops before the other, and starts after the other's successor.
             if swap.follows and not swap.new:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
@@ -259,14 +257,16 @@ class SwapPhases:
             # Waiting is what the run shall do here, so it does not stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
-    def _check_all(self, *, stable_s: float = 0.0) -> None:
-        """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        started = [swap.new for swap in self.journal.swaps if swap.run]
-        self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
+    def _check_all(self) -> None:
+        """Check that the new containers, which have been ready before, still are."""
+        self._check(self.journal.swaps)
+
+    def _check(self, swaps: Sequence[Swap]) -> None:
+        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
-        """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
-        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
+        """Check new containers, and that nobody has given the name of one to another container."""
+        self._check(swaps)
         for swap in swaps:
             if self._runner.other_holder(swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")
