@@ -11,7 +11,6 @@ from tutumd.engines.kubernetes.access import Client, Permission
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     VERSION,
-    ExpiredError,
     Request,
     message_of,
     on_autoscalers,
@@ -30,8 +29,9 @@ WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 429: too many requests at once; the others: the API server, or what it needs itself, is starting or stopping.
-_TEMPORARY = (429, 500, 502, 503, 504)
+# 410: the version at which a watch begins is forgotten; 429: too many requests at once; the others: the API server, or
+# what it needs itself, is starting or stopping.
+_TEMPORARY = (410, 429, 500, 502, 503, 504)
 
 
 class Cluster:
@@ -245,8 +245,6 @@ class Cluster:
             )
         if status == 409:
             return StaleError(message)
-        if status == 410:
-            return ExpiredError(message)
         kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
         return kind(f"cannot {request.words}: {message}")
 

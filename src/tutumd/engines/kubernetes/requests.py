@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 
 from tutumd.engines.kubernetes.workloads import Address
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineUnavailableError, TutumdError
+from tutumd.errors import EngineUnavailableError
 
 # The API names it as the owner of the fields that we set, also in conflicts of server-side apply.
 FIELD_MANAGER = "tutumd"
@@ -103,16 +103,12 @@ CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
 _PART_BYTES = 64 * 1024
 
 
-class ExpiredError(TutumdError):
-    """The API does not remember a list or a watch any more: begin again."""
-
-
 def events(response: Any) -> Iterator[tuple[str, Json]]:
     """Yield the events of a watch until it ends: what happened, and to which object.
 
     Raises:
-        ExpiredError: The API does not remember what came after the version at which the watch began.
-        EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
+        EngineUnavailableError: The connection broke, or the API ended the watch, such as because it does not remember
+            what came after the version at which the watch began.
     """
     rest = b""
     with translated("watching the cluster was interrupted", (*CONNECTION_ERRORS, ValueError)):
@@ -122,9 +118,7 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
                 changed = event["object"]
                 if event["type"] == "ERROR":
                     message = changed.get("message") or changed.get("reason") or "no reason was given"
-                    # Only after 410 does it help to list again at once.
-                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
-                    raise kind(f"the cluster ended a watch: {message}")
+                    raise EngineUnavailableError(f"the cluster ended a watch: {message}")
                 yield event["type"], changed
 
 
