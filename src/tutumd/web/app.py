@@ -171,7 +171,7 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        # For those who may not see the dashboard, all is as if there were none.
+        # A client that may not see the dashboard gets the responses of a server without a dashboard.
         # A proxy may sign in people on some paths alone. It must not take a page for something else.
         is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
         if self._site and is_page and self._context.shows_dashboard(scope):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import urllib3.exceptions
@@ -91,23 +91,6 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     """Return the request for one workload, or for a subresource such as `/scale`."""
     resource = f"{address.kind.plural}{subresource}"
     return Request(verb=verb, group="apps", resource=resource, namespace=address.namespace, name=address.name)
-
-
-def on_access_review(group: str, resource: str, verb: str, namespace: str) -> Request:
-    """Return the question whether these credentials have a permission. The cluster keeps nothing of it."""
-    resource, _, subresource = resource.partition("/")
-    attributes = {"group": group, "resource": resource, "subresource": subresource, "verb": verb}
-    body = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {**attributes, "namespace": namespace}},
-    }
-    return Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
-
-
-def with_patch(request: Request, content_type: str, body: Any) -> Request:
-    """Return the request with a patch as its body."""
-    return replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body)
 
 
 def on_autoscalers(verb: str, namespace: str) -> Request:

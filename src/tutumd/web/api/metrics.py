@@ -27,12 +27,8 @@ async def scrape(request: Request) -> Response:
 def may_scrape(request: Request) -> bool:
     """Return whether a client may read the metrics."""
     web = context(request)
-    if web.scrapes is None:
-        return False
-    scheme, _, sent = request.headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer" and web.scrapes.is_token(sent.strip()):
-        return True
-    return web.knows_client(request.scope) and web.scrapes.is_allowed(web.read_origin(request.scope).address)
+    address = web.read_origin(request.scope).address if web.knows_client(request.scope) else ""
+    return web.scrapes is not None and web.scrapes.is_open_to(request.headers.get("authorization", ""), address)
 
 
 def _refusal(scrapes: Scrapes) -> Exception:
