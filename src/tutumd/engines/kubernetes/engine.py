@@ -38,7 +38,7 @@ _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, a container that has ended was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
-_POLL_S = 0.3
+_POLL_S = 0.15
 
 
 class KubernetesEngine:
