@@ -116,7 +116,8 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
         if not is_postgres(bed.database):
             number, limit = count_steps(bed, sql, parameters), MAX_STEPS
         else:
-            number, limit = count_rows(bed, sql, parameters) if is_analyzed else 0, MAX_ROWS
+            is_counted = is_analyzed or address.startswith("/audit/")
+            number, limit = count_rows(bed, sql, parameters) if is_counted else 0, MAX_ROWS
         most = max(most, number)
         faults += [f"{who} {address}: {number} rows or steps\n{sql}"] if number > limit else []
     different = len({(sql, str(parameters)) for sql, parameters in statements})

@@ -1,6 +1,6 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -93,10 +93,10 @@ class SqlQueue(SqlEngineSync, Queue):
             return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
-        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = leases.find_claimable(engine_names, now, lease_now, given_up)
+        claimable = leases.find_claimable(engine_names, now, lease_now, are_away=are_away)
         if self._database.dialect.single_writer:  # elsewhere, looking does not keep others from writing
             with self._database.read() as connection:
                 if connection.execute(claimable).first() is None:
@@ -120,7 +120,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
-            return leases.claim_from(row, service, leftover)
+            return leases.claim_from(row, service, leftover, lease_now)
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
@@ -152,15 +152,17 @@ class SqlQueue(SqlEngineSync, Queue):
             add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
+        lease_now = self._lease_clock()
         with self._database.write() as connection:
             leases.update_claimed(
                 connection,
                 claim,
                 due=self._clock() + delay,
+                failing_since=sa.func.coalesce(actions.c.failing_since, sa.literal(lease_now, actions.c.created.type)),
                 reason=f"waiting for another try: {error}",
                 last_error=error,
                 worker=None,
-                lease_until=self._lease_clock() + delay,
+                lease_until=lease_now + delay,
                 attempts=actions.c.attempts + 1,
                 deaths=0,
             )
