@@ -130,7 +130,7 @@ def _copy(settings: Settings, source: Path, copy: Path) -> archive.Manifest:
     paths, key = {archive.DATABASE: copy}, settings.data_dir / SECRET_KEY_FILE
     if not settings.secret_key and key.exists():
         paths[SECRET_KEY_FILE] = key
-    files = {}
+    files: dict[str, object] = {}
     for name, path in paths.items():
         with path.open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()
