@@ -216,18 +216,6 @@ def test_a_wrong_method_names_the_right_ones(visitor: Visitor) -> None:
         assert f"use {allowed}" in page.text
 
 
-def test_what_was_sent_comes_back_as_text(edge: DashboardBed) -> None:
-    visitor = Visitor(edge.url, address="127.9.8.7")
-    for text in ("<script>alert(1)</script>", '" onfocus="alert(1)', "{{ 7 * 7 }}", "'\"><img src=x>", "\u202e"):
-        page = visitor.get("/sign-in/").submit("Sign in", user=text, key="x" * 30, next=text)
-        fields = dict(page.form("Sign in").fields)
-        assert fields["user"] == text.strip()
-        assert fields["next"] == text
-        assert not page.find("img", src="x")
-        assert "49" not in fields["user"]
-        assert visitor.get(f"/sign-in/?next={quote(text)}").form("Sign in").fields[1] == ("next", text)
-
-
 def test_a_stranger_sends_short_forms_only(edge: DashboardBed, visitor: Visitor) -> None:
     long = {"user": "x" * 20_000}
     stranger = Visitor(edge.url)

@@ -31,14 +31,6 @@ def is_signed_in(visitor: Visitor) -> bool:
     return page.path == "/account/"
 
 
-def test_an_api_key_signs_in(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
-    assert visitor.get("/").path == "/sign-in/"
-    page = visitor.sign_in(USER, APIKEY)
-    assert page.path == "/"
-    assert page.find("span", USER)
-
-
 def test_a_wrong_key_does_not_sign_in(live_server: LiveServer) -> None:
     visitor = Visitor(live_server.url, address=other_address())
     page = visitor.get("/sign-in/").submit("Sign in", user=USER, key="wrong")
@@ -200,16 +192,6 @@ def replicas(postgres_bed: PostgresBed) -> Iterator[tuple[DashboardBed, ...]]:
     database = postgres_bed.new_database()
     with serve_edge(database) as one, serve_edge(database) as two:
         yield one, two
-
-
-@pytest.mark.slow
-def test_a_session_ends_on_all_replicas_at_once(replicas: tuple[DashboardBed, ...]) -> None:
-    on_one, on_two = signed_in(replicas[0]), Visitor(replicas[1].url)
-    on_two.cookies = on_one.cookies
-    assert is_signed_in(on_two)
-    form = on_one.get("/").form("Sign out")
-    assert on_two.post(form.address, dict(form.fields)).path == "/sign-in/", "each replica knows the forms of others"
-    assert not is_signed_in(on_one)
 
 
 @pytest.mark.slow

@@ -50,4 +50,4 @@ def test_a_handler_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Pat
             path += "delivery/1/" if button == "Redeliver" else ""
             page = dashboard.visit().get(path).submit(button)
         assert (page.status, "a new URL at the same moment" in page.alert) == (409, True)
-        assert store.handler_by_number(bed.admin, handler.service_uuid, handler.number).options == handler.options
+        assert store.handler(bed.admin, handler.service_uuid, handler.number).options == handler.options

@@ -1,4 +1,4 @@
-"""Calls to handlers: evaluation, storing with retries, and the tokens by which callers ask for the outcome."""
+"""Calls to handlers: evaluation, storing with retries, and the tokens with which callers read the outcome."""
 
 import hashlib
 import hmac
@@ -118,7 +118,7 @@ class AdmissionCache:
     def recall(self, path: HandlerPath) -> Remembered | None:
         """Return the options by which to evaluate a call before it is stored; None if the handler is to be looked up.
 
-        That is so for handlers that are not remembered, and for those with `max_uses`: one that is used up must not
+        Handlers that are not remembered are looked up, and those with `max_uses`: a handler that is used up must not
         cost an HMAC.
         """
         remembered = self._without_options.get(hash(path)) or self._find(path)
@@ -129,7 +129,7 @@ class AdmissionCache:
         remembered = self._find(path)
         if remembered is not None and remembered[1] == needed.version:
             return remembered[0]
-        self.forget(path)
+        self.remove(path)
         options = read_stored(needed.options, self._cipher)
         if needed.options:
             self._entries[path] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
@@ -139,8 +139,8 @@ class AdmissionCache:
             self._without_options[hash(path)] = DEFAULTS, needed.version
         return options
 
-    def forget(self, path: HandlerPath) -> None:
-        """Forget a handler and its options, with their secrets."""
+    def remove(self, path: HandlerPath) -> None:
+        """Remove a handler and its options, with their secrets."""
         self._entries.pop(path, None)
         self._without_options.pop(hash(path), None)
 
@@ -153,7 +153,7 @@ class AdmissionCache:
     def read_callable(self, path: HandlerPath, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Return the options of a handler that can be called.
 
-        A handler that cannot be called takes as long to refuse as one that does not exist, so this comes before any
+        A handler that cannot be called is refused as fast as a handler that does not exist, so this comes before any
         look at what the call contains.
 
         Raises:
@@ -195,7 +195,7 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
 
 
 class StatusTokens:
-    """Signed names of calls: only who got the response of a call can ask for its outcome. Nothing is stored.
+    """Signed names of calls: only the caller that got the response can read the outcome. Nothing is stored.
 
     The key is a secret that all server processes share.
     """

@@ -12,13 +12,13 @@ def judge_address(url: str) -> Finding | None:
     """Return what is wrong with a public URL, without trying it; None if nothing is. Empty: it is not set."""
     parts = urlsplit(url)
     if not url:
-        mend = "set TUTUMD_PUBLIC_URL to the address that senders reach"
-        return warning(SUBJECT, "it is not set: senders elsewhere may not reach the URLs of handlers", mend)
+        fix = "set TUTUMD_PUBLIC_URL to the address that senders reach"
+        return warning(SUBJECT, "it is not set: senders elsewhere may not reach the URLs of handlers", fix)
     if is_local(parts.hostname or ""):
         return warning(SUBJECT, f"{url} is an address of this machine: no sender elsewhere can use it", "name a host")
     if parts.scheme == "http":
-        mend = "put a proxy with TLS before it, and begin the URL with https://"
-        return warning(SUBJECT, f"{url} is plain HTTP: the network can read API keys and handler URLs", mend)
+        fix = "put a proxy with TLS before it, and begin the URL with https://"
+        return warning(SUBJECT, f"{url} is plain HTTP: the network can read API keys and handler URLs", fix)
     return None
 
 

@@ -30,7 +30,7 @@ async def redeliver(
     """Call a handler with the content of a delivery, without checking its sender or whether it was seen before.
 
     Args:
-        form_sha256: Of the form that asks for it. Sent again, it repeats that call.
+        form_sha256: Hash of the submitted form. The same form, submitted again, repeats that call.
 
     Raises:
         NotFoundError: The viewer has no such delivery.
@@ -72,7 +72,7 @@ def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin:
         body_size=delivery.body_size,
         key=key,
         content=delivery.raw,
-        has_tag_param=True,  # so that the store asks for an evaluation even if there are no options
+        has_tag_param=True,  # so that the store needs an evaluation even if there are no options
     )
 
 

@@ -14,7 +14,7 @@ REFILL_S = 60.0
 """Time after which it can make as many again. They come back evenly."""
 
 MAX_CLIENTS = 10_000
-"""Clients and handlers that are remembered, each about 300 bytes. The one that called last stays the longest."""
+"""Clients and handlers that are remembered, each about 300 bytes. The client that called last stays the longest."""
 
 _KNOWS_SECRET = -math.inf
 

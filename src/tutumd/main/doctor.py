@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 
 from tutumd import logs
 from tutumd.application.public_url import SUBJECT, is_local, judge_address
-from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.errors import TutumdError
 from tutumd.main import engines
 from tutumd.main.backup import database_path, megabytes
@@ -31,7 +30,7 @@ from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
 from tutumd.model import Finding, Level
-from tutumd.model.findings import ok, warning, wrong
+from tutumd.model.findings import compare_clocks, ok, warning, wrong
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database

@@ -172,7 +172,7 @@ class Store(Accounts, Revisions, Protocol):
         """Return a service."""
 
     def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
-        """Return how many services match a search, by engine, stack and state. Every group of the viewer is there."""
+        """Return how many services match a search, by engine, stack and state; groups without a match, too."""
 
     def create_service(
         self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
@@ -206,11 +206,8 @@ class Store(Accounts, Revisions, Protocol):
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         """Return the handlers of a service, oldest first. Filters: uuid, uuid__startswith, name."""
 
-    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        """Return a handler of a service."""
-
-    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
-        """Return a handler of a service by its number, which is no credential."""
+    def handler(self, viewer: User, service_uuid: str, reference: str | int) -> Handler:
+        """Return a handler of a service by its UUID, or by its number, which is no credential."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""
@@ -257,7 +254,7 @@ class Store(Accounts, Revisions, Protocol):
         """
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
+        """Return actions in progress, newest first, then pending ones, oldest first, at a cost that does not grow."""
 
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""

@@ -13,12 +13,10 @@ from tutumd.web import errors, request_ids
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     actions,
-    containers,
     deliveries,
     docs,
     handlers,
     keys,
-    metrics,
     schemas,
     server,
     services,
@@ -97,8 +95,10 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, containers, keys, server, metrics, docs):
+    for module in (handlers, deliveries, services, actions):
         app.include_router(module.router)
+    for router in (services.containers, keys.router, server.router, docs.router):
+        app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
     site = LivePages(create_site(context, version), context) if context.has_dashboard else None
@@ -171,7 +171,7 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        # For those who may not see the dashboard, all is as if there were none.
+        # A client that may not see the dashboard gets the responses of a server without a dashboard.
         # A proxy may sign in people on some paths alone. It must not take a page for something else.
         is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
         if self._site and is_page and self._context.shows_dashboard(scope):

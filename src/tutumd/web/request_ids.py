@@ -20,7 +20,7 @@ def make() -> bytes:
 
 
 def parse(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """Return the ID that a client or proxy sent; None if there is none, or one that does not belong into a log."""
+    """Return the ID that a client or proxy sent; None if there is none, or if a log must not hold it."""
     sent = [value for name, value in headers if name == HEADER]
     return sent[0] if len(sent) == 1 and _SENT.fullmatch(sent[0]) else None
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Error
 from playwright.sync_api import Page as BrowserPage
 
 from tests.acceptance.browser.hostile import ASCII, EVERYTHING, SHORT, USER_NAME, Hostile, fill, forms
-from tests.support.browser import Browser, Screen, sign_in
+from tests.support.browser import Browser, Screen
 from tests.support.dashboard_bed import serve_edge
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
@@ -129,23 +129,3 @@ def test_hostile_text_does_nothing_in_a_browser(browser: Browser, hostile: Hosti
         with led_nowhere(), hostile.answering(address):
             page.goto(address)
             check(page, *shown)
-
-
-@pytest.mark.slow
-def test_hostile_text_does_nothing_in_forms_in_a_browser(browser: Browser, hostile: Hostile) -> None:
-    page = browser.open(hostile.edge.url, NARROW)
-    page.on("dialog", lambda dialog: browser.faults.append(f"a page opened {dialog.message!r}"))
-    sign_in(page, USER_NAME, hostile.member_key)
-    check(page, USER_NAME)
-    page.context.clear_cookies()
-    sign_in(page, USER, APIKEY)
-    for address, button, is_filled, shown in forms(hostile):
-        page.goto(address)
-        controls = page.locator("main input:not([type=hidden]), main textarea")
-        for control in controls.all():
-            kind = control.get_attribute("type") or "text"
-            if kind in ("text", "search") and is_filled(control.get_attribute("name") or ""):
-                control.evaluate("(control, text) => { control.value = text }", SHORT)
-        with page.expect_navigation():
-            page.get_by_role("button", name=button, exact=True).press("Enter")
-        check(page, *shown)

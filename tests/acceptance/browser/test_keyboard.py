@@ -92,14 +92,3 @@ def test_a_handler_is_made_its_url_is_shown_and_it_is_revoked(page: Page) -> Non
     keyboard.press(page.locator(".account > summary"), "Space")
     keyboard.press(page.get_by_role("button", name="Sign out"))
     expect(page.get_by_label("API key")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_a_service_is_redeployed_after_a_look_at_the_plan(page: Page) -> None:
-    keyboard = Keyboard(page)
-    keyboard.press(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Services"))
-    keyboard.press(page.locator("main").get_by_role("link", name="mailer", exact=True))
-    keyboard.press(page.get_by_role("link", name="Redeploy…"))
-    keyboard.press(page.get_by_role("button", name="Redeploy now"))
-    expect(page.locator(".head")).to_contain_text("Redeploy")
-    assert "/action/" in page.url

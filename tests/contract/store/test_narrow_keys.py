@@ -81,7 +81,7 @@ def attempts(bed: StoreBed, viewer: User, of: Part) -> Iterator[tuple[str, Calla
     yield "container", lambda: store.container(viewer, of.container)
     yield "handlers", lambda: store.handlers(viewer, of.service, Query())
     yield "handler", lambda: store.handler(viewer, of.service, of.handler)
-    yield "number", lambda: store.handler_by_number(viewer, of.service, of.handler_number)
+    yield "number", lambda: store.handler(viewer, of.service, of.handler_number)
     yield "action", lambda: store.action(viewer, of.action)
     yield "lines", lambda: store.log_lines(viewer, of.action, 0)
     yield "deliveries", lambda: store.deliveries(viewer, query(service=of.service))

@@ -183,7 +183,7 @@ def test_a_resumed_redeploy_replaces_no_container_that_cannot_be_inspected() -> 
 
     def find() -> Any:
         group, containers = finder(engine)()
-        slots = tuple(replace(slot, current=replace(slot.container, fault="RWLayer is nil")) for slot in group.slots)
+        slots = tuple(replace(slot, members=(replace(slot.container, fault="RWLayer is nil"),)) for slot in group.slots)
         return replace(group, slots=slots), containers
 
     with pytest.raises(EngineRefusedError, match=r"cannot be inspected, so it was left as it is: .*RWLayer is nil"):

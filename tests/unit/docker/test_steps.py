@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.unit.docker.documents import ALWAYS, identity, inspected
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.steps import detach_step, reattach_steps
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.docker.plan.journal import Swap, SwapStep
 
 RUN = "0a1b2c3d"
 PREV = f"web-tutum-prev-{RUN}"

@@ -19,8 +19,14 @@ from tutumd.web.messages.reasons import write_reason
 from tutumd.web.messages.senders import SENDERS
 
 MAIN = {"verify": {"preset": "github", "secrets": ["x"]}, "filter": {"preset": "branch", "branch": "main"}}
-ARRIVED = Check(text="A call arrived", state="passed", why="from 192.0.2.1, Sender/1")
-RIGHT = Check(text="The secret is correct", state="passed")
+
+
+def check(text: str, state: Any, why: str = "") -> Check:
+    return Check(text=text, state=state, why=why)
+
+
+ARRIVED = check("A call arrived", "passed", "from 192.0.2.1, Sender/1")
+RIGHT = check("The secret is correct", "passed")
 
 
 def judge(key: str, *deliveries: Delivery, **document: Any) -> Connection:
@@ -33,15 +39,11 @@ def test_before_the_first_call_it_says_what_will_be_checked() -> None:
         stage="waiting",
         title="Waiting for the first call from GitHub",
         checks=(
-            Check(
-                text="A call arrives",
-                state="waiting",
-                why="GitHub sends a ping as soon as you add the webhook.",
-            ),
-            Check(text="The secret is correct", state="waiting"),
-            Check(text="The call counts", state="waiting", why="Only pushes to the branch main count."),
-            Check(text="An action is queued", state="waiting"),
-            Check(text="The action succeeds", state="waiting"),
+            check("A call arrives", "waiting", "GitHub sends a ping as soon as you add the webhook."),
+            check("The secret is correct", "waiting"),
+            check("The call counts", "waiting", "Only pushes to the branch main count."),
+            check("An action is queued", "waiting"),
+            check("The action succeeds", "waiting"),
         ),
     )
     unsigned = judge("curl", name="curl")
@@ -57,11 +59,7 @@ def test_a_ping_counts_as_connected() -> None:
         checks=(
             ARRIVED,
             RIGHT,
-            Check(
-                text="The call is a ping",
-                state="passed",
-                why="A ping runs nothing. Only pushes to the branch main count.",
-            ),
+            check("The call is a ping", "passed", "A ping runs nothing. Only pushes to the branch main count."),
         ),
         delivery=ping,
         is_settled=True,
@@ -69,7 +67,7 @@ def test_a_ping_counts_as_connected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "check", "stage", "title", "is_settled"),
+    ("state", "reason", "result", "stage", "title", "is_settled"),
     [
         ("Pending", "", ("waiting", "Pending"), "connected", "GitHub is connected", False),
         ("In progress", "", ("waiting", "In progress"), "connected", "GitHub is connected", False),
@@ -94,18 +92,18 @@ def test_a_ping_counts_as_connected() -> None:
     ],
 )
 def test_a_call_that_counts_is_followed_to_the_end_of_its_action(
-    state: str, reason: str, check: tuple[str, str], stage: str, title: str, is_settled: bool
+    state: str, reason: str, result: tuple[str, str], stage: str, title: str, is_settled: bool
 ) -> None:
     connection = judge("github", delivery_of("queued", action_state=state, action_reason=reason))
     assert (connection.stage, connection.title, connection.is_settled) == (stage, title, is_settled)
     assert connection.checks[:4] == (
         ARRIVED,
         RIGHT,
-        Check(text="The call counts", state="passed"),
-        Check(text="An action is queued", state="passed"),
+        check("The call counts", "passed"),
+        check("An action is queued", "passed"),
     )
     last = connection.checks[4]
-    assert (last.text, last.state, last.why) == ("The action redeploys the service", *check)
+    assert (last.text, last.state, last.why) == ("The action redeploys the service", *result)
 
 
 def test_what_the_call_joined_or_named_is_told() -> None:
@@ -113,17 +111,9 @@ def test_what_the_call_joined_or_named_is_told() -> None:
         "dockerhub", delivery_of("joined", Reason("later-body"), tag="v2"), filter={"preset": "tag", "tag": "v2"}
     )
     assert tagged.checks[1:4] == (
-        Check(
-            text="No secret is required",
-            state="skipped",
-            why="Docker Hub signs nothing: the URL alone is the password",
-        ),
-        Check(
-            text="The call counts",
-            state="passed",
-            why="it names the tag v2; a later call brought another body",
-        ),
-        Check(text="An action is queued", state="passed", why="it joined an action that was waiting"),
+        check("No secret is required", "skipped", "Docker Hub signs nothing: the URL alone is the password"),
+        check("The call counts", "passed", "it names the tag v2; a later call brought another body"),
+        check("An action is queued", "passed", "it joined an action that was waiting"),
     )
     replaced = judge("github", delivery_of("superseded", Reason("later-tag", ("v3",))))
     assert replaced.checks[3].why == "it joined an action; a later call named the tag 'v3'"
@@ -145,8 +135,8 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
         checks=(
             ARRIVED,
             RIGHT,
-            Check(text="The call counts", state="failed", why="branch 'dev' is not 'main'"),
-            Check(text="An action is queued", state="skipped"),
+            check("The call counts", "failed", "branch 'dev' is not 'main'"),
+            check("An action is queued", "skipped"),
         ),
         delivery=skipped,
         is_settled=True,
@@ -210,8 +200,8 @@ def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: Reas
     assert (connection.stage, connection.fix, connection.is_settled) == ("refused", fix, True)
     assert connection.checks == (
         ARRIVED,
-        Check(text="The secret is correct", state="failed", why=f"{write_reason(reason)}. The sender got a 401."),
-        Check(text="The call counts", state="skipped"),
+        check("The secret is correct", "failed", f"{write_reason(reason)}. The sender got a 401."),
+        check("The call counts", "skipped"),
     )
     is_missing = reason.code == "header-missing"
     assert connection.title == f"A call arrived with{'out the' if is_missing else ' a wrong'} secret"
@@ -245,8 +235,8 @@ def test_a_handler_that_takes_no_calls_says_why(reason: Reason, status: int, fix
     assert (connection.title, connection.fix) == (f"A call was refused with {status}", fix)
     why = f"{write_reason(reason)}. The sender got a {status}."
     assert connection.checks == (
-        Check(text="A call arrived", state="passed", why="from 192.0.2.1"),
-        Check(text="The handler accepts calls", state="failed", why=why),
+        check("A call arrived", "passed", "from 192.0.2.1"),
+        check("The handler accepts calls", "failed", why),
     )
 
 

@@ -12,7 +12,7 @@ from tutumd.web.scrapes import Scrapes
 
 
 class HungReader:
-    """A FigureReader whose database hangs, and then breaks off the read."""
+    """Reads figures from a database that hangs, and then breaks off the read."""
 
     def __init__(self) -> None:
         self.reads = 0

@@ -147,15 +147,6 @@ def test_a_run_that_waits_for_its_engine_says_so_in_its_present_step() -> None:
     )
 
 
-def test_lines_of_an_earlier_version_make_no_steps() -> None:
-    old = lines((3, "pulling app:latest", None), (7, "web runs as 123", None))
-    assert build(action(ActionState.SUCCESS, started=2, ended=25), old, after(100)) == (
-        done("Requested", at=ASKED),
-        done("Waited for its turn", 2),
-        done("Done", 23, at=after(25)),
-    )
-
-
 def test_clocks_that_differ_make_no_negative_seconds() -> None:
     early = lines((1, "pulling app:latest", Phase.PULLING))
     assert build(action(ActionState.IN_PROGRESS, started=2), early, after(2.5))[-2:] == (

@@ -1,1 +1,1 @@
-"""Whether a call is to be trusted, and what it asks for: all that can be decided without the database."""
+"""Decisions about a call that need no database: whether to trust it, and what to do for it."""

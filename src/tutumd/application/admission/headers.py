@@ -20,8 +20,8 @@ _NOT_SECRET = {"idempotency-key", "x-event-key"}
 # X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
 # Docker Hub, Quay and Harbor send none.
 _SENDERS_IDS = ("x-github-delivery", "x-forgejo-delivery", "x-gitea-delivery", "x-gogs-delivery")
-# First the only one that a signature can cover (Standard Webhooks, GitLab): a replay of a signed delivery can have any
-# other. The other presets sign the body alone, and two events may have the same body.
+# First the only header that a signature can cover (Standard Webhooks, GitLab): a replay of a signed delivery can have
+# any other. The other presets sign the body alone, and two events may have the same body.
 DELIVERY_IDS = ("webhook-id", "idempotency-key", *_SENDERS_IDS)
 
 

@@ -70,7 +70,7 @@ _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How a handler verifies its sender. Any of the secrets will do, so that they can be replaced one by one.
+    """How a handler verifies its sender. A match of any secret is enough, so that secrets can be replaced one by one.
 
     Attributes:
         header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import docker.errors
@@ -13,6 +12,7 @@ from docker.utils import decode_json_header
 from tutumd.engines.docker.look.containers import InspectedContainer, parse_container
 from tutumd.engines.docker.look.facts import EngineFacts, Manifest, foreign_part, parse_facts, parse_manifest
 from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
 from tutumd.engines.dockerapi.registry import pull
@@ -26,25 +26,6 @@ _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapStep:
-    """One change of one container.
-
-    Attributes:
-        verb: `policy`, `stop`, `rename`, `start`, `pause`, `remove`, `connect` or `disconnect`.
-        name: The new name, for `rename`.
-        policy: The restart policy, for `policy`.
-        network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
-    """
-
-    verb: str
-    container: str
-    name: str = ""
-    policy: Mapping[str, Any] | None = None
-    network: str = ""
-    endpoint: Mapping[str, Any] | None = None
 
 
 class DockerApi:
@@ -263,16 +244,16 @@ class DockerApi:
             case "disconnect":
                 self._disconnect(step.container, step.network, run)
             case _:
+                calls: dict[str, tuple[Any, dict[str, Any]]] = {
+                    "policy": (self._sdk.update_container, {"restart_policy": dict(step.policy or {})}),
+                    "rename": (self._sdk.rename, {"name": step.name}),
+                    "start": (self._sdk.start, {}),
+                    "pause": (self._sdk.pause, {}),
+                    "unpause": (self._sdk.unpause, {}),
+                }
+                call, arguments = calls[step.verb]
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
-                    match step.verb:
-                        case "policy":
-                            self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
-                        case "rename":
-                            self._sdk.rename(step.container, step.name)
-                        case "start":
-                            self._sdk.start(step.container)
-                        case "pause":
-                            self._sdk.pause(step.container)
+                    call(step.container, **arguments)
 
     def start(self, container: str, run: Run) -> None:
         """Start a container."""
@@ -280,8 +261,7 @@ class DockerApi:
 
     def unpause(self, container: str, run: Run) -> None:
         """Resume a paused container."""
-        with changing(run, f"unpause the container {container[:12]}"):
-            self._sdk.unpause(container)
+        self.apply(SwapStep(verb="unpause", container=container), run)
 
     def stop(self, container: str, run: Run) -> None:
         """Stop a container by its own signal, within its own grace period. A container that is gone is ignored."""

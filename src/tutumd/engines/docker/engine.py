@@ -30,6 +30,8 @@ from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service,
 from tutumd.model.findings import Level, warning
 from tutumd.ports.engine import Run
 
+_HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."
+
 
 class DockerEngine:
     """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
@@ -43,7 +45,7 @@ class DockerEngine:
         stable_s: How long a new container without a health check must run.
         drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
             otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
-        installation: ID of this installation, by which it leaves alone what others redeploy; empty if it has none.
+        installation: ID of this installation, which waits while another one redeploys a service; empty if it has none.
         self_container_id: ID of the container that this process runs in, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
@@ -64,7 +66,7 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._info = EngineInfo(name=name, kind="docker", can_create=False)
+        self._info = EngineInfo(name=name, kind="docker", hint=_HINT)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._server_cap = server_cap
@@ -166,10 +168,10 @@ class DockerEngine:
             return findings  # it may not respond, and would be waited for again
         with suppress(EngineRefusedError, EngineUnavailableError):
             if others := describe_other_installations(self._cache.containers(), self._api.installation):
-                mend = (
+                fix = (
                     "it takes turns with this one; stop the one that is not needed, or let it have services of its own"
                 )
-                return (*findings, warning(subject, others, mend))
+                return (*findings, warning(subject, others, fix))
         return findings
 
     def close(self) -> None:
@@ -238,7 +240,7 @@ def _dry_run(
     notes = [*plan.labels.problems, *plan.notes, str(limits)]
     if platform:
         notes.insert(0, platform_note(platform))
-    if any(slot.is_swapping for slot in group.slots):
+    if group.swapping:
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
     if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
         notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")

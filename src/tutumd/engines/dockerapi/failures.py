@@ -110,7 +110,7 @@ def explanation(error: docker.errors.APIError) -> str:
     response = error.response
     if response is not None and (not text or text.startswith("<")):
         # Not the engine, whose errors are JSON; or the response to HEAD, which has no text.
-        request: PreparedRequest | None = response.request  # None in a response that no request led to
+        request: PreparedRequest | None = response.request  # None in a response without a request
         asked = f"{request.method} {urlsplit(request.url or '').path}" if request else "a request"
         if response.status_code == _FORBIDDEN:
             return f"a proxy before the engine refuses {asked}: allow this request in the proxy's rules"

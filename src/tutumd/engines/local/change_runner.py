@@ -105,8 +105,7 @@ class ChangeRunner:
         run.save(
             {
                 "before": [c.id for c in record.containers],
-                "image_before": record.digest if record.was_started else None,
-                "new": [c.id for c in change.incoming],
+                "image_before": record.digest if record.settled else None,
                 "note": change.note,
             }
         )
@@ -183,7 +182,7 @@ class ChangeRunner:
         record, survivors = self._end_leaving(record, run)
         # One more look: a new one may have ended together with the old ones.
         failure = failure or self._watch(record, _added(record, run), run, 0.0)
-        if not record.was_started and not survivors:
+        if not record.settled and not survivors:
             self.folder.remove(record.uuid)
         outcome = failure or Outcome(success=True, reason=str(run.journal.get("note", "")))
         pids = ", ".join(str(pid) for pid in survivors)
@@ -193,7 +192,7 @@ class ChangeRunner:
             outcome,
             reason="; ".join(text for text in (outcome.reason, warning if pids else "") if text),
             image_before=image_before,
-            image_after=record.digest if record.was_started else image_before,
+            image_after=record.digest if record.settled else image_before,
             containers_before=before,
             containers_after=tuple(c.id for c in record.containers),
         )

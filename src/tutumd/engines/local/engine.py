@@ -38,6 +38,8 @@ from tutumd.model.findings import ok, warning, wrong
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
+_HINT = "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo."
+
 
 def build_snapshot(
     record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
@@ -162,7 +164,7 @@ class LocalEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="local", can_create=True)
+        return EngineInfo(name=self._name, kind="local", hint=_HINT, can_create=True, is_shared=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return the services that were started at least once."""
@@ -271,13 +273,13 @@ _SHELL = Path("/bin/sh")
 def check_machine(subject: str, folder: Path, unreadable: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what is wrong with the shell, the folder, its records and this user."""
     if not os.access(_SHELL, os.X_OK):
-        mend = "install a shell, or use the engine of the containers: --engine docker"
-        yield wrong(subject, f"{_SHELL} cannot be run: no service can start", mend)
+        fix = "install a shell, or use the engine of the containers: --engine docker"
+        yield wrong(subject, f"{_SHELL} cannot be run: no service can start", fix)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield wrong(subject, f"{folder} is not writable for this user", "give it to the user that tutumd runs as")
     for service, problem in unreadable.items():
-        mend = f"restore {folder / service} or remove it, which gives that service up"
-        yield wrong(subject, f"the record of the service {service} cannot be used: {problem}", mend)
+        fix = f"restore {folder / service}, or remove it to give up the service"
+        yield wrong(subject, f"the record of the service {service} cannot be used: {problem}", fix)
     if os.geteuid() == 0:
         yield warning(
             subject,

@@ -66,7 +66,7 @@ def plan_redeploy(facts: PlanInput) -> Change:
 def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float, limits: RunLimits) -> Plan:
     """Return the steps that a redeploy would take now. Raises EngineRefusedError."""
     record, service = facts.record, facts.service
-    image_before = record.digest if record.was_started else None
+    image_before = record.digest if record.settled else None
     change = plan_redeploy(facts)
     plan = Plan(
         image_name=change.image_name, image_before=image_before, image_after=definition_digest(change.definition)
@@ -94,8 +94,8 @@ def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float, limit
 def plan_scale(facts: PlanInput, target: int) -> Change:
     """Add containers with the running definition, or end those with the highest numbers."""
     record = facts.record
-    if not record.was_started or record.stopped:
-        state = "is stopped" if record.was_started else "was never started"
+    if not record.settled or record.stopped:
+        state = "is stopped" if record.settled else "was never started"
         raise EngineRefusedError(f"{record.name} {state}: start it, then scale it")
     return _fill_up(facts, record.definition, record.image_name, _checked_target(facts, target))
 

@@ -89,11 +89,6 @@ class ServiceRecord:
     settled: str = ""
 
     @property
-    def was_started(self) -> bool:
-        """Whether a change was ever applied."""
-        return bool(self.settled)
-
-    @property
     def incoming(self) -> tuple[ContainerRecord, ...]:
         """The containers that the change adds."""
         return self.change.incoming if self.change else ()

@@ -24,7 +24,7 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.statements import insert
+from tutumd.store.sql.dialect import insert
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import handlers, services
@@ -49,14 +49,9 @@ class SqlHandlers(StorePart):
             order = [handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows), filters)
 
-    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
+    def handler(self, viewer: User, service_uuid: str, reference: str | int) -> Handler:
         with self._database.read() as connection:
-            return self._read_handler(connection, viewer, service_uuid, uuid)
-
-    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
-        with self._database.read() as connection:
-            row = read_one(connection, _select_handler(viewer, service_uuid).where(handlers.c.seq == number))
-            return self._make(connection, [row])[0]
+            return self._read_handler(connection, viewer, service_uuid, reference)
 
     def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
         uuids, now = [uuid for _, uuid in paths], self._clock()
@@ -94,7 +89,7 @@ class SqlHandlers(StorePart):
             statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
             row = connection.execute(statement).first()
             if row is None:
-                of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
+                of_form = _select_of_service(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
                 return self._make(connection, [read_one(connection, of_form)])[0], False
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
             check_handlers(connection, viewer.uuid, now, 1)
@@ -112,7 +107,7 @@ class SqlHandlers(StorePart):
         keeps_names_apart: bool = False,
     ) -> Handler:
         with self._database.write() as connection:
-            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            handler = self._read_handler(connection, viewer, service_uuid, uuid, locks=True)
             changed = change(handler)
             connection.execute(
                 sa.update(handlers)
@@ -130,7 +125,7 @@ class SqlHandlers(StorePart):
         new = new_uuid()
         with self._database.write() as connection:
             check_rotation(connection, viewer.uuid, self._clock())
-            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            handler = self._read_handler(connection, viewer, service_uuid, uuid, locks=True)
             until = f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC"
             self._record_handler(connection, viewer, AuditEvent.HANDLER_ROTATED, handler, until)
             connection.execute(
@@ -142,7 +137,7 @@ class SqlHandlers(StorePart):
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         with self._database.write() as connection:
-            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            handler = self._read_handler(connection, viewer, service_uuid, uuid, locks=True)
             self._record_handler(connection, viewer, AuditEvent.HANDLER_REVOKED, handler)
             connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
 
@@ -164,13 +159,13 @@ class SqlHandlers(StorePart):
             order = [services.c.name, handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
 
-    def _read_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        return self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, uuid))])[0]
-
-    def _lock_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        """Return a handler, and lock it until the transaction ends."""
-        locked = select_handler(viewer, service_uuid, uuid).with_for_update(of=handlers)
-        return self._make(connection, [read_one(connection, locked)])[0]
+    def _read_handler(
+        self, connection: sa.Connection, viewer: User, service_uuid: str, reference: str | int, *, locks: bool = False
+    ) -> Handler:
+        """Return a handler; with `locks`, it is locked until the transaction ends."""
+        found = select_handler(viewer, service_uuid, reference)
+        row = read_one(connection, found.with_for_update(of=handlers) if locks else found)
+        return self._make(connection, [row])[0]
 
     def _record_handler(
         self, connection: sa.Connection, viewer: User, what: AuditEvent, handler: Handler, more: str = ""
@@ -185,12 +180,13 @@ class SqlHandlers(StorePart):
         return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
 
 
-def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
-    """Select a handler of a service that the viewer may see."""
-    return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
+def select_handler(viewer: User, service_uuid: str, reference: str | int) -> sa.Select[Any]:
+    """Select a handler of a service that the viewer may see, by its UUID or its number."""
+    column: sa.Column[Any] = handlers.c.seq if isinstance(reference, int) else handlers.c.uuid
+    return _select_of_service(viewer, service_uuid).where(column == reference)
 
 
-def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:
+def _select_of_service(viewer: User, service_uuid: str) -> sa.Select[Any]:
     return (
         sa.select(handlers)
         .join(services, services.c.uuid == handlers.c.service_uuid)

@@ -17,7 +17,7 @@ from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.locks import raise_revision, settle_target
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.statements import upsert
+from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import EPOCH, meta, storable
 from tutumd.store.tables.services import discoveries, worker_slots

@@ -39,14 +39,12 @@ from tutumd.store.queue.leases import (
 )
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.statements import upsert
+from tutumd.store.sql.dialect import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
-from tutumd.store.upkeep import delivery_log
-from tutumd.store.upkeep.delivery_log import LogTrimmer
-from tutumd.store.upkeep.retention import Retention
+from tutumd.store.upkeep import delivery_log, retention
 
 _TRIES = 3
 """Times to look for an action while other workers claim what was found, or after a dead worker was found."""
@@ -66,8 +64,6 @@ class SqlQueue(SqlEngineSync, Queue):
         self._lease_clock = lease_clock or clock
         self._wakeup = wakeup
         self._notified = 0
-        self._retention = Retention(database)
-        self._trimmer = LogTrimmer(database)
 
     def take_over(self, workers: Sequence[str] | None = None) -> None:
         """End the leases of dead workers at once. None: of all, for a process that is alone with the database."""
@@ -224,10 +220,10 @@ class SqlQueue(SqlEngineSync, Queue):
             action_totals.count_ended(connection, [claim.action.uuid])
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
-        return self._retention.prune(self._clock(), keep, limit, keep_audit)
+        return retention.prune(self._database, self._clock(), keep, limit, keep_audit)
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-        return self._trimmer.trim(limit, log_rows=log_rows, log_bytes=log_bytes)
+        return delivery_log.trim(self._database, limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
         return delivery_log.count(self._database, self._clock())

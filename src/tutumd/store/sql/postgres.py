@@ -12,9 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId, compile_once, driver_of
 from tutumd.store.sql.faults import UNCERTAIN
-from tutumd.store.sql.statements import compile_once, driver_of
 
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
@@ -95,20 +94,6 @@ class Postgres(Dialect):
     ) -> None:
         if rows:
             self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
-
-    def newest_first(
-        self,
-        selected: sa.Select[Any],
-        number: sa.ColumnElement[int],
-        bounds: tuple[Any, Any],
-        equal: tuple[sa.ColumnElement[Any], Any] | None,
-    ) -> sa.Select[Any]:
-        # With `column = value` it would read and sort all that match, if it has never analyzed the table.
-        lowest, highest = bounds
-        column, first, last = (number, lowest, highest) if equal is None else (*equal, equal[1])
-        place = sa.tuple_(column, number)
-        found = selected.where(place >= sa.tuple_(first, lowest), place <= sa.tuple_(last, highest))
-        return found.order_by(column.desc(), number.desc())
 
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]

@@ -16,9 +16,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 
 from tutumd.errors import UnavailableError
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, IndexHint, execute_compiled
 from tutumd.store.sql.faults import BUSY, UNCERTAIN, FileReplacedError
-from tutumd.store.sql.statements import IndexHint, execute_compiled
 
 CACHE_KIB = 2_000
 """Cache of each connection."""
@@ -72,16 +71,6 @@ class Sqlite(Dialect):
             # As one JSON text, rows would take a third more of the processor's time for each call.
             names, places = ", ".join(columns), ", ".join("?" * len(columns))
             connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", list(map(tuple, rows)))  # noqa: S608 (names of the schema)
-
-    def newest_first(
-        self,
-        selected: sa.Select[Any],
-        number: sa.ColumnElement[int],
-        bounds: tuple[Any, Any],
-        equal: tuple[sa.ColumnElement[Any], Any] | None,
-    ) -> sa.Select[Any]:
-        found = selected.where(number.between(*bounds)).order_by(number.desc())
-        return found if equal is None else found.where(equal[0] == equal[1])
 
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]

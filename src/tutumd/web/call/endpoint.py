@@ -183,7 +183,7 @@ class CallEndpoint:
         """Note what the store decided about a call: whether its handler is gone, and whether its sender was refused."""
         context, evaluation = self._context, call.evaluation
         if isinstance(result, NotFoundError):
-            context.admission_cache.forget(call.handler_path)
+            context.admission_cache.remove(call.handler_path)
         if evaluation and evaluation.verified and isinstance(result, Accepted | NotQueued | TooManyCallsError):
             context.refused_calls.record(call.handler_uuid, call.origin.address, is_refused=bool(evaluation.refuse))
 
@@ -208,7 +208,7 @@ class CallEndpoint:
         """Return a call with its evaluation, redacted by the same options.
 
         Args:
-            needed: What the store has; None: the options that are remembered will do.
+            needed: What the store has; None: the remembered options are enough.
         """
         context, path, address = self._context, received.handler_path, call_input.address
         remembered = None
@@ -242,7 +242,7 @@ class CallEndpoint:
 def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
     """Return a call with its evaluation by a handler's options, and with what is stored of it.
 
-    Without options, it has an evaluation only if the store asks for one.
+    Without options, it has an evaluation only if the store needs one.
     """
     options, version = remembered or (DEFAULTS, -1)
     has_tag_param = any(name == "tag" for name, _ in call_input.query)

@@ -110,7 +110,7 @@ def find_handler(request: Request, visitor: User, service_uuid: str, number: int
     store = context(request).store
     service = store.service(visitor, parse_uuid(service_uuid))
     try:
-        handler = store.handler_by_number(visitor, service.uuid, number)
+        handler = store.handler(visitor, service.uuid, number)
     except NotFoundError:
         raise HandlerGoneError(service) from None
     name, word = handler.name or "", _UNKNOWN

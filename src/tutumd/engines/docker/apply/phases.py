@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
 from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -13,7 +12,7 @@ from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, Con
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
-from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
@@ -34,14 +33,6 @@ class _ReplacementFailedError(Exception):
         self.swap = swap
 
 
-@contextmanager
-def _attributed_to(swap: Swap) -> Iterator[None]:
-    try:
-        yield
-    except EngineRefusedError as error:
-        raise _ReplacementFailedError(swap, str(error)) from error
-
-
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
 
@@ -58,6 +49,8 @@ class SwapPhases:
         # They are not stored: their variables may be secrets.
         self._old = {swap.old: runner.api.container(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
+        # The swap that a refusal of the engine counts against.
+        self._at = journal.swaps[0]
 
     def advance(self) -> list[str]:
         """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
@@ -79,10 +72,11 @@ class SwapPhases:
 
     @contextmanager
     def _restoring(self) -> Iterator[None]:
-        """Go on with phase `restore` if a new container fails in the block."""
+        """Go on with phase `restore` if a new container fails in the block, or the engine refuses a step."""
         try:
             yield
-        except _ReplacementFailedError as failure:
+        except (_ReplacementFailedError, EngineRefusedError) as error:
+            failure = _ReplacementFailedError(self._at, str(error)) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
             swaps = tuple(with_copies(self._runner, self.journal.swaps, self._old, self._removed))
@@ -98,8 +92,7 @@ class SwapPhases:
         Returns:
             What could not be removed, in sentences.
         """
-        self._check_all(stable_s=self._readiness.stable_s)
-        self._check_all()
+        self._raise_failed(self._watch.confirm(swap.new for swap in self.journal.swaps if swap.run))
         ready_s = f"{self._readiness.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
@@ -148,7 +141,7 @@ class SwapPhases:
         """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
         self._run.log("starting the new containers", Phase.STARTING)
         for swap in reversed(self.journal.swaps):
-            # A container in another one's namespaces stops before that one, and starts after its successor.
+            # A container in the namespaces of another stops before the other, and starts after the other's successor.
             if swap.follows and not swap.new:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
@@ -163,9 +156,9 @@ class SwapPhases:
         """Let clients find the containers that were started first, in addition to the old ones, for a while."""
         self._check_all()
         for swap in self._start_first_swaps():
-            with _attributed_to(swap):
-                for step in attach_steps(swap):
-                    self._runner.apply(step)
+            self._at = swap
+            for step in attach_steps(swap):
+                self._runner.apply(step)
         if self._has_clients():
             kept_s = self._readiness.drain_s
             activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
@@ -178,15 +171,16 @@ class SwapPhases:
         has_clients = self._has_clients()
         self._check_all()
         for swap in self._start_first_swaps():
-            with _attributed_to(swap):
-                self._runner.hide(swap)
+            self._at = swap
+            self._runner.hide(swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._readiness.drain_s)
             activity = f"giving the old containers {kept_s:g} s to finish their requests"
             self._keep_both(kept_s, activity, Phase.REMOVING)
         for swap in self._start_first_swaps():
             self._check_all()
-            self._park(swap)
+            self._at = swap
+            self._runner.park(swap)
         # Some may have failed while the old containers of later ones ended.
         self._check_all()
 
@@ -200,10 +194,6 @@ class SwapPhases:
         always = self._labels.drain_s is not None
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
-    def _park(self, swap: Swap) -> None:
-        with _attributed_to(swap):
-            self._runner.park(swap)
-
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
 
@@ -211,41 +201,38 @@ class SwapPhases:
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
-            with _attributed_to(swap):
-                for step in (
-                    SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, self._runner.run_id)),
-                    SwapStep(verb="stop", container=old.id),
-                ):
-                    self._runner.apply(step)
+            self._at = swap
+            name = prev_name(swap.name, self._runner.run_id)
+            self._runner.apply(SwapStep(verb="rename", container=old.id, name=name))
+            self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
         """Return a swap whose new container exists; that of a dependent is created here."""
         swaps = self.journal.swaps
         swap = swaps[number]
         if not swap.new:
-            with _attributed_to(swap):
-                swap = create_dependent(self._runner, swap, swaps)
+            self._at = swap
+            swap = create_dependent(self._runner, swap, swaps)
             self._run.log(f"re-created {swap.name}")
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
     def _begin(self, swap: Swap) -> None:
-        with _attributed_to(swap):
-            self._runner.advance(forward_step, swap, until_deadline=True)
+        self._at = swap
+        self._runner.advance(forward_step, swap, until_deadline=True)
 
     def _replace(self, swap: Swap) -> None:
         began = self._readiness.clock()
         self._begin(swap)
-        with _attributed_to(swap):
-            new = self._api.container(swap.new)
-            self._raise_failed((swap.new, REMOVED) if new is None else None)
-            if new is None or not swap.run:
-                return
-            stable_s = self._readiness.stable_s
-            self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
-            if swap.paused and new.status != "paused":
-                # Only now: health checks pause with it.
-                self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
+        new = self._api.container(swap.new)
+        self._raise_failed((swap.new, REMOVED) if new is None else None)
+        if new is None or not swap.run:
+            return
+        stable_s = self._readiness.stable_s
+        self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
+        if swap.paused and new.status != "paused":
+            # Only now: health checks pause with it.
+            self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
 
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
@@ -259,14 +246,16 @@ class SwapPhases:
             # Waiting is what the run shall do here, so it does not stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
-    def _check_all(self, *, stable_s: float = 0.0) -> None:
-        """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
-        started = [swap.new for swap in self.journal.swaps if swap.run]
-        self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
+    def _check_all(self) -> None:
+        """Check that the new containers, which have been ready before, still are."""
+        self._check(self.journal.swaps)
+
+    def _check(self, swaps: Sequence[Swap]) -> None:
+        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
-        """Check new containers as `_check_all` does, and that nobody has given the name of one to another container."""
-        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
+        """Check new containers, and that nobody has given the name of one to another container."""
+        self._check(swaps)
         for swap in swaps:
             if self._runner.other_holder(swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")

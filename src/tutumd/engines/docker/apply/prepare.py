@@ -55,7 +55,7 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
         group, containers = _recover(runner, find)
         if refetch_missing_images(runner.api, group.containers, runner.run):
             group, containers = find()
-        # Also if the run was killed in this phase: a replacement of what is not known would lack its settings.
+        # Also if the run was killed in this phase: the replacement of an unknown container would lack its settings.
         check_readable(group.containers)
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, EngineBusyError) as error:
@@ -99,7 +99,7 @@ def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Cont
     """Return the service and all containers, after the removal of what an earlier run left behind."""
     group, containers = find()
     dependents = parked_dependents(group, containers)
-    leftovers = [each for slot in (*group.slots, *dependents) for each in (*slot.previous, *slot.upcoming)]
+    leftovers = [each for slot in (*group.slots, *dependents) for each in slot.swapping]
     if not leftovers:
         return group, containers
     if not all(is_of_run(container, runner.run_id) for container in leftovers):
@@ -177,10 +177,10 @@ def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
 def with_copies(
     runner: StepRunner, swaps: Iterable[Swap], known: Mapping[str, InspectedContainer | None], removed: Collection[str]
 ) -> Iterator[Swap]:
-    """Yield the swaps; one of which no container is left or runs, with a copy of its old container as its spare.
+    """Yield the swaps. If no container of a swap is left or runs, its spare is a copy of its old container.
 
-    Somebody who removes both containers ends the service, which stays ended. But the run may have removed the old one
-    itself, or Compose may have failed to re-create one: that leaves a container called `ID_NAME`.
+    A person that removes both containers ends the service, which stays ended. But the run may have removed the old
+    container itself, or Compose may have failed to re-create it: Compose then leaves a container called `ID_NAME`.
 
     Args:
         known: The old containers by ID, as they were before the run changed them.

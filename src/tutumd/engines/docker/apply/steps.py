@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tutumd.engines.docker.api import DockerApi, SwapStep
+from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import next_name, prev_name
 from tutumd.engines.docker.plan.config import without_aliases, without_default_bridge
-from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.docker.plan.journal import Swap, SwapStep
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run

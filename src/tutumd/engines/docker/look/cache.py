@@ -87,7 +87,7 @@ class ContainerCache:
                 raise
 
     def around(self, selector: str) -> tuple[InspectedContainer, ...]:
-        """Return all containers; inspect those of one service, what depends on them, and what is being replaced.
+        """Return all containers; inspect those of one service, their dependents, and those that are being replaced.
 
         Each other one is inspected only if it never was. Its name and status are those of the list; what else is used
         of it, such as its namespaces and mounts, never changes.
@@ -117,7 +117,7 @@ class ContainerCache:
         return tuple(current.values())
 
     def _refresh(self, known: Mapping[str, InspectedContainer], touched: set[str]) -> tuple[InspectedContainer, ...]:
-        """Read the list, and inspect what is not known, was touched, or differs in the list."""
+        """Read the list, and inspect the containers that are unknown, were touched, or differ in the list."""
         entries = {entry["Id"]: entry for entry in self._api.list_containers()}
         summaries = {key: summarize(entry) for key, entry in entries.items()}
         retries = self._clock() >= self._next_retry

@@ -1,4 +1,4 @@
-"""Facts about an engine, platforms of an image in its registry, and the check that one can run the other."""
+"""Facts about an engine, platforms of an image in its registry, and the check that the engine can run the image."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class EngineFacts:
             There, every image has a digest in the repository of its name, even if it was never pushed. An image that
             loses its last name to a pull is gone, though containers run it (moby/moby#46866), or loses its digest
             (since Engine 27.2).
-        now: Its time when it was asked for these facts.
+        now: The engine's time when it returned these facts.
     """
 
     host_name: str

@@ -21,7 +21,7 @@ _ROLLBACK = timedelta(seconds=30)
 """An action whose time is over has this long to restore what it changed."""
 
 _NEWS = timedelta(days=7)
-"""An installation that created nothing for longer is not reported: it may be gone for good."""
+"""An installation that created nothing for longer is not reported: it may be gone."""
 
 _MAX_NAMES = 3
 
@@ -35,7 +35,7 @@ def require_free(
 ) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
     """Return a service and all containers, as `find` does, unless another installation redeploys the service.
 
-    Old containers cannot be labelled: they belong to the action in the label of what was created to replace them. An
+    Old containers cannot be labelled: they belong to the action that the label of their replacement names. An
     installation counts as dead once its newest container is older than a redeploy may take in either installation.
 
     Args:
@@ -62,7 +62,7 @@ def require_free(
 
 
 def undisturbed(outcome: Outcome, find: FindGroup, run: Run) -> Outcome:
-    """Return the outcome of what was just done, unless another installation redeploys the service by now.
+    """Return the outcome of a finished action, unless another installation redeploys the service by now.
 
     Raises:
         OtherInstallationError: It does. The journal is empty, so that the next try begins from the start.

@@ -76,7 +76,7 @@ def unkept_setting(details: Json) -> str:
 
     Args:
         details: The document of Podman's own API. It has the command of a container that Podman's command line created;
-            what Docker's API was asked for, Podman does not show.
+            Podman does not show the requests of Docker's API.
     """
     if details.get("Pod"):
         return "belongs to a pod"

@@ -33,37 +33,27 @@ class Slot:
 
     Attributes:
         number: The compose container-number, or N of `NAME-N`; 1 for `NAME` itself.
-        current: The container that has the slot's name.
-        previous: Parked containers, newest first.
-        upcoming: Replacements that have not taken over yet, newest first.
+        members: The container that has the slot's name, then parked ones, then replacements; of each, the newest first.
     """
 
     name: str
     number: int
-    current: InspectedContainer | None = None
-    previous: tuple[InspectedContainer, ...] = ()
-    upcoming: tuple[InspectedContainer, ...] = ()
+    members: tuple[InspectedContainer, ...]
 
     @property
     def container(self) -> InspectedContainer:
-        """The container that represents the slot: the one with its name, else the parked one, else the replacement."""
-        return self.current or [*self.previous, *self.upcoming][0]
+        """The container that represents the slot."""
+        return self.members[0]
 
     @property
-    def members(self) -> tuple[InspectedContainer, ...]:
-        """All of its containers."""
-        return (*([self.current] if self.current else []), *self.previous, *self.upcoming)
-
-    @property
-    def is_swapping(self) -> bool:
-        """True while a container has a name that a swap gave it."""
-        return bool(self.previous or self.upcoming)
+    def swapping(self) -> tuple[InspectedContainer, ...]:
+        """The containers that have a name which a swap gave them."""
+        return tuple(each for each in self.members if _role(each) != "")
 
     @property
     def oldest(self) -> InspectedContainer:
         """The first container of the swap: the one that is replaced, or a copy of it if its stop has deleted it."""
-        first = [*self.previous, *([self.current] if self.current else [])]
-        return min(first or self.upcoming, key=_creation)
+        return min([each for each in self.members if _role(each) != "next"] or self.members, key=_creation)
 
     @property
     def newest(self) -> InspectedContainer:
@@ -93,7 +83,7 @@ class ContainerGroup:
     @property
     def swapping(self) -> tuple[InspectedContainer, ...]:
         """The containers that have a name which a swap gave them."""
-        return tuple(each for slot in self.slots for each in (*slot.previous, *slot.upcoming))
+        return tuple(each for slot in self.slots for each in slot.swapping)
 
     @property
     def all_containers(self) -> tuple[InspectedContainer, ...]:
@@ -174,17 +164,14 @@ def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, .
 def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
     """Return the slot of a service that is called `name`, filled by these containers."""
     newest_first = sorted(members, key=_creation, reverse=True)
-    roles: dict[str, list[InspectedContainer]] = {"current": [], "next": [], "prev": []}
-    for container in newest_first:
-        swap_name = _SWAP_NAME.fullmatch(container.name)
-        roles[swap_name["role"] if swap_name else "current"].append(container)
-    return Slot(
-        name=name,
-        number=_number(name, service, newest_first[0]),
-        current=roles["current"][0] if roles["current"] else None,
-        previous=tuple(roles["prev"]),
-        upcoming=tuple(roles["next"]),
-    )
+    ordered = tuple(sorted(newest_first, key=lambda container: ("", "prev", "next").index(_role(container))))
+    return Slot(name=name, number=_number(name, service, newest_first[0]), members=ordered)
+
+
+def _role(container: InspectedContainer) -> str:
+    """Return `next` for a replacement, `prev` for a parked container, and an empty text for any other."""
+    swap_name = _SWAP_NAME.fullmatch(container.name)
+    return swap_name["role"] if swap_name else ""
 
 
 def _creation(container: InspectedContainer) -> datetime:

@@ -53,7 +53,7 @@ def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedC
 def busy_dependency(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> str:
     """Return how a container depends on one that is being replaced, as words after its name; empty if it does not.
 
-    If it were re-created now, it would depend on a container that is about to be removed, or put back.
+    If it were re-created now, it would depend on a container that is about to be removed or restored.
     """
     swapping = {base_name(other.name) for other in all_containers if base_name(other.name) != other.name}
     for parent in all_containers:
@@ -80,7 +80,7 @@ def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[st
 
 
 def _shared_namespaces(host: Json) -> Iterator[tuple[str, str, str]]:
-    """Yield the field and name of each namespace that is another container's, with the ID or name of that one."""
+    """Yield field, name and owner of each namespace that belongs to another container; the owner as an ID or a name."""
     for field, namespace in _NAMESPACES:
         kind, _, owner = str(host.get(field) or "").partition(":")
         if kind == "container" and owner:
@@ -179,7 +179,7 @@ def check_can_follow(container: InspectedContainer, reason: str, self_id: str | 
 
 
 def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent]) -> None:
-    """Check that the dependents of a service could be put back.
+    """Check that the dependents of a service could be restored.
 
     Args:
         deleted: Names of the service's containers that their stop deletes.

@@ -1,4 +1,4 @@
-"""Journal of a redeploy: what a later process needs to finish it, or to undo it."""
+"""Swaps of a redeploy, the steps of a swap, and the journal that a later process needs to finish it or to roll back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +52,25 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwapStep:
+    """One change of one container.
+
+    Attributes:
+        verb: `policy`, `stop`, `rename`, `start`, `pause`, `unpause`, `remove`, `connect` or `disconnect`.
+        name: The new name, for `rename`.
+        policy: The restart policy, for `policy`.
+        network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
+    """
+
+    verb: str
+    container: str
+    name: str = ""
+    policy: Mapping[str, Any] | None = None
+    network: str = ""
+    endpoint: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedeployJournal:
     """Progress of a redeploy.
 
@@ -65,7 +84,7 @@ class RedeployJournal:
         images_tried: IDs of the images of the new containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
         left_tags: Sentences about tags of earlier calls that the redeploy leaves.
-        reason, log_tail: The failure that led to `restore`.
+        reason, log_tail: The failure that caused `restore`.
     """
 
     phase: str

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tutumd.engines.docker.api import SwapStep
 from tutumd.engines.docker.apply.steps import (
     SETTLE_PAUSE_S,
     SETTLE_TRIES,
@@ -17,7 +16,7 @@ from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import Slot, base_name, prev_name
 from tutumd.engines.docker.plan.config import endpoint_settings
 from tutumd.engines.docker.plan.images import restore_tags
-from tutumd.engines.docker.plan.journal import RedeployJournal, Swap
+from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
@@ -25,7 +24,7 @@ _TRIES = 3
 
 
 def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
-    """Put the old containers back and remove the new ones. Can be repeated after a kill at any point of it.
+    """Restore the old containers and remove the new ones. Can be repeated after a kill at any point of it.
 
     Returns:
         What could not be restored, in sentences; empty if all is as before.
@@ -36,17 +35,17 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
     except EngineRefusedError as error:
         problems.append(str(error))
     # A container that shares the namespaces of another one must start after it.
-    failed = {swap.name: reason for swap in journal.swaps if (reason := _put_back(runner, swap))}
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _restore(runner, swap))}
     problems += failed.values()
-    # While a new container is there, redeploys of its dependents wait, so those are put back before.
+    # While a new container exists, redeploys of its dependents wait, so the dependents are restored before.
     for swap in reversed(journal.swaps):
         if swap.name not in failed and (reason := _remove_new(runner, swap)):
             problems.append(reason)
     return tuple(problems)
 
 
-def _put_back(runner: StepRunner, swap: Swap) -> str:
-    """Put the old container back, beside the new one; return why it does not run."""
+def _restore(runner: StepRunner, swap: Swap) -> str:
+    """Restore the old container, beside the new one; return why it does not run."""
     error = _advance(runner, swap, _return_step)
     if (other := runner.other_holder(swap)) is not None:
         return _make_way(runner, swap, other)
@@ -145,8 +144,8 @@ def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[
     Args:
         dependents: Those that the redeploy has parked, each after its parents.
     """
-    swapping = [slot for slot in (*own, *dependents) if slot.is_swapping]
-    keeps_new = all(slot.current is slot.newest and _is_healthy(slot.newest) for slot in swapping)
+    swapping = [slot for slot in (*own, *dependents) if slot.swapping]
+    keeps_new = all(slot.newest.name == slot.name and _is_healthy(slot.newest) for slot in swapping)
     began = min((slot.newest.created for slot in own if slot.newest.created), default=None)
     for slot in swapping:
         swap = _lost_swap(slot, began if slot in dependents else None)
