@@ -70,7 +70,7 @@ def delete_cookie(request: Request, response: Response) -> None:
 def is_secure(request: Request) -> bool:
     """Return whether the browser uses TLS, which a proxy ends.
 
-    The address of who connects directly, without a proxy, says so itself: it is not the public one.
+    A direct connection, without a proxy, says so itself: its address is not the public one.
     """
     web = context(request)
     is_of_proxy = (request.client.host if request.client else "") in web.trusted_proxies
