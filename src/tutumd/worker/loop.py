@@ -16,11 +16,10 @@ from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostErro
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
-from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
-from tutumd.worker.perform import end_unasked, perform, plan
+from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform, plan
 from tutumd.worker.slots import Slots
 
 HEARTBEATS_PER_PRUNE = 12
@@ -280,12 +279,12 @@ class Worker:
             outcome = end_unasked(run)  # it may have been canceled in the meantime
             # A half-done action is never given up: it may have parked the old container, which only it can bring back.
             if outcome is None and (run.journal or not claim.is_given_up):
-                return self._retry(run, str(error), retry.delay_of_turn() if is_busy else None)
+                return self._retry(run, str(error), delay_of_turn() if is_busy else None)
             reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
             _log.exception("engine failed unexpectedly")
-            if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
+            if claim.attempts + 1 < max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
                 run.write(lambda: self._queue.save_leftover(claim, {}))
@@ -293,7 +292,7 @@ class Worker:
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str, delay: timedelta | None = None) -> None:
-        delay = delay or retry.delay_after(run.claim.attempts)
+        delay = delay or delay_after(run.claim.attempts)
         _log.warning("action will be retried", in_s=delay.total_seconds(), error=error)
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, error=error))
 

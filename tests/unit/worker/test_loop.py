@@ -17,7 +17,7 @@ from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
 from tutumd.worker.loop import STUCK_S, Worker, WorkerLimits
-from tutumd.worker.retry import max_faults
+from tutumd.worker.perform import max_faults
 
 WEB = service_row(engine="docker", selector="web")
 

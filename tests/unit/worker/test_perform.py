@@ -16,8 +16,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.intake.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
-from tutumd.worker.retry import delay_after, max_faults
+from tutumd.worker.perform import Cap, add_amounts, cap_of, delay_after, max_faults, perform, plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Cap(containers=100, source="--max-containers of the server")
