@@ -46,3 +46,10 @@ def test_completion_without_a_server_offers_and_says_nothing(tmp_path: Path, lin
     words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     done = run_process(home=tmp_path, _TUTUM_COMPLETE="complete_bash", TUTUM_REST_HOST=host, **words)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
+
+
+def test_the_command_is_a_module_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BIN / "python", "-m", "tutum", "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, run_process("--version", home=tmp_path).stdout)

@@ -60,11 +60,6 @@ def running(bed: DockerBed, name: str) -> list[str]:
     return sorted(done.stdout.strip() for done in shown if done.returncode == 0)
 
 
-def has_written(bed: DockerBed, words: str) -> bool:
-    """Return whether a container that runs has written these words."""
-    return any(words in bed.run("logs", container).stdout for container in bed.docker("ps", "--quiet").split())
-
-
 def spec(bed: DockerBed, name: str) -> dict[str, Any]:
     """Return the specification of a service as it is stored; the command line client would add defaults."""
     client: Any = connect(bed.url, None)  # the SDK leaves this call untyped

@@ -23,11 +23,11 @@ from tutumd.engines.dockerapi.checkup import Needed
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
 from tutumd.engines.kubernetes.access import PERMISSIONS, find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
-from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.engines.swarm.engine import NEEDED as SWARM
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Finding, Level
+from tutumd.model.findings import compare_clocks
 from tutumd.ports.engine import Engine
 
 

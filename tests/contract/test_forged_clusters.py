@@ -58,6 +58,7 @@ class Bed:
         stored: Returns what the engine stores of both.
         others: Selectors of what is no service.
         journal: A redeploy's, without its stage.
+        tag: What a redeploy to another version needs.
         is_begun: Returns whether this journal or line of the log shows that a change was begun.
     """
 
@@ -68,6 +69,7 @@ class Bed:
     others: tuple[str, ...]
     journal: dict[str, Any]
     is_begun: Callable[[object], bool]
+    tag: str | None = None
 
 
 @pytest.fixture
@@ -104,6 +106,7 @@ def on_kubernetes(kubernetes: ClusterAndEngine, tmp_path: Path) -> Iterator[Bed]
             (*(f"deployment/shop/{name}" for name in names), "deployment/other/web"),
             OF_KUBERNETES,
             lambda stored: isinstance(stored, dict) and bool(stored.get("ordered")),
+            "v2",
         )
 
 
@@ -146,14 +149,14 @@ def test_a_row_cannot_lead_to_what_is_no_service(bed: Bed) -> None:
 
 @pytest.mark.slow
 def test_a_worker_with_another_key_leaves_what_was_begun_and_says_so(bed: Bed) -> None:
-    bed.rows.write_action("web", tag="v2")
+    bed.rows.write_action("web", tag=bed.tag)
     bed.rows.perform_until(bed.is_begun)
     before = bed.stored()
     outcome = bed.rows.perform(ANOTHER_KEY)
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason.endswith("the service was left as it is; check what it runs, then redeploy it")
     assert bed.stored() == before
-    bed.rows.write_action("web", tag="v2")
+    bed.rows.write_action("web", tag=bed.tag)
     assert bed.rows.perform().success
 
 

@@ -88,23 +88,12 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
         assert len([request for request in cluster.requests[asked:] if request.verb != "watch"]) == 0
 
 
-def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, tmp_path: Path) -> None:
-    with kube.opened(cluster, tmp_path) as engine, watching(engine):
-        wait_until(
-            lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "four watches"
-        )
-        with cluster.store.lock:
-            cluster.store.create("deployments", deployment(replicas=0))
-            cluster.store.forgotten = cluster.store.version
-            cluster.store.events.clear()
-        wait_until(lambda: selectors(engine) == ["deployment/shop/web"], "it is shown all the same")
-
-
-def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restarted(
-    cluster: FakeCluster, tmp_path: Path
+@pytest.mark.parametrize(("code", "words"), [(500, "etcdserver: leader changed"), (410, "too old resource version")])
+def test_a_watch_that_the_api_ends_is_an_error_and_not_restarted(
+    cluster: FakeCluster, tmp_path: Path, code: int, words: str
 ) -> None:
-    cluster.store.watch_error = Refusal(500, "etcdserver: leader changed")
-    ended = pytest.raises(EngineUnavailableError, match="the cluster ended a watch: etcdserver: leader changed")
+    cluster.store.watch_error = Refusal(code, words)
+    ended = pytest.raises(EngineUnavailableError, match=f"the cluster ended a watch: {words}")
     stop = threading.Event()
     limit = threading.Timer(60, stop.set)
     limit.start()

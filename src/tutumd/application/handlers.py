@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.json_checks import check_number, quote
 from tutumd.application.admission.options import (
     check_operation,
@@ -153,11 +152,6 @@ def public_options(handler: Handler) -> dict[str, Any]:
     return write_public(read_stored(handler.options, PlaceholderCipher()))
 
 
-def list_contradictions(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return a sentence for each field of stored options that no call can satisfy."""
-    return find_contradictions(read_stored(options, PlaceholderCipher()))
-
-
 def check_name(name: str | None) -> str | None:
     """Return a name that a person chose. Raises InvalidInputError."""
     if name is None:
@@ -246,8 +240,9 @@ _BOTH = (
 )
 
 
-def find_contradictions(options: HandlerOptions) -> dict[str, str]:
-    """Return why no call, or none that is meant, can ever count: a sentence for each field to change."""
+def list_contradictions(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each field of stored options because of which no call, or none that is meant, can count."""
+    options = read_stored(stored, PlaceholderCipher())
     globs = [("filter", each.kind, glob) for each in options.filter for glob in each.patterns]
     globs += [("tag", "allow", glob) for glob in (options.tag.allow if options.tag else ())]
     problems = {field: problem for field, kind, glob in globs if (problem := _judge_glob(field, kind, glob))}

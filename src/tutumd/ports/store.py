@@ -172,7 +172,7 @@ class Store(Accounts, Revisions, Protocol):
         """Return a service."""
 
     def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
-        """Return how many services match a search, by engine, stack and state. Every group of the viewer is there."""
+        """Return how many services match a search, by engine, stack and state; groups without a match, too."""
 
     def create_service(
         self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
@@ -254,7 +254,7 @@ class Store(Accounts, Revisions, Protocol):
         """
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        """Return actions in progress, newest first, then pending ones, oldest first. It costs next to nothing."""
+        """Return actions in progress, newest first, then pending ones, oldest first, at a cost that does not grow."""
 
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""

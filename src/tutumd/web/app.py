@@ -13,12 +13,10 @@ from tutumd.web import errors, request_ids
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     actions,
-    containers,
     deliveries,
     docs,
     handlers,
     keys,
-    metrics,
     schemas,
     server,
     services,
@@ -97,8 +95,10 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, containers, keys, server, metrics, docs):
+    for module in (handlers, deliveries, services, actions):
         app.include_router(module.router)
+    for router in (services.containers, keys.router, server.router, docs.router):
+        app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
     site = LivePages(create_site(context, version), context) if context.has_dashboard else None

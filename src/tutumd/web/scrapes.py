@@ -47,13 +47,11 @@ class Scrapes:
         # Apart from the threads of the API, which may all wait for the same database.
         self._threads = anyio.CapacityLimiter(_MAX_THREADS)
 
-    def is_token(self, sent: str) -> bool:
-        """Return whether this is the token."""
-        return bool(self.token) and hmac.compare_digest(sent.encode(), self.token.encode())
-
-    def is_allowed(self, address: str) -> bool:
-        """Return whether a client with this address needs no token."""
-        return allows(self._networks, address)
+    def is_open_to(self, authorization: str, address: str) -> bool:
+        """Return whether a client may read the metrics, by its header and its address; empty: it is not known."""
+        scheme, _, sent = authorization.strip().partition(" ")
+        has_token = scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), self.token.encode())
+        return (has_token and bool(self.token)) or allows(self._networks, address)
 
     async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. If the database cannot be read, they say so."""

@@ -15,7 +15,7 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Queue
+from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.journal_seal import JournalSeal
@@ -92,7 +92,6 @@ class Worker:
         self._engines = engines
         self._limits = limits
         self._monotonic = monotonic
-        self._patience = retry.Patience(monotonic)
         self._seal = seal
         self._stop = Event()
         self._registered_at = 0.0
@@ -178,11 +177,11 @@ class Worker:
                 return True
         # What ends without its engine is done at once, and needs no free slot.
         closed = [name for name in self._engines if not self._is_open(name)]
-        return bool(closed) and self._claim(closed, self._patience.exhausted())
+        return bool(closed) and self._claim(closed, are_away=True)
 
-    def _claim(self, names: Sequence[str], given_up: Sequence[str] | None = None) -> bool:
+    def _claim(self, names: Sequence[str], *, are_away: bool = False) -> bool:
         limits, claimed_at = self._limits, boottime_s()
-        claim = self._queue.claim(self.name, names, lease=limits.lease, given_up=given_up)
+        claim = self._queue.claim(self.name, names, lease=limits.lease, are_away=are_away)
         if claim is None:
             return False
         run = LeasedRun(
@@ -279,11 +278,10 @@ class Worker:
             if isinstance(error, EngineUnavailableError) and not is_busy:
                 parking.suspect(str(error))
             outcome = end_unasked(run)  # it may have been canceled in the meantime
-            self._patience.note_failure(run.action_uuid)
             # A half-done action is never given up: it may have parked the old container, which only it can bring back.
-            if outcome is None and (run.journal or run.action_uuid not in self._patience.exhausted()):
+            if outcome is None and (run.journal or not claim.is_given_up):
                 return self._retry(run, str(error), retry.delay_of_turn() if is_busy else None)
-            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+            reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
             _log.exception("engine failed unexpectedly")
@@ -302,7 +300,6 @@ class Worker:
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim
         run.write(lambda: self._queue.finish(claim, outcome, snapshot))
-        self._patience.forget(run.action_uuid)
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(

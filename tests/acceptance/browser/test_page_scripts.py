@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.support.browser import Browser
 from tests.support.waiting import wait_until
 from tutumd.web.pages.assets import read_asset
-from tutumd.web.pages.formats import FILTERS
+from tutumd.web.pages.rendering import FILTERS
 from tutumd.web.pages.safety import SAFETY
 
 ADDRESS = "http://page.localhost"

@@ -9,8 +9,8 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import open_store
 from tutumd.errors import UnavailableError
 from tutumd.store.sql.database import Database
+from tutumd.store.sql.dialect import execute_later
 from tutumd.store.sql.postgres_connection import PipelinedConnection
-from tutumd.store.sql.statements import execute_later
 
 FAILS = sa.text("SELECT 1 / CAST(:zero AS integer)")
 INSERT = sa.text("INSERT INTO meta VALUES (:key, 'x')")

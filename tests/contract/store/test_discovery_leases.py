@@ -16,7 +16,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.statements import insert_missing
+from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.services import discoveries
 from tutumd.worker.discover import Discovery

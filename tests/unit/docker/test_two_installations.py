@@ -176,21 +176,28 @@ def test_another_verb_waits_for_a_redeploy(other: Act, seed: int) -> None:
     assert ("running" in ended) is (other is not stop), (seed, states(engine))
 
 
+def check_of(engine: FakeDocker, installation: str, timeout_s: float = 0) -> ReadinessCheck:
+    """Return the check of an installation on an engine."""
+    client: Any = engine
+    api = DockerApi(client, "/nonexistent", installation, timeout_s)
+    return ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
+
+
+def left_by(installation: str, step: int, timeout_s: float = 0) -> FakeDocker:
+    """Return an engine with a redeploy that an installation began, and in which it was killed."""
+    engine = CASES["one"].engine()
+    with pytest.raises(Killed):
+        run = Recorded(action_uuid="dead0000-0000", kill_at=step)
+        redeploy_service(check_of(engine, installation, timeout_s), finder(engine), run)
+    assert [name for name in engine.summary() if name.endswith("-dead0000")], engine.summary()
+    return engine
+
+
 @pytest.mark.parametrize("step", [5, 8, 11])
 def test_what_a_dead_installation_left_is_cleared_up_once_a_redeploy_cannot_take_longer(step: int) -> None:
-    engine = CASES["one"].engine()
-    client: Any = engine
-    api = DockerApi(client, "/nonexistent", "dead")
-    check = ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
-    with pytest.raises(Killed):
-        redeploy_service(check, finder(engine), Recorded(action_uuid="dead0000-0000", kill_at=step))
-    assert [name for name in engine.summary() if name.endswith("-dead0000")], engine.summary()
-    left = engine.summary()
-
-    run = Recorded(action_uuid="beef0000-0000")
-    api = DockerApi(client, "/nonexistent", "alive")
-    check = ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
-    find = partial(require_free, finder(engine), api, run, LIMITS)
+    engine, run = left_by("dead", step), Recorded(action_uuid="beef0000-0000")
+    left, check = engine.summary(), check_of(engine, "alive")
+    find = partial(require_free, finder(engine), check.api, run, LIMITS)
     with pytest.raises(EngineBusyError, match=r"another tutumd is redeploying web .*2026-01-01 00:\d\d UTC"):
         redeploy_service(check, find, run)
     assert engine.summary() == left
@@ -203,30 +210,22 @@ def test_what_a_dead_installation_left_is_cleared_up_once_a_redeploy_cannot_take
 def test_an_installation_is_alive_for_the_longer_one_of_its_limit_and_the_own(
     its_timeout_s: float, longer_s: float
 ) -> None:
-    engine = CASES["one"].engine()
-    client: Any = engine
-    api = DockerApi(client, "/nonexistent", "other", its_timeout_s)
-    check = ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
-    with pytest.raises(Killed):
-        redeploy_service(check, finder(engine), Recorded(action_uuid="0e4e0000-0000", kill_at=8))
+    engine, run = left_by("other", 8, its_timeout_s), Recorded(action_uuid="beef0000-0000")
 
-    run = Recorded(action_uuid="beef0000-0000")
+    def find() -> None:
+        require_free(finder(engine), check_of(engine, "mine").api, run, LIMITS)
+
     engine.now += longer_s - 60
     with pytest.raises(EngineBusyError, match="another tutumd is redeploying web"):
-        require_free(finder(engine), DockerApi(client, "/nonexistent", "mine"), run, LIMITS)
+        find()
     engine.now += 60 + 40
-    require_free(finder(engine), DockerApi(client, "/nonexistent", "mine"), run, LIMITS)
+    find()
 
 
 def test_an_installation_continues_what_it_began_itself_under_whatever_action() -> None:
-    engine = CASES["one"].engine()
-    client: Any = engine
-    api = DockerApi(client, "/nonexistent", "mine")
-    check = ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
-    with pytest.raises(Killed):
-        redeploy_service(check, finder(engine), Recorded(action_uuid="dead0000-0000", kill_at=12))
-    run = Recorded(action_uuid="beef0000-0000")
-    assert redeploy_service(check, partial(require_free, finder(engine), api, run, LIMITS), run).success
+    engine, run = left_by("mine", 12), Recorded(action_uuid="beef0000-0000")
+    check = check_of(engine, "mine")
+    assert redeploy_service(check, partial(require_free, finder(engine), check.api, run, LIMITS), run).success
 
 
 def test_other_installations_are_described_for_a_week() -> None:

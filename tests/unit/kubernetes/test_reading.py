@@ -65,7 +65,6 @@ def test_a_pod_is_read() -> None:
                 name="app",
                 image="app:v1",
                 digest=DIGEST,
-                ready=True,
                 started=SINCE,
                 exit_code=137,
                 ended="OOMKilled",

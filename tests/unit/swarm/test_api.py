@@ -15,7 +15,7 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.probe_task import probe_name, start_probe
+from tutumd.engines.swarm.new_tasks import probe_name, start_probe
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 

@@ -11,10 +11,9 @@ from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.engine import take_snapshot
+from tutumd.engines.swarm.new_tasks import choose_order, probe_name, probe_spec
 from tutumd.engines.swarm.plan import RedeployJournal, ResolvedImage, describe_plan, plan_redeploy
-from tutumd.engines.swarm.probe_task import probe_name, probe_spec
 from tutumd.engines.swarm.spec import Version
-from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan as DryRunPlan

@@ -14,8 +14,7 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
-from tutumd.web.pages.live import BUSY_CALLS, COUNTED_S, RENDERING_AT_ONCE_S, Allowance, LivePages
-from tutumd.web.pages.revisions import ASKED_S, FRESH_S
+from tutumd.web.pages.live import ASKED_S, BUSY_CALLS, COUNTED_S, FRESH_S, RENDERING_AT_ONCE_S, Allowance, LivePages
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"

@@ -8,7 +8,7 @@ import pytest
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceState
-from tutumd.web.pages.formats import FILTERS, duration, exact, iso, relative, short_digest
+from tutumd.web.pages.rendering import FILTERS, duration, exact, iso, relative, short_digest
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.application.made_handlers import NOW, connect, make_handler
-from tutumd.application.admission.options import parse_options
+from tests.unit.application.made_handlers import connect, make_handler
 from tutumd.model.findings import Level
 from tutumd.web.messages.sender_guide import (
     fill_entries,
@@ -15,7 +14,7 @@ from tutumd.web.messages.sender_guide import (
     write_example,
 )
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import propose
+from tutumd.web.pages.connect import fill_form, propose
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"
@@ -122,19 +121,18 @@ receivers:
     ],
 )
 def test_the_command_does_the_same(key: str, command: str) -> None:
-    assert write_command("web", connect(key, propose(SENDERS[key], "app:v1"), SECRET)) == command
+    assert write_command("web", fill_form(SENDERS[key], propose(SENDERS[key], "app:v1"), "")) == command
 
 
 def test_a_command_has_every_choice_and_quotes_it() -> None:
-    document = document_of("ghcr", patterns="v1, $(id)", repository="a/b", deploys_tag="1", name="it's")
-    assert shlex.split(write_command("a b", document))[3:] == [
+    sent = {"patterns": "v1, $(id)", "repository": "a/b", "deploys_tag": "1", "name": "it's"}
+    assert shlex.split(write_command("a b", fill_form(SENDERS["ghcr"], sent, "")))[3:] == [
         "a b", "-n", "it's",
         "--filter", '{"preset": "tag", "tag": ["v1", "$(id)"], "repository": "a/b"}',
         "--tag", "v1", "--tag", "$(id)", "--tag-from", SENDERS["ghcr"].tag_source,
     ]  # fmt: skip
-    several = write_command("web", document_of("github", patterns="main, dev"))
+    several = write_command("web", fill_form(SENDERS["github"], {"patterns": "main, dev"}, ""))
     assert several.endswith("--branch main --branch dev")
-    assert parse_options(document, NOW).tag
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,7 @@ class ActionQueue(FakeQueue):
         self.asked = Event()
         self.woken = Event()
 
-    def claim(
-        self, worker: str, names: Sequence[str], *, lease: timedelta, given_up: Sequence[str] | None = None
-    ) -> Claim | None:
+    def claim(self, worker: str, names: Sequence[str], *, lease: timedelta, are_away: bool = False) -> Claim | None:
         self.asked.set()
         assert self.woken.wait(120)
         return self.claims.pop() if self.claims else None

@@ -12,9 +12,8 @@ import docker.errors
 from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import explanation, translated
 from tutumd.engines.dockerapi.times import parse_time
-from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model.findings import Finding, Level, ok, wrong
+from tutumd.model.findings import Finding, Level, compare_clocks, ok, wrong
 
 _LIMIT_S = 4
 # What an authorization plugin, or a proxy before the socket, says of a request that it does not let through. The engine

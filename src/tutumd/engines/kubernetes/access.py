@@ -12,9 +12,8 @@ from kubernetes import client, config
 from kubernetes.config.incluster_config import InClusterConfigLoader
 from urllib3.util.retry import Retry
 
-from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.errors import EngineUnavailableError, SettingsError
-from tutumd.model.findings import Finding, Level, ok
+from tutumd.model.findings import Finding, Level, compare_clocks, ok
 
 # The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON.
 Client = Any

@@ -10,18 +10,14 @@ from typing import Any, cast
 from tutumd.engines.kubernetes.access import Client, Permission
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
-    MERGE,
     VERSION,
-    ExpiredError,
     Request,
     message_of,
-    on_access_review,
     on_autoscalers,
     on_collection,
     on_workload,
     read,
     translated,
-    with_patch,
 )
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
@@ -33,8 +29,9 @@ WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 429: too many requests at once; the others: the API server, or what it needs itself, is starting or stopping.
-_TEMPORARY = (429, 500, 502, 503, 504)
+# 410: the version at which a watch begins is forgotten; 429: too many requests at once; the others: the API server, or
+# what it needs itself, is starting or stopping.
+_TEMPORARY = (410, 429, 500, 502, 503, 504)
 
 
 class Cluster:
@@ -83,9 +80,9 @@ class Cluster:
         page = self._call(on_collection("list", kind, namespace))
         return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion") or "")
 
-    def patch(self, address: Address, content_type: str, body: Any) -> Json:
-        """Patch a workload and return it. Raises StaleError if the version in the body is not the present one."""
-        return self._call(with_patch(on_workload(address, "patch"), content_type, body))
+    def patch(self, request: Request, content_type: str, body: Any) -> Json:
+        """Patch an object and return it. Raises StaleError if the version in the body is not the present one."""
+        return self._call(replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body))
 
     def scale(self, address: Address) -> Json | None:
         """Return the Scale object of a workload; None if that is gone."""
@@ -105,10 +102,6 @@ class Cluster:
     def autoscalers(self, namespace: str) -> list[Json]:
         """Return the HorizontalPodAutoscalers of a namespace."""
         return list(self._call(on_autoscalers("list", namespace)).get("items") or [])
-
-    def patch_autoscaler(self, namespace: str, name: str, body: Json) -> None:
-        """Send a merge patch to a HorizontalPodAutoscaler. Raises StaleError as `patch` does."""
-        self._call(with_patch(replace(on_autoscalers("patch", namespace), name=name), MERGE, body))
 
     def delete_pod(self, pod: Pod) -> None:
         """Delete exactly this pod; one of the same name that has replaced it stays."""
@@ -175,7 +168,11 @@ class Cluster:
 
     def is_allowed(self, permission: Permission, namespace: str) -> bool:
         """Ask the cluster whether these credentials have a permission."""
-        request = on_access_review(permission.group, permission.resource, permission.verb, namespace)
+        resource, _, subresource = permission.resource.partition("/")
+        attributes = {"group": permission.group, "resource": resource, "subresource": subresource}
+        spec = {"resourceAttributes": {**attributes, "verb": permission.verb, "namespace": namespace}}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+        request = Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
         return bool((self._call(request).get("status") or {}).get("allowed"))
 
     def close(self) -> None:
@@ -248,8 +245,6 @@ class Cluster:
             )
         if status == 409:
             return StaleError(message)
-        if status == 410:
-            return ExpiredError(message)
         kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
         return kind(f"cannot {request.words}: {message}")
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
+from tutumd.engines.kubernetes.requests import on_workload
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import Json, parse_labels
@@ -60,6 +61,11 @@ class WorkloadContext:
         except EngineRefusedError as error:
             problem = f"its output is not known: {error}"
         return join_sentences(reason, problem), text
+
+    def patch(self, content_type: str, body: Any) -> Json:
+        """Patch the workload, after a check of the lease, and return it."""
+        self.run.check()
+        return self.cluster.patch(on_workload(self.address, "patch"), content_type, body)
 
     def delete(self, pod: Pod) -> None:
         """Delete a pod. Raises EngineRefusedError."""

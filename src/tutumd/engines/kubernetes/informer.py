@@ -1,11 +1,12 @@
 """Informers: copies of the objects of one kind in one namespace, kept up to date by a watch."""
 
 from collections.abc import Callable
+from contextlib import closing, suppress
 from threading import Event, Lock
 from typing import Any, Generic, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.requests import ExpiredError, events
+from tutumd.engines.kubernetes.requests import events
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineUnavailableError
 
@@ -41,11 +42,11 @@ class Informer(Generic[T]):
             EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more.
         """
         try:
+            listed, version = self._cluster.list_all(self.kind, self.namespace)
+            self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
+            changed()
             while not stopping.is_set():
-                try:
-                    self._follow_from_list(changed, stopping)
-                except ExpiredError:
-                    continue  # list again
+                version = self._follow_from(version, changed, stopping)
         except EngineUnavailableError:
             if not stopping.is_set():
                 raise
@@ -56,27 +57,19 @@ class Informer(Generic[T]):
         """End a read in progress, once `stopping` is set."""
         response = self._response
         if response is not None:
-            try:
+            with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself
                 response.shutdown()
-            except (OSError, ValueError, RuntimeError):
-                return  # it has ended by itself
 
-    def _follow_from_list(self, changed: Callable[[], None], stopping: Event) -> None:
-        listed, version = self._cluster.list_all(self.kind, self.namespace)
-        self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
-        changed()
-        while not stopping.is_set():
-            self._response = self._cluster.watch(self.kind, self.namespace, version)
-            try:
-                for event, json in events(self._response):
-                    version = json["metadata"]["resourceVersion"]
-                    if event != "BOOKMARK" and self._apply(event, json):
-                        changed()
-                    if stopping.is_set():
-                        return
-            finally:
-                self._response.close()
-                self._response = None
+    def _follow_from(self, version: str, changed: Callable[[], None], stopping: Event) -> str:
+        """Follow until the API ends the watch, as it does after a while; return the last version."""
+        with closing(self._cluster.watch(self.kind, self.namespace, version)) as self._response:
+            for event, json in events(self._response):
+                version = json["metadata"]["resourceVersion"]
+                if event != "BOOKMARK" and self._apply(event, json):
+                    changed()
+                if stopping.is_set():
+                    break
+        return version
 
     def _apply(self, event: str, json: Json) -> bool:
         """Apply one event to the copies; return whether that changed what `read` returns."""

@@ -86,9 +86,7 @@ class Redeploy:
             return fail(self, "superseded: somebody else changed the service before the redeploy began")
         if run.remaining_s() <= 0:
             return fail(self, "no time was left to begin the redeploy: nothing was changed")
-        run.check()
-        patch = restart_patch(workload, journal, run.variables)
-        patched = context.cluster.patch(context.address, JSON_PATCH, patch)
+        patched = context.patch(JSON_PATCH, restart_patch(workload, journal, run.variables))
         run.log(f"restarting {context.words}", Phase.UPDATING)
         return save(self, ordered=fingerprint(patched["spec"]["template"]))
 
@@ -129,13 +127,11 @@ class Redeploy:
 
     def _undo_once(self) -> None:
         """Restore the template unless that is done, or it is not ours any more."""
-        context, run = self.context, self.context.run
+        context = self.context
         workload = context.workload()
         if workload is None or fingerprint(workload.template) != self.journal.ordered:
             return
-        run.check()
-        patch = rollback_patch(workload, self.journal, run.variables)
-        patched = context.cluster.patch(context.address, JSON_PATCH, patch)
+        patched = context.patch(JSON_PATCH, rollback_patch(workload, self.journal, context.run.variables))
         save(self, undone=fingerprint(patched["spec"]["template"]))
 
     def judge_undo(self, view: WorkloadView) -> Look:
@@ -174,10 +170,8 @@ class Redeploy:
         workload = self.context.workload()
         if workload is None or not _has_our_min_ready(workload, self.journal):
             return
-        self.context.run.check()
         spec = {"minReadySeconds": self.journal.min_ready_before}
-        body = {"metadata": {"resourceVersion": workload.version}, "spec": spec}
-        self.context.cluster.patch(self.context.address, MERGE, body)
+        self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
 
     def outcome(self, result: Result, view: WorkloadView | None) -> Outcome:
         journal, digest = self.journal, None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import urllib3.exceptions
@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 
 from tutumd.engines.kubernetes.workloads import Address
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineUnavailableError, TutumdError
+from tutumd.errors import EngineUnavailableError
 
 # The API names it as the owner of the fields that we set, also in conflicts of server-side apply.
 FIELD_MANAGER = "tutumd"
@@ -93,23 +93,6 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     return Request(verb=verb, group="apps", resource=resource, namespace=address.namespace, name=address.name)
 
 
-def on_access_review(group: str, resource: str, verb: str, namespace: str) -> Request:
-    """Return the question whether these credentials have a permission. The cluster keeps nothing of it."""
-    resource, _, subresource = resource.partition("/")
-    attributes = {"group": group, "resource": resource, "subresource": subresource, "verb": verb}
-    body = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {**attributes, "namespace": namespace}},
-    }
-    return Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
-
-
-def with_patch(request: Request, content_type: str, body: Any) -> Request:
-    """Return the request with a patch as its body."""
-    return replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body)
-
-
 def on_autoscalers(verb: str, namespace: str) -> Request:
     """Return the request for the HorizontalPodAutoscalers of a namespace."""
     # v1 has all that is read and set here, and every cluster serves it; v2 only since 1.23.
@@ -120,16 +103,12 @@ CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
 _PART_BYTES = 64 * 1024
 
 
-class ExpiredError(TutumdError):
-    """The API does not remember a list or a watch any more: begin again."""
-
-
 def events(response: Any) -> Iterator[tuple[str, Json]]:
     """Yield the events of a watch until it ends: what happened, and to which object.
 
     Raises:
-        ExpiredError: The API does not remember what came after the version at which the watch began.
-        EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
+        EngineUnavailableError: The connection broke, or the API ended the watch, such as because it does not remember
+            what came after the version at which the watch began.
     """
     rest = b""
     with translated("watching the cluster was interrupted", (*CONNECTION_ERRORS, ValueError)):
@@ -139,9 +118,7 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
                 changed = event["object"]
                 if event["type"] == "ERROR":
                     message = changed.get("message") or changed.get("reason") or "no reason was given"
-                    # Only after 410 does it help to list again at once.
-                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
-                    raise kind(f"the cluster ended a watch: {message}")
+                    raise EngineUnavailableError(f"the cluster ended a watch: {message}")
                 yield event["type"], changed
 
 

@@ -1,11 +1,12 @@
 """Changes of the number of pods: scale, start and stop, which all set an absolute number."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest
 from tutumd.engines.kubernetes.health import PodWatch, describe_late, is_scaled, target_of, window_s
-from tutumd.engines.kubernetes.requests import MERGE
+from tutumd.engines.kubernetes.requests import MERGE, on_autoscalers
 from tutumd.engines.kubernetes.view import WorkloadView, controller_of, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.labels import AUTOSCALER, STOPPED_REPLICAS, Json
@@ -146,7 +147,8 @@ class Scale:
         self.context.run.check()
         version = autoscaler["metadata"]["resourceVersion"]
         body = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": number}}
-        cluster.patch_autoscaler(namespace, self.journal.autoscaler, body)
+        request = replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler)
+        cluster.patch(request, MERGE, body)
         return True
 
     def _annotate(self, noted: str | None) -> None:
@@ -156,9 +158,8 @@ class Scale:
             workload = context.workload()
             if workload is None or workload.annotations.get(STOPPED_REPLICAS) == noted:
                 return
-            context.run.check()
             metadata = {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}
-            context.cluster.patch(context.address, MERGE, {"metadata": metadata})
+            context.patch(MERGE, {"metadata": metadata})
 
         context.change(annotate_once)
 
@@ -215,10 +216,10 @@ class Scale:
     def judge_undo(self, view: WorkloadView) -> Look:
         status = RolloutStatus.IN_PROGRESS
         # An autoscaler takes its time to lower the number again: five minutes by default.
-        if self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
-            status = RolloutStatus.SUCCEEDED
-        elif view.workload.replicas != self.journal.before:
+        if not self.journal.autoscaler and view.workload.replicas != self.journal.before:
             status = RolloutStatus.SUPERSEDED
+        elif self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
+            status = RolloutStatus.SUCCEEDED
         return Look(status=status, progress=f"{len(view.alive)} of {self.journal.before} pods are left")
 
     def settle(self) -> None:

@@ -54,7 +54,6 @@ class PodContainer:
     name: str
     image: str
     digest: str | None = None
-    ready: bool = False
     started: datetime | None = None
     waiting: str = ""
     message: str = ""
@@ -284,7 +283,6 @@ def _container(spec: Json, status: Json, is_lasting: bool) -> PodContainer:
         name=spec["name"],
         image=spec["image"],
         digest=digest.group() if digest else None,
-        ready=bool(status.get("ready")),
         started=parse_time((state.get("running") or {}).get("startedAt")),
         waiting=str(waiting.get("reason") or ""),
         message=str((ended if is_back_off else waiting or ended).get("message") or ""),

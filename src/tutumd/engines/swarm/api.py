@@ -184,12 +184,9 @@ def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:
 
     docker/swarmkit#2294: an image says `arm` and the node `armv7l`, so that architecture is left open.
     """
-    entries = []
-    for platform in platforms:
-        architecture = platform.get("architecture") or platform.get("Architecture") or ""
-        system = platform.get("os") or platform.get("OS") or ""
-        entries.append({"Architecture": "" if architecture == "arm" else architecture, "OS": system})
-    return tuple(entries)
+    named = [{name.lower(): value for name, value in platform.items()} for platform in platforms]
+    pairs = [(each.get("architecture") or "", each.get("os") or "") for each in named]
+    return tuple({"Architecture": "" if built == "arm" else built, "OS": system} for built, system in pairs)
 
 
 def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:

@@ -12,9 +12,8 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged
-from tutumd.engines.swarm.probe_task import has_health_check, needs_probe
+from tutumd.engines.swarm.new_tasks import choose_order, has_health_check, needs_probe
 from tutumd.engines.swarm.spec import Version
-from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits

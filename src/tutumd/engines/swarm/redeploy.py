@@ -25,8 +25,8 @@ from tutumd.engines.swarm.health import (
     old_tasks_give_room,
     stalled_tasks,
 )
+from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
-from tutumd.engines.swarm.probe_task import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from tutumd.model import Call
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.sql.statements import execute_compiled
+from tutumd.store.sql.dialect import execute_compiled
 from tutumd.store.tables.actions import OPEN, actions
 from tutumd.store.tables.services import handlers, services
 

@@ -24,8 +24,7 @@ from tutumd.store.objects import action_deliveries
 from tutumd.store.objects.actions import insert_actions
 from tutumd.store.queue.locks import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.sql.statements import probe
+from tutumd.store.sql.dialect import dialect_of, probe
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import microseconds

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.sql.statements import execute_compiled, execute_many, json_rows
+from tutumd.store.sql.dialect import execute_compiled, execute_many, json_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)

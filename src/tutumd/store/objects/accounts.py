@@ -13,7 +13,7 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_keys
 from tutumd.store.objects.row_mapping import value_from, visible_to
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
-from tutumd.store.sql.statements import insert_missing
+from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services

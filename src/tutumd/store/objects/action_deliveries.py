@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.sql.statements import IndexHint
+from tutumd.store.sql.dialect import IndexHint
 from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries
 
 _NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, Verb
-from tutumd.store.sql.statements import insert
+from tutumd.store.sql.dialect import insert
 from tutumd.store.tables.actions import action_totals, actions
 from tutumd.store.tables.schema import storable
 

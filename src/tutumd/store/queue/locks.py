@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.sql.statements import execute_later
+from tutumd.store.sql.dialect import dialect_of, execute_later
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.services import services
 

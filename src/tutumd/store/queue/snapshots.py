@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
-from tutumd.store.sql.statements import insert_missing
+from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import containers, handlers, services

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
-from tutumd.store.sql.dialect import Dialect, create_engine
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect
 from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
 from tutumd.store.sql.postgres import Postgres
 from tutumd.store.sql.sqlite import Sqlite
@@ -38,10 +38,21 @@ class Database:
         """
         self.url = _parse_url(url)
         self.listen_url = _parse_url(listen_url or url)
-        self.dialect = _dialect(self.url)
+        is_file = self.url.drivername == "sqlite"
+        self.dialect: Dialect = Sqlite(Path(str(self.url.database))) if is_file else Postgres()
         if listen_url and self.dialect.path is not None:
             raise SettingsError("TUTUMD_LISTEN_URL needs a database on PostgreSQL: unset it, or set TUTUMD_DATABASE")
-        self._engine = create_engine(self.url, self.dialect, pool_size)
+        self._engine = sa.create_engine(
+            self.url,
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=BUSY_TIMEOUT_S,
+            pool_use_lifo=True,
+            execution_options={OPTION: self.dialect},
+            **self.dialect.engine_options,
+        )
+        self.dialect.listen(self._engine)
         self._writer = self._engine.execution_options(write=True)
         self.logs_faults = False
         self._silent_until: dict[str, float] = {}
@@ -117,10 +128,6 @@ class StorePart:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-
-
-def _dialect(url: sa.URL) -> Dialect:
-    return Sqlite(Path(str(url.database))) if url.drivername == "sqlite" else Postgres()
 
 
 def _parse_url(url: str) -> sa.URL:

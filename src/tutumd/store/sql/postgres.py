@@ -12,9 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId, compile_once, driver_of
 from tutumd.store.sql.faults import UNCERTAIN
-from tutumd.store.sql.statements import compile_once, driver_of
 
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""

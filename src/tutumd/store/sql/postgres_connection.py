@@ -13,7 +13,7 @@ from psycopg import Connection, Cursor, Error, Pipeline
 from psycopg.abc import Params
 from psycopg.errors import PipelineAborted
 
-from tutumd.store.sql.statements import driver_of
+from tutumd.store.sql.dialect import driver_of
 
 # All that could have another default on the server, in the database or for the user. The limits are for statements that
 # hang and transactions whose process was stopped: their locks would hold up others. An accepted call is on disk: `off`

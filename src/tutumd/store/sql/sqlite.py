@@ -16,9 +16,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 
 from tutumd.errors import UnavailableError
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, IndexHint, execute_compiled
 from tutumd.store.sql.faults import BUSY, UNCERTAIN, FileReplacedError
-from tutumd.store.sql.statements import IndexHint, execute_compiled
 
 CACHE_KIB = 2_000
 """Cache of each connection."""

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from tutumd.store.intake.sender_keys import select_dead
 from tutumd.store.objects.audit import select_old
-from tutumd.store.objects.row_mapping import Row
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
 from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions, deliveries, key_counts, sender_keys
@@ -41,60 +40,36 @@ Keys = Mapping[sa.Table, Sequence[Any]]
 """Primary keys of rows, each as a tuple, by their table."""
 
 
-class Retention:
-    """Deletes what is old, wherever it stands.
+def prune(database: Database, now: datetime, keep: timedelta, limit: int, keep_audit: timedelta) -> bool:
+    """Delete a batch of at most `limit` rows of each table, and return whether there may be more.
 
-    Deliveries and actions are numbered in the order of their time. Each batch reads on from where the last one ended,
-    past rows that stay, such as actions of a retired host; after the last old row, it begins again with the first one.
+    Deliveries and actions are numbered in the order of their time.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._positions: dict[sa.Table, int] = {}
-
-    def prune(self, now: datetime, keep: timedelta, limit: int, keep_audit: timedelta) -> bool:
-        """Delete a batch of at most `limit` rows of each table, and return whether there may be more."""
-        before = now - keep
-        with self._database.read() as connection:
-            read_deliveries = self._read_next(connection, deliveries, deliveries.c.received, limit)
-            aged = [row.seq for row in read_deliveries if row.time < before]
-            old_deliveries = delivery_log.find_deletable(connection, aged)
-            read_actions = self._read_next(connection, actions, actions.c.created, limit)
-            aged_actions = [row.seq for row in read_actions if row.time < before]
-            # The journal of an abandoned action is what the next run of its service clears up.
-            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, ~actions.c.abandoned)
-            old_actions = connection.execute(sa.select(actions.c.seq, actions.c.uuid).where(is_old)).all()
-            # Their lines go first: there may be many. Their amounts go with them: a retry reads all or none.
-            lines = sa.select(action_lines.c.seq).where(
-                action_lines.c.action_uuid.in_([row.uuid for row in old_actions])
-            )
-            old_lines = connection.execute(lines.limit(limit)).all()
-            is_complete = len(old_lines) < limit
-            whole = {actions: [(row.seq,) for row in old_actions]} if is_complete else {}
-            unused = _find_unused(connection, now, before, limit)
-            old_entries = connection.execute(select_old(now - keep_audit, limit)).all()
-            keys: Keys = {action_lines: old_lines, audit: old_entries, **whole, **unused}
-        if old_deliveries or any(keys.values()):
-            with self._database.write() as connection:
-                delivery_log.delete(connection, old_deliveries)
-                delete(connection, keys)
-        positions = {deliveries: _end_of(read_deliveries, before, limit)}
-        positions[actions] = _end_of(read_actions, before, limit) if is_complete else self._positions.get(actions, 0)
-        self._positions = positions
-        return bool(old_deliveries) or any(keys.values()) or any(positions.values())
-
-    def _read_next(
-        self, connection: sa.Connection, table: sa.Table, time: sa.ColumnElement[datetime], limit: int
-    ) -> Sequence[Row]:
-        """Return number and time of the next rows of a table."""
-        behind = table.c.seq > self._positions.get(table, 0)
-        statement = sa.select(table.c.seq, time.label("time")).where(behind).order_by(table.c.seq).limit(limit)
-        return connection.execute(statement).all()
-
-
-def _end_of(rows: Sequence[Row], before: datetime, limit: int) -> int:
-    """Return the number of the last row if more old ones may follow, else 0."""
-    return int(rows[-1].seq) if len(rows) == limit and rows[-1].time < before else 0
+    before = now - keep
+    with database.read() as connection:
+        oldest = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
+        aged = [row.seq for row in connection.execute(oldest) if row.received < before]
+        old_deliveries = delivery_log.find_deletable(connection, aged)
+        # The journal of an abandoned action is what the next run of its service clears up.
+        is_over = sa.and_(actions.c.ended.isnot(None), ~actions.c.abandoned)
+        ended = sa.select(actions.c.seq, actions.c.uuid, actions.c.ended).where(is_over)
+        rows = connection.execute(ended.order_by(actions.c.seq).limit(limit))
+        old_actions = [row for row in rows if row.ended < before]
+        # Their lines go first: there may be many. Their amounts go with them: a retry reads all or none.
+        lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
+        old_lines = connection.execute(lines.limit(limit)).all()
+        keys: Keys = {
+            action_lines: old_lines,
+            audit: connection.execute(select_old(now - keep_audit, limit)).all(),
+            **({actions: [(row.seq,) for row in old_actions]} if len(old_lines) < limit else {}),
+            **_find_unused(connection, now, before, limit),
+        }
+    is_any = bool(old_deliveries) or any(keys.values())
+    if is_any:
+        with database.write() as connection:
+            delivery_log.delete(connection, old_deliveries)
+            delete(connection, keys)
+    return is_any
 
 
 def _find_unused(connection: sa.Connection, now: datetime, before: datetime, limit: int) -> Keys:

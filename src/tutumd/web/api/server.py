@@ -1,17 +1,21 @@
-"""Routes about the server itself: credentials, health and readiness."""
+"""Routes about the server itself: credentials, health, readiness, and the metrics, which are closed by default."""
 
 from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 
 from tutumd.application import health
-from tutumd.web.api.metrics import may_scrape
+from tutumd.errors import ForbiddenError, NotFoundError
 from tutumd.web.api.objects import ACCOUNT
 from tutumd.web.api.schemas import list_of, write_list
 from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
+from tutumd.web.scrapes import Scrapes
 from tutumd.web.uris import PREFIX
+
+_CLOSED = "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
 
 router = APIRouter()
 
@@ -47,3 +51,32 @@ def check_readiness(request: Request, response: Response) -> health.Readiness:
         readiness = replace(readiness, engines={})
     response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness
+
+
+@router.get("/metrics", include_in_schema=False)
+async def scrape(request: Request) -> Response:
+    """Return the metrics of this web process, and of all workers on its database."""
+    web = context(request)
+    if web.scrapes is None:
+        raise NotFoundError(_CLOSED)
+    if not may_scrape(request):
+        raise _refusal(web.scrapes)
+    content, content_type = await web.scrapes.render(web.call_metrics, request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+
+def may_scrape(request: Request) -> bool:
+    """Return whether a client may read the metrics."""
+    web = context(request)
+    address = web.read_origin(request.scope).address if web.knows_client(request.scope) else ""
+    return web.scrapes is not None and web.scrapes.is_open_to(request.headers.get("authorization", ""), address)
+
+
+def _refusal(scrapes: Scrapes) -> Exception:
+    if scrapes.token:
+        text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
+        return HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+    return ForbiddenError(
+        "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a proxy"
+        " forwards the request"
+    )

@@ -1,4 +1,4 @@
-"""Routes of services: list, get, create, change, act, logs."""
+"""Routes of services: list, get, create, change, act, logs; and of their containers: list and get."""
 
 from contextlib import suppress
 from functools import partial
@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
-from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
+from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Scope, Service, User, Verb
-from tutumd.web.api.objects import LOGS, PLAN, SERVICE
+from tutumd.model import Action, Container, Scope, Service, User, Verb
+from tutumd.web.api.objects import CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
@@ -21,6 +21,7 @@ from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
 router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
+containers = APIRouter(prefix=f"{PREFIX}/container", tags=["containers"])
 
 Uuid = Annotated[
     str, Path(description="UUID of the service or its start, its name (`web`, `shop%2Fweb`), or that of a container")
@@ -149,3 +150,18 @@ def _name(response: Response, service: Service, action: Action | None) -> Servic
     if action is not None:
         response.headers[ACTION_HEADER] = action_uri(action.uuid)
     return service
+
+
+@containers.get("/", response_model=list_of(CONTAINER), openapi_extra=documented_list(CONTAINER_FILTERS))
+def list_containers(request: Request, viewer: Reader) -> dict[str, Any]:
+    """List present containers. Filters: uuid, name, state, service, service__stack__name; pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), CONTAINER_FILTERS)
+    return write_page(f"{PREFIX}/container/", query, context(request).store.containers(viewer, query))
+
+
+@containers.get("/{uuid}/", response_model=CONTAINER)
+def get_container(
+    request: Request, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container")]
+) -> Container:
+    """Get a container."""
+    return context(request).store.container(viewer, parse_uuid(uuid))

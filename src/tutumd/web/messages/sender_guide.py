@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from shlex import quote
-from typing import Any
 from urllib.parse import urlsplit
 
 from tutum.snippets import sign_call
+from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
 from tutumd.model import TAG, Handler, Operation
@@ -67,27 +67,33 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
     return write_call(handler, url) if sender.key == "curl" else ""
 
 
-def write_command(service: str, document: Mapping[str, Any]) -> str:
-    """Return the command that creates the same handler. The command prompts for the secret."""
-    words = ["tutum", "webhook-handler", "create", service, "-n", str(document["name"])]
-    if document["operation"] != Operation.REDEPLOY.value:
-        words += ["-o", document["operation"]]
-    if "max_containers" in document:
-        words += ["--max-containers", str(document["max_containers"])]
-    verify, condition, tag = (document.get(name, {}) for name in ("verify", "filter", "tag"))
-    if verify:
-        words += ["--verify", verify["preset"]]
-        words += ["--verify-with", f"header={verify['header']}"] if "header" in verify else []
-    if isinstance(condition, str):
-        words += ["--filter", condition]
-    elif "repository" in condition:
-        words += ["--filter", json.dumps(condition, ensure_ascii=False)]
-    elif condition:
-        option = "--branch" if condition["preset"] == "branch" else "--on-tag"
-        names = condition[condition["preset"]]
-        words += [word for name in ([names] if isinstance(names, str) else names) for word in (option, name)]
-    words += [word for glob in tag.get("allow", ()) for word in ("--tag", glob)]
-    words += ["--tag-from", tag["from"]] if "from" in tag else []
+_OPTIONS = {
+    "max_containers": "--max-containers",
+    "verify.preset": "--verify",
+    "verify.header": "--verify-with",
+    "filter.branch.branch": "--branch",
+    "filter.tag.tag": "--on-tag",
+    "filter.expression": "--filter",
+    "tag.allow": "--tag",
+    "tag.from": "--tag-from",
+}
+"""Options of the command for inputs of the form of a handler."""
+
+
+def write_command(service: str, texts: Mapping[str, str]) -> str:
+    """Return the command that creates the handler of a form. The command prompts for the secret."""
+    words = ["tutum", "webhook-handler", "create", service, "-n", texts["name"]]
+    if texts["operation"] != Operation.REDEPLOY.value:
+        words += ["-o", texts["operation"]]
+    if repository := texts.get("filter.tag.repository"):
+        tags = split_texts(texts["filter.tag.tag"])
+        condition = {"preset": "tag", "tag": tags if len(tags) > 1 else tags[0], "repository": repository}
+        texts = {**texts, "filter.tag.tag": "", "filter.expression": json.dumps(condition, ensure_ascii=False)}
+    for name, option in _OPTIONS.items():
+        text = texts.get(name, "")
+        values = split_texts(text) if name in ("filter.branch.branch", "filter.tag.tag", "tag.allow") else [text]
+        start = "header=" if name == "verify.header" else ""
+        words += [word for value in values if value for word in (option, start + value)]
     return " ".join(quote(word) for word in words)
 
 

@@ -16,8 +16,7 @@ from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Query, S
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.timeline import build
-from tutumd.web.pages.formats import verb
-from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
 from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form

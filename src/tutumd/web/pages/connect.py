@@ -15,7 +15,7 @@ from tutumd.web.messages.sender_guide import write_command
 from tutumd.web.messages.senders import KIND_LABELS, NOTES, OPERATION_LABELS, SENDERS, Kind, Sender, group_senders
 from tutumd.web.pages.connect_wait import make_secret, show_entries
 from tutumd.web.pages.form_inputs import Texts
-from tutumd.web.pages.handler_form import create_from_form, read_form
+from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
@@ -87,7 +87,6 @@ def _show_form(
     web = context(request)
     others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name})
-    document, _ = read_form(fill_form(sender, proposal, ""), None, web.clock())
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
         request,
@@ -99,7 +98,7 @@ def _show_form(
         operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
         typed=proposal if sent is None else sent,
         errors={name if sent and name in sent else "": text for name, text in placed.items()},
-        command=write_command(name_in_command(web.store, visitor, service), document),
+        command=write_command(name_in_command(web.store, visitor, service), fill_form(sender, proposal, "")),
         may_create=visitor.may(Scope.OPERATE),
     )
 

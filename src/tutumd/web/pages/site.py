@@ -25,7 +25,6 @@ from tutumd.web.pages import (
     account,
     actions,
     assets,
-    audit,
     connect,
     connect_wait,
     deliveries,
@@ -58,7 +57,6 @@ PAGES = (
     deliveries,
     actions,
     account,
-    audit,
     assets,
 )
 """Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""

@@ -33,14 +33,6 @@ class _ReplacementFailedError(Exception):
         self.swap = swap
 
 
-@contextmanager
-def _attributed_to(swap: Swap) -> Iterator[None]:
-    try:
-        yield
-    except EngineRefusedError as error:
-        raise _ReplacementFailedError(swap, str(error)) from error
-
-
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
 
@@ -57,6 +49,8 @@ class SwapPhases:
         # They are not stored: their variables may be secrets.
         self._old = {swap.old: runner.api.container(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
+        # The swap that a refusal of the engine counts against.
+        self._at = journal.swaps[0]
 
     def advance(self) -> list[str]:
         """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
@@ -78,10 +72,11 @@ class SwapPhases:
 
     @contextmanager
     def _restoring(self) -> Iterator[None]:
-        """Go on with phase `restore` if a new container fails in the block."""
+        """Go on with phase `restore` if a new container fails in the block, or the engine refuses a step."""
         try:
             yield
-        except _ReplacementFailedError as failure:
+        except (_ReplacementFailedError, EngineRefusedError) as error:
+            failure = _ReplacementFailedError(self._at, str(error)) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
             swaps = tuple(with_copies(self._runner, self.journal.swaps, self._old, self._removed))
@@ -161,9 +156,9 @@ class SwapPhases:
         """Let clients find the containers that were started first, in addition to the old ones, for a while."""
         self._check_all()
         for swap in self._start_first_swaps():
-            with _attributed_to(swap):
-                for step in attach_steps(swap):
-                    self._runner.apply(step)
+            self._at = swap
+            for step in attach_steps(swap):
+                self._runner.apply(step)
         if self._has_clients():
             kept_s = self._readiness.drain_s
             activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
@@ -176,15 +171,16 @@ class SwapPhases:
         has_clients = self._has_clients()
         self._check_all()
         for swap in self._start_first_swaps():
-            with _attributed_to(swap):
-                self._runner.hide(swap)
+            self._at = swap
+            self._runner.hide(swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._readiness.drain_s)
             activity = f"giving the old containers {kept_s:g} s to finish their requests"
             self._keep_both(kept_s, activity, Phase.REMOVING)
         for swap in self._start_first_swaps():
             self._check_all()
-            self._park(swap)
+            self._at = swap
+            self._runner.park(swap)
         # Some may have failed while the old containers of later ones ended.
         self._check_all()
 
@@ -198,10 +194,6 @@ class SwapPhases:
         always = self._labels.drain_s is not None
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
-    def _park(self, swap: Swap) -> None:
-        with _attributed_to(swap):
-            self._runner.park(swap)
-
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
 
@@ -209,41 +201,38 @@ class SwapPhases:
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
-            with _attributed_to(swap):
-                for step in (
-                    SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, self._runner.run_id)),
-                    SwapStep(verb="stop", container=old.id),
-                ):
-                    self._runner.apply(step)
+            self._at = swap
+            name = prev_name(swap.name, self._runner.run_id)
+            self._runner.apply(SwapStep(verb="rename", container=old.id, name=name))
+            self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
         """Return a swap whose new container exists; that of a dependent is created here."""
         swaps = self.journal.swaps
         swap = swaps[number]
         if not swap.new:
-            with _attributed_to(swap):
-                swap = create_dependent(self._runner, swap, swaps)
+            self._at = swap
+            swap = create_dependent(self._runner, swap, swaps)
             self._run.log(f"re-created {swap.name}")
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
     def _begin(self, swap: Swap) -> None:
-        with _attributed_to(swap):
-            self._runner.advance(forward_step, swap, until_deadline=True)
+        self._at = swap
+        self._runner.advance(forward_step, swap, until_deadline=True)
 
     def _replace(self, swap: Swap) -> None:
         began = self._readiness.clock()
         self._begin(swap)
-        with _attributed_to(swap):
-            new = self._api.container(swap.new)
-            self._raise_failed((swap.new, REMOVED) if new is None else None)
-            if new is None or not swap.run:
-                return
-            stable_s = self._readiness.stable_s
-            self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
-            if swap.paused and new.status != "paused":
-                # Only now: health checks pause with it.
-                self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
+        new = self._api.container(swap.new)
+        self._raise_failed((swap.new, REMOVED) if new is None else None)
+        if new is None or not swap.run:
+            return
+        stable_s = self._readiness.stable_s
+        self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
+        if swap.paused and new.status != "paused":
+            # Only now: health checks pause with it.
+            self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
 
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:

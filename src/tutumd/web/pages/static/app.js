@@ -19,7 +19,7 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
-  // As the server writes it, see formats.py.
+  // As the server writes it, see rendering.py.
   function elapsed(at) {
     const seconds = Math.max(0, Math.round((Date.now() + ahead - at) / 1000));
     const unit = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]].find(([size]) => seconds >= size);
