@@ -62,15 +62,10 @@ def set_cookie(request: Request, response: Response, token: str, lasts_s: int | 
     )
 
 
-def delete_cookie(request: Request, response: Response) -> None:
-    """Let the browser forget the cookie."""
-    set_cookie(request, response, "", 0)
-
-
 def is_secure(request: Request) -> bool:
     """Return whether the browser uses TLS, which a proxy ends.
 
-    The address of who connects directly, without a proxy, says so itself: it is not the public one.
+    A direct connection, without a proxy, says so itself: its address is not the public one.
     """
     web = context(request)
     is_of_proxy = (request.client.host if request.client else "") in web.trusted_proxies

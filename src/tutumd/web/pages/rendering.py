@@ -103,7 +103,7 @@ _SYSTEMS = (
 def agent(user_agent: str) -> str:
     """Return the browser and the system that a user agent names, such as `Firefox on Linux`; else its first word.
 
-    It is for people who look for a session that is not theirs. Whoever sends it can write anything into it.
+    People look for a session that is not theirs by it. A client can write anything into its user agent.
     """
     program = next((name for part, name in _PROGRAMS if part in user_agent), "")
     system = next((name for part, name in _SYSTEMS if part in user_agent), "")

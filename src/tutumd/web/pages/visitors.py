@@ -22,7 +22,7 @@ from tutumd.model import Access, NewSession, Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
-from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
+from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
 
 PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
@@ -30,7 +30,7 @@ PROXY = "proxy"
 SESSION_LASTS = timedelta(days=14)
 CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
-"""Bytes of a form from somebody who is not signed in: a user and a key."""
+"""Bytes of a form of a visitor that is not signed in: a user and a key."""
 _MAX_FIELDS = 500
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -102,7 +102,7 @@ def hash_form(form: Form) -> str:
 
 
 def read_user_name(request: Request) -> str:
-    """Return the name in the header; empty if there is none, or if the request comes from nobody who may set it.
+    """Return the name in the header; empty if there is none, or if the client is no trusted proxy.
 
     Raises:
         ForbiddenError: There are several headers, so that one of them is the client's own.
@@ -144,7 +144,7 @@ def find_visitor(request: Request) -> User | None:
     """Return the user whom a proxy or the session of the request names; None if there is none.
 
     Raises:
-        ForbiddenError: The proxy names nobody who is a user here.
+        ForbiddenError: The proxy names a user that this server does not have.
     """
     state = request.state
     if not hasattr(state, "visitor"):
@@ -234,7 +234,7 @@ def make_session(request: Request, response: Response) -> NewSession:
 
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
-    delete_cookie(request, response)
+    set_cookie(request, response, "", 0)  # the browser removes it
     token = read_token(request)
     user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is not None and user.access.session is not None:
