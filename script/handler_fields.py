@@ -62,7 +62,8 @@ def settings_table(_page: str) -> str:
     for name, field in Settings.model_fields.items():
         option = f"`--{name.replace('_', '-')}`" if name in settings_of("serve") else ""
         variable = field.validation_alias or f"{PREFIX}{name.upper()}"
-        rows.append(f"| {option} | `{variable}` | {default_of(name) or 'none'} | {field.description} |")
+        default = default_of(name) or ("no" if field.default is False else "none")
+        rows.append(f"| {option} | `{variable}` | {default} | {field.description} |")
     files = ", ".join(f"`{PREFIX}{name.upper()}{FILE_SUFFIX}`" for name in SECRETS)
     return "\n".join([*rows, "", f"Variables that name a file: {files}.", ""])
 

@@ -135,8 +135,6 @@ def test_a_backup_follows_no_link_and_takes_no_file_that_was_planted(backup: Pat
     (folder / "new.tar.part-0").symlink_to(tmp_path / "data")
     (folder / "new.tar.part-1").mkdir()
     (folder / "new.tar.part-1" / "db").symlink_to(victim)
-    os.utime(folder / "new.tar.part-1", (0, 0))  # as one of a backup that was killed long ago
-    (folder / "new.tar.part-2").mkdir()
     target.touch()
     target.chmod(0o666)
     before = sorted(path.name for path in folder.iterdir())
@@ -146,7 +144,7 @@ def test_a_backup_follows_no_link_and_takes_no_file_that_was_planted(backup: Pat
     assert (tmp_path / "data" / "tutumd.db").exists()
     assert stat.S_IMODE(target.lstat().st_mode) == 0o600
     left = sorted(path.name for path in folder.iterdir())
-    assert left == [name for name in before if name != "new.tar.part-1"]
+    assert left == [name for name in before if name != "new.tar.part-1"], "that one looked like one of a killed backup"
     assert tutumd("restore", target, "--data-dir", tmp_path / "other").returncode == 0
 
 
@@ -179,8 +177,7 @@ def test_a_backup_that_is_killed_at_any_step_leaves_the_former_one(backup: Path,
         assert code == -signal.SIGKILL
         assert backup.read_bytes() == former
     assert nth > 5
-    left = [path for path in tmp_path.glob("backup*") if path != backup]
-    assert left and all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in left)
+    assert [path.name for path in tmp_path.glob("backup*")] == ["backup.tar"]
     done = tutumd("restore", backup, "--data-dir", tmp_path / "other")
     assert done.returncode == 0, done.stderr
 

@@ -240,6 +240,17 @@ def test_a_database_url_that_is_none_is_a_wrong_setting(tmp_path: Path, url: str
     assert "fault of tutumd" not in found["mend"] and "hidden-word" not in json.dumps(found)
 
 
+def test_lines_fit_a_terminal(data: Path) -> None:
+    options = ["--data-dir", str(data), "--engine", "docker", "--public-url", "https://hooks.invalid"]
+    missing = {"DOCKER_HOST": f"unix://{data}/none.sock", "COLUMNS": "80"}
+    done = subprocess.run([str(BIN / "tutumd"), "doctor", *options], capture_output=True, text=True, timeout=LIMIT_S,
+                          env=os.environ | missing, check=False)  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if len(line) > 80 and " " in line[26:]] == []
+    assert re.search(r"no worker has served the engine local since .*\n {24}\S", done.stdout)
+    assert "\n                        → start the engine, mount its socket" in done.stdout
+
+
 def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
     columns = "handler_seq, amount, received, address, user_agent, body_size, outcome, content"
     many = f"INSERT INTO deliveries ({columns}) SELECT {columns} FROM deliveries LIMIT 1;" * 6

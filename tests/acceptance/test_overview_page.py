@@ -19,7 +19,7 @@ def _now(page: Page) -> str:
 @pytest.mark.slow
 def test_a_new_installation_says_what_is_missing(dashboard: DashboardBed) -> None:
     visitor = dashboard.visit()
-    assert "No service was found yet. On docker, each compose service" in _now(visitor.get("/"))
+    assert "No service was found yet. On docker, each compose service is one." in _now(visitor.get("/"))
     dashboard.bed.show("web")
     page = visitor.get("/")
     assert "1 service can be redeployed, and nobody can call them yet." in _now(page)

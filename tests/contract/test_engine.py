@@ -35,7 +35,9 @@ pytestmark = pytest.mark.every_engine
 
 def test_info_names_the_kind_and_no_error(bed: EngineBed) -> None:
     info = bed.engine().info
-    assert info == EngineInfo(name=info.name, kind=bed.kind, can_create=Ability.CREATES in bed.abilities)
+    creates = Ability.CREATES in bed.abilities
+    assert info == EngineInfo(name=info.name, kind=bed.kind, can_create=creates, is_shared=not creates, hint=info.hint)
+    assert info.hint.startswith(f"On {bed.kind}, ")
 
 
 def test_discover_and_inspect_show_the_service_with_its_containers(bed: EngineBed) -> None:

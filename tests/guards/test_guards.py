@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, TemplateError
 
-from tests.guards.guard import Guard, choose, read_guards
+from tests.guards.guard import Guard, read_guards
 from tests.guards.proof import ROOT, judge, prove
 
 GUARDS = read_guards()
@@ -38,17 +38,6 @@ def fault_of(guard: Guard) -> str:
 def test_there_are_guards_of_many_kinds() -> None:
     assert len(GUARDS) >= 30
     assert len({guard.kind for guard in GUARDS}) >= 12
-
-
-def test_an_unknown_guard_is_named() -> None:
-    with pytest.raises(ValueError, match="there is no guard nonsense"):
-        choose(GUARDS, ["nonsense"])
-
-
-def test_a_text_that_is_there_twice_is_no_guard() -> None:
-    guard = Guard(name="twice", kind="none", file="a.py", text="x", instead="", test="")
-    with pytest.raises(ValueError, match=r"a\.py: the text of the guard twice occurs 2 times"):
-        guard.taken_out_of("x = x")
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 from tutumd.store.upkeep import delivery_log
 
-ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
+ENGINE = EngineInfo(name="docker", kind="docker", hint="On docker, each compose service is one.")
 LEASE = timedelta(seconds=10)
 ORIGIN = Origin(address="127.0.0.1", user_agent="test")
 _WAITING_FOR_A_LOCK = sa.text(

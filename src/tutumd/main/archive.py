@@ -7,11 +7,11 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, Annotated
 
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, with_config
 
 from tutumd.errors import SettingsError
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
@@ -26,10 +26,19 @@ _MAX_MANIFEST_BYTES = 64 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _LIES = (tarfile.TarError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RecursionError)
 """What tarfile raises for headers that are wrong."""
+# What people give instead of a backup, by its first bytes.
+_OTHERS = {
+    b"SQLite format 3\0": "a bare SQLite database: stop tutumd, and copy it to the place of tutumd.db",
+    b"PGDMP": "a dump of PostgreSQL: restore it with pg_restore, see docs/how-to/database.md",
+    b"\x1f\x8b": "compressed: gunzip -c FILE | tutumd restore -",
+    b"\x28\xb5\x2f\xfd": "compressed: zstd -dc FILE | tutumd restore -",
+    b"\xfd7zXZ": "compressed: xz -dc FILE | tutumd restore -",
+}
 
 _Text = Annotated[str, StringConstraints(max_length=100, pattern=r"^[ -~]*$")]
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The description of an archive, its first member.
@@ -43,7 +52,7 @@ class Manifest:
     version: _Text
     created: _Text
     schema: _Text
-    files: dict[str, str]
+    files: dict[str, object]
     format: int = _FORMAT
 
 
@@ -65,8 +74,8 @@ def write(target: IO[bytes], manifest: Manifest, paths: Mapping[str, Path], betw
                 archive.addfile(_member(name, path.stat().st_size), _Paced(file, between))
 
 
-def read(source: IO[bytes], targets: Mapping[str, Path]) -> Manifest:
-    """Copy the members of an archive, which may be compressed, into new files; return its manifest if all match it.
+def read(source: BufferedReader, targets: Mapping[str, Path]) -> Manifest:
+    """Copy the members of an archive into new files, and return its manifest if all match it.
 
     Args:
         targets: The file to write for each member.
@@ -74,8 +83,12 @@ def read(source: IO[bytes], targets: Mapping[str, Path]) -> Manifest:
     Raises:
         SettingsError: The archive is not a backup, or is damaged. The text begins with what it is.
     """
+    beginning = source.peek(16)
+    for magic, advice in _OTHERS.items():
+        if beginning.startswith(magic):
+            raise SettingsError(advice)
     try:
-        with tarfile.open(fileobj=source, mode="r|*") as archive:
+        with tarfile.open(fileobj=source, mode="r|") as archive:
             manifest = _read_manifest(archive)
             _read_files(archive, dict(manifest.files), targets)
     except _LIES as error:
@@ -90,16 +103,16 @@ def _read_manifest(archive: tarfile.TarFile) -> Manifest:
         raise SettingsError(f"not a backup of tutumd: it does not begin with {MANIFEST}")
     try:
         manifest = _MANIFEST.validate_json(file.read(_MAX_MANIFEST_BYTES))
+        if DATABASE not in manifest.files:
+            raise ValueError
     except ValueError:
         raise SettingsError(f"damaged: its {MANIFEST} cannot be read") from None
     if manifest.format > _FORMAT:
         raise SettingsError(f"of a newer tutumd, {manifest.version}: restore it with that version")
-    if DATABASE not in manifest.files:
-        raise SettingsError(f"damaged: its {MANIFEST} names no database")
     return manifest
 
 
-def _read_files(archive: tarfile.TarFile, left: dict[str, str], targets: Mapping[str, Path]) -> None:
+def _read_files(archive: tarfile.TarFile, left: dict[str, object], targets: Mapping[str, Path]) -> None:
     while (member := archive.next()) is not None:
         file = archive.extractfile(member) if member.isreg() and member.name in left else None
         if file is None:

@@ -1,5 +1,6 @@
 """`tutumd backup`: a copy of the SQLite database with the key for secrets, in one file, while the server runs."""
 
+import fcntl
 import glob
 import hashlib
 import os
@@ -32,9 +33,6 @@ _LONGEST_PAUSE_S = 1.0
 _PAUSE_FOR_WORK = 3.0
 """Seconds of pause after a second of work."""
 
-_LEFT_BEHIND_S = 24 * 3600
-"""A folder of a backup that is as old belongs to one that was killed."""
-
 
 def backup(target: str, options: Mapping[str, Any]) -> None:
     """Write a backup to a file, or to standard output for `-`.
@@ -55,6 +53,7 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     final = Path(f"{source}.backup" if target == STDOUT else target)
     place = "standard output" if target == STDOUT else target
     with archive.told_faults("no backup was written", source, place):
+        _lock_out_others(settings.data_dir)
         _remove_left_behind(final)
         # Beside the final file, and so that nobody else can write to it.
         with TemporaryDirectory(prefix=f"{final.name}.part-", dir=final.parent, ignore_cleanup_errors=True) as name:
@@ -97,11 +96,19 @@ def _may_replace(target: Path) -> bool:
     return False
 
 
+def _lock_out_others(data_dir: Path) -> None:
+    """Take a lock that lasts as long as this process. Raises SettingsError if another backup has it."""
+    folder = os.open(data_dir, os.O_RDONLY)  # not a file: that would have an owner, which differs
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError("another backup of this database is being written: wait for it") from None
+
+
 def _remove_left_behind(final: Path) -> None:
     """Remove the folders of backups that were killed."""
     for left in final.parent.glob(f"{glob.escape(final.name)}.part-*"):
-        found = left.lstat()
-        if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _LEFT_BEHIND_S:
+        if left.lstat().st_uid == os.geteuid():
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -123,7 +130,7 @@ def _copy(settings: Settings, source: Path, copy: Path) -> archive.Manifest:
     paths, key = {archive.DATABASE: copy}, settings.data_dir / SECRET_KEY_FILE
     if not settings.secret_key and key.exists():
         paths[SECRET_KEY_FILE] = key
-    files = {}
+    files: dict[str, object] = {}
     for name, path in paths.items():
         with path.open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,11 +9,13 @@ import socket
 import ssl
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Any
@@ -39,7 +41,8 @@ _LITTLE_BYTES = 200_000_000
 _MANY_CALLS = 5
 _IN_THE_FUTURE = timedelta(seconds=60)
 _WIDTH = max(len(level) for level in Level)
-_SUBJECT_WIDTH = 16
+_SUBJECT_WIDTH = len("engine docker")
+_INDENT = " " * (_WIDTH + _SUBJECT_WIDTH + 4)
 _URL_LIMIT_S = 4.0
 _DAYS_LEFT = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -57,14 +60,17 @@ _FIXES: tuple[tuple[type[Exception], str], ...] = (
 def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the findings. Ends the process with 1 if something is wrong, else with 0."""
     logs.configure("critical")  # the findings say what the checks would log
-    findings = []
+    findings, columns = [], max(shutil.get_terminal_size().columns, 2 * len(_INDENT))
+    # Paths and URLs stay whole: people copy them.
+    wrap = partial(textwrap.fill, width=columns, break_long_words=False, break_on_hyphens=False)
     for found in examine(options):
         text, mend = (" ".join(logs.redact(text).split()) for text in (found.text, found.mend))
         findings.append(replace(found, text=text, mend=mend))
         if not as_json:
-            print(f"{found.level:{_WIDTH}}  {found.subject:{_SUBJECT_WIDTH}}  {text}", flush=True)
+            head = f"{found.level:{_WIDTH}}  {found.subject:{_SUBJECT_WIDTH}}  "
+            print(wrap(text, initial_indent=head, subsequent_indent=_INDENT), flush=True)
             if mend:
-                print(f"{' ' * (_WIDTH + _SUBJECT_WIDTH + 4)}→ {mend}", flush=True)
+                print(wrap(f"→ {mend}", initial_indent=_INDENT, subsequent_indent=f"{_INDENT}  "), flush=True)
     levels = [finding.level for finding in findings]
     if as_json:
         print(json.dumps({"version": version("tutumd"), "findings": [asdict(each) for each in findings]}, indent=2))

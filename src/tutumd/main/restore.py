@@ -91,10 +91,13 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
     key, new_key = settings.data_dir / SECRET_KEY_FILE, staged.get(SECRET_KEY_FILE)
     # With the side files of SQLite: they belong to the old database, and must not be applied to the new one.
     aside = {Path(f"{path}{end}"): f"{path}.before-{stamp}{end}" for end in ("", *_SIDE_FILES)}
-    if new_key and key.exists() and key.read_bytes() != new_key.read_bytes():
-        aside[key] = f"{key}.before-{stamp}"
     kept = [old.rename(name) for old, name in aside.items() if old.exists()]
     if new_key:
+        if key.exists() and key.read_bytes() != new_key.read_bytes():
+            former = Path(f"{key}.before-{stamp}")
+            former.unlink(missing_ok=True)
+            former.hardlink_to(key)  # so that there is a key at any moment
+            kept.append(former)
         new_key.replace(key)
         archive.sync_folder(key.parent)
     marker.replace(path)

@@ -272,6 +272,7 @@ class Claim:
     Attributes:
         is_cancel_requested: Someone canceled the action before it was claimed.
         deaths: How many workers in a row died while they performed it.
+        is_given_up: Its attempts have failed for so long that the next one that fails is the last.
         leftover: An action of the service that ended half done, to be cleared up before this one.
     """
 
@@ -282,6 +283,7 @@ class Claim:
     journal: Mapping[str, object]
     is_cancel_requested: bool = False
     deaths: int = 0
+    is_given_up: bool = False
     leftover: "Claim | None" = None
 
 

@@ -13,8 +13,10 @@ class EngineInfo:
 
     Attributes:
         name: Name of the instance. Part of the selector of each of its services.
-        kind: `local`, `docker`, `swarm` or `kubernetes`.
+        kind: Name of the kind of engine, such as `docker`.
         can_create: Whether services can be created on it and terminated.
+        is_shared: Whether several workers can serve it.
+        hint: Sentence that says what is a service on this kind of engine.
         error: Why the last attempt to reach it failed; empty if it succeeded.
         away: It does not answer its worker, which has parked it: its actions wait.
         note: What to know about it although it works; empty if nothing.
@@ -23,16 +25,13 @@ class EngineInfo:
 
     name: str
     kind: str
-    can_create: bool
+    can_create: bool = False
+    is_shared: bool = True
+    hint: str = ""
     error: str = ""
     away: bool = False
     note: str = ""
     last_heartbeat: datetime | None = None
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several workers can serve it. A local engine is of the worker that holds its folder's lock."""
-        return self.kind != "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from tutumd.model import (
     ServiceSnapshot,
 )
 
+GIVE_UP_AFTER = timedelta(minutes=15)
+"""An action that has not changed anything fails if its engine cannot be reached for this long."""
+
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """A worker without a heartbeat for this long is considered dead."""
 
@@ -55,7 +58,7 @@ class Queue(Protocol):
         """
 
     def claim(
-        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         """Claim the oldest due action of these engine instances whose service is idle; None if there is none.
 
@@ -63,8 +66,8 @@ class Queue(Protocol):
         worker that did not release it, that worker's death is counted, and the action may have to wait first.
 
         Args:
-            given_up: UUIDs, given for engines that are away: claim only what can end without them. That is an action
-                without a journal that was canceled, or is one of these.
+            are_away: The engines are away: claim only what can end without them. That is an action without a journal
+                that was canceled, or whose attempts have failed for `GIVE_UP_AFTER`.
         """
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:

@@ -167,7 +167,7 @@ class Discovery:
         is_held = self._queue.lease_discovery(self._worker, self._engine.info.name, lease=lease)
         self._is_standby = not is_held
         if is_held and lease:
-            # Report the health again: a worker that was stopped, or one of an older release, may have since.
+            # Report the health again: a worker that was stopped may have reported its own since.
             self._lease_ends, self._is_reported = now + lease_s, False
         if is_held and not was_held:
             self._is_well, self._next_pass, self._released = True, 0.0, Event()

@@ -15,12 +15,11 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Queue
-from tutumd.worker import retry
+from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker.discover import Discovery
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
-from tutumd.worker.perform import end_unasked, perform, plan
+from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform, plan
 from tutumd.worker.slots import Slots
 
 HEARTBEATS_PER_PRUNE = 12
@@ -92,7 +91,6 @@ class Worker:
         self._engines = engines
         self._limits = limits
         self._monotonic = monotonic
-        self._patience = retry.Patience(monotonic)
         self._seal = seal
         self._stop = Event()
         self._registered_at = 0.0
@@ -178,11 +176,11 @@ class Worker:
                 return True
         # What ends without its engine is done at once, and needs no free slot.
         closed = [name for name in self._engines if not self._is_open(name)]
-        return bool(closed) and self._claim(closed, self._patience.exhausted())
+        return bool(closed) and self._claim(closed, are_away=True)
 
-    def _claim(self, names: Sequence[str], given_up: Sequence[str] | None = None) -> bool:
+    def _claim(self, names: Sequence[str], *, are_away: bool = False) -> bool:
         limits, claimed_at = self._limits, boottime_s()
-        claim = self._queue.claim(self.name, names, lease=limits.lease, given_up=given_up)
+        claim = self._queue.claim(self.name, names, lease=limits.lease, are_away=are_away)
         if claim is None:
             return False
         run = LeasedRun(
@@ -279,15 +277,14 @@ class Worker:
             if isinstance(error, EngineUnavailableError) and not is_busy:
                 parking.suspect(str(error))
             outcome = end_unasked(run)  # it may have been canceled in the meantime
-            self._patience.note_failure(run.action_uuid)
             # A half-done action is never given up: it may have parked the old container, which only it can bring back.
-            if outcome is None and (run.journal or run.action_uuid not in self._patience.exhausted()):
-                return self._retry(run, str(error), retry.delay_of_turn() if is_busy else None)
-            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+            if outcome is None and (run.journal or not claim.is_given_up):
+                return self._retry(run, str(error), delay_of_turn() if is_busy else None)
+            reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
             _log.exception("engine failed unexpectedly")
-            if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
+            if claim.attempts + 1 < max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
                 run.write(lambda: self._queue.save_leftover(claim, {}))
@@ -295,14 +292,13 @@ class Worker:
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str, delay: timedelta | None = None) -> None:
-        delay = delay or retry.delay_after(run.claim.attempts)
+        delay = delay or delay_after(run.claim.attempts)
         _log.warning("action will be retried", in_s=delay.total_seconds(), error=error)
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, error=error))
 
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim
         run.write(lambda: self._queue.finish(claim, outcome, snapshot))
-        self._patience.forget(run.action_uuid)
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, LEASE, StoreBed
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import Action, ActionState, Claim, Outcome
-from tutumd.ports.queue import Renewal
+from tutumd.ports.queue import GIVE_UP_AFTER, Renewal
 from tutumd.store.queue.leases import PAUSES_S
 from tutumd.store.tables.services import services
 
@@ -175,19 +175,21 @@ def test_workers_that_die_in_an_action_are_counted(bed: StoreBed, steps: str, de
 
 
 def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: StoreBed) -> None:
-    def claim(*given_up: str) -> Claim | None:
-        return bed.queue.claim("worker", ["docker"], lease=LEASE, given_up=given_up)
+    def claim() -> Claim | None:
+        return bed.queue.claim("worker", ["docker"], lease=LEASE, are_away=True)
 
-    web = bed.call(bed.handler("web"))
+    bed.call(bed.handler("web"))
     bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), error="away")
     half_done = begun(bed, "db")
     bed.queue.retry_later(half_done, delay=timedelta(), error="away")
     bed.store.cancel(bed.admin, half_done.action.uuid)
-    bed.clock.move(15)
+    bed.clock.move(GIVE_UP_AFTER.total_seconds() - 1)
     assert claim() is None
-    given_up = claim(web, half_done.action.uuid)
+    bed.clock.move(1)
+    given_up = claim()
     assert given_up is not None
-    assert given_up.service.name == "web"
+    assert (given_up.service.name, given_up.is_given_up) == ("web", True)
+    assert claim() is None, "a half-done action is never given up"
 
 
 def test_a_canceled_action_that_waits_for_its_engine_is_due_at_once(bed: StoreBed) -> None:
@@ -195,7 +197,7 @@ def test_a_canceled_action_that_waits_for_its_engine_is_due_at_once(bed: StoreBe
     waiting = bed.claimed()
     bed.queue.retry_later(waiting, delay=timedelta(seconds=15), error="away")
     bed.store.cancel(bed.admin, waiting.action.uuid)
-    claim = bed.queue.claim("worker", ["docker"], lease=LEASE, given_up=())
+    claim = bed.queue.claim("worker", ["docker"], lease=LEASE, are_away=True)
     assert claim is not None
     assert claim.is_cancel_requested
 

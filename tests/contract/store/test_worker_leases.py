@@ -1,7 +1,6 @@
 """A real worker on a real database: leases that end too early, and databases that are away at the wrong moment."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,13 @@ import pytest
 
 from tests.support.postgres_proxy import THREADS
 from tests.support.runs import SEAL
-from tests.support.stores import ENGINE, StoreBed, snapshot
+from tests.support.stores import ENGINE, MovedClock, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
+from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Engine, Run
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import GIVE_UP_AFTER, Queue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
@@ -77,14 +77,14 @@ class SlowEngine:
 
 @contextmanager
 def working(
-    url: str, engine: SlowEngine, *, lease: timedelta, failing: str, speed: float = 1.0
+    url: str, engine: SlowEngine, *, lease: timedelta, failing: str, lease_clock: Clock | None = None
 ) -> Iterator[UnreliableQueue]:
-    """Run a worker with a queue that fails, whose patience ends `speed` times as soon."""
+    """Run a worker with a queue that fails."""
     database = Database(url)
-    queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup()), failing)
+    queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup(), lease_clock), failing)
     limits = WorkerLimits(server_cap=100, lease=lease)
     engines = {"docker": cast(Engine, engine)}
-    worker = Worker(cast(Queue, queue), engines, limits, seal=SEAL, monotonic=lambda: speed * time.monotonic())
+    worker = Worker(cast(Queue, queue), engines, limits, seal=SEAL)
     others = set(threading.enumerate())
     worker.start()
     try:
@@ -129,7 +129,10 @@ def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: Sto
 def test_an_engine_that_stays_away_ends_the_action_with_the_reason(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     engine.away = True
-    with working(database_url, engine, lease=timedelta(seconds=60), failing="none", speed=1000):
+    clock = MovedClock()
+    with working(database_url, engine, lease=timedelta(minutes=4), failing="none", lease_clock=clock):
+        wait_until(lambda: "another try" in bed.store.action(bed.admin, action).reason, "it was tried")
+        clock.move(GIVE_UP_AFTER.total_seconds())
         wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
     ended = bed.store.action(bed.admin, action)
     assert (ended.state, ended.reason) == (ActionState.FAILED, "given up after 900 s: away")

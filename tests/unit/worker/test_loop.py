@@ -17,7 +17,7 @@ from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
 from tutumd.worker.loop import STUCK_S, Worker, WorkerLimits
-from tutumd.worker.retry import max_faults
+from tutumd.worker.perform import max_faults
 
 WEB = service_row(engine="docker", selector="web")
 
@@ -32,9 +32,7 @@ class ActionQueue(FakeQueue):
         self.asked = Event()
         self.woken = Event()
 
-    def claim(
-        self, worker: str, names: Sequence[str], *, lease: timedelta, given_up: Sequence[str] | None = None
-    ) -> Claim | None:
+    def claim(self, worker: str, names: Sequence[str], *, lease: timedelta, are_away: bool = False) -> Claim | None:
         self.asked.set()
         assert self.woken.wait(120)
         return self.claims.pop() if self.claims else None

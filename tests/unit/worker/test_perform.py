@@ -16,8 +16,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.intake.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
-from tutumd.worker.retry import GIVE_UP_AFTER, Patience, delay_after, max_faults
+from tutumd.worker.perform import Cap, add_amounts, cap_of, delay_after, max_faults, perform, plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Cap(containers=100, source="--max-containers of the server")
@@ -254,25 +253,6 @@ def test_delays_between_retries_double_up_to_a_limit() -> None:
 def test_up_to_half_of_a_delay_is_random() -> None:
     assert delay_after(2, lambda: 1.0).total_seconds() == 1
     assert len({delay_after(2) for _ in range(100)}) > 1
-
-
-def test_an_action_is_given_up_a_quarter_of_an_hour_after_its_first_failed_try() -> None:
-    clock = FakeClock()
-    patience = Patience(clock)
-    clock.now += 10 * GIVE_UP_AFTER.total_seconds()
-    patience.note_failure("first")
-    assert patience.exhausted() == []
-    clock.now += GIVE_UP_AFTER.total_seconds()
-    patience.note_failure("first")
-    patience.note_failure("second")
-    assert patience.exhausted() == []
-    clock.now += 1
-    assert patience.exhausted() == ["first"]
-    patience.forget("first")
-    assert patience.exhausted() == []
-    clock.now += 2 * GIVE_UP_AFTER.total_seconds()
-    assert patience.exhausted() == ["second"]
-    assert patience.exhausted() == [], "another worker must have ended it"
 
 
 def test_a_half_done_action_has_many_tries() -> None:

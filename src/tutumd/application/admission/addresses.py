@@ -38,11 +38,10 @@ def _parse_client(address: str) -> IPv4Address | IPv6Address | None:
 @lru_cache(1024)
 def client_network(address: str) -> str:
     """Return the network that one client has: an IPv4 address alone, of an IPv6 address the /64."""
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(parsed.ipv4_mapped or IPv6Network((parsed, 64), strict=False).network_address)
+    parsed = _parse_client(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False).network_address)
+    return str(parsed or address)
 
 
 def _parse_network(text: str) -> Network:

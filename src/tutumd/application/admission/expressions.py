@@ -77,8 +77,6 @@ def evaluate(text: str, document: dict[str, Any], budget: "Budget") -> Any:
     """Return the value of a checked expression. Raises EvaluationError, also if the budget is used up."""
     try:
         return _Interpreter(budget).visit(_compile(text), document)
-    except EvaluationError:
-        raise
     except RecursionError:
         raise EvaluationError("it is nested too deep") from None
     except JMESPathError as error:

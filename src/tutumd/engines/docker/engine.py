@@ -30,6 +30,8 @@ from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service,
 from tutumd.model.findings import Level, warning
 from tutumd.ports.engine import Run
 
+_HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."
+
 
 class DockerEngine:
     """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
@@ -64,7 +66,7 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._info = EngineInfo(name=name, kind="docker", can_create=False)
+        self._info = EngineInfo(name=name, kind="docker", hint=_HINT)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._server_cap = server_cap

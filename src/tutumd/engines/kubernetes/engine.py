@@ -33,12 +33,13 @@ from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service,
 from tutumd.model.findings import wrong
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
+_HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, a container that has ended was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
-_POLL_S = 0.25
+_POLL_S = 0.15
 
 
 class KubernetesEngine:
@@ -76,7 +77,7 @@ class KubernetesEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="kubernetes", can_create=False)
+        return EngineInfo(name=self._name, kind="kubernetes", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return all services: from the informers, or from the cluster while nobody watches.

@@ -38,6 +38,8 @@ from tutumd.model.findings import ok, warning, wrong
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
+_HINT = "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo."
+
 
 def build_snapshot(
     record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
@@ -162,7 +164,7 @@ class LocalEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="local", can_create=True)
+        return EngineInfo(name=self._name, kind="local", hint=_HINT, can_create=True, is_shared=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return the services that were started at least once."""

@@ -20,6 +20,8 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports.engine import Run
 
+# The pause between two looks grows while nothing changes.
+_SLOWER, _LONGEST_S = 1.1, 0.5
 # What an engine shows of a service at one moment.
 V = TypeVar("V")
 
@@ -142,7 +144,7 @@ def carry_out(change: Change[V]) -> Outcome:
 
 def _follow(change: Change[V]) -> V | None:
     """Follow a change to its end; return the service as it was seen last."""
-    context, run, poll_s = change.context, change.context.run, change.context.timing.poll_s
+    context, run, pause_s = change.context, change.context.run, change.context.timing.poll_s
     held, reported, settled = HoldTimer(context.timing.clock), "", None
     while True:
         view = context.view()
@@ -153,8 +155,9 @@ def _follow(change: Change[V]) -> V | None:
         if look.status is RolloutStatus.SUPERSEDED:
             fail(change, f"superseded: {look.progress}")
             return view
+        pause_s = min(pause_s * _SLOWER, _LONGEST_S)
         if look.progress != reported:
-            reported = look.progress
+            reported, pause_s = look.progress, context.timing.poll_s
             run.log(reported)
         same = look.same if look.status is RolloutStatus.SUCCEEDED else None
         is_lasting = held.seconds((look.status, same)) >= look.needed_s
@@ -168,7 +171,7 @@ def _follow(change: Change[V]) -> V | None:
         if (look.status is RolloutStatus.FAILED and is_lasting) or run.remaining_s() <= 0:
             change.give_up(view)
             return view
-        run.sleep(min(look.needed_s or poll_s, poll_s))
+        run.sleep(min(look.needed_s or pause_s, pause_s))
 
 
 def _settle(change: Change[V]) -> None:

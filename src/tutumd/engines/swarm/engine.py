@@ -38,6 +38,7 @@ from tutumd.model import (
 from tutumd.model.findings import ok, wrong
 from tutumd.ports.engine import Run
 
+_HINT = "On swarm, each Swarm service is one."
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,
     TaskPhase.RUNNING: ContainerState.RUNNING,
@@ -160,7 +161,7 @@ class SwarmEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="swarm", can_create=False)
+        return EngineInfo(name=self._name, kind="swarm", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return tuple(take_snapshot(view) for view in self._api.views() if specs.is_shown(view.spec))

@@ -180,7 +180,7 @@ class Coalescer:
         if outcome is _JOINED:
             self._reschedule(action, handler, opened, evaluation)
         if evaluation.tag is not None or evaluation.variable is not None:
-            changes = self._changes_of(action)
+            changes = self.action_changes.setdefault(action, {})
             if evaluation.tag is not None:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
@@ -228,10 +228,7 @@ class Coalescer:
         debounce_us = evaluation.debounce_s * _SECOND_US
         next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
         self.engines.add(handler.engine)
-        self._changes_of(action)["due"] = from_microseconds(max(next_due, self._now))
-
-    def _changes_of(self, action: int | str) -> dict[str, Any]:
-        return self.action_changes.setdefault(action, {})
+        self.action_changes.setdefault(action, {})["due"] = from_microseconds(max(next_due, self._now))
 
     def _add_delivery(
         self,

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.objects.row_mapping import value_from
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.accounts import audit
 from tutumd.store.tables.schema import storable
 
@@ -109,10 +110,11 @@ def read_page(
     are read for a page: no index serves each combination.
     """
     equal, number, bounds = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
-    newest_first = sa.select(audit).where(number.between(*bounds)).order_by(number.desc())
+    first = None
     if equal:
         (name, value), *equal = equal
-        newest_first = newest_first.where(audit.c[name] == value)
+        first = audit.c[name], value
+    newest_first = dialect_of(connection).newest_first(sa.select(audit), number, bounds, first)
     is_all = viewer.administers and not (equal or filters.since or filters.until)
     read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
     read_entries = newest_first.limit(read).subquery()

@@ -1,6 +1,6 @@
 """Leases: which actions a worker may claim, updates that only the holder of a claim can make, and abandoned actions."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, Service
 from tutumd.ports.clock import Clock
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Renewal
+from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
@@ -40,12 +40,12 @@ _MOST_APART_S = 60
 
 
 def find_claimable(
-    engine_names: Sequence[str], now: datetime, lease_now: datetime, given_up: Collection[str] | None = None
+    engine_names: Sequence[str], now: datetime, lease_now: datetime, *, are_away: bool = False
 ) -> sa.Select[Any]:
     """Select the oldest due action that is pending on an idle service, or in progress without a valid lease.
 
     Args:
-        given_up: As in `Queue.claim`.
+        are_away: As in `Queue.claim`.
     """
     running = actions.alias("running")
     service_is_busy = (
@@ -58,15 +58,15 @@ def find_claimable(
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid, actions.c.worker, actions.c.engine, actions.c.verb)
         .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
-        .where(sa.true() if given_up is None else _can_end_unasked(given_up))
+        .where(_can_end_unasked(lease_now) if are_away else sa.true())
         .order_by(actions.c.seq)
         .limit(1)
     )
 
 
-def _can_end_unasked(given_up: Collection[str]) -> sa.ColumnElement[bool]:
+def _can_end_unasked(lease_now: datetime) -> sa.ColumnElement[bool]:
     has_changed_nothing = sa.cast(actions.c.journal, sa.Text) == "{}"
-    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.uuid.in_(given_up)))
+    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.failing_since <= lease_now - GIVE_UP_AFTER))
 
 
 def is_due(now: datetime) -> sa.ColumnElement[bool]:
@@ -89,7 +89,7 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
     boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
     with database.write() as connection:
         if connection.scalar(sa.select(meta.c.value).where(meta.c.key == _BOOT)) != boot:
-            connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None))
+            connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None, failing_since=None))
             connection.execute(sa.delete(discoveries))
             upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
     return lambda: EPOCH + timedelta(seconds=seconds())
@@ -174,7 +174,7 @@ def claim_one(
     return claimed.scalar()
 
 
-def claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
+def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
     """Return the claim on the action of a row of `select_with_leftover`."""
     return Claim(
         action=action_from(row),
@@ -184,6 +184,7 @@ def claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
         journal=row.journal,
         is_cancel_requested=row.cancel,
         deaths=row.deaths,
+        is_given_up=row.failing_since is not None and row.failing_since <= lease_now - GIVE_UP_AFTER,
         leftover=leftover,
     )
 

@@ -1,6 +1,6 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -27,16 +27,6 @@ from tutumd.store.objects.row_mapping import Row, read_service
 from tutumd.store.queue import leases
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
-from tutumd.store.queue.leases import (
-    bury,
-    claim_from,
-    claim_one,
-    find_claimable,
-    is_unleased,
-    renew_claims,
-    take_over,
-    update_claimed,
-)
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
@@ -74,7 +64,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 connection.execute(sa.delete(engines))
             for table in (worker_slots, discoveries):
                 connection.execute(sa.delete(table).where(_is_of(table, workers)))
-            take_over(connection, _is_of(actions, workers), self._lease_clock())
+            leases.take_over(connection, _is_of(actions, workers), self._lease_clock())
 
     def register(
         self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
@@ -103,10 +93,10 @@ class SqlQueue(SqlEngineSync, Queue):
             return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
-        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up: Collection[str] | None = None
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = find_claimable(engine_names, now, lease_now, given_up)
+        claimable = leases.find_claimable(engine_names, now, lease_now, are_away=are_away)
         if self._database.dialect.single_writer:  # elsewhere, looking does not keep others from writing
             with self._database.read() as connection:
                 if connection.execute(claimable).first() is None:
@@ -117,29 +107,29 @@ class SqlQueue(SqlEngineSync, Queue):
                 if candidate is None:
                     return None
                 if candidate.worker not in (None, worker):
-                    is_dead = sa.and_(actions.c.worker == candidate.worker, is_unleased(lease_now))
-                    bury(connection, is_dead, lease_now)
+                    is_dead = sa.and_(actions.c.worker == candidate.worker, leases.is_unleased(lease_now))
+                    leases.bury(connection, is_dead, lease_now)
                     continue
                 service_uuid = candidate.service_uuid
                 # Look again now that the service is locked: its actions may have changed before.
                 oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
-                uuid = claim_one(connection, oldest, worker, now, lease_now, lease)
+                uuid = leases.claim_one(connection, oldest, worker, now, lease_now, lease)
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
                 row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
-            return claim_from(row, service, leftover)
+            return leases.claim_from(row, service, leftover, lease_now)
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         with self._database.write() as connection:
-            return renew_claims(connection, claims, self._lease_clock() + lease)
+            return leases.renew_claims(connection, claims, self._lease_clock() + lease)
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
-            update_claimed(connection, claim, journal=dict(journal))
+            leases.update_claimed(connection, claim, journal=dict(journal))
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
@@ -148,7 +138,7 @@ class SqlQueue(SqlEngineSync, Queue):
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
         with self._database.write() as connection:
-            update_claimed(connection, claim, **values)
+            leases.update_claimed(connection, claim, **values)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -162,15 +152,17 @@ class SqlQueue(SqlEngineSync, Queue):
             add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
+        lease_now = self._lease_clock()
         with self._database.write() as connection:
-            update_claimed(
+            leases.update_claimed(
                 connection,
                 claim,
                 due=self._clock() + delay,
+                failing_since=sa.func.coalesce(actions.c.failing_since, sa.literal(lease_now, actions.c.created.type)),
                 reason=f"waiting for another try: {error}",
                 last_error=error,
                 worker=None,
-                lease_until=self._lease_clock() + delay,
+                lease_until=lease_now + delay,
                 attempts=actions.c.attempts + 1,
                 deaths=0,
             )
@@ -178,7 +170,7 @@ class SqlQueue(SqlEngineSync, Queue):
     def release(self, claim: Claim) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
             woken.add(claim.service.engine)
-            update_claimed(connection, claim, worker=None, lease_until=None)
+            leases.update_claimed(connection, claim, worker=None, lease_until=None)
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         now = self._clock()
@@ -190,7 +182,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
-            update_claimed(
+            leases.update_claimed(
                 connection,
                 claim,
                 state=final_state(outcome).value,

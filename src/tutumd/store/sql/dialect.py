@@ -1,8 +1,8 @@
 """The differences between SQLite and PostgreSQL, and statements that work on both.
 
 `sqlite` and `postgres` supply: the set-up of connections and transactions, the outcome of a commit that was not
-confirmed, INSERT with ON CONFLICT, inserts of many rows, statements without a result, notifications, time limits, the
-lock of a migration, and how `IndexHint` is compiled.
+confirmed, INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result,
+notifications, time limits, the lock of a migration, and how `IndexHint` is compiled.
 """
 
 import json
@@ -79,6 +79,19 @@ class Dialect(Protocol):
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
         """Insert rows with few statements; `columns` are names with their SQL types."""
+
+    def newest_first(
+        self,
+        selected: sa.Select[Any],
+        number: sa.ColumnElement[int],
+        bounds: tuple[Any, Any],
+        equal: tuple[sa.ColumnElement[Any], Any] | None,
+    ) -> sa.Select[Any]:
+        """Select the rows whose number is within bounds, the highest first.
+
+        Args:
+            equal: A column and the value that the rows have in it. An index begins with it, and the number follows.
+        """
 
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]

@@ -95,6 +95,20 @@ class Postgres(Dialect):
         if rows:
             self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
 
+    def newest_first(
+        self,
+        selected: sa.Select[Any],
+        number: sa.ColumnElement[int],
+        bounds: tuple[Any, Any],
+        equal: tuple[sa.ColumnElement[Any], Any] | None,
+    ) -> sa.Select[Any]:
+        # With `column = value` it would read and sort all that match, if it has never analyzed the table.
+        lowest, highest = bounds
+        column, first, last = (number, lowest, highest) if equal is None else (*equal, equal[1])
+        place = sa.tuple_(column, number)
+        found = selected.where(place >= sa.tuple_(first, lowest), place <= sa.tuple_(last, highest))
+        return found.order_by(column.desc(), number.desc())
+
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
     ) -> None:

@@ -72,6 +72,16 @@ class Sqlite(Dialect):
             names, places = ", ".join(columns), ", ".join("?" * len(columns))
             connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", list(map(tuple, rows)))  # noqa: S608 (names of the schema)
 
+    def newest_first(
+        self,
+        selected: sa.Select[Any],
+        number: sa.ColumnElement[int],
+        bounds: tuple[Any, Any],
+        equal: tuple[sa.ColumnElement[Any], Any] | None,
+    ) -> sa.Select[Any]:
+        found = selected.where(number.between(*bounds)).order_by(number.desc())
+        return found if equal is None else found.where(equal[0] == equal[1])
+
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
     ) -> None:

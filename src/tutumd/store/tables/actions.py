@@ -35,6 +35,8 @@ actions = sa.Table(
     sa.Column("token", sa.Integer, nullable=False),
     sa.Column("lease_until", UtcTime),
     sa.Column("attempts", sa.Integer, nullable=False),
+    # Since when attempts fail, by the clock of leases; NULL: none has failed.
+    sa.Column("failing_since", UtcTime),
     # Why the last attempt is repeated.
     sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("journal", sa.JSON, nullable=False),

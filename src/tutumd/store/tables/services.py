@@ -129,6 +129,8 @@ engines = sa.Table(
     # `error` says why its worker has parked it: its actions wait. Else `error` is about some services only.
     sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("is_shared", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("hint", sa.Text, nullable=False, server_default=""),
 )
 
 # Which worker discovers the services of an engine instance. It renews this lease; others look on.

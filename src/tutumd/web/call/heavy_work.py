@@ -22,7 +22,7 @@ class HeavyWork:
     """Performs the heavy work of calls, one at a time of each handler, so that no handler holds up the others."""
 
     def __init__(self) -> None:
-        self._bytes, self._all_bytes = Counter[HandlerPath](), 0
+        self._bytes = Counter[HandlerPath]()
         self._threads = anyio.CapacityLimiter(MAX_AT_ONCE)
         self._turns = WeakValueDictionary[HandlerPath, asyncio.Lock]()
 
@@ -33,15 +33,13 @@ class HeavyWork:
             UnavailableError: Too many bytes of this handler wait, for what the others leave.
         """
         size, own = body_size + CALL_BYTES, self._bytes[path]
-        if own + size > (MAX_BYTES - self._all_bytes + own) // SHARE:
+        if own + size > (MAX_BYTES - self._bytes.total() + own) // SHARE:
             raise UnavailableError("too many calls wait to be checked; try again in a moment")
         self._bytes[path] += size
-        self._all_bytes += size
         try:
             async with self._turns.setdefault(path, asyncio.Lock()):
                 return await anyio.to_thread.run_sync(work, limiter=self._threads)
         finally:
             self._bytes[path] -= size
-            self._all_bytes -= size
             if not self._bytes[path]:
                 del self._bytes[path]

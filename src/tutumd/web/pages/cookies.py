@@ -62,11 +62,6 @@ def set_cookie(request: Request, response: Response, token: str, lasts_s: int | 
     )
 
 
-def delete_cookie(request: Request, response: Response) -> None:
-    """Let the browser forget the cookie."""
-    set_cookie(request, response, "", 0)
-
-
 def is_secure(request: Request) -> bool:
     """Return whether the browser uses TLS, which a proxy ends.
 

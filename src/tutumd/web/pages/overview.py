@@ -23,12 +23,6 @@ router = APIRouter()
 _MAX_UNFINISHED = 40
 _MAX_UNUSED = 5
 _MAX_WARNED = 10
-_SERVICES_OF = {
-    "local": "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
-    "docker": "On docker, each compose service and each container is one; tutum.ignore=true hides it.",
-    "swarm": "On swarm, each Swarm service is one.",
-    "kubernetes": "On kubernetes, each Deployment, StatefulSet and DaemonSet is one.",
-}
 
 
 @router.get("/")
@@ -88,8 +82,7 @@ def _list_steps(
 def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
     if not visitor.is_admin:
         return f"No service is yours. One is if it has the label tutum.owner={visitor.name}: set it, or ask an admin."
-    kinds = sorted({engine.kind for engine in engines})
-    return " ".join(["No service was found yet.", *(_SERVICES_OF[kind] for kind in kinds if kind in _SERVICES_OF)])
+    return " ".join(["No service was found yet.", *sorted({engine.hint for engine in engines})])
 
 
 PAGE_SIZE = 50

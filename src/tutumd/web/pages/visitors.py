@@ -22,7 +22,7 @@ from tutumd.model import Access, NewSession, Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
-from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
+from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
 
 PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
@@ -234,7 +234,7 @@ def make_session(request: Request, response: Response) -> NewSession:
 
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
-    delete_cookie(request, response)
+    set_cookie(request, response, "", 0)  # the browser removes it
     token = read_token(request)
     user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is not None and user.access.session is not None:
