@@ -91,7 +91,9 @@ def create_handlers(
     webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
     for webhook in webhooks:
         refuse_taken_names(webhook, names or [])
-    fields = complete_verify(fields, None, lambda trial: plan_addition(webhooks[0], operation=operation, **trial))
+    fields = complete_verify(
+        fields, None, lambda trial: plan_addition(webhooks[0].service, operation=operation, **trial)
+    )
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
