@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 from tutum.cli.handler_file import HandlerFileError, WantedService
 from tutum.cli.handler_text import describe, state_of
-from tutum.cli.times import age
+from tutum.cli.output import age
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
-from tutum.handler import FIELDS, Handler
 from tutum.lookup import pick
 from tutum.redaction import shorten
 from tutum.service import Service
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.options import nearest, parse_pairs, read_text, words
-from tutum.cli.times import moment_of, seconds_of
-from tutum.handler import FIELDS, Handler
+from tutum.cli.options import moment_of, nearest, parse_pairs, read_text, seconds_of, words
+from tutum.webhook_handler import FIELDS, Handler
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
 _ANY_SECRET = "whsec_" + "A" * 43 + "="

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tutum.cli.options import nearest
-from tutum.handler import FIELDS
+from tutum.webhook_handler import FIELDS
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")

@@ -1,13 +1,16 @@
-"""Printing: JSON, tables, and text that cannot disturb the terminal."""
+"""Printing: JSON, tables, ages, and text that cannot disturb the terminal."""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from tutum.resource import Resource
 
 _GAP = "  "
+_AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
 _CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
 """Smallest widths of columns of which a part is enough."""
@@ -46,6 +49,23 @@ def hint(text: str) -> None:
 def count(number: int, noun: str) -> str:
     """Return a number of things, such as "2 services"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def parse_date(text: str) -> datetime:
+    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
+
+
+def age(date: str | None, *, now: datetime | None = None) -> str:
+    """Return how long ago a date of the API was; empty for None."""
+    if not date:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - parse_date(date)).total_seconds()
+    for unit, length_s in _AGES_S.items():
+        count = int(seconds // length_s)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
 
 
 def print_list(

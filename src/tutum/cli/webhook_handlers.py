@@ -22,16 +22,15 @@ from tutum.cli.options import (
     find,
     label_of,
     refuse_taken_names,
+    seconds_of,
     words,
 )
-from tutum.cli.output import hint, print_json, print_list, print_table, printable
-from tutum.cli.times import age, seconds_of
-from tutum.handler import FIELDS, Handler
+from tutum.cli.output import age, hint, print_json, print_list, print_table, printable
 from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.snippets import TARGETS, snippet
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -10,8 +10,8 @@ import typer
 
 from tests.unit.cli.conftest import Tutum, piped, typed
 from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
-from tutum.cli.times import moment_of, seconds_of
-from tutum.handler import FIELDS
+from tutum.cli.options import moment_of, seconds_of
+from tutum.webhook_handler import FIELDS
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 
