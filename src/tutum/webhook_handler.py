@@ -274,7 +274,8 @@ class WebhookHandler:
 
     def _result_of(self, response: ApiResponse) -> Accepted:
         has_outcome = isinstance(response.body, dict) and "state" in response.body
-        return Accepted.of(response, self._client, outcome=Outcome.of(response.body) if has_outcome else None)
+        outcome = Outcome.of(response.body) if has_outcome else None
+        return Accepted(action_uri=response.action_uri, body=response.body, outcome=outcome, client=self._client)
 
     @property
     def _client(self) -> Client:

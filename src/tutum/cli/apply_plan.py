@@ -140,7 +140,9 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
 
 
 def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
-    webhook, fields = plan_addition(service, **body)
+    webhook = WebhookHandler.fetch(service)
+    webhook.add(**body)
+    [fields] = webhook.plan_save()
     return Step(
         verb="add",
         service=service.shown_name,
@@ -148,14 +150,6 @@ def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
         take=webhook.save,
         details=[body["operation"], *(f"{name}: {describe(value)}" for name, value in fields.items())],
     )
-
-
-def plan_addition(service: Service, **body: Any) -> tuple[WebhookHandler, dict[str, Any]]:
-    """Return an addition to save, and the fields that it would set. Raises TutumApiError if the server would refuse."""
-    webhook = WebhookHandler.fetch(service)
-    webhook.add(**body)
-    [fields] = webhook.plan_save()
-    return webhook, fields
 
 
 def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:

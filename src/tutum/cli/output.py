@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from rich.cells import cell_len
+
 from tutum.resource import Resource
 
 _GAP = "  "
@@ -101,19 +103,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print_to_terminal(headings, cells)
         return
     table = [headings, *cells] if any(headings) else cells
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
         print(_GAP.join(padded).rstrip())
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len  # slow to load
-
-    return cell_len(text)
 
 
 def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> list[int]:
@@ -151,7 +144,7 @@ def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     from rich.text import Text
 
     console = Console()
-    natural = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    natural = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     widths = fit_widths(headings, natural, console.width)
     table = Table(
         box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="bold", show_header=any(headings)

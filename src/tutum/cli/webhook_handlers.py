@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
-from tutum.cli.apply_plan import plan_addition
 from tutum.cli.field_options import check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
@@ -90,9 +89,7 @@ def create_handlers(
     webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
     for webhook in webhooks:
         refuse_taken_names(webhook, names or [])
-    fields = complete_verify(
-        fields, None, lambda trial: plan_addition(webhooks[0].service, operation=operation, **trial)
-    )
+    fields = complete_verify(fields, None)
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
@@ -127,7 +124,7 @@ def set_fields(
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
-    changes = complete_verify(changes, handler, lambda trial: webhook.plan_update(handler.uuid, **trial))
+    changes = complete_verify(changes, handler)
     changed = webhook.update(handler.uuid, **changes)
     _print_handler(webhook, changed, as_json=as_json)
 
