@@ -3,21 +3,17 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from tutum.resource import Resource
 
 _GAP = "  "
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
-_SHRINKING: dict[str, dict[str, Any]] = {
-    "": {"min_width": 20},
-    **{heading: {"min_width": 8} for heading in ("CREATED", "DEPLOYED", "LAST CALLED", "RECEIVED", "STARTED")},
-    "FROM": {"min_width": 9, "overflow": "ellipsis"},
-    "IMAGE": {"min_width": 8, "overflow": "ellipsis"},
-    "REASON": {"min_width": 14},
-    "UUID": {"min_width": 8, "overflow": "crop"},
-}
-"""Columns that become narrower on a terminal if the table does not fit. Other columns only do if nothing else helps."""
+_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
+"""Smallest widths of columns of which a part is enough."""
+_LEFT_OUT = ("CREATED", "CALLS", "DEPLOYED", "FROM", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION", "UUID")
+"""Columns that a terminal may have no room for, the least important first."""
+_NAMES = ("SERVICE", "NAME")
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -100,19 +96,51 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
+def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> list[int]:
+    """Return the widths of a table's columns on a terminal. A column that is left out has the width 0.
+
+    Values of which a part is enough are cut first. Then the least important columns are left out. Names are cut last.
+
+    Args:
+        natural: Width of the widest cell of each column, including the heading.
+        room: Width of the terminal.
+    """
+    widths = list(natural)
+    positions = {heading: number for number, heading in enumerate(headings)}
+    cuts = _CUT | dict.fromkeys(_NAMES, room // 2)
+    steps = [*cuts.items(), *((heading, 0) for heading in _LEFT_OUT), *((name, room // 3) for name in _NAMES)]
+    for heading, least in steps:
+        if heading in positions and _excess(widths, room) > 0:
+            widths[positions[heading]] = min(widths[positions[heading]], least)
+    for heading in ("NAME", "SERVICE", "REASON", "IMAGE", ""):
+        position = positions.get(heading)
+        if position is not None and widths[position]:
+            widths[position] = min(natural[position], widths[position] + max(0, -_excess(widths, room)))
+    return widths
+
+
+def _excess(widths: Sequence[int], room: int) -> int:
+    """Return how many characters a table is wider than a terminal."""
+    return sum(width + len(_GAP) for width in widths if width) - len(_GAP) - room
+
+
 def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table that fits a terminal. What does not fit is wrapped, or cut where a part of it is enough."""
+    """Print a table that fits a terminal. Reasons and descriptions are wrapped. Other values are cut."""
     from rich.console import Console  # slow to load, and not needed in a pipe
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
+    natural = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    widths = fit_widths(headings, natural, console.width)
     table = Table(
-        box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold", show_header=any(headings)
+        box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="bold", show_header=any(headings)
     )
-    for number, heading in enumerate(headings):
-        whole = {"no_wrap": True, "max_width": console.width // 2}
-        table.add_column(heading, **(_SHRINKING.get(heading, whole) if heading or number else whole))
+    for heading, width in zip(headings, widths, strict=True):
+        if width:
+            overflow: Literal["crop", "ellipsis"] = "crop" if heading in ("UUID", "ACTION") else "ellipsis"
+            table.add_column(heading, width=width, no_wrap=heading not in ("REASON", ""), overflow=overflow)
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        cells = [cell for cell, width in zip(row, widths, strict=True) if width]
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
     console.print(table)
