@@ -1,4 +1,4 @@
-"""Limit of refused calls and sign-ins, so that nobody can guess a secret. Each process counts on its own."""
+"""Limit of refused calls and sign-ins, so that nobody can guess a secret. Each process counts separately."""
 
 import math
 import time
@@ -13,7 +13,7 @@ MAX_REFUSED = 100
 
 WINDOW_S = 60.0
 MAX_CLIENTS = 10_000
-"""Pairs of subject and client that are remembered, each about 400 bytes. The newest pair stays the longest."""
+"""Pairs of subject and client that are kept in memory, each about 400 bytes. The least recent pair is removed first."""
 
 _KNOWS_SECRET = (math.inf, -math.inf)
 
@@ -21,8 +21,8 @@ _KNOWS_SECRET = (math.inf, -math.inf)
 class RefusedCalls:
     """Counts refused calls by subject and client: a client with too many waits until the minute of the first is over.
 
-    A subject is a handler, or what else has a secret. A client that has sent an authentic call is not limited: others
-    behind its address cannot hold up its calls.
+    A subject is a handler, or something else that has a secret. A client that has sent an authentic call is not
+    limited: others behind its address cannot block its calls.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, max_refused: int = MAX_REFUSED) -> None:
@@ -31,7 +31,9 @@ class RefusedCalls:
         self._lock = Lock()
 
     def check(self, subject: str, address: str) -> None:
-        """Raise TooManyCallsError if a client has to wait before the next call. Call this before any look at it."""
+        """Raise TooManyCallsError if a client has to wait before its next call. Run this check before any inspection of
+        the call.
+        """
         wait_s = self.wait_s(subject, address)
         if wait_s > 0:
             raise TooManyCallsError(
@@ -39,7 +41,7 @@ class RefusedCalls:
             )
 
     def wait_s(self, subject: str, address: str) -> float:
-        """Return for how many seconds a client has to wait before the next call; 0 if it has not."""
+        """Return for how many seconds a client has to wait before its next call; 0 if it may call now."""
         began, count = self._read((subject, client_network(address)))
         return began + WINDOW_S - self._monotonic() if count >= self._max_refused else 0.0
 
