@@ -3,7 +3,7 @@
 import os
 import pwd
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +11,11 @@ from tutumd.application import accounts
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
 from tutumd.errors import TutumdError
 from tutumd.main.options import STORAGE, with_settings
-from tutumd.main.startup import start_of_urls
-from tutumd.main.storage import now, open_store
 from tutumd.model import Access, User, Via
 from tutumd.settings import read_settings
+
+if TYPE_CHECKING:
+    from tutumd.ports.store import Store
 
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Options = dict[str, Any]
@@ -67,7 +68,7 @@ def add_key(
     """Create a key for a user and print it, once, on the last line. Without options it may do all that the user may."""
     store = open_store(options)
     document = {"scope": scope, "service": service, "stack": stack, "expires": expires}
-    key, _ = accounts.make_key(store, operator("tutumd apikey add"), document, now=now(), user_name=name)
+    key, _ = accounts.make_key(store, operator("tutumd apikey add"), document, now=datetime.now(UTC), user_name=name)
     typer.echo(f"this key of {name} is shown only now:\n{key}")
 
 
@@ -114,13 +115,15 @@ def make_login_link(
     name: Name,
 ) -> None:
     """Print a link that signs a user in to the dashboard: once, and within 15 minutes. It is on the last line."""
+    from tutumd.main.startup import start_of_urls  # slow
+
     settings = read_settings(options)
     start = start_of_urls(settings, settings.port)
     if not settings.dashboard:
         raise TutumdError("the dashboard is off: set TUTUMD_DASHBOARD=on, for the server too")
     if not settings.public_url and not settings.port:
         raise TutumdError("the port of the server is not known: give --port, or --public-url")
-    path = accounts.make_login_link(open_store(options), name, now(), operator("tutumd login-link"))
+    path = accounts.make_login_link(open_store(options), name, datetime.now(UTC), operator("tutumd login-link"))
     typer.echo(f"this link signs {name} in once, within 15 minutes, and is shown only now:\n{start}{path}")
 
 
@@ -166,6 +169,13 @@ def _minute(time: datetime) -> str:
 def _printable(text: str) -> str:
     """Return a text that moves no cursor and makes no column: names are chosen by others."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def open_store(options: Options) -> "Store":
+    """Return the store that the options name. Raises SettingsError."""
+    from tutumd.main import storage  # slow
+
+    return storage.open_store(options)
 
 
 def operator(command: str) -> User:
