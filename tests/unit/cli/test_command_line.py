@@ -26,14 +26,6 @@ def test_without_a_command_it_prints_the_commands_and_what_the_environment_sets(
     assert tutum_command("-v").out == tutum_command("--version").out == f"tutum {tutum.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("nope",), ("service", "nope"), ("service", "scale", "web"), ("--nope",)])
-def test_wrong_usage_exits_with_2(api: FakeApi, tutum_command: Tutum, arguments: tuple[str, ...]) -> None:
-    ran = tutum_command(*arguments)
-    assert ran.code == 2
-    assert "Error: " in ran.err
-    assert api.requests == []
-
-
 def test_a_bad_url_is_one_line(api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch) -> None:
     tutum.default_client = None
     monkeypatch.setenv("TUTUM_REST_HOST", "localhost:8000")

@@ -158,12 +158,6 @@ def test_reset_knows_the_fields(api: FakeApi, tutum_command: Tutum) -> None:
     assert "--reset: unknown field 'operation'" in ran.err
 
 
-def test_set_without_options_changes_nothing(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "set", "web", "deploy")
-    assert (ran.code, api.requests) == (2, [])
-    assert "nothing to change: give an option, such as --disable" in ran.err
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12h", 43200), (" 30d ", 2592000)]
 )

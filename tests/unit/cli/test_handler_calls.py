@@ -44,11 +44,6 @@ def test_a_skipped_call_is_reported_and_is_no_failure(api: FakeApi, tutum_comman
         assert (ran.code, ran.out) == (0, "Skipped: the branch is 'dev'\n")
 
 
-def test_a_call_can_name_a_tag(api: FakeApi, tutum_command: Tutum) -> None:
-    assert tutum_command("webhook-handler", "call", "web", "deploy", "--tag", "v2").code == 0
-    assert dict(api.requests[-1].url.params) == {"tag": "v2"}
-
-
 def test_a_call_without_its_signature_does_not_advise_a_login(api: FakeApi, tutum_command: Tutum) -> None:
     api.script([*_lookup(api), httpx2.Response(401, json={"error": "X-Hub-Signature-256 is missing"})])
     ran = tutum_command("webhook-handler", "call", "web", "deploy")
@@ -124,22 +119,6 @@ def test_test_exits_with_1_if_the_call_would_not_be_accepted(
             assert ran.out.splitlines() == ["NO  filter  so it is", "", sentence]
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        (("--payload", "/no/such/file"), "--payload: cannot read /no/such/file"),
-        (("--header", "X"), "--header must be 'Name: value', got 'X'"),
-        (("--query", "=v2"), "--query must be NAME=VALUE"),
-    ],
-)
-def test_a_test_with_a_wrong_option_is_an_error(
-    api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], error: str
-) -> None:
-    ran = tutum_command("webhook-handler", "test", "web", "deploy", *options)
-    assert (ran.code, api.requests) == (2, [])
-    assert error in " ".join(ran.err.split())
-
-
 def test_deliveries_lists_the_outcome_of_each(api: FakeApi, tutum_command: Tutum) -> None:
     action = {"action": f"/api/v1/action/{ACTION}/", "action_state": "Failed", "action_reason": "it exited\nwith 3"}
     api.deliveries = [{**DELIVERY, "id": 8, "outcome": "queued", "reason": "", **action}, DELIVERY]
@@ -185,13 +164,6 @@ def test_a_remark_of_the_server_is_printed_as_a_note(api: FakeApi, tutum_command
         api.script([*_lookup(api), httpx2.Response(202, json=body)])
         ran = tutum_command("webhook-handler", *command)
         assert (ran.code, ran.err) == (0, "Note: the body was not passed on: it is not UTF-8?[2J\n")
-
-
-def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "redeliver", "web", "deploy", "7")
-    assert (ran.code, ran.out) == (0, f"REDEPLOY of web, delivery 7 again accepted, action {ACTION}\n")
-    assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/delivery/7/redeliver/"
-    assert tutum_command("webhook-handler", "redeliver", "web", "deploy", "7", "--wait").code == 0
 
 
 def _lookup(api: FakeApi) -> list[httpx2.Response]:
