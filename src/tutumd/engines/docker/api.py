@@ -237,6 +237,8 @@ class DockerApi:
         match step.verb:
             case "stop":
                 self.stop(step.container, run)
+            case "rename" if self._has_name(step.container, step.name):
+                return
             case "remove":
                 self.remove(step.container, run, volumes=True)
             case "connect":
@@ -254,6 +256,10 @@ class DockerApi:
                 call, arguments = calls[step.verb]
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     call(step.container, **arguments)
+
+    def _has_name(self, container: str, name: str) -> bool:
+        present = self.container(container)
+        return present is not None and present.name == name
 
     def start(self, container: str, run: Run) -> None:
         """Start a container."""
