@@ -115,14 +115,11 @@ class DockerEngine:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what `redeploy` would do. The digest comes from the registry."""
-        try:
-            group, all_containers = self._require(service)
-            facts = self._api.facts()
-            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
-            platform = kept_platform((container.platform for container in group.containers), facts)
-            digests = check_images(self._api, plan.pulled, group.containers, platform)
-        except EngineRefusedError as error:
-            return Plan(refused=str(error))
+        group, all_containers = self._require(service)
+        facts = self._api.facts()
+        plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
+        platform = kept_platform((container.platform for container in group.containers), facts)
+        digests = check_images(self._api, plan.pulled, group.containers, platform)
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
