@@ -105,9 +105,9 @@ class AdmissionCache:
     """Caches the options of handlers that were called, and reads them again after 20 minutes.
 
     Cached options may be out of date, so no response rests on them alone: the store compares their version. Each call
-        removes expired entries of all handlers, so that a replaced secret does not stay in memory. Handlers without
-        options stay until the store does not find them, or until the cache is full. Of the paths of such handlers, only
-        the hash is kept.
+    removes expired entries of all handlers, so that a replaced secret does not stay in memory. Handlers without
+    options stay until the store does not find them, or until the cache is full. Of the paths of such handlers, only
+    the hash is kept.
     """
 
     def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ class Scope(StrEnum):
 
     READ allows everything except the UUIDs of handlers, which are the right to call them. CALL also shows these UUIDs,
     and allows the effects of a handler: redeploys and redeliveries. OPERATE allows everything that any user may do to
-        services, handlers and actions. ADMIN allows everything that the user may do: also with their keys and, for
+    services, handlers and actions. ADMIN allows everything that the user may do: also with their keys and, for
             admins, the actions reserved for admins.
     """
 

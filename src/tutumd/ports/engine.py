@@ -115,7 +115,7 @@ class Engine(Protocol):
     Any method may raise EngineUnavailableError. The worker then repeats the call with the saved journal, as after a
     crash, so each method must be repeatable from any step. A verb raises EngineRefusedError to fail with that reason
     and an unchanged service. It returns once the result is certain: success means that the requested containers run. If
-        the service is already in the requested state, the verb succeeds.
+    the service is already in the requested state, the verb succeeds.
     """
 
     @property

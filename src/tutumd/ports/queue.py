@@ -151,10 +151,10 @@ class Queue(Protocol):
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
         Old rows are: deliveries, ended actions and gone containers older than `keep`; gone containers of a service
-            beyond the newest 100; engine instances without a worker for a day and without pending actions; requests
-            older than a minute; terminated services without actions; expired sessions and login links; entries of the
-            audit log older than `keep_audit`. Rows that a pending or running action, a retry of a failed action, or a
-            key of the last 24 hours needs stay.
+        beyond the newest 100; engine instances without a worker for a day and without pending actions; requests
+        older than a minute; terminated services without actions; expired sessions and login links; entries of the
+        audit log older than `keep_audit`. Rows that a pending or running action, a retry of a failed action, or a
+        key of the last 24 hours needs stay.
         """
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:

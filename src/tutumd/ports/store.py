@@ -165,9 +165,9 @@ class Store(Accounts, Revisions, Protocol):
         """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 
         For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`). A
-            reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
-            these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if
-            no other service matches.
+        reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
+        these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if
+        no other service matches.
         """
 
     def service(self, viewer: User, uuid: str) -> Service:
