@@ -14,12 +14,11 @@ from tutum.errors import (
     TutumAuthError,
     TutumConnectionError,
 )
-from tutum.handler import Handler
 from tutum.lookup import Utils
 from tutum.results import Accepted, Outcome, Plan, Trial
 from tutum.service import Container, Service
 from tutum.version import __version__
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import Handler, WebhookHandler
 
 #: User name. None: from the environment, then from ~/.tutum.
 user: str | None = None

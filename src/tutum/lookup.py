@@ -7,10 +7,10 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
-from tutum.handler import Handler
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
+from tutum.webhook_handler import Handler
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_START = re.compile(r"[0-9a-f][0-9a-f-]{0,35}", re.IGNORECASE)

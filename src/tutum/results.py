@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from tutum.action import Action, Run
 from tutum.client import Client
 from tutum.errors import TutumApiError
-from tutum.responses import ApiResponse
 
 
 class _Result:
@@ -116,11 +115,6 @@ class Accepted:
     body: Any = field(default=None, repr=False)
     outcome: Outcome | None = None
     client: Client = field(repr=False, compare=False)
-
-    @classmethod
-    def of(cls, response: ApiResponse, client: Client, *, outcome: Outcome | None = None) -> Self:
-        """Return what a response promises."""
-        return cls(action_uri=response.action_uri, body=response.body, outcome=outcome, client=client)
 
     @property
     def action_uuid(self) -> str:

@@ -141,7 +141,7 @@ class Service(Resource):
         # Some servers respond without the service. Unsaved changes are kept.
         if isinstance(response.body, dict) and response.body.get("uuid") == self.uuid and not self.is_dirty:
             self._load(response.body)
-        return Accepted.of(response, self.client)
+        return Accepted(action_uri=response.action_uri, body=response.body, client=self.client)
 
     def _send(self, method: str, *segments: str, **options: Any) -> ApiResponse:
         return self.client.send(method, self.endpoint, self.uuid, *segments, **options)

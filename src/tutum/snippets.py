@@ -16,6 +16,23 @@ _SIGNED = {
 }
 _READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
 
+ALERTMANAGER = """\
+# Beside the routes and receivers that you have.
+route:
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: "{url}"
+        send_resolved: false{credential}"""
+ALERTMANAGER_CREDENTIAL = """
+        http_config:
+          authorization:
+            credentials: {secret}"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sender:
@@ -86,25 +103,13 @@ Webhook URL:  {url}
     "alertmanager": _Sender(
         name="Alertmanager",
         preset="token",
-        text="""\
-# alertmanager.yml, beside the routes and receivers that you have
-route:
-  routes:
-    - matchers: ['alertname = "HighLoad"']   # the alert that should call
-      receiver: tutumd
-      continue: true
-receivers:
-  - name: tutumd
-    webhook_configs:
-      - url: "{url}"
-        send_resolved: false{credential}
+        text=f"""\
+# alertmanager.yml
+{ALERTMANAGER}
 
 # Alertmanager calls at each repeat_interval while the alert lasts. Limit a SCALEUP handler with max_containers.
 """,
-        credential="""
-        http_config:
-          authorization:
-            credentials: "…"   # one of the handler's secrets""",
+        credential=ALERTMANAGER_CREDENTIAL.format(secret='"…"   # one of the handler\'s secrets'),  # noqa: S106
     ),
 }
 
@@ -140,28 +145,34 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
 
 
 def _curl(url: str, handler: _Fields) -> str:
-    takes_tag = handler.get("tag") and handler["tag"].get("from", "query") == "query"
-    prepare, options = sign_call(handler.get("verify") or {})
     lines = [
         "# --fail-with-body (curl 7.76 or newer; before, -f) makes a script fail if the run fails, and prints why.",
         "# Without wait, the response comes before the run ends.",
     ]
     if handler.get("filter"):
         lines.append("# A call that the handler's filter does not match is answered 200, Skipped.")
-    lines += [
-        *prepare,
-        f"curl -sS --fail-with-body -X POST{options} {quote(url + ('?tag=v2&wait=300' if takes_tag else '?wait=300'))}",
-    ]
+    return "\n".join([*lines, write_call(url, handler)])
+
+
+def write_call(url: str, handler: _Fields) -> str:
+    """Return the shell lines that call a handler with curl, and fail if its run fails. The server shows them too.
+
+    Args:
+        url: The handler's whole URL, ending in `/call/`. The lines contain it, and it is a password.
+        handler: The handler as the API describes it.
+    """
+    lines, options = sign_call(handler.get("verify") or {})
+    tag = handler.get("tag") or {}
+    example = next((glob for glob in tag.get("allow", ()) if not set("*?[") & set(glob)), "TAG")
+    query = f"?tag={example}&wait=300" if tag and tag.get("from", "query") == "query" else "?wait=300"
+    lines.append(f"curl -sS --fail-with-body -X POST{options} {quote(url + query)}")
     if handler.get("operation") == "SCALEUP":
         lines.append(f"# Three containers instead of one: the same with {quote(url + '3/?wait=300')}")
     return "\n".join(lines)
 
 
 def sign_call(verify: _Fields) -> tuple[list[str], str]:
-    """Return the shell lines that prepare what a handler verifies, and the options of curl that send it.
-
-    The server writes its examples with it too.
-    """
+    """Return the shell lines that prepare what a handler verifies, and the options of curl that send it."""
     preset = verify.get("preset")
     if not preset:
         return [], ""

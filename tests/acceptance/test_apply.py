@@ -21,7 +21,7 @@ from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
 from tests.support.server import BIN, LIMIT_S, LiveServer
 from tutum.cli.app import run
-from tutum.handler import FIELDS
+from tutum.webhook_handler import FIELDS
 
 GUIDE = (Path(__file__).parents[2] / "docs/how-to/repository.md").read_text(encoding="utf-8")
 FILE = """

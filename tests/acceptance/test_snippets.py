@@ -48,7 +48,7 @@ def run(text: str, secret: str) -> None:
 def test_what_the_curl_snippet_sends_is_let_in(scripted: Scripted, verify: dict[str, object] | None) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" if verify == {"preset": "standard-webhooks"} else "s3cret & more"
     now = datetime.now(UTC)
-    options = parse_options({"verify": verify and {**verify, "secrets": [secret]}, "tag": {"allow": ["v*"]}}, now)
+    options = parse_options({"verify": verify and {**verify, "secrets": [secret]}, "tag": {"allow": ["v*", "v2"]}}, now)
     text = snippet("curl", f"http://127.0.0.1:{scripted.server_port}/call/", write_public(options))
     scripted.answers = [(202, {}, {})]
     run(text, secret)

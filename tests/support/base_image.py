@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-import subprocess
 import time
 from pathlib import Path
 
 from tests.support.guards import lacking
 from tests.support.machine_cache import made_once
+from tests.support.programs import finished
 
 SUITE = "trixie"
 PYTHON = "3.13"
@@ -42,13 +42,7 @@ def _make(folder: Path) -> None:
 
 def _mirror() -> str:
     """Return where apt gets Debian's packages from."""
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    ).stdout
+    listed = finished(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"]).stdout
     found = re.findall(rf"^(https?://\S+) {SUITE}$", listed, re.MULTILINE)
     if not found:
         lacking(f"this test needs apt with the packages of Debian {SUITE}: apt-get update")
@@ -57,7 +51,7 @@ def _mirror() -> str:
 
 def _run(command: list[str]) -> None:
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+    done = finished(command, timeout_s=1500)
     if done.returncode != 0:
         after = f"exited with {done.returncode} after {time.monotonic() - began:.0f} s"
         raise RuntimeError(f"{' '.join(command)} {after}: {(done.stdout + done.stderr)[-2000:]}")

@@ -36,6 +36,7 @@ from docker.errors import APIError, NotFound
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
 from tests.support.leaks import END_S
+from tests.support.programs import finished
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
@@ -169,15 +170,11 @@ class DockerBed:
         """Run compose in `folder`, which has a compose.yaml; return stdout and stderr, where compose reports."""
         plugin = self.run("compose", "version").returncode == 0
         command = ["docker", "compose"] if plugin else ["docker-compose"]
-        done = subprocess.run(
+        done = finished(
             [*command, "--ansi", "never", *arguments],
             cwd=folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            input="",
         )
         if done.returncode != 0:
             raise RuntimeError(f"compose {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
@@ -332,10 +329,6 @@ class DockerBed:
         """Stop and start the engine; containers come back as their restart policy says."""
         self.stop_engine()
         self.start_engine()
-
-    def start_registry(self, registry: str = ANONYMOUS) -> None:
-        """Start the registry. It keeps what was pushed before."""
-        self._registries[registry].start()
 
     def stop_registry(self, registry: str = ANONYMOUS) -> None:
         """Stop the registry: connections to it are refused from now on."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tests.support.leaks import current_owner
 from tests.support.leftovers import NAMESPACES
+from tests.support.programs import finished
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -81,7 +82,7 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
 
 def check(command: Sequence[str], timeout_s: float = 120) -> str:
     """Run a program and return its stdout. Raises RuntimeError, with its stderr, when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    done = finished(command, timeout_s=timeout_s)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")
     return done.stdout

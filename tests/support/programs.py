@@ -1,12 +1,34 @@
-"""Programs that run while a block of a test runs."""
+"""Programs that run to their end, or while a block of a test runs."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 _END_S = 120.0
 _Stream = int | IO[bytes]
+Finished = subprocess.CompletedProcess[str]
+
+
+def without_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return an environment, that of this process by default, without the settings of server and clients."""
+    return {name: value for name, value in environment.items() if not name.startswith("TUTUM")}
+
+
+def finished(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    input: str | None = None,
+    timeout_s: float = 240.0,
+) -> Finished:
+    """Run a program to its end, whatever its exit code, and return the finished process with its output as text."""
+    return subprocess.run(
+        command, env=env, cwd=cwd, input=input, timeout=timeout_s, capture_output=True, text=True, check=False
+    )
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from tutum.cli.options import (
     complete_service,
     parse_state,
 )
-from tutum.cli.output import print_list, print_resources, printable
+from tutum.cli.output import age, print_list, print_resources, printable
 from tutum.cli.progress import report
-from tutum.cli.times import age
 from tutum.lookup import Utils
 from tutum.results import Accepted
 from tutum.service import Service

@@ -7,15 +7,14 @@ from functools import partial
 from shlex import quote
 from typing import Any, Literal
 
-from tutum.cli.handler_file import HandlerFileError, WantedHandler, WantedService
+from tutum.cli.handler_file import HandlerFileError, WantedService
 from tutum.cli.handler_text import describe, state_of
-from tutum.cli.times import age
+from tutum.cli.output import age
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
-from tutum.handler import FIELDS, Handler
 from tutum.lookup import pick
 from tutum.redaction import shorten
 from tutum.service import Service
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +108,15 @@ def _hint(name: str, on_other_engines: Sequence[Service]) -> str:
 def _plan_service(service: Service, entry: WantedService, problems: list[str], *, prune: bool) -> ServicePlan:
     webhook = WebhookHandler.fetch(service)
     handlers = webhook.list()
+    names = {wanted.body["name"] for wanted in entry.handlers}
     plan = ServicePlan(title=f"{service.shown_name} on {service.engine}")
     if service.gone_since:
         plan.notes.append(f"Note: it is gone since {service.gone_since}: the handlers are for when it comes back")
     for wanted in entry.handlers:
-        same = [handler for handler in handlers if handler.name == wanted.name]
+        name = wanted.body["name"]
+        same = [handler for handler in handlers if handler.name == name]
         try:
-            step = _plan_change(webhook, same, wanted) if same else _plan_addition(webhook, wanted)
+            step = _plan_change(webhook, same, wanted.body) if same else _plan_addition(service, wanted.body)
         except TutumApiError as error:
             if error.status != 400:
                 raise
@@ -123,9 +124,9 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
             continue
         plan.steps += [step] if step else []
         plan.unchanged += step is None
-        if same and same[0].get("enabled") is False and "enabled" not in wanted.fields:
-            plan.notes.append(f"Note: {wanted.name} is disabled and stays so, as the file does not set enabled")
-    others = [handler for handler in handlers if handler.name not in {wanted.name for wanted in entry.handlers}]
+        if same and same[0].get("enabled") is False and "enabled" not in wanted.body:
+            plan.notes.append(f"Note: {name} is disabled and stays so, as the file does not set enabled")
+    others = [handler for handler in handlers if handler.name not in names]
     if others and any(step.verb == "add" for step in plan.steps):
         plan.notes.append(
             "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
@@ -138,33 +139,20 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
     return plan
 
 
-def _plan_addition(webhook: WebhookHandler, wanted: WantedHandler) -> Step:
-    body = {"name": wanted.name, "operation": wanted.operation, **wanted.fields}
-    fields = plan_addition(webhook, **body)
-    details = [wanted.operation, *(f"{name}: {describe(value)}" for name, value in fields.items())]
+def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
+    webhook = WebhookHandler.fetch(service)
+    webhook.add(**body)
+    [fields] = webhook.plan_save()
     return Step(
         verb="add",
-        service=webhook.service.shown_name,
-        name=wanted.name,
-        take=partial(_add, webhook, body),
-        details=details,
+        service=service.shown_name,
+        name=body["name"],
+        take=webhook.save,
+        details=[body["operation"], *(f"{name}: {describe(value)}" for name, value in fields.items())],
     )
 
 
-def _add(webhook: WebhookHandler, body: dict[str, Any]) -> None:
-    webhook.add(**body)
-    webhook.save()
-
-
-def plan_addition(webhook: WebhookHandler, **body: Any) -> dict[str, Any]:
-    """Return the fields that the server would set on a new handler. Raises TutumApiError if it would refuse."""
-    planner = WebhookHandler.fetch(webhook.service)
-    planner.add(**body)
-    [fields] = planner.plan_save()
-    return fields
-
-
-def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: WantedHandler) -> Step | None:
+def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:
     """Return the step to take; None if the handler is as the file says. Fields that the file does not set are reset."""
     handler, *others = same
     if others:
@@ -173,13 +161,14 @@ def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: Wante
             f"tutum webhook-handler list {quote(webhook.service.shown_name)}",
             status=400,
         )
-    if handler.operation != wanted.operation:
+    if handler.operation != wanted["operation"]:
         raise TutumApiError(
             f"its operation is {handler.operation}, which cannot be changed: choose another name, or remove it first",
             status=400,
         )
     # Somebody may have disabled it for a reason that no repository knows, so `enabled` is not reset.
-    body = {name: None for name in FIELDS if name in handler and name != "enabled"} | dict(wanted.fields)
+    defaults = {name: None for name in FIELDS if name in handler and name != "enabled"}
+    body = defaults | {name: value for name, value in wanted.items() if name in FIELDS}
     changes = webhook.plan_update(handler.uuid, **body)
     if not changes:
         return None
@@ -188,7 +177,7 @@ def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: Wante
     return Step(
         verb="change",
         service=webhook.service.shown_name,
-        name=wanted.name,
+        name=wanted["name"],
         take=partial(webhook.update, handler.uuid, **sent),
         details=details,
     )

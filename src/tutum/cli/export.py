@@ -15,11 +15,10 @@ from tutum.cli.apply_plan import label_of_handler, services_named
 from tutum.cli.options import complete_service
 from tutum.cli.output import printable
 from tutum.client import current_client
-from tutum.handler import FIELDS, Handler
 from tutum.lookup import Utils
 from tutum.service import Service
 from tutum.settings import origin_of
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -21,9 +21,8 @@ from tutum.cli.options import (
     parse_pairs,
     read_text,
 )
-from tutum.cli.output import print_json, print_list, print_table, printable
+from tutum.cli.output import age, print_json, print_list, print_table, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, report
-from tutum.cli.times import age
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
 from tutum.results import Accepted

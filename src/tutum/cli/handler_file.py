@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tutum.cli.options import nearest
-from tutum.handler import FIELDS
+from tutum.webhook_handler import FIELDS
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
@@ -25,13 +25,11 @@ class WantedHandler:
 
     Attributes:
         place: Where it stands, for errors: `handlers.toml:12: ci of shop/web`.
-        fields: In the form of the API, with secrets.
+        body: The request that creates it, with its name, operation, fields and secrets.
     """
 
     place: str
-    name: str
-    operation: str
-    fields: Mapping[str, Any] = field(repr=False)
+    body: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,39 +85,41 @@ class _Reader:
         engine = self._text(table, "engine", place) if "engine" in table else ""
         self.refuse_unknown(table, ("name", "engine", "handler"), place)
         handlers = tuple(self._handler(each, name) for each in self.tables(table, "handler", place))
-        names = [handler.name for handler in handlers]
-        self.problems += [f"{each.place}: stands in the file twice" for each in handlers if names.count(each.name) > 1]
+        names = [each.body["name"] for each in handlers]
+        self.problems += [
+            f"{each.place}: stands in the file twice" for each in handlers if names.count(each.body["name"]) > 1
+        ]
         return WantedService(place=place, name=name, engine=engine, handlers=handlers)
 
     def _handler(self, table: Mapping[str, Any], service: str) -> WantedHandler:
         place = f"{self._next_place()}: {table.get('name') or 'a handler'} of {service}"
-        name = self._text(table, "name", place)
-        fields = {key: value for key, value in table.items() if key not in ("name", "operation")}
-        self.refuse_unknown(fields, FIELDS, place)
-        operation = str(table.get("operation", "REDEPLOY")).upper()
-        return WantedHandler(place=place, name=name, operation=operation, fields=self._fill_secrets(fields, place))
+        self.refuse_unknown(table, ("name", "operation", *FIELDS), place)
+        body = {**table, "name": self._text(table, "name", place)}
+        body["operation"] = str(table.get("operation", "REDEPLOY")).upper()
+        if "verify" in table:
+            body["verify"] = self._fill_secrets(table["verify"], place)
+        return WantedHandler(place=place, body=body)
 
-    def _fill_secrets(self, fields: dict[str, Any], place: str) -> dict[str, Any]:
-        """Return the fields with the values of the variables that stand for secrets."""
-        verify = fields.get("verify", {})
+    def _fill_secrets(self, verify: Any, place: str) -> Any:
+        """Return what a handler verifies, with the values of the variables that stand for secrets."""
         if isinstance(verify, dict) and "secrets" not in verify:
-            return fields
-        written = verify["secrets"] if isinstance(verify, dict) else verify
+            return verify
+        written = verify["secrets"] if isinstance(verify, dict) else None
         matches = [_VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
         names = [match[1] for match in matches if match]
-        if not isinstance(verify, dict) or len(names) < len(matches):
+        if len(names) < len(matches):
             # What stands there may be a secret, so the text does not quote it.
             self.problems.append(
                 f"{place}: verify must be a table, and each of verify.secrets a variable, such as "
                 '"${GITHUB_SECRET}": a secret in a file ends up in the repository'
             )
-            return fields
+            return None
         self.problems += [
             f"{place}: the variable {name} is not set: it must hold the sender's secret"
             for name in names
             if not self.variables.get(name)
         ]
-        return fields | {"verify": verify | {"secrets": [self.variables.get(name) for name in names]}}
+        return verify | {"secrets": [self.variables.get(name) for name in names]}
 
     def refuse_unknown(self, table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
         for key in table:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tutum.cli.times import age, parse_date
-from tutum.handler import FIELDS, Handler
+from tutum.cli.output import age, parse_date
 from tutum.results import Trial
+from tutum.webhook_handler import FIELDS, Handler
 
 NOT_SET = "-"
 

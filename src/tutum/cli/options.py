@@ -1,9 +1,11 @@
 """Options and arguments that several commands share, with their completion, and what they name."""
 
 import difflib
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -14,12 +16,13 @@ import typer
 import tutum
 from tutum.client import Client
 from tutum.errors import TutumApiError
-from tutum.handler import Handler
 from tutum.lookup import Utils, describe, find_handler
 from tutum.service import Service
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import Handler, WebhookHandler
 
 COMPLETION_TIMEOUT_S = 1.0
+_SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DEFAULT_TIMEOUT_S = 600.0
 _IDENTIFIER = "UUID, start of the UUID, or name."
 _SERVICE = "Name, STACK/NAME, name of a container, UUID, or start of the UUID."
@@ -115,6 +118,30 @@ def parse_state(text: str | None, states: Sequence[str]) -> str | None:
     if word not in by_word:
         raise typer.BadParameter(f"--status: unknown state {text!r}: {nearest(word, by_word.values())}")
     return by_word[word]
+
+
+def seconds_of(option: str, text: str) -> int:
+    """Return the seconds of a span; a number without a unit is seconds.
+
+    Raises:
+        typer.BadParameter: It is not a span.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{option} must be seconds, or a span such as 15m, 12h or 30d, got {text!r}")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def moment_of(text: str, *, now: datetime | None = None) -> str:
+    """Return the date a span from now, in ISO 8601. Any other text is returned as it is."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None or not match[2]:
+        return text
+    try:
+        moment = (now or datetime.now(UTC)) + timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+    except OverflowError as error:
+        raise typer.BadParameter(f"{text} from now is too far away") from error
+    return moment.isoformat(timespec="seconds")
 
 
 def nearest(text: str, known: Iterable[str]) -> str:

@@ -1,13 +1,18 @@
-"""Printing: JSON, tables, and text that cannot disturb the terminal."""
+"""Printing: JSON, tables, ages, and text that cannot disturb the terminal."""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+
+from rich.cells import cell_len
 
 from tutum.resource import Resource
 
 _GAP = "  "
+_AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
 _CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
 """Smallest widths of columns of which a part is enough."""
@@ -48,6 +53,23 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def parse_date(text: str) -> datetime:
+    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
+
+
+def age(date: str | None, *, now: datetime | None = None) -> str:
+    """Return how long ago a date of the API was; empty for None."""
+    if not date:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - parse_date(date)).total_seconds()
+    for unit, length_s in _AGES_S.items():
+        count = int(seconds // length_s)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
 def print_list(
     objects: Sequence[Any],
     headings: Sequence[str],
@@ -81,19 +103,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print_to_terminal(headings, cells)
         return
     table = [headings, *cells] if any(headings) else cells
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
         print(_GAP.join(padded).rstrip())
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len  # slow to load
-
-    return cell_len(text)
 
 
 def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> list[int]:
@@ -131,7 +144,7 @@ def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     from rich.text import Text
 
     console = Console()
-    natural = [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+    natural = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     widths = fit_widths(headings, natural, console.width)
     table = Table(
         box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="bold", show_header=any(headings)

@@ -19,9 +19,8 @@ from tutum.cli.options import (
     parse_pairs,
     parse_state,
 )
-from tutum.cli.output import count, hint, print_list, print_resources, printable
+from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report, show_plans
-from tutum.cli.times import age, parse_date
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils
 from tutum.results import Accepted

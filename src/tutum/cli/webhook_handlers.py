@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
-from tutum.cli.apply_plan import plan_addition
 from tutum.cli.field_options import check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
@@ -22,16 +21,15 @@ from tutum.cli.options import (
     find,
     label_of,
     refuse_taken_names,
+    seconds_of,
     words,
 )
-from tutum.cli.output import hint, print_json, print_list, print_table, printable
-from tutum.cli.times import age, seconds_of
-from tutum.handler import FIELDS, Handler
+from tutum.cli.output import age, hint, print_json, print_list, print_table, printable
 from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.snippets import TARGETS, snippet
-from tutum.webhook_handler import WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -91,7 +89,7 @@ def create_handlers(
     webhooks = [WebhookHandler.fetch(Utils.fetch_remote_service(identifier)) for identifier in services]
     for webhook in webhooks:
         refuse_taken_names(webhook, names or [])
-    fields = complete_verify(fields, None, lambda trial: plan_addition(webhooks[0], operation=operation, **trial))
+    fields = complete_verify(fields, None)
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
@@ -126,7 +124,7 @@ def set_fields(
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
-    changes = complete_verify(changes, handler, lambda trial: webhook.plan_update(handler.uuid, **trial))
+    changes = complete_verify(changes, handler)
     changed = webhook.update(handler.uuid, **changes)
     _print_handler(webhook, changed, as_json=as_json)
 

@@ -1,1 +1,1 @@
-"""The rules: who may do what, and in which form. One function per verb; uses only ports."""
+"""The rules: who may do what, and in which form. Each verb is one function, and only ports are used."""

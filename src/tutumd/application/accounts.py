@@ -1,4 +1,6 @@
-"""Users, how they sign in, and their API keys. No key makes one that may do more, or lasts longer, than itself."""
+"""Users, how they sign in, and their API keys. A key cannot create a key with more rights or a later expiry than its
+own.
+"""
 
 import re
 import secrets
@@ -16,7 +18,7 @@ from tutumd.model import ApiKey, NewKey, Scope, User
 from tutumd.ports.store import Accounts, Store
 
 KEY_PREFIX = "tutumd_"
-"""Prefix of generated keys, by which scanners for leaked secrets recognize them."""
+"""Prefix of generated keys. Scanners for leaked secrets recognize it."""
 
 MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
@@ -24,7 +26,7 @@ LINK_LASTS = timedelta(minutes=15)
 
 
 def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
-    """Return the user with a name and key. Raises UnauthorizedError, with one text for all reasons."""
+    """Return the user with a name and an API key. Raises UnauthorizedError, with the same text for every reason."""
     user = accounts.user_by_key(sha256_hex(key)) if user_name and key else None
     if user is None or user.name != user_name:
         raise UnauthorizedError("wrong user or API key")
@@ -32,7 +34,7 @@ def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
 
 
 def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None, by: User | None = None) -> User:
-    """Add a user, in one transaction with a key that was chosen elsewhere if there is one.
+    """Add a user and, if a key is given, that key in the same transaction.
 
     Raises InvalidInputError as `check_name` and `check_key`.
     """
@@ -49,14 +51,14 @@ def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = No
 
 
 def make_login_link(accounts: Accounts, user_name: str, now: datetime, by: User | None = None) -> str:
-    """Return the path of a page that signs a user in, once and within 15 minutes. Only a hash of it is stored."""
+    """Return the path of a page that signs a user in once, within 15 minutes. Only a hash of the link is stored."""
     token = secrets.token_urlsafe(32)
     accounts.add_login_link(user_name, sha256_hex(token), now + LINK_LASTS, by)
     return f"/sign-in/link/{token}/"
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidInputError if an Authorization header cannot carry the name of a user."""
+    """Raise InvalidInputError if an Authorization header cannot carry the user name."""
     if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
         raise InvalidInputError(
             "a user's name must be 1 to 100 printable characters without space, colon and backslash"
@@ -79,7 +81,7 @@ def _new_key(key: str) -> NewKey:
 
 
 def make_hint(key: str) -> str:
-    """Return what tells a key from others: its first characters, if it was generated here."""
+    """Return the first characters of a generated key, so that people can tell keys apart."""
     return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{sha256_hex(key)[:8]}"
 
 
@@ -96,19 +98,19 @@ def make_key(
     user_name: str | None = None,
     form_sha256: str | None = None,
 ) -> tuple[str, ApiKey]:
-    """Make a key, and return it with what is stored of it. It cannot be read again: only its SHA-256 is stored.
+    """Create a key, and return it with its stored fields. The key cannot be read again: only its SHA-256 is stored.
 
     Args:
         document: `scope`, and perhaps `service` (a reference), `stack`, and `expires` (`90d` or a date).
-        user_name: Whose key it is to be; None: the viewer's.
-        form_sha256: Of the form that makes it, which makes no other one.
+        user_name: Owner of the key; None: the viewer.
+        form_sha256: Hash of the form that creates the key. A form creates one key only.
 
     Raises:
-        ForbiddenError: The viewer came with a key that makes no keys, or none that lasts so long; or it is for another
+        ForbiddenError: The viewer's key must not create keys, or none that lasts so long; or the key is for another
             user, and the viewer is not an admin.
         InvalidInputError: A value is wrong.
         NotFoundError: There is no such user, or the user has no such service or stack.
-        ConflictError: Several services match the reference, or the form has made a key.
+        ConflictError: Several services match the reference, or the form has already created a key.
     """
     owner = _find_owner(store, viewer, user_name, changes=True)
     with about("scope"):
@@ -133,10 +135,10 @@ def make_key(
 
 
 def list_keys(store: Store, viewer: User, user_name: str | None = None) -> tuple[ApiKey, ...]:
-    """Return the keys of a user, oldest first. A key of one service or stack sees only itself.
+    """Return the keys of a user, oldest first. A key for one service or stack sees only itself.
 
     Raises:
-        ForbiddenError: They are another user's, and the viewer is not an admin.
+        ForbiddenError: The keys belong to another user, and the viewer is not an admin.
         NotFoundError: There is no such user.
     """
     owner = _find_owner(store, viewer, user_name, changes=False)
@@ -190,7 +192,7 @@ def _check_expiry(expires: datetime | None, longest: datetime | None) -> None:
 
 
 def _find_owner(store: Store, viewer: User, user_name: str | None, *, changes: bool) -> User:
-    """Return the user whose keys are meant, with all that they see, if the viewer may see or change these."""
+    """Return the owner of the keys and all that the owner sees, if the viewer may see or change these keys."""
     if changes:
         require_scope(viewer, Scope.ADMIN)
         require_everything(viewer)

@@ -1,4 +1,4 @@
-"""Calls to handlers: evaluation, storing with retries, and the tokens with which callers read the outcome."""
+"""Calls to handlers: evaluation, storing with retries, and the tokens that let callers read the outcome."""
 
 import hashlib
 import hmac
@@ -33,11 +33,11 @@ _TOKEN_NUMBERS = struct.Struct(">QQQB")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
 _MAX_WITHOUT_OPTIONS = 100_000
-"""About 150 bytes each. A call of a handler that is not remembered costs a lookup: four times as much."""
+"""An entry takes about 150 bytes. A call of a handler that is not cached costs a lookup: four times as much time."""
 _MAX_AGE_S = 1200.0
 
 Remembered = tuple[HandlerOptions, int]
-"""The parsed options of a handler, and their version."""
+"""The parsed options of a handler and their version."""
 
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
@@ -46,19 +46,19 @@ EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 async def accept(
     call: Call, store: StoreCall, evaluator: EvaluateCall, first_result: CallResult | None = None
 ) -> tuple[Call, Accepted | NotQueued]:
-    """Store a call and return it, evaluated, with what became of it.
+    """Evaluate and store a call, and return the stored result.
 
-    The store takes a call only if it was evaluated by the handler's current options, and returns them otherwise. So a
-    call is stored at once if its handler has no options, or it was evaluated by remembered ones that still hold. Any
-    other is evaluated and stored again, until nobody changes the options in between.
+    The store accepts a call only if it was evaluated with the handler's current options. Otherwise it returns those
+    options. So a call is stored on the first attempt if its handler has no options, or if cached options were used and
+    still apply. Otherwise the call is evaluated and stored again until the options do not change in between.
 
     Args:
-        evaluator: Returns the call with its evaluation by these options.
-        first_result: What `store` returned for the call before, or a lookup; None if nobody has stored it.
+        evaluator: Returns the call with its evaluation by the given options.
+        first_result: Earlier result of `store` or of a lookup for this call; None if there is none.
 
     Raises:
         NotFoundError: The handler is unknown or cannot be called now.
-        InvalidInputError: The call is wrong.
+        InvalidInputError: The call is invalid.
         TooManyCallsError: The rate limit of the handler is exceeded.
         UnavailableError: The call could not be stored.
     """
@@ -76,10 +76,10 @@ async def accept(
 
 
 def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) -> Evaluation:
-    """Return the evaluation of a call by its handler's options, for the store, which alone decides.
+    """Return the evaluation of a call by its handler's options. The store makes the final decision.
 
     Raises:
-        ClosedError: The handler cannot be called now, or not from there.
+        ClosedError: The handler cannot be called now, or not from this address.
     """
     verdict = evaluate(options, call_input)
     kind, reason = verdict.kind, verdict.reason
@@ -102,24 +102,24 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
 
 
 class AdmissionCache:
-    """Remembers the options of handlers that were called, and reads them again after 20 minutes.
+    """Caches the options of handlers that were called, and reads them again after 20 minutes.
 
-    They may be out of date, so no answer rests on them alone: the store compares their version. Each call drops what is
-    too old, also of other handlers: a secret that was replaced does not stay. Handlers without options stay until the
-    store does not find them, or there are too many. Of their paths, only the hash is kept.
+    Cached options may be out of date, so no response rests on them alone: the store compares their version. Each call
+    removes expired entries of all handlers, so that a replaced secret does not stay in memory. Handlers without
+    options stay until the store does not find them, or until the cache is full. Of the paths of such handlers, only
+    the hash is kept.
     """
 
     def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cipher = cipher
         self._monotonic = monotonic
-        self._entries: dict[HandlerPath, tuple[float, Remembered]] = {}  # the oldest first, with when each one expires
+        self._entries: dict[HandlerPath, tuple[float, Remembered]] = {}  # the oldest first, with their expiry
         self._without_options: dict[int, Remembered] = {}
 
     def recall(self, path: HandlerPath) -> Remembered | None:
-        """Return the options by which to evaluate a call before it is stored; None if the handler is to be looked up.
+        """Return the options with which to evaluate a call before it is stored; None if the handler must be looked up.
 
-        Handlers that are not remembered are looked up, and those with `max_uses`: a handler that is used up must not
-        cost an HMAC.
+        Handlers with `max_uses` are always looked up: a call to a used-up handler must not cost an HMAC.
         """
         remembered = self._without_options.get(hash(path)) or self._find(path)
         return None if remembered is None or remembered[0].max_uses is not None else remembered
@@ -153,14 +153,14 @@ class AdmissionCache:
     def read_callable(self, path: HandlerPath, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Return the options of a handler that can be called.
 
-        A handler that cannot be called is refused as fast as a handler that does not exist, so this comes before any
-        look at what the call contains.
+        This check precedes any inspection of the call's content, so that a handler that cannot be called is refused as
+        fast as an unknown handler.
 
         Raises:
-            ClosedError: The handler is disabled, expired, used up, or may not be called from `address`.
+            ClosedError: The handler is disabled, expired, used up, or cannot be called from `address`.
             SettingsError: As `read`, unless ClosedError applies.
         """
-        # Neither the decryption of secrets nor a lost key comes before this.
+        # This check precedes the decryption of secrets, so a lost key does not matter here.
         options = read_stored(needed.options, PlaceholderCipher())
         is_used_up = options.max_uses is not None and needed.uses >= options.max_uses
         closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
@@ -181,7 +181,7 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
 
     Args:
         query: The parameter `wait`; 0 means not to wait.
-        prefer: The header `Prefer` (RFC 7240), of which unusable values are ignored.
+        prefer: The header `Prefer` (RFC 7240). Unusable values are ignored.
 
     Raises:
         InvalidInputError: The parameter is not a whole number from 0 to 600.
@@ -195,9 +195,9 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
 
 
 class StatusTokens:
-    """Signed names of calls: only the caller that got the response can read the outcome. Nothing is stored.
+    """Signed references of calls: only the caller that received the response can read the outcome. Nothing is stored.
 
-    The key is a secret that all server processes share.
+    All server processes share the secret that signs them.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -209,7 +209,7 @@ class StatusTokens:
         return (content + self._sign(content)).hex()
 
     def read(self, token: str) -> Reference:
-        """Return the reference of a token. Raises NotFoundError for a token that `make` did not return."""
+        """Return the reference of a token. Raises NotFoundError for a token that `make` did not create."""
         try:
             raw = bytes.fromhex(token)
         except ValueError:
@@ -220,5 +220,5 @@ class StatusTokens:
         return Reference(*_TOKEN_NUMBERS.unpack(content))
 
     def _sign(self, content: bytes) -> bytes:
-        # BLAKE2 with a key is a MAC (RFC 7693). Another one would invalidate the tokens that callers hold.
+        # BLAKE2 with a key is a MAC (RFC 7693). Another algorithm would invalidate the tokens that callers hold.
         return hashlib.blake2b(content, key=self._key, digest_size=_TAG_BYTES).digest()

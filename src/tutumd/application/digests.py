@@ -1,4 +1,4 @@
-"""Digests, which stand for what must not be stored or shown."""
+"""Digests, which replace values that must not be stored or shown."""
 
 import hashlib
 
@@ -6,6 +6,6 @@ import hashlib
 def sha256_hex(text: str) -> str:
     """Return the SHA-256 of a text in 64 hexadecimal digits.
 
-    Keys and tokens are found by it. They are long and random, so a plain hash is enough.
+    Keys and tokens are looked up by this digest. They are long and random, so a plain hash is enough.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""What a call would do to a handler, for a payload of a person or a recorded delivery. Nothing is done."""
+"""Trial of a call: what a payload of a person or a recorded delivery would do. Nothing is changed. Nothing is done."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ _HEADER_LIMIT = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What a call would do.
+    """The predicted effect of a call.
 
     Attributes:
-        notes: What could not be checked, and why.
+        notes: Parts that could not be checked, with the reason.
     """
 
     checks: Sequence[CheckResult]
@@ -30,13 +30,15 @@ class Trial:
 
 
 def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
-    """Return what a call would do."""
+    """Return the predicted effect of a call."""
     checks, verdict = explain(read_stored(handler.options, cipher), call)
     return Trial(checks=checks, verdict=verdict)
 
 
 def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher: SecretCipher) -> Trial:
-    """Return what a recorded delivery would do if it came now, as far as it was stored. Signatures never are."""
+    """Return the predicted effect of a recorded delivery if it arrived now, as far as it was stored. Signatures are
+    never stored. Signatures never are.
+    """
     options = read_stored(handler.options, cipher)
     origin = Origin(address=delivery.address, user_agent=delivery.user_agent)
     call, notes = read_input(delivery, origin, now), list[Reason]()
@@ -55,7 +57,7 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
 
 
 def parse_headers(text: str) -> list[tuple[str, str]]:
-    """Return the headers of a text with one `Name: value` a line. Raises InvalidInputError."""
+    """Return the headers of a text with one `Name: value` per line. Raises InvalidInputError."""
     lines = [line for line in text.replace("\r", "").split("\n") if line.strip()]
     if len(lines) > _HEADER_LIMIT:
         raise InvalidInputError(f"headers must be at most {_HEADER_LIMIT}, got {len(lines)}")

@@ -1,4 +1,4 @@
-"""Webhook handlers: create, change, plan either, rotate, and explain what a call would do."""
+"""Webhook handlers: create, change, plan, rotate, and explain the effect of a call."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ MAX_GRACE_S = 30 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerPlan:
-    """What a request would do.
+    """The effect of a request that creates or changes a handler.
 
     Attributes:
-        after: The handler as it would be.
-        changes: Fields that would change, with their new values as the API shows them. `verify` is among them too if
-            only its secrets would change.
+        after: The handler after the request.
+        changes: Fields that would change, with their new values as the API shows them. They include `verify` if only
+            its secrets would change.
     """
 
     after: NewHandler
@@ -47,10 +47,10 @@ def create(
     cipher: SecretCipher,
     now: datetime,
 ) -> tuple[Handler, ...]:
-    """Create a handler for each JSON object, all or none.
+    """Create a handler for each JSON object: all of them or none.
 
     Raises:
-        InvalidInputError: A value is wrong, or there are more than 100 objects.
+        InvalidInputError: A value is invalid, or there are more than 100 objects.
         NotFoundError: The viewer has no such service.
     """
     if len(documents) > MAX_ENTRIES:
@@ -68,7 +68,8 @@ def create_once(
     cipher: SecretCipher,
     now: datetime,
 ) -> tuple[Handler, bool]:
-    """Create a handler for a form, and return it and True; or the one that the form has created, and False.
+    """Create a handler for a form, and return it and True; if the form has already created a handler, return that
+    handler and False.
 
     Raises as `create`, and ConflictError if another handler of the service has the name.
     """
@@ -84,7 +85,9 @@ def plan_creation(
     cipher: SecretCipher,
     now: datetime,
 ) -> tuple[HandlerPlan, ...]:
-    """Return what `create` would create. Nothing is stored. Raises as `create`."""
+    """Return the handler that `create` would create. Nothing is stored. Raises as `create`. Nothing is stored. Raises
+    as `create`.
+    """
     if len(documents) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
     store.service(viewer, service_uuid)
@@ -103,11 +106,11 @@ def change(
     now: datetime,
     keeps_names_apart: bool = False,
 ) -> Handler:
-    """Change the fields of a handler that are in a JSON object.
+    """Change the handler fields that a JSON object contains.
 
     Raises:
         ConflictError: With `keeps_names_apart`, another handler of the service has the new name.
-        InvalidInputError: A value is wrong, or the operation differs.
+        InvalidInputError: A value is invalid, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
     return store.change_handler(
@@ -129,7 +132,9 @@ def plan_change(
     cipher: SecretCipher,
     now: datetime,
 ) -> HandlerPlan:
-    """Return what `change` would change, also whether secrets differ. Nothing is stored. Raises as `change`."""
+    """Return the changes that `change` would make, including whether secrets differ. Nothing is stored. Raises as
+    `change`. Nothing is stored. Raises as `change`.
+    """
     handler = store.handler(viewer, service_uuid, uuid)
     after = _changed_handler(handler, document, cipher, now)
     renamed = {} if after.name == handler.name else {"name": after.name}
@@ -137,7 +142,7 @@ def plan_change(
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
-    """Give a handler a new URL. Calls of the old one are accepted for `grace` more seconds.
+    """Give a handler a new URL. Calls to the old URL are accepted for `grace` more seconds.
 
     Raises:
         InvalidInputError: `grace` is not a whole number from 0 to 30 days.
@@ -165,7 +170,7 @@ def check_name(name: str | None) -> str | None:
 
 
 def parse_operation(text: str | None) -> Operation:
-    """Return an operation, in any case; REDEPLOY if there is none. Raises InvalidInputError."""
+    """Return an operation, in any case; REDEPLOY if none is given. Raises InvalidInputError."""
     try:
         return Operation((text or "REDEPLOY").upper())
     except ValueError:
@@ -194,7 +199,7 @@ def _changed_handler(handler: Handler, document: Mapping[str, Any], cipher: Secr
 
 
 def _without_contradictions(before: Mapping[str, Any], new: NewHandler) -> NewHandler:
-    """Return the handler. Raises InvalidInputError if its options contradict each other, and did not so before."""
+    """Return the handler. Raises InvalidInputError if its options contradict each other and did not before."""
     for name, text in list_contradictions(new.options).items() - list_contradictions(before).items():
         with about(name):
             raise InvalidInputError(text)
@@ -211,7 +216,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: Se
 
 
 def _secrets(stored: Mapping[str, Any], cipher: SecretCipher) -> list[str]:
-    """Return the secrets; without their key, as they are stored, which no new secret equals."""
+    """Return the secrets; without their key, the encrypted texts, which differ from every new secret."""
     encrypted = list(stored.get("verify", {}).get("secrets", ()))
     try:
         return [cipher.decrypt(secret) for secret in encrypted]
@@ -220,9 +225,9 @@ def _secrets(stored: Mapping[str, Any], cipher: SecretCipher) -> list[str]:
 
 
 def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Return the stored options that a change has to read, and `verify` if its secrets stay encrypted.
+    """Return the stored options that a change must read, and `verify` if its secrets stay encrypted.
 
-    Secrets that are neither kept in a changed `verify` nor needed are not decrypted: their key may be lost.
+    Secrets are decrypted only if a changed `verify` keeps or needs them, because their key may be lost.
     """
     if "verify" not in stored:
         return stored, {}
@@ -241,12 +246,14 @@ _BOTH = (
 
 
 def list_contradictions(stored: Mapping[str, Any]) -> dict[str, str]:
-    """Return a sentence for each field of stored options because of which no call, or none that is meant, can count."""
+    """Return a sentence for each contradiction in stored options that keeps all calls, or all intended calls, from
+    counting.
+    """
     options = read_stored(stored, PlaceholderCipher())
     globs = [("filter", each.kind, glob) for each in options.filter for glob in each.patterns]
     globs += [("tag", "allow", glob) for glob in (options.tag.allow if options.tag else ())]
     problems = {field: problem for field, kind, glob in globs if (problem := _judge_glob(field, kind, glob))}
-    # Only Bitbucket reports several branches and tags, which were pushed together, in one call.
+    # Only Bitbucket reports several branches and tags in one call, if they were pushed together.
     is_bitbucket = options.verify is not None and options.verify.preset == "bitbucket"
     if {"branch", "tag"} <= {each.kind for each in options.filter} and not is_bitbucket:
         problems["filter"] = _BOTH

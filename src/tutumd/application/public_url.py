@@ -1,4 +1,4 @@
-"""The start of the URLs that senders are given, judged by itself."""
+"""The public URL, with which the URLs of handlers begin, judged without a request."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,7 +9,9 @@ SUBJECT = "public URL"
 
 
 def judge_address(url: str) -> Finding | None:
-    """Return what is wrong with a public URL, without trying it; None if nothing is. Empty: it is not set."""
+    """Return what is wrong with a public URL, without a request to it; None if nothing is wrong. An empty URL is not
+    set.
+    """
     parts = urlsplit(url)
     if not url:
         fix = "set TUTUMD_PUBLIC_URL to the address that senders reach"

@@ -1,4 +1,4 @@
-"""Query strings: the filters and pages of lists, and single parameters, read strictly."""
+"""Query strings: the filters and pages of lists, and single parameters, with strict validation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -33,7 +33,7 @@ AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until
 def parse_parameters(parameters: Iterable[tuple[str, str]], known: frozenset[str]) -> dict[str, str]:
     """Return the parameters of a request.
 
-    An unknown parameter is refused: ignoring it would list, and let clients delete, what was not asked for.
+    An unknown parameter is refused: otherwise clients would list, and then delete, objects that they did not select.
 
     Raises:
         InvalidInputError: A parameter is unknown, repeated or wrong.
@@ -56,8 +56,8 @@ def parse_query(
     """Return the filters and the page of a list. Raises as `parse_parameters`.
 
     Args:
-        allowed: Names of filters.
-        page: Names of parameters that choose a page.
+        allowed: Names of the allowed filters.
+        page: Names of the parameters that choose a page.
     """
     filters = parse_parameters(parameters, allowed | page)
     limit = _check_range("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
@@ -66,10 +66,11 @@ def parse_query(
 
 
 def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[datetime | None, Query]:
-    """Return since when handlers of the report of unused ones were not called, and the page. 0 days: None, for all.
+    """Return the date of `unused_days` for the report of unused handlers, and the page. 0 days means all handlers: the
+    date is then None.
 
     Raises:
-        InvalidInputError: As `parse_query`, or `unused_days` is missing or wrong.
+        InvalidInputError: As `parse_query`, or `unused_days` is missing or invalid.
     """
     query = parse_query(parameters, frozenset({"unused_days"}))
     if "unused_days" not in query.filters:
@@ -87,10 +88,11 @@ def parse_audit_query(parameters: Iterable[tuple[str, str]]) -> tuple[AuditFilte
 
 
 def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
-    """Return the filters of `AUDIT_FILTERS`: `since` and `until` are days, both of them included. Empty texts: all.
+    """Return the filters of `AUDIT_FILTERS`: `since` and `until` are days, both inclusive. Empty texts mean all. Empty
+    texts: all.
 
     Raises:
-        InvalidInputError: A value is one that no entry can have.
+        InvalidInputError: No entry can have such a value.
     """
     texts = {name: given.get(name, "").strip() or None for name in AUDIT_FILTERS}
     if not is_storable("".join(filter(None, texts.values()))):
@@ -111,7 +113,7 @@ def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
 
 
 def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
-    """Return the name of a user, the only parameter of a route. Raises InvalidInputError."""
+    """Return the user name, the only parameter of a route. Raises InvalidInputError."""
     name = parse_parameters(parameters, frozenset({"user"})).get("user")
     if name == "":
         raise InvalidInputError("user must be the name of a user")
@@ -119,21 +121,21 @@ def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
 
 
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
-    """Return the number of the only parameter of a route. Raises InvalidInputError."""
+    """Return the number in the only parameter of a route. Raises InvalidInputError."""
     given = parse_parameters(parameters, frozenset({name}))
     return _check_range(name, given.get(name, str(default)), low, high)
 
 
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
-    """Return the number at which a page of a list goes on; None for the first page. Raises InvalidInputError."""
+    """Return the number at which a page of a list continues; None for the first page. Raises InvalidInputError."""
     return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
 
 
 def parse_dry_run(values: Sequence[str]) -> bool:
-    """Return whether `dry_run` is 1. Anything but a single 0 or 1 is refused: a guess could redeploy.
+    """Return whether `dry_run` is 1. Any value except a single 0 or 1 is refused: a guess could redeploy.
 
     Raises:
-        InvalidInputError: The parameter is repeated or wrong.
+        InvalidInputError: The parameter is repeated or invalid.
     """
     if len(values) > 1:
         raise InvalidInputError("dry_run is given twice: give it once")
@@ -143,7 +145,9 @@ def parse_dry_run(values: Sequence[str]) -> bool:
 
 
 def parse_date(name: str, text: str) -> datetime:
-    """Return a date in ISO 8601 or in the form of the API; without a zone it is UTC. Raises InvalidInputError."""
+    """Return a date in ISO 8601 or in the API's own format. A date without a time zone is UTC. Raises
+    InvalidInputError.
+    """
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             date = parse(text)

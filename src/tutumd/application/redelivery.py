@@ -27,14 +27,14 @@ async def redeliver(
     now: datetime,
     form_sha256: str = "",
 ) -> tuple[Call, Accepted | NotQueued]:
-    """Call a handler with the content of a delivery, without checking its sender or whether it was seen before.
+    """Call a handler with the content of a delivery, without a check of its sender or for duplicates.
 
     Args:
-        form_sha256: Hash of the submitted form. The same form, submitted again, repeats that call.
+        form_sha256: Hash of the submitted form. A repeated submission of the form repeats the same call.
 
     Raises:
         NotFoundError: The viewer has no such delivery.
-        ConflictError: The delivery was not stored whole, or the handler cannot be called now.
+        ConflictError: The delivery was not stored completely, or the handler cannot be called now.
         UnavailableError: The call could not be stored.
     """
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
@@ -59,7 +59,7 @@ async def redeliver(
 
 
 def find_obstacle(delivery: Delivery) -> str:
-    """Return why a delivery with its content cannot be sent again; empty if it can."""
+    """Return why a delivery with this content cannot be redelivered; empty if it can."""
     return "this delivery was not stored whole: let its sender send it again" if delivery.content.get("is_cut") else ""
 
 
@@ -72,7 +72,7 @@ def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin:
         body_size=delivery.body_size,
         key=key,
         content=delivery.raw,
-        has_tag_param=True,  # so that the store needs an evaluation even if there are no options
+        has_tag_param=True,  # the store then needs an evaluation even if there are no options
     )
 
 
@@ -85,7 +85,7 @@ def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
 
 
 def read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
-    """Return a delivery as it is judged: what was stored of it, and who sends it now."""
+    """Return a delivery as call input: its stored content, sent by the viewer."""
     content = delivery.content
     text = str(content.get("body", ""))
     return CallInput(

@@ -1,55 +1,66 @@
-"""Limit of refused calls, so that nobody can guess the secret of a handler. Each process counts on its own."""
+"""Limit of refused calls and sign-ins, so that nobody can guess a secret. Each process counts separately."""
 
 import math
 import time
 from collections.abc import Callable
+from threading import Lock
 
 from tutumd.application.admission.addresses import client_network
 from tutumd.errors import TooManyCallsError
 
 MAX_REFUSED = 100
-"""Refused calls that a client can make to a handler at once."""
+"""Refused calls that a client can make to a handler within a minute."""
 
-REFILL_S = 60.0
-"""Time after which it can make as many again. They come back evenly."""
-
+WINDOW_S = 60.0
 MAX_CLIENTS = 10_000
-"""Clients and handlers that are remembered, each about 300 bytes. The client that called last stays the longest."""
+"""Pairs of subject and client that are kept in memory, each about 400 bytes. The least recent pair is removed first."""
 
-_KNOWS_SECRET = -math.inf
+_KNOWS_SECRET = (math.inf, -math.inf)
 
 
 class RefusedCalls:
-    """Counts refused calls by handler and client.
+    """Counts refused calls by subject and client: a client with too many waits until the minute of the first is over.
 
-    A client that has sent an authentic call is not limited: others behind its address cannot hold up its calls.
+    A subject is a handler, or something else that has a secret. A client that has sent an authentic call is not
+    limited: others behind its address cannot block its calls.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._full_at: dict[tuple[str, str], float] = {}
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, max_refused: int = MAX_REFUSED) -> None:
+        self._monotonic, self._max_refused = monotonic, max_refused
+        self._counts: dict[tuple[str, str], tuple[float, float]] = {}
+        self._lock = Lock()
 
-    def check(self, handler_uuid: str, address: str) -> None:
-        """Raise TooManyCallsError if a client has to wait before the next call. Call this before any look at it."""
-        wait_s = self.wait_s(handler_uuid, address)
+    def check(self, subject: str, address: str) -> None:
+        """Raise TooManyCallsError if a client has to wait before its next call. Run this check before any inspection of
+        the call.
+        """
+        wait_s = self.wait_s(subject, address)
         if wait_s > 0:
             raise TooManyCallsError(
                 f"too many calls from {address} were refused: check the secret", retry_after_s=math.ceil(wait_s)
             )
 
-    def wait_s(self, handler_uuid: str, address: str) -> float:
-        """Return for how many seconds a client has to wait before the next call; not above 0 if it has not."""
-        full_at = self._full_at.get((handler_uuid, client_network(address)), 0.0)
-        return full_at + REFILL_S / MAX_REFUSED - REFILL_S - self._monotonic()
+    def wait_s(self, subject: str, address: str) -> float:
+        """Return for how many seconds a client has to wait before its next call; 0 if it may call now."""
+        began, count = self._read((subject, client_network(address)))
+        return began + WINDOW_S - self._monotonic() if count >= self._max_refused else 0.0
 
-    def record(self, handler_uuid: str, address: str, *, is_refused: bool) -> None:
+    def knows_secret(self, subject: str, address: str) -> bool:
+        """Return whether a client has sent an authentic call."""
+        return self._counts.get((subject, client_network(address))) == _KNOWS_SECRET
+
+    def record(self, subject: str, address: str, *, is_refused: bool) -> None:
         """Count a call, or note that its client knows the secret."""
-        client = (handler_uuid, client_network(address))
-        full_at = self._full_at.pop(client, 0.0)
-        if not is_refused:
-            full_at = _KNOWS_SECRET
-        elif full_at != _KNOWS_SECRET:
-            full_at = max(full_at, self._monotonic()) + REFILL_S / MAX_REFUSED
-        self._full_at[client] = full_at
-        if len(self._full_at) > MAX_CLIENTS:
-            del self._full_at[next(iter(self._full_at))]
+        client = (subject, client_network(address))
+        with self._lock:
+            began, count = self._read(client)
+            self._counts.pop(client, None)
+            self._counts[client] = (began, count + 1) if is_refused else _KNOWS_SECRET
+            if len(self._counts) > MAX_CLIENTS:
+                del self._counts[next(iter(self._counts))]
+
+    def _read(self, client: tuple[str, str]) -> tuple[float, float]:
+        """Return when the present minute of a client's refused calls began, and how many there were."""
+        now = self._monotonic()
+        began, count = self._counts.get(client, (now, 0))
+        return (began, count) if now - began < WINDOW_S else (now, 0)

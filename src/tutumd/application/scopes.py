@@ -1,4 +1,4 @@
-"""What the scope of an API key allows: one check for routes and pages."""
+"""Rights of an API key's scope: one check for routes and pages."""
 
 from tutumd.errors import ForbiddenError
 from tutumd.model import Access, Scope, User
@@ -15,11 +15,11 @@ def require_scope(viewer: User, scope: Scope) -> None:
 
 
 def require_admin(viewer: User, why: str, *, is_about_a_service: bool = False) -> None:
-    """Raise ForbiddenError unless the viewer is an admin, with credentials for what only admins may do.
+    """Raise ForbiddenError unless the viewer is an admin whose credentials have the scope ADMIN.
 
     Args:
-        why: Why only admins may do it.
-        is_about_a_service: Then credentials for one service or stack may do it there, and otherwise not at all.
+        why: Reason why only admins may do it.
+        is_about_a_service: Whether credentials for one service or stack suffice for it.
     """
     if not viewer.is_admin:
         raise ForbiddenError(f"only admins may do this: {why}")
@@ -38,7 +38,7 @@ def require_everything(viewer: User) -> None:
 
 
 def describe_limits(access: Access) -> str:
-    """Return what narrow credentials are for, in words."""
+    """Return a phrase that names the service or stack of narrow credentials."""
     service = f"the service {access.service_uuid}" if access.service_uuid else ""
     stack = f"the stack {access.stack!r}" if access.stack else ""
     return " in ".join(filter(None, (service, stack)))

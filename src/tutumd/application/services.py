@@ -1,4 +1,4 @@
-"""Services: create and change those that tutumd runs, act on all, and ask their engines."""
+"""Services: create and change services that tutumd runs, act on all services, and query their engines."""
 
 import time
 from collections.abc import Mapping
@@ -41,13 +41,13 @@ UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "sequential_deployment": (),
     "tags": (),
 }
-"""Fields of 2015 that a command has no use for, and the values by which clients leave them unset."""
+"""Fields of 2015 that do not apply to a command, with the values that clients send for unset fields."""
 _RUNS_COMMANDS = "it runs or ends commands as the server's user"
 _DEFINITION_FIELDS = ("image", "run_command", "container_envvars", "working_dir", "autorestart")
 
 
 def find(store: Store, viewer: User, reference: str) -> str:
-    """Return the UUID of the service that a reference means, as `Store.services` reads it.
+    """Return the UUID of the service that a reference names, as `Store.services` reads it.
 
     Raises:
         NotFoundError: The viewer has no such service.
@@ -65,12 +65,12 @@ def find(store: Store, viewer: User, reference: str) -> str:
 
 
 def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_cap: int) -> Service:
-    """Create a service from a JSON object; it is not started. null means the default.
+    """Create a service from a JSON object. The service is not started. null means the default.
 
     Raises:
-        ForbiddenError: The viewer is not an admin, or came with a key that may not do this.
-        InvalidInputError: No name, no command, a wrong value, or no engine that creates services.
-        ConflictError: The name is in use on that engine.
+        ForbiddenError: The viewer is not an admin, or the viewer's key does not permit it.
+        InvalidInputError: The name or command is missing, a value is invalid, or no engine creates services.
+        ConflictError: The name is already used on that engine.
     """
     unsupported = [name for name, unset in UNUSED_FIELDS.items() if document.get(name) and document[name] not in unset]
     if unsupported:
@@ -97,14 +97,15 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
 def change(
     store: Store, viewer: User, uuid: str, document: Mapping[str, Any], *, server_cap: int, origin: Origin
 ) -> tuple[Service, Action | None]:
-    """Change the fields of a service that are in a JSON object, and return the service and the action that scales it.
+    """Change the fields of a service that are in a JSON object. Return the service and the action that scales it, if
+    any.
 
-    A new definition applies from the next start or redeploy on. A new target is scaled to at once; there is no action
-    if nothing runs that could be scaled.
+    A new definition takes effect with the next start or redeploy. A new target is applied immediately. If nothing runs
+    that could be scaled, there is no action.
 
     Raises:
-        ForbiddenError: The definition is to change, and the viewer is not an admin.
-        InvalidInputError: A value is wrong, or tutumd does not run the service.
+        ForbiddenError: The request changes the definition, and the viewer is not an admin.
+        InvalidInputError: A value is invalid, or tutumd does not run the service.
         NotFoundError: The viewer has no such service.
     """
     service = store.service(viewer, uuid)
@@ -128,7 +129,7 @@ def change(
     if target is not None:
         if definition is not None and service.state in _IDLE:
             service = store.update_service(viewer, uuid, definition=definition, image=image, target=target)
-        # A run that began just before knows the old target only.
+        # A run that has just begun knows only the old target.
         if definition is None or service.state not in _IDLE:
             action = store.submit(viewer, uuid, Verb.SCALE, target=target, origin=origin)
     return store.service(viewer, uuid), action
@@ -137,7 +138,7 @@ def change(
 def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action | None]:
     """Queue an action on a service. SCALE scales to the target that the service has when the action starts.
 
-    TERMINATE forgets a service that is gone, without an action.
+    TERMINATE removes a service that is gone, without an action.
 
     Raises:
         NotFoundError: The viewer has no such service.
@@ -154,7 +155,7 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
 
 
 def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
-    """End an action in progress whose engine does not come back.
+    """End an action in progress whose engine does not return.
 
     Raises:
         NotFoundError: The viewer has no such action.
@@ -172,7 +173,7 @@ def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
     Raises:
         NotFoundError: The viewer has no such service.
         UnavailableError: The engine cannot be reached.
-        AnswerTimeoutError: No worker replied within 10 s.
+        AnswerTimeoutError: No worker responded within 10 s.
     """
     return str(_ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
 
@@ -185,7 +186,7 @@ def plan(store: Store, viewer: User, uuid: str) -> Plan:
 
 
 def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[str, object]) -> Mapping[str, object]:
-    """Store a request row and return the worker's reply."""
+    """Store a request for the engine and return the worker's response."""
     request = store.add_request(service, kind, arguments)
     seen = 0
     deadline = time.monotonic() + ENGINE_TIMEOUT_S
@@ -195,7 +196,7 @@ def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[st
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
             return reply
-        time.sleep(_PAUSE_S)  # actions may end all the time
+        time.sleep(_PAUSE_S)  # actions may end at any time
         seen = store.wait_for_end(seen, _POLL_S)
     raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
 

@@ -1,4 +1,4 @@
-"""Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
+"""Values of the domain, one noun per file: frozen dataclasses that the packages exchange."""
 
 from tutumd.model.accounts import (
     Access,

@@ -6,11 +6,12 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a key allows. Each scope includes those before it.
+    """The rights of a key. Each scope includes those before it.
 
-    READ sees everything but the UUIDs of handlers, which are the right to call them. CALL sees these too, and does what
-    a handler does: redeploys, and delivers again. OPERATE does everything to services, handlers and actions that any
-    user may do. ADMIN is all that the user may do: also with their keys, and for admins what only admins may do.
+    READ allows everything except the UUIDs of handlers, which are the right to call them. CALL also shows these UUIDs,
+    and allows the effects of a handler: redeploys and redeliveries. OPERATE allows everything that any user may do to
+    services, handlers and actions. ADMIN allows everything that the user may do: also with their keys and, for
+            admins, the actions reserved for admins.
     """
 
     READ = "read"
@@ -19,13 +20,13 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: "Scope") -> bool:
-        """Return whether this scope allows what `other` allows."""
+        """Return whether this scope includes the rights of `other`."""
         order = tuple(Scope)
         return order.index(self) >= order.index(other)
 
 
 class Via(StrEnum):
-    """Where something was done: over the API, on a page of the dashboard, or by a command on the server."""
+    """Where the user acted: over the API, on a page of the dashboard, or with a command on the server."""
 
     API = "api"
     PAGE = "page"
@@ -34,13 +35,14 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a user came in, and what that allows.
+    """How a user signed in, and which rights that grants.
 
     Attributes:
-        service_uuid, stack: The only service, or the only stack, that the credentials are for; None: all.
-        expires: When the API key ends that they are or come from; None: never.
-        credential: How people tell the credentials: hint of an API key, `login link`, `proxy`, or a command.
-        key_sha256: Of the API key; None if there was none. What is made from a key ends with it.
+        service_uuid, stack: The only service, or the only stack, that the credentials cover; None: all.
+        expires: Expiry of the API key that the credentials are or derive from; None: never.
+        credential: Name of the credentials for people: hint of an API key, `login link`, `proxy`, or a command.
+        key_sha256: SHA-256 of the API key; None if there was none. Keys and sessions that derive from a key end with
+            it.
         session: Number of the session; None if there is none.
     """
 
@@ -57,7 +59,7 @@ class Access:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it is for one service or stack only."""
+        """Whether the access is limited to one service or stack."""
         return self.service_uuid is not None or self.stack is not None
 
 
@@ -66,7 +68,7 @@ class User:
     """A user. An admin sees and changes everything, a member only their own services.
 
     Attributes:
-        access: What their credentials allow; by default all that the user may do.
+        access: Rights of their credentials; by default all rights of the user.
     """
 
     uuid: str
@@ -76,12 +78,12 @@ class User:
     access: Access = Access()
 
     def may(self, scope: Scope) -> bool:
-        """Return whether the user may do what needs a scope, on services that they see."""
+        """Return whether the user may do what requires a scope, on services that they see."""
         return self.access.scope.includes(scope) and (scope is not Scope.ADMIN or self.is_admin)
 
     @property
     def administers(self) -> bool:
-        """Whether the user may do what only admins may, and what is not about one service."""
+        """Whether the user may do what is reserved for admins and does not concern a single service."""
         return self.may(Scope.ADMIN) and not self.access.is_narrow
 
 
@@ -92,8 +94,8 @@ class NewKey:
     Attributes:
         key_sha256: Hexadecimal. The key itself is not stored.
         hint: Its first characters, to distinguish keys.
-        expires: From then on it is refused; None: never.
-        form_sha256: Of the form that makes it, which makes no other one; None: there is none.
+        expires: Time from which the key is refused; None: never.
+        form_sha256: Hash of the form that creates the key. A form creates one key only; None: no form.
     """
 
     key_sha256: str = field(repr=False)
@@ -107,7 +109,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey(NewKey):
-    """An API key that is stored.
+    """A stored API key.
 
     Attributes:
         last_used: Up to 5 minutes late; None: never.
@@ -119,7 +121,7 @@ class ApiKey(NewKey):
 
     @property
     def id(self) -> str:
-        """By which pages and the API name the key."""
+        """Name of the key in pages and the API."""
         return self.key_sha256[:16]
 
 
@@ -128,7 +130,7 @@ class Session:
     """A session of a user with the dashboard.
 
     Attributes:
-        credential: How the user signed in, as of `Access`.
+        credential: Name of the credentials at sign-in, as in `Access`.
         last_seen: Up to 5 minutes late.
     """
 
@@ -147,8 +149,8 @@ class NewSession:
     """A session to begin.
 
     Attributes:
-        token_sha256: Of the token in the browser's cookie, hexadecimal. The token itself is not stored.
-        replaces: Of the token of the browser's session before, which ends; None: it had none.
+        token_sha256: Hash of the token in the browser's cookie, hexadecimal. The token itself is not stored.
+        replaces: Hash of the token of the browser's previous session, which ends; None: there was no session.
     """
 
     token_sha256: str = field(repr=False)
@@ -157,7 +159,7 @@ class NewSession:
 
 
 class AuditEvent(StrEnum):
-    """What a user did: object and event."""
+    """Audited events of users: object and event."""
 
     HANDLER_CREATED = "handler created"
     HANDLER_CHANGED = "handler changed"
@@ -182,15 +184,15 @@ class AuditEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """Something that a user did.
+    """An entry of the audit log.
 
     Attributes:
-        what: An `AuditEvent`, or one that only another release knows.
-        service_name: As it was then; empty if it was about no service.
+        what: An `AuditEvent`, or an event that only another release knows.
+        service_name: Name at the time; empty if the entry concerns no service.
         handler_number: Handlers are named by number: their UUIDs are credentials.
-        details: What else people want to know, in a few words: fields that were changed, the verb of an action.
-        count: How often it happened, with these values or, if the user did very much that day, with others.
-        last_at: When it happened last, if more than once.
+        details: Further information in a few words: changed fields, the verb of an action.
+        count: Number of equal events; if a user caused very many on that day, of events with other values, too.
+        last_at: Time of the last event, if there were several.
     """
 
     number: int
@@ -212,11 +214,11 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilters:
-    """Which entries of the audit log are wanted: those with all of these values. None: any.
+    """Filters of the audit log: entries with all of these values. None: any.
 
     Attributes:
-        service_name, stack: Of the service, as they were then.
-        since, until: From the first moment on, before the second one.
+        service_name, stack: Of the service, as named at the time.
+        since, until: From `since` on, before `until`.
     """
 
     user_name: str | None = None
@@ -233,8 +235,8 @@ class AuditPage:
     """Entries of the audit log, newest first.
 
     Attributes:
-        entries: May be few, or none, also if there are more: only so many are looked through for a page.
-        next: Below which number the next page begins; None: there is no more.
+        entries: May be few or none even if there are more: a page looks through a limited number of entries.
+        next: The next page has the numbers below this one; None: there are no more entries.
     """
 
     entries: tuple[AuditEntry, ...]

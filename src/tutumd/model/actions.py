@@ -61,7 +61,7 @@ class LogLine:
     """A step of an action, in a few words. Numbers increase with each line of any action.
 
     Attributes:
-        phase: What the run does from this line on; None: what it did before.
+        phase: Phase that begins with this line; None: the phase continues.
     """
 
     number: int
@@ -72,14 +72,14 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What an action did to its service.
+    """The effect of an action on its service.
 
     Attributes:
-        reason: Why it failed, or a note on a success; may be empty.
+        reason: Reason of a failure, or a note on a success; may be empty.
         log_tail: Last output lines of a container that failed.
         rolled_back: The service was changed and then restored.
         image_before, image_after: `sha256:…`; None if unknown.
-        image_tried: That of the image that a failed redeploy did not get to run; None if there was none.
+        image_tried: Digest of the image that a failed redeploy could not run; None if there was none.
     """
 
     reason: str = ""
@@ -97,8 +97,8 @@ class Outcome(Effect):
     """The result of an action on an engine. `containers_*` are the engine's own IDs.
 
     Attributes:
-        canceled: The action ended on request, not by a failure; `success` is then False.
-        half_done: The journal is kept, and the next run of the service clears up first.
+        canceled: The action ended on request, not because of a failure; `success` is then False.
+        half_done: The journal is kept, and the next run of the service cleans up first.
     """
 
     success: bool
@@ -108,12 +108,12 @@ class Outcome(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
-    """How long a run may take, and what it waits for, in seconds.
+    """Time limits and waiting times of a run, in seconds.
 
     Attributes:
-        timeout_s: In any case, pulls apart.
-        stall_s: Without progress.
-        pull_s: For one pull.
+        timeout_s: Maximum duration, excluding pulls.
+        stall_s: Maximum time without progress.
+        pull_s: Maximum duration of one pull.
         stable_s: A new container without a health check must run for this long; None means the engine's default.
         drain_s: An old container stays for this long after its successor is reachable; None means the engine's default.
     """
@@ -138,7 +138,7 @@ class RunLimits:
         least_stall_s: float = 0.0,
         is_pulling: bool = False,
     ) -> "RunLimits":
-        """Return the limits for one service, from these of the server. See `Run.set_limits`."""
+        """Return the server's limits, adapted to one service. See `Run.set_limits`."""
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         least_stall_s = max(least_stall_s, self.pull_s) if is_pulling else least_stall_s
         stall_s = max(self.stall_s, least_stall_s) if stall_s is None or is_pulling else stall_s
@@ -147,16 +147,16 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a REDEPLOY would do now: the result of a dry run.
+    """What a REDEPLOY would do now, as a dry run returns it.
 
     Attributes:
-        refused: Why it would fail before it changes anything; empty if it would proceed.
+        refused: Reason why it would fail before it changes anything; empty if it would proceed.
         order: `start-first`, `stop-first`, or the engine's own strategy (`rolling`, `recreate`).
         order_reason: A sentence that says why; for stop-first, what prevents start-first.
         image_before: `sha256:…` of the running image; None if unknown.
         image_after: `sha256:…` of the image that the name refers to now; None if only a pull can tell.
-        steps: The steps in order, in a few words each.
-        notes: Sentences about what to know before a redeploy.
+        steps: The steps in order, a few words each.
+        notes: Sentences to read before a redeploy.
     """
 
     refused: str = ""
@@ -174,15 +174,15 @@ class Action(Effect):
     """A verb to perform on a service. `containers_*` are UUIDs of containers.
 
     Attributes:
-        number: Increases with each action of any service. Lists go on below it.
-        service_name: With its stack.
+        number: Increases with each action of any service. Lists continue below it.
+        service_name: Name with the stack.
         target: Number of containers; for SCALEUP None until the run has computed it.
-        open: Whether an equal request that comes now joins it, instead of waiting for its end.
-        started: When a worker first claimed it.
-        deliveries: Number of calls that it carries out; 0 in lists without a total.
-        reason: Also that it waits for an engine or a worker.
-        waits_for: What it waits for, as a sentence; empty if a worker performs it, or it has ended.
-        held_until: When it begins if no more calls come; None if it does not wait for the end of a debounce.
+        open: Whether an equal request joins this action instead of waiting for its end.
+        started: Time at which a worker first claimed it.
+        deliveries: Number of calls that it carries out; 0 in lists that do not count them.
+        reason: Reason of the result, or of the wait for an engine or a worker.
+        waits_for: Sentence about what it waits for; empty if a worker performs it, or it has ended.
+        held_until: Start time if no more calls arrive; None if no debounce delays it.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
     """
@@ -208,7 +208,7 @@ class Action(Effect):
 
     @property
     def since(self) -> datetime:
-        """When it came into its state: when it ended, else when it began, else when it was asked for."""
+        """Time of its last change of state: its end, else its start, else its request."""
         return self.ended or self.started or self.created
 
     @property
@@ -218,7 +218,7 @@ class Action(Effect):
 
     @property
     def kept_containers(self) -> bool:
-        """Whether a redeploy has ended with the very containers that it began with."""
+        """Whether a redeploy has ended with the same containers that it began with."""
         is_same = bool(self.containers_before) and self.containers_before == self.containers_after
         return self.verb is Verb.REDEPLOY and self.ended is not None and is_same
 
@@ -230,15 +230,15 @@ class Action(Effect):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What became of the containers that a SCALEUP was asked for, if limits allowed fewer.
+    """The result of a SCALEUP if limits allowed fewer containers than requested.
 
-    The amounts of its calls, one behind the other, number these containers from 0.
+    The amounts of its calls, in order, number these containers from 0.
 
     Attributes:
         present: Containers that the service had before.
-        added: Numbers from and to which containers were added; the others were beyond a limit.
-        cap, cap_source: What the service may have, and who set that.
-        note: The sentence for all calls together.
+        added: Ranges of numbers of the added containers; the others exceeded a limit.
+        cap, cap_source: Maximum number of containers, and where that limit is set.
+        note: Sentence about all calls together.
     """
 
     present: int
@@ -252,7 +252,7 @@ class Growth:
         return sum(max(0, min(end, last) - max(start, first)) for first, last in self.added)
 
     def reason_for_call(self, reason: str, before: int, amount: int) -> str:
-        """Return the reason of an action for one of its calls: what became of its own amount instead of `note`."""
+        """Return the reason of an action for one of its calls: the result of its own amount instead of `note`."""
         own = reason.replace(self.note, self._describe_call(before, amount))
         return "; ".join(filter(None, own.split("; ")))
 
@@ -267,13 +267,13 @@ class Growth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """An action that a worker holds until its lease ends. Each claim on the action has another `token`.
+    """An action that a worker holds until its lease ends. Each claim has a new `token`.
 
     Attributes:
-        is_cancel_requested: Someone canceled the action before it was claimed.
-        deaths: How many workers in a row died while they performed it.
+        is_cancel_requested: The action was canceled before it was claimed.
+        deaths: Number of successive workers that died while they performed it.
         is_given_up: Its attempts have failed for so long that the next one that fails is the last.
-        leftover: An action of the service that ended half done, to be cleared up before this one.
+        leftover: An earlier action of the service that ended half done and must be cleaned up first.
     """
 
     action: Action
@@ -288,7 +288,7 @@ class Claim:
 
 
 class Reference(NamedTuple):
-    """A call, as its caller knows it: its handler, its action, and which containers of that it asked for (`Growth`)."""
+    """A call as its caller knows it: its handler, its action, and its range of that action's containers (`Growth`)."""
 
     handler_seq: int
     action_seq: int
@@ -298,7 +298,9 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The action of a call, with its result for that call, and the options that say what the caller may see of it."""
+    """The action of a call, with its result for that call, and the options that decide what the caller may see of
+    it.
+    """
 
     action: "Action"
     options: Mapping[str, Any] = field(repr=False)

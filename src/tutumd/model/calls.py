@@ -12,7 +12,7 @@ from tutumd.reasons import Reason
 
 
 class DeliveryOutcome(StrEnum):
-    """What became of a delivery."""
+    """The result of a delivery."""
 
     QUEUED = "queued"
     JOINED = "joined"
@@ -39,14 +39,14 @@ class Evaluation:
     """The result of checking a call against its handler's options, including the limits that the store enforces.
 
     Attributes:
-        version: Version of the options. The call is stored only if the handler still has it.
-        skip: Why the call does nothing; None if it does something.
-        refuse: Why the call is not authentic; None if it is.
-        invalid: What is wrong with it, so that it is not stored; empty if nothing is.
-        verified: The handler verifies its senders.
+        version: Version of the options. The call is stored only if this is still the handler's version.
+        skip: Reason why the call does nothing; None if it does something.
+        refuse: Reason why the call is not authentic; None if it is.
+        invalid: Reason why the call is invalid and not stored; empty if it is valid.
+        verified: Whether the handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
-        max_uses: Calls that the handler accepts in all.
-        rate: Calls that the handler accepts, and in how many seconds.
+        max_uses: Number of calls that the handler accepts in all.
+        rate: Number of calls that the handler accepts, and the period in seconds.
     """
 
     version: int
@@ -64,7 +64,7 @@ class Evaluation:
 
 
 HandlerPath = tuple[str, str]
-"""The UUIDs of a service and a handler, as in the path of a call. The handler may be unknown, or another service's."""
+"""UUIDs of a service and a handler in the path of a call. The handler may be unknown or belong to another service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,8 @@ class Call:
         body_size: Bytes.
         content: Headers, query and body to keep, as JSON.
         key: Value that stays the same when the sender repeats the delivery; None if there is none.
-        evaluation: None if the call was not checked against the handler's options yet.
-        has_tag_param: The query has a tag, which only options can allow: the call needs an evaluation in any case.
+        evaluation: None if the call was not yet checked against the handler's options.
+        has_tag_param: The query has a tag, which only options can allow, so the call needs an evaluation.
     """
 
     service_uuid: str
@@ -98,10 +98,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A call that is stored and does something: its handler, and the action that carries it out.
+    """A stored call that does something: its handler, and the action that carries it out.
 
     Attributes:
-        before: Containers that the action was asked for before this call; None for a REDEPLOY or a repeated delivery.
+        before: Containers requested from the action before this call; None for a REDEPLOY or a repeated delivery.
         notes: Sentences for the caller about the service.
     """
 
@@ -114,14 +114,14 @@ class Accepted:
     notes: tuple[str, ...] = ()
 
     def refer(self, call: Call) -> Reference:
-        """Return the reference by which the caller sees its progress."""
+        """Return the reference with which the caller reads its progress."""
         asked = (0, 0) if self.before is None else (self.before, call.amount)
         return Reference(self.handler_seq, self.action_seq, *asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationNeeded:
-    """A call that is not stored yet: it has to be evaluated with these options first.
+    """A call that is not stored yet: it must be evaluated with these options first.
 
     Attributes:
         uses: Accepted calls of a handler with `max_uses`; 0 for a call that repeats one of them.
@@ -134,7 +134,7 @@ class EvaluationNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotQueued:
-    """A call that is stored and does nothing. `skip` or `refuse` of its evaluation says why."""
+    """A stored call that does nothing. Its evaluation gives the reason in `skip` or `refuse`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +143,11 @@ class Delivery:
 
     Attributes:
         number: Increases with each delivery of any handler.
-        action_uuid: None if the delivery caused nothing; `reasons` then say why.
-        action_state, action_reason: What became of the action by now.
+        action_uuid: None if the delivery caused nothing; `reasons` then gives the reasons.
+        action_state, action_reason: Current state and reason of the action.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
-        handler_number, handler_name: Only on values for pages. None: the handler is revoked, or has no name.
+        handler_number, handler_name: Set only on values for pages. None: the handler is revoked, or has no name.
     """
 
     number: int
@@ -169,5 +169,5 @@ class Delivery:
 
     @property
     def repeats(self) -> str:
-        """UUID of the action of the delivery that it repeats; empty if it repeats none."""
+        """UUID of the action of the earlier delivery that it repeats; empty if it repeats none."""
         return next((reason.values[0] for reason in self.reasons if reason.code == "repeated"), "")

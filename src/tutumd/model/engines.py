@@ -1,4 +1,4 @@
-"""Engine instances, and reads that the edge asks of them."""
+"""Engine instances, and reads from them that the server requests from workers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class EngineInfo:
     Attributes:
         name: Name of the instance. Part of the selector of each of its services.
         kind: Name of the kind of engine, such as `docker`.
-        can_create: Whether services can be created on it and terminated.
+        can_create: Whether services can be created and terminated on it.
         is_shared: Whether several workers can serve it.
         hint: Sentence that says what is a service on this kind of engine.
-        error: Why the last attempt to reach it failed; empty if it succeeded.
-        away: It does not answer its worker, which has parked it: its actions wait.
-        note: What to know about it although it works; empty if nothing.
-        last_heartbeat: When its worker last reported. Set only on values from the store.
+        error: Error of the last attempt to reach it; empty if it succeeded.
+        away: It does not respond, and its worker has parked it: its actions wait.
+        note: Remark about an engine that works; empty if there is none.
+        last_heartbeat: Time of its worker's last report. Set only on values from the store.
     """
 
     name: str
@@ -36,7 +36,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
-    """A read from a service's engine, such as its logs, that the edge leaves in the store for a worker.
+    """A read from a service's engine, such as its logs, which the server stores for a worker.
 
     Attributes:
         kind: `logs` or `plan`.

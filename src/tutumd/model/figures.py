@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 DURATION_BOUNDS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-"""Upper bounds of the buckets in which ended actions are counted by their duration. Above is one more."""
+"""Upper bounds of the buckets that count ended actions by their duration. A further bucket has no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
-    """What an engine instance has to do now.
+    """Current work of an engine instance.
 
     Attributes:
-        is_up: A worker serves it, and it answers that worker.
-        slots: Actions that its live workers perform on it at once, at most; 0 if there is no live worker.
-        runs: Actions that a worker performs now.
-        pending: Actions that are due or held and that no worker performs, including those that wait for another try.
-        oldest_pending_s: For how long the one of these that was due first has been due; 0 if none is due.
+        is_up: Whether a worker serves it and it responds to that worker.
+        slots: Maximum number of actions that its live workers perform on it in parallel; 0 if there is no live worker.
+        runs: Number of actions that a worker performs now.
+        pending: Number of due or held actions that no worker performs, including actions that wait for a retry.
+        oldest_pending_s: Age in seconds of the oldest due action, from the time it was due; 0 if none is due.
     """
 
     name: str
@@ -29,15 +29,15 @@ class EngineFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTotal:
-    """Actions of one kind, counted since the database exists.
+    """Number of actions of one kind since the database was created.
 
     Attributes:
         verb: Such as `REDEPLOY`.
-        event: `Success`, `Failed` or `Canceled`, in which they ended; or `takeover`: their worker lost its lease to
-            another one.
-        bound_s: Of the bucket of their duration; None: above all bounds.
-        has_run: Whether they began before they ended. Only then do they have a duration.
-        seconds: Their durations added up.
+        event: `Success`, `Failed` or `Canceled`, the state in which they ended; or `takeover`: their worker lost its
+            lease to another worker.
+        bound_s: Upper bound of the bucket of their duration; None: above all bounds.
+        has_run: Whether they began before they ended. Only such actions have a duration.
+        seconds: Sum of their durations.
     """
 
     engine: str
@@ -51,10 +51,10 @@ class ActionTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the database knows about the work of all servers on it. Every server reads the same.
+    """Figures of the database about the work of all its servers. Every server reads the same values.
 
     Attributes:
-        delivery_log_bytes: What the kept deliveries take, as far as they are counted.
+        delivery_log_bytes: Size of the stored deliveries, as far as they are counted.
         wal_bytes: Size of SQLite's write-ahead log; 0 on PostgreSQL.
     """
 

@@ -16,11 +16,11 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """A finding about one subject.
 
     Attributes:
-        subject: What was looked at, in a word or two: `database`, `engine prod`.
-        text: What was found, in one line. Never a secret.
+        subject: Subject in a word or two: `database`, `engine prod`.
+        text: The finding, in one line. Never a secret.
         mend: What to do about it; empty if nothing.
     """
 
@@ -31,17 +31,17 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return a finding without a problem."""
     return Finding(subject=subject, level=Level.OK, text=text)
 
 
 def warning(subject: str, text: str, mend: str) -> Finding:
-    """Return that something works, and may not do what was meant."""
+    """Return a finding about something that works but may not behave as intended."""
     return Finding(subject=subject, level=Level.WARNING, text=text, mend=mend)
 
 
 def wrong(subject: str, text: str, mend: str) -> Finding:
-    """Return that something does not work."""
+    """Return a finding about something that does not work."""
     return Finding(subject=subject, level=Level.WRONG, text=text, mend=mend)
 
 
@@ -49,7 +49,9 @@ _TOLERATED_S = 2.0
 
 
 def compare_clocks(subject: str, there: float, before: float, after: float) -> list[Finding]:
-    """Compare a reading of another clock with those of this one before and after it. All are seconds since 1970."""
+    """Compare a reading of another clock with readings of this machine's clock before and after it. All values are
+    seconds since 1970.
+    """
     skew_s = there - after if there > after else before - there if there < before else 0.0
     if skew_s > _TOLERATED_S:
         direction = "ahead of" if there > after else "behind"

@@ -1,4 +1,4 @@
-"""Webhook handlers, and the forms of the inputs that their calls hand to a redeploy."""
+"""Webhook handlers, and the format of the values that their calls pass to a redeploy."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Handler:
     """A webhook handler. Its UUID is a credential: everyone who knows it may call the handler.
 
     Attributes:
-        number: By which pages and the audit log name it.
+        number: Name of the handler in pages and the audit log.
         options: Fields beyond the specification, as a JSON document; empty if none are set.
         calls: Number of calls received, whatever their results.
         uses: Number of calls accepted while `max_uses` was set.
@@ -55,7 +55,7 @@ class Handler:
 
     @property
     def unused_since(self) -> datetime:
-        """When it was last called, else when it was created."""
+        """Time of its last call, or of its creation if it was never called."""
         return self.last_called or self.created
 
 

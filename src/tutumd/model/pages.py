@@ -11,9 +11,9 @@ class Query:
 
     Attributes:
         limit: 1 to 100.
-        offset: Objects before the page.
-        by_stack: Whether services are in the order of their stacks.
-        counts: Whether to count all objects of the list, which takes longer the more there are.
+        offset: Number of objects before the page.
+        by_stack: Whether services are sorted by stack.
+        counts: Whether to count all objects of the list, which takes longer for long lists.
     """
 
     filters: Mapping[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Query:
 
     @classmethod
     def newest(cls, limit: int, **filters: object) -> "Query":
-        """Return a query of the first objects of a list, which are not counted. Filters of None are left out."""
+        """Return a query for the first objects of a list, without a count. Filters that are None are omitted."""
         given = {name: str(value) for name, value in filters.items() if value is not None}
         return cls(filters=given, limit=limit, counts=False)
 

@@ -67,7 +67,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerFacts:
-    """What an engine and the store know of a container.
+    """Facts that an engine and the store know about a container.
 
     Attributes:
         image_digest: `sha256:…` of the manifest if known, else of the image; None if there is no image.
@@ -89,7 +89,7 @@ class ContainerSnapshot(ContainerFacts):
     """A container as its engine reports it.
 
     Attributes:
-        id: The engine's own ID: container ID, task ID or process key. A new container has a new one.
+        id: The engine's own ID: container ID, task ID or process key. A new container has a new ID.
     """
 
     id: str
@@ -97,7 +97,7 @@ class ContainerSnapshot(ContainerFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container(ContainerFacts):
-    """A container in the store. `uuid` is ours, `object_id` the engine's."""
+    """A container in the store. `uuid` is tutumd's identifier, `object_id` the engine's."""
 
     uuid: str
     object_id: str
@@ -106,22 +106,22 @@ class Container(ContainerFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceFacts:
-    """What an engine and the store know of a service.
+    """Facts that an engine and the store know about a service.
 
     Attributes:
-        selector: Identifies the service in its engine instance; never an object ID. It stays the same for as long as
-            a person would call it the same service.
+        selector: Identifies the service in its engine instance; never an object ID. It stays the same for as long as a
+            person would consider it the same service.
         stack: Compose project or Swarm stack; empty if there is none.
-        full_name: Name for people, with the stack or what else tells it from others, such as `shop/web`.
-        target: Containers that the service should have, even while an action is still working on that; for a stopped
-            service, once it is started.
-        deployed: When its newest container was created.
-        autorestart, variables: Of its containers: when they restart, and the names of the environment variables that
+        full_name: Name for people, with the stack or another distinguishing part, such as `shop/web`.
+        target: Number of containers that the service should have, even while an action is working on it; for a stopped
+            service, after its start.
+        deployed: Creation time of its newest container.
+        autorestart, variables: Of its containers: the restart policy, and the names of the environment variables that
             they were given, without those of the image. A service of the local engine has them in its definition.
         warnings: Sentences about oddities of the service or its labels.
         notes: Sentences for callers that redeploy the service.
-        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves.
-        settings: The labels that people set to configure it: names and values, as they were found.
+        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves in place.
+        settings: The labels that people set to configure it: names and values, unchanged.
     """
 
     selector: str
@@ -150,7 +150,8 @@ class ServiceSnapshot(ServiceFacts):
         alias: Another name that people give it; empty if there is none.
         owner: The user in the label `tutum.owner`; None if it is missing or contradictory.
         stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
-        service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
+        service_cap: Maximum number of containers to which it may be scaled (label `tutum.scale.max`); None: the
+            server's limit.
     """
 
     containers: tuple[ContainerSnapshot, ...]
@@ -166,7 +167,7 @@ class ServiceSnapshot(ServiceFacts):
 
     @property
     def state(self) -> ServiceState:
-        """The state while no action works on the service."""
+        """The state while no action is in progress on the service."""
         if self.stopped:
             return ServiceState.STOPPED
         if self.running and self.running >= self.target:
@@ -184,10 +185,10 @@ class Service(ServiceFacts):
 
     Attributes:
         owner: Name of the user who owns it.
-        bound: Whether its engine shows it at present.
-        definition: What it runs; only for services of the local engine.
+        bound: Whether its engine currently reports it.
+        definition: Definition of what it runs; only for services of the local engine.
         containers: UUIDs of the present containers, oldest first.
-        gone_since: Since when its engine has not shown it; None while it does.
+        gone_since: Time since which its engine has not reported it; None while it does.
     """
 
     uuid: str
@@ -206,11 +207,11 @@ class Service(ServiceFacts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceGroup:
-    """How many services of a viewer have these values.
+    """Number of a viewer's services with these values.
 
     Attributes:
-        bound: As of `Service`; without it, the state says nothing.
-        number: Of those that match a search; 0 if none does.
+        bound: As in `Service`; the state of an unbound service is meaningless.
+        number: Number of services that match a search; 0 if none does.
     """
 
     engine: str

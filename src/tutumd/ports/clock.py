@@ -1,4 +1,4 @@
-"""The clock that the server goes by."""
+"""The clock that the server uses."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -14,18 +14,18 @@ CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
 """The result of storing a call. After EvaluationNeeded and after an exception, nothing of the call is stored."""
 
 OnStored = Callable[[Sequence[CallResult]], None]
-"""Receives the results of calls in their order. It is called once, from another thread, and must return quickly."""
+"""Receives the results of calls in their order. Another thread calls it once. It must return quickly."""
 
 
 class Intake(Protocol):
-    """The write side of the call path: calls that arrive together are committed together."""
+    """The write side of the call path: calls that arrive at the same time are committed together."""
 
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         """Commit calls in their order, in one transaction.
 
-        Each call is stored as a delivery. It joins the open action of its service and operation, or queues a new one.
-        A call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless
-        the action failed. Results other than Accepted:
+        Each call is stored as a delivery. It joins the open action of its service and operation, or queues a new one. A
+        call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless the
+        action failed. Results other than Accepted:
 
         - NotQueued: the call's evaluation says that it does nothing; the delivery is stored.
         - EvaluationNeeded: the handler has options, and the call was not evaluated with them.
@@ -35,4 +35,4 @@ class Intake(Protocol):
         """
 
     def failing_s(self) -> float | None:
-        """Return for how many seconds the database has taken no calls; None while it takes them."""
+        """Return for how many seconds the database has accepted no calls; None while it accepts them."""

@@ -1,4 +1,4 @@
-"""What a worker does with actions."""
+"""Operations of a worker on actions."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -23,7 +23,7 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
 
 class Renewal(Enum):
-    """What became of a lease that was to be renewed."""
+    """The result of renewing a lease."""
 
     RENEWED = "renewed"
     CANCEL_REQUESTED = "renewed, and the action is to be canceled"
@@ -32,7 +32,7 @@ class Renewal(Enum):
 
 
 class Queue(Protocol):
-    """What a worker does with actions. Each method is one transaction.
+    """Operations of a worker on actions. Each method is one transaction.
 
     Methods that take one claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
     action has another claim or has ended.
@@ -41,20 +41,20 @@ class Queue(Protocol):
     def register(
         self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
     ) -> None:
-        """Store a worker's heartbeat for the engine instances that it serves, and their health.
+        """Store a worker's heartbeat for the engine instances that it serves, and the health of these instances.
 
-        From then on, what is queued for these instances ends `wait`.
+        From then on, queued work for these instances ends `wait`.
 
         Args:
-            has_looked: Whether the values say how healthy the engines are. If not, that stays as it is stored.
-            slots: Actions that it performs at once on each of them, at most; None: as it is stored.
+            has_looked: Whether the values report the health of the engines. If not, the stored health stays.
+            slots: Maximum number of actions that the worker performs in parallel on each instance; None: as stored.
         """
 
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
         """Lease the discovery of an engine instance, and return whether no other worker has leased it.
 
         Args:
-            lease: How long from now; 0 ends the worker's lease. None: lease nothing.
+            lease: Duration of the lease from now; 0 ends the worker's lease. None: lease nothing.
         """
 
     def claim(
@@ -71,34 +71,34 @@ class Queue(Protocol):
         """
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
-        """Extend leases to `lease` from now, all at once. A lost one is a result, not an error.
+        """Extend several leases to `lease` from now, in one transaction. A lost lease is a result, not an error.
 
         Args:
-            claims: Each with whether its run has lasted so long that it does not kill its worker: then the deaths of
-                earlier workers count no more.
+            claims: Each with a flag: whether the run has lasted so long that it does not kill its worker. If set, the
+                deaths of earlier workers no longer count.
 
         Returns:
             The results, in the order of the claims.
         """
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """Store the progress of a run. It is on disk when this returns."""
+        """Store the progress of a run. The journal is on disk when this returns."""
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """Store the progress of clearing up `claim.leftover`. An empty journal ends that."""
+        """Store the progress of cleaning up `claim.leftover`. An empty journal ends the cleanup."""
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         """Store the absolute target of a SCALEUP, once, before the engine is called.
 
         Args:
-            growth: Given if limits allow less than its calls asked for.
+            growth: Given if limits allow fewer containers than the calls requested.
         """
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
 
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
-        """Add a line to the action's log, even after the lease is lost: it reports what was done."""
+        """Add a line to the action's log, even after the lease is lost, because the line reports completed work."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
         """Release an action that stays In progress and is due again after `delay`. Counts as an attempt."""
@@ -107,12 +107,13 @@ class Queue(Protocol):
         """Release an action for another worker. Does not count as an attempt."""
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
-        """End the action, and store the service as it is now; a snapshot of None means unknown or gone."""
+        """End the action, and store the current service; a snapshot of None means unknown or gone."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
-        """Return the revisions of an engine's services by their selectors. Each claim and end of an action raises one.
+        """Return the revisions of an engine's services by their selectors. Each claim and each end of an action
+        increases the service's revision.
 
-        Read them before a look at the engine: `sync` stores only what no run began or ended to change since.
+        Read the revisions before a look at the engine: `sync` skips services whose revision a run has increased since.
         """
 
     def sync(
@@ -124,50 +125,52 @@ class Queue(Protocol):
         is_unreadable: Callable[[str], bool] = lambda selector: False,
         worker: str = "",
     ) -> bool:
-        """Store all services of an engine instance, and unbind those that are missing.
+        """Store all services of an engine instance, and unbind services that are missing.
 
-        The target of a service created through tutumd is not the engine's: it stays as it was asked for.
+        The target of a service created through tutumd does not come from the engine: it stays as requested.
 
         Args:
-            revisions: As read before the look: services that have another one stay as they are.
-            is_unreadable: As of PartialDiscoveryError: these services stay as they were.
-            worker: Who looked. If another worker was the last to lease the discovery, nothing is stored.
+            revisions: The revisions before the look: services with another revision stay as they are.
+            is_unreadable: As in PartialDiscoveryError: these services stay as they are.
+            worker: The worker that looked. If another worker was the last to lease the discovery, nothing is stored.
 
         Returns:
             Whether everything is stored; if not, look again soon.
         """
 
     def installation(self) -> str:
-        """Return the ID of this installation: the same for all workers of the database, also of a restored one."""
+        """Return the ID of this installation: the same for all workers of the database, and for a restored database."""
 
     def pulled_images(self, engine_name: str) -> frozenset[str]:
         """Return the images that `update_pulled` added for an engine instance, each as REPOSITORY@DIGEST."""
 
     def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
-        """Remember images that runs pulled to an engine instance, and forget those that are gone from it."""
+        """Store the images that runs pulled to an engine instance, and remove images that the engine no longer has."""
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
-        Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
-        newest 100, engine instances without a worker for a day and without pending actions, requests older than a
-        minute, and terminated services without actions; sessions and login links that have expired, and entries of the
-        audit log older than `keep_audit`. What a pending or running action, a retry of a failed one, or
-        a key of the last 24 hours needs stays.
+        Old rows are: deliveries, ended actions and gone containers older than `keep`; gone containers of a service
+        beyond the newest 100; engine instances without a worker for a day and without pending actions; requests
+        older than a minute; terminated services without actions; expired sessions and login links; entries of the
+        audit log older than `keep_audit`. Rows that a pending or running action, a retry of a failed action, or a
+        key of the last 24 hours needs stay.
         """
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
         """Delete a batch of the oldest deliveries of handlers with too many; return whether there may be more.
 
         Args:
-            limit: The most to delete at once.
-            log_rows: Deliveries with an action that a handler may have; as many that were skipped or repeated; and a
-                tenth of it that were refused. Beyond it, the oldest tenth is deleted.
-            log_bytes: What they may take, as for `log_rows`.
+            limit: Maximum number to delete in one call.
+            log_rows: Maximum number of a handler's deliveries with an action; as many skipped or repeated deliveries;
+                and a tenth as many refused deliveries. Beyond a maximum, the oldest tenth is deleted.
+            log_bytes: Maximum size, as for `log_rows`.
         """
 
     def count_calls(self) -> bool:
-        """Add a batch of new deliveries to what handlers received and keep; return whether there may be more."""
+        """Add a batch of new deliveries to the handlers' counts of received and stored deliveries; return whether there
+        may be more.
+        """
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         """Return new requests for these engine instances, the oldest first. Each request is returned once."""
@@ -178,7 +181,7 @@ class Queue(Protocol):
     def wait(self, timeout_s: float) -> None:
         """Wait until work of a registered engine is queued, changed or possible again, or the time is over.
 
-        It may return early, and miss what other processes do: look for work at least every half a second.
+        It may return early, and may miss changes by other processes: look for work at least every half a second.
         """
 
     def wake(self) -> None:

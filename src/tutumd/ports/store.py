@@ -38,38 +38,39 @@ EVERY_ENTRY = AuditFilters()
 class Accounts(Protocol):
     """Users, API keys, sessions and the audit log. Each method is one transaction.
 
-    What changes something also writes who did it into the audit log, in the same transaction.
+    Each change is recorded in the audit log in the same transaction, with its user.
 
     Attributes:
-        ended: Changes when this process has ended sessions, also with their keys or users: none read before counts.
+        ended: Changes when this process has ended sessions, also with their keys or users: sessions that were read
+            before are then outdated.
     """
 
     ended: int
 
     def user_by_key(self, key_sha256: str) -> User | None:
-        """Return the user that an API key belongs to, with what the key allows; None also once it has expired.
-
-        `key_sha256` is hexadecimal. It notes that the key is used, unless it did so within 5 minutes.
+        """Return the owner of an API key, with the rights of the key; None also after the key has expired. `key_sha256`
+        is hexadecimal. The use of the key is recorded, at most every 5 minutes.
         """
 
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
     def user_named(self, name: str) -> User:
-        """Return the user with a name, with all rights of theirs. Raises NotFoundError."""
+        """Return the user with a name, with all of the user's rights. Raises NotFoundError."""
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
-        """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
+        """Add a user, with an API key if one is given. `by` is the acting user in the audit log; None: the server
+        itself.
 
         Raises:
             ConflictError: The name or the key is taken.
         """
 
     def remove_user(self, name: str, by: User | None = None) -> int:
-        """Remove a user and their keys, and disown the services created through tutumd.
+        """Remove a user and the user's keys. Services created through tutumd lose their owner.
 
         Returns:
-            How many services still name the user in their label. The next user with this name will own them.
+            Number of services whose label still names the user. The next user with this name will own them.
 
         Raises:
             NotFoundError: There is no such user.
@@ -81,32 +82,32 @@ class Accounts(Protocol):
 
         Raises:
             NotFoundError: There is no such user, or the user sees no such service or no service of such a stack.
-            ConflictError: The key is taken, or its form has made another one.
+            ConflictError: The key is taken, or its form has already created a key.
         """
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
 
     def revoke_keys(self, name: str, by: User | None = None) -> int:
-        """Delete the keys of the user `name`, else those with the hint or ID `name`, and return how many.
+        """Delete the keys of the user `name`, or else the keys with the hint or ID `name`, and return how many.
 
-        Sessions that began with a key end with it.
+        Sessions that began with a deleted key end.
         """
 
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
         """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
 
     def add_session(self, user: User, new: NewSession) -> int:
-        """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
+        """Begin a session of a user with the rights of `user.access`, and return its number. Raises NotFoundError."""
 
     def session_user(self, token_sha256: str) -> User | None:
-        """Return the user of a session that has not ended, with its access as of now: what its key allows.
+        """Return the user of a session that has not ended, with the current rights of its key.
 
-        It notes that the session is used, unless it did so within 5 minutes.
+        The use of the session is recorded, at most every 5 minutes.
         """
 
     def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
-        """Return the users of sessions as `session_user` does, by the sessions' tokens; at most 500 at once."""
+        """Return the users of sessions by the sessions' tokens, as `session_user` does; at most 500 per call."""
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         """Return the sessions of a user that have not ended, newest first."""
@@ -126,22 +127,23 @@ class Accounts(Protocol):
     def audit(
         self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
     ) -> AuditPage:
-        """Return what users did, newest first, numbered below `before`.
+        """Return entries of the audit log, newest first, numbered below `before`.
 
-        Who administers the server sees all. Others see what they did over the API and on pages, and with narrow
-        credentials only what was about their service, or about services that were in their stack then.
+        Administrators of the server see all entries. Other users see their own entries from the API and pages. Narrow
+        credentials see only entries about their service, or about services that were in their stack at the time.
         """
 
 
 class Revisions(Protocol):
-    """Short texts that change when what a page shows changes."""
+    """Short texts that change when the content of a page changes."""
 
     def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
-        """Return the revisions of services and actions by UUID; that of `""` is of all services, actions and engines.
+        """Return the revisions of services and actions by UUID; the revision of `""` covers all services, actions and
+        engines.
 
-        That of a service is also about its handlers, deliveries and unfinished actions, that of an action about its
-        log. They are the same on every server of the database. Unknown objects have none. Who may see an object is not
-        checked, but a change of that changes the revision. At most 500 at once.
+        The revision of a service also covers its handlers, deliveries and unfinished actions. The revision of an action
+        also covers its log. They are the same on every server of the database. Unknown objects have no revision. Access
+        to an object is not checked, but a change of access changes the revision. At most 500 per call.
         """
 
 
@@ -149,52 +151,54 @@ class Store(Accounts, Revisions, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
-    (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as one that does not
-    exist. The scope of the credentials is checked before. UUIDs are lower case.
+    (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object that does
+    not exist. Callers check the scope of the credentials before. UUIDs are lower case.
     """
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
         """Return the engine instances that workers serve; for narrow credentials, those of the viewer's services."""
 
     def wal_bytes(self) -> int:
-        """Return the size of the write-ahead log that SQLite keeps beside its file; 0 on another database."""
+        """Return the size of SQLite's write-ahead log; 0 on another database."""
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 
-        For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`).
-        A reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
-        these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if no
-        other one matches.
+        For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`). A
+        reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
+        these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if
+        no other service matches.
         """
 
     def service(self, viewer: User, uuid: str) -> Service:
         """Return a service."""
 
     def service_groups(self, viewer: User, search: str = "") -> tuple[ServiceGroup, ...]:
-        """Return how many services match a search, by engine, stack and state; groups without a match, too."""
+        """Return how many services match a search, by engine, stack and state, including groups without a match."""
 
     def create_service(
         self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
     ) -> Service:
-        """Create a service of the viewer, which runs once it is started.
+        """Create a service of the viewer. It runs after its first start.
 
         Raises:
-            ConflictError: The engine has its name already.
+            ConflictError: The engine already has a service with the name.
         """
 
     def update_service(
         self, viewer: User, uuid: str, *, definition: Definition, image: str, target: int | None = None
     ) -> Service:
-        """Change what a created service runs after its next start or redeploy; a target of None stays as it is."""
+        """Change the definition of a created service, effective after its next start or redeploy; a target of None
+        stays as it is.
+        """
 
     def forget(self, viewer: User, uuid: str) -> Service:
-        """End a service that is gone: revoke its handlers, cancel its pending actions, and return it as it was.
+        """Remove a service that is gone: revoke its handlers, cancel its pending actions, and return it as it was.
 
-        If its engine shows it again, it is a service without handlers.
+        If its engine reports it again, it is a service without handlers.
 
         Raises:
-            ConflictError: Its engine shows it, or an action runs on it.
+            ConflictError: The engine reports the service, or an action runs on it.
         """
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
@@ -210,12 +214,13 @@ class Store(Accounts, Revisions, Protocol):
         """Return a handler of a service by its UUID, or by its number, which is no credential."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
-        """Create handlers, all or none."""
+        """Create handlers: all of them or none."""
 
     def add_handler_once(
         self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
     ) -> tuple[Handler, bool]:
-        """Create a handler for a form, and return it and True; or the one that the form has created, and False.
+        """Create a handler for a form, and return it and True; if the form has already created a handler, return that
+        handler and False.
 
         Raises ConflictError if another handler of the service has the name.
         """
@@ -229,20 +234,22 @@ class Store(Accounts, Revisions, Protocol):
         *,
         keeps_names_apart: bool = False,
     ) -> Handler:
-        """Set a handler's name and options to what `change` returns. Nobody else can change it in between.
+        """Set a handler's name and options to what `change` returns. Nobody else can change the handler in between.
 
         Args:
             keeps_names_apart: Raise ConflictError if another handler of the service has the new name.
         """
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
-        """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is.
+        """Give a handler a new UUID. Until `old_until`, the old UUID accepts calls, but nothing else.
 
-        Raises TooManyCallsError if the viewer made too many handlers and new UUIDs in a day.
+        Raises TooManyCallsError if the viewer created too many handlers and UUIDs in a day.
         """
 
     def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
-        """Return the handlers of all services that were created before, and not called since. None: all handlers."""
+        """Return the handlers of all services that were created before a date and not called since; None: all. None:
+        all handlers.
+        """
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         """Delete a handler. Once this returns, no call to it is accepted."""
@@ -250,11 +257,14 @@ class Store(Accounts, Revisions, Protocol):
     def actions(self, viewer: User, query: Query) -> Page[Action]:
         """Return actions, newest first.
 
-        Filters: uuid, state, object (service UUID), start/end_date__gte/__lte, number__lt, which goes on with a list.
+        Filters: uuid, state, object (service UUID), start/end_date__gte/__lte, and number__lt, with which a list
+            continues.
         """
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        """Return actions in progress, newest first, then pending ones, oldest first, at a cost that does not grow."""
+        """Return actions in progress, newest first, then pending actions, oldest first. The cost does not grow with the
+        number of ended actions.
+        """
 
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""
@@ -266,38 +276,41 @@ class Store(Accounts, Revisions, Protocol):
         """Return the newest actions of services that failed within 7 days: newest first, at most 10."""
 
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
-        """Queue an action, or join a pending one that does the same.
+        """Queue an action, or join a pending action that does the same.
 
         A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that
         later calls run after them. They join only the newest pending action, if it has the same verb and `target`.
-        SCALE also sets the service's target; without a `target` it restores the service's.
+        SCALE also sets the service's target; without a `target`, the action scales to the stored target.
         """
 
     def cancel(self, viewer: User, uuid: str) -> Action:
-        """Cancel a pending action, or ask the worker to end one in progress. Raises ConflictError once it has ended."""
+        """Cancel a pending action, or request the end of an action in progress. Raises ConflictError if the action has
+        ended.
+        """
 
     def abandon(self, viewer: User, uuid: str) -> Action:
-        """End an action in progress as Failed, without its engine. The next run of its service clears up first.
+        """End an action in progress as Failed, without its engine. The next run of its service cleans up first.
 
         Raises:
-            ConflictError: It has ended, or is pending.
+            ConflictError: The action has ended, or is pending.
         """
 
     def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
-        """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other.
+        """Queue a new action with the inputs of a failed or canceled action. Raises ConflictError for any other action.
 
         Args:
-            form_sha256: Of the form that asks for it. Sent again, it returns the action that it made.
+            form_sha256: Hash of the form that requests the retry. If the form is sent again, the action that it created
+                is returned.
         """
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         """Return an action's log lines numbered above `after`, at most 1,000."""
 
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
-        """Return what handlers received, newest first, without its content.
+        """Return deliveries, newest first, without their content.
 
         Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt. Calls of a revoked
-        handler are listed as long as an action of the service tells of them. They have no handler's number then.
+            handler are listed for as long as an action of the service refers to them. They then have no handler number.
 
         Raises:
             NotFoundError: There is no such action or service.
@@ -307,15 +320,15 @@ class Store(Accounts, Revisions, Protocol):
         """Return a delivery with its content."""
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
-        """Write into the audit log that the viewer repeats a delivery, before the call is made."""
+        """Record in the audit log that the viewer repeats a delivery, before the call is made."""
 
     def callable_handlers(self, paths: Sequence[HandlerPath]) -> Mapping[HandlerPath, EvaluationNeeded]:
-        """Return the options of those handlers that exist, by the paths of their calls, without waiting for a lock."""
+        """Return the options of the existing handlers by the paths of their calls, without waiting for a lock."""
 
     def progress(self, references: Sequence[Reference]) -> Mapping[Reference, Progress]:
-        """Return the progress of calls, as long as their actions are kept.
+        """Return the progress of calls, for as long as their actions are stored.
 
-        A deleted handler has no options, so that its callers see no log.
+        For a deleted handler there are no options, so that its callers see no log.
         """
 
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
@@ -327,8 +340,8 @@ class Store(Accounts, Revisions, Protocol):
     def wait_for_end(self, seen: int, timeout_s: float) -> int:
         """Wait until an action ends or a response is stored, or the time is over.
 
-        It may return early, and miss what other processes do: look again from time to time.
+        It may return early, and may miss changes by other processes: read the state again from time to time.
 
         Args:
-            seen: What the last call returned, so that what happened since is not missed; at first 0.
+            seen: Result of the previous call, so that no change in between is missed; 0 at first.
         """

@@ -60,7 +60,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices,
     ) -> Service:
         uuid = new_uuid()
         with self._database.write() as connection:
-            # Locked, so that two requests at the same time do not both find the name free.
+            # Locked, so that two simultaneous requests do not both find the name free.
             this_engine = sa.select(engines.c.kind).where(engines.c.name == engine)
             kind = connection.execute(this_engine.with_for_update()).scalar()
             same_name = sa.select(services.c.uuid).where(
@@ -175,7 +175,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices,
 
 
 def _changed_fields(before: Service, after: Service) -> str:
-    """Return the names of what differs, without values: variables may be secrets."""
+    """Return the names of the changed fields, without values: variables may be secrets."""
     old, new = (
         {"image": each.image_name, **(asdict(each.definition) if each.definition else {})} for each in (before, after)
     )

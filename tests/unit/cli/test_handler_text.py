@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.cli.conftest import Ran, Tutum
 from tests.unit.sdk.fake_api import DEPLOY, GROW, ROTATED, WEB, FakeApi
-from tutum.handler import FIELDS
+from tutum.webhook_handler import FIELDS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"

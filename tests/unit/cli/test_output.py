@@ -7,8 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from tutum.cli import actions, handler_calls, services, webhook_handlers
-from tutum.cli.output import fit_widths, print_json, print_table, print_to_terminal
-from tutum.cli.times import age
+from tutum.cli.output import age, fit_widths, print_json, print_table, print_to_terminal
 
 UUID = "61a29874-9134-48f9-b460-f37d4bec4826"
 NAME = "shop-production/frontend"

@@ -80,8 +80,6 @@ class FakeApi:
         self.unused_days: list[str] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
-        self.planned: list[dict[str, Any]] = []
-        self.refusal = ""
         self.plan: dict[str, Any] = {}
         self.outcome: dict[str, Any] = {}
         self.requests: list[httpx2.Request] = []
@@ -189,9 +187,6 @@ class FakeApi:
             self.handlers += created
             return httpx2.Response(201, json=created if isinstance(sent, list) else created[0])
         if below[-1] == "plan":
-            self.planned.append(json.loads(request.content))
-            if self.refusal:
-                return httpx2.Response(400, json={"error": self.refusal})
             return httpx2.Response(200, json={"name": None, "operation": "REDEPLOY", "changes": {}})
         found = next((each for each in self.handlers if below and each["uuid"] == below[0]), None)
         if found is None:

@@ -42,7 +42,7 @@ PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
         ("alertmanager", verified("token"), PLAIN, "credentials:"),
         ("alertmanager", verified("token", header="X"), verified("token"), "checks token, so Alertmanager gets a 401"),
         ("curl", {"operation": "SCALEUP"}, PLAIN, "call/3/?wait=300"),
-        ("curl", {"tag": {"allow": ["v*"], "from": "query"}}, {"tag": {"from": "body.tag"}}, "?tag=v2&wait=300"),
+        ("curl", {"tag": {"allow": ["v*"], "from": "query"}}, {"tag": {"from": "body.tag"}}, "?tag=TAG&wait=300"),
         ("curl", {"filter": "body.a"}, PLAIN, "200, Skipped"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Decisions about a call that need no database: whether to trust it, and what to do for it."""
+"""Decisions about a call that need no database: whether to trust the call, and what it does."""

@@ -15,13 +15,14 @@ def parse_networks(value: object) -> tuple[Network, ...]:
     """Return the networks of `allow_from`, such as `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
 
     Raises:
-        InvalidInputError: It is not a list of networks, or empty, or one has bits to the right of its prefix.
+        InvalidInputError: The value is not a list of networks, or is empty, or a network has bits to the right of its
+            prefix.
     """
     return tuple(dict.fromkeys(_parse_network(text.strip()) for text in check_texts("allow_from", value, 100)))
 
 
 def allows(networks: Sequence[Network], address: str) -> bool:
-    """Return whether an address is in one of the networks. Text that is not an address is in none."""
+    """Return whether an address is in one of the networks. A text that is not an address is in no network."""
     client = _parse_client(address)
     return client is not None and any(client in network for network in networks)
 
@@ -37,7 +38,7 @@ def _parse_client(address: str) -> IPv4Address | IPv6Address | None:
 
 @lru_cache(1024)
 def client_network(address: str) -> str:
-    """Return the network that one client has: an IPv4 address alone, of an IPv6 address the /64."""
+    """Return the network of one client: an IPv4 address alone, or the /64 of an IPv6 address."""
     parsed = _parse_client(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False).network_address)
@@ -55,6 +56,6 @@ def _parse_network(text: str) -> Network:
     if prefix and ip_address(address) != network.network_address:
         raise InvalidInputError(f"allow_from: {text[:50]!r} is an address within a network: did you mean {network}?")
     if isinstance(network, IPv6Network) and network.subnet_of(_IPV4_MAPPED):
-        # Clients that come by IPv4 over an IPv6 socket are compared as IPv4, as `allows` does.
+        # IPv4 clients on an IPv6 socket are compared as IPv4, as in `allows`.
         return IPv4Network((network.network_address.ipv4_mapped or 0, network.prefixlen - 96))
     return network

@@ -22,10 +22,10 @@ class SecretCipher:
     """Encrypts and decrypts secrets (Fernet: AES-128-CBC with HMAC-SHA256)."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Take the key, and after it former ones, which only decrypt.
+        """Take the current key, followed by former keys, which only decrypt.
 
         Raises:
-            SettingsError: There is no key, or one is not 32 bytes in base64. The text does not contain it.
+            SettingsError: There is no key, or a key is not 32 bytes in base64. The error text does not contain the key.
         """
         if not keys:
             raise SettingsError(f"there is no key for secrets: it must be {_KEY_ADVICE}")
@@ -33,7 +33,7 @@ class SecretCipher:
         self._first_key = keys[0].strip()
 
     def derive(self, purpose: str) -> bytes:
-        """Return another secret of 32 bytes, the same wherever the key is."""
+        """Return a secret of 32 bytes that is derived from the key: the same on every server with that key."""
         return hmac.digest(self._first_key.encode(), f"tutumd {purpose}".encode(), "sha256")
 
     def encrypt(self, text: str) -> str:
@@ -41,7 +41,7 @@ class SecretCipher:
         return self._fernet.encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted: str) -> str:
-        """Return what `encrypt` was given. Raises SettingsError if no key fits."""
+        """Return the text that was encrypted. Raises SettingsError if no key fits."""
         try:
             return self._fernet.decrypt(encrypted).decode()
         except (InvalidToken, ValueError):
@@ -52,10 +52,10 @@ class SecretCipher:
 
 
 class PlaceholderCipher:
-    """Replaces a SecretCipher where only the number of secrets counts, so that the key may be lost."""
+    """Replaces a SecretCipher if only the number of secrets counts, so that the key may be lost."""
 
     def decrypt(self, encrypted: str) -> str:
-        """Return a text that differs for each secret, and is valid for every preset, however long the secret is."""
+        """Return a text that differs for each secret and is valid for every preset, whatever the secret's length."""
         return "whsec_" + base64.b64encode(hashlib.sha256(encrypted.encode()).digest()).decode()
 
 

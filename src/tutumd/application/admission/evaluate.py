@@ -19,30 +19,31 @@ from tutumd.errors import InvalidInputError
 from tutumd.reasons import Reason
 
 MAX_QUICK_BYTES = 32 * 1024
-"""Longest body that is verified without a thread. To look for a ping in it takes about as long as to store the call."""
+"""Longest body that is verified without a thread. A ping is found in it about as fast as the call is stored."""
 MAX_VARIABLE_BYTES = 32 * 1024
-MAX_QUICK_PARAMETERS = 500  # of a query that is redacted without a thread
+MAX_QUICK_PARAMETERS = 500  # length of a query that is redacted without a thread
 
 
 class VerdictKind(StrEnum):
     """Kinds of verdicts, as the API names them."""
 
     GO = "go"  # the call is admitted and counts
-    SKIPPED = "skipped"  # it is admitted and does nothing
-    UNAUTHORIZED = "unauthorized"  # it does not come from its sender
-    NOT_FOUND = "not_found"  # the handler cannot be called now, or not from there. Only the owner sees why
-    INVALID = "invalid"  # it names a tag that is wrong or not allowed
+    SKIPPED = "skipped"  # the call is admitted and does nothing
+    UNAUTHORIZED = "unauthorized"  # the call does not come from its sender
+    NOT_FOUND = "not_found"  # it cannot be called now, or not from this address. Only the owner sees the reason
+    INVALID = "invalid"  # the call names a tag that is malformed or not allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a call gets.
+    """The decision about a call.
 
     Attributes:
-        reason: Why the call does not count, without any secret; None if it counts. The rest is for calls that count.
+        reason: Why the call does not count, without any secret; None if it counts. The other attributes apply to calls
+            that count.
         tag: Image tag to deploy; None for the service's own.
         variable: Name and value of the variable for the new containers; the value None removes it.
-        notes: For the caller.
+        notes: Sentences for the caller.
     """
 
     kind: VerdictKind = VerdictKind.GO
@@ -54,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Result of one check. `verdict` is set if it stops the call."""
+    """Result of one check. If `verdict` is set, the check stops the call."""
 
     check: str
     why: tuple[Reason, ...]
@@ -64,7 +65,7 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallInput:
-    """Content of a call as it was received, and its circumstances. `address` is the client's."""
+    """Content of a call as received, and its circumstances. `address` is the client's address."""
 
     headers: Headers
     query: Sequence[tuple[str, str]]
@@ -79,7 +80,7 @@ class CallInput:
 
     @cached_property
     def push(self) -> Push:
-        """What was pushed, according to the payload."""
+        """The push that the payload describes."""
         return read_push(self.headers, self.payload)
 
     def document(self, options: HandlerOptions) -> dict[str, Any]:
@@ -93,25 +94,25 @@ class CallInput:
 
 
 def is_heavy(options: HandlerOptions, call: CallInput) -> bool:
-    """Return whether an evaluation may take so long that it needs a thread: for a hostile body half a second."""
+    """Return whether an evaluation may need a thread: a hostile body can take half a second."""
     reads_deeply = options.filter or (options.tag and options.tag.source != QUERY)
     is_long = (options.verify and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
     return bool(reads_deeply or is_long)
 
 
 def find_closed_reason(options: HandlerOptions, address: str, now: datetime) -> Reason | None:
-    """Return why the handler cannot be called now, or not from there, whatever the call contains; None if it can."""
+    """Return why the handler cannot be called now or from this address, whatever the call contains; None if it can."""
     return next((result.verdict.reason for result in _check_access(options, address, now) if result.verdict), None)
 
 
 def evaluate(options: HandlerOptions, call: CallInput) -> Verdict:
-    """Return the verdict on a call. Takes about 0.2 ms, for a hostile body up to half a second."""
+    """Return the verdict on a call. Takes about 0.2 ms; with a hostile body up to half a second."""
     stopped = (result.verdict for result in _check(options, call) if result.verdict is not None)
     return next(stopped, None) or _admit(options, call)
 
 
 def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult], Verdict]:
-    """Return the results of all checks, also of those after a failed one, and the verdict on the call."""
+    """Return the verdict on the call and the results of all checks, including those after a failed check."""
     results = list(_check(options, call))
     verdict = _admit(options, call)
     if verdict.reason:
@@ -177,14 +178,14 @@ def _admit(options: HandlerOptions, call: CallInput) -> Verdict:
     if options.pass_body is None:
         return Verdict(tag=tag)
     text, note = _to_variable(call.body)
-    # None removes the variable: containers are made from earlier ones, which may have the body of an earlier call.
+    # None removes the variable: new containers are copies of earlier ones, which may have the body of an earlier call.
     return Verdict(tag=tag, variable=(options.pass_body, text), notes=(note,) if note else ())
 
 
 def _to_variable(body: bytes) -> tuple[str | None, Reason | None]:
-    """Return the body as the value of a variable, or None and why it cannot be one.
+    """Return the body as the value of a variable, or None and the reason why it is unsuitable.
 
-    The limit of 32 KiB is below that of a kernel (Linux: 128 KiB, MAX_ARG_STRLEN).
+    The limit of 32 KiB is below the kernel's limit (Linux: 128 KiB, MAX_ARG_STRLEN).
     """
     if len(body) > MAX_VARIABLE_BYTES:
         return None, Reason("body-too-large", (str(len(body)), str(MAX_VARIABLE_BYTES)))

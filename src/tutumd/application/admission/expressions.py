@@ -19,14 +19,15 @@ MAX_LENGTH = 2000
 MAX_NESTING = 100
 BUDGET = 100_000
 """Steps that the expression and the globs of a call may take: about 0.2 s, at most half a second. Each element that is
-read costs a step, a long one more."""
+read costs a step, and a long element costs more.
+"""
 
 ROOTS = ("body", "headers", "query")
 
 _Node = Any  # a node of jmespath's syntax tree: {"type": str, "children": list, "value": ...}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CHARACTERS_PER_STEP = 100
-_BITS_PER_STEP = 128  # of integers, which may have 4,300 digits and are slow to write
+_BITS_PER_STEP = 128  # applies to integers: they may have 4,300 digits, which are slow to format
 _STEPS_PER_PAUSE = 100
 _STEPS_PER_CALL = 10
 _ROOT_FOR_FIRST_CHILD = {
@@ -42,14 +43,15 @@ _LEAVES = {"literal", "index", "slice", "identity"}
 
 
 class EvaluationError(Exception):
-    """An expression could not be evaluated over a call. The text says why, without any content of the call."""
+    """An expression could not be evaluated over a call. The text gives the reason without any content of the call."""
 
 
 def check_expression(name: str, value: object) -> str:
-    """Return an expression that is valid and unlikely to be a slip.
+    """Return the expression if it is valid and unlikely to be a slip.
 
     Raises:
-        InvalidInputError: It is not JMESPath, too long or nested too deep, or means something else than it seems to.
+        InvalidInputError: The expression is not JMESPath, is too long or nested too deep, or does not mean what it
+            seems to mean.
     """
     text = check_text(name, value, MAX_LENGTH)
     try:
@@ -74,7 +76,7 @@ def check_expression(name: str, value: object) -> str:
 
 
 def evaluate(text: str, document: dict[str, Any], budget: "Budget") -> Any:
-    """Return the value of a checked expression. Raises EvaluationError, also if the budget is used up."""
+    """Return the value of a checked expression. Raises EvaluationError, also when the budget is exhausted."""
     try:
         return _Interpreter(budget).visit(_compile(text), document)
     except RecursionError:
@@ -83,12 +85,12 @@ def evaluate(text: str, document: dict[str, Any], budget: "Budget") -> Any:
         kind = type(error).__name__.removesuffix("Error")
         raise EvaluationError(f"a function got what it does not take ({kind})") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        # Raised by the library itself: 'a' < `1`, a slice with step 0, ceil() of an infinite number.
+        # The library itself raises this: 'a' < `1`, a slice with step 0, ceil() of an infinite number.
         raise EvaluationError("it compares or counts what cannot be compared or counted") from None
 
 
 def is_true(result: object) -> bool:
-    """Return whether JMESPath takes a value for true: null, false and empty values are false, 0 is true."""
+    """Return whether JMESPath treats a value as true: null, false and empty values are false, 0 is true."""
     return not (result is None or result is False or result in ("", [], {}))
 
 
@@ -98,14 +100,14 @@ def _compile(text: str) -> _Node:
 
 
 class _SlipError(Exception):
-    """The expression is valid but not what its author meant."""
+    """The expression is valid but does not mean what its author intended."""
 
 
 def _check_node(node: _Node, *, at_root: bool, depth: int) -> bool:
     """Return whether a node reads the document. Raises _SlipError.
 
     Args:
-        at_root: Whether names in the node are those of the document itself.
+        at_root: Whether names in the node refer to the document itself.
     """
     if depth > MAX_NESTING:
         raise _SlipError(f"is nested deeper than {MAX_NESTING} levels: use fewer operators")
@@ -171,21 +173,21 @@ def _is_boolean(node: _Node) -> bool:
 
 
 class Budget:
-    """Counts the steps of an evaluation. Raises EvaluationError if they are too many."""
+    """Counts the steps of an evaluation. Raises EvaluationError if there are too many steps."""
 
     def __init__(self) -> None:
         self._left: float = BUDGET
 
     def charge(self, steps: float) -> None:
-        """Count steps, and let other threads run now and then."""
+        """Count steps, and yield to other threads now and then."""
         before, self._left = self._left, self._left - steps
         if before // _STEPS_PER_PAUSE != self._left // _STEPS_PER_PAUSE:
-            time.sleep(0)  # other threads can run: else they wait 5 ms for the interpreter
+            time.sleep(0)  # let other threads run: otherwise they wait 5 ms for the interpreter
         if self._left < 0:
             raise EvaluationError("it takes too long over a payload of this size")
 
     def charge_values(self, *values: object) -> None:
-        """Charge for values that are read as a whole; lists may be shared, so that sizes multiply."""
+        """Charge for values that are read completely. Lists may be shared, so that sizes multiply."""
         unread: list[object] = list(values)
         while unread:
             value = unread.pop()
@@ -240,5 +242,5 @@ class _Interpreter(TreeInterpreter):
 
 
 def _with_children(node: _Node, *values: Any) -> _Node:
-    """Return the node with children that are evaluated already."""
+    """Return the node with children that are already evaluated."""
     return {**node, "children": [{"type": "literal", "children": [], "value": value} for value in values]}

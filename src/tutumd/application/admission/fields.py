@@ -1,10 +1,10 @@
-"""The table of handler fields: everything that can be set on a handler beyond its name and operation.
+"""The table of handler fields: every setting of a handler except its name and operation.
 
-JSON reading and writing, the OpenAPI schemas, the table of docs/reference/handler-fields.md and the list of fields that
-the SDK and the CLI know all come from this table. Run `script/generate` after a change.
+JSON reading and writing, the OpenAPI schemas, the table of docs/reference/handler-fields.md and the field list of the
+SDK and the CLI all derive from this table. Run `script/generate` after a change.
 """
 
-# ruff: noqa: RUF009 (`_entry` returns `dataclasses.field`, as a dataclass wants it)
+# ruff: noqa: RUF009 (`_entry` returns `dataclasses.field`, which a dataclass requires)
 
 import re
 from collections.abc import Callable, Mapping
@@ -72,16 +72,16 @@ class HandlerField:
 
     Attributes:
         default: Attribute of `HandlerOptions` while the field is not set.
-        schema: JSON Schema of the values to send. null is always accepted: it resets the field.
+        schema: JSON Schema of the values to send. null is always accepted and resets the field.
         shown_schema: JSON Schema of the values that the API returns; None: as `schema`.
-        operation: The operation that the field is for; None: both.
-        title: Its name for people. A field without one is shown by its name.
-        is_date: Its text is a date, which the schema does not say.
+        operation: The only operation that the field applies to; None: both.
+        title: Name of the field for people. A field without a title is shown by its name.
+        is_date: The text is a date, which the schema does not express.
         group: Heading under which people find the field.
         help: What the field does, in one or two sentences of Markdown.
         parse: Check a JSON value and return the attribute. Raises InvalidInputError.
         write: Return the JSON value to store for an attribute that is not the default.
-        show: Return the JSON value that the API returns for it; None: as `write`.
+        show: Return the JSON value that the API returns for an attribute; None: as `write`.
     """
 
     name: str
@@ -130,7 +130,7 @@ def _entry(default: Any, **entry: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerOptions:
-    """What is set on a handler. Each attribute is a field of the same name, with its entry in the table."""
+    """The settings of a handler. Each attribute is a field of the same name, with its entry in the table."""
 
     enabled: bool = _entry(
         True,
@@ -259,7 +259,9 @@ class HandlerOptions:
 
     @property
     def reads_payload(self) -> bool:
-        """Whether the payload matters. Only then are pings and deletions recognized."""
+        """Whether the payload matters. Pings and deletions are recognized only if it does. Only then are pings and
+        deletions recognized.
+        """
         return bool(self.verify or self.filter or (self.tag and self.tag.source != "query"))
 
 

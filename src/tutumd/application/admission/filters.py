@@ -1,4 +1,4 @@
-"""Filters: which calls of a sender count."""
+"""Filters: which calls from a sender count."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ class Decision:
 
 
 def parse_filters(value: object) -> tuple[Filter, ...]:
-    """Return the filters of a JSON value: an expression, a preset, or a list of these that must all match.
+    """Return the filters of a JSON value: an expression, a preset, or a list of both. All filters must match.
 
     Raises:
         InvalidInputError: A preset or field is unknown, a value is wrong, or `check_expression` refuses an expression.
@@ -157,13 +157,13 @@ def write_filters(filters: Sequence[Filter]) -> Any:
 
 
 def matches_any(name: str, globs: Sequence[str], budget: Budget) -> bool:
-    """Return whether a name matches one of some case-sensitive globs. Raises EvaluationError."""
+    """Return whether a name matches at least one of several case-sensitive globs. Raises EvaluationError."""
     return len(name) <= MAX_NAME and any(matches(name, glob, budget) for glob in globs)
 
 
 def matches(name: str, glob: str, budget: Budget) -> bool:
     """Return whether a name matches a case-sensitive glob. Raises EvaluationError."""
-    # At worst a match compares each character once with each of the glob's.
+    # At worst, a match compares each character of the name with each character of the glob.
     budget.charge((_CHARACTERS_PER_MATCH + len(name) * len(glob)) / _CHARACTERS_PER_STEP)
     return fnmatchcase(name, glob)
 
@@ -172,8 +172,8 @@ def decide(condition: Filter, push: Push, document: dict[str, Any], budget: Budg
     """Return whether a call matches a filter.
 
     Args:
-        document: What expressions read: `body`, `headers` and `query`.
-        budget: The same for all filters of the call.
+        document: The document that expressions read: `body`, `headers` and `query`.
+        budget: Budget that all filters of the call share.
     """
     try:
         if condition.kind == _EXPRESSION:
@@ -188,7 +188,7 @@ def matches_path(path: str, glob: str, budget: Budget) -> bool:
     """Return whether a path matches a glob: `*` stays within a folder, `**` is any number of folders.
 
     Raises:
-        EvaluationError: The budget is used up.
+        EvaluationError: The budget is exhausted.
     """
     parts = path[: 4 * MAX_NAME].split("/")
     # reached[i]: the globs so far match the first i parts.

@@ -1,4 +1,6 @@
-"""Checks of JSON values from users. Each returns the value or raises InvalidInputError that says what was wanted."""
+"""Checks of JSON values from users. Each check returns the value, or raises InvalidInputError with the expected
+form.
+"""
 
 import csv
 from collections.abc import Collection, Iterable, Mapping
@@ -46,7 +48,7 @@ def check_text(name: str, value: object, max_length: int = MAX_TEXT) -> str:
 
 
 def check_texts(name: str, value: object, max_length: int = MAX_TEXT) -> tuple[str, ...]:
-    """Return a list of 1 to 50 texts, or what `split_texts` finds in one, as a tuple without duplicates."""
+    """Return a list of 1 to 50 texts, or the items of one text (see `split_texts`), as a tuple without duplicates."""
     items = split_texts(value) if isinstance(value, str) else value
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidInputError(
@@ -58,7 +60,7 @@ def check_texts(name: str, value: object, max_length: int = MAX_TEXT) -> tuple[s
 def split_texts(text: str) -> list[str]:
     """Return the items of a text that separates them by commas or line ends. Double quotes keep the commas of an item.
 
-    Spaces around items, and empty items, do not count.
+    Spaces around items and empty items are ignored.
     """
     if len(text) > MAX_ITEMS * MAX_TEXT:
         return [text]
@@ -68,7 +70,7 @@ def split_texts(text: str) -> list[str]:
 
 
 def join_texts(items: Iterable[str]) -> str:
-    """Return the text from which `split_texts` reads these items, one a line."""
+    """Return the text from which `split_texts` reads these items, one per line."""
     return "\n".join(f'"{item.replace(chr(34), chr(34) * 2)}"' if {",", '"'} & {*item} else item for item in items)
 
 
@@ -83,7 +85,7 @@ def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[st
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
-    """Return one of some words, in lower case."""
+    """Return one of several words, in lower case."""
     if isinstance(value, str) and value.lower() in choices:
         return value.lower()
     raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {quote(value)}")
@@ -95,7 +97,9 @@ def is_storable(text: str) -> bool:
 
 
 def is_shallow(document: Any) -> bool:
-    """Return whether a JSON value has at most 100 levels. Deeper ones exhaust the stack of whatever walks them."""
+    """Return whether a JSON value has at most 100 levels. Deeper values exhaust the stack of the code that walks
+    them.
+    """
     level = [document]
     for _ in range(MAX_DEPTH):
         level = [
@@ -110,6 +114,6 @@ def is_shallow(document: Any) -> bool:
 
 
 def suggest(name: str, known: Collection[str]) -> str:
-    """Return the end of an error text about an unknown name: the nearest known one, or all."""
+    """Return the end of an error text about an unknown name: the most similar known name, or all names."""
     nearest = get_close_matches(name[:100], known, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"

@@ -17,7 +17,7 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
 
     Args:
         document: A JSON object, of which `name` and `operation` are ignored. null resets a field to its default.
-        stored: The options before the change. Absent fields keep their values.
+        stored: The options before the change. Absent fields keep these values.
 
     Raises:
         InvalidInputError: A field is unknown, or a value is wrong.
@@ -35,7 +35,7 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
         with about(name):
             changes[name] = field.default if value is None else field.parse(value)
     expires = changes.get("expires_datetime")
-    # The date that the handler already has may be sent again: the API shows its seconds only.
+    # A request may repeat the handler's stored date: the API shows dates to the second only.
     is_new = _to_the_second(expires) != _to_the_second(stored.expires_datetime)
     if expires is not None and is_new and expires <= now:
         raise InvalidInputError("expires_datetime must lie in the future: to end the URL now, set enabled to false")
@@ -43,7 +43,7 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
 
 
 def check_operation(options: HandlerOptions, operation: Operation) -> None:
-    """Raise InvalidInputError if a field is set that has no effect on handlers of this operation."""
+    """Raise InvalidInputError if a field is set that has no effect on handlers with this operation."""
     for field in FIELDS.values():
         is_set = getattr(options, field.name) != field.default
         if is_set and field.operation not in (None, operation):
@@ -69,7 +69,9 @@ def write_stored(options: HandlerOptions, cipher: SecretCipher) -> dict[str, Any
 
 
 def read_stored(document: Mapping[str, Any], cipher: SecretCipher | PlaceholderCipher) -> HandlerOptions:
-    """Return the options that `write_stored` wrote. Raises SettingsError if the cipher cannot decrypt the secrets."""
+    """Return the options that `write_stored` has written. Raises SettingsError if the cipher cannot decrypt the
+    secrets.
+    """
     if not document:
         return DEFAULTS
     attributes: dict[str, Any] = {}

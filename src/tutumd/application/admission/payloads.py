@@ -1,4 +1,4 @@
-"""Payloads of senders: which branches, tags and files were pushed, or that nothing was."""
+"""Payloads of senders: which branches, tags and files were pushed, if any."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
 from tutumd.reasons import Reason
 
-# Parsing so many takes at most 30 ms and 10 MB. A push of 1,000 commits to GitHub has 25,000.
+# Parsing a body of this size takes at most 30 ms and 10 MB. A GitHub push of 1,000 commits has 25,000 values.
 MAX_VALUES = 50_000
 
 _MAX_FORM_FIELDS = 1000
@@ -18,7 +18,7 @@ _GITHUB_MAX_COMMITS = 2048
 _PING = Reason("ping")
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
-# Without any of these, a call is not to be skipped: most calls are judged without a look at each kind of payload.
+# A call without any of these texts is not skipped: most calls are judged without parsing each kind of payload.
 _SKIPPED_EVENTS = {"ping", "diagnostics:ping", "delete", "package"}
 _TELLING_FIELDS = {"zen", "after", "deleted", "events", "action", "type", "event_data", "package", "registry_package"}
 
@@ -30,9 +30,9 @@ class Push:
     Attributes:
         event: The sender's name of the event; empty if it names none.
         tags: Pairs of repository and tag, of images and of Git.
-        is_git: Commits were pushed.
-        paths: Files that these commits changed; None if the payload does not name all.
-        message: Of the newest commit.
+        is_git: Whether commits were pushed.
+        paths: Files that these commits changed; None if the payload does not name all of them.
+        message: Message of the newest commit.
     """
 
     event: str = ""
@@ -44,9 +44,11 @@ class Push:
 
 
 def parse_body(body: bytes, content_type: str) -> Any:
-    """Return the value of a JSON or form-encoded body; None if it is neither, nested deeper than 100, or too large.
+    """Return the value of a JSON or form-encoded body; None if the body is neither, is nested deeper than 100 levels,
+    or is too large.
 
-    JSON is read whatever the content type (`curl -d` sends it as a form). GitHub's form has the JSON in `payload`.
+    JSON is parsed whatever the content type is (`curl -d` sends it as a form). In GitHub's form, `payload` holds the
+    JSON.
     """
     first = body.lstrip()[:1]
     if first not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
@@ -55,7 +57,9 @@ def parse_body(body: bytes, content_type: str) -> Any:
 
 
 def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
-    """Return why a call is skipped whatever the filter: a ping, a deletion, a pull. None otherwise."""
+    """Return why a call is skipped whatever the filter says: a ping, a deletion, a pull; otherwise None. None
+    otherwise.
+    """
     event = _event(headers)
     if not isinstance(body, dict):
         return _PING if event.lower().endswith("ping") else None
@@ -63,7 +67,7 @@ def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
 
 
 def read_push(headers: Headers, body: Any) -> Push:
-    """Return what was pushed, for the documented payloads of Git hosts and registries."""
+    """Return the push of a documented payload of a Git host or registry."""
     event = _event(headers)
     for read in (_read_bitbucket, _read_registry, _read_git) if isinstance(body, dict) else ():
         push = read(event, body)
@@ -94,11 +98,12 @@ def _parse_json(body: bytes) -> Any:
     if opened + body.count(b",") > MAX_VALUES:
         return None
     try:
-        # Called for each float: other threads can take over. Without it, 1 MiB of them holds these up for 30 ms.
+        # Called for each float, so that other threads can run. Without it, 1 MiB of floats delays other threads by 30
+        # ms.
         document = json.loads(body, parse_float=lambda text: float(text))
     except (ValueError, RecursionError):
         return None
-    # With so few brackets, as most bodies have, nothing is nested deeper.
+    # A body with so few brackets, such as most bodies, cannot be nested deeper.
     return document if opened <= MAX_DEPTH or is_shallow(document) else None
 
 
@@ -142,7 +147,7 @@ def _registry_skip_reason(event: str, body: dict[str, Any]) -> Reason | None:
         return Reason("nothing-pushed")
     if event == "package" and body.get("action") == "deleted":
         return Reason("package-deleted")
-    # A layer, or one platform of an image: the tag to deploy follows in an event of its own.
+    # A layer, or one platform of an image: a separate event with the tag follows.
     packages = [dig(body, name) for name in ("package", "registry_package")]
     is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
         dig(package, "package_version", "container_metadata", "tag", "name") == ""
@@ -181,7 +186,7 @@ def _read_git(event: str, body: dict[str, Any]) -> Push | None:
 
 
 def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ...] | None:
-    # GitLab and Gitea list some of the commits and their number; GitHub lists at most 2,048.
+    # GitLab and Gitea list some of the commits and their total number; GitHub lists at most 2,048 commits.
     totals = [body.get("total_commits_count"), body.get("total_commits")]
     total = max([value for value in totals if isinstance(value, int)], default=len(commits))
     lists = [commit.get(kind) for commit in commits for kind in ("added", "modified", "removed")]
@@ -236,11 +241,11 @@ def _read_registry(event: str, body: dict[str, Any]) -> Push | None:
 def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     # Docker Hub: https://docs.docker.com/docker-hub/repos/manage/webhooks
     yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag")
-    # Distribution: only pushes count. Our own pull is an event, too.
+    # Distribution: only pushes count. Our own pull is also an event.
     for item in _registry_events(body):
         if item["action"] == "push":
             yield _text(item, "target", "repository"), _text(item, "target", "tag")
-    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones also name each tag's image.
+    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older versions also name each tag's image.
     for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
         yield _text(body, "repository"), tag if isinstance(tag, str) else ""
     # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks

@@ -1,4 +1,4 @@
-"""Redaction: the content of a call as it is stored for the handler's owner, without anything that grants access."""
+"""Redaction: the content of a call as stored for the handler's owner, without anything that grants access."""
 
 import base64
 import re
@@ -13,10 +13,11 @@ from tutumd.application.admission.verify import Verification
 MAX_HEADER_BYTES = 8 * 1024
 MAX_BODY_BYTES = 16 * 1024
 MIN_SECRET_LENGTH = 8
-"""Shorter secrets are not searched for within texts: they would match by chance."""
+"""Shorter secrets are not searched for within texts, because they would match by chance."""
 
 _MAX_LEFT_OUT = 20
-# Proxies repeat the URL of a call in headers. A handler's UUID is a password, and user or query may be one.
+# Proxies repeat the URL of a call in headers. A handler's UUID is a password, and the user or query of a URL may be a
+# password, too.
 _CALL_PATH = re.compile(r"((?:handler|trigger)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+", re.IGNORECASE)
 _URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 
@@ -24,10 +25,10 @@ _URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 def redact_call(
     headers: Headers, query: Sequence[tuple[str, str]], body: bytes, verification: Verification | None
 ) -> dict[str, Any]:
-    """Return what may be stored of a call, as JSON values.
+    """Return the storable content of a call, as JSON values.
 
-    Left out are headers and parameters with the name of a secret, the header that `verify` reads, and whatever contains
-    a secret of the handler. `left_out` names what a redelivery will miss; not the headers that no filter sees.
+    It omits headers and parameters with the name of a secret, the header that `verify` reads, and every value that
+    contains a secret of the handler. `left_out` names what a redelivery lacks, except headers that no filter sees.
     """
     verified_header = verification.header.lower() if verification else ""
     secrets = _secret_forms(verification)
@@ -57,7 +58,7 @@ def redact_call(
 
 
 def redact_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return the headers that may be stored: none with the name of a secret, at most 8 KiB, names in lower case."""
+    """Return the storable headers: none with the name of a secret, at most 8 KiB, names in lower case."""
     stored: list[tuple[str, str]] = []
     size = 0
     for name, value in headers:
@@ -74,12 +75,12 @@ def redact_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
 
 
 def contains_secret(value: str, secrets: Iterable[str]) -> bool:
-    """Return whether a value is one of some secrets, or contains one of 8 or more characters."""
+    """Return whether a value equals one of several secrets, or contains a secret of 8 or more characters."""
     return any(secret in value if len(secret) >= MIN_SECRET_LENGTH else secret == value.strip() for secret in secrets)
 
 
 def remove_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Return the body without secrets of 8 or more characters: some senders send the secret that they sign with."""
+    """Return the body without secrets of 8 or more characters: some senders include the secret that they sign with."""
     for secret in secrets:
         if len(secret) >= MIN_SECRET_LENGTH:
             body = body.replace(secret.encode(), "…".encode())
@@ -87,7 +88,9 @@ def remove_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
 
 
 def truncate(body: bytes) -> dict[str, Any]:
-    """Return the first 16 KiB of a body as `body`; with `is_base64` if it is not text, `is_cut` if it is longer."""
+    """Return the first 16 KiB of a body as `body`, with `is_base64` if the body is not text and `is_cut` if it is
+    longer.
+    """
     part = body[:MAX_BODY_BYTES]
     cut = {"is_cut": True} if len(body) > len(part) else {}
     for shorter in range(4 if cut else 1):  # the cut may split a character of up to four bytes
@@ -101,14 +104,14 @@ def truncate(body: bytes) -> dict[str, Any]:
 
 
 def redact_key(key: str | None, verification: Verification | None) -> str | None:
-    """Return what may be stored of a delivery key: its hash if it contains a secret of the handler."""
+    """Return the storable form of a delivery key: its hash if it contains a secret of the handler."""
     if key is None or not contains_secret(key.partition(":")[2], _secret_forms(verification)):
         return key
     return hash_key(key)
 
 
 def _secret_forms(verification: Verification | None) -> list[str]:
-    """Return the secrets as they are, and as they look in a header, whose bytes are read as Latin-1."""
+    """Return the secrets as they are, and as they appear in a header, whose bytes are decoded as Latin-1."""
     secrets = verification.secrets if verification else ()
     return [form for secret in secrets for form in (secret, secret.encode().decode("latin-1"))]
 

@@ -67,15 +67,16 @@ def parse_tag_rule(value: object) -> TagRule:
 def choose_tag(
     rule: TagRule | None, query: Sequence[tuple[str, str]], read_document: Callable[[], dict[str, Any]]
 ) -> str | Reason | None:
-    """Return the tag that a call names, None for the service's own, or the reason for which the call is skipped.
+    """Return the tag that a call names, None for the service's own tag, or the reason why the call is skipped.
 
-    A wrong `?tag=` is an error, so that a script fails; a payload with another tag is skipped.
+    An invalid `?tag=` is an error, so that a script fails; a payload with another tag is skipped.
 
     Args:
-        read_document: Returns what expressions read. `?tag=` is checked without a thread, so the body is not parsed.
+        read_document: Return the document that expressions read. The check of `?tag=` runs without a thread, so it does
+            not parse the body.
 
     Raises:
-        InvalidInputError: `?tag=` is repeated, not a tag, not allowed, or the handler accepts none.
+        InvalidInputError: `?tag=` is repeated, malformed or not allowed, or the handler accepts no tag.
     """
     tags = [value for name, value in query if name == "tag"]
     if tags and (rule is None or rule.source != QUERY):

@@ -70,7 +70,7 @@ _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How a handler verifies its sender. A match of any secret is enough, so that secrets can be replaced one by one.
+    """How a handler verifies its sender. Each secret is accepted, so that secrets can be replaced one by one.
 
     Attributes:
         header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).
@@ -95,7 +95,7 @@ def parse_verification(value: object) -> Verification:
     """Return the verification of a JSON value.
 
     Raises:
-        InvalidInputError: A preset or field is unknown, or there is no secret, or the preset cannot use it.
+        InvalidInputError: A preset or field is unknown, no secret is given, or the preset cannot use it.
     """
     fields = check_fields("verify", value, (*_COMMON_FIELDS, *PRESET_FIELDS["hmac"]))
     preset = check_choice("verify.preset", fields.get("preset"), PRESETS)
@@ -114,7 +114,7 @@ def parse_verification(value: object) -> Verification:
 
 
 def verify(verification: Verification, headers: Headers, body: bytes, now: datetime) -> Reason | None:
-    """Return None if a call comes from its sender, else why not, without any secret."""
+    """Return None if a call comes from its sender, otherwise the reason, without any secret."""
     secrets = verification.secrets
     match verification.preset:
         case "github":
@@ -230,7 +230,7 @@ def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: 
 
 
 def _find_single(headers: Headers, name: str) -> tuple[str, Reason | None]:
-    """Return the value of a header, and what is wrong with it; None if nothing is."""
+    """Return the value of a header and None, or what is wrong with it."""
     values = find_all(headers, name)
     if len(values) > 1:
         return "", Reason("header-repeated", (name, str(len(values))))
@@ -239,7 +239,7 @@ def _find_single(headers: Headers, name: str) -> tuple[str, Reason | None]:
 
 
 def matches_any(value: str, expected: Sequence[str]) -> bool:
-    """Compare with all, each in constant time. Header values are decoded as Latin-1."""
+    """Compare with all secrets, each in constant time. Header values are decoded as Latin-1."""
     raw = value.encode("latin-1", "backslashreplace")
     matches = [hmac.compare_digest(raw, text.encode()) for text in expected]
     return any(matches)

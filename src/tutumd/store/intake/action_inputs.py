@@ -1,4 +1,6 @@
-"""Amounts of SCALEUP actions. They belong to the action: deliveries are a log, and may be gone before it runs."""
+"""Amounts of SCALEUP actions. Amounts belong to the action: deliveries are a log, and may be deleted before the action
+runs.
+"""
 
 from collections.abc import Collection, Container, Mapping, Sequence
 
@@ -10,21 +12,21 @@ from tutumd.store.sql.dialect import execute_compiled, json_rows
 from tutumd.store.tables.actions import action_inputs, actions
 
 Amount = tuple[int, int | None]
-"""Containers to add, and the cap of the handler; None: it has none."""
+"""Containers to add, and the cap of the handler; None: no cap."""
 
 _MERGE = sa.text(
     "UPDATE action_inputs SET amount = action_inputs.amount + CAST(value ->> 1 AS BIGINT) FROM json_each(:rows) "
     "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = CAST(value ->> 0 AS BIGINT)) "
     "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER) RETURNING action_seq"
 )
-"""Adds amounts to the last ones of their actions, where these have the same cap, and returns these actions."""
+"""Adds amounts to the last amounts of their actions if the caps are equal, and returns these actions."""
 
 
 def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
     """Append an amount to those of its action.
 
-    Amounts that follow each other with the same cap become one: adding one after the other, each up to the cap, adds
-    as many as adding their sum up to the cap.
+    Successive amounts with the same cap are combined: adding them one by one up to the cap has the same result as
+    adding their sum up to the cap.
     """
     if amounts and amounts[-1][1] == cap:
         amount += amounts.pop()[0]
@@ -32,10 +34,10 @@ def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
 
 
 def without(amounts: Sequence[Amount], kept: int, growth: Growth | None) -> list[Amount]:
-    """Return what is left of amounts of which the first `kept` containers that were added are there.
+    """Return the remaining amounts if the first `kept` added containers still exist.
 
     Args:
-        growth: Which were added; None: all.
+        growth: Which containers were added; None: all.
     """
     left: list[Amount] = []
     before = 0
@@ -47,11 +49,11 @@ def without(amounts: Sequence[Amount], kept: int, growth: Growth | None) -> list
 
 
 def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], new_actions: Container[int]) -> None:
-    """Store amounts behind those that their actions have. The caller has locked the services.
+    """Store amounts after the existing amounts of their actions. The caller has locked the services.
 
     Args:
-        amounts: As `append_amount` makes them, by the `seq` of their action.
-        new_actions: Actions that have no amounts yet.
+        amounts: Amounts from `append_amount`, by the `seq` of their action.
+        new_actions: Actions without stored amounts.
     """
     first = [(seq, *of_action[0]) for seq, of_action in amounts.items() if seq not in new_actions]
     merged: set[int] = set()
@@ -67,7 +69,7 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
 
 
 def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict[int, int]:
-    """Return how many containers each of these actions was asked for so far."""
+    """Return how many containers have been requested from each of these actions so far."""
     if not action_seqs:
         return {}
     of_action = action_inputs.c.action_seq
@@ -80,7 +82,7 @@ def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
     """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order."""
     this_action = sa.select(actions.c.seq).where(actions.c.uuid == action_uuid)
-    # FOR KEY SHARE: its deletion, which takes its amounts with it, waits for the end of the transaction.
+    # FOR KEY SHARE: a deletion of the action, which also deletes its amounts, waits for the end of the transaction.
     action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
     own = (
         sa.select(action_inputs.c.amount, action_inputs.c.cap)

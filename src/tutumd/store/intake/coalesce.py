@@ -1,4 +1,4 @@
-"""Coalescing: which calls of a batch are accepted, which action each one joins, and what that changes."""
+"""Coalescing: which calls of a batch are accepted, which action each call joins, and which rows change."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -61,15 +61,15 @@ class CalledHandler(NamedTuple):
 
 
 class Coalescer:
-    """Processes the calls of one batch in order, and collects what is to be written.
+    """Processes the calls of one batch in order, and collects the rows to write.
 
     Attributes:
         deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
         new_actions: Rows of the actions to insert.
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
-        amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
+        amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, with the same keys.
         handler_changes: Columns to update, by the handler's `seq`.
-        engines: Names of the engines with an action that is new, or due at another time.
+        engines: Names of the engines with a new or rescheduled action.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Coalescer:
         """Begin a batch.
 
         Args:
-            handlers: By the UUID in the called URL, which may be the one from before a rotation.
-            keys: What is stored of the calls' keys. The accepted ones are added.
-            budget: For the content of deliveries.
-            asked: Containers that open SCALEUP actions were asked for, by their `seq`.
+            handlers: Handlers by the UUID in the called URL, which may be the UUID before a rotation.
+            keys: The stored data of the calls' keys. Keys of accepted calls are added.
+            budget: Budget for the content of deliveries.
+            asked: Containers requested from open SCALEUP actions, by their `seq`.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -152,7 +152,7 @@ class Coalescer:
         return self._queue_or_join(call, handler, evaluation)
 
     def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
-        """Return why a call is not stored; None if it is, and then it counts towards the rate."""
+        """Return why a call is not stored; None if it is stored and counts towards the rate."""
         max_uses = evaluation.max_uses
         if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return ClosedError(USED_UP)
@@ -190,12 +190,12 @@ class Coalescer:
         carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
             self._keys.add((handler.seq, call.key), carried_out)
-        # The action that a call joins may have the tag of an earlier one.
+        # The action that a call joins may have the tag of an earlier call.
         is_without_tag = outcome is _QUEUED and evaluation.tag is None
         return _accepted(handler, *carried_out, before, is_without_tag=is_without_tag)
 
     def _add_amount(self, call: Call, handler: CalledHandler, action: int | str, cap: int | None) -> int | None:
-        """Add the amount of a call to its action, and return what was asked for before; None if it is no SCALEUP."""
+        """Add the amount of a call to its action, and return the total before it; None if the action is no SCALEUP."""
         if handler.operation != _SCALEUP:
             return None
         before = self._asked.get(action, 0)
@@ -216,7 +216,7 @@ class Coalescer:
     def _reschedule(
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
-        """Change when a held action is due: a debounced call holds it longer, any other call makes it due."""
+        """Update the due time of a held action: a debounced call holds it longer, any other call makes it due."""
         changed = self.action_changes.get(action, {}).get("due")
         if opened is not None:
             due, created = microseconds(opened["due"]), microseconds(opened["created"])
@@ -266,7 +266,7 @@ class Coalescer:
         )
 
     def _counter(self, handler: CalledHandler, column: str) -> int:
-        """Return a handler's counter with the changes of this batch."""
+        """Return a handler's counter including the changes of this batch."""
         return int(self.handler_changes.get(handler.seq, {}).get(column, getattr(handler, column)))
 
     def _change_handler(self, handler: CalledHandler, **values: object) -> None:

@@ -1,7 +1,7 @@
 """The lookup of the handlers that a batch calls, its cache on SQLite, and the change log that keeps the cache current.
 
-The change log names the services of which the lookup must read the handlers again. Triggers write it: no writer can
-leave it out, and a change that the lookup does not contain, such as a lease, a journal or a count, costs nothing.
+The change log names the services whose handlers the lookup must read again. Triggers write the log: no writer can omit
+it, and a change outside the lookup, such as a lease, a journal or a count, costs nothing.
 """
 
 import json
@@ -54,7 +54,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
         .order_by(handlers.c.uuid)
-        # FOR SHARE: a DELETE that was confirmed is visible here, and a later one waits for our commit.
+        # FOR SHARE: a confirmed DELETE is visible here, and a later DELETE waits for our commit.
         .with_for_update(read=True, of=handlers)
     )
 
@@ -63,9 +63,10 @@ _BY_UUID, _BY_OLD_UUID = _select_handlers(handlers.c.uuid), _select_handlers(han
 
 
 class HandlerCache:
-    """Handlers as one SQLite connection read them, each with its open action; kept until the change log names them.
+    """Handlers as read by one SQLite connection, each with its open action; kept until the change log names them.
 
-    Read under the write lock, the log is complete: it has the changes of every connection, this one's too.
+    The log is complete when it is read under the write lock: it has the changes of every connection, including this
+    one.
     """
 
     def __init__(self) -> None:
@@ -90,11 +91,11 @@ class HandlerCache:
         if changes[:1] == last:
             self.forget(uuid for _, uuid in changes[1:])
         else:
-            self.clear()  # the change that was read last is pruned, or is the first
+            self.clear()  # the last change that was read has been pruned, or there is none
         self._last_change = changes[-1:]
 
     def add(self, handlers_read: Mapping[str, CalledHandler]) -> None:
-        """Cache those handlers whose options are short and that were called by their current UUID."""
+        """Cache the handlers that have short options and were called by their current UUID."""
         if self.size + len(handlers_read) > MAX_CACHED:
             self.clear()
         for uuid, handler in handlers_read.items():
@@ -122,7 +123,7 @@ def find_handlers(
     The caller has locked the services, so the action stays open until the transaction ends.
 
     Args:
-        handler_cache: The cache of this connection; None where others may write at the same time.
+        handler_cache: The cache of this connection; None if others may write at the same time.
     """
     called = {} if handler_cache is None else handler_cache.find(connection, calls)
     missing = {call.handler_uuid for call in calls if call.handler_uuid not in called}
@@ -149,11 +150,13 @@ def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
 
 
 MAX_CHANGES = 1_000
-"""Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""
+"""Minimum number of changes to keep. The log has at most a tenth more. A reader that is further behind reads everything
+again.
+"""
 
 _LOG = "INSERT INTO changed_services (service_uuid) VALUES"
 _PRUNE = f"DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}"  # noqa: S608 (a number)
-# All that `handler_lookup` selects.
+# All columns that `handler_lookup` selects.
 TRIGGERS = (
     "CREATE TRIGGER handlers_changed AFTER UPDATE OF uuid, seq, service_uuid, name, operation, options, version, uses,"
     f" rate_tat, old_uuid, old_until ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
@@ -170,12 +173,12 @@ TRIGGERS = (
     f" BEGIN {_LOG} (NEW.service_uuid); END",
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
     f" BEGIN {_LOG} (OLD.service_uuid); END",
-    # The newest stays, so that no number comes twice.
+    # The newest change stays, so that no number is reused.
     f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
 )
 _READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"
 
 
 def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
-    """Return the changes from this number on, in their order, each with the UUID of the service."""
+    """Return the changes from this number on, in order, each with the UUID of the service."""
     return [(seq, service_uuid) for seq, service_uuid in connection.exec_driver_sql(_READ, (first,))]

@@ -1,4 +1,4 @@
-"""The intake: one writer thread that commits the calls that arrive together in one transaction."""
+"""The intake: one writer thread that commits calls that arrive at the same time in one transaction."""
 
 import logging
 import time
@@ -48,16 +48,16 @@ _COLUMN_TYPES = {
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
-# An attempt to commit that takes longer counts as one that fails.
+# A commit attempt that takes longer counts as failed.
 SLOW_S = 5.0
-# Pause between attempts to write while the database takes no calls.
+# Pause between write attempts while the database accepts no calls.
 PROBE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class SqlIntake(Intake):
-    """Intake of tutumd.ports, as a thread that commits one batch after the other."""
+    """Intake of tutumd.ports: a thread that commits one batch after the other."""
 
     def __init__(
         self,
@@ -71,15 +71,16 @@ class SqlIntake(Intake):
         """Start the writer thread.
 
         Args:
-            max_keys: Keys of a handler's deliveries that are kept. With so many of them, calls with new ones get an
-                error.
-            log_bytes: What the deliveries of a handler may take. A quarter of it is the content kept in a minute.
+            max_keys: Maximum number of stored keys of a handler's deliveries. At the maximum, calls with new keys get
+                an error.
+            log_bytes: Maximum size of a handler's deliveries. A quarter of it is the maximum size of the content stored
+                in a minute.
         """
         self._database = database
         self._clock = clock
         self._wakeup = wakeup
         self._max_keys = max_keys
-        # Where others can write during a transaction, a change log is not complete.
+        # If others can write during a transaction, a change log is incomplete.
         self._cache = HandlerCache() if database.dialect.single_writer else None
         self._budget = ContentBudget(log_bytes // 4)
         self._connection: sa.Connection | None = None
@@ -119,11 +120,11 @@ class SqlIntake(Intake):
         self._disconnect()
 
     def _commit(self, calls: Sequence[Call], lock_error: LockedError | None = None) -> Sequence[CallResult]:
-        """Commit calls and return their results. Without calls, try to write.
+        """Commit calls and return their results. Without calls, attempt a write.
 
         Args:
-            lock_error: From the first attempt: another process, which may be stopped, holds a service. Calls to such
-                services get this error, so that they do not hold up the others.
+            lock_error: Error of the first attempt: another process, which may be stopped, holds a service. Calls to
+                such services get this error, so that they do not delay the others.
         """
         failure: Exception | None = None
         locked: set[str] = set()
@@ -163,14 +164,14 @@ class SqlIntake(Intake):
         if len(calls) <= 1:
             _log.error("calls were not stored", exc_info=error)
             return [error] * len(calls)
-        # Only the calls to blame fail.
+        # Only the calls that caused the fault fail.
         results: list[CallResult] = []
         for call in calls:
             results += [results[-1]] if self._failing_since is not None else self._commit([call], lock_error)
         return results
 
     def _disconnect(self) -> None:
-        """Close the connection, and clear the cache that is valid for it."""
+        """Close the connection, and clear the cache that belongs to it."""
         if self._cache is not None:
             self._cache.clear()
         connection, self._connection = self._connection, None
@@ -190,7 +191,7 @@ def store_calls(
     """Store calls in their order within one transaction.
 
     Returns:
-        The results, and the engines whose workers are to be woken. A call that joined an action wakes none: the call
+        The results, and the engines whose workers must be woken. A call that joins an action wakes no worker: the call
         that queued the action did.
     """
     if not calls:

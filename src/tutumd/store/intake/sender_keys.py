@@ -1,4 +1,4 @@
-"""Keys of accepted deliveries: for a day they show that a delivery is a repetition, and which action carries it out."""
+"""Keys of accepted deliveries: for a day they identify a repetition and the action that carries out the original."""
 
 import hashlib
 from collections import Counter
@@ -14,7 +14,7 @@ from tutumd.store.sql.dialect import execute_compiled, execute_many, json_rows
 from tutumd.store.tables.schema import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
-"""A delivery with the key of one received within this time is its repetition."""
+"""A delivery with the key of another delivery received within this time is a repetition."""
 
 DeliveryKey = tuple[int, str]
 """A handler's `seq` and `Call.key`."""
@@ -31,7 +31,7 @@ _BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
 _GIVEN = (
     "SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq FROM json_each(:given)"
 )
-# SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
+# SQLite joins in the order of a CROSS JOIN. SQLite has no statistics that show which side is small.
 _SELECT = sa.text(
     f"WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
     "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
@@ -55,17 +55,18 @@ _ADD_COUNT = sa.text(
 
 
 class BatchKeys:
-    """Keys of the calls of one batch: what is stored of them, and what is to be stored.
+    """Keys of the calls of one batch: the stored keys, and the keys to store.
 
     Attributes:
         carried_out: Actions that carry out the deliveries with these keys, unless they failed.
     """
 
     def __init__(self, now: datetime, max_keys: int) -> None:
-        """Begin without a key.
+        """Begin without keys.
 
         Args:
-            max_keys: Keys of one handler in the live buckets. With so many of them no further one is accepted.
+            max_keys: Maximum number of keys of one handler in the live buckets. At the maximum, no further key is
+                accepted.
         """
         self.carried_out: dict[DeliveryKey, CarriedOut] = {}
         self._now = now
@@ -76,7 +77,7 @@ class BatchKeys:
         self._added: dict[DeliveryKey, CarriedOut] = {}
 
     def read(self, connection: sa.Connection, pairs: Sequence[DeliveryKey]) -> None:
-        """Read what is stored of keys. The caller has locked the services."""
+        """Read the stored data of keys. The caller has locked the services."""
         rows: Iterable[Any] = execute_compiled(
             connection,
             _SELECT,
@@ -98,9 +99,9 @@ class BatchKeys:
     def refusal(self, key: DeliveryKey) -> TooManyCallsError | None:
         """Return why a key cannot be added; None if it can.
 
-        A key whose action failed has a row already, of which it makes use.
+        A key whose action failed already has a row, which it reuses.
         """
-        # A clock that is set back over midnight leaves keys in the bucket of tomorrow.
+        # A clock that is set back over midnight leaves keys in tomorrow's bucket.
         yesterday, today, tomorrow = (self._counts[(key[0], self._today + days)] for days in (-1, 0, 1))
         if yesterday + today + tomorrow < self._max_keys or key in self._stored_today:
             return None
@@ -119,7 +120,7 @@ class BatchKeys:
         """Store the added keys.
 
         Args:
-            new_actions: The `seq` of actions that were inserted after `add`, by their UUID.
+            new_actions: The `seq` of actions that were inserted after `add`, by UUID.
         """
         if not self._added:
             return
@@ -141,7 +142,7 @@ class BatchKeys:
 
 
 def select_dead(table: sa.Table, now: datetime) -> sa.Select[Any]:
-    """Select the primary keys of a table of buckets, of those that ended at least a day ago."""
+    """Select the primary keys of a bucket table's rows in buckets that ended at least a day ago."""
     return sa.select(*table.primary_key.columns).where(table.c.bucket < microseconds(now) // _DAY_US - 1)
 
 

@@ -1,1 +1,1 @@
-"""Everything that is read and written of one kind of object."""
+"""All reads and writes of one kind of object."""

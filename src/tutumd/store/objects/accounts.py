@@ -76,7 +76,7 @@ class SqlAccounts(SqlSessions, Accounts):
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
             created = sa.and_(owned, services.c.definition.isnot(None))
-            # No user can get this name, because names contain no spaces.
+            # No user can have this name, because names contain no spaces.
             connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
@@ -150,7 +150,7 @@ class SqlAccounts(SqlSessions, Accounts):
 
 
 def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:
-    """Raise NotFoundError if the user sees nothing of what a key is to be for."""
+    """Raise NotFoundError if the user sees no part of the service or stack that a key is for."""
     for field, column, wanted, noun in (
         ("service", services.c.uuid, key.service_uuid, "service"),
         ("stack", services.c.stack, key.stack, "service of the stack"),

@@ -1,8 +1,8 @@
-"""Which deliveries an action has.
+"""The deliveries of an action.
 
 PostgreSQL has an index by action. On SQLite, with one writer, each call of a batch would change another page of such an
 index, which costs a third of the calls per second once there are many rows. There, the index is by chunk and action, so
-that it grows at its end. A row of `actions` has the numbers between which its deliveries are, and `delivery_chunks` the
+that it grows at its end. A row of `actions` has the range of numbers of its deliveries, and `delivery_chunks` has the
 chunks. Triggers write both.
 """
 

@@ -1,4 +1,4 @@
-"""Rows of actions, and the actions made of them, which say what they wait for."""
+"""Rows of actions, and actions read from them, including what they wait for."""
 
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ _running = actions.alias("running")
 
 
 def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
-    """Select actions, each with its number of deliveries, its service's name, and what it may wait for."""
+    """Select actions, each with its number of deliveries, its service's name, and the reasons for a wait."""
     heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine)
     error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
     is_busy = sa.select(_running.c.seq).where(
@@ -33,7 +33,7 @@ def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
 
 
 def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
-    """Return an action that exists. `now` is as of `action_from`."""
+    """Return an existing action. `now` is as in `action_from`."""
     return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one(), now)
 
 
@@ -41,7 +41,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
     """Return the action of a row of `select_actions`.
 
     Args:
-        now: The time at which an action says what it waits for; None: it does not say so.
+        now: The time for which the action describes its wait; None: no description.
     """
     of_engine, waits_for, is_held = "", "", False
     if now is not None and row.ended is None and row.worker is None:
@@ -53,7 +53,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
         Action,
         number=row.seq,
         verb=Verb(row.verb),
-        # `cancel` says that someone asked to end it.
+        # The value of `cancel` shows that someone requested the end of the action.
         state=ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state),
         deliveries=row.delivery_count,
         reason=of_engine or row.reason,
@@ -65,7 +65,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
 
 
 def _describe_engine(row: Row, now: datetime) -> str:
-    """Return why an action that no worker holds waits for its engine; empty if it does not."""
+    """Return why an action without a worker waits for its engine; empty if it does not."""
     if row.last_heartbeat is None or abs(now - row.last_heartbeat) > HEARTBEAT_TIMEOUT:
         no_worker = f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
         return no_worker if row.state == ActionState.PENDING.value else ""
@@ -76,7 +76,7 @@ def _describe_engine(row: Row, now: datetime) -> str:
 
 
 def _describe_wait(row: Row, now: datetime) -> str:
-    """Return what an action that no worker holds waits for, if not for its engine."""
+    """Return why an action without a worker waits, apart from its engine."""
     is_pending = row.state == ActionState.PENDING.value
     if row.due > now:
         return "waiting for more calls: the debounce of a handler is not over" if is_pending else str(row.reason)

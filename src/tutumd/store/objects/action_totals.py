@@ -1,7 +1,7 @@
-"""The ends of actions, and totals: how many ended, with which result and after how long, and how many changed worker.
+"""The ends of actions, and totals: how many ended, by result and duration, and how many changed workers.
 
-Counted in the transaction of the event, so that they are right on every server and survive restarts. Two transactions
-may count in the same row: each counts last, after it has locked its service.
+Each event is counted in its own transaction, so that totals are correct on every server and survive restarts. Two
+transactions may update the same row, so each updates it last, after it has locked its service.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ TAKEOVER = "takeover"
 _NOT_RUN, _ABOVE_ALL = 0, -1
 _S = 1_000_000
 
-# As numbers of microseconds: the difference of two times would have the type of a time.
+# Both times as numbers of microseconds: their difference would otherwise have the type of a time.
 _RAN = sa.type_coerce(actions.c.ended, sa.BigInteger) - sa.type_coerce(actions.c.started, sa.BigInteger)
-_DURATION = sa.case((_RAN > 0, _RAN), else_=0)  # a clock that was set back makes none negative
+_DURATION = sa.case((_RAN > 0, _RAN), else_=0)  # a clock that was set back yields no negative duration
 _BOUND = sa.case(
     (actions.c.started.is_(None), sa.literal_column(str(_NOT_RUN))),
     *((sa.literal_column(str(bound * _S)) >= _RAN, sa.literal_column(str(bound))) for bound in DURATION_BOUNDS_S),
@@ -35,7 +35,7 @@ def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
         sa.select(actions.c.engine, actions.c.verb, actions.c.state, _BOUND, sa.func.count(), sa.func.sum(_DURATION))
         .where(actions.c.uuid.in_(action_uuids))
         .group_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
-        # The whole key, so that no two transactions deadlock.
+        # Sorted by the whole key, so that no two transactions deadlock.
         .order_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
     )
     added = insert(connection, action_totals).from_select([column.name for column in action_totals.c], ended)
@@ -43,7 +43,7 @@ def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
 
 
 def count_takeover(connection: sa.Connection, engine: str, verb: str) -> None:
-    """Count that a worker claimed an action which another one holds, or held when it died."""
+    """Count the claim of an action that another worker holds, or held when it died."""
     values = {"engine": engine, "verb": verb, "event": TAKEOVER, "bound": _NOT_RUN, "number": 1, "microseconds": 0}
     connection.execute(_or_add(insert(connection, action_totals).values(values)))
 
@@ -65,7 +65,7 @@ def read(connection: sa.Connection) -> list[ActionTotal]:
 
 
 def _or_add(added: object) -> sa.Insert:
-    statement: sa.Insert = added.on_conflict_do_update(  # type: ignore[attr-defined] # as of upsert.insert
+    statement: sa.Insert = added.on_conflict_do_update(  # type: ignore[attr-defined] # as in upsert.insert
         index_elements=["engine", "verb", "event", "bound"],
         set_={
             name: action_totals.c[name] + added.excluded[name]  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def final_state(outcome: Outcome) -> ActionState:
 def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:
     """Return the reason of an outcome.
 
-    If the action succeeds, it also says what limits left out, and that a cancel came too late.
+    If the action succeeds, the text also names what limits omitted, and a cancel that was too late.
     """
     reason = storable(outcome.reason)
     if not outcome.success:

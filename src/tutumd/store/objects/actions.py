@@ -23,7 +23,7 @@ from tutumd.store.tables.schema import new_uuid, storable
 from tutumd.store.tables.services import services
 
 MAX_LINES = 1_000
-"""Lines kept of an action: the first 100, and the newest."""
+"""Maximum number of log lines of an action: the first 100, and the newest."""
 
 MAX_LENGTH = 4_000
 LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
@@ -33,7 +33,7 @@ _AT_ONCE = 100
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:
-    """Close the open actions of a service: they still run in their turn, but nothing joins them any more."""
+    """Close the open actions of a service: they still run in their turn, but nothing can join them."""
     connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN).values(open=False))
 
 
@@ -46,7 +46,7 @@ def new_action(
     now: datetime,
     target: int | None = None,
 ) -> dict[str, Any]:
-    """Return the row of a new open action that is due at once."""
+    """Return the row of a new open action that is due immediately."""
     return {
         "uuid": new_uuid(),
         "service_uuid": service_uuid,
@@ -90,7 +90,7 @@ _FILTERS = {
 
 
 class SqlActions(StorePart):
-    """The part of Store in tutumd.ports that is about actions."""
+    """The actions part of Store in tutumd.ports."""
 
     _wakeup: Wakeup
 
@@ -151,7 +151,7 @@ class SqlActions(StorePart):
                 raise ConflictError(
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
-            # Due: one that waits for a retry ends at once if it has changed nothing.
+            # Due: an action that waits for a retry ends immediately if it has changed nothing.
             is_waiting, until = actions.c.worker.is_(None), actions.c.lease_until
             values: dict[str, Any] = {
                 "cancel": True,
@@ -189,7 +189,7 @@ class SqlActions(StorePart):
             if connection.scalar(sa.select(sa.exists().where(actions.c.uuid == uuid_of_new))):
                 return read_action(connection, uuid_of_new, self._clock())
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
-            # A SCALEUP that failed may have kept some of its containers.
+            # A failed SCALEUP may have kept some of its containers.
             kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
             growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == uuid))
             amounts = action_inputs.without(amounts, kept, growth and Growth(**growth))
@@ -231,7 +231,7 @@ class SqlActions(StorePart):
 
 def read_running(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[Action, ...]:
     """Return actions in progress, newest first."""
-    # Sorted here: by an index of all live actions, the database would read all that wait.
+    # Sorted here: with an index of all live actions, the database would read all waiting actions.
     running = select_actions(counts_deliveries=False).where(RUNNING, visible_to(viewer))
     newest_first = sorted(connection.execute(running), key=lambda row: row.seq, reverse=True)
     return tuple(action_from(row, now) for row in newest_first[:limit])
@@ -246,7 +246,7 @@ def read_waiting(connection: sa.Connection, viewer: User, now: datetime, limit: 
 
 
 def _uuid_for(action_uuid: str, form_sha256: str) -> str:
-    """Return the UUID of the action that a form makes of another one: the same for the same form."""
+    """Return the UUID of the action that a form derives from another action: the same form yields the same UUID."""
     digest = sha256(f"{action_uuid} {form_sha256}".encode()).digest()
     return str(UUID(bytes=digest[:16], version=4))
 
@@ -261,7 +261,7 @@ def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[
     """Return an action of a service that is not terminated, and lock it until the transaction ends.
 
     Args:
-        woken: As of `Wakeup.write`. The workers of the action's engine are added, and who waits for its end.
+        woken: As in `Wakeup.write`. The topics of the action's engine and of waits for its end are added.
     """
     row = read_one(
         connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer), sa.not_(services.c.terminated))
@@ -272,7 +272,7 @@ def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[
 
 
 def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
-    """Return the UUID of a pending action that does what is asked for, if there is one."""
+    """Return the UUID of a pending action that does what is requested; None if there is none."""
     pending = sa.select(actions.c.uuid, actions.c.verb, actions.c.target).where(actions.c.service_uuid == service_uuid)
     if verb is Verb.REDEPLOY:
         return connection.execute(pending.where(OPEN, actions.c.verb == verb.value)).scalar()
@@ -285,7 +285,9 @@ def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, tar
 
 
 def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
-    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one says so."""
+    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
+    deletion.
+    """
     line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
     connection.execute(sa.insert(action_lines).values(line))
     of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)

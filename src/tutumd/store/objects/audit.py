@@ -1,4 +1,6 @@
-"""The audit log: who did what. An entry is written in the transaction of what it tells, so there is both or neither."""
+"""The audit log: the acts of users. An entry is written in the transaction of its event, so that both are stored or
+neither.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -13,12 +15,12 @@ from tutumd.store.tables.accounts import audit
 from tutumd.store.tables.schema import storable
 
 SERVER = "the server"
-"""Name of who did what no user did. No user can have it, because names contain no spaces."""
+"""Name of the actor if no user acted. No user can have this name, because names contain no spaces."""
 COMBINED_FOR = timedelta(hours=1)
 MAX_A_DAY = 10_000
 _DAY = timedelta(days=1)
 _NEAR = 50
-"""Entries of a user among which an equal one is looked for."""
+"""Number of a user's entries that are searched for an equal entry."""
 _APART = frozenset(
     {
         AuditEvent.HANDLER_CREATED,
@@ -31,10 +33,10 @@ _APART = frozenset(
         AuditEvent.LOGIN_LINK_MADE,
     }
 )
-"""What is never combined unless it is equal: `quotas` limits how often it happens."""
+"""Events that are combined only if equal: `quotas` limits how often they happen."""
 _READ_AT_ONCE = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
-"""Most that the clocks of replicas differ."""
+"""Maximum difference between the clocks of replicas."""
 _MAX_NUMBER = 2**62
 
 
@@ -52,8 +54,8 @@ def record(
     """Write an entry.
 
     Args:
-        by: Who did it; None: the server itself.
-        handler: Its number. Its UUID is a credential, and must be in no argument, as must no key or token.
+        by: The user who acted; None: the server itself.
+        handler: Its number. The handler's UUID is a credential: no argument may contain it, nor a key or token.
         action: Its UUID.
     """
     access = by.access if by else None
@@ -80,11 +82,12 @@ def record(
 
 
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
-    """Return the number of the entry of the last hour that a new one is combined with; None if it stands for itself.
+    """Return the number of the entry of the last hour with which a new entry is combined; None if the entry is
+    separate.
 
-    That is one with the same values. The numbers of sessions do not count, so that a program that signs in again and
-    again makes one entry an hour. A user with too many entries in a day gets one for all of a kind, and one for all
-    sessions from an address.
+    Entries with the same values are combined. The numbers of sessions are ignored, so that a program that signs in
+    repeatedly causes one entry per hour. A user with too many entries in a day gets one entry for all events of a kind,
+    and one for all sessions from an address.
     """
     own = sa.select(audit.c.seq).where(audit.c.user_name == row["user_name"]).order_by(audit.c.seq.desc())
     is_session = row["what"] in (AuditEvent.SESSION_STARTED, AuditEvent.SESSION_ENDED)
@@ -106,8 +109,8 @@ def read_page(
 ) -> AuditPage:
     """Implement `Accounts.audit`.
 
-    The first of the wanted values finds entries by its index. All else chooses among the newest of these, as many as
-    are read for a page: no index serves each combination.
+    The first requested value selects entries by its index. The other values filter the newest of these entries, up to
+    the number that is read for a page: no index covers each combination.
     """
     equal, number, bounds = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
     first = None
@@ -121,7 +124,7 @@ def read_page(
     newest = read_entries.c
     chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
     if not viewer.administers:
-        # A user of the operating system may have the same name, and so may a user that was removed.
+        # A user of the operating system or a removed user may have the same name.
         chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
     if filters.since is not None:
         chosen = chosen.where(sa.func.coalesce(newest.last_at, newest.at) >= filters.since)
@@ -140,9 +143,9 @@ def read_page(
 
 
 def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
-    """Return which columns must have which values: first what the viewer may see, then what few entries have in common.
+    """Return the columns and their required values: first the viewer's limits, then the values that few entries share.
 
-    Where the next page begins would tell of entries that the viewer does not see, if they were looked through.
+    Otherwise the start of the next page would reveal entries that the viewer does not see.
     """
     wanted = (
         ("service_uuid", viewer.access.service_uuid),
@@ -158,7 +161,7 @@ def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
 
 
 def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
-    """Return the lowest and the highest number of wanted entries. Times only nearly have the order of numbers."""
+    """Return the lowest and the highest number of the selected entries. Times have only nearly the order of numbers."""
     lowest: Any = sa.literal(0)
     highest: Any = sa.literal(_MAX_NUMBER if before is None else before - 1)
     other = audit.alias().c
@@ -178,6 +181,6 @@ def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
 
 
 def select_old(before: datetime, limit: int) -> sa.Select[Any]:
-    """Select the numbers of the oldest entries, of those that were written before a time."""
+    """Select the numbers of the oldest entries written before a time."""
     oldest = sa.select(audit.c.seq, audit.c.at).order_by(audit.c.seq).limit(limit).subquery()
     return sa.select(oldest.c.seq).where(oldest.c.at < before)

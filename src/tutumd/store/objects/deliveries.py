@@ -1,4 +1,4 @@
-"""The store's deliveries: what handlers received, and what became of it."""
+"""The store's deliveries: received calls and their results."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from tutumd.store.tables.services import handlers, services
 
 
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
-    """Select deliveries, each with its handler, and with what became of its action."""
+    """Select deliveries, each with its handler and the result of its action."""
     content = deliveries.c.content if with_content else sa.literal_column("'{}'").label("content")
     return (
         sa.select(
@@ -75,7 +75,7 @@ def delivery_from(row: Row) -> Delivery:
 
 
 class SqlDeliveries(StorePart):
-    """The part of Store in tutumd.ports that is about deliveries."""
+    """The deliveries part of Store in tutumd.ports."""
 
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:
@@ -147,7 +147,7 @@ def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.
 
 
 def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:
-    """Return the operations of the handlers in question. Raises NotFoundError if the viewer has no such service."""
+    """Return the operations of the selected handlers. Raises NotFoundError if the viewer has no such service."""
     service = sa.select(services.c.uuid).where(services.c.uuid == filters["service"], sa.not_(services.c.terminated))
     read_one(connection, service.where(visible_to(viewer)))
     if "handler" not in filters:
@@ -159,10 +159,11 @@ def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[s
 def select_numbers(
     filters: Mapping[str, str], operations: Sequence[str], limit: int | None = None
 ) -> sa.Select[tuple[int]]:
-    """Select the numbers of deliveries of a service, unordered: of the newest, at most `limit` found in each way.
+    """Select the numbers of deliveries of a service, unordered: the newest, at most `limit` for each of the two
+    searches.
 
-    No index leads from a handler to its deliveries (see `tables`). One with an action is found by that, one without by
-    its handler. Both ways lead from the newest to the oldest, and end at the limit.
+    No index maps a handler to its deliveries (see `tables`). A delivery with an action is found by the action, a
+    delivery without an action by its handler. Both searches run from the newest to the oldest, and end at the limit.
     """
     ways = [_select_with_action(filters, operation).limit(limit) for operation in operations]
     ways.append(_select_without_action(filters, limit))
@@ -171,7 +172,9 @@ def select_numbers(
 
 
 def _select_with_action(filters: Mapping[str, str], operation: str) -> sa.Select[Any]:
-    """Select by the actions of an operation: a call joins the newest of them, so they have the order of its calls."""
+    """Select by the actions of an operation: a call joins the newest of them, so that they have the order of its
+    calls.
+    """
     return (
         sa.select(deliveries.c.seq)
         .select_from(actions)
@@ -182,7 +185,7 @@ def _select_with_action(filters: Mapping[str, str], operation: str) -> sa.Select
 
 
 def _select_without_action(filters: Mapping[str, str], limit: int | None) -> sa.Select[Any]:
-    """Select by handlers: of each, those from the last one that a page may need."""
+    """Select by handlers: for each handler, the deliveries from the last one that a page may need."""
     found = (
         sa.select(deliveries.c.seq)
         .join(handlers, handlers.c.seq == deliveries.c.handler_seq)

@@ -17,20 +17,20 @@ from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
 from tutumd.store.tables.services import engines, worker_slots
 
 TIMEOUT_S = 2
-"""Time of a statement on PostgreSQL at most. SQLite is read without waiting for others."""
+"""Maximum duration of a statement on PostgreSQL. SQLite is read without waiting for other processes."""
 
 
 class SqlFigures:
     """Reads the figures for monitoring."""
 
     def __init__(self, database: Database, clock: Clock, lease_clock: Clock) -> None:
-        """Create the reader; `lease_clock` is that of the queue."""
+        """Create the reader; `lease_clock` is the clock of the queue."""
         self._database = database
         self._clock = clock
         self._lease_clock = lease_clock
 
     def read(self) -> Figures:
-        """Return the figures of this moment, within a few seconds.
+        """Return the current figures, within a few seconds.
 
         Raises:
             UnavailableError: The database cannot be read in that time.
@@ -49,7 +49,7 @@ class SqlFigures:
         now = self._clock()
 
         def is_alive(row: Row) -> bool:
-            return bool(abs(now - row.last_heartbeat) <= HEARTBEAT_TIMEOUT)  # either clock may have been set
+            return bool(abs(now - row.last_heartbeat) <= HEARTBEAT_TIMEOUT)  # each clock may have been set
 
         is_up = {row.name: is_alive(row) and not row.away for row in connection.execute(sa.select(engines))}
         slots: Counter[str] = Counter()
@@ -74,9 +74,9 @@ class SqlFigures:
 
 
 def select_waiting(lease_now: datetime) -> sa.Select[Any]:
-    """Select what is not ended, by engine. In the order of an index: other groups take twice as long."""
+    """Select unfinished actions, by engine. Grouped in the order of an index: other groups take twice as long."""
     is_run = sa.and_(RUNNING, actions.c.worker.isnot(None), ~is_unleased(lease_now))
-    # One that waits for another try was due when it began.
+    # An action that waits for a retry was due when it began.
     since = sa.case((~is_run, sa.func.coalesce(actions.c.started, actions.c.due)), else_=None)
     return (
         sa.select(

@@ -39,7 +39,7 @@ _CALLABLE = (
 
 
 class SqlHandlers(StorePart):
-    """The part of Store in tutumd.ports that is about webhook handlers."""
+    """The webhook handlers part of Store in tutumd.ports."""
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}
@@ -175,7 +175,7 @@ class SqlHandlers(StorePart):
         audit.record(connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details)
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
-        """Return the handlers of rows, with the calls that are not counted in the rows yet."""
+        """Return the handlers of rows, including calls that are not yet counted in the rows."""
         recent = delivery_log.recent_calls(connection, [row.seq for row in rows])
         return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
 
@@ -211,7 +211,7 @@ def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -
 
 
 def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None, number: int) -> None:
-    """Raise ConflictError if another handler of the service has the name that this one just got."""
+    """Raise ConflictError if another handler of the service has the new name of this handler."""
     same = sa.select(handlers.c.seq).where(handlers.c.service_uuid == service_uuid, handlers.c.name == name)
     twin = connection.scalar(same.where(handlers.c.seq != number, handlers.c.name != "").limit(1))
     if twin is not None:

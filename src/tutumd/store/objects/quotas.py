@@ -1,4 +1,6 @@
-"""How much one user may have, and make in a day. Checked in the transaction that adds it."""
+"""Limits on the objects of one user, and on how many a user creates in a day. They are checked in the transaction that
+adds an object.
+"""
 
 from datetime import datetime
 
@@ -14,16 +16,16 @@ from tutumd.store.tables.services import handlers
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
 MAX_HANDLERS, MAX_HANDLERS_OF_ADMIN = 10_000, 100_000
-"""At once, and so many URLs in a day: each handler that is made or rotated gets one."""
+"""Limit at any time, and for URLs in a day: each created or rotated handler gets a URL."""
 _DAY_S = 24 * 3600
 
 
 def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
-    """Check the API keys of a user, among them a new one. Expired ones do not count.
+    """Check the number of a user's API keys, including a new key. Expired keys do not count.
 
     Raises:
-        ConflictError: There are too many.
-        TooManyCallsError: Too many were made in a day, perhaps to be revoked at once.
+        ConflictError: The user has too many keys.
+        TooManyCallsError: Too many keys were created in a day, even if they were revoked.
     """
     user = _lock(connection, user_uuid)
     works = sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
@@ -33,12 +35,12 @@ def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None
 
 
 def check_handlers(connection: sa.Connection, user_uuid: str, now: datetime, added: int) -> None:
-    """Check the webhook handlers that a user has made, among them new ones.
+    """Check the number of webhook handlers that a user has created, including new handlers.
 
-    They count until they are revoked. Those on a service of another user count for the one who made them.
+    Handlers count until they are revoked. A handler on a service of another user counts for its creator.
 
     Raises:
-        ConflictError: There are too many.
+        ConflictError: The user has too many handlers.
         TooManyCallsError: As `check_rotation` does.
     """
     user = _lock(connection, user_uuid)
@@ -50,12 +52,12 @@ def check_handlers(connection: sa.Connection, user_uuid: str, now: datetime, add
 
 
 def check_rotation(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
-    """Check the rate of new URLs of handlers. Raises TooManyCallsError if a user gets too many in a day."""
+    """Check the rate of new handler URLs. Raises TooManyCallsError if a user gets too many in a day."""
     _take(connection, _lock(connection, user_uuid), now, 1)
 
 
 def _take(connection: sa.Connection, user: Row, now: datetime, urls: int) -> None:
-    """Take from what a user may get in a day: URLs of handlers, or keys, each in place of some URLs."""
+    """Take from a user's daily budget of handler URLs. A key costs as much as several URLs."""
     most = _most_handlers(user)
     full_at, wait_us = take_token(user.keys_tat, microseconds(now), most, _DAY_S, urls)
     if wait_us:
@@ -71,7 +73,7 @@ def _most_handlers(user: Row) -> int:
 
 
 def _lock(connection: sa.Connection, user_uuid: str) -> Row:
-    """Lock a user, so that of two transactions at once the second one counts what the first one has added."""
+    """Lock a user, so that of two simultaneous transactions the second counts the additions of the first."""
     return read_one(connection, sa.select(users).where(users.c.uuid == user_uuid).with_for_update(key_share=True))
 
 

@@ -1,8 +1,8 @@
-"""Revisions: short texts that change when what a page shows has changed, so that an open page costs next to nothing.
+"""Revisions: short texts that change when the content of a page changes, so that an open page costs almost nothing.
 
-Each is read by indexes alone, for all pages of a process at once. They are made of what is stored, so that all replicas
-make the same one. Two things come late: a call that joined a pending action, which is counted with the next heartbeat
-(on PostgreSQL after `delivery_log.LAG`), or shown when that action begins.
+Each revision is read by indexes alone, for all pages of a process together. Revisions derive from stored values, so
+that all replicas compute the same. One change appears late: a call that joined a pending action. It is counted with the
+next heartbeat (on PostgreSQL after `delivery_log.LAG`), or when the action begins.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from tutumd.store.tables.services import engines, handlers, services
 
 
 class SqlRevisions(StorePart):
-    """The part of Store in tutumd.ports that is about revisions."""
+    """The revisions part of Store in tutumd.ports."""
 
     def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
         now, found = self._clock(), dict[str, list[tuple[object, ...]]]()
@@ -34,7 +34,7 @@ class SqlRevisions(StorePart):
         with self._database.read() as connection:
             for statement in statements:
                 for uuid, *values in connection.execute(statement):
-                    # The `repr` of a row is slow, and cuts long texts.
+                    # The `repr` of a row is slow, and truncates long texts.
                     found.setdefault(uuid, []).append(tuple(values))
         return {uuid: _hash(rows) for uuid, rows in found.items()}
 
@@ -52,7 +52,7 @@ def _has_worker(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _with_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
-    """Add whether an action is held, by a debounce or until another try, which ends without a change of its row."""
+    """Add whether an action is held by a debounce or a retry delay, which ends without a change of its row."""
     return statement.add_columns(sa.and_(LIVE, actions.c.due > now))
 
 
@@ -61,11 +61,11 @@ def _hash(rows: list[tuple[object, ...]]) -> str:
 
 
 _ALL = sa.literal("")
-"""Stands for the UUID in the revision of everything."""
+"""Replaces the UUID in the revision of all objects."""
 
 _SERVICES = sa.select(
     services.c.uuid,
-    # Who may see it: a page ends for those who may not any more.
+    # Viewers with access: a page ends for viewers who lose it.
     services.c.owner,
     services.c.stack,
     services.c.terminated,
@@ -97,17 +97,17 @@ _LIVE_ACTIONS = (
     .where(LIVE)
     .order_by(actions.c.seq)
 )
-# By its index, SQLite would read all actions of a service that have ended.
+# With its index, SQLite would read all ended actions of a service.
 _UNINDEXED_SERVICE = actions.c.service_uuid + ""
 
-# The newest delivery of a handler that was skipped or refused: such a one is shown at once.
+# The newest skipped or refused delivery of a handler: such a delivery is shown immediately.
 _NEWEST_APART = (
     sa.select(sa.func.max(deliveries.c.seq))
     .where(deliveries.c.handler_seq == handlers.c.seq, deliveries.c.action_seq.is_(None))
     .scalar_subquery()
 )
 
-# One row a service: in Python, rows of handlers take most of the time.
+# One row per service: in Python, rows of handlers would take most of the time.
 _HANDLERS = sa.select(
     handlers.c.service_uuid,
     sa.func.count(),
@@ -116,7 +116,7 @@ _HANDLERS = sa.select(
     sa.func.sum(handlers.c.uses),
     sa.func.sum(handlers.c.calls),
     sa.func.max(handlers.c.last_called),
-    # In seconds: the sum of many would be too large.
+    # In seconds: the sum of many values would be too large.
     sa.func.sum(sa.type_coerce(handlers.c.old_until, sa.BigInteger) // 1_000_000),
     sa.func.max(handlers.c.old_called),
     sa.func.max(_NEWEST_APART),
@@ -148,7 +148,7 @@ _ENGINES = sa.select(_ALL, engines.c.name, engines.c.away, engines.c.error).orde
 _ALL_SERVICES = (
     sa.select(
         _ALL,
-        # Who may see them: they are on other people's lists from then on.
+        # Viewers with access: the objects then appear in other users' lists.
         services.c.owner,
         services.c.stack,
         sa.func.count(),
@@ -171,6 +171,6 @@ _ALL_LIVE_ACTIONS = sa.select(
     sa.func.max(actions.c.seq),
     sa.func.sum(sa.cast(actions.c.cancel, sa.Integer)),
     sa.func.sum(actions.c.attempts),
-    # In milliseconds: the sum of many would be too large.
+    # In milliseconds: the sum of many values would be too large.
     sa.func.sum(sa.type_coerce(actions.c.due, sa.BigInteger) // 1_000),
 ).where(LIVE)

@@ -1,4 +1,4 @@
-"""Rows of services and containers, the values made of them, and pages of these."""
+"""Rows of services and containers, the values read from them, and pages of values."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -44,11 +44,11 @@ SERVICE_STATE = sa.case(
     *((_running_action.c.verb == verb.value, state.value) for verb, state in _STATE_BY_VERB.items()),
     else_=services.c.state,
 )
-"""State of a service: what its action in progress does, else what its engine reported."""
+"""State of a service: from its action in progress, otherwise as its engine reported it."""
 
 
 def value_from(row: Row, kind: type[T], **others: object) -> T:
-    """Return a dataclass with the columns of a row that are named like its fields, and with `others`."""
+    """Return a dataclass from `others` and the columns of a row that have the names of its fields."""
     columns = {name: getattr(row, name) for name in _field_names(cast(Any, kind)) if name not in others}
     return kind(**columns, **others)
 
@@ -62,7 +62,7 @@ def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
     """Return the only row of a statement.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is no row.
     """
     row = connection.execute(statement).first()
     if row is None:
@@ -71,9 +71,10 @@ def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
 
 
 def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
-    """Return the condition that the viewer may see a service: an admin (or None) sees all, a member their own.
+    """Return the condition that the viewer may see a service: an admin (or None) sees all services, a member only their
+    own.
 
-    Credentials that are for one service or stack see nothing else.
+    Credentials for one service or stack see nothing else.
     """
     conditions: list[sa.ColumnElement[bool]] = []
     if viewer is not None and not viewer.is_admin:
@@ -86,7 +87,7 @@ def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
 
 
 def select_services(viewer: User | None) -> sa.Select[Any]:
-    """Select the services that the viewer may see, with their present state and owner."""
+    """Select the services that the viewer may see, with their current state and owner."""
     has_action = sa.and_(
         _running_action.c.service_uuid == services.c.uuid, _running_action.c.state == sa.literal_column("'In progress'")
     )
@@ -172,8 +173,9 @@ def read_page(
     """Return one page of a statement's rows.
 
     Args:
-        make_values: Turns the rows of the page into values.
-        filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's are ignored.
+        make_values: Function from the rows of the page to values.
+        filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's filters are
+            ignored.
     """
     if filters is not None:
         statement = statement.where(*conditions(query.filters, filters))
@@ -183,14 +185,14 @@ def read_page(
 
 
 def count(connection: sa.Connection, statement: sa.Select[Any]) -> int:
-    """Return how many rows a statement has."""
+    """Return the number of rows of a statement."""
     return int(connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one())
 
 
 def conditions(
     filters: Mapping[str, str], columns: Mapping[str, sa.ColumnElement[Any]]
 ) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield the conditions of filters. `columns` is as of `read_page`."""
+    """Yield the conditions of filters. `columns` is as in `read_page`."""
     return (_condition(name, value, columns) for name, value in filters.items())
 
 

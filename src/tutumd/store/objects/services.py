@@ -1,4 +1,4 @@
-"""The store's lists of services by what people call them, their counts, and their newest and failed actions."""
+"""The store's lists of services by name, their counts, and their newest and failed actions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -25,7 +25,7 @@ from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import containers, engines, services
 
 MAX_FAILURE_AGE = timedelta(days=7)
-"""An older failure is no news."""
+"""Older failures are not listed."""
 
 _MAX_SEARCH = 255
 _MAX_FAILED = 10
@@ -106,19 +106,19 @@ def _matches(search: str) -> sa.ColumnElement[bool]:
 
 
 def _searched() -> Iterator[sa.ColumnElement[str]]:
-    """Yield what people call a service, and its image."""
+    """Yield the names of a service, and its image."""
     yield services.c.stack + "/" + services.c.name
     yield services.c.full_name
     yield services.c.image_name
 
 
 def _narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str | None) -> sa.Select[Any]:
-    """Return a statement of services, narrowed to those that a reference means, and to those that are not gone.
+    """Return a statement of services, limited to the services that a reference names and that are not gone.
 
-    If all that match are gone, they stay.
+    If all matches are gone, they stay.
 
     Args:
-        reference: None: the statement says what matches.
+        reference: The reference; None: the statement itself selects the matches.
     """
     for meaning in [sa.true()] if reference is None else _meanings(reference):
         matching = statement.where(meaning)
@@ -129,7 +129,7 @@ def _narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str
 
 
 def _meanings(reference: str) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield what a reference may mean; the first that matches a service counts."""
+    """Yield the possible meanings of a reference; the first meaning that matches a service counts."""
     if not reference:
         return
     stack, _, name = reference.partition("/")

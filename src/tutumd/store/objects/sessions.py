@@ -1,4 +1,4 @@
-"""The store's sessions of the dashboard, and the links that begin one."""
+"""The store's dashboard sessions, and the links that begin sessions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
 from tutumd.store.tables.schema import storable
 
 NOTE_AFTER = timedelta(minutes=5)
-"""How late `last_used` and `last_seen` may be: not each request writes."""
+"""Maximum delay of `last_used` and `last_seen`: not every request writes."""
 KEY_COLUMNS = (
     api_keys.c.key_sha256,
     api_keys.c.scope,
@@ -26,13 +26,13 @@ KEY_COLUMNS = (
     api_keys.c.expires.label("key_expires"),
 )
 MAX_SESSIONS = 100
-"""Sessions of a key, or of a user without one: a new one ends the oldest beyond that."""
+"""Maximum number of sessions of a key, or of a user without a key: a further session ends the oldest."""
 MAX_SESSIONS_OF_USER = 1_000
-"""The same for all sessions of a user together."""
+"""Maximum number of all sessions of a user."""
 
 
 class SqlSessions(StorePart):
-    """The part of Accounts in tutumd.ports that is about sessions."""
+    """The sessions part of Accounts in tutumd.ports."""
 
     ended = 0
 
@@ -41,7 +41,7 @@ class SqlSessions(StorePart):
         """Begin a transaction that may end sessions."""
         with self._database.write() as connection:
             yield connection
-        self.ended += 1  # only now: who read sessions before may have read the ended ones
+        self.ended += 1  # only now: a reader of sessions may have read ended sessions before
 
     def add_session(self, user: User, new: NewSession) -> int:
         try:
@@ -99,7 +99,7 @@ class SqlSessions(StorePart):
         is_link = sa.and_(login_links.c.token_sha256 == token_sha256, login_links.c.expires > now)
         owner = sa.select(users).join(login_links, login_links.c.user_uuid == users.c.uuid).where(is_link)
         with self._ending() as connection:
-            # The user first, as who removes one locks it before the link: else the two could wait for each other.
+            # Lock the user before the link, as the removal of a user does: otherwise the two could deadlock.
             row = connection.execute(owner.with_for_update(read=True, key_share=True, of=users)).first()
             used = sa.delete(login_links).where(is_link).returning(login_links.c.user_uuid)
             if row is None or connection.execute(used).first() is None:
@@ -124,7 +124,7 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
         "user_agent": storable(access.user_agent)[:512],
     }
     connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
-    # Of two that begin at once, the second one sees the first one, and ends the oldest.
+    # Of two sessions that begin at the same time, the second sees the first and ends the oldest.
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
     before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()
     if before is not None:
@@ -141,7 +141,7 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
 
 
 def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnElement[bool]) -> int:
-    """End sessions of a user, and return how many."""
+    """End sessions of a user, and return their number."""
     ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which).returning(sessions.c.seq)
     numbers = connection.execute(ended).scalars().all()
     for number in numbers:
@@ -170,7 +170,9 @@ def _session_user(row: Row, **came: str) -> User:
 
 
 def user_from(row: Row, **access: Any) -> User:
-    """Return the user of a row that has `KEY_COLUMNS`, with what the key allows; null: all. `access`: how they came."""
+    """Return the user of a row that has `KEY_COLUMNS`, with the rights of the key; null: all rights. `access` describes
+    how the user signed in.
+    """
     limits = {
         "scope": Scope(row.scope) if row.scope else Scope.ADMIN,
         "service_uuid": row.service_uuid,

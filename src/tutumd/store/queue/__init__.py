@@ -1,1 +1,1 @@
-"""Actions on their way: claims, leases, ends, and what workers report of their engines."""
+"""Actions before and during their runs: claims, leases, ends, and workers' reports about their engines."""

@@ -1,4 +1,4 @@
-"""The sync of the store with an engine's services: new, changed, missing and forgotten ones."""
+"""The sync of the store with an engine's services: new, changed, missing and removed services."""
 
 import hashlib
 import secrets
@@ -20,19 +20,20 @@ from tutumd.store.tables.schema import meta
 from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
 
 SYNC_BATCH = 5
-"""Services stored in one transaction. A long transaction would hold up calls, and other workers' discovery.
+"""Services stored in one transaction. A long transaction would delay calls and the discovery of other workers.
 
-On a busy machine, one of 20 services kept the write lock of SQLite for 78 ms, ten times a batch of calls.
+On a busy machine, a transaction of 20 services held the write lock of SQLite for 78 ms, ten times as long as a batch of
+calls.
 """
 
 _INSTALLATION = sa.select(meta.c.value).where(meta.c.key == "installation")
 
 FORGET_AFTER = timedelta(days=1)
-"""A service without handlers that its engine has not shown for this long is deleted."""
+"""A service without handlers is deleted if its engine has not reported it for this long."""
 
 
 class SqlEngineSync(StorePart):
-    """The part of Queue in tutumd.ports that is about services of engines."""
+    """The services part of Queue in tutumd.ports."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         with self._database.read() as connection:
@@ -93,14 +94,14 @@ def _store(
     now: datetime,
     worker: str,
 ) -> bool:
-    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold.
+    """Store services, and unbind those without a snapshot; return False if the revisions of some have changed.
 
-    If another worker discovers the engine, store none: its look may be newer, and no look raises a revision.
+    If another worker discovers the engine, store nothing: its look may be newer, and no look increases a revision.
     """
-    # As `lock_services`, which does not return the rows as they are once they are locked.
+    # Unlike `lock_services`, this returns the rows as they are after locking.
     these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
     rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
-    # Only now that they are locked: the other worker cannot have stored them since.
+    # Read only after locking: the other worker cannot have stored them since.
     leased_by = connection.execute(sa.select(discoveries.c.worker).where(discoveries.c.engine == engine.name)).scalar()
     if worker and leased_by not in (worker, None):
         return False
@@ -112,7 +113,7 @@ def _store(
             if snapshot is None:
                 snapshot_rows.unbind(connection, uuid, now)
             elif uuid := uuid or _insert_service(connection, engine, snapshot, now):
-                if row and row.terminated:  # it was forgotten: a new service now
+                if row and row.terminated:  # the row was removed: it is now a new service
                     connection.execute(
                         sa.update(services).where(services.c.uuid == uuid).values(terminated=False, created=now)
                     )
@@ -128,7 +129,7 @@ def _select_rows(engine: str) -> sa.Select[Any]:
 
 
 def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
-    """Return whether there is nothing to store. A service that was created and terminated does not come back."""
+    """Return whether there is nothing to store. A service that was created and terminated is not stored again."""
     if row is None or snapshot is None or (row.terminated and row.was_created):
         return row is not None and (row.terminated or row.unbound is not None)
     return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
@@ -141,7 +142,7 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
         sa.select(services.c.uuid).where(
             services.c.engine == engine,
             services.c.unbound < before,
-            sa.not_(services.c.terminated),  # those go with their last action
+            sa.not_(services.c.terminated),  # these are deleted with their last action
             services.c.definition.is_(None),
             ~has_handler,
             ~is_busy,
@@ -163,7 +164,7 @@ def _insert_service(
 ) -> str | None:
     """Insert a service and return its UUID; None if another worker has just inserted it.
 
-    The UUID is derived from the selector: it is the same even after the row was deleted.
+    The UUID is derived from the selector, so that it is the same even after the row was deleted.
     """
     key = f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}"
     uuid = str(UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
@@ -185,13 +186,13 @@ def _insert_service(
 
 
 def read_installation(connection: sa.Connection) -> str:
-    """Return `Queue.installation`, a hash of the random ID; empty if none has been made yet."""
+    """Return `Queue.installation`, a hash of the random ID; empty if there is no ID yet."""
     stored = connection.execute(_INSTALLATION).scalar()
     return hashlib.sha256(stored.encode()).hexdigest()[:16] if stored else ""
 
 
 def _installation_id(connection: sa.Connection) -> str:
-    """Return the random ID of this database, which is made at the first call."""
+    """Return the random ID of this database, which the first call generates."""
     if connection.execute(_INSTALLATION).scalar() is None:
         insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
     return str(connection.execute(_INSTALLATION).scalar_one())

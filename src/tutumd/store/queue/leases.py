@@ -1,4 +1,4 @@
-"""Leases: which actions a worker may claim, updates that only the holder of a claim can make, and abandoned actions."""
+"""Leases: which actions a worker may claim, updates for the holder of a claim only, and abandoned actions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,18 +25,18 @@ from tutumd.store.tables.services import discoveries, worker_slots
 _BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
-"""Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
+"""Tolerated clock skew between processes, so that a worker finds a new action immediately."""
 
 _SET_BACK = timedelta(seconds=1)
-"""An action created this far in the future dates from before a clock was set back, and is due."""
+"""An action created this far in the future was created before a clock was set back, and is due."""
 _LONGEST = timedelta(minutes=5)
-"""Longer than any lease or pause. One that ends later dates from before the clock of PostgreSQL was set back."""
+"""Longer than any lease or pause. A lease that ends later dates from before PostgreSQL's clock was set back."""
 
 PAUSES_S = (0, 10, 30, 90)
-"""How long an action waits after the first death of its worker, after the second one in a row, and so on."""
+"""Pauses of an action after the first death of its worker, after the second death in a row, and so on."""
 _SUSPICIOUS = 2
 _MOST_APART_S = 60
-"""Actions that wait after the same death begin again a second after one another: one of them may be to blame."""
+"""Actions that wait after the same death resume at intervals of a second: one of them may be the cause."""
 
 
 def find_claimable(
@@ -70,12 +70,14 @@ def _can_end_unasked(lease_now: datetime) -> sa.ColumnElement[bool]:
 
 
 def is_due(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that an action's time has come. One in progress waits by the clock of its lease."""
+    """Return the condition that an action is due. The due time of an action in progress is measured by the lease
+    clock.
+    """
     return sa.or_(RUNNING, actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
 
 
 def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that no worker holds an action, and that it does not wait for another try."""
+    """Return the condition that no worker holds an action and that it does not wait for a retry."""
     until = actions.c.lease_until
     return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
 
@@ -83,8 +85,8 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
 def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> Clock:
     """Return the clock of leases on SQLite: all processes of a machine share it, and nobody sets it.
 
-    It begins at the boot. The first process after a reboot ends all leases and pauses: no worker has survived the
-    reboot, and no action is to blame for it.
+    The clock starts at the boot. The first process after a reboot ends all leases and pauses: no worker survived the
+    reboot, and no action caused it.
     """
     boot = _BOOT_ID.read_text(encoding="ascii").strip() if _BOOT_ID.exists() else ""
     with database.write() as connection:
@@ -96,10 +98,10 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
 
 
 def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> Sequence[Row]:
-    """Release the actions whose workers died, count that, and return them as they were.
+    """Release the actions of dead workers, count the deaths, and return the actions as they were.
 
-    An action that was there at several deaths in a row waits before its next try, longer each time and apart from
-    others, so that it harms few of them if it is to blame.
+    After several deaths in a row, an action waits before its next run, longer each time and separately from others, so
+    that it harms few of them if it is the cause.
     """
     held = sa.select(actions).where(RUNNING, actions.c.worker.isnot(None), is_dead)
     dead = connection.execute(held.order_by(actions.c.seq).with_for_update(skip_locked=True)).all()
@@ -112,15 +114,15 @@ def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: 
         connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
         action_totals.count_takeover(connection, row.engine, row.verb)
     slots = sa.delete(worker_slots).where(worker_slots.c.worker.in_({row.worker for row in dead}))
-    connection.execute(slots)  # else, `excuse_waiting` would take them for workers that performed nothing
+    connection.execute(slots)  # otherwise, `excuse_waiting` would consider them workers that performed nothing
     return dead
 
 
 def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: datetime) -> None:
-    """Bury the workers of a server that died.
+    """End the leases of a dead server's workers.
 
-    If neither a single action ran, nor a single one that was there at the two deaths before, something else kills
-    workers. An action that was waiting then is no longer blamed for more than two deaths.
+    If neither a single action ran, nor a single action was present at the previous two deaths, something else kills
+    workers. An action that was waiting then counts at most two deaths.
     """
     dead = bury(connection, is_dead, lease_now)
     if len(dead) != 1 and sum(row.deaths >= _SUSPICIOUS for row in dead) != 1:
@@ -130,10 +132,10 @@ def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_
 
 
 def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime) -> None:
-    """Excuse, as `take_over` does, actions that were waiting when a worker died that performed nothing.
+    """Excuse waiting actions, as `take_over` does, if a worker died that performed nothing.
 
-    A worker counts as dead once its heartbeat is old. Its last one must be newer than the pause of an action, because
-    an action may kill workers beside its own.
+    A worker counts as dead once its heartbeat is old. Its last heartbeat must be newer than the pause of an action,
+    because an action may kill other workers, too.
     """
     c, busy = worker_slots.c, sa.select(actions.c.worker).where(RUNNING, actions.c.worker.isnot(None))
     silent = sa.select(c.worker, c.engine).where(c.last_heartbeat < now - HEARTBEAT_TIMEOUT, c.worker.not_in(busy))
@@ -156,10 +158,12 @@ def claim_one(
     lease_now: datetime,
     lease: timedelta,
 ) -> str | None:
-    """Claim the action that `oldest` selects, whose service is locked; return its UUID, or None if it is claimed."""
+    """Claim the action that `oldest` selects, whose service is locked; return its UUID, or None if it is already
+    claimed.
+    """
     claimed = connection.execute(
         sa.update(actions)
-        # The holder may renew the lease at the same time: renewing locks no service.
+        # The holder may renew the lease at the same time, because a renewal locks no service.
         .where(actions.c.uuid == oldest.correlate(None).scalar_subquery(), LIVE, is_due(now), is_unleased(lease_now))
         .values(
             state=ActionState.IN_PROGRESS.value,
@@ -193,7 +197,7 @@ def update_claimed(connection: sa.Connection, claim: Claim, **values: object) ->
     """Update the action of a claim.
 
     Raises:
-        LeaseLostError: Another claim was made since, or the action ended; nothing was updated.
+        LeaseLostError: Another claim has been made since, or the action has ended; nothing was updated.
     """
     updated = connection.execute(
         sa.update(actions)
@@ -211,9 +215,9 @@ def update_claimed(connection: sa.Connection, claim: Claim, **values: object) ->
 def renew_claims(
     connection: sa.Connection, claims: Sequence[tuple[Claim, bool]], lease_until: datetime
 ) -> Sequence[Renewal]:
-    """Extend the leases of claims in one statement, and return what became of each. `claims` are as of `Queue.renew`.
+    """Extend the leases of claims in one statement, and return the result of each. `claims` are as in `Queue.renew`.
 
-    An action that a transaction holds, perhaps of a process that was stopped, holds up no other lease.
+    An action that is locked by a transaction, perhaps of a stopped process, does not delay other leases.
     """
     held = sa.and_(
         sa.tuple_(actions.c.uuid, actions.c.token).in_([_key(claim) for claim, _ in claims]),
@@ -242,13 +246,13 @@ _LAST_LINES = 5
 
 
 def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> None:
-    """End an action in progress whose service is locked. Its holder can store nothing any more.
+    """End an action in progress whose service is locked. Its holder can store nothing afterwards.
 
     Raises:
-        ConflictError: It has ended, or has not begun.
+        ConflictError: The action has ended, or has not begun.
     """
     row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
-    # The holder may save its journal until this update, which reads the newest.
+    # The holder may save its journal until this update, which reads the newest journal.
     updated = connection.execute(
         sa.update(actions)
         .where(actions.c.uuid == uuid, RUNNING)
@@ -270,7 +274,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
-    """Return what is known of a run, in words."""
+    """Return a description of what is known about a run."""
     newest = sa.select(action_lines.c.line).where(action_lines.c.action_uuid == row.uuid)
     lines = connection.execute(newest.order_by(action_lines.c.seq.desc()).limit(_LAST_LINES)).scalars().all()
     phase = row.journal.get("phase") or row.journal.get("stage")
@@ -284,14 +288,14 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
 
 
 def select_with_leftover() -> sa.Select[Any]:
-    """Select actions to be claimed, whose deliveries no worker needs, each with its service's abandoned action."""
+    """Select actions to claim, without columns about deliveries, each with its service's abandoned action."""
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
     return select_actions(counts_deliveries=False).add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
-    """Return what is to be cleared up before the claimed action of a row of `select_with_leftover`."""
+    """Return the action to clean up before the claimed action of a row of `select_with_leftover`."""
     if row.leftover is None:
         return None
     left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
@@ -309,7 +313,7 @@ def save_leftover(connection: sa.Connection, claim: Claim, journal: Mapping[str,
     """Implement `Queue.save_leftover`."""
     if claim.leftover is None:
         return
-    update_claimed(connection, claim, token=claim.token)  # only raises LeaseLostError, or keeps others out
+    update_claimed(connection, claim, token=claim.token)  # only raises LeaseLostError, or excludes others
     connection.execute(
         sa.update(actions)
         .where(actions.c.uuid == claim.leftover.action.uuid)

@@ -1,4 +1,6 @@
-"""Row locks on services, taken before anything of theirs is queued, claimed or ended, and changes that need one."""
+"""Row locks on services, taken before an action of the service is queued, claimed or ended, and changes that need such
+a lock.
+"""
 
 from collections.abc import Iterable
 
@@ -15,14 +17,14 @@ _RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uui
 def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
     """Lock services until the transaction ends, in the order of their UUIDs, so that no two transactions deadlock.
 
-    They are locked when the next statement is executed. On SQLite a transaction that writes is alone anyway.
+    The rows are locked when the next statement is executed. On SQLite a writing transaction is alone anyway.
     """
     if not dialect_of(connection).single_writer:
         execute_later(connection, _LOCK_SERVICES, uuids=list(set(uuids)))
 
 
 def raise_revision(connection: sa.Connection, service_uuid: str) -> None:
-    """Note that a run of a service, which is locked, begins or ends: a look at the engine before is out of date."""
+    """Record the begin or end of a run of a locked service: earlier looks at the engine are then out of date."""
     execute_later(connection, _RAISE_REVISION, uuid=service_uuid)
 
 
@@ -34,7 +36,7 @@ def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> s
 
 
 def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
-    """Set the target that a created service has after an action: the action's, or what was asked for before it."""
+    """Set the target of a created service after an action: the action's target, or the target before it."""
     action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
     if action.target is None:
         return
@@ -43,6 +45,6 @@ def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool)
         connection.execute(created.values(target=action.target))
     elif action.target_before is not None:
         connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
-        # A later SCALE would otherwise give back the number that did not come about.
+        # A later SCALE would otherwise restore the number that was not reached.
         later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
         connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))

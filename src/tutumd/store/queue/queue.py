@@ -37,7 +37,7 @@ from tutumd.store.tables.services import discoveries, engines, requests, service
 from tutumd.store.upkeep import delivery_log, retention
 
 _TRIES = 3
-"""Times to look for an action while other workers claim what was found, or after a dead worker was found."""
+"""Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
 
 
 class SqlQueue(SqlEngineSync, Queue):
@@ -47,8 +47,8 @@ class SqlQueue(SqlEngineSync, Queue):
         """Create the queue.
 
         Args:
-            wakeup: Wakes this process's worker, and other processes.
-            lease_clock: A clock for leases that is never set, and that all workers share; by default `clock`.
+            wakeup: Wakes this process's worker and other processes.
+            lease_clock: A clock for leases that is never set and that all workers share; by default `clock`.
         """
         super().__init__(database, clock)
         self._lease_clock = lease_clock or clock
@@ -56,9 +56,11 @@ class SqlQueue(SqlEngineSync, Queue):
         self._notified = 0
 
     def take_over(self, workers: Sequence[str] | None = None) -> None:
-        """End the leases of dead workers at once. None: of all, for a process that is alone with the database."""
+        """End the leases of dead workers immediately. None: end all leases, for a process that is alone with the
+        database.
+        """
         if workers is not None and not workers:
-            return  # nobody has died, which excuses no action
+            return  # no worker has died, which excuses no action
         with self._database.write() as connection:
             if workers is None:
                 connection.execute(sa.delete(engines))
@@ -97,7 +99,7 @@ class SqlQueue(SqlEngineSync, Queue):
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
         claimable = leases.find_claimable(engine_names, now, lease_now, are_away=are_away)
-        if self._database.dialect.single_writer:  # elsewhere, looking does not keep others from writing
+        if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
                 if connection.execute(claimable).first() is None:
                     return None
@@ -111,7 +113,7 @@ class SqlQueue(SqlEngineSync, Queue):
                     leases.bury(connection, is_dead, lease_now)
                     continue
                 service_uuid = candidate.service_uuid
-                # Look again now that the service is locked: its actions may have changed before.
+                # Check again now that the service is locked: its actions may have changed before.
                 oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
                 uuid = leases.claim_one(connection, oldest, worker, now, lease_now, lease)
                 if uuid is None:
@@ -197,10 +199,11 @@ class SqlQueue(SqlEngineSync, Queue):
                 containers_after=after,
                 worker=None,
                 lease_until=None,
-                # The next claim clears up what is half done.
+                # The next claim cleans up what is half done.
                 abandoned=outcome.half_done,
                 **({} if outcome.half_done else {"journal": {}}),
-                # They may be request bodies: kept only for a retry, which a successful action does not get.
+                # Variables may be request bodies: they are kept only for a retry, which a successful action does not
+                # get.
                 **({"variables": {}} if outcome.success else {}),
             )
             raise_revision(connection, service_uuid)
@@ -221,7 +224,7 @@ class SqlQueue(SqlEngineSync, Queue):
         return delivery_log.count(self._database, self._clock())
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
-        # A request for a service that has been terminated is left to expire.
+        # A request for a terminated service expires.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
         is_new = sa.and_(
             requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)

@@ -1,4 +1,4 @@
-"""Engine snapshots as rows of services and containers."""
+"""Storing engine snapshots as rows of services and containers."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def store_snapshot(
     """Update the row of a service, and its containers.
 
     Args:
-        final: The action in progress ends with this snapshot, so the target of a service that was found is the
+        final: The action in progress ends with this snapshot, so that the target of a discovered service is the
             snapshot's.
     """
     values: dict[str, Any] = {
@@ -55,20 +55,20 @@ def store_snapshot(
     }
     row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
     if row.definition is not None:
-        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. Its
-        # target is what was asked for, whatever is seen.
+        # A service created through tutumd: its owner sets these columns, which apply even before the next redeploy. Its
+        # target is the requested target, whatever the engine reports.
         kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")
-        for as_it_was in ("target", "warnings"):  # a redeploy runs containers beside each other
+        for as_it_was in ("target", "warnings"):  # a redeploy runs old and new containers side by side
             values.pop(as_it_was, None)
     connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**_fit(services, values)))
     _store_containers(connection, uuid, snapshot.containers, now)
 
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
-    """Return our UUIDs of containers. Containers without a row get one, as terminated."""
+    """Return tutumd's UUIDs of containers. Containers without a row get a row, as terminated."""
     named = sa.select(containers).where(containers.c.service_uuid == uuid, containers.c.object_id.in_(object_ids))
     by_id = {row.object_id: row.uuid for row in connection.execute(named)}
     unknown = [
@@ -84,7 +84,7 @@ def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[s
 
 
 def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
-    """Mark a service as no longer shown by its engine."""
+    """Mark a service as no longer reported by its engine."""
     connection.execute(
         sa.update(services)
         .where(services.c.uuid == uuid)
@@ -101,19 +101,19 @@ def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
 
 
 def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
-    """Mark containers as no longer shown by their engine."""
+    """Mark containers as no longer reported by their engine."""
     stopped = sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type))
     values = {"present": False, "state": ContainerState.TERMINATED.value, "stopped": stopped}
     connection.execute(sa.update(containers).where(which).values(values))
 
 
 def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> None:
-    """Mark a service, which is locked, as terminated; delete its handlers and cancel its pending actions.
+    """Mark a locked service as terminated; delete its handlers and cancel its pending actions.
 
     The row stays until its last action is deleted.
 
     Args:
-        reason: Of the canceled actions.
+        reason: Reason of the canceled actions.
     """
     connection.execute(
         sa.update(services)
@@ -132,17 +132,17 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:
-    """Insert the row of a new service, and return False if there is one with its selector.
+    """Insert the row of a new service, and return False if its selector already has a row.
 
     Args:
-        values: Its columns without a default here.
+        values: Columns that have no default here.
     """
     defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
     return insert_missing(connection, services, **_fit(services, {**defaults, **values}))
 
 
 def _fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of columns with texts that every database stores: others are in the same transaction."""
+    """Return column values with texts that every database can store: the transaction also contains other services."""
     return {
         key: storable(value)[: getattr(table.c[key].type, "length", None)] if isinstance(value, str) else value
         for key, value in values.items()
@@ -163,7 +163,7 @@ def _store_containers(
 ) -> None:
     shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
     of_service = sa.select(containers).where(containers.c.service_uuid == uuid)
-    # Not all that the service ever had: a crash loop leaves thousands.
+    # Not all containers that the service ever had: a crash loop leaves thousands.
     returning = of_service.where(sa.not_(containers.c.present), containers.c.object_id.in_(shown))
     rows = connection.execute(sa.union_all(of_service.where(containers.c.present), returning)).all()
     stored = {row.object_id: row for row in rows}

@@ -14,24 +14,26 @@ from tutumd.store.sql.postgres import Postgres
 from tutumd.store.sql.sqlite import Sqlite
 
 POOL_SIZE = 24
-"""Connections of a process at most, unless its settings say otherwise."""
+"""Maximum number of connections of a process, unless its settings differ."""
 
 
 class Database:
-    """One database. `read` and `write` open transactions; a failed one changes nothing.
+    """One database. `read` and `write` open transactions; a failed transaction changes nothing.
 
     Attributes:
-        dialect: What depends on the kind of database.
-        logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
+        dialect: Differences between the supported databases.
+        logs_faults: Whether to log faults of the database. Off until the server runs: before that, the raised error
+            reports the fault.
     """
 
     def __init__(self, url: str, listen_url: str = "", pool_size: int = POOL_SIZE) -> None:
-        """Prepare connections. The first transaction opens one.
+        """Prepare connections. The first transaction opens a connection.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
-            listen_url: The same database past a pooler, which does not pass on notifications. Only for PostgreSQL.
-            pool_size: The most connections at once. When all are in use, a transaction waits for one.
+            listen_url: The same database without a pooler, because a pooler does not pass on notifications. Only for
+                PostgreSQL.
+            pool_size: Maximum number of connections. If all are in use, a transaction waits for a connection.
 
         Raises:
             SettingsError: The URL names no supported database.
@@ -67,7 +69,7 @@ class Database:
         """Open a connection for repeated use with `write`. The caller closes it, also after a failure."""
         with self._reported_faults():
             connection = self._writer.connect()
-            connection.detach()  # the pool must not get one with a large cache
+            connection.detach()  # the pool must not reuse a connection with a large cache
             self.dialect.prepare_writer(connection)
             return connection
 
@@ -75,8 +77,8 @@ class Database:
     def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """Open a transaction that may write.
 
-        On SQLite it is alone from its start. On PostgreSQL others write at the same time, so the caller locks the rows
-        that must not change: services by UUID first, then handlers by UUID.
+        On SQLite, the transaction is alone from its start. On PostgreSQL, others write at the same time, so that the
+        caller must lock the rows that must not change: services by UUID first, then handlers by UUID.
 
         Args:
             on: A connection from `connect`; None: any connection.
@@ -96,7 +98,7 @@ class Database:
                     transaction = self.dialect.before_commit(connection)
                 self.dialect.after_commit()
         except UnavailableError:
-            # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
+            # A transaction whose connection was lost during COMMIT may have been committed.
             if transaction is None or not self.dialect.was_committed(self.read, transaction):
                 raise
 
@@ -114,7 +116,7 @@ class Database:
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
             if isinstance(error, FileReplacedError):
-                self._engine.pool.dispose()  # all must be closed before new ones open the new file
+                self._engine.pool.dispose()  # all must be closed before a connection opens the new file
             raise
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """The differences between SQLite and PostgreSQL, and statements that work on both.
 
-`sqlite` and `postgres` supply: the set-up of connections and transactions, the outcome of a commit that was not
-confirmed, INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result,
-notifications, time limits, the lock of a migration, and how `IndexHint` is compiled.
+`sqlite` and `postgres` implement: the set-up of connections and transactions, the outcome of an unconfirmed commit,
+INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result, notifications, time
+limits, the lock of a migration, and the compilation of `IndexHint`.
 """
 
 import json
@@ -20,7 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from tutumd.store.tables.schema import meta
 
 BUSY_TIMEOUT_S = 5.0
-"""Time to wait for a connection, and for others that write, at most."""
+"""Maximum wait for a connection, and for other writers."""
 
 OPTION = "tutumd_dialect"
 """The option of connections that holds their dialect."""
@@ -30,13 +30,14 @@ TransactionId = tuple[str, str]
 
 
 class Dialect(Protocol):
-    """One database, as far as SQLite and PostgreSQL differ. What only one of them needs does nothing by default.
+    """The database-specific operations of SQLite or PostgreSQL. Operations that only one of them needs do nothing by
+    default.
 
     Attributes:
-        path: The file of the database; None: it is on a server, which processes on other machines may use.
-        single_writer: Whether a transaction that writes is alone from its start. Then rows need no locks, and
-            transactions are committed in the order of the numbers that they gave to rows.
-        engine_options: Options of SQLAlchemy's engine.
+        path: The file of the database; None: the database is on a server, which processes on other machines may use.
+        single_writer: Whether a writing transaction is alone from its start. If so, rows need no locks, and
+            transactions are committed in the order of their row numbers.
+        engine_options: Options for SQLAlchemy's engine.
     """
 
     path: Path | None = None
@@ -47,15 +48,15 @@ class Dialect(Protocol):
         """Set up connections when they are opened, and transactions when they begin."""
 
     def prepare_writer(self, connection: sa.Connection) -> None:
-        """Prepare a connection that its holder keeps, and often writes with."""
+        """Prepare a connection that its holder keeps and often uses to write."""
         return
 
     def turn(self) -> AbstractContextManager[None]:
-        """Keep other threads of this process from writing, if only one can write at a time."""
+        """Keep other threads of this process from writing, if the database has a single writer."""
         return nullcontext()
 
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
-        """Return what identifies a transaction, if it can be asked for when its commit was not confirmed."""
+        """Return the identity of a transaction, if its outcome can be queried after an unconfirmed commit."""
         return None
 
     def after_commit(self) -> None:
@@ -65,10 +66,10 @@ class Dialect(Protocol):
     def was_committed(
         self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
     ) -> bool:
-        """Return whether a transaction was committed, as soon as the database can be read again to say so.
+        """Return whether a transaction was committed, as soon as the database can be read again.
 
         Raises:
-            UnavailableError: The database does not answer in time, or does not know.
+            UnavailableError: The database does not respond in time, or does not know the outcome.
         """
         return False
 
@@ -96,18 +97,18 @@ class Dialect(Protocol):
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
     ) -> None:
-        """Execute a statement whose result nobody needs, at the latest with the next one or the commit."""
+        """Execute a statement without a result, at the latest with the next statement or the commit."""
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
-        """Let the commit wake the processes that hear these topics, if the database can wake processes."""
+        """Let the commit wake the processes that subscribe to these topics, if the database supports that."""
         return
 
     def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        """Limit the duration of the statements of a transaction, if they can be delayed by other transactions."""
+        """Limit the duration of the statements of a transaction, if other transactions can delay them."""
         return
 
     def begin_migration(self, connection: sa.Connection) -> None:
-        """Keep other processes from migrating until the transaction ends, and lift its time limits."""
+        """Keep other processes from migrating until the transaction ends, and remove its time limits."""
         return
 
     def wal_bytes(self) -> int:
@@ -130,7 +131,7 @@ def execute_compiled(
 
 
 def execute_later(connection: sa.Connection, statement: sa.ClauseElement, **parameters: object) -> None:
-    """Execute a statement whose result nobody needs: on PostgreSQL, together with the next one or the commit."""
+    """Execute a statement without a result: on PostgreSQL, together with the next statement or the commit."""
     dialect_of(connection).execute_later(connection, statement, parameters)
 
 
@@ -140,14 +141,14 @@ def driver_of(connection: sa.Connection) -> Any:
 
 
 def execute_many(connection: sa.Connection, statement: sa.ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
-    """Execute a statement once for each of some rows of parameters."""
+    """Execute a statement once for each row of parameters."""
     sql, names = compile_once(statement, connection.dialect)
     connection.exec_driver_sql(sql, rows if names is None else [tuple(row[name] for name in names) for row in rows])
 
 
 @cache
 def compile_once(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
-    """Return a statement's SQL, and the order of its parameters if the driver takes no names."""
+    """Return a statement's SQL, and the order of its parameters if the driver does not support names."""
     compiled = statement.compile(dialect=dialect)
     return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None
 
@@ -158,13 +159,13 @@ def json_rows(rows: Iterable[object]) -> str:
 
 
 class IndexHint(FunctionElement[bool]):
-    """A condition that is always true, and that shows SQLite which index to use. PostgreSQL does not get it."""
+    """A condition that is always true and that tells SQLite which index to use. PostgreSQL does not receive it."""
 
     inherit_cache = True
     type = sa.Boolean()
 
     def self_group(self, against: Any = None) -> "IndexHint":
-        return self  # without `= 1`, for which SQLite would not use the index
+        return self  # without `= 1`, with which SQLite would not use the index
 
 
 @compiles(IndexHint)
@@ -172,7 +173,7 @@ def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
     return "true"
 
 
-# Random, because PostgreSQL compresses what it can.
+# Random bytes, because PostgreSQL compresses repetitive ones.
 _PROBE_BYTES = 16_384
 
 
@@ -195,10 +196,10 @@ def upsert(
     kept: Collection[str] = (),
     where: sa.ColumnElement[bool] | None = None,
 ) -> bool:
-    """Insert a row, or update the one that has the same values in the column or columns `key`; return whether.
+    """Insert a row, or update the row with the same values in the column or columns `key`; return whether.
 
     Args:
-        kept: Columns that an update leaves as they are.
+        kept: Columns that an update does not change.
         where: The condition for an update.
     """
     statement = insert(connection, table).values(values)
@@ -209,5 +210,5 @@ def upsert(
 
 
 def probe(connection: sa.Connection) -> None:
-    """Write as much as a call with a long body does, to learn whether the database takes that."""
+    """Write as much as a call with a long body, to learn whether the database accepts it."""
     upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(_PROBE_BYTES)})

@@ -11,10 +11,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tutumd.errors import LockedError, ReadOnlyError, UnavailableError
 
-# What callers read: they are strangers, so the cause is only in the log.
+# Text for callers: they are strangers, so the cause is only in the log.
 BUSY = "the database cannot take this now; nothing was changed, try again"
 UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
-# A fault that lasts is logged again after this time.
+# A persistent fault is logged again after this time.
 REPEAT_S = 60.0
 
 _DAMAGED = "it is damaged: restore a backup"
@@ -26,7 +26,7 @@ _STANDBY = (
 )
 _UNREACHABLE = "it cannot be reached: check host and port, and that it runs"
 
-# By SQLite's result code, extended or primary.
+# By SQLite's extended or primary result code.
 _SQLITE: Mapping[int, str] = {
     sqlite3.SQLITE_BUSY: "another process holds its lock: end a backup or a shell that keeps a transaction open",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: it must be a file, in a folder where this user may create files",
@@ -38,9 +38,9 @@ _SQLITE: Mapping[int, str] = {
     sqlite3.SQLITE_PERM: "this user may not use it: change its owner",
     sqlite3.SQLITE_READONLY: "its file, folder or disk is read-only: make all three writable for this user",
 }
-# By SQLSTATE, or the beginning of several.
+# By SQLSTATE, or by a common prefix of several.
 _POSTGRES: Mapping[str, str] = {
-    "0A000": _STANDBY,  # a transaction that may write was begun during recovery
+    "0A000": _STANDBY,  # a writing transaction was begun during recovery
     "25006": _STANDBY,
     "26000": _LACKS_PREPARED,
     "28": "it refuses the user or the password: correct them in the URL, or allow them in pg_hba.conf",
@@ -60,7 +60,7 @@ _POSTGRES: Mapping[str, str] = {
     "XX001": f"{_DAMAGED}; look into its log",
     "XX002": "an index of it is damaged: REINDEX it; look into its log",
 }
-# By a part of the driver's text, for errors without a code: libpq gives none while it connects.
+# By a part of the driver's text, for errors without a code: libpq has no codes while it connects.
 _TEXTS: Mapping[str, str] = {
     "no such table": _LACKS_TABLES,
     "no such column": _LACKS_TABLES,
@@ -81,11 +81,11 @@ _log = logging.getLogger(__name__)
 
 
 class FileReplacedError(UnavailableError):
-    """The files of an SQLite database are no longer those that were opened."""
+    """The files of an SQLite database differ from the files that were opened."""
 
 
 def explain(error: UnavailableError) -> tuple[str, str]:
-    """Return the cause of a fault with its remedy, and what the driver said."""
+    """Return the cause of a fault with its remedy, and the driver's message."""
     fault = error.__cause__ or error
     said = " ".join(str(fault.orig if isinstance(fault, DBAPIError) else fault).split())
     return _cause(fault) or _UNREACHABLE, said
@@ -108,14 +108,14 @@ def _cause(error: BaseException) -> str:
 
 
 def is_locked(error: UnavailableError) -> bool:
-    """Return whether another process holds a lock that is needed."""
+    """Return whether another process holds a required lock."""
     driver = getattr(error.__cause__, "orig", None)
     return isinstance(error, LockedError) or getattr(driver, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise faults of the database as UnavailableError. Errors of what was asked of it stay as they are."""
+    """Raise faults of the database as UnavailableError. Errors of the statements themselves stay as they are."""
     try:
         yield
     except PoolTimeoutError as error:

@@ -16,19 +16,19 @@ from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId, com
 from tutumd.store.sql.faults import UNCERTAIN
 
 OUTCOME_TIMEOUT_S = 10.0
-"""Time to wait for a lost database, to learn whether it committed the transaction in flight."""
+"""Maximum wait for a lost database, to learn whether it committed the transaction in flight."""
 
 _RETRY_PAUSE_S = 0.1
-# After a crash, PostgreSQL gives the number of a transaction that it lost to another one. It then also resets its
-# statistics, so this time tells whether a number still means the same. A connection to PgBouncer outlives a crash: the
-# time that it has read is then too old, which never makes a lost transaction look like a committed one.
+# After a crash, PostgreSQL reuses the number of a lost transaction for another one. It then also resets its statistics,
+# so this time shows whether a number still means the same transaction. A connection to PgBouncer outlives a crash: its
+# time is then too old, which never makes a lost transaction appear committed.
 _EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")
 _OLDEST = 13
 _MIGRATION_LOCK = 0x7475_7475_6D64
-# A change of a table waits for the transactions that use it, and all that come later wait behind it. So it waits only
-# briefly, more than once. It may then take as long as the table is large.
+# A change of a table waits for the transactions that use the table, and all later transactions wait behind it. So the
+# change waits only briefly, but repeatedly. After that it may take as long as the size of the table requires.
 _MIGRATION_LIMITS = sa.text(
     "SELECT set_config('lock_timeout', '500ms', true), set_config('statement_timeout', '0', true),"
     " set_config('idle_in_transaction_session_timeout', '0', true)"
@@ -41,7 +41,7 @@ _CONNECT_ARGUMENTS = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,  # in ms: as long as a statement may take
+    "tcp_user_timeout": 20_000,  # in ms: the maximum duration of a statement
 }
 
 
@@ -59,7 +59,7 @@ class Postgres(Dialect):
         from tutumd.store.sql import postgres_connection  # it needs the extra `postgres`
 
         postgres_connection.use(engine)
-        # First: SQLAlchemy's own look at the server fails on a text that has no encoding.
+        # First: SQLAlchemy's own inspection of the server fails on a text without an encoding.
         sa.event.listen(engine, "connect", _prepare, insert=True)
 
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
@@ -86,7 +86,7 @@ class Postgres(Dialect):
         raise UnavailableError(UNCERTAIN)
 
     def insert(self, table: sa.Table) -> Any:
-        # Else the number of rows is -1 since SQLAlchemy 2.1.
+        # Otherwise the number of rows is -1 since SQLAlchemy 2.1.
         return postgresql.insert(table).execution_options(preserve_rowcount=True)
 
     def insert_rows(
@@ -126,7 +126,7 @@ class Postgres(Dialect):
 
 
 def channel_of(topic: str) -> str:
-    """Return PostgreSQL's channel for a topic: the name of an engine is too long for one."""
+    """Return PostgreSQL's channel for a topic: a channel cannot have a name as long as an engine's."""
     return f"tutumd_{sha256(topic.encode()).hexdigest()[:16]}"
 
 
@@ -135,7 +135,7 @@ def _prepare(connection: Any, record: Any) -> None:
         found = connection.info.server_version // 10_000
         raise SettingsError(f"PostgreSQL {found} is too old: tutumd needs {_OLDEST} or newer")
     encoding = connection.info.parameter_status("server_encoding")
-    if encoding not in ("UTF8", None):  # None: a pooler does not say it
+    if encoding not in ("UTF8", None):  # None: a pooler does not report it
         raise SettingsError(
             f"the database has the encoding {encoding}, and tutumd needs UTF8: create one with `createdb --encoding "
             "UTF8 --template template0 NAME`, and name it in the URL"

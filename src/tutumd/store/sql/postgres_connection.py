@@ -1,6 +1,6 @@
 """Connections to PostgreSQL with few round trips, and without any state outside of transactions.
 
-So they also work through PgBouncer in transaction mode, where each transaction may have another connection to the
+So they also work through PgBouncer in transaction mode, where each transaction may use another connection to the
 server.
 """
 
@@ -15,9 +15,9 @@ from psycopg.errors import PipelineAborted
 
 from tutumd.store.sql.dialect import driver_of
 
-# All that could have another default on the server, in the database or for the user. The limits are for statements that
-# hang and transactions whose process was stopped: their locks would hold up others. An accepted call is on disk: `off`
-# does not count, stricter settings do.
+# All settings that could have another default on the server, in the database or for the user. The limits apply to
+# hanging statements and to transactions of stopped processes: their locks would delay others. An accepted call is on
+# disk: `off` is overridden, stricter settings apply.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _LIMITS = (
     "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
@@ -28,7 +28,7 @@ _NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
 
 
 class PipelinedCursor(Cursor[Any]):
-    """A cursor that sends a statement together with all that was deferred, and waits for the result."""
+    """A cursor that sends a statement together with all deferred statements, and waits for the result."""
 
     connection: "PipelinedConnection"
 
@@ -45,11 +45,12 @@ class PipelinedCursor(Cursor[Any]):
 
 
 class PipelinedConnection(Connection[Any]):
-    """A connection whose transactions are pipelines, and that the driver itself begins none on.
+    """A connection whose transactions are pipelines. The driver itself begins no transactions on it.
 
     Attributes:
-        number: The number of the transaction; None: it has none yet, because it has changed nothing; empty: not needed.
-        deferred: Statements to send with the next one, with their parameters.
+        number: The number of the transaction; None: it has no number yet, because it has changed nothing; empty: not
+            needed.
+        deferred: Statements to send with the next statement, with their parameters.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -65,11 +66,11 @@ class PipelinedConnection(Connection[Any]):
         self.deferred = [(_BEGIN, None), (_LIMITS, None)]
 
     def defer(self, query: str, params: Params) -> None:
-        """Send a statement whose result nobody needs together with the next one, which raises its error."""
+        """Send a statement without a result together with the next statement, which raises its error."""
         self.deferred.append((query, params))
 
     def send_deferred(self) -> None:
-        """Send what was deferred, without waiting for results."""
+        """Send the deferred statements, without waiting for results."""
         if self.deferred and self._sent is None:
             self._sent = self._stack.enter_context(self.pipeline())
         deferred, self.deferred = self.deferred, []
@@ -77,7 +78,7 @@ class PipelinedConnection(Connection[Any]):
             Cursor(self).execute(query, params)
 
     def receive(self) -> None:
-        """Wait for the results of all that was sent in this transaction."""
+        """Wait for the results of all statements of this transaction."""
         if self._sent is not None:
             asked = None if self.number is not None else Cursor(self).execute(_NUMBER)
             self._sent.sync()
@@ -85,7 +86,7 @@ class PipelinedConnection(Connection[Any]):
                 (self.number,) = asked.fetchone() or (None,)
 
     def commit(self) -> None:
-        """Commit, together with what was deferred."""
+        """Commit, together with the deferred statements."""
         if self._sent is None:
             super().commit()  # nothing was done
             return
@@ -97,8 +98,8 @@ class PipelinedConnection(Connection[Any]):
             raise (aborted.__context__ or aborted) from None  # its cause may have arrived before
 
     def rollback(self) -> None:
-        """Roll the transaction back. Without one, nothing is sent."""
-        with suppress(Error):  # of what was sent without waiting
+        """Roll the transaction back. Without a transaction, nothing is sent."""
+        with suppress(Error):  # results of statements that were sent without waiting
             self._leave()
         super().rollback()
 
@@ -108,7 +109,7 @@ class PipelinedConnection(Connection[Any]):
             self._leave()
 
     def is_open(self) -> bool:
-        """Return whether the server has not closed this idle connection: it has nothing else to send."""
+        """Return whether this idle connection is still open: the server sends nothing else on it."""
         if self.closed:
             return False
         poll = select.poll()
@@ -121,7 +122,7 @@ class PipelinedConnection(Connection[Any]):
 
 
 def use(engine: sa.Engine) -> None:
-    """Make an engine of SQLAlchemy use such connections, and look at each idle one before it is used again."""
+    """Make an SQLAlchemy engine use such connections, and check each idle connection before its next use."""
     engine.dialect.do_ping = PipelinedConnection.is_open  # type: ignore[method-assign, assignment] # for this engine
     sa.event.listen(engine, "do_connect", _connect)
     sa.event.listen(engine, "begin", _begin)

@@ -1,4 +1,4 @@
-"""Wake-ups between the processes on one PostgreSQL database, and the time that they share."""
+"""Wake-ups between the processes on one PostgreSQL database, and their shared time."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ _DATABASE_TIME = sa.select(sa.func.clock_timestamp(type_=sa.DateTime(timezone=Tr
 
 
 class SharedClock:
-    """Clock of tutumd.ports: a start time that processes agree on, plus the seconds since."""
+    """Clock of tutumd.ports: a start time that processes agree on, plus the elapsed seconds."""
 
     def __init__(self, start: datetime, seconds: Callable[[], float] = boottime_s) -> None:
         """Start the clock; `start` is the time at 0 seconds."""
@@ -33,7 +33,7 @@ class SharedClock:
         return self._start + timedelta(seconds=self._seconds())
 
     def adjust(self, read_other: Clock) -> None:
-        """Set this clock to the time of another one, unless reading that took too long."""
+        """Set this clock to the time of another clock, unless reading that clock took too long."""
         before = self._seconds()
         time = read_other()
         after = self._seconds()
@@ -68,7 +68,7 @@ class Listener:
 
     def __init__(self, url: sa.URL, wakeup: Wakeup, clock: SharedClock) -> None:
         """Start listening on a separate connection. While it is down, workers find work by polling."""
-        # From SQLAlchemy, because a URL with several hosts reads differently for the driver.
+        # From SQLAlchemy, because the driver interprets a URL with several hosts differently.
         _, self._arguments = url.get_dialect()().create_connect_args(url)
         self._wakeup = wakeup
         self._clock = clock
@@ -84,7 +84,7 @@ class Listener:
     def _keep_listening(self) -> None:
         import psycopg  # comes with the extra `postgres`
 
-        # A pooler may give each statement another session, where what an earlier one prepared is missing.
+        # A pooler may give each statement another session, which lacks the statements prepared earlier.
         arguments = {"connect_timeout": 5, **self._arguments, "prepare_threshold": None}
         while not self._stop.is_set():
             try:
@@ -104,7 +104,7 @@ class Listener:
             for topic in self._wakeup.topics - heard if is_direct else ():
                 connection.execute(f"LISTEN {channel_of(topic)}")
                 heard.add(topic)
-                self._wakeup.notify()  # what came before is not lost
+                self._wakeup.notify()  # earlier notifications are not lost
             if time.monotonic() >= next_comparison:
                 self._clock.adjust(lambda: connection.execute("SELECT clock_timestamp()").fetchone()[0])
                 next_comparison = time.monotonic() + _LISTEN_S

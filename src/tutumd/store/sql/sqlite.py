@@ -1,4 +1,4 @@
-"""SQLite: one machine, one writer at a time, and files that must stay the same."""
+"""SQLite: one machine, one writer at a time, and files that must not be replaced."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ from tutumd.store.sql.faults import BUSY, UNCERTAIN, FileReplacedError
 CACHE_KIB = 2_000
 """Cache of each connection."""
 WRITER_CACHE_KIB = 16_000
-"""Cache of the intake's connection: the indexes of 100,000 handlers fit."""
+"""Cache of the intake's connection: it holds the indexes of 100,000 handlers."""
 MAX_WAL_BYTES = 64 * 1024 * 1024
 
 _WAL = "journal_mode = WAL"
@@ -68,7 +68,7 @@ class Sqlite(Dialect):
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
         if rows:
-            # As one JSON text, rows would take a third more of the processor's time for each call.
+            # With one JSON text, rows would take a third more processor time for each call.
             names, places = ", ".join(columns), ", ".join("?" * len(columns))
             connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", list(map(tuple, rows)))  # noqa: S608 (names of the schema)
 
@@ -93,7 +93,7 @@ class Sqlite(Dialect):
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    # Keep the driver from beginning transactions: `Turns.begin` does, with the right lock.
+    # Keep the driver from beginning transactions: `Turns.begin` does so, with the right lock.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
@@ -102,10 +102,10 @@ def _prepare(connection: Any, _record: object) -> None:
     for pragma in (
         _WAL,
         "synchronous = FULL",
-        # In pages of 4 KB: four times the default, so that pages that many calls change are copied back less often.
+        # In pages of 4 KB: four times the default, so that pages that many calls change are checkpointed less often.
         "wal_autocheckpoint = 4000",
         f"cache_size = -{CACHE_KIB}",
-        # The WAL file shrinks to this after a long reader let it grow.
+        # The WAL file shrinks to this size after a long reader let it grow.
         f"journal_size_limit = {MAX_WAL_BYTES}",
         "foreign_keys = ON",
     ):
@@ -119,12 +119,12 @@ def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
 
 
 class SqliteFiles:
-    """Watches the database file with its `-wal` and `-shm`; `connections` are the open ones.
+    """Watches the database file with its `-wal` and `-shm`; `connections` are the open connections.
 
-    A commit to a file that was deleted or replaced would be lost with the process. SQLite does not notice ("How To
-    Corrupt An SQLite Database File", 4), so each commit compares the files at the path with those that the connections
-    opened. All connections must be closed before one opens other files. SQLite then leaves the `-wal` of a database
-    that was replaced where it is, and would apply it to the new one.
+    A commit to a deleted or replaced file would be lost with the process. SQLite does not notice a replacement ("How To
+    Corrupt An SQLite Database File", 4), so each commit compares the files at the path with the files that the
+    connections opened. All connections must be closed before a connection opens other files. SQLite then leaves the
+    `-wal` of a replaced database in place, and would apply it to the new database.
     """
 
     def __init__(self, path: str) -> None:
@@ -133,9 +133,11 @@ class SqliteFiles:
         self.connections: WeakSet[Connection] = WeakSet()
 
     def before_connect(self, *_: object) -> None:
-        """Raise FileReplacedError if a connection would create a database, or open another one than the open ones.
+        """Raise FileReplacedError if a connection would create a database, or open another database than the open
+        connections.
 
-        Once there are none, the next one may open another database, without the `-wal` and `-shm` of the former one.
+        Once no connection is open, the next one may open another database, without the `-wal` and `-shm` of the former
+        database.
         """
         database = _identity(self._paths[0])
         if self._opened and (database is None or (self.connections and database != self._opened[0])):
@@ -147,7 +149,7 @@ class SqliteFiles:
             self._opened = ()
 
     def check(self) -> None:
-        """Raise FileReplacedError unless a transaction was committed to the files that are at the path."""
+        """Raise FileReplacedError unless a transaction was committed to the files that are now at the path."""
         found = tuple(_identity(path) for path in self._paths)
         if not self._opened:
             self._opened = found
@@ -162,7 +164,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return None
 
 
-# Who holds the gate longer waits for a long transaction, or was stopped.
+# A process that holds the gate for longer waits for a long transaction, or was stopped.
 GATE_TIMEOUT_S = 0.5
 
 # With the write lock from the start, a transaction cannot deadlock when it begins to write.
@@ -173,9 +175,9 @@ class Turns:
     """The threads of this process write one after the other, and processes take turns.
 
     SQLite waits for its write lock in pauses of 1 to 100 ms, so a process that writes all the time would leave the
-    others next to nothing. Here, who waits for that lock holds the gate, and who has written must pass the gate before
-    it writes again. The gate is a lock of the kernel on the folder of the database: it ends with its holder, and needs
-    no file. It only keeps order: what keeps others out is the lock of SQLite.
+    others almost nothing. A process holds the gate while it waits for the write lock. After a write, the process must
+    pass the gate before the next write. The gate is a lock of the kernel on the folder of the database: the lock ends
+    with its holder, and needs no file. The gate only keeps order: SQLite's own lock excludes other writers.
     """
 
     def __init__(self, path: str) -> None:
@@ -198,7 +200,7 @@ class Turns:
             self._writing.release()
 
     def begin(self, connection: sa.Connection) -> None:
-        """Begin a transaction. One that may write needs a turn, and waits until no other process writes."""
+        """Begin a transaction. A transaction that may write needs a turn, and waits until no other process writes."""
         writes = connection.get_execution_options().get("write", False)
         cursor: Any = connection.connection.cursor()
         # SQLite's own wait is for readers, which wait only while a process opens or closes the database.
@@ -214,7 +216,7 @@ class Turns:
                 connection.exec_driver_sql(_BEGIN)  # raises the error
         finally:
             if self._gate is not None:
-                os.close(self._gate)  # the next turn may be that of a folder which was restored
+                os.close(self._gate)  # the next turn may be for a folder that was restored
                 self._gate = None
 
     def _enter_gate(self) -> bool:
@@ -228,19 +230,24 @@ class Turns:
 
 
 def wait_until(is_done: Callable[[], bool], end: float) -> bool:
-    """Try until something is done or the time is over, in pauses that grow with the wait; return whether it is."""
+    """Try until something is done or the time is over, in pauses that grow with the wait; return whether it was
+    done.
+    """
     began = time.monotonic()
     while not is_done():
         now = time.monotonic()
         if now >= end:
             return False
-        # At first 50 µs, as most waits of a busy server end soon; later not much in relation to the wait.
+        # The first pauses are 50 µs, because most waits of a busy server end soon; later pauses stay short in relation
+        # to the wait.
         time.sleep(min(0.000_05 + (now - began) / 8, 0.005))
     return True
 
 
 def execute(cursor: Any, statement: str) -> bool:
-    """Execute a statement. Return False if a lock is in its way; other errors come again when it is repeated."""
+    """Execute a statement. Return False if another process holds a required lock; other errors recur when the statement
+    is repeated.
+    """
     try:
         cursor.execute(statement)
     except sqlite3.Error as error:

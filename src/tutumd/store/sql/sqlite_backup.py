@@ -1,4 +1,4 @@
-"""Copies of an SQLite database, made while others write to it, and what is in them."""
+"""Copies of an SQLite database, made while others write to it, and checks of the copies."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tutumd.model import ActionState
 from tutumd.store.tables.actions import actions
 
 _PAGES = 256
-"""Pages of 4 KB that are copied at a time."""
+"""Number of 4 KB pages that are copied at a time."""
 
 _BUSY_TIMEOUT_S = 10.0
 _UNFINISHED = sa.select(sa.func.count()).where(
@@ -21,31 +21,32 @@ _UNFINISHED = sa.select(sa.func.count()).where(
 
 
 def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -> None:
-    """Copy a database as it is at this moment into a new file. Others go on writing to it.
+    """Copy the current state of a database into a new file. Others continue to write to the database.
 
     Args:
-        after_pages: Called after each 256 pages, for a pause.
+        after_pages: Called after each batch of 256 pages, for a pause.
 
     Raises:
         sqlite3.Error: One of the two files cannot be used.
     """
     with closing(_open(source)) as original, closing(sqlite3.connect(target)) as copy:
-        # Without a transaction of its own the copy would begin again after each commit of another process.
+        # Without its own transaction, the copy would start over after each commit of another process.
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        copy.execute("PRAGMA synchronous = OFF")  # the caller syncs the file that it makes of it
+        copy.execute("PRAGMA synchronous = OFF")  # the caller syncs the file that it makes of the copy
         original.backup(copy, pages=_PAGES, progress=lambda *_: after_pages())
         original.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, until a server uses it
-        # Here, and not in a server whose calls would wait: what they wrote in the meantime is back in the main file.
+        # Checkpoint here, and not in a server whose calls would wait: concurrent writes then return to the main file.
         original.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def check_database(path: Path) -> str:
-    """Return the schema of a database that no one else uses.
+    """Return the schema of a database that no other process uses.
 
     Raises:
-        SettingsError: It is damaged, or none of tutumd. The text begins with what it is.
+        SettingsError: The database is damaged, or does not belong to tutumd. The error text begins with a description
+            of the database.
     """
     try:
         with closing(_open(path)) as database:
@@ -61,13 +62,13 @@ def check_database(path: Path) -> str:
 
 
 def unfinished_actions(path: Path) -> int:
-    """Return the number of actions that a worker would begin or go on with."""
+    """Return the number of actions that a worker would begin or continue."""
     with closing(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool).connect()) as connection:
         return int(connection.scalar(_UNFINISHED) or 0)
 
 
 def keep_installation(replaced: Path, copy: Path) -> None:
-    """Give a copy of a database the installation ID of the one that it is to replace, if that can be read.
+    """Give a copy of a database the installation ID of the database that it will replace, if that ID can be read.
 
     Raises:
         sqlite3.Error: The copy cannot be written.
@@ -77,10 +78,10 @@ def keep_installation(replaced: Path, copy: Path) -> None:
         rows = database.execute("SELECT value FROM meta WHERE key = 'installation'").fetchall()
     if rows:
         with closing(_open(copy)) as target:
-            target.execute("PRAGMA journal_mode = MEMORY").fetchone()  # a file would stay beside it after a kill
+            target.execute("PRAGMA journal_mode = MEMORY").fetchone()  # a journal file would remain after a kill
             target.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', ?)", rows[0])
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # it is not created
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # the database is not created
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)

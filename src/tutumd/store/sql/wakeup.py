@@ -1,4 +1,6 @@
-"""Wakes threads that wait for work or for its end: in this process, and in all others on the same database."""
+"""Wakes threads that wait for work or for the end of an action: in this process, and in all others on the same
+database.
+"""
 
 import logging
 import os
@@ -16,25 +18,28 @@ import sqlalchemy as sa
 from tutumd.store.sql.database import Database
 
 ENDS = "*"
-"""The topic of ended actions and stored responses. Every other topic is an engine, whose work has changed."""
+"""The topic of ended actions and stored responses. Every other topic is the name of an engine whose work has
+changed.
+"""
 
 MIN_PAUSE_S = 0.005
-"""What arrives from other processes within this time wakes this one once."""
+"""Notifications from other processes within this time wake this process once."""
 
 
 class Wakeup:
-    """A count of notifications of the topics that this process hears, for threads that wait for the next one.
+    """A count of notifications for subscribed topics, and a wait for the next notification.
 
     Attributes:
-        topics: What this process hears.
-        send: Wakes the other processes on SQLite that hear one of these topics. On PostgreSQL, the commit does.
+        topics: Topics that this process subscribes to.
+        send: Wakes the other processes on SQLite that subscribe to one of these topics. On PostgreSQL, the commit wakes
+            them.
     """
 
     def __init__(self) -> None:
         self.topics: set[str] = set()
         self.send: Callable[[Collection[str]], None] = lambda topics: None
         self._condition = Condition()
-        self._count = 1  # so that a first wait, which hears from then on, ends at once: nothing before it is lost
+        self._count = 1  # so that a first wait, which subscribes, ends immediately: no notification is lost
 
     def notify(self) -> None:
         """Wake the waiting threads of this process."""
@@ -49,7 +54,7 @@ class Wakeup:
             return self._count
 
     def publish(self, topics: Collection[str]) -> None:
-        """Wake all who hear one of these topics, after the commit."""
+        """Wake all subscribers to one of these topics, after the commit."""
         if not self.topics.isdisjoint(topics):
             self.notify()
         if topics:
@@ -68,16 +73,16 @@ class Wakeup:
 
 _MAX_BYTES = 65_536
 _QUEUED = 10
-"""Datagrams that the system keeps for a socket at least. After so many, others may have been lost."""
+"""Minimum number of datagrams that the system keeps for a socket. Beyond that number, others may have been lost."""
 
 _log = logging.getLogger(__name__)
 
 
 class WakeSocket:
-    """Passes the topics that other processes publish to this process's wakeup, and its own to them."""
+    """Passes topics from other processes to this process's wakeup, and its own topics to them."""
 
     def __init__(self, folder: Path, wakeup: Wakeup) -> None:
-        """Start to receive. If the folder cannot be used, work of other processes is found by polling."""
+        """Start to receive. If the folder cannot be used, the workers find work of other processes by polling."""
         self._wakeup = wakeup
         self._socket = socket(AF_UNIX, SOCK_DGRAM)
         self._name = uuid4().hex  # processes in different containers may have the same number
@@ -91,13 +96,13 @@ class WakeSocket:
         self._thread = Thread(target=self._receive, name="wake", daemon=True)
         self._thread.start()
         wakeup.send = self.send
-        self.send([self._name])  # nobody hears it: this only removes what killed processes left
+        self.send([self._name])  # nobody subscribes to it: this only removes the sockets of killed processes
 
     def send(self, topics: Collection[str]) -> None:
-        """Wake the other processes that hear one of these topics. Never waits, and never fails."""
+        """Wake the other processes that subscribe to one of these topics. Never waits, and never fails."""
         message = "\0".join(topics).encode()
         with suppress(OSError):
-            # By path: threads that list one descriptor at once share their place in it, and miss entries.
+            # By path: threads that list one descriptor at the same time share its position, and miss entries.
             for name in os.listdir(self._address("")):  # noqa: PTH208 (the path is text here)
                 if name != self._name and not name.startswith("."):
                     self._send(message, name)
@@ -116,19 +121,19 @@ class WakeSocket:
         hidden = f".{self._name}"
         self._socket.bind(self._address(hidden))
         os.chmod(hidden, 0o600, dir_fd=self._folder)
-        # Senders see it only now: while it was being bound, it refused like that of a killed process.
+        # Senders see it only now: before, a socket that is being bound refused like the socket of a killed process.
         os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _send(self, message: bytes, name: str) -> None:
-        with suppress(OSError):  # its buffer may be full: then its process wakes anyway
+        with suppress(OSError):  # its buffer may be full: its process then wakes anyway
             try:
                 self._socket.sendto(message, MSG_DONTWAIT, self._address(name))
-            except ConnectionRefusedError:  # its process was killed, or it is somebody's file
+            except ConnectionRefusedError:  # its process was killed, or the file belongs to somebody else
                 if S_ISSOCK(os.lstat(name, dir_fd=self._folder).st_mode):
                     os.unlink(name, dir_fd=self._folder)
 
     def _address(self, name: str) -> str:
-        # The path of the folder may be longer than the 107 bytes that an address can have.
+        # The path of the folder may be longer than the 107 bytes of a socket address.
         return f"/proc/self/fd/{self._folder}/{name}"
 
     def _receive(self) -> None:

@@ -1,6 +1,6 @@
-"""The tables, by what they are about. A test compares them with those that the migrations create.
+"""The tables, by subject. A test compares them with the tables that the migrations create.
 
-All are in `schema.metadata` once any of these modules is imported.
+All tables are in `schema.metadata` once any of these modules is imported.
 """
 
 from tutumd.store.tables import accounts, actions, services  # noqa: F401

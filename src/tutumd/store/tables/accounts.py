@@ -1,4 +1,4 @@
-"""Tables of users, what they sign in with, and what they did."""
+"""Tables of users, their credentials, and their acts."""
 
 import sqlalchemy as sa
 
@@ -12,7 +12,7 @@ users = sa.Table(
     sa.Column("name", sa.String(255), nullable=False, unique=True),
     sa.Column("is_admin", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
-    # Of the rate at which keys and URLs of handlers are made for this user (rate_limits.py).
+    # Rate at which keys and handler URLs are created for this user (rate_limits.py).
     sa.Column("keys_tat", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
@@ -29,13 +29,13 @@ api_keys = sa.Table(
     sa.Column("stack", sa.String(255)),
     sa.Column("expires", UtcTime),
     sa.Column("last_used", UtcTime),
-    # Of the form of the dashboard that made it.
+    # Hash of the dashboard form that created it.
     sa.Column("form_sha256", sa.String(64)),
 )
-# A form that is sent twice makes one key.
+# A form that is sent twice creates one key.
 sa.Index("api_keys_of_form", api_keys.c.form_sha256, unique=True)
 
-# Sessions of the dashboard. What was made from an API key ends with it.
+# Sessions of the dashboard. Sessions that began with an API key end with it.
 sessions = sa.Table(
     "sessions",
     metadata,
@@ -52,7 +52,7 @@ sessions = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Links that sign in once.
+# Links that sign a user in once.
 login_links = sa.Table(
     "login_links",
     metadata,
@@ -61,7 +61,7 @@ login_links = sa.Table(
     sa.Column("expires", UtcTime, nullable=False),
 )
 
-# Who did what. It refers to nothing, so that it outlives everything.
+# Who did what. The table has no references, so that entries outlive all objects.
 audit = sa.Table(
     "audit",
     metadata,
@@ -79,7 +79,7 @@ audit = sa.Table(
     sa.Column("handler_seq", sa.BigInteger),
     sa.Column("action_uuid", Uuid),
     sa.Column("details", sa.Text, nullable=False),
-    # Of entries that are combined into this one: how many there are, and when the last one was.
+    # For combined entries: their number, and the time of the last one.
     sa.Column("count", sa.BigInteger, nullable=False, server_default="1"),
     sa.Column("last_at", UtcTime),
     sa.Index("audit_of_time", "at"),

@@ -37,19 +37,19 @@ actions = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     # Since when attempts fail, by the clock of leases; NULL: none has failed.
     sa.Column("failing_since", UtcTime),
-    # Why the last attempt is repeated.
+    # Reason why the last attempt is repeated.
     sa.Column("last_error", sa.Text, nullable=False, server_default=""),
     sa.Column("journal", sa.JSON, nullable=False),
-    # Inputs of the newest deliveries that had any.
+    # Inputs of the newest deliveries that had inputs.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
-    # The service's target before this action set it, which holds again if the action fails or is canceled.
+    # The service's target before this action, restored if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
-    # What became of the amounts of a SCALEUP (`Growth`). NULL: they were added, or are not yet.
+    # Result of the amounts of a SCALEUP (`Growth`). NULL: they were added, or not yet.
     sa.Column("growth", sa.JSON(none_as_null=True)),
-    # Workers in a row that died while they performed it, without getting further.
+    # Successive workers that died while they performed it, without progress.
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
-    # Ended half done: `journal` is what the next run of the service clears up first.
+    # Ended half done: the next run of the service first cleans up according to `journal`.
     sa.Column("abandoned", sa.Boolean, nullable=False, server_default=sa.false()),
     # Only on SQLite: numbers of the newest deliveries when the action was queued, and when it was closed.
     sa.Column("first_delivery", sa.BigInteger),
@@ -74,12 +74,13 @@ sa.Index(
     postgresql_where=OPEN,
 )
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
-# Each claim looks for the oldest live action of its engine.
+# Each claim searches for the oldest live action of its engine.
 sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
-# What failed lately, for the overview.
+# Recent failures, for the overview.
 sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
-# Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
+# Each claim searches for the abandoned action of its service. The index covers that query: otherwise SQLite prefers the
+# index above.
 sa.Index(
     "actions_abandoned",
     actions.c.service_uuid,
@@ -88,7 +89,8 @@ sa.Index(
     postgresql_where=sa.text("abandoned"),
 )
 
-# What a SCALEUP adds, in order. Amounts that follow each other with the same cap are one row, so that rows stay few.
+# Containers that a SCALEUP adds, in order. Successive amounts with the same cap are one row, so that there are few
+# rows.
 action_inputs = sa.Table(
     "action_inputs",
     metadata,
@@ -106,7 +108,7 @@ action_lines = sa.Table(
     sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("line", sa.Text, nullable=False),
-    # What the run does from this line on. NULL: as before.
+    # Phase that begins with this line. NULL: unchanged. NULL: as before.
     sa.Column("phase", sa.String(16)),
     sqlite_autoincrement=True,
 )
@@ -142,15 +144,15 @@ deliveries = sa.Table(
     sa.Column("tag", sa.String(128)),
     sa.Column("variable", sa.String(128)),
     sa.Column("content", sa.Text, nullable=False, server_default=""),
-    # Size of the row in bytes, about.
+    # Approximate size of the row in bytes.
     sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),
-    # Containers that the action was asked for before this call. NULL: it is no SCALEUP.
+    # Containers requested from the action before this call. NULL: the action is no SCALEUP.
     sa.Column("before", sa.BigInteger),
     sqlite_autoincrement=True,
 )
-# A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
+# A handler's deliveries are found through the actions of its service. With an index by handler, or by any random value,
 # each call would change another page, which costs a third of the throughput once there are many rows. On SQLite, the
-# second index takes the place of the first (action_deliveries.py).
+# second index replaces the first (action_deliveries.py).
 CHUNK_BITS = 8
 _NEVER = deliveries.c.seq < 0
 sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_NEVER)
@@ -169,25 +171,26 @@ sa.Index(
     sqlite_where=_WITHOUT_ACTION,
     postgresql_where=_WITHOUT_ACTION,
 )
-# The chunks of deliveries that there are. Empty on PostgreSQL.
+# Existing chunks of deliveries. Empty on PostgreSQL.
 delivery_chunks = sa.Table(
     "delivery_chunks", metadata, sa.Column("chunk", SERIAL, primary_key=True, autoincrement=False)
 )
 
-# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
+# Sizes of the deliveries of a handler, counted later (delivery_log.py). `kind` is acted, skipped or refused.
 handler_logs = sa.Table(
     "handler_logs",
     metadata,
     sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.String(8), primary_key=True),
-    # Of the actions by which they are found, also once the handler is deleted. NULL: they have no action.
+    # Service of the actions that locate the deliveries, also after the handler is deleted. NULL: the deliveries have no
+    # action.
     sa.Column("service_uuid", Uuid),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# Keys of accepted deliveries, to recognize repeated ones. A bucket is a day, and is deleted as a whole.
+# Keys of accepted deliveries, to recognize repetitions. A bucket is a day, and is deleted as a whole.
 sender_keys = sa.Table(
     "sender_keys",
     metadata,

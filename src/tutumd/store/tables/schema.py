@@ -28,7 +28,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(value: datetime) -> int:
-    """Return a time as the stored number."""
+    """Return the stored number of a time."""
     return (value - EPOCH) // timedelta(microseconds=1)
 
 

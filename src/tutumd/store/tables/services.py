@@ -13,7 +13,7 @@ services = sa.Table(
     sa.Column("selector", sa.String(1024), nullable=False),
     sa.Column("name", sa.String(255), nullable=False, index=True),
     sa.Column("stack", sa.String(255), nullable=False),
-    # What else people call it, as the engine says.
+    # Other names of the service, as reported by the engine.
     sa.Column("full_name", sa.String(1024), nullable=False, server_default=""),
     sa.Column("alias", sa.String(1024), nullable=False, server_default=""),
     sa.Column("owner", sa.String(255)),
@@ -28,11 +28,11 @@ services = sa.Table(
     sa.Column("run_command", sa.Text, nullable=False),
     sa.Column("definition", sa.JSON(none_as_null=True)),
     sa.Column("warnings", sa.JSON, nullable=False),
-    # What the response to a call for a redeploy says of the service: sentences, one a line.
+    # Sentences about the service in the response to a call for a redeploy, one per line.
     sa.Column("notes", sa.Text, nullable=False, server_default=""),
-    # As `notes`, for the call that begins a redeploy without a tag.
+    # As `notes`, for a call that begins a redeploy without a tag.
     sa.Column("left_tags", sa.Text, nullable=False, server_default=""),
-    # Labels that configure it, as people set them: pairs of name and value.
+    # Labels that configure the service, as people set them: pairs of name and value.
     sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
     sa.Column("variables", sa.JSON, nullable=False, server_default="[]"),
@@ -40,7 +40,7 @@ services = sa.Table(
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("unbound", UtcTime),
     sa.Column("fingerprint", sa.String(64), nullable=False),
-    # Raised by each claim and each end of an action: a look at the engine that began before is out of date.
+    # Increased by each claim and each end of an action: an earlier look at the engine is then out of date.
     sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("engine", "selector", name="services_engine_selector"),
 )
@@ -63,11 +63,11 @@ containers = sa.Table(
     sa.Column("stopped", UtcTime),
     sa.Column("ports", sa.JSON, nullable=False),
     sa.UniqueConstraint("service_uuid", "object_id", name="containers_service_object"),
-    # For the present ones, and for the oldest of those that are gone.
+    # For the present containers, and for the oldest gone containers.
     sa.Index("containers_of_service", "service_uuid", "present", "stopped"),
 )
 
-# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (handler_lookup.py).
+# Services with a changed handler or open action. Triggers write the table, on SQLite only (handler_lookup.py).
 changed_services = sa.Table(
     "changed_services",
     metadata,
@@ -85,7 +85,7 @@ handlers = sa.Table(
     sa.Column("name", sa.String(255)),
     sa.Column("operation", sa.String(16), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
-    # Fields beyond the specification, as JSON. `version` changes with each change of them.
+    # Fields beyond the specification, as JSON. `version` changes with each change of the fields.
     sa.Column("options", sa.Text, nullable=False, server_default="{}"),
     sa.Column("version", sa.Integer, nullable=False, server_default="0"),
     # Updated with each call only if the handler has such a limit.
@@ -98,9 +98,9 @@ handlers = sa.Table(
     sa.Column("old_until", UtcTime),
     sa.Column("old_called", UtcTime),
     sa.Column("old_address", sa.String(64)),
-    # Of the form of the dashboard that created it.
+    # Hash of the dashboard form that created it.
     sa.Column("form_sha256", sa.String(64)),
-    # The user who made it, of whom each may make so many.
+    # The creator: the number of handlers per creator is limited.
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
     sqlite_autoincrement=True,
@@ -126,14 +126,16 @@ engines = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("worker", sa.String(64), nullable=False),
     sa.Column("seen", UtcTime, nullable=False, key="last_heartbeat"),
-    # `error` says why its worker has parked it: its actions wait. Else `error` is about some services only.
+    # `error` gives the reason why its worker has parked it: its actions wait. Otherwise, `error` concerns some services
+    # only.
     sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("is_shared", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("hint", sa.Text, nullable=False, server_default=""),
 )
 
-# Which worker discovers the services of an engine instance. It renews this lease; others look on.
+# The worker that discovers the services of an engine instance. The worker renews this lease; other workers do not
+# discover.
 discoveries = sa.Table(
     "discoveries",
     metadata,
@@ -142,7 +144,8 @@ discoveries = sa.Table(
     sa.Column("lease_until", UtcTime, nullable=False),
 )
 
-# How many actions a worker performs at once on an engine instance, at most. Renewed with its heartbeat.
+# Maximum number of actions that a worker performs in parallel on an engine instance. Renewed with the worker's
+# heartbeat.
 worker_slots = sa.Table(
     "worker_slots",
     metadata,
@@ -152,7 +155,8 @@ worker_slots = sa.Table(
     sa.Column("last_heartbeat", UtcTime, nullable=False),
 )
 
-# Images by digest that runs pulled to an engine and that were not there before. Only these are removed again.
+# Images, by digest, that runs pulled to an engine and that did not exist there before. Only these images are removed
+# later.
 pulled_images = sa.Table(
     "pulled_images",
     metadata,

@@ -1,4 +1,4 @@
-"""Bringing the schema of a database up to date."""
+"""Upgrade of the database schema."""
 
 import logging
 import time
@@ -18,13 +18,14 @@ from tutumd.store.tables.schema import HEAD, is_known, metadata
 SCRIPTS = Path(__file__).parent / "migrations"
 _RETRY_PAUSE_S = 1.0
 _OURS = f"this tutumd {version_of('tutumd')}"
-# As Alembic creates it.
+# As created by Alembic.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _log = logging.getLogger(__name__)
 
 
 def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, scripts: Path = SCRIPTS) -> None:
-    """Bring the schema up to date, quickly if it is already. Several processes may do so at once.
+    """Upgrade the schema to the newest revision. This is fast if nothing has to change. Several processes may do so at
+    the same time.
 
     Args:
         from_older: Whether to change the schema of an older version. An empty database gets its tables in any case.
@@ -32,7 +33,8 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
         scripts: Alembic's folder with all migrations.
 
     Raises:
-        SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay.
+        SettingsError: The schema belongs to another application, to a newer tutumd, or to an older tutumd and must not
+            change.
         UnavailableError: The database cannot be used.
     """
     with database.read() as connection:
@@ -62,7 +64,7 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
     dialect_of(connection).begin_migration(connection)
     version = _version(connection)
     if version == head:
-        return  # another process was quicker
+        return  # another process was faster
     if version is not None:
         _check_known(version, head)  # another process may have been newer, too
         began = time.monotonic()
@@ -72,7 +74,7 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
         return
     if found := sa.inspect(connection).get_table_names():
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
-    # Half a second faster than Alembic.
+    # This is half a second faster than Alembic.
     create_tables(connection)
     _versions.create(connection)
     connection.execute(sa.insert(_versions).values(version_num=HEAD))
@@ -98,7 +100,7 @@ def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
 
 
 def _check_known(version: str, head: str) -> None:
-    """Raise SettingsError if no migration of this release made this schema."""
+    """Raise SettingsError if no migration of this release created this schema."""
     if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
         raise SettingsError(
             "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"

@@ -1,1 +1,1 @@
-"""Counts, retention and checks, apart from calls and actions."""
+"""Counts, retention and checks, separate from calls and actions."""

@@ -1,4 +1,4 @@
-"""Questions of `tutumd doctor` to a database. They change nothing, and no server has to wait."""
+"""Checks of a database for `tutumd doctor`. They change nothing, and no server has to wait."""
 
 import json
 from collections.abc import Mapping
@@ -20,22 +20,22 @@ from tutumd.store.tables.services import engines, handlers
 
 DATABASE = "database"
 _CHECKED_BYTES = 500_000_000
-"""Size of a file that can be checked for damage within seconds."""
+"""Maximum size of a file that can be checked for damage within seconds."""
 
 _RECENT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What other checks judge by.
+    """Contents of the database that other checks use.
 
     Attributes:
         secret: A stored secret, encrypted; None if there is none.
-        newest: When the last call came.
-        direct: Addresses of the last calls, the newest first; empty if one was taken from X-Forwarded-For.
-        engines: When the worker of each engine last reported, and what error.
-        now: By the clock of the database, or of this machine for SQLite.
-        installation: As of `Queue.installation`; empty before a worker has started.
+        newest: Time of the last call.
+        direct: Addresses of the last calls, the newest first; empty if an address was taken from X-Forwarded-For.
+        engines: Last report of each engine's worker: its time and error.
+        now: Time of the database's clock, or for SQLite of this machine's clock.
+        installation: As `Queue.installation`; empty before a worker has started.
     """
 
     secret: str | None
@@ -47,7 +47,7 @@ class Contents:
 
 
 def check(url: str) -> tuple[list[Finding], Contents | None]:
-    """Return the findings about a database that exists, and what is in it if it has the schema of this version.
+    """Return the findings about an existing database, and its contents if it has the schema of this version.
 
     Raises:
         SettingsError: tutumd cannot use such a database.
@@ -59,7 +59,7 @@ def check(url: str) -> tuple[list[Finding], Contents | None]:
         try:
             with database.read() as connection:
                 findings.append(_check_file(connection, path) if path else _check_server(connection, shown))
-            with database.write() as connection:  # which a standby, a lock and a full disk refuse
+            with database.write() as connection:  # a standby, a lock and a full disk refuse it
                 findings.append(_check_schema(connection))
                 if findings[-1].level is Level.OK:
                     return findings, _read(connection, path)

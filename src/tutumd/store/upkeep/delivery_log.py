@@ -1,11 +1,11 @@
-"""The log of deliveries: what each handler received, and which deliveries are deleted to keep within its budget.
+"""The log of deliveries: the calls that each handler received, and the deletion of deliveries beyond its budget.
 
-Counting with each call would change a page per handler of a batch. Instead, a worker counts many deliveries at once
-later, and a reader of a count adds the deliveries since. Only counted deliveries are deleted, so that `handler_logs`
-matches the deliveries that exist.
+Counting with each call would change one page per handler of a batch. Instead, a worker counts many deliveries together
+later, and a reader of a count adds the deliveries since then. Only counted deliveries are deleted, so that
+`handler_logs` matches the existing deliveries.
 
-A handler has three logs, so that refused calls of a stranger flush nothing else: `acted` (deliveries with an action),
-`skipped` (also repeated ones) and `refused`.
+A handler has three logs, so that refused calls of a stranger displace nothing else: `acted` (deliveries with an
+action), `skipped` (also repeated deliveries) and `refused`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,11 +28,13 @@ from tutumd.store.tables.services import handlers
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.
 
-It is longer than any transaction lasts. SQLite has one writer, and needs no lag.
+The lag is longer than any transaction. SQLite has one writer, and needs no lag.
 """
 
 BATCH = 20_000
-"""Deliveries counted at once. They are read while calls are stored; calls on SQLite wait only for what is written."""
+"""Number of deliveries in one batch. Deliveries are read while calls are stored; calls on SQLite wait only for the
+writes.
+"""
 
 KEY = "counted"
 """Key in `meta` of the `seq` up to which deliveries are counted."""
@@ -40,7 +42,7 @@ KEY = "counted"
 ACTED, SKIPPED, REFUSED = "acted", "skipped", "refused"
 IS_REFUSED = deliveries.c.outcome == DeliveryOutcome.REFUSED.value
 KIND = sa.case((deliveries.c.action_seq.isnot(None), ACTED), (IS_REFUSED, REFUSED), else_=SKIPPED).label("kind")
-"""Of the logs of its handler, the one that a delivery belongs to."""
+"""The log of the handler to which a delivery belongs."""
 
 _MAX_SEQ = 2**63 - 1
 _MOVE = sa.text(
@@ -67,12 +69,13 @@ def read_position(connection: sa.Connection) -> int:
 
 def is_uncounted(connection: sa.Connection) -> sa.ColumnElement[bool]:
     """Return the condition that a delivery is not counted yet."""
-    # PostgreSQL takes an open range of a table that it has not analyzed for a third of it, and would read it whole.
+    # PostgreSQL estimates an open range of a table without statistics at a third of the table, and would read the whole
+    # table.
     return deliveries.c.seq.between(read_position(connection) + 1, _MAX_SEQ)
 
 
 def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
-    """Return the number of handlers' deliveries that are not counted yet, and the time of the last, by handler."""
+    """Return the number of uncounted deliveries and the time of the last delivery, by handler."""
     if not handler_seqs:
         return {}
     rows = connection.execute(
@@ -85,7 +88,7 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
 
 def count(database: Database, now: datetime) -> bool:
     """Count one batch of deliveries, and return whether there may be more."""
-    with database.read() as connection:  # calls do not wait meanwhile
+    with database.read() as connection:  # calls do not wait in the meantime
         start, end = find_batch(connection, now)
         sums = _read_sums(connection, start, end)
     if sums:
@@ -96,7 +99,9 @@ def count(database: Database, now: datetime) -> bool:
 
 
 def find_batch(connection: sa.Connection, now: datetime) -> tuple[int, int]:
-    """Return the numbers of the deliveries after which, and up to which, to count next; twice the same if none."""
+    """Return the range of deliveries to count next: the number before the first, and the last number; both are equal if
+    there is none.
+    """
     start = read_position(connection)
     batch = (
         sa.select(deliveries.c.seq, deliveries.c.received)
@@ -112,17 +117,17 @@ def find_batch(connection: sa.Connection, now: datetime) -> tuple[int, int]:
 
 
 def claim_batch(connection: sa.Connection, start: int, end: int) -> bool:
-    """Move the position and lock it until the transaction ends; return False if another worker has moved it."""
+    """Advance the position and lock it until the transaction ends; return False if another worker has advanced it."""
     return connection.execute(_MOVE, {"key": KEY, "start": str(start), "end": str(end)}).rowcount > 0
 
 
 def add_to_logs(connection: sa.Connection, rows: Sequence[tuple[int, str, str | None, int, int]]) -> None:
-    """Add to the logs of handlers: number of the handler, kind of the log, service, rows and bytes."""
+    """Add sums to the logs of handlers. Each has: number of the handler, kind of the log, service, rows and bytes."""
     connection.execute(_ADD_TO_LOGS, {"rows": json_rows(sorted(rows))})
 
 
 def _read_sums(connection: sa.Connection, start: int, end: int) -> Sequence[Row]:
-    """Read how many deliveries there are in a batch, what they take, and when the last was, by handler and kind."""
+    """Read the number and size of a batch's deliveries and the time of the last, by handler and kind."""
     by_log: tuple[sa.ColumnElement[Any], ...] = (deliveries.c.handler_seq, KIND)
     sums = sa.select(
         *by_log,
@@ -143,7 +148,7 @@ def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
         number, last = calls.get(row.handler_seq, (0, 0))
         calls[row.handler_seq] = number + row.rows, max(last, microseconds(row.last))
     if not dialect_of(connection).single_writer:
-        # In the order in which the intake locks handlers: otherwise the two could deadlock.
+        # In the order in which the intake locks handlers, because the two could deadlock otherwise.
         called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(calls))
         connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
     rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
@@ -156,13 +161,13 @@ _log_of = attrgetter("handler_seq", "kind")
 
 
 def find_deletable(connection: sa.Connection, seqs: Sequence[int]) -> Sequence[Row]:
-    """Return those of these deliveries that `delete` may delete."""
+    """Return the given deliveries that `delete` may delete."""
     return connection.execute(_select_deletable(connection).where(deliveries.c.seq.in_(seqs))).all()
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Delete deliveries, and take them out of the logs of their handlers."""
-    # Without waiting for calls that mark deliveries as superseded: what they hold is deleted another time.
+    """Delete deliveries, and subtract them from the logs of their handlers."""
+    # Do not wait for calls that mark deliveries as superseded: locked deliveries are deleted later.
     free = sa.select(deliveries.c.seq).where(deliveries.c.seq.in_([row.seq for row in rows]))
     is_free = deliveries.c.seq.in_(free.with_for_update(skip_locked=True))
     gone = connection.execute(sa.delete(deliveries).where(is_free).returning(*_COUNTED)).all()
@@ -179,7 +184,7 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def trim(database: Database, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-    """Delete the oldest deliveries of logs that are over their budget, at most `limit`; as Queue.trim_logs."""
+    """Delete the oldest deliveries of logs beyond their budget, at most `limit`; as Queue.trim_logs."""
     with database.read() as connection:
         exceeded = connection.execute(_select_exceeded(log_rows, log_bytes)).all()
         rows = list(islice(chain.from_iterable(_find_excess(connection, log, limit) for log in exceeded), limit))
@@ -204,7 +209,7 @@ def _select_deletable(connection: sa.Connection) -> sa.Select[Any]:
 
 
 def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:
-    """Select the logs that are over their budget, and what of them can be kept."""
+    """Select the logs beyond their budget, and how much of each can be kept."""
     max_rows = sa.case((handler_logs.c.kind == REFUSED, log_rows // 10), else_=log_rows)
     kept_bytes = sa.literal(log_bytes * 9 // 10).label("kept_bytes")
     return sa.select(handler_logs, (max_rows * 9 // 10).label("kept_rows"), kept_bytes).where(
@@ -215,7 +220,7 @@ def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:
 def _select_oldest(deletable: sa.Select[Any], log: Row) -> sa.Select[Any]:
     """Select the deliveries of a log, the oldest first.
 
-    A handler's calls join the newest action of its operation, so their order is that of the actions.
+    A handler's calls join the newest action of its operation, so the calls have the order of the actions.
     """
     oldest = deletable.where(deliveries.c.handler_seq == log.handler_seq)
     if log.kind == ACTED:

@@ -1,5 +1,5 @@
-"""Retention: deletes old deliveries, ended actions with their parts, gone containers, old entries of the audit log, and
-what nobody refers to.
+"""Retention: deletes old deliveries, ended actions with their parts, gone containers, old audit entries, and
+unreferenced rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,31 +31,32 @@ FORGET_WORKER_AFTER = timedelta(minutes=10)
 """The slots of a worker without a heartbeat for this long are deleted."""
 
 MAX_REQUEST_AGE = timedelta(minutes=1)
-"""A request to a worker, or its response, that nobody has read after this long is deleted."""
+"""An unread request to a worker, or its response, is deleted after this time."""
 
 MAX_GONE_CONTAINERS = 100
-"""Containers kept of a service that are gone; the newest stay. A crash loop makes 1,440 a day."""
+"""Gone containers of a service to keep: the newest. A crash loop creates 1,440 a day."""
 
 Keys = Mapping[sa.Table, Sequence[Any]]
-"""Primary keys of rows, each as a tuple, by their table."""
+"""Primary keys of rows, each as a tuple, by table."""
 
 
 def prune(database: Database, now: datetime, keep: timedelta, limit: int, keep_audit: timedelta) -> bool:
     """Delete a batch of at most `limit` rows of each table, and return whether there may be more.
 
-    Deliveries and actions are numbered in the order of their time.
+    Deliveries and actions are numbered in the order of their creation.
     """
     before = now - keep
     with database.read() as connection:
         oldest = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
         aged = [row.seq for row in connection.execute(oldest) if row.received < before]
         old_deliveries = delivery_log.find_deletable(connection, aged)
-        # The journal of an abandoned action is what the next run of its service clears up.
+        # The next run of the service needs the journal of an abandoned action for its cleanup.
         is_over = sa.and_(actions.c.ended.isnot(None), ~actions.c.abandoned)
         ended = sa.select(actions.c.seq, actions.c.uuid, actions.c.ended).where(is_over)
         rows = connection.execute(ended.order_by(actions.c.seq).limit(limit))
         old_actions = [row for row in rows if row.ended < before]
-        # Their lines go first: there may be many. Their amounts go with them: a retry reads all or none.
+        # Log lines are deleted first: there may be many. Amounts are deleted with the action: a retry reads all or
+        # none.
         lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
         old_lines = connection.execute(lines.limit(limit)).all()
         keys: Keys = {
@@ -73,7 +74,7 @@ def prune(database: Database, now: datetime, keep: timedelta, limit: int, keep_a
 
 
 def _find_unused(connection: sa.Connection, now: datetime, before: datetime, limit: int) -> Keys:
-    """Return the keys of rows that need no order, or have none."""
+    """Return the keys of rows whose order does not matter."""
     is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
     has_action = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid).exists()
     has_container = sa.select(containers.c.uuid).where(containers.c.service_uuid == services.c.uuid).exists()
@@ -105,7 +106,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
 
 
 def _select_crowded() -> sa.Select[Any]:
-    """Select the services with more gone containers than are kept."""
+    """Select the services with too many gone containers."""
     of_service = (
         sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present)).group_by(containers.c.service_uuid)
     )
@@ -113,7 +114,7 @@ def _select_crowded() -> sa.Select[Any]:
 
 
 def delete(connection: sa.Connection, keys: Keys) -> None:
-    """Delete rows by their keys, but no service or container that came back in the meantime."""
+    """Delete rows by their keys, except services and containers that have returned in the meantime."""
     is_gone = {services: services.c.terminated, containers: sa.not_(containers.c.present)}
     for table, values in keys.items():
         if values:

@@ -1,4 +1,4 @@
-"""Routes of the page `/api/docs`: Swagger UI from files of a package, so that it works without internet."""
+"""Routes of the page `/api/docs`: Swagger UI from files of a package, so that it works without internet access."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Swagger UI is one script of ours, one inline script that starts it, and inline styles."""
+"""Swagger UI consists of one script of ours, one inline script that starts it, and inline styles."""
 
 
 @router.api_route(OPENAPI_PATH, methods=["GET", "HEAD"])
@@ -69,6 +69,6 @@ def get_file(name: str) -> Response:
     return Response(_read_file(name), media_type=_MEDIA_TYPES[name], headers=headers)
 
 
-@cache  # one copy for all connections, also for those that read slowly
+@cache  # all connections share this copy, even if they read slowly
 def _read_file(name: str) -> bytes:
     return (resources.files("fastapi_swagger.resources") / name).read_bytes()

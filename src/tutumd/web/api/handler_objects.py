@@ -1,4 +1,4 @@
-"""The objects of the API about handlers: the fields of each, and how they are read from a value of the model."""
+"""The objects of the API about handlers: their fields, and how the fields are read from a value of the model."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ UNUSED_HANDLER = describe(
 
 
 def show_handler(handler: Handler, public_url: str, schema: type[ObjectOut] = HANDLER) -> dict[str, Any]:
-    """Return a handler for its owner."""
+    """Return the JSON of a handler for its owner."""
     call_url = public_url + call_uri(handler.service_uuid, handler.uuid) if public_url else None
     return show(schema, handler, call_url=call_url, **public_options(handler))
 
@@ -119,7 +119,7 @@ PROGRESS = describe(
 
 
 def show_progress(progress: Progress, status_url: str) -> dict[str, Any]:
-    """Return what a caller may see of the action of its call."""
+    """Return the JSON of an action's progress, as far as the caller may see it."""
     shown = show(PROGRESS, progress.action, status_url=status_url)
     if not progress.options.get("show_log"):
         del shown["log_tail"]
@@ -174,5 +174,7 @@ WHOLE_DELIVERY = describe(
 
 
 def show_delivery(delivery: Delivery, path: str) -> dict[str, Any]:
-    """Return a delivery with its content, for `DELIVERY` or `WHOLE_DELIVERY`. `path`: of the list of deliveries."""
+    """Return the JSON of a delivery with its content, for `DELIVERY` or `WHOLE_DELIVERY`. `path` is the path of the
+    list of deliveries.
+    """
     return show(WHOLE_DELIVERY, delivery, resource_uri=f"{path}{delivery.number}/")

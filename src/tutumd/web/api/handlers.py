@@ -1,4 +1,4 @@
-"""Routes of webhook handlers: list, create, get, change, plan either, rotate, try, delete."""
+"""Routes of webhook handlers: list, create, get, change, plan, rotate, try, delete."""
 
 import json
 from itertools import chain
@@ -192,7 +192,7 @@ def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
 
 
 def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
-    """Return whether a body is a list, and the objects in it or the one that it is."""
+    """Return whether a body is a list, and its objects; a single object counts as one."""
     is_list = body.lstrip()[:1] == b"["
     entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
     return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]

@@ -1,4 +1,4 @@
-"""The objects of the API: the fields of each, their descriptions, and how they are read from a value of the model."""
+"""The objects of the API: their fields with descriptions, and how the fields are read from a value of the model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""JSON of the API: how an object is described, lists of objects, and the bodies of requests.
+"""JSON of the API: descriptions of objects, lists of objects, and the bodies of requests.
 
 Dates are in ISO 8601 and UTC (`Moment`), except those that clients of 2015 read (`DateOf2015`).
 """
@@ -36,10 +36,10 @@ DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]),
 
 
 class ObjectOut(BaseModel):
-    """The JSON of an object, read from a value of the model by `sources`, or from a dictionary of its fields.
+    """The JSON of an object, read from a value of the model with `sources`, or from a dictionary of its fields.
 
     Attributes:
-        sources: By the name of each field, what returns its value.
+        sources: The function that returns the value of each field, by field name.
     """
 
     sources: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
@@ -51,7 +51,7 @@ class ObjectOut(BaseModel):
 
 
 def show(schema: type[ObjectOut], value: object, **given: object) -> dict[str, Any]:
-    """Return the fields of a value. Those that the value does not know are given."""
+    """Return the fields of a value. Arguments supply the fields that the value lacks."""
     return {name: source(value) for name, source in schema.sources.items() if name not in given} | given
 
 
@@ -59,10 +59,10 @@ class Shown(NamedTuple):
     """A field of an object.
 
     Attributes:
-        kind: Its type in the JSON.
-        text: What the documentation says of it.
-        of: Attribute of the value, or a function of the value. By default the attribute with the field's name.
-        default: Value of a field that may be absent; `...`: it is always there.
+        kind: Type in the JSON.
+        text: Description in the documentation.
+        of: Attribute of the value, or a function of the value. The default is the attribute with the field's name.
+        default: Value of an optional field; `...`: the field is required.
     """
 
     kind: Any
@@ -114,8 +114,8 @@ def write_page(path: str, query: Query, page: Page[Any], objects: Iterable[objec
     """Return the JSON of a page of a list, as `list_of` describes it.
 
     Args:
-        path: Of the list, for the paths of the pages before and after.
-        objects: Shown instead of those of the page.
+        path: Path of the list, from which the paths of the previous and next page are made.
+        objects: Shown instead of the objects of the page.
     """
 
     def link(offset: int) -> str:
@@ -133,7 +133,7 @@ def write_page(path: str, query: Query, page: Page[Any], objects: Iterable[objec
 
 
 def write_list(objects: Iterable[object]) -> dict[str, Any]:
-    """Return the JSON of a short list, which is always complete, as `list_of` describes it."""
+    """Return the JSON of a short list without further pages, as `list_of` describes it."""
     values = tuple(objects)
     meta = {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)}
     return {"meta": meta, "objects": values}
@@ -193,7 +193,7 @@ def _add_handler_fields_out(schema: dict[str, Any]) -> None:
             "description": _describe(field),
         }
     schema["required"] = [*schema["required"], *FIELDS]
-    del schema["additionalProperties"]  # there are no others, but the next release may add some
+    del schema["additionalProperties"]  # this release has no other parameters, but the next release may add some
 
 
 def _describe(field: HandlerField) -> str:

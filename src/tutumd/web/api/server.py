@@ -1,4 +1,4 @@
-"""Routes about the server itself: credentials, health, readiness, and the metrics, which are closed by default."""
+"""Routes about the server itself: credentials, health, readiness, and the metrics, which are disabled by default."""
 
 from dataclasses import replace
 from typing import Any

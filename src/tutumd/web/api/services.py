@@ -40,10 +40,10 @@ _PATCH = TypeAdapter(ServicePatch)
 
 
 def find_service(request: Request, viewer: User, reference: str) -> str:
-    """Return the UUID of the service that a segment of a path means.
+    """Return the UUID of the service that a path segment names.
 
     Raises:
-        NotFoundError: The viewer has no such service. Whether there is one with this UUID is not checked.
+        NotFoundError: The viewer has no such service. A UUID is not checked.
         ConflictError: Several match.
     """
     with suppress(NotFoundError):

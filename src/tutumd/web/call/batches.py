@@ -1,4 +1,4 @@
-"""Batches: calls that arrive together are stored together, one batch at a time."""
+"""Batches: calls that arrive at the same time are stored together, one batch at a time."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,9 @@ from tutumd.web.errors import log_unforeseen
 MAX_BATCH = 256
 MAX_WAITING = 10_000
 MAX_STALL_S = 10.0
-"""When the database has taken no calls for this long, they are refused at once: a proxy can try another replica."""
+"""If the database has accepted no calls for this long, calls are refused immediately: a proxy can try another
+replica.
+"""
 
 STALLED = "the database has not responded for a while; nothing was changed, try again"
 
@@ -20,11 +22,11 @@ OnResult = Callable[[CallResult], None]
 
 
 class Batches:
-    """Hands calls to the intake in batches. For one event loop.
+    """Hands calls to the intake in batches. An instance serves one event loop.
 
-    A batch is what came in while the one before it was stored. The event loop does all of the bookkeeping: the intake's
-    thread is woken once for a batch, and wakes the loop once when it is stored, because each switch between the threads
-    costs as much as a call.
+    A batch contains the calls that arrived while the previous batch was stored. The event loop does all of the
+    bookkeeping. The intake's thread is woken once per batch and wakes the loop once after storing it, because each
+    switch between threads costs as much as a call.
     """
 
     def __init__(self, intake: Intake, count_batch: Callable[[int], None] = lambda size: None) -> None:
@@ -36,13 +38,13 @@ class Batches:
         self._timer: asyncio.TimerHandle
 
     async def store(self, call: Call) -> CallResult:
-        """Store a call and return what became of it, once it is on disk or refused."""
+        """Store a call and return its result as soon as the call is on disk or refused."""
         result: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
         self.submit(call, lambda value: None if result.done() else result.set_result(value))
         return await result
 
     def submit(self, call: Call, on_result: OnResult) -> None:
-        """Store a call, and pass what became of it to `on_result` in this event loop."""
+        """Store a call, and pass its result to `on_result` in this event loop."""
         if len(self._waiting) >= MAX_WAITING:
             on_result(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
             return
@@ -67,7 +69,7 @@ class Batches:
         self._intake.store([call for call, _ in batch], on_stored)
 
     def _refuse_waiting(self) -> None:
-        """Refuse the calls behind a batch that is not stored."""
+        """Refuse the calls that wait behind a batch that cannot be stored."""
         refused, self._waiting = self._waiting, deque()
         for _, on_result in refused:
             on_result(UnavailableError(STALLED))

@@ -1,4 +1,4 @@
-"""The call endpoint, `POST …/webhook/handler/H/call/`: without credentials, in front of the framework."""
+"""The call endpoint, `POST …/webhook/handler/H/call/`: it needs no credentials and runs in front of the framework."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.
 """Statuses of ended actions: `curl -f` fails if the action failed."""
 
 LOG_PAUSE_S = 1.0
-"""Of the calls of a handler that the store does not take, one in this time is logged."""
+"""Only one call of a handler is logged in this period if the store does not accept its calls."""
 MAX_REFUSED = 1_000
 MAX_QUICK_QUERY = 4 * 1024  # bytes of a query that is parsed without a thread
 
@@ -53,7 +53,7 @@ encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separat
 
 
 class CallEndpoint:
-    """Responds to calls: 202 once a call is on disk, never before."""
+    """Responds to calls: with 202 only after the call is on disk."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
@@ -93,14 +93,15 @@ class CallEndpoint:
         await response(scope, receive, send)
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
-        """Return the response to a call that does not wait. `first_result` and errors are as of `accept`."""
+        """Return the response to a call that does not wait. `first_result` and errors are those of `accept`."""
         call_input = await self._parse(scope, body, call.origin.address)
         return render_result(self._context, *await self._accept(call_input, call, None, first_result))
 
     async def _look_up(self, scope: Scope, path: HandlerPath) -> EvaluationNeeded | None:
-        """Return the options of a handler that is not remembered; None if the store decides about the call at once.
+        """Return the options of a handler that is not cached; None if the store decides about the call immediately.
 
-        A call that gets a 404 gets it from here, before its headers, query and body are parsed: its time tells nothing.
+        Every 404 comes from here, before the headers, query and body of the call are parsed, so that response times
+        reveal nothing.
 
         Raises:
             NotFoundError: As `accept`.
@@ -122,7 +123,7 @@ class CallEndpoint:
             context.admission_cache.read_callable(path, needed, call.origin.address, now)
         except ClosedError as error:
             if error.why == USED_UP and delivery_key(decode_headers(scope)):
-                return None  # it may repeat a delivery that the handler has accepted
+                return None  # the call may repeat a delivery that the handler has accepted
             self._log_later(call, error)
             await context.pace.wait()
             raise
@@ -152,14 +153,15 @@ class CallEndpoint:
             raise
 
     def _log_later(self, call: Call, error: TutumdError) -> None:
-        """Put a call that the store did not take into the log of its handler, after a pause.
+        """Log a call that the store did not accept in its handler's log, after a pause.
 
-        Not with the response, by whose time nobody can tell whether the handler exists. One at a time of each handler.
+        The pause keeps response times from revealing whether the handler exists. Each handler logs one such call at a
+        time.
         """
         if call.handler_uuid not in self._refused and len(self._refused) < MAX_REFUSED:
             code = "too-many-calls" if isinstance(error, TooManyCallsError) else "invalid"
             reason = error.why if isinstance(error, ClosedError) else Reason(code, (str(error),))
-            # Without what is perhaps not redacted yet. The store keeps no content of it anyway.
+            # Omit content that may not be redacted yet. The store keeps no content of such a call anyway.
             origin = replace(call.origin, user_agent="")
             refused = replace(call, content="", origin=origin, key=None)
             self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(refused, reason))
@@ -180,7 +182,7 @@ class CallEndpoint:
         return result
 
     def settle(self, call: Call, result: CallResult) -> None:
-        """Note what the store decided about a call: whether its handler is gone, and whether its sender was refused."""
+        """Record the store's decision about a call: whether the handler is gone, and whether the sender was refused."""
         context, evaluation = self._context, call.evaluation
         if isinstance(result, NotFoundError):
             context.admission_cache.remove(call.handler_path)
@@ -190,10 +192,10 @@ class CallEndpoint:
     def judge_now(
         self, scope: Scope, body: bytes, handler_uuid: str, address: str, remembered: Remembered
     ) -> Evaluation | None:
-        """Return the evaluation of a call without parameters by remembered options; None if that has to wait.
+        """Return the evaluation of a call without parameters by cached options; None if that has to wait.
 
         Raises:
-            ClosedError: The handler has to be looked up, because these options close it.
+            ClosedError: These options close the handler, so it must be looked up.
         """
         (options, version), now = remembered, self._context.clock()
         call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
@@ -208,7 +210,7 @@ class CallEndpoint:
         """Return a call with its evaluation, redacted by the same options.
 
         Args:
-            needed: What the store has; None: the remembered options are enough.
+            needed: The store's current options; None: the cached options are sufficient.
         """
         context, path, address = self._context, received.handler_path, call_input.address
         remembered = None
@@ -231,7 +233,7 @@ class CallEndpoint:
         headers = {uris.ACTION_HEADER: uris.action_uri(accepted.action_uuid)}
         try:
             progress = await context.long_poll.wait_until_ended(reference, wait_s)
-        except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
+        except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
         notes = list_notes(call, accepted)
@@ -240,9 +242,9 @@ class CallEndpoint:
 
 
 def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
-    """Return a call with its evaluation by a handler's options, and with what is stored of it.
+    """Return a call with its evaluation by a handler's options, and with its content to store.
 
-    Without options, it has an evaluation only if the store needs one.
+    Without options, the call has an evaluation only if the store needs one.
     """
     options, version = remembered or (DEFAULTS, -1)
     has_tag_param = any(name == "tag" for name, _ in call_input.query)
@@ -255,7 +257,7 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
         received,
         evaluation=evaluation,
         content=encode_json(content),
-        # The store keeps the user agent in a column of its own, redacted as the header is.
+        # The store keeps the user agent in a separate column, redacted like the header.
         origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
         body_size=len(call_input.body),
         key=key,
@@ -276,7 +278,7 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
 
 
 def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> bytes:
-    """Return the body of the response 202 to a call. To write the JSON here is faster than to build a dictionary."""
+    """Return the body of the response 202 to a call. Formatting the JSON here is faster than building a dictionary."""
     uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
     name = "null" if accepted.name is None else encode_json(accepted.name)
     status_url = uris.status_uri(context.status_tokens.make(accepted.refer(call)))
@@ -300,10 +302,10 @@ def render_failure(error: Exception) -> JsonResponse:
 
 
 def decode_headers(scope: Scope) -> list[tuple[str, str]]:
-    """Return the headers as text. RFC 9110: bytes that are not ASCII may mean anything."""
+    """Return the headers as text. RFC 9110: non-ASCII bytes have no defined meaning."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
 def list_notes(call: Call, accepted: Accepted) -> list[str]:
-    """Return the notes for the caller: on its own call, and on the service."""
+    """Return the notes for the caller about its own call and about the service."""
     return [*map(write_reason, call.evaluation.notes if call.evaluation else ()), *accepted.notes]

@@ -1,8 +1,9 @@
-"""The fast path of calls: what exists for speed alone. Without it, `endpoint.py` would respond to every call alike.
+"""The fast path of calls: code that exists for speed alone. Without it, `endpoint.py` would respond to all calls in the
+same way.
 
-Each trick can be removed alone. Calls per second without it, as a share of those with it, on SQLite with 32 connections
-(median of ten alternating rounds): all of this module 0.56; HeaderCache 0.82 with senders that repeat their headers;
-encode_content 0.86; for calls with a query, COMPLETE 0.82. A new trick must gain 10 %.
+Each optimization can be removed alone. Calls per second without it, as a share of those with it, on SQLite with 32
+connections (median of ten alternating rounds): all of this module 0.56; HeaderCache 0.82 with senders that repeat their
+headers; encode_content 0.86; for calls with a query, COMPLETE 0.82. A new optimization must gain 10 %.
 """
 
 import asyncio
@@ -40,14 +41,14 @@ from tutumd.web.context import WebContext, parse_uuid
 
 MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024
-"""Of the headers of one call, so that the cache takes few megabytes."""
+"""Limit for the headers of one call, so that the cache takes few megabytes."""
 
 CacheKey = tuple[object, ...]
 RawHeaders = list[tuple[bytes, bytes]]
 Respond = Callable[[int, RawHeaders, bytes], None]
 """Sends a complete response: status, headers with the content's length, content."""
 HandleFast = Callable[[Scope, bytes, Respond], bool]
-"""Handles a request with its complete body; returns False if it has to go through ASGI."""
+"""Handles a request with its complete body; returns False if the request has to go through ASGI."""
 
 NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
@@ -55,10 +56,12 @@ _ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
 
 
 class FastProtocol(BoundedProtocol):
-    """Passes calls to the application without an ASGI task: the task and its messages take as long as all the rest."""
+    """Passes calls to the application without an ASGI task: the task and its messages take as long as everything
+    else.
+    """
 
     _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
-    """A request whose headers are here. Whether its body came with them is known once all data is parsed."""
+    """A request whose headers have arrived. Whether its body arrived with them is known once all data is parsed."""
 
     def settle(self) -> None:
         super().settle()
@@ -66,10 +69,10 @@ class FastProtocol(BoundedProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._begin_incomplete()  # the request that waited: its body may be long in coming
+        self._begin_incomplete()  # the waiting request: its body may take long to arrive
 
     def _begin_incomplete(self) -> None:
-        """Begin a request whose body did not come with its headers."""
+        """Begin a request whose body did not arrive with its headers."""
         if self._begun is not None:
             begun, self._begun = self._begun, None
             super()._start_asgi_task(*begun)
@@ -110,7 +113,9 @@ class FastProtocol(BoundedProtocol):
 
 
 class FastPath:
-    """Responds to complete calls without parameters; hands over to the endpoint what cannot be accepted at once."""
+    """Responds to complete calls without parameters. Passes other calls, and calls that cannot be accepted immediately,
+    to the endpoint.
+    """
 
     def __init__(self, context: WebContext, endpoint: CallEndpoint) -> None:
         self._context = context
@@ -119,7 +124,7 @@ class FastPath:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, scope: Scope, body: bytes, respond: Respond) -> bool:
-        """Respond to a call later, without a task of its own; return False if the request has to go through ASGI."""
+        """Respond to a call later, without a separate task; return False if the request has to go through ASGI."""
         began = time.monotonic()
         path = CALL_PATH.fullmatch(scope["path"])
         if path is None or scope["method"] != "POST" or scope["query_string"]:
@@ -139,7 +144,7 @@ class FastPath:
                 evaluation = self._endpoint.judge_now(scope, body, handler_path[1], parsed.origin.address, remembered)
                 if evaluation is None or has_secret(parsed, body, remembered[0].verify):
                     return False
-        except Exception:  # noqa: BLE001 (the endpoint raises it again, and reports it)
+        except Exception:  # noqa: BLE001 (the endpoint raises the error again and reports it)
             return False
         call = Call(
             service_uuid=handler_path[0],
@@ -171,7 +176,7 @@ class FastPath:
                 length = (b"content-length", b"%d" % len(content))
                 respond_with_id(202, [length, _JSON, (_ACTION_HEADER, action)], content)
             else:
-                # The task takes over the ID, for lines of the log.
+                # The task takes over the ID, for log lines.
                 with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
                     task = asyncio.ensure_future(self._finish(scope, body, call, result, respond_with_id, began))
                 self._tasks.add(task)
@@ -193,15 +198,15 @@ class FastPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedHeaders:
-    """What the headers of a call say.
+    """Parsed headers of a call.
 
     Attributes:
-        cache_key: By which HeaderCache finds it.
-        origin: With the user agent as the stored headers have it.
-        visible: All headers but those with the name of a secret.
-        stored_json: The headers to store, as a JSON array; None if there are more than are stored.
+        cache_key: Key of the headers in HeaderCache.
+        origin: With the user agent as in the stored headers.
+        visible: All headers except those with the name of a secret.
+        stored_json: The headers to store, as a JSON array; None if there are too many to store.
         key: The delivery's key, as `headers.delivery_key` returns it.
-        has_prefer: Whether there is a header `Prefer`, which may ask to wait.
+        has_prefer: Whether there is a header `Prefer`, which may request a wait.
         request_id: As `request_ids.parse` returns it.
     """
 
@@ -215,24 +220,24 @@ class ParsedHeaders:
 
 
 class HeaderCache:
-    """Reads the headers of calls, once for those that senders repeat. For one event loop."""
+    """Parses the headers of calls, once for headers that senders repeat. An instance serves one event loop."""
 
     def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
         self._read_origin = read_origin
         self._cache: dict[CacheKey, ParsedHeaders] = {}
 
     def read(self, scope: Scope) -> ParsedHeaders:
-        """Return what the headers of a request say."""
+        """Return the parsed headers of a request."""
         client = scope.get("client")
-        # Headers with the name of a secret stay nowhere here: nothing that is parsed depends on them.
+        # Headers with the name of a secret are not kept here: no parsed value depends on them.
         visible = [header for header in scope["headers"] if not headers.is_secret(header[0].decode("latin-1"))]
         cache_key = (client and client[0], *visible)
         return self._cache.get(cache_key) or self._parse(scope, cache_key, visible)
 
     def keep(self, parsed: ParsedHeaders) -> None:
-        """Keep what the headers of an accepted call say, unless they come once, as an ID of a delivery or request does.
+        """Keep the parsed headers of an accepted call, unless they are unique, such as the ID of a delivery or request.
 
-        Before, it is not known whether the handler has a secret in a header of any name.
+        Before acceptance, it is unknown whether the handler has a secret in a header of any name.
         """
         if parsed.key is None and parsed.request_id is None and len(parsed.visible) <= MAX_CACHED_BYTES:
             if len(self._cache) >= MAX_CACHED:
@@ -255,7 +260,7 @@ class HeaderCache:
 
 
 def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | None) -> bool:
-    """Return whether what is stored of a call may contain a secret, and so has to be redacted."""
+    """Return whether the stored content of a call may contain a secret and therefore must be redacted."""
     if verification is None:
         return False
     is_kept = verification.header and not headers.is_secret(verification.header)
@@ -264,7 +269,7 @@ def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | 
 
 
 def encode_content(scope: Scope, parsed: ParsedHeaders, body: bytes) -> str:
-    """Return the stored content of a call without parameters, as JSON: its headers are encoded already."""
+    """Return the stored content of a call without parameters, as JSON. Its headers are already encoded."""
     stored = truncate(body)
     if parsed.stored_json is None or len(stored) > 1:
         return encode_json(redact_call(decode_headers(scope), (), body, None))

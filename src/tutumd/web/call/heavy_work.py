@@ -1,4 +1,4 @@
-"""Heavy work: what may take over 5 ms of a call, in two threads, so that other calls go on."""
+"""Heavy work: parts of a call that may take over 5 ms run in two threads, so that other calls continue."""
 
 import asyncio
 from collections import Counter
@@ -14,12 +14,12 @@ from tutumd.model import Call, HandlerPath
 MAX_AT_ONCE = 2
 MAX_BYTES = 64 * 1024 * 1024
 SHARE = 4
-"""The calls of a handler take at most this part of what those of the others leave: a quarter."""
-CALL_BYTES = 16 * 1024  # about what a call takes in memory beside its body
+"""The calls of one handler take at most this share of the room that the other handlers leave: a quarter."""
+CALL_BYTES = 16 * 1024  # approximate memory of a call beside its body
 
 
 class HeavyWork:
-    """Performs the heavy work of calls, one at a time of each handler, so that no handler holds up the others."""
+    """Performs the heavy work of calls, one call per handler at a time, so that no handler delays the others."""
 
     def __init__(self) -> None:
         self._bytes = Counter[HandlerPath]()
@@ -27,10 +27,10 @@ class HeavyWork:
         self._turns = WeakValueDictionary[HandlerPath, asyncio.Lock]()
 
     async def run(self, path: HandlerPath, body_size: int, work: Callable[[], Call]) -> Call:
-        """Return what `work` returns.
+        """Return the result of `work`.
 
         Raises:
-            UnavailableError: Too many bytes of this handler wait, for what the others leave.
+            UnavailableError: The waiting calls of this handler exceed its share of the room that other handlers leave.
         """
         size, own = body_size + CALL_BYTES, self._bytes[path]
         if own + size > (MAX_BYTES - self._bytes.total() + own) // SHARE:

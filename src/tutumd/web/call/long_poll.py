@@ -12,20 +12,21 @@ from tutumd.model import Progress, Reference
 from tutumd.ports.store import Store
 
 _POLL_S = 0.5
-# The pause after a read, as a multiple of it: with endless ends, the database is read a third of the time.
+# The pause after a read, as a multiple of the read's duration: under constant load, the database is read a third of the
+# time.
 _PAUSE_PER_READ = 2.0
 _MAX_PAUSE_S = 0.1
 _READ_AT_ONCE = 500
 
 
 class LongPoll:
-    """The waiting requests of one event loop. The database is read only while there are any."""
+    """The waiting requests of one event loop. The database is read only while requests wait."""
 
     def __init__(self, store: Store, poll_s: float = _POLL_S) -> None:
-        """Wait for nothing yet.
+        """Begin without a waiting request.
 
         Args:
-            poll_s: Pause between reads while nothing is known to have ended.
+            poll_s: Pause between reads while no action is known to have ended.
         """
         self._store = store
         self._poll_s = poll_s
@@ -34,7 +35,9 @@ class LongPoll:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Return the present progress to all requests that wait, and to later ones at once: the server ends."""
+        """Return the current progress to all requests that wait, and immediately to later requests: the server is
+        stopping.
+        """
         self._is_stopped = True
         for waiter in chain.from_iterable(self._waiting.values()):
             if not waiter.done():
@@ -86,9 +89,9 @@ class LongPoll:
         try:
             progress_by_reference = await anyio.to_thread.run_sync(self._store.progress, references)
         except UnavailableError:
-            return  # the database may be back before the requests time out
+            return  # the database may recover before the requests time out
         for reference in references:
             progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
                 if not waiter.done() and (progress is None or progress.action.ended is not None):
-                    waiter.set_result(progress)  # None: its own read says that the action is gone
+                    waiter.set_result(progress)  # None: the request's own read found no action

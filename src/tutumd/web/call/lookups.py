@@ -1,4 +1,4 @@
-"""Lookups of handlers that this process does not remember: those that come during one read share the next."""
+"""Lookups of handlers that this process has not cached: lookups that arrive during one read share the next read."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import EvaluationNeeded, HandlerPath
 from tutumd.web.call.batches import MAX_STALL_S, STALLED
 
-MAX_PATHS = 1_000  # in one read, and waiting for the next one
+MAX_PATHS = 1_000  # in one read, and waiting for the next read
 Found = Mapping[HandlerPath, EvaluationNeeded]
 
 
 class Lookups:
-    """Reads handlers for one event loop, in a thread of its own: the API's may all wait for the database."""
+    """Reads handlers for one event loop, in a separate thread: the API's threads may all wait for the database."""
 
     def __init__(self, read: Callable[[Sequence[HandlerPath]], Found]) -> None:
         self._read = read
@@ -26,7 +26,7 @@ class Lookups:
         self._began = 0.0
 
     async def find(self, path: HandlerPath) -> EvaluationNeeded:
-        """Return the options of a handler as they are now.
+        """Return the current options of a handler.
 
         Raises:
             NotFoundError: There is no such handler below this service.
@@ -50,7 +50,7 @@ class Lookups:
         return handlers[path]
 
     async def _read_all(self, paths: set[HandlerPath]) -> Found:
-        """Read the handlers of a batch once the read before it has ended; until then, the batch grows."""
+        """Read the handlers of a batch once the previous read has ended; until then, the batch grows."""
         async with self._reading:
             self._next, self._began = None, time.monotonic()
             return await anyio.to_thread.run_sync(self._read, list(paths), limiter=self._thread)

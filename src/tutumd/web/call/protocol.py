@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn reads it, with limits on what comes before a body, and error responses in our form."""
+"""HTTP/1.1 as uvicorn reads it, with limits on the data before a body, and error responses in tutumd's form."""
 
 import asyncio
 from http import HTTPStatus
@@ -12,24 +12,26 @@ from tutumd.web.errors import error_response
 from tutumd.web.unfinished import Unfinished, UnfinishedRequests
 
 MAX_URL = 16 * 1024
-MAX_ESCAPES = 1_000  # bytes of the path that may be written as `%XX`: it is decoded before all else
+MAX_ESCAPES = 1_000  # bytes of the path that may be written as `%XX`: the path is decoded first
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 HEAD_S = 20.0
-"""How long the head of a request may take. It is checked as often, so that it can take twice as long."""
+"""Maximum duration of a request's head. The check runs at the same interval, so that a head can take twice as long."""
 SLICE = 1024
 TURN_EVENTS = 128  # headers and pieces of bodies, which take a microsecond each
 TURN_SLICES = 256
-"""How much of what came at once is parsed in one turn: for a third of a millisecond."""
+"""Amount of received data that is parsed in one turn: about a third of a millisecond."""
 MAX_UNWANTED_EVENTS = 500
-"""Of a body that nobody wants, beyond one for each 256 bytes. Then the connection ends: a 404 costs 2 ms at most."""
-TURN_PAUSE_S = 0.05  # between two turns, and between two reads of a body that nobody wants
+"""Limit for an unwanted body, beyond one chunk for each 256 bytes. Beyond it the connection is closed: a 404 costs 2 ms
+at most.
+"""
+TURN_PAUSE_S = 0.05  # between two turns, and between two reads of an unwanted body
 REFUSAL_PAUSE_S = 0.05
 FIRST_REQUEST_S = 1.0
-"""How long a server that ends waits for the first request of a connection that it accepted already."""
+"""How long a stopping server waits for the first request of an accepted connection."""
 CONNECTION_BYTES = 8 * 1024
 HEADER_BYTES = 256
-"""About what a connection and a header take in memory, beside the received bytes."""
+"""Approximate memory of a connection and a header, beside the received bytes."""
 
 _TOO_LARGE = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -39,7 +41,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class PatientFlow(FlowControl):
-    """Reads on only when everything is parsed that was received."""
+    """Resumes reading only when all received data is parsed."""
 
     def __init__(self, transport: asyncio.Transport, protocol: "BoundedProtocol") -> None:
         super().__init__(transport)
@@ -47,24 +49,24 @@ class PatientFlow(FlowControl):
 
     def resume_reading(self) -> None:
         if self._protocol.held:
-            self._protocol.take_turn_later()  # the caller may be about to begin the request that waits
+            self._protocol.take_turn_later()  # the caller may be about to begin the waiting request
         elif not self._protocol.is_full:
             super().resume_reading()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Bounds what one connection keeps in memory: a head without end, and requests that are sent before a response.
+    """Bounds the memory of one connection: a head without end, and requests that are sent before a response.
 
-    Beside the request that is being responded to, at most one is parsed; what one read of the event loop brought beyond
-    it waits as bytes. What is incomplete after a read, and what waits, count towards the budget of all unfinished
-    requests. What a large read brought (up to 256 KiB) is parsed in turns: a chunk of one byte costs a microsecond.
+    Beside the request in progress, at most one request is parsed. Further data of the same read waits as bytes.
+    Incomplete data after a read and waiting data count towards the budget of all unfinished requests. A large read (up
+    to 256 KiB) is parsed in turns: a chunk of one byte costs a microsecond.
     """
 
     _shutdown_timer: asyncio.TimerHandle | None = None
     _progress_timer: asyncio.TimerHandle | None = None
     _turn: asyncio.Handle | None = None
     _unfinished_bytes = 0
-    """Bytes received of a message that is not complete."""
+    """Bytes received of an incomplete message."""
     _body_bytes: int | None = None
     """Bytes received of the body that is being parsed."""
     _trailers = _events = _unwanted_events = 0
@@ -82,9 +84,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._progress_timer = self.loop.call_later(HEAD_S, self._check_progress, (None, 0))
 
     def _check_progress(self, last: object) -> None:
-        """Close a connection whose next head is incomplete, or whose client does not read. Keep-alive closes idle ones.
+        """Close a connection whose next head is incomplete, or whose client does not read. Keep-alive closes idle
+        connections.
 
-        The check runs at intervals, since starting a timer for each request costs too much.
+        The check runs at intervals, because a timer for each request costs too much.
         """
         state = (self.cycle, self.transport.get_write_buffer_size())
         is_waiting = self.cycle is None or self.cycle.response_complete or self.flow.write_paused
@@ -109,7 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is parsed now: a request waits, the client does not read, or the connection ends."""
+        """Whether parsing pauses: a request waits, the client does not read, or the connection is closing."""
         return bool(self.pipeline) or self.flow.write_paused or self._is_refused or self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.take_turn_later(TURN_PAUSE_S)
 
     def parse_held(self) -> None:
-        """Parse for one turn what was received, until a request has to wait for the one before it."""
+        """Parse received data for one turn, until a request has to wait for the previous request."""
         slices, self._events, size_before = TURN_SLICES, 0, len(self.held)
         while self.held and slices and self._events < TURN_EVENTS and not self.is_full:
             size = self._size_of_slice()
@@ -140,10 +143,10 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.held:
             self.flow.pause_reading()
         elif self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:
-            self.flow.resume_reading()  # else the application does, when it takes the body
+            self.flow.resume_reading()  # otherwise the application resumes reading when it takes the body
 
     def take_turn_later(self, pause_s: float = 0) -> None:
-        """Read and parse on, unless it is settled already when to do so."""
+        """Continue to read and parse later, unless a turn is already scheduled."""
         self.flow.pause_reading()
         if self._turn is None:
             self._turn = self.loop.call_later(pause_s, self._take_turn)
@@ -157,11 +160,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_unwanted(self) -> bool:
-        """Whether the rest of a message is to come whose response is complete."""
+        """Whether the rest of a message is still to arrive after the response is complete."""
         return bool(self._unfinished_bytes) and self.cycle is not None and self.cycle.response_complete
 
     def _check_unwanted(self, size: int) -> None:
-        """Close the connection if an unwanted body takes long to parse, of which so many bytes came in this turn."""
+        """Close the connection if an unwanted body takes long to parse, given the number of bytes in this turn."""
         if self._is_unwanted:
             self._unwanted_events += max(self._events - size // 256, 0)
             if self._unwanted_events > MAX_UNWANTED_EVENTS and not self.transport.is_closing():
@@ -180,10 +183,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.flow.read_paused:
-            self.flow.resume_reading()  # the request that waited is begun, so another one may wait
+            self.flow.resume_reading()  # the waiting request has begun, so another one may wait
 
     def timeout_keep_alive_handler(self) -> None:
-        if not self.held:  # then it waits for the client to read, which `_check_progress` watches
+        if not self.held:  # parsing then waits for the client to read, which `_check_progress` watches
             super().timeout_keep_alive_handler()
 
     def resume_writing(self) -> None:
@@ -195,18 +198,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unfinished_bytes += len(data)
         super().data_received(data)
         if not self._unfinished_bytes and self.cycle.scope is not self.scope:
-            # Behind a message that is complete, a head has begun with some of the data.
+            # After a complete message, a new head has begun with some of the data.
             self._unfinished_bytes = min(len(data), MAX_HEAD)
 
     def settle(self) -> None:
-        """Count what is incomplete or waits, once all is parsed that can be."""
+        """Count incomplete and waiting data after everything possible is parsed."""
         if (self._unfinished_bytes or self.held) and not self.transport.is_closing():
             self._check_unfinished()
         elif self._unfinished.size:
             self._budget.release(self._unfinished)
 
     def _check_unfinished(self) -> None:
-        """Check a connection of whose last request a part is still to come, or to be parsed."""
+        """Check a connection whose last request is not completely received or parsed."""
         is_head = self.cycle is None or self.cycle.scope is not self.scope
         count = len(self.headers or ())
         if is_head and (self._unfinished_bytes > MAX_HEAD or count > MAX_HEADERS):
@@ -218,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size + len(self.held))
 
     def _drop(self) -> None:
-        """End the connection of an unfinished request; say why if no response to another one is due before."""
+        """End the connection of an unfinished request; send the reason if no other response is due first."""
         if self.cycle is None or not self.cycle.more_body or self.cycle.response_started or self.pipeline:
             self.transport.close()
         else:
@@ -264,7 +267,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        """Respond after a pause, and close the connection: clients that connect again at once would delay others."""
+        """Respond after a pause, and close the connection: clients that reconnect immediately would delay others."""
         if self._is_refused:
             return
         self._is_refused = True

@@ -16,7 +16,7 @@ MAX_DELIVERIES = 10
 
 _RAN = (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.REPEATED)
 _ACTION_STATES: Mapping[str, "CheckState"] = {"Success": "passed", "Failed": "failed", "Canceled": "failed"}
-_UNKNOWN = "the sender"
+_UNKNOWN = Sender(key="", name="the sender", group="", tells="", kinds=(Kind.ANY,), first_call="")
 
 _HANDLER_FIXES = {
     "disabled": "Enable the handler on its page.",
@@ -74,15 +74,13 @@ class Connection:
 
 def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequence[Delivery]) -> Connection:
     """Return whether a sender is connected to a handler, by the handler's newest deliveries, newest first."""
-    delivery, who = choose_delivery(deliveries), sender.name if sender else _UNKNOWN
+    delivery, sender = choose_delivery(deliveries), sender or _UNKNOWN
     if delivery is None:
-        return _waiting(sender, who, handler)
+        return _waiting(sender, handler)
     if delivery.outcome is DeliveryOutcome.REFUSED:
-        return _refused(sender, who, delivery)
-    signature = _check_signature(sender, who, handler)
-    if delivery.outcome is DeliveryOutcome.SKIPPED:
-        return _skipped(sender, who, handler, delivery, signature)
-    return _carried_out(who, handler, delivery, signature)
+        return _refused(sender, delivery)
+    judge = _skipped if delivery.outcome is DeliveryOutcome.SKIPPED else _carried_out
+    return judge(sender, handler, delivery, _check_signature(sender, handler))
 
 
 def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
@@ -103,8 +101,8 @@ def describe_calls(handler: Handler) -> str:
     return " ".join(dict(describe(handler))[FIELDS["filter"].group])
 
 
-def _waiting(sender: Sender | None, who: str, handler: Handler) -> Connection:
-    checks = [Check(text="A call arrives", state="waiting", why=sender.first_call if sender else "")]
+def _waiting(sender: Sender, handler: Handler) -> Connection:
+    checks = [Check(text="A call arrives", state="waiting", why=sender.first_call)]
     if "verify" in handler.options:
         checks.append(Check(text=_SECRET, state="waiting"))
     checks += [
@@ -112,7 +110,7 @@ def _waiting(sender: Sender | None, who: str, handler: Handler) -> Connection:
         Check(text=_QUEUED, state="waiting"),
         Check(text="The action succeeds", state="waiting"),
     ]
-    return Connection(stage="waiting", title=f"Waiting for the first call from {who}", checks=tuple(checks))
+    return Connection(stage="waiting", title=f"Waiting for the first call from {sender.name}", checks=tuple(checks))
 
 
 def _arrived(delivery: Delivery) -> Check:
@@ -120,7 +118,7 @@ def _arrived(delivery: Delivery) -> Check:
     return Check(text="A call arrived", state="passed", why=f"from {delivery.address or 'an unknown address'}{agent}")
 
 
-def _refused(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
+def _refused(sender: Sender, delivery: Delivery) -> Connection:
     """Return the connection of a handler that refused a call: any call at this time, or a call without its secret."""
     reason = delivery.reasons[0]
     status = find_status(reason)
@@ -131,39 +129,39 @@ def _refused(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
         checks = (Check(text=_SECRET, state="failed", why=why), Check(text=_COUNTS, state="skipped"))
         lacks_it = reason.code == "header-missing"
         title = "A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret"
-        fix = _fix_signature(sender, who, reason)
+        fix = _fix_signature(sender, reason)
     checks = (_arrived(delivery), *checks)
     return Connection(stage="refused", title=title, fix=fix, checks=checks, delivery=delivery, is_settled=True)
 
 
-def _fix_signature(sender: Sender | None, who: str, reason: Reason) -> str:
-    place = f"its field {sender.proof_field}" if sender and sender.proof_field else "its settings"
-    fix = _SIGNATURE_FIXES.get(reason.code, _DEFAULT_FIX).format(start=_start(who), place=place)
-    if sender and sender.key == "gitea" and reason.code not in _SIGNATURE_FIXES:
+def _fix_signature(sender: Sender, reason: Reason) -> str:
+    place = f"its field {sender.proof_field}" if sender.proof_field else "its settings"
+    fix = _SIGNATURE_FIXES.get(reason.code, _DEFAULT_FIX).format(start=_start(sender), place=place)
+    if sender.key == "gitea" and reason.code not in _SIGNATURE_FIXES:
         # Gitea and Forgejo sign the JSON also if they send a form around it.
         fix += " A wrong content type fails in the same way. Choose application/json."
     return fix
 
 
-def _check_signature(sender: Sender | None, who: str, handler: Handler) -> Check:
+def _check_signature(sender: Sender, handler: Handler) -> Check:
     if "verify" in handler.options:
         return Check(text=_SECRET, state="passed")
-    signs_nothing = sender is not None and sender.verify is None and Kind.ANY not in sender.kinds
-    start = f"{who} signs nothing" if signs_nothing else "the handler checks none"
+    signs_nothing = sender.verify is None and Kind.ANY not in sender.kinds
+    start = f"{sender.name} signs nothing" if signs_nothing else "the handler checks none"
     return Check(text="No secret is required", state="skipped", why=f"{start}: the URL alone is the password")
 
 
-def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
+def _skipped(sender: Sender, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     reason, calls = delivery.reasons[0], describe_calls(handler)
     if reason.code == "ping":
         ping = Check(text="The call is a ping", state="passed", why=f"A ping runs nothing. {calls}")
-        title = f"{_start(who)}'s ping arrived: connected"
+        title = f"{_start(sender)}'s ping arrived: connected"
         checks: tuple[Check, ...] = (_arrived(delivery), signature, ping)
         return Connection(stage="connected", title=title, checks=checks, delivery=delivery, is_settled=True)
     counts = Check(text=_COUNTS, state="failed", why=write_reasons(delivery.reasons))
     fix = f"{calls} Send such a call, or change the filter on the handler's page."
     if reason.code in _WRONG_EVENTS:
-        fix = f"{calls} {_fix_events(sender, who)}"
+        fix = f"{calls} {_fix_events(sender)}"
     return Connection(
         stage="skipped",
         title="Connected, but this call did not count",
@@ -174,14 +172,14 @@ def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delive
     )
 
 
-def _fix_events(sender: Sender | None, who: str) -> str:
-    events = next(iter(sender.events.values()), "") if sender else ""
+def _fix_events(sender: Sender) -> str:
+    events = next(iter(sender.events.values()), "")
     chosen = f" ({events.rstrip('.')})" if events else ""
-    json_needed = " as application/json" if sender and sender.sends_content_type else ""
-    return f"Configure {who} to send these events{chosen}{json_needed}."
+    json_needed = " as application/json" if sender.sends_content_type else ""
+    return f"Configure {sender.name} to send these events{chosen}{json_needed}."
 
 
-def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
+def _carried_out(sender: Sender, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     state, reasons = delivery.action_state or "", write_reasons(delivery.reasons)
     result = _ACTION_STATES.get(state, "waiting")
     verb = "redeploys" if handler.operation is Operation.REDEPLOY else "scales up"
@@ -204,7 +202,7 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
     is_bad = result == "failed"
     return Connection(
         stage="failed" if is_bad else "connected",
-        title=f"{_start(who)} is connected"
+        title=f"{_start(sender)} is connected"
         + (f", and the action {'failed' if state == 'Failed' else 'was canceled'}" if is_bad else ""),
         checks=tuple(checks),
         delivery=delivery,
@@ -212,6 +210,6 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
     )
 
 
-def _start(who: str) -> str:
+def _start(sender: Sender) -> str:
     """Return a sender as the first word of a sentence. Names are written as their makers write them."""
-    return "The sender" if who == _UNKNOWN else who
+    return "The sender" if sender is _UNKNOWN else sender.name

@@ -1,16 +1,16 @@
 """What to enter at a sender: the fields of its form, a command or a configuration; and whether it can reach us."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address
 from shlex import quote
 from urllib.parse import urlsplit
 
-from tutum.snippets import sign_call
+from tutum import snippets
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
-from tutumd.model import TAG, Handler, Operation
+from tutumd.model import Handler, Operation
 from tutumd.model.findings import Finding, warning, wrong
 from tutumd.web.messages.senders import Blank, Kind, Sender
 
@@ -62,9 +62,14 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
     """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
     if sender.key == "alertmanager":
         secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
-        credentials = _CREDENTIALS.format(secret=json.dumps(secret)) if secret else ""
-        return _ALERTMANAGER.format(url=json.dumps(url)) + credentials
+        credential = snippets.ALERTMANAGER_CREDENTIAL.format(secret=json.dumps(secret)) if secret else ""
+        return snippets.ALERTMANAGER.format(url=url, credential=credential)
     return write_call(handler, url) if sender.key == "curl" else ""
+
+
+def write_call(handler: Handler, url: str) -> str:
+    """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
+    return snippets.write_call(url, public_options(handler) | {"operation": handler.operation.value})
 
 
 _OPTIONS = {
@@ -119,43 +124,8 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     return None
 
 
-_ALERTMANAGER = """\
-# Beside the routes and receivers that you have.
-route:
-  routes:
-    - matchers: ['alertname = "HighLoad"']   # the alert that should call
-      receiver: tutumd
-      continue: true
-receivers:
-  - name: tutumd
-    webhook_configs:
-      - url: {url}
-        send_resolved: false"""
-_CREDENTIALS = """
-        http_config:
-          authorization:
-            credentials: {secret}"""
-
-
 def _is_private(host: str) -> bool:
     try:
         return ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith(_PRIVATE_NAMES)
-
-
-def write_call(handler: Handler, url: str) -> str:
-    """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
-    options = public_options(handler)
-    lines, headers = sign_call(options["verify"] or {})
-    tag = options["tag"] or {}
-    query = f"?tag={_example_tag(tag['allow'])}&wait=300" if tag.get("from") == "query" else "?wait=300"
-    lines.append(f"curl -sS --fail-with-body -X POST{headers} {quote(url + query)}")
-    if handler.operation is Operation.SCALEUP:
-        lines.append(f"# Three containers instead of one: the same with {quote(f'{url}3/?wait=300')}")
-    return "\n".join(lines)
-
-
-def _example_tag(globs: Sequence[str]) -> str:
-    """Return a tag that is allowed, or a word that stands for one."""
-    return next((glob for glob in globs if TAG.fullmatch(glob)), "TAG")

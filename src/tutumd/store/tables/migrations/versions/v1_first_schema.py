@@ -1,6 +1,6 @@
 """The first schema.
 
-Until 0.1.0 is tagged, it is what the tables say; docs/how-to/release.md tells how it is written out then.
+Until 0.1.0 is tagged, it equals the tables; docs/how-to/release.md describes how it is then written out.
 """
 
 from alembic import op
