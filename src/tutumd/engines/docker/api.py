@@ -10,14 +10,13 @@ import docker.errors
 from docker.utils import decode_json_header
 
 from tutumd.engines.docker.look.containers import InspectedContainer, parse_container
-from tutumd.engines.docker.look.facts import EngineFacts, Manifest, foreign_part, parse_facts, parse_manifest
+from tutumd.engines.docker.look.facts import EngineFacts, foreign_part, parse_facts
 from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
-from tutumd.engines.dockerapi.registry import pull
-from tutumd.engines.images.auth import registry_auth
-from tutumd.engines.images.reference import ImageReference
+from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
+from tutumd.engines.images import ImageReference
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
@@ -119,10 +118,8 @@ class DockerApi:
         Raises:
             EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
         """
-        with translated(f"find {reference.name} in its registry"):
-            auth = registry_auth(self._config_dir, reference)
-            # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
-            return parse_manifest(self._sdk.inspect_distribution(reference.name, auth_config=dict(auth)))
+        auth = registry_auth(self._config_dir, reference)
+        return inspect_manifest(self._sdk, reference, auth, f"find {reference.name} in its registry")
 
     def images(self) -> tuple[Json, ...]:
         """Return the list entries of all images."""
@@ -234,6 +231,9 @@ class DockerApi:
 
     def apply(self, step: SwapStep, run: Run) -> None:
         """Apply one step of a swap. A step that was applied before changes nothing."""
+        present = self.container(step.container) if step.verb == "rename" else None
+        if present is not None and present.name == step.name:
+            return
         match step.verb:
             case "stop":
                 self.stop(step.container, run)

@@ -16,7 +16,7 @@ from tutumd.engines.docker.look.cache import ContainerCache, watch_events
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.facts import kept_platform, platform_note
 from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
-from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
 from tutumd.engines.docker.look.snapshot import service_snapshot
 from tutumd.engines.docker.plan.constraints import check_readable
@@ -72,9 +72,11 @@ class DockerEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._locks = ComponentLocks()
-        self._readiness = ReadinessCheck(
+        self._stable_s = stable_s if limits.stable_s is None else limits.stable_s
+        self._context = partial(
+            ActionContext,
             api=self._api,
-            stable_s=stable_s if limits.stable_s is None else limits.stable_s,
+            stable_s=self._stable_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,
         )
@@ -107,21 +109,18 @@ class DockerEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
-        find = self._finder(service, run)
-        with self._locks.hold(replaced_names(self._readiness, find, run), run):
-            return redeploy(self._readiness, find, run, self._self_id)
+        context, find = self._context(run=run), self._finder(service, run)
+        with self._locks.hold(replaced_names(context, find), run):
+            return redeploy(context, find, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what `redeploy` would do. The digest comes from the registry."""
-        try:
-            group, all_containers = self._require(service)
-            facts = self._api.facts()
-            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
-            platform = kept_platform((container.platform for container in group.containers), facts)
-            digests = check_images(self._api, plan.pulled, group.containers, platform)
-        except EngineRefusedError as error:
-            return Plan(refused=str(error))
-        limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._readiness.stable_s))
+        group, all_containers = self._require(service)
+        facts = self._api.facts()
+        plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
+        platform = kept_platform((container.platform for container in group.containers), facts)
+        digests = check_images(self._api, plan.pulled, group.containers, platform)
+        limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
@@ -132,15 +131,15 @@ class DockerEngine:
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
-        return Scaler(self._readiness, self._finder(service, run), run).scale(target)
+        return Scaler(self._context(run=run), self._finder(service, run)).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
         containers = self._require_unaffected(service, run).containers
-        return undisturbed(start_containers(self._readiness, containers, run), self._finder(service, run), run)
+        return undisturbed(start_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         containers = self._require_unaffected(service, run).containers
-        return undisturbed(stop_containers(self._api, containers, run), self._finder(service, run), run)
+        return undisturbed(stop_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -190,7 +189,7 @@ class DockerEngine:
         group, all_containers = self._finder(service, run)()
         if not run.journal:
             check_no_busy_dependency(group, all_containers)
-        run.set_limits(**limits_of(group.containers, stable_s=self._readiness.stable_s))
+        run.set_limits(**limits_of(group.containers, stable_s=self._stable_s))
         return group
 
     def _finder(self, service: Service, run: Run) -> FindGroup:

@@ -10,8 +10,8 @@ from typing import Any
 import docker.errors
 
 from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.dockerapi.failures import explanation, translated
-from tutumd.engines.dockerapi.times import parse_time
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model.findings import Finding, Level, compare_clocks, ok, wrong
 

@@ -180,11 +180,8 @@ class LocalEngine:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         if problem := self._folder.unreadable.get(service.uuid):
-            return Plan(refused=problem, image_name=service.image_name)
-        try:
-            return self._changes.plan(service, tag)
-        except EngineRefusedError as error:
-            return Plan(refused=str(error), image_name=service.image_name)
+            raise EngineRefusedError(problem)
+        return self._changes.plan(service, tag)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Start a full new set with the current definition, wait until it is stable, then end the old one.

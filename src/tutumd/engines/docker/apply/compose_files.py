@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 from tutumd.engines.docker.apply.prepare import create_dependent, with_copies
-from tutumd.engines.docker.apply.steps import StepRunner, attach_steps, forward_step
+from tutumd.engines.docker.apply.steps import advance, attach_steps, forward_step, hide, other_holder, park
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.other_installations import is_taken_over
-from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, ActionContext
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
@@ -36,18 +36,14 @@ class _ReplacementFailedError(Exception):
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
 
-    def __init__(
-        self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal, labels: ServiceLabels
-    ) -> None:
-        self._runner = runner
-        self._api = runner.api
-        self._run = runner.run
-        self._readiness = readiness
+    def __init__(self, context: ActionContext, journal: RedeployJournal, labels: ServiceLabels) -> None:
+        self._context = context
+        self._api = context.api
+        self._run = context.run
         self._labels = labels
-        self._watch = ContainerWatch(readiness, runner.run)
         self.journal = journal
         # They are not stored: their variables may be secrets.
-        self._old = {swap.old: runner.api.container(swap.old) for swap in journal.swaps}
+        self._old = {swap.old: context.api.container(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
         # The swap that a refusal of the engine counts against.
         self._at = journal.swaps[0]
@@ -79,7 +75,7 @@ class SwapPhases:
             failure = _ReplacementFailedError(self._at, str(error)) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
-            swaps = tuple(with_copies(self._runner, self.journal.swaps, self._old, self._removed))
+            swaps = tuple(with_copies(self._context, self.journal.swaps, self._old, self._removed))
             self._save(replace(self.journal, phase="restore", swaps=swaps, reason=str(failure), log_tail=log_tail))
 
     def _commit(self) -> list[str]:
@@ -92,8 +88,8 @@ class SwapPhases:
         Returns:
             What could not be removed, in sentences.
         """
-        self._raise_failed(self._watch.confirm(swap.new for swap in self.journal.swaps if swap.run))
-        ready_s = f"{self._readiness.stable_s:g} s"
+        self._raise_failed(self._context.confirm(swap.new for swap in self.journal.swaps if swap.run))
+        ready_s = f"{self._context.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
         own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
@@ -158,9 +154,9 @@ class SwapPhases:
         for swap in self._start_first_swaps():
             self._at = swap
             for step in attach_steps(swap):
-                self._runner.apply(step)
+                self._api.apply(step, self._run)
         if self._has_clients():
-            kept_s = self._readiness.drain_s
+            kept_s = self._context.drain_s
             activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
             self._keep_both(kept_s, activity, Phase.SWITCHING)
             if self._run.remaining_s() <= 0:
@@ -172,15 +168,15 @@ class SwapPhases:
         self._check_all()
         for swap in self._start_first_swaps():
             self._at = swap
-            self._runner.hide(swap)
+            hide(self._context, swap)
         if has_clients:
-            kept_s = min(_LINGER_S, self._readiness.drain_s)
+            kept_s = min(_LINGER_S, self._context.drain_s)
             activity = f"giving the old containers {kept_s:g} s to finish their requests"
             self._keep_both(kept_s, activity, Phase.REMOVING)
         for swap in self._start_first_swaps():
             self._check_all()
             self._at = swap
-            self._runner.park(swap)
+            park(self._context, swap)
         # Some may have failed while the old containers of later ones ended.
         self._check_all()
 
@@ -202,8 +198,8 @@ class SwapPhases:
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
             self._at = swap
-            name = prev_name(swap.name, self._runner.run_id)
-            self._runner.apply(SwapStep(verb="rename", container=old.id, name=name))
+            name = prev_name(swap.name, self._context.run_id)
+            self._api.apply(SwapStep(verb="rename", container=old.id, name=name), self._run)
             self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
@@ -212,35 +208,35 @@ class SwapPhases:
         swap = swaps[number]
         if not swap.new:
             self._at = swap
-            swap = create_dependent(self._runner, swap, swaps)
+            swap = create_dependent(self._context, swap, swaps)
             self._run.log(f"re-created {swap.name}")
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
     def _begin(self, swap: Swap) -> None:
         self._at = swap
-        self._runner.advance(forward_step, swap, until_deadline=True)
+        advance(self._context, forward_step, swap, until_deadline=True)
 
     def _replace(self, swap: Swap) -> None:
-        began = self._readiness.clock()
+        began = self._context.clock()
         self._begin(swap)
         new = self._api.container(swap.new)
         self._raise_failed((swap.new, REMOVED) if new is None else None)
         if new is None or not swap.run:
             return
-        stable_s = self._readiness.stable_s
-        self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
+        stable_s = self._context.stable_s
+        self._raise_failed(self._context.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
         if swap.paused and new.status != "paused":
             # Only now: health checks pause with it.
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
-        self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
+        self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
 
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
-        end = self._readiness.clock() + limit_s
+        end = self._context.clock() + limit_s
         self._run.log(activity, phase)
         self._check_all()
-        while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._readiness.clock()) > 0:
+        while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
             self._check_all()
             # Waiting is what the run shall do here, so it does not stall.
@@ -251,13 +247,13 @@ class SwapPhases:
         self._check(self.journal.swaps)
 
     def _check(self, swaps: Sequence[Swap]) -> None:
-        self._raise_failed(self._watch.wait([swap.new for swap in swaps if swap.run], 0.0))
+        self._raise_failed(self._context.wait([swap.new for swap in swaps if swap.run], 0.0))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
         """Check new containers, and that nobody has given the name of one to another container."""
         self._check(swaps)
         for swap in swaps:
-            if self._runner.other_holder(swap) is not None:
+            if other_holder(self._context, swap) is not None:
                 raise _ReplacementFailedError(swap, "somebody else gave its name to another container")
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:

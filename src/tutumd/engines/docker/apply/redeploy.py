@@ -7,9 +7,8 @@ from dataclasses import replace
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.phases import SwapPhases
 from tutumd.engines.docker.apply.prepare import prepare
-from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
@@ -21,45 +20,45 @@ from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import Run
 
 
-def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str | None = None) -> Outcome:
+def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None) -> Outcome:
     """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
-    runner = StepRunner(api=readiness.api, run=run)
+    api, run = context.api, context.run
     journal = load_journal(run.journal)
     if journal is None or journal.phase == "pull":
-        journal = prepare(runner, find, self_id)
+        journal = prepare(context, find, self_id)
     if journal.phase == "unchanged":
         return _success_outcome(
-            readiness.api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
+            api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
         )
     # Now with the health checks of the new containers.
-    own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
-    others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
-    run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
+    own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
+    others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
+    run.set_limits(**limits_of(own, others, stable_s=context.stable_s))
     labels = parse_labels([container.labels for container in own])
-    readiness = replace(
-        readiness,
-        stable_s=readiness.stable_s if labels.stable_s is None else labels.stable_s,
-        drain_s=readiness.drain_s if labels.drain_s is None else labels.drain_s,
+    context = replace(
+        context,
+        stable_s=context.stable_s if labels.stable_s is None else labels.stable_s,
+        drain_s=context.drain_s if labels.drain_s is None else labels.drain_s,
     )
-    phases = SwapPhases(runner, readiness, journal, labels)
+    phases = SwapPhases(context, journal, labels)
     problems = phases.advance()
     journal = phases.journal
     if journal.phase == "restore":
-        return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
-    return _success_outcome(readiness.api, journal, [*_remarks(journal), *problems])
+        return _failure_outcome(api, journal, roll_back(context, journal))
+    return _success_outcome(api, journal, [*_remarks(journal), *problems])
 
 
-def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
+def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
     """Return the names of the containers that a redeploy replaces, and set the limits of its run.
 
     Those are the containers of the service, and all that depend on them.
     """
-    journal = load_journal(run.journal)
+    journal = load_journal(context.run.journal)
     if journal is not None and journal.phase != "pull":
         return frozenset(swap.name for swap in journal.swaps)
     group, all_containers = find()
     dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
-    run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
+    context.run.set_limits(**limits_of(group.containers, dependents, stable_s=context.stable_s))
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
 
 

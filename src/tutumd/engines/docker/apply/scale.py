@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.engines.docker.apply.compose_files import copy_compose_files
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.readiness import TAIL_LINES, ActionContext
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup
 from tutumd.engines.docker.plan.config import (
     config_without_defaults,
@@ -24,7 +24,7 @@ from tutumd.engines.rollout.journal import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import LOST_JOURNAL, Run
+from tutumd.ports.engine import LOST_JOURNAL
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"
 _COMPOSE_REPLACES = "com.docker.compose.replace"
@@ -123,11 +123,11 @@ def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
 class Scaler:
     """Scales one service in one run."""
 
-    def __init__(self, readiness: ReadinessCheck, find: FindGroup, run: Run) -> None:
-        self._api = readiness.api
-        self._readiness = readiness
+    def __init__(self, context: ActionContext, find: FindGroup) -> None:
+        self._context = context
+        self._api = context.api
+        self._run = context.run
         self._find = find
-        self._run = run
 
     def scale(self, target: int) -> Outcome:
         """Bring the service to `target` containers, or continue where an earlier process was killed.
@@ -195,7 +195,7 @@ class Scaler:
             if name not in created:
                 return name, f"the new container {name} was removed by somebody else"
         names = {container.id: name for name, container in created.items()}
-        failure = ContainerWatch(self._readiness, self._run).confirm(names)
+        failure = self._context.confirm(names)
         return failure and (names[failure[0]], failure[1])
 
     def _start(self, name: str, journal: ScaleJournal) -> None:

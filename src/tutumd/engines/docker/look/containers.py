@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tutumd.engines.dockerapi.times import parse_time
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.dockerapi.documents import parse_time
+from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import Json, own_labels
 from tutumd.errors import EngineRefusedError
 

@@ -1,4 +1,4 @@
-"""Facts about an engine, platforms of an image in its registry, and the check that the engine can run the image."""
+"""Facts about an engine, and the check that the engine can run an image."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 
-from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 
@@ -38,14 +38,6 @@ class EngineFacts:
     now: datetime = field(default_factory=partial(datetime.now, UTC), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What a registry has under a name: a digest, and pairs of system and architecture."""
-
-    digest: str
-    platforms: tuple[tuple[str, str], ...]
-
-
 def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
     """Return the facts in the documents of Docker Engine API SystemInfo and SystemVersion."""
     return EngineFacts(
@@ -56,17 +48,6 @@ def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
         is_podman=is_podman,
         by_manifest=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ()),
         now=parse_time(info.get("SystemTime")) or datetime.now(UTC),
-    )
-
-
-def parse_manifest(document: Json) -> Manifest:
-    """Return the manifest in the document of Docker Engine API DistributionInspect."""
-    listed = document.get("Platforms") or ()
-    platforms = {(str(each.get("os", "")), str(each.get("architecture", ""))) for each in listed}
-    return Manifest(
-        digest=str((document.get("Descriptor") or {}).get("digest", "")),
-        # Attestations are listed as platforms of their own.
-        platforms=tuple(sorted(platforms - {("unknown", "unknown"), ("", "")})),
     )
 
 

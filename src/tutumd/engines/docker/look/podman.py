@@ -12,7 +12,7 @@ from typing import Any
 
 from tutumd.engines.docker.look.services import base_name
 from tutumd.engines.docker.plan.config import GENERATED_NAME
-from tutumd.engines.images.reference import NO_REGISTRY
+from tutumd.engines.images import NO_REGISTRY
 from tutumd.engines.labels import Json
 
 # A network without name resolution, which refuses aliases.

@@ -1,13 +1,12 @@
 """Readiness of new containers: whether they run steadily and are healthy, and how long that may take."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.dockerapi.health_checks import LEEWAY_S, patience_s
+from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
@@ -27,33 +26,32 @@ _MAX_CHECK_OUTPUT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadinessCheck:
-    """How new containers are watched, and for how long old ones stay.
+class ActionContext:
+    """One action on one service: what each of its steps needs, and how new containers are watched.
 
     Attributes:
         stable_s: How long a new container must run without a restart, and be healthy if it has a health check.
         drain_s: How long clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
+        timers: How long each new container has been in its state, as far as this process has seen it.
     """
 
     api: DockerApi
+    run: Run
     stable_s: float
     drain_s: float
     clock: Callable[[], float]
+    timers: dict[str, HoldTimer] = field(default_factory=dict)
 
-
-class ContainerWatch:
-    """Watches the new containers of one run. How long one has been ready is what this object has seen itself."""
-
-    def __init__(self, check: ReadinessCheck, run: Run) -> None:
-        self._check = check
-        self._run = run
-        self._timers = defaultdict[str, HoldTimer](lambda: HoldTimer(check.clock))
+    @property
+    def run_id(self) -> str:
+        """Part of the names of this run's containers."""
+        return self.run.action_uuid[:8]
 
     def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
         """Wait until all have been ready for the stability window, then look once more; return as `wait` does."""
         ids = tuple(container_ids)
-        return self.wait(ids, self._check.stable_s, healthy_s=self._check.stable_s) or self.wait(ids, 0.0)
+        return self.wait(ids, self.stable_s, healthy_s=self.stable_s) or self.wait(ids, 0.0)
 
     def wait(self, container_ids: Iterable[str], stable_s: float, *, healthy_s: float = 0.0) -> tuple[str, str] | None:
         """Wait until all containers are ready; return None, or the ID of the first one that is not, and why.
@@ -66,7 +64,7 @@ class ContainerWatch:
         """
         left = list(container_ids)
         while True:
-            is_over = self._run.remaining_s() <= 0
+            is_over = self.run.remaining_s() <= 0
             doubt_s = 0.0 if is_over else _SECOND_LOOK_S
             reasons = [(container_id, self._look(container_id, stable_s, healthy_s, doubt_s)) for container_id in left]
             for container_id, reason in reasons:
@@ -76,28 +74,29 @@ class ContainerWatch:
             if not left:
                 return None
             if is_over:
-                container = self._check.api.container(left[0])
+                container = self.api.container(left[0])
                 state = "healthy" if container is not None and container.health else "running steadily"
-                return left[0], unfinished(self._run, f"it is not {state} yet")
-            self._run.sleep(_POLL_S)
+                return left[0], unfinished(self.run, f"it is not {state} yet")
+            self.run.sleep(_POLL_S)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
-        container = self._check.api.container(container_id)
+        container = self.api.container(container_id)
         if container is None:
             return REMOVED
-        held_s = self._timers[container_id].seconds((container.started, container.status, container.health))
+        timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
+        held_s = timer.seconds((container.started, container.status, container.health))
         if container.status == "running":
-            self._run.advance(f"{container_id} ran", 1)
+            self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
-                self._run.advance(f"{container_id} was healthy", 1)
+                self.run.advance(f"{container_id} was healthy", 1)
         has_run_again = container.status == "running" and container.restart_count
         return assess(
             container,
             held_s,
             healthy_s if container.health else stable_s,
             doubt_s,
-            exit_code=self._check.api.last_exit_code(container) if has_run_again else container.exit_code,
+            exit_code=self.api.last_exit_code(container) if has_run_again else container.exit_code,
         )
 
 

@@ -6,7 +6,7 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
-from tutumd.engines.images.reference import (
+from tutumd.engines.images import (
     DOCKER_HUB,
     NO_REGISTRY,
     ImageReference,
@@ -209,7 +209,7 @@ def _check_image(
         return None
     manifest = api.manifest(reference)
     check_platform(name, manifest.platforms, engine, platform)
-    return manifest.digest or None
+    return manifest.digest
 
 
 def _fits(image: Json, platform: str) -> bool:

@@ -8,11 +8,15 @@ from tutumd.engines.docker.apply.steps import (
     SETTLE_PAUSE_S,
     SETTLE_TRIES,
     Decide,
-    StepRunner,
+    advance,
     auto_restarts,
     backward_step,
+    inspect_old,
+    other_holder,
+    park,
 )
 from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import Slot, base_name, prev_name
 from tutumd.engines.docker.plan.config import endpoint_settings
 from tutumd.engines.docker.plan.images import restore_tags
@@ -23,7 +27,7 @@ from tutumd.model import Phase
 _TRIES = 3
 
 
-def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
+def roll_back(context: ActionContext, journal: RedeployJournal) -> tuple[str, ...]:
     """Restore the old containers and remove the new ones. Can be repeated after a kill at any point of it.
 
     Returns:
@@ -31,83 +35,83 @@ def roll_back(runner: StepRunner, journal: RedeployJournal) -> tuple[str, ...]:
     """
     problems = []
     try:
-        restore_tags(runner.api, journal.tagged_before or {}, journal.images_tried, runner.run)
+        restore_tags(context.api, journal.tagged_before or {}, journal.images_tried, context.run)
     except EngineRefusedError as error:
         problems.append(str(error))
     # A container that shares the namespaces of another one must start after it.
-    failed = {swap.name: reason for swap in journal.swaps if (reason := _restore(runner, swap))}
+    failed = {swap.name: reason for swap in journal.swaps if (reason := _restore(context, swap))}
     problems += failed.values()
     # While a new container exists, redeploys of its dependents wait, so the dependents are restored before.
     for swap in reversed(journal.swaps):
-        if swap.name not in failed and (reason := _remove_new(runner, swap)):
+        if swap.name not in failed and (reason := _remove_new(context, swap)):
             problems.append(reason)
     return tuple(problems)
 
 
-def _restore(runner: StepRunner, swap: Swap) -> str:
+def _restore(context: ActionContext, swap: Swap) -> str:
     """Restore the old container, beside the new one; return why it does not run."""
-    error = _advance(runner, swap, _return_step)
-    if (other := runner.other_holder(swap)) is not None:
-        return _make_way(runner, swap, other)
+    error = _advance(context, swap, _return_step)
+    if (other := other_holder(context, swap)) is not None:
+        return _make_way(context, swap, other)
     if error:
-        return f"the old container of {swap.name} could not be restored: {error}{_start_anyway(runner, swap)}"
+        return f"the old container of {swap.name} could not be restored: {error}{_start_anyway(context, swap)}"
     for _ in range(SETTLE_TRIES):
-        old = runner.inspect_old(swap)
+        old = inspect_old(context, swap)
         if old is None:
-            left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
+            left = "there is no new one either" if context.api.container(swap.new) is None else "the new one was kept"
             return f"the old container of {swap.name} is gone already and could not be restored; {left}"
         if not swap.ran or old.status in ("running", "paused"):
-            runner.run.log(f"put {swap.name} back", Phase.RESTORING)
+            context.run.log(f"put {swap.name} back", Phase.RESTORING)
             return ""
-        runner.run.sleep(SETTLE_PAUSE_S)
+        context.run.sleep(SETTLE_PAUSE_S)
     return f"the old container of {swap.name} does not run again"
 
 
-def _make_way(runner: StepRunner, swap: Swap, other: InspectedContainer) -> str:
+def _make_way(context: ActionContext, swap: Swap, other: InspectedContainer) -> str:
     """Remove the new container, and stop the old one, for a container that got the name from somebody else.
 
     A container that somebody has renamed stays as it is.
     """
     said = f"{swap.name} is a container that somebody else created in the meantime"
     try:
-        for created in map(runner.api.container, filter(None, (swap.new, swap.spare))):
+        for created in map(context.api.container, filter(None, (swap.new, swap.spare))):
             if created is not None and base_name(created.name) == swap.name:
-                runner.api.remove(created.id, runner.run, volumes=False)
-        old = runner.api.container(swap.old)
-        if old is None or old.name != prev_name(swap.name, runner.run_id):
+                context.api.remove(created.id, context.run, volumes=False)
+        old = context.api.container(swap.old)
+        if old is None or old.name != prev_name(swap.name, context.run_id):
             return f"{said}: the new one was removed"
         if swap.ran and not other.is_active:
-            runner.api.start(old.id, runner.run)
+            context.api.start(old.id, context.run)
             return f"{said}, and does not run: the new one was removed, and the old one runs as {old.name}"
-        runner.park(swap)
+        park(context, swap)
     except EngineRefusedError as refusal:
         return f"{said}: {refusal}"
     return f"{said}: the new one was removed, and the old one is kept, stopped, as {old.name}"
 
 
-def _remove_new(runner: StepRunner, swap: Swap) -> str:
+def _remove_new(context: ActionContext, swap: Swap) -> str:
     """Remove the new container, and the spare of an old one that was never stopped; return why that is impossible."""
-    if error := _advance(runner, swap, backward_step):
+    if error := _advance(context, swap, backward_step):
         return f"the new container of {swap.name} could not be removed: {error}"
-    old = runner.api.container(swap.old) if swap.spare else None
-    if old is not None and old.is_active and runner.api.container(swap.spare) is not None:
+    old = context.api.container(swap.old) if swap.spare else None
+    if old is not None and old.is_active and context.api.container(swap.spare) is not None:
         try:
             # The anonymous volumes that it mounts are those of the container that stays.
-            runner.api.remove(swap.spare, runner.run, volumes=False)
+            context.api.remove(swap.spare, context.run, volumes=False)
         except EngineRefusedError as refusal:
             return f"the copy of {swap.name} that was created for a rollback could not be removed: {refusal}"
     return ""
 
 
-def _advance(runner: StepRunner, swap: Swap, decide: Decide) -> str:
+def _advance(context: ActionContext, swap: Swap, decide: Decide) -> str:
     """Apply the steps; return why the engine refuses one several times."""
     error = ""
     for attempt in range(_TRIES):
         if attempt:
             # A port that the failed container held may take a moment to become free.
-            runner.run.sleep(1)
+            context.run.sleep(1)
         try:
-            runner.advance(decide, swap)
+            advance(context, decide, swap)
         except EngineRefusedError as refusal:
             error = str(refusal)
         else:
@@ -115,13 +119,13 @@ def _advance(runner: StepRunner, swap: Swap, decide: Decide) -> str:
     return error
 
 
-def _start_anyway(runner: StepRunner, swap: Swap) -> str:
+def _start_anyway(context: ActionContext, swap: Swap) -> str:
     """Start the old container, whatever its name is; return the end of the sentence that reports the problem."""
     if not swap.ran:
         return ""
     try:
-        old = runner.inspect_old(swap)
-        runner.api.start(swap.old if old is None else old.id, runner.run)
+        old = inspect_old(context, swap)
+        context.api.start(swap.old if old is None else old.id, context.run)
     except EngineRefusedError:
         return "; it does not run"
     return "; it runs, but not under its own name"
@@ -135,7 +139,7 @@ def _return_step(
     return None if step is not None and step.verb == "remove" else step
 
 
-def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[Slot]) -> None:
+def recover_slots(context: ActionContext, own: Sequence[Slot], dependents: Sequence[Slot]) -> None:
     """Leave one container in each slot of a service whose redeploy has no journal any more, and of its dependents.
 
     If every new container has taken over and runs well, the new ones stay. Otherwise, all old ones are restored: a
@@ -152,9 +156,9 @@ def recover_slots(runner: StepRunner, own: Sequence[Slot], dependents: Sequence[
         kept = slot.newest.id if keeps_new else swap.old
         surplus = [each.id for each in slot.members if each.id not in (kept, swap.new)]
         if not keeps_new:
-            _remove(runner, surplus)
-            runner.advance(_return_step, swap)
-        _remove(runner, [each.id for each in slot.members if each.id != kept])
+            _remove(context, surplus)
+            advance(context, _return_step, swap)
+        _remove(context, [each.id for each in slot.members if each.id != kept])
 
 
 def _lost_swap(slot: Slot, began: datetime | None) -> Swap:
@@ -205,7 +209,7 @@ def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bo
     return old.finished is not None and replaced is not None and old.finished > replaced
 
 
-def _remove(runner: StepRunner, container_ids: Iterable[str]) -> None:
+def _remove(context: ActionContext, container_ids: Iterable[str]) -> None:
     for container_id in container_ids:
         # Its anonymous volumes may be those of the container that stays.
-        runner.api.remove(container_id, runner.run, volumes=False)
+        context.api.remove(container_id, context.run, volumes=False)
