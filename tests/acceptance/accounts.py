@@ -1,9 +1,7 @@
 """Further users, added while the server runs, and the operator's commands for them."""
 
-import os
 import secrets
 import sqlite3
-import subprocess
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +10,7 @@ from typing import Any
 
 from tests.acceptance import console
 from tests.support.api import BIN, LIMIT_S, Answer, Api
+from tests.support.programs import Finished, finished, without_settings
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
@@ -30,15 +29,15 @@ class Member:
         return self.server.request(method, path, body, authorization=f"ApiKey {self.name}:{self.key}")
 
 
-def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run_tutumd(data: Path, *arguments: str, **variables: str) -> Finished:
     """Run a command of `tutumd` to its end: in this process, unless it serves if nothing keeps it from that."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    inherited = without_settings()
     environment = inherited | {"TUTUMD_DATA_DIR": str(data)} | variables
     if arguments[0] != "serve":
         done = console.run_tutumd(environment, *arguments)
-        return subprocess.CompletedProcess(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Finished(arguments, done.returncode, done.stdout.decode(), done.stderr.decode())
     command = [str(BIN / "tutumd"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return finished(command, env=environment)
 
 
 def add_member(server: Api, name: str) -> Member:

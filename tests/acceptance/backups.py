@@ -1,6 +1,5 @@
 """Commands about backups, and what is in a data folder."""
 
-import os
 import re
 import sqlite3
 import subprocess
@@ -10,13 +9,14 @@ from pathlib import Path
 
 from tests.acceptance.console import run_tutumd
 from tests.support import killed_program
+from tests.support.programs import without_settings
 from tests.support.server import BIN, LIMIT_S
 
 Ran = subprocess.CompletedProcess[bytes]
 
 
 def tutumd(*arguments: str | Path, stdin: bytes = b"") -> Ran:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    clean = without_settings()
     words = list(map(str, arguments))
     # A backup gives way to other processes from then on, and a server goes on.
     if words[0] in ("user", "restore") and not stdin:

@@ -1,11 +1,10 @@
 """A page of the documentation, followed as a reader does: its blocks of commands, run by a shell."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.documentation import Block, blocks, commands_of
-from tests.support.server import LIMIT_S
+from tests.support.programs import finished
 
 
 class Guide:
@@ -35,15 +34,6 @@ class Guide:
         script = "\n".join(command.text for command in commands_of(self.block(begins)))
         for text, here in self._replace.items():
             script = script.replace(text, here)
-        done = subprocess.run(
-            ["sh", "-euc", script],
-            cwd=self._folder,
-            env=self._environment | variables,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        done = finished(["sh", "-euc", script], cwd=self._folder, env=self._environment | variables, input=stdin)
         assert done.returncode == code, (script, done.stdout, done.stderr)
         return done.stdout + done.stderr

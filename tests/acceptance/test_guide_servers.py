@@ -27,6 +27,7 @@ from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
 from tests.support.processes import runs
+from tests.support.programs import finished
 from tests.support.server import APIKEY, BIN, LIMIT_S, USER, free_port
 from tests.support.waiting import wait_until
 
@@ -124,12 +125,5 @@ def test_the_python_of_the_guides(console: Console, tmp_path: Path) -> None:
     for text, replacement in here.items():
         assert text in program
         program = program.replace(text, replacement)
-    done = subprocess.run(
-        [sys.executable, "-c", f"{program}\nprint(called.outcome.state)"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = finished([sys.executable, "-c", f"{program}\nprint(called.outcome.state)"], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "Success\n"), done.stderr

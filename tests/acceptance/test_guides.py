@@ -23,6 +23,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.documentation import ROOT, blocks, commands
 from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
+from tests.support.programs import without_settings
 from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer, free_port
 from tests.support.waiting import wait_until
 
@@ -89,7 +90,7 @@ def test_the_quickstart_of_the_demo(tmp_path: Path) -> None:
         for call in calls:
             subprocess.run(["sh", "-ec", call], check=True, capture_output=True, timeout=LIMIT_S)
         assert len(calls) == 2
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+        environment = without_settings()
         environment |= {"TUTUM_BASE_URL": f"http://127.0.0.1:{port}/api/v1/", "HOME": str(tmp_path)}
         here = {"cd tutumd\n": "", "data/demo-apikey": f"{tmp_path}/data/demo-apikey"}
         guide = Guide(page, ROOT, environment, here)
@@ -110,7 +111,7 @@ def test_the_readme_s_first_steps(console: Console, web: str, tmp_path: Path) ->
 def script_server(folder: Path, page: str, begins: str, port: str, **variables: str) -> Iterator[Path]:
     """Run the `script/server` of a block that begins with a clone, in this checkout; yield the file of its output."""
     output = folder / "output"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    environment = without_settings()
     environment |= {"TUTUMD_PORT": port, "TUTUMD_DATA_DIR": str(folder / "data")} | variables | current_owner()
     clone, server = Guide(page, folder, {}, {}).block(begins).text.splitlines()[:2]
     assert clone.endswith("tutumd && cd tutumd")

@@ -1,13 +1,13 @@
 """The logs of a server: text or JSON, with the IDs of requests and actions, and the access log."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.acceptance.raw_http import exchange, request
+from tests.support.programs import finished
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.web.access_log import CALL_ROUTE
@@ -86,17 +86,8 @@ def test_without_the_option_no_request_is_logged(live_server: LiveServer) -> Non
 
 @pytest.mark.slow
 def test_the_reason_of_a_failed_start_is_json_too(server: LiveServer) -> None:
-    command = [
-        str(BIN / "tutumd"),
-        "serve",
-        "--engine",
-        "local",
-        "--log-format",
-        "json",
-        "--data-dir",
-        str(server.data),
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ("--engine", "local", "--log-format", "json", "--data-dir", str(server.data))
+    ended = finished([str(BIN / "tutumd"), "serve", *options])
     assert ended.returncode == 1
     last = json.loads(ended.stderr.splitlines()[-1])
     assert (last["level"], "another tutumd works with the data folder" in last["event"]) == ("critical", True)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.guards import require_part
-from tests.support.programs import running
+from tests.support.programs import finished, running
 from tests.support.server import LiveServer, free_port
 from tests.support.waiting import wait_until
 
@@ -129,7 +129,7 @@ def test_no_alert_fires_while_all_is_well(worked: None, prometheus: Prometheus) 
 def test_the_rules_are_valid_and_fire_when_they_should() -> None:
     require_part("prometheus")
     for command in (("check", "rules", "alerts.yaml"), ("test", "rules", "alerts_test.yaml")):
-        done = subprocess.run(["promtool", *command], cwd=OBSERVE, capture_output=True, text=True, check=False)
+        done = finished(["promtool", *command], cwd=OBSERVE)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,17 +2,13 @@
 
 import random
 import signal
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -81,9 +77,6 @@ def _kill_twice(service: Sleepers, action: str, old: set[int]) -> None:
     _kill_when_both_sets_run(service, action, old)
 
 
-KILLS_UNDER_CALLS = 12
-LIVE = [f"/api/v1/action/?limit=1&state={state}" for state in ("Pending", "In%20progress")]
-
 KILLS: list[Callable[[Sleepers, str, set[int]], None]] = [
     _kill_when_claimed,
     _kill_when_both_sets_run,
@@ -141,80 +134,6 @@ def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
-    service = Sleepers(server, containers=1)
-    more = f"{service.uri}webhook/handler/{server.add_handler(service.uuid, 'more', 'SCALEUP')}/call/"
-
-    def kill() -> None:
-        wait_until(lambda: _deliveries(_actions(server, service)), "calls come in", pause_s=0.001)
-        server.kill()
-
-    with ThreadPoolExecutor(1) as killer:
-        killed = killer.submit(kill)
-        statuses = post_all(server, [more] * 40, clients=8)
-        killed.result()
-    server.start()
-    for each in _actions(server, service):
-        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
-    stored = _deliveries(_actions(server, service))
-    assert statuses.count(202) <= stored <= 40
-    service.check(1 + stored)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(1800)
-def test_every_container_that_was_asked_for_runs_after_a_dozen_kills(server: LiveServer) -> None:
-    services = [Sleepers(server, containers=1, name=name) for name in ("a", "b", "c")]
-    chance = random.Random(11)
-    is_over = threading.Event()
-    accepted: Counter[str] = Counter()
-    with ThreadPoolExecutor(len(services)) as pool:
-        callers = [
-            pool.submit(_call_until, is_over, each, random.Random(n), accepted) for n, each in enumerate(services)
-        ]
-        try:
-            for number in range(1, KILLS_UNDER_CALLS + 1):
-                wait_until(
-                    lambda n=number: all(accepted[each.uri] > n for each in services),  # type: ignore[misc] # early binding
-                    "a call to each was accepted",
-                    timeout_s=120,
-                )
-                wait_until(lambda: server.request("GET", LIVE[1]).json["objects"], "something is being changed")
-                is_over.wait(chance.uniform(0, 1.5))
-                server.kill()
-                server.start()
-        finally:
-            is_over.set()
-        for caller in callers:
-            caller.result()
-    wait_until(
-        lambda: not any(server.request("GET", uri).json["objects"] for uri in LIVE), "all has ended", timeout_s=300
-    )
-    actions = [each for each in server.objects("/api/v1/action/") if each["action"] != "Service Start"]
-    assert {each["state"] for each in actions} == {"Success"}
-    for service in services:
-        stored = _deliveries([a for a in actions if a["object"] == service.uri and a["action"] == "Service Scale Up"])
-        assert stored >= accepted[service.uri] > KILLS_UNDER_CALLS
-        service.check(1 + stored)
-
-
-def _call_until(is_over: threading.Event, service: Sleepers, chance: random.Random, accepted: Counter[str]) -> None:
-    """Add a container at a time, with redeploys between, and count the calls to add one that were accepted."""
-    redeploy, more = (
-        f"{service.uri}webhook/handler/{service.server.add_handler(service.uuid, name, name)}/call/"
-        for name in ("REDEPLOY", "SCALEUP")
-    )
-    while not is_over.is_set():
-        # Fewer than the server's limit of 100 containers, even if no answer came for some that were stored.
-        if accepted[service.uri] < 80:
-            (status,) = post_all(service.server, [more], clients=1)
-            accepted[service.uri] += status == 202
-        if chance.random() < 0.3:
-            post_all(service.server, [redeploy], clients=1)
-        is_over.wait(chance.uniform(0, 1.0))
-
-
-@pytest.mark.slow
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
     service = Sleepers(server, containers=2)
     old = service.pids
@@ -225,12 +144,3 @@ def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer
     server.start()
     assert server.wait_for_action(action)["state"] == "Success"
     service.check(2)
-
-
-@pytest.mark.slow
-def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
-    second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
-    assert second.returncode == 1
-    assert "another tutumd" in second.stderr
-    assert "Traceback" not in second.stderr
-    assert server.request("GET", "/healthz").status == 200

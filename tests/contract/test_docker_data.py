@@ -11,7 +11,7 @@ from tests.contract.docker_support import APP, inspected, opened, redeploy, serv
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.dockerapi.documents import parse_time
 
 
 def modified(bed: DockerBed, container: str, path: str) -> float:

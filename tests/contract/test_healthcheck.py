@@ -1,13 +1,13 @@
 """`tutumd healthcheck` asks a worker before a server, and imports nothing slow."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.guards import lacking
+from tests.support.programs import Finished, finished
 
 WORKER = """
 import sys, tutumd.main.healthcheck as h
@@ -45,36 +45,29 @@ finally:
 """
 
 
-def run(program: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(program: str, *arguments: str, **variables: str) -> Finished:
     """Run a program in a view of the file system of its own, as in a container: else workers of other tests answer."""
     if os.geteuid() != 0:
         lacking("this test needs root for a mount namespace: sudo script/test")
-    return subprocess.run(
+    return finished(
         ["unshare", "--mount", sys.executable, "-c", program, *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3] / "src"), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
 
 
-def test_a_healthy_worker_answers_ok() -> None:
-    assert run(WORKER, "ok", "ok").stdout == "ok\n"
-
-
-def test_a_worker_says_why_it_is_unhealthy() -> None:
-    assert run(WORKER, "no heartbeat for 40 s", "ok").stdout == "the worker is unhealthy: no heartbeat for 40 s\n"
-
-
-def test_a_worker_without_its_database_lives() -> None:
-    assert run(WORKER, "no heartbeat for 40 s", "ok", "--live").stdout == "ok\n"
-
-
-def test_a_stuck_worker_does_not_live() -> None:
-    assert run(WORKER, "ok", "stuck: claim for 200 s", "--live").stdout == (
-        "the worker is unhealthy: stuck: claim for 200 s\n"
-    )
+@pytest.mark.parametrize(
+    ("health", "live", "told"),
+    [
+        ("ok", ("ok",), "ok"),
+        ("no heartbeat for 40 s", ("ok",), "the worker is unhealthy: no heartbeat for 40 s"),
+        ("no heartbeat for 40 s", ("ok", "--live"), "ok"),
+        ("ok", ("stuck: claim for 200 s", "--live"), "the worker is unhealthy: stuck: claim for 200 s"),
+    ],
+)
+def test_a_worker_says_whether_it_is_healthy_and_whether_it_lives(
+    health: str, live: tuple[str, ...], told: str
+) -> None:
+    assert run(WORKER, health, *live).stdout == f"{told}\n"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.images.test_auth import APP, HUB, entry, write
-from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.dockerapi.registry import registry_auth
 from tutumd.errors import EngineRefusedError
 
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.guards import lacking
+from tests.support.programs import Finished, finished, without_settings
 from tests.support.server import BIN
 from tutumd.errors import SettingsError
 from tutumd.main import engines
@@ -22,15 +22,9 @@ from tutumd.settings import Settings, read_settings
 NOBODY = 65534
 
 
-def run_serve(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(BIN / "tutumd"), "serve", "--port", "0", *options],
-        env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")} | variables,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+def run_serve(folder: Path, *options: str, **variables: str) -> Finished:
+    return finished(
+        [str(BIN / "tutumd"), "serve", "--port", "0", *options], env=without_settings() | variables, cwd=folder
     )
 
 
@@ -63,7 +57,7 @@ os.seteuid(os.geteuid() or {NOBODY})
 with told_errors():
     serve.serve({{"engine": ["local"], "port": 0, "data_dir": "{tmp_path}/closed/data"}})
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = finished([sys.executable, "-c", program])
     told = f"tutumd: the data folder {tmp_path}/closed/data cannot be used: Permission denied; run chown -R {NOBODY}:"
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith(told)

@@ -1,13 +1,15 @@
 """Requests that follow the OpenAPI document, or break it, in any order: schemathesis against a server.
 
-They go to the same few services, handlers, actions and containers, so that each finds what earlier ones left. Each
-response is as documented, none is an error of the server, and no error text or log holds a secret.
+An admin, a member and somebody without credentials send them. They go to the same few services, handlers, actions and
+containers, so that each finds what earlier ones left. Each response is as documented, none is an error of the server,
+and no error text or log holds a secret.
 """
 
 import random
 import re
 from collections import Counter
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -20,13 +22,14 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
+from tests.acceptance.accounts import add_member
 from tests.fuzz.budget import budget
 from tests.support.server import APIKEY, USER, LiveServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.local]
 
 Case = Any
-EXAMPLES = 3
+EXAMPLES = 4
 SECRET = "secret-of-the-sender-0123456789"
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CHECKED = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
@@ -77,15 +80,20 @@ def tame(case: Case) -> None:
         case.query["wait"] = "1"
 
 
-def describe_pairs(schema: Any) -> Any:
-    """Return a document with pairs of one type as lists: of `prefixItems`, schemathesis makes what OpenAPI lacks."""
+def strict(schema: Any) -> Any:
+    """Return a document whose objects have no other fields than it says, and whose pairs of one type are lists.
+
+    Of `prefixItems`, schemathesis makes what OpenAPI lacks.
+    """
     if isinstance(schema, list):
-        return [describe_pairs(each) for each in schema]
+        return [strict(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    described = {name: describe_pairs(value) for name, value in schema.items() if name != "prefixItems"}
+    described = {name: strict(value) for name, value in schema.items() if name != "prefixItems"}
     if "prefixItems" in schema:
         (described["items"],) = {str(each): each for each in schema["prefixItems"]}.values()
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        described.setdefault("additionalProperties", False)
     return described
 
 
@@ -116,14 +124,17 @@ def test_requests_in_any_order_are_answered_as_documented(tmp_path: Path) -> Non
             verify = {"preset": "github", "secrets": [SECRET]}
             for fields in ({"verify": verify}, {"operation": "SCALEUP"}, {"tag": {"allow": ["*"]}}):
                 known.read(str(server.make_handler(service, **fields)))
-        document = describe_pairs(server.request("GET", "/api/openapi.json", authorization=None).json)
+        document = strict(server.request("GET", "/api/openapi.json", authorization=None).json)
         load_all_checks()
         checks = [CHECKS.get_one(name) for name in CHECKED]
         answers: Counter[str] = Counter()
-        for case in drawn_cases(document, EXAMPLES):
+        member = add_member(server, "member")
+        admin = {"Authorization": f"ApiKey {USER}:{APIKEY}"}
+        callers = [admin, admin, admin, {"Authorization": f"ApiKey member:{member.key}"}, {}]
+        for case, headers in zip(drawn_cases(document, EXAMPLES), cycle(callers), strict=False):
             tame(case)
             known.put_into(case)
-            response = case.call(base_url=server.url, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"}, timeout=240)
+            response = case.call(base_url=server.url, headers=headers, timeout=240)
             answers[f"{case.method} {case.path} {response.status_code}"] += 1
             assert response.status_code != 500, (case.as_curl_command(), response.text)
             if response.status_code < 400:

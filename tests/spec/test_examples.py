@@ -1,7 +1,6 @@
 """Every example of the specification runs unchanged against a server and does what the text says."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.spec.examples import Example, example, examples, specification
+from tests.support.programs import Finished, finished
 from tests.support.server import USER, Answer, LiveServer
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
@@ -47,14 +47,12 @@ class Subject:
         """Return the handlers that an example added."""
         return [each for each in self.handlers() if each["uuid"] != self.handler]
 
-    def run(self, one: Example) -> "subprocess.CompletedProcess[str]":
+    def run(self, one: Example) -> Finished:
         """Run a Python or shell example as a user would, and return the finished process."""
         text = one.about(self.service, self.handler)
         python = [sys.executable, "-W", "error", "-c", _INTERACTIVE, text]
         command = python if one.language == "python" else ["sh", "-euc", text]
-        return subprocess.run(
-            command, env=self.server.client_environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return finished(command, env=self.server.client_environment)
 
     def send(self, one: Example) -> Answer:
         """Send an HTTP example as it stands: line ends become CRLF, and a body gets its Content-Length."""

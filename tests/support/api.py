@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.support.programs import without_settings
 from tests.support.waiting import wait_until
 from tutumd.ports.store import Accounts
 from tutumd.store.objects.accounts import SqlAccounts
@@ -64,7 +65,7 @@ class Api:
         """The environment of a client program: this server, the examples' user, and an empty home."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+        inherited = without_settings()
         return inherited | {
             "HOME": str(home),
             "PATH": f"{BIN}:{os.environ['PATH']}",

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from starlette.types import Message
 
+from tests.support.programs import finished
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.web.api.docs import OPENAPI_PATH
 from tutumd.web.app import create_app
@@ -52,7 +52,7 @@ def released(root: Path) -> Json | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return finished(command).stdout
 
     tag = git("describe", "--tags", "--abbrev=0", "--match=v[0-9]*").strip()
     return dict(json.loads(git("show", f"{tag}:docs/reference/openapi.json"))) if tag else None

@@ -36,6 +36,7 @@ from docker.errors import APIError, NotFound
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
 from tests.support.leaks import END_S
+from tests.support.programs import Finished, finished
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
@@ -139,18 +140,9 @@ class DockerBed:
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> Finished:
         """Run the docker command line client and return the finished process, whatever its exit code."""
-        done = subprocess.run(
-            ["docker", *arguments],
-            env=self.environment,
-            input=stdin,
-            cwd=cwd,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return finished(["docker", *arguments], env=self.environment, input=stdin, cwd=cwd, timeout_s=timeout_s)
 
     def docker(
         self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
@@ -169,16 +161,7 @@ class DockerBed:
         """Run compose in `folder`, which has a compose.yaml; return stdout and stderr, where compose reports."""
         plugin = self.run("compose", "version").returncode == 0
         command = ["docker", "compose"] if plugin else ["docker-compose"]
-        done = subprocess.run(
-            [*command, "--ansi", "never", *arguments],
-            cwd=folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = finished([*command, "--ansi", "never", *arguments], cwd=folder, env=self.environment, input="")
         if done.returncode != 0:
             raise RuntimeError(f"compose {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
         return (done.stdout + done.stderr).strip()
@@ -332,10 +315,6 @@ class DockerBed:
         """Stop and start the engine; containers come back as their restart policy says."""
         self.stop_engine()
         self.start_engine()
-
-    def start_registry(self, registry: str = ANONYMOUS) -> None:
-        """Start the registry. It keeps what was pushed before."""
-        self._registries[registry].start()
 
     def stop_registry(self, registry: str = ANONYMOUS) -> None:
         """Stop the registry: connections to it are refused from now on."""

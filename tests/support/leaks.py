@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.processes import runs
+
 OWNER = "TEST_OWNER"
 _STARTS_OF_PROCESSES = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn"})
 END_S = 20.0
@@ -93,11 +95,9 @@ def end_processes(owner: str | None = None, folder: Path | None = None, end_s: f
     Args:
         end_s: How long one may take to end by itself. One that was killed lives for a moment.
     """
-    mark = f"{OWNER}={_full(owner)}".encode() if owner else None
+    mark = _full(owner) if owner else None
     deadline = time.monotonic() + end_s
-    while found := [
-        each for each in psutil.process_iter() if each.pid != os.getpid() and _belongs(each.pid, mark, folder)
-    ]:
+    while found := [each for each in psutil.process_iter() if each.pid != os.getpid() and _belongs(each, mark, folder)]:
         if time.monotonic() >= deadline:
             break
         time.sleep(0.05)
@@ -139,23 +139,15 @@ def _full(name: str) -> str:
     return f"{os.getpid()} {name}"
 
 
-def _belongs(pid: int, mark: bytes | None, folder: Path | None) -> bool:
-    base = Path("/proc", str(pid))
-    with contextlib.suppress(OSError):
-        if mark and mark in base.joinpath("environ").read_bytes().split(b"\0"):
-            return _is_alive(base)
+def _belongs(process: psutil.Process, mark: str | None, folder: Path | None) -> bool:
+    with contextlib.suppress(psutil.Error):
+        if mark and process.environ().get(OWNER) == mark:
+            return runs(process)
     for link in ("cwd", "fd/1", "fd/2") if folder else ():
         with contextlib.suppress(OSError):
-            if (base / link).readlink().is_relative_to(str(folder)):
-                return _is_alive(base)
+            if Path("/proc", str(process.pid), link).readlink().is_relative_to(str(folder)):
+                return runs(process)
     return False
-
-
-def _is_alive(process: Path) -> bool:
-    try:
-        return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def _wait_for_children(pids: set[int]) -> None:

@@ -16,11 +16,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
+from tests.support.processes import command, runs, send
 from tests.support.waiting import wait_until
 
 PREFIX = "tutumd-test-"
 NAMESPACES = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
+CLOCK_STEP_S = 2.0
+"""Start times of one process differ by this much at most if the clock of the machine is set meanwhile."""
 _OWNER = re.compile(re.escape(PREFIX) + r"[0-9]+(-[a-z0-9]+)?")
 
 
@@ -45,11 +50,9 @@ def remove(name: str) -> list[int]:
     Returns:
         The processes that were still alive.
     """
-    found = processes(name)
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes(name), f"the processes of {name} end")
+    found = _processes(name)
+    send(found, signal.SIGKILL)
+    wait_until(lambda: not _processes(name), f"the processes of {name} end")
     for mount in reversed(mounts(name)):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     shutil.rmtree(folder_of(name), ignore_errors=True)
@@ -59,18 +62,12 @@ def remove(name: str) -> list[int]:
                 os.rmdir(folder)
     if (NAMESPACES / name).exists():
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
-    return found
+    return [process.pid for process in found]
 
 
 def processes(name: str, program: str = "") -> list[int]:
     """Return the live processes that belong to the bed; with `program`, those of that name only."""
-    namespace = _inode(NAMESPACES / name)
-    folder = os.fsencode(folder_of(name)) + b"/"
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_of(entry, name, namespace, folder):
-            found.append(int(entry.name))
-    return [pid for pid in found if not program or Path(_command(pid).split(" ")[0]).name == program]
+    return [each.pid for each in _processes(name) if not program or Path((command(each) or [""])[0]).name == program]
 
 
 def mounts(name: str) -> list[str]:
@@ -82,7 +79,7 @@ def mounts(name: str) -> list[str]:
 
 def traces(name: str) -> list[str]:
     """Return a line for everything that is left of the bed."""
-    left = [f"process {pid}: {_command(pid)}" for pid in processes(name)]
+    left = [f"process {each.pid}: {' '.join(command(each))}" for each in _processes(name)]
     left += [f"mount {point}" for point in mounts(name)]
     left += [f"control group {path}" for path in _cgroups(name)]
     left += [str(path) for path in (folder_of(name), NAMESPACES / name) if path.exists()]
@@ -91,7 +88,7 @@ def traces(name: str) -> list[str]:
 
 def write_owner(name: str) -> None:
     """Write into the bed's folder which process owns it: a PID alone could be reused."""
-    (folder_of(name) / "owner").write_text(f"{os.getpid()} {_start_time(os.getpid())}\n")
+    (folder_of(name) / "owner").write_text(str(psutil.Process().create_time()))
 
 
 def _bed_names() -> set[str]:
@@ -103,34 +100,32 @@ def _bed_names() -> set[str]:
 def _owner_lives(name: str) -> bool:
     pid = int(name.removeprefix(PREFIX).partition("-")[0])
     try:
-        started = (folder_of(name) / "owner").read_text().split()[1]
-    except (FileNotFoundError, IndexError):
-        return Path(f"/proc/{pid}").exists()
-    return _start_time(pid) == started
+        started = psutil.Process(pid).create_time()
+        return abs(started - float((folder_of(name) / "owner").read_text())) < CLOCK_STEP_S
+    except psutil.NoSuchProcess:
+        return False
+    except (FileNotFoundError, ValueError):
+        return True
 
 
-def _start_time(pid: int) -> str | None:
-    """Return the start time in clock ticks since boot (proc(5): field 22 of stat), None if there is no such process."""
+def _processes(name: str) -> list[psutil.Process]:
+    namespace = _inode(NAMESPACES / name)
+    folder = os.fsencode(folder_of(name)) + b"/"
+    found = psutil.process_iter()
+    return [each for each in found if each.pid != os.getpid() and runs(each) and _is_of(each, name, namespace, folder)]
+
+
+def _is_of(process: psutil.Process, name: str, namespace: int | None, folder: bytes) -> bool:
+    base = Path("/proc", str(process.pid))
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def _is_of(process: Path, name: str, namespace: int | None, folder: bytes) -> bool:
-    try:
-        if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X"):
-            return False
-        if namespace is not None and _inode(process / "ns" / "net") == namespace:
+        if namespace is not None and _inode(base / "ns" / "net") == namespace:
             return True
-        if f"/{name}/" in process.joinpath("cgroup").read_text():
+        if f"/{name}/" in base.joinpath("cgroup").read_text() or _is_rooted_in(base, folder):
             return True
-        if _is_rooted_in(process, folder):
-            return True
-        arguments = process.joinpath("cmdline").read_bytes()
         # The shims' own argument list is where an engine's runtime processes name the folder.
-        return folder in arguments and b"containerd" in arguments.split(b"\0")[0]
-    except OSError:
+        arguments = command(process)
+        return "containerd" in arguments[0] and any(os.fsdecode(folder) in each for each in arguments)
+    except (OSError, IndexError):
         # It belongs to another user or has ended. Reading the mounts of an ending process is an invalid argument.
         return False
 
@@ -149,13 +144,6 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return "(ended)"
 
 
 def _cgroups(name: str) -> Iterator[Path]:

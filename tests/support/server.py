@@ -22,6 +22,7 @@ from tests.support.api import Api
 from tests.support.api import request as request
 from tests.support.leaks import END_S, current_owner, end_processes
 from tests.support.processes import runs
+from tests.support.programs import without_settings
 from tests.support.waiting import wait_until
 
 PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
@@ -95,7 +96,7 @@ class LiveServer(Api):
 
     def start(self) -> None:
         """Start the server and wait until it responds."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+        inherited = without_settings()
         credentials = {"TUTUMD_ADMIN_USER": USER, "TUTUMD_ADMIN_APIKEY": APIKEY}
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data)]
         with (self.folder / "server.log").open("ab") as log:

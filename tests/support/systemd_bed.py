@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support import guards, leftovers
+from tests.support.programs import finished
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -95,9 +96,7 @@ class SystemdBed:
     def run(self, *command: str, check: bool = True, cwd: str = "/opt/checkout") -> str:
         """Run a program as root beside systemd, and return its stdout and stderr."""
         enter = ("nsenter", f"--target={self.pid}", "--mount", "--pid", "--ipc", "--uts", "--cgroup")
-        done = subprocess.run(
-            [*enter, "env", "-C", cwd, *command], capture_output=True, text=True, timeout=120, check=False
-        )
+        done = finished([*enter, "env", "-C", cwd, *command])
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stdout} {done.stderr}")
         return done.stdout + done.stderr

@@ -32,15 +32,15 @@ class ActionState(StrEnum):
 
 
 class Phase(StrEnum):
-    """Activity of a run, from the log line with the phase until the next line with another phase.
+    """What a run does, from the line of its log that has the phase until the next one that has another.
 
-    WAITING: For another change of the same containers.
-    STARTING: It starts the new containers and waits until they are ready.
-    CHECKING: New containers run, and it checks that they keep running.
-    SWITCHING: New and old containers run side by side until all clients know the new containers.
-    REMOVING: It removes the old containers.
+    WAITING: For somebody else's change of the same containers.
+    STARTING: It starts the new containers, and waits until they are ready.
+    CHECKING: New containers run, and it watches whether they last.
+    SWITCHING: New and old containers run side by side, until all clients know the new ones.
+    REMOVING: It ends the old containers.
     UPDATING: A cluster replaces the containers by itself, and the run follows it.
-    RESTORING: It restores the previous state after a failure.
+    RESTORING: It puts back what was there before, after a failure.
     """
 
     WAITING = "waiting"

@@ -134,7 +134,8 @@ class Engine(Protocol):
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what `redeploy` would do now, without a change or a pull.
 
-        If `redeploy` would be refused, the plan's `refused` says why; nothing is raised.
+        Raises:
+            EngineRefusedError: `redeploy` would be refused for the same reason.
         """
 
     def redeploy(self, service: Service, run: Run) -> Outcome:

@@ -12,7 +12,7 @@ from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.scale import Scaler
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.readiness import ReadinessCheck
+from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import ContainerGroup, group_by_service
 from tutumd.model import Outcome
 
@@ -106,19 +106,21 @@ def finder(
 
 
 def redeploy(engine: FakeDocker, run: FakeRun) -> Outcome:
-    return redeploy_service(readiness(engine), finder(engine), run)
+    return redeploy_service(context_of(engine, run), finder(engine))
 
 
 def scale_to(target: int) -> Verb:
     def scale(engine: FakeDocker, run: FakeRun) -> Outcome:
-        return Scaler(readiness(engine), finder(engine), run).scale(target)
+        return Scaler(context_of(engine, run), finder(engine)).scale(target)
 
     return scale
 
 
-def readiness(engine: FakeDocker) -> ReadinessCheck:
+def context_of(engine: FakeDocker, run: FakeRun, **options: Any) -> ActionContext:
+    """Return the context of a run; each look at the clock takes 10 s."""
     ticks = itertools.count(step=10)
-    return ReadinessCheck(api=engine.api, stable_s=3, drain_s=15, clock=lambda: float(next(ticks)))
+    values = {"api": engine.api, "stable_s": 3, "drain_s": 15, "clock": lambda: float(next(ticks)), **options}
+    return ActionContext(run=run, **values)
 
 
 def every_kill(

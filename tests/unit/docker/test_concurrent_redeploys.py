@@ -14,8 +14,8 @@ from tests.unit.docker.beds import (
     OLD,
     Recorded,
     RunOfAnotherAction,
+    context_of,
     finder,
-    readiness,
     redeploy,
     with_neighbours,
 )
@@ -45,8 +45,8 @@ def gone() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
 def test_a_redeploy_takes_turns_for_all_that_it_replaces_also_when_it_is_resumed() -> None:
     engine = parent_and_sidecar()
     find = finder(engine, "name:parent")
-    assert replaced_names(readiness(engine), find, Recorded()) == {"parent", "shop-web-1"}
-    assert replaced_names(readiness(engine), finder(engine), Recorded()) == {"shop-web-1"}
+    assert replaced_names(context_of(engine, Recorded()), find) == {"parent", "shop-web-1"}
+    assert replaced_names(context_of(engine, Recorded()), finder(engine)) == {"shop-web-1"}
 
     class Interrupted(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
@@ -56,8 +56,8 @@ def test_a_redeploy_takes_turns_for_all_that_it_replaces_also_when_it_is_resumed
 
     run = Interrupted()
     with pytest.raises(Killed):
-        redeploy_service(readiness(engine), find, run)
-    assert replaced_names(readiness(engine), gone, Recorded(journal=run.journal)) == {"parent", "shop-web-1"}
+        redeploy_service(context_of(engine, run), find)
+    assert replaced_names(context_of(engine, Recorded(journal=run.journal)), gone) == {"parent", "shop-web-1"}
 
 
 def test_a_container_that_is_replaced_with_its_dependency_is_not_recovered() -> None:
@@ -105,7 +105,7 @@ def test_a_refused_preparation_removes_no_container_that_has_run() -> None:
     sidecar["Name"], sidecar["State"]["Status"] = f"/shop-web-1-tutum-prev-{run.action_uuid[:8]}", "exited"
     before = engine.summary()
     with pytest.raises(EngineUnavailableError, match="is being redeployed itself"):
-        redeploy_service(readiness(engine), finder(engine, "name:parent"), run)
+        redeploy_service(context_of(engine, run), finder(engine, "name:parent"))
     assert engine.summary() == before
 
 
@@ -133,7 +133,7 @@ def test_a_dependent_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] |
     def redeploy_sidecar(engine: FakeDocker) -> None:
         find = finder(engine, "name:sidecar")
         with suppress(EngineUnavailableError):
-            redeploy_service(readiness(engine), find, RunOfAnotherAction())
+            redeploy_service(context_of(engine, RunOfAnotherAction()), find)
 
     running = dict.fromkeys(with_neighbours().summary(), "running")
     for step in itertools.count(1):

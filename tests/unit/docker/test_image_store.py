@@ -6,7 +6,7 @@ from tests.support.runs import FakeRun
 from tests.unit.docker.documents import image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.plan.images import is_local_build, remove_superseded, superseded_images
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.images import parse_reference
 
 APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64
 MANUAL, GONE = "127.0.0.1:5000/app@sha256:" + "c" * 64, "127.0.0.1:5000/app@sha256:" + "d" * 64

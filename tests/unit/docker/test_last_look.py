@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.runs import Killed
-from tests.unit.docker.beds import NEW, OLD, Case, EndingIn, Named, Recorded, finder, readiness, redeploy
+from tests.unit.docker.beds import NEW, OLD, Case, EndingIn, Named, Recorded, context_of, finder, redeploy
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
@@ -83,7 +82,7 @@ def test_a_service_whose_new_container_ends_while_the_old_one_is_removed_is_rest
 
 
 def redeploy_named(engine: FakeDocker, run: Recorded | None = None) -> Outcome:
-    return redeploy_service(readiness(engine), finder(engine, "name:web"), run or Recorded())
+    return redeploy_service(context_of(engine, run or Recorded()), finder(engine, "name:web"))
 
 
 class Restarted(FakeDocker):
@@ -130,8 +129,8 @@ def test_an_unhealthy_container_is_believed_only_at_a_second_look(looks: int, su
     engine = Failing()
     engine.add(1, "web")
     ticks = itertools.count()
-    check = ReadinessCheck(api=engine.api, stable_s=0, drain_s=0, clock=lambda: next(ticks) / 4)
-    outcome = redeploy_service(check, finder(engine, "name:web"), Recorded())
+    context = context_of(engine, Recorded(), stable_s=0, drain_s=0, clock=lambda: next(ticks) / 4)
+    outcome = redeploy_service(context, finder(engine, "name:web"))
     assert outcome.success is success, outcome
 
 
@@ -150,8 +149,8 @@ def test_a_new_container_that_is_restarted_by_hand_is_no_failure() -> None:
     engine = Interrupted()
     engine.add(1, "web")
     ticks = itertools.count()
-    check = ReadinessCheck(api=engine.api, stable_s=2, drain_s=0, clock=lambda: next(ticks) / 4)
-    outcome = redeploy_service(check, finder(engine, "name:web"), Recorded())
+    context = context_of(engine, Recorded(), stable_s=2, drain_s=0, clock=lambda: next(ticks) / 4)
+    outcome = redeploy_service(context, finder(engine, "name:web"))
     assert engine.looks > 3
     assert outcome.success, outcome
 
@@ -165,8 +164,8 @@ def test_a_cancel_leaves_new_containers_that_nobody_has_watched_no_success() -> 
         with pytest.raises(Killed):
             redeploy(engine, killed)
     ticks = itertools.count()
-    check = ReadinessCheck(api=engine.api, stable_s=3, drain_s=0, clock=lambda: next(ticks) / 4)
-    outcome = redeploy_service(check, finder(engine), EndingIn("commit", killed.journal))
+    run = EndingIn("commit", killed.journal)
+    outcome = redeploy_service(context_of(engine, run, drain_s=0, clock=lambda: next(ticks) / 4), finder(engine))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "it is not running steadily yet" in outcome.reason
     assert engine.summary() == before
@@ -187,7 +186,7 @@ def test_a_resumed_redeploy_replaces_no_container_that_cannot_be_inspected() -> 
         return replace(group, slots=slots), containers
 
     with pytest.raises(EngineRefusedError, match=r"cannot be inspected, so it was left as it is: .*RWLayer is nil"):
-        redeploy_service(readiness(engine), find, Recorded(journal=killed.journal))
+        redeploy_service(context_of(engine, Recorded(journal=killed.journal)), find)
     assert engine.summary() == before
 
 

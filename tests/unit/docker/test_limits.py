@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.unit.docker.beds import Named, Recorded, finder, redeploy
+from tests.unit.docker.beds import Named, Recorded, context_of, finder, redeploy
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
-from tutumd.engines.docker.look.readiness import ReadinessCheck
 from tutumd.model import Phase
 
 
@@ -30,8 +29,7 @@ def test_a_near_deadline_shortens_only_the_overlap() -> None:
     ends = {}
     for hundredths in range(400, 700, 3):
         engine, run = Named().engine(), Timed(hundredths / 100)
-        watch = ReadinessCheck(api=engine.api, stable_s=3, drain_s=10, clock=run.clock)
-        outcome = redeploy_service(watch, finder(engine), run)
+        outcome = redeploy_service(context_of(engine, run, drain_s=10, clock=run.clock), finder(engine))
         if not outcome.success:
             ends[hundredths] = outcome.reason
     assert ends == {}

@@ -1,18 +1,14 @@
 """Whether an engine can run what a registry has."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tutumd.engines.docker.look.containers import platform_of
-from tutumd.engines.docker.look.facts import (
-    EngineFacts,
-    Manifest,
-    check_platform,
-    kept_platform,
-    parse_facts,
-    parse_manifest,
-)
+from tutumd.engines.docker.look.facts import EngineFacts, check_platform, kept_platform, parse_facts
+from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest
+from tutumd.engines.images import parse_reference
 from tutumd.errors import EngineRefusedError
 
 ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
@@ -30,7 +26,14 @@ def test_facts_and_manifests_are_parsed() -> None:
         "Descriptor": {"digest": "sha256:a"},
         "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],
     }
-    assert parse_manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
+
+    class Registry:
+        def inspect_distribution(self, name: str, auth_config: object) -> object:
+            return answer
+
+    client: Any = Registry()
+    found = inspect_manifest(client, parse_reference("app"), {}, "find it")
+    assert found == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
 
 
 @pytest.mark.parametrize(

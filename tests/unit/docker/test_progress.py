@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.runs import FakeRun, Killed
-from tests.unit.docker.beds import OLD, finder
+from tests.unit.docker.beds import OLD, context_of, finder
 from tests.unit.docker.documents import compose_labels, image, inspected
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.scale import Scaler
-from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.labels import STALL, TIMEOUT, Json
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, RunLimits
@@ -96,12 +96,12 @@ def two_containers(engine: FakeDocker, labels: Mapping[str, str], check: Mapping
         )
 
 
-def readiness(engine: Slow) -> ReadinessCheck:
-    return ReadinessCheck(api=engine.api, stable_s=3, drain_s=10, clock=engine.clock)
+def context(engine: Slow, run: FakeRun) -> ActionContext:
+    return context_of(engine, run, drain_s=10, clock=engine.clock)
 
 
 def redeploy(engine: Slow, run: FakeRun) -> Outcome:
-    return redeploy_service(readiness(engine), finder(engine), run)
+    return redeploy_service(context(engine, run), finder(engine))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_replicas_are_not_taken_back_for_being_slow(kind: Callable[..., Slow]) -
     two_containers(engine, {})
     containers = finder(engine)()[0].containers
     run.set_limits(**limits_of(containers, stable_s=3))
-    assert Scaler(readiness(engine), finder(engine), run).scale(4).success
+    assert Scaler(context(engine, run), finder(engine)).scale(4).success
 
 
 @pytest.mark.parametrize("kind", [Slow, Flapping])
@@ -248,12 +248,12 @@ def test_a_replica_is_never_of_another_image() -> None:
     before = engine.summary()
     first = Simulated(clock, kill_at=1)
     with pytest.raises(Killed):
-        Scaler(readiness(engine), finder(engine), first).scale(4)
+        Scaler(context(engine, first), finder(engine)).scale(4)
     # Another service with the same image was redeployed before this one is continued.
     newer = image(0xB0)
     engine.images_by_name[newer["Id"]] = newer
     engine.tagged = newer["Id"]
-    outcome = Scaler(readiness(engine), finder(engine), Simulated(clock, journal=first.journal)).scale(4)
+    outcome = Scaler(context(engine, Simulated(clock, journal=first.journal)), finder(engine)).scale(4)
     assert outcome == replace(outcome, success=False, rolled_back=True)
     assert "app became another image on this engine; redeploy first" in outcome.reason
     assert engine.summary() == before

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.beds import Recorded, finder
+from tests.unit.docker.beds import Recorded, context_of, finder
 from tests.unit.docker.documents import ALWAYS, NO
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.recover.rollback import recover_slots
 
 RUN = "0a1b2c3d"
@@ -73,6 +72,6 @@ def test_a_swap_without_a_journal_leaves_one_container(
     for document in containers:
         engine.add(**document)
     group, _ = finder(engine, "name:web")()
-    recover_slots(StepRunner(api=engine.api, run=Recorded()), group.slots, ())
+    recover_slots(context_of(engine, Recorded()), group.slots, ())
     number, status, policy = left
     assert {name: entry[:3] for name, entry in engine.summary().items()} == {"web": (f"{number:064x}", status, policy)}

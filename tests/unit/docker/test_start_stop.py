@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.docker_errors import api_error
 from tests.support.runs import FakeRun
-from tests.unit.docker.beds import Case, every_kill, readiness, with_journal
+from tests.unit.docker.beds import Case, context_of, every_kill, with_journal
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.apply.start_stop import start_containers
@@ -36,7 +36,7 @@ def test_a_start_that_fails_stops_what_it_has_started() -> None:
     case = Case(states=["running", "exited"], newest=image(0xA0, Crashes=True))
 
     def start(engine: FakeDocker, run: FakeRun) -> Outcome:
-        return start_containers(readiness(engine), engine.inspected(), run)
+        return start_containers(context_of(engine, run), engine.inspected())
 
     for step, engine, outcome in every_kill(case.engine, start, with_journal, least=1):
         assert (outcome.success, outcome.rolled_back) == (False, True), step

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.runs import FakeRun, Killed
-from tests.unit.docker.beds import NEW, Case, Named, Recorded, finder, readiness
+from tests.unit.docker.beds import NEW, Case, Named, Recorded, context_of, finder
 from tests.unit.docker.documents import EPOCH, inspected
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_meddling import states
@@ -19,13 +19,13 @@ from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.apply.scale import Scaler
 from tutumd.engines.docker.apply.start_stop import start_containers, stop_containers
 from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
-from tutumd.engines.docker.look.readiness import ReadinessCheck
+from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import FindGroup
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
 
 LIMITS = RunLimits(timeout_s=1_000)
-Act = Callable[[ReadinessCheck, FindGroup, FakeRun], Outcome]
+Act = Callable[[ActionContext, FindGroup], Outcome]
 
 
 class Turns:
@@ -85,10 +85,9 @@ class Installation:
         while self.outcome is None and self.tries < 300:
             self.tries += 1
             run = Recorded(action_uuid=self.action, journal=journal)
-            check = ReadinessCheck(api=self.api, stable_s=3, drain_s=15, clock=readiness(self.engine).clock)
             find = partial(require_free, self._find, self.api, run, LIMITS)
             try:
-                self.outcome = self.act(check, find, run)
+                self.outcome = self.act(context_of(self.engine, run, api=self.api), find)
             except EngineBusyError as error:
                 self.error = str(error)
                 journal = run.journal
@@ -114,26 +113,26 @@ class Client:
         return value
 
 
-def redeploy(check: ReadinessCheck, find: FindGroup, run: FakeRun) -> Outcome:
-    if not run.journal:
+def redeploy(context: ActionContext, find: FindGroup) -> Outcome:
+    if not context.run.journal:
         find()
-    return redeploy_service(check, find, run)
+    return redeploy_service(context, find)
 
 
-def stop(check: ReadinessCheck, find: FindGroup, run: FakeRun) -> Outcome:
-    return undisturbed(stop_containers(check.api, find()[0].containers, run), find, run)
+def stop(context: ActionContext, find: FindGroup) -> Outcome:
+    return undisturbed(stop_containers(context, find()[0].containers), find, context.run)
 
 
-def start(check: ReadinessCheck, find: FindGroup, run: FakeRun) -> Outcome:
-    return undisturbed(start_containers(check, find()[0].containers, run), find, run)
+def start(context: ActionContext, find: FindGroup) -> Outcome:
+    return undisturbed(start_containers(context, find()[0].containers), find, context.run)
 
 
-def scale_up(check: ReadinessCheck, find: FindGroup, run: FakeRun) -> Outcome:
-    return Scaler(check, find, run).scale(3)
+def scale_up(context: ActionContext, find: FindGroup) -> Outcome:
+    return Scaler(context, find).scale(3)
 
 
-def scale_down(check: ReadinessCheck, find: FindGroup, run: FakeRun) -> Outcome:
-    return Scaler(check, find, run).scale(1)
+def scale_down(context: ActionContext, find: FindGroup) -> Outcome:
+    return Scaler(context, find).scale(1)
 
 
 def play(engine: FakeDocker, seed: int, *acts: Act) -> list[Installation]:
@@ -176,11 +175,11 @@ def test_another_verb_waits_for_a_redeploy(other: Act, seed: int) -> None:
     assert ("running" in ended) is (other is not stop), (seed, states(engine))
 
 
-def check_of(engine: FakeDocker, installation: str, timeout_s: float = 0) -> ReadinessCheck:
-    """Return the check of an installation on an engine."""
+def context_in(installation: str, engine: FakeDocker, run: FakeRun, timeout_s: float = 0) -> ActionContext:
+    """Return the context of a run of an installation."""
     client: Any = engine
     api = DockerApi(client, "/nonexistent", installation, timeout_s)
-    return ReadinessCheck(api=api, stable_s=3, drain_s=15, clock=readiness(engine).clock)
+    return context_of(engine, run, api=api)
 
 
 def left_by(installation: str, step: int, timeout_s: float = 0) -> FakeDocker:
@@ -188,7 +187,7 @@ def left_by(installation: str, step: int, timeout_s: float = 0) -> FakeDocker:
     engine = CASES["one"].engine()
     with pytest.raises(Killed):
         run = Recorded(action_uuid="dead0000-0000", kill_at=step)
-        redeploy_service(check_of(engine, installation, timeout_s), finder(engine), run)
+        redeploy_service(context_in(installation, engine, run, timeout_s), finder(engine))
     assert [name for name in engine.summary() if name.endswith("-dead0000")], engine.summary()
     return engine
 
@@ -196,13 +195,13 @@ def left_by(installation: str, step: int, timeout_s: float = 0) -> FakeDocker:
 @pytest.mark.parametrize("step", [5, 8, 11])
 def test_what_a_dead_installation_left_is_cleared_up_once_a_redeploy_cannot_take_longer(step: int) -> None:
     engine, run = left_by("dead", step), Recorded(action_uuid="beef0000-0000")
-    left, check = engine.summary(), check_of(engine, "alive")
-    find = partial(require_free, finder(engine), check.api, run, LIMITS)
+    left, context = engine.summary(), context_in("alive", engine, run)
+    find = partial(require_free, finder(engine), context.api, run, LIMITS)
     with pytest.raises(EngineBusyError, match=r"another tutumd is redeploying web .*2026-01-01 00:\d\d UTC"):
-        redeploy_service(check, find, run)
+        redeploy_service(context, find)
     assert engine.summary() == left
     engine.now += 1_000 + 40
-    assert redeploy_service(check, find, run).success
+    assert redeploy_service(context, find).success
     assert states(engine) == {"shop-web-1": ("running", NEW)}
 
 
@@ -213,7 +212,7 @@ def test_an_installation_is_alive_for_the_longer_one_of_its_limit_and_the_own(
     engine, run = left_by("other", 8, its_timeout_s), Recorded(action_uuid="beef0000-0000")
 
     def find() -> None:
-        require_free(finder(engine), check_of(engine, "mine").api, run, LIMITS)
+        require_free(finder(engine), context_in("mine", engine, run).api, run, LIMITS)
 
     engine.now += longer_s - 60
     with pytest.raises(EngineBusyError, match="another tutumd is redeploying web"):
@@ -224,8 +223,8 @@ def test_an_installation_is_alive_for_the_longer_one_of_its_limit_and_the_own(
 
 def test_an_installation_continues_what_it_began_itself_under_whatever_action() -> None:
     engine, run = left_by("mine", 12), Recorded(action_uuid="beef0000-0000")
-    check = check_of(engine, "mine")
-    assert redeploy_service(check, partial(require_free, finder(engine), check.api, run, LIMITS), run).success
+    context = context_in("mine", engine, run)
+    assert redeploy_service(context, partial(require_free, finder(engine), context.api, run, LIMITS)).success
 
 
 def test_other_installations_are_described_for_a_week() -> None:

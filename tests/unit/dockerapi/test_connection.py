@@ -8,8 +8,8 @@ import requests.exceptions
 
 from tests.support.docker_errors import api_error
 from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.dockerapi.failures import translated, translated_read
-from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import is_true, own_labels, owner_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tutumd.engines.images.auth import registry_auth
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.dockerapi.registry import registry_auth
+from tutumd.engines.images import parse_reference
 from tutumd.errors import EngineRefusedError
 
 APP = parse_reference("host:5000/app")

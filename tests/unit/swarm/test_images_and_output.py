@@ -2,9 +2,8 @@
 
 import pytest
 
-from tutumd.engines.images.reference import parse_reference
-from tutumd.engines.swarm.api import read_platforms
-from tutumd.engines.swarm.plan import is_built_here
+from tutumd.engines.images import parse_reference
+from tutumd.engines.swarm.plan import is_built_here, placement_platforms
 
 
 @pytest.mark.parametrize(
@@ -23,5 +22,8 @@ def test_an_image_that_a_registry_knows_was_not_built_here(digests: list[str] | 
 
 
 def test_arm_matches_any_architecture() -> None:
-    platforms = [{"architecture": "arm", "os": "linux", "variant": "v7"}, {"architecture": "amd64", "os": "linux"}]
-    assert read_platforms(platforms) == ({"Architecture": "", "OS": "linux"}, {"Architecture": "amd64", "OS": "linux"})
+    platforms = [("linux", "arm"), ("linux", "amd64")]
+    assert placement_platforms(platforms) == (
+        {"Architecture": "", "OS": "linux"},
+        {"Architecture": "amd64", "OS": "linux"},
+    )

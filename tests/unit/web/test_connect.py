@@ -103,6 +103,9 @@ def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) 
     assert evaluate(parse_options(kept, NOW), payload(name)) == Verdict(tag=None)
 
 
+FIRING = "body.status == 'firing'"
+
+
 @pytest.mark.parametrize(
     ("key", "sent", "document"),
     [
@@ -111,7 +114,6 @@ def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) 
             {"name": " web ", "kind": "tag", "patterns": " v1.*,v2 \n v3,", "verifies": "1", "repository": "x"},
             {
                 "name": "web",
-                "operation": "REDEPLOY",
                 "verify": {"preset": "github", "secrets": [SECRET]},
                 "filter": {"preset": "tag", "tag": ["v1.*", "v2", "v3"]},
             },
@@ -119,27 +121,14 @@ def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) 
         (
             "alertmanager",
             {"operation": "SCALEUP", "max_containers": " 3 "},
-            {
-                "name": "alertmanager",
-                "operation": "SCALEUP",
-                "filter": "body.status == 'firing'",
-                "max_containers": 3,
-            },
+            {"operation": "SCALEUP", "filter": FIRING, "max_containers": 3},
         ),
-        (
-            "alertmanager",
-            {"operation": "REDEPLOY"},
-            {"name": "alertmanager", "operation": "REDEPLOY", "filter": "body.status == 'firing'"},
-        ),
-        (
-            "curl",
-            {"patterns": "v*", "verifies": "1"},
-            {"name": "curl", "operation": "REDEPLOY", "tag": {"allow": ["v*"]}},
-        ),
+        ("alertmanager", {"operation": "REDEPLOY"}, {"filter": FIRING}),
+        ("curl", {"patterns": "v*", "verifies": "1"}, {"tag": {"allow": ["v*"]}}),
     ],
 )
 def test_a_form_is_read(key: str, sent: dict[str, str], document: dict[str, Any]) -> None:
-    assert connect(key, sent, SECRET) == document
+    assert connect(key, sent, SECRET) == {"name": key, "operation": "REDEPLOY", **document}
 
 
 def test_a_sender_is_found_by_its_key_or_its_signature() -> None:
@@ -148,18 +137,15 @@ def test_a_sender_is_found_by_its_key_or_its_signature() -> None:
     assert find_sender("nobody") is None
 
 
-@pytest.mark.parametrize(
-    ("image", "tag"),
-    [
-        ("app", "latest"),
-        ("app:v1", "v1"),
-        ("host:5000/app", "latest"),
-        ("host:5000/a/app:v2@sha256:00", "v2"),
-        ("", "latest"),
-    ],
-)
-def test_the_tag_of_an_image_is_proposed(image: str, tag: str) -> None:
-    assert find_tag(image) == tag
+def test_the_tag_of_an_image_is_proposed() -> None:
+    tags = {
+        "app": "latest",
+        "app:v1": "v1",
+        "host:5000/app": "latest",
+        "host:5000/a/app:v2@sha256:00": "v2",
+        "": "latest",
+    }
+    assert {image: find_tag(image) for image in tags} == tags
 
 
 def test_secrets_fit_their_preset() -> None:

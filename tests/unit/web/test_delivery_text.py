@@ -60,12 +60,7 @@ def test_json_nested_too_deep_is_shown_as_it_is() -> None:
     [
         ('{"a": 1}', "application/x-www-form-urlencoded", "JSON", '{\n  "a": 1\n}'),
         ("{not json", "application/json", "text", "{not json"),
-        (
-            "payload=%7B%22a%22%3A1%7D&b=x+y",
-            "application/x-www-form-urlencoded",
-            "form",
-            'payload = {\n  "a": 1\n}\nb = x y',
-        ),
+        ("a=%7B%22b%22%3A1%7D&c=x+y", "application/x-www-form-urlencoded", "form", 'a = {\n  "b": 1\n}\nc = x y'),
         ("no form", "application/x-www-form-urlencoded", "text", "no form"),
         ("a=1", "text/plain", "text", "a=1"),
         ("  ", "application/json", "", "  "),

@@ -76,57 +76,40 @@ def remembering_context(intake: RecordingIntake, options: Mapping[str, Any] | No
     return context
 
 
-def call_fast(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
-    async def run() -> tuple[Response, Call]:
-        intake = RecordingIntake()
-        context = remembering_context(intake, options)
-        response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        fast_path = FastPath(context, CallEndpoint(context))
-        assert fast_path.handle(scope, body, lambda *parts: response.set_result(response_of(*parts)))
-        status, headers, fields = await response
-        # The slow path has these from the application around it.
-        assert headers.pop(b"x-request-id")
-        assert headers.pop(b"cache-control") == b"no-store"
-        return (status, headers, fields), intake.calls[0]
-
-    return asyncio.run(run())
+async def respond_fast(context: WebContext, scope: Scope, body: bytes) -> Response:
+    response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    fast_path = FastPath(context, CallEndpoint(context))
+    assert fast_path.handle(scope, body, lambda *parts: response.set_result(response_of(*parts)))
+    status, headers, fields = await response
+    # The slow path has these from the application around it.
+    assert headers.pop(b"x-request-id")
+    assert headers.pop(b"cache-control") == b"no-store"
+    return status, headers, fields
 
 
-def call_slow(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
-    async def run() -> tuple[Response, Call]:
-        intake = RecordingIntake()
-        context = remembering_context(intake, options)
-        sent: list[Message] = []
-        match = CALL_PATH.fullmatch(scope["path"])
-        assert match
+async def respond_slowly(context: WebContext, scope: Scope, body: bytes) -> Response:
+    sent: list[Message] = []
+    match = CALL_PATH.fullmatch(scope["path"])
+    assert match
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message: Message) -> None:
-            sent.append(message)
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-        await CallEndpoint(context)(scope, receive, send, match)
-        return response_of(sent[0]["status"], sent[0]["headers"], sent[1]["body"]), intake.calls[0]
-
-    return asyncio.run(run())
+    await CallEndpoint(context)(scope, receive, send, match)
+    return response_of(sent[0]["status"], sent[0]["headers"], sent[1]["body"])
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [
-        scope_of(PATH, HEADERS, b"wait=5"),
-        scope_of(PATH, [*HEADERS, (b"prefer", b"wait=5")]),
-        scope_of(PATH, HEADERS, method="GET"),
-        scope_of(PATH.upper(), HEADERS),
-        scope_of(f"{PATH}0/", HEADERS),
-        scope_of(f"{PATH}101/", HEADERS),
-        scope_of("/api/v1/service/", HEADERS),
-    ],
-)
-def test_any_other_request_goes_through_asgi(scope: Scope) -> None:
-    context = remembering_context(RecordingIntake(), None)
-    assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)
+def call(
+    scope: Scope, body: bytes, options: Mapping[str, Any] | None = None, *, is_fast: bool = True
+) -> tuple[Response, Call]:
+    """Return the response to a call, and what was stored."""
+    intake = RecordingIntake()
+    context = remembering_context(intake, options)
+    respond = respond_fast if is_fast else respond_slowly
+    return asyncio.run(respond(context, scope, body)), intake.calls[0]
 
 
 class Unread(list[tuple[bytes, bytes]]):
@@ -158,7 +141,9 @@ def test_fast_and_slow_calls_are_judged_stored_and_responded_to_alike(
     headers: list[tuple[bytes, bytes]], options: Mapping[str, Any] | None, body: bytes
 ) -> None:
     scope = scope_of(PATH if body else f"{PATH}7/", headers)
-    (fast_response, fast_call), (slow_response, slow_call) = (do(scope, body, options) for do in (call_fast, call_slow))
+    (fast_response, fast_call), (slow_response, slow_call) = (
+        call(scope, body, options, is_fast=is_fast) for is_fast in (True, False)
+    )
     assert fast_response == slow_response
     assert fast_call.evaluation == slow_call.evaluation
     assert (fast_call.evaluation and fast_call.evaluation.version) == (7 if options else None)
@@ -166,41 +151,33 @@ def test_fast_and_slow_calls_are_judged_stored_and_responded_to_alike(
     assert replace(fast_call, content="") == replace(slow_call, content="")
 
 
-@pytest.mark.parametrize(
-    ("options", "headers", "body"),
-    [
-        (TOKEN, [*SENT, (b"x-b", f"with {SECRET}".encode())], BODY),
-        (TOKEN, SENT, f"with {SECRET}".encode()),
-        (TOKEN, SENT, b"x" * (MAX_QUICK_BYTES + 1)),
-        ({"verify": {"preset": "token", "header": "X-A", "secrets": [SECRET]}}, SENT, BODY),
-        ({"filter": {"preset": "branch", "branch": "main"}}, HEADERS, BODY),
-        ({"enabled": False}, HEADERS, BODY),
-        ({**TOKEN, "max_uses": 3}, SENT, BODY),
-    ],
-    ids=[
-        "secret in a header",
-        "secret in the body",
-        "long body",
-        "header that is kept",
-        "filter",
-        "closed",
-        "max_uses",
-    ],
-)
-def test_a_call_that_is_redacted_or_looked_up_or_may_take_long_goes_through_asgi(
-    options: Mapping[str, Any], headers: list[tuple[bytes, bytes]], body: bytes
-) -> None:
-    async def is_handled() -> bool:
-        context = remembering_context(RecordingIntake(), options)
-        return FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, headers), body, lambda *_: None)
-
-    assert not asyncio.run(is_handled())
+LONG_BODY = b"x" * (MAX_QUICK_BYTES + 1)
+OF_KEPT = {"verify": {"preset": "token", "header": "X-A", "secrets": [SECRET]}}
+OF_MAIN = {"filter": {"preset": "branch", "branch": "main"}}
+OTHERS: dict[str, tuple[Mapping[str, Any] | None, Scope, bytes]] = {
+    "waits": (None, scope_of(PATH, HEADERS, b"wait=5"), b""),
+    "prefers to wait": (None, scope_of(PATH, [*HEADERS, (b"prefer", b"wait=5")]), b""),
+    "another method": (None, scope_of(PATH, HEADERS, method="GET"), b""),
+    "upper case": (None, scope_of(PATH.upper(), HEADERS), b""),
+    "amount 0": (None, scope_of(f"{PATH}0/", HEADERS), b""),
+    "amount 101": (None, scope_of(f"{PATH}101/", HEADERS), b""),
+    "another route": (None, scope_of("/api/v1/service/", HEADERS), b""),
+    "secret in a header": (TOKEN, scope_of(PATH, [*SENT, (b"x-b", f"with {SECRET}".encode())]), BODY),
+    "secret in the body": (TOKEN, scope_of(PATH, SENT), f"with {SECRET}".encode()),
+    "long body": (TOKEN, scope_of(PATH, SENT), LONG_BODY),
+    "header that is kept": (OF_KEPT, scope_of(PATH, SENT), BODY),
+    "filter": (OF_MAIN, scope_of(PATH, HEADERS), BODY),
+    "closed": ({"enabled": False}, scope_of(PATH, HEADERS), BODY),
+    "max_uses": ({**TOKEN, "max_uses": 3}, scope_of(PATH, SENT), BODY),
+    "cannot be read": (TOKEN, scope_of(PATH, Unread(SENT)), BODY),
+}
 
 
-def test_a_call_that_cannot_be_read_goes_through_asgi() -> None:
-    context = remembering_context(RecordingIntake(), TOKEN)
-    scope = scope_of(PATH, Unread(SENT))
-    assert not FastPath(context, CallEndpoint(context)).handle(scope, BODY, lambda *_: None)
+@pytest.mark.parametrize("what", OTHERS)
+async def test_a_call_that_is_redacted_or_looked_up_or_may_take_long_goes_through_asgi(what: str) -> None:
+    options, scope, body = OTHERS[what]
+    context = remembering_context(RecordingIntake(), options)
+    assert not FastPath(context, CallEndpoint(context)).handle(scope, body, lambda *_: None)
 
 
 def test_a_cached_set_of_headers_holds_no_secret() -> None:
@@ -221,15 +198,15 @@ def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
     evaluation = endpoint.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
     assert evaluation is not None
     assert evaluation.refuse
-    _, call = call_fast(scope_of(PATH, HEADERS), BODY, TOKEN)
+    _, stored = call(scope_of(PATH, HEADERS), BODY, TOKEN)
     for _ in range(MAX_REFUSED - 1):
-        limits.record(HANDLER, call.origin.address, is_refused=True)
-    endpoint.settle(call, EvaluationNeeded(options={}, version=8))
-    assert limits.wait_s(HANDLER, call.origin.address) == 0
-    endpoint.settle(call, NotQueued())
-    assert limits.wait_s(HANDLER, call.origin.address) > 0
+        limits.record(HANDLER, stored.origin.address, is_refused=True)
+    endpoint.settle(stored, EvaluationNeeded(options={}, version=8))
+    assert limits.wait_s(HANDLER, stored.origin.address) == 0
+    endpoint.settle(stored, NotQueued())
+    assert limits.wait_s(HANDLER, stored.origin.address) > 0
     assert context.admission_cache.recall((SERVICE, HANDLER)) is not None
-    endpoint.settle(call, NotFoundError("gone"))
+    endpoint.settle(stored, NotFoundError("gone"))
     assert context.admission_cache.recall((SERVICE, HANDLER)) is None
 
 

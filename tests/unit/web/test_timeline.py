@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tutumd.model import Action, ActionState, LogLine, Phase, Verb
 from tutumd.web.messages.timeline import Step, build
 
@@ -14,26 +16,18 @@ def after(seconds: float) -> datetime:
 
 
 def action(state: ActionState, *, started: float | None = None, ended: float | None = None, **fields: Any) -> Action:
-    values = {
+    values: dict[str, Any] = dict.fromkeys(("address", "user_agent", "reason", "log_tail"), "")
+    values |= dict.fromkeys(("target", "image_before", "image_after"))
+    values |= {
         "uuid": "a",
         "service_uuid": "s",
         "verb": Verb.REDEPLOY,
         "state": state,
-        "target": None,
         "created": ASKED,
-        "started": None if started is None else after(started),
-        "ended": None if ended is None else after(ended),
-        "address": "",
-        "user_agent": "",
         "deliveries": 1,
-        "reason": "",
-        "log_tail": "",
-        "rolled_back": False,
-        "image_before": None,
-        "image_after": None,
-        "containers_before": (),
-        "containers_after": (),
     }
+    values |= {"started": None if started is None else after(started), "ended": None if ended is None else after(ended)}
+    values |= {"rolled_back": False, "containers_before": (), "containers_after": ()}
     return Action(**(values | fields))
 
 
@@ -101,50 +95,31 @@ def test_what_puts_things_back_is_one_step() -> None:
     undone = [*REDEPLOY[:4], *lines((9, "it exited with 1", Phase.RESTORING), (9.5, "ending web-1", Phase.REMOVING))]
     assert build(action(ActionState.IN_PROGRESS, started=2), undone, after(12))[-2:] == (
         Step(text="Starting the new containers", state="failed", seconds=1.5),
-        Step(
-            text="Rolling back",
-            state="now",
-            seconds=3,
-            since=after(9),
-            note="ending web-1",
-        ),
+        Step(text="Rolling back", state="now", seconds=3, since=after(9), note="ending web-1"),
     )
 
 
-def test_a_failed_pull_is_the_last_step_before_the_end() -> None:
-    assert build(action(ActionState.FAILED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
-        Step(text="Pulling the image", state="failed", seconds=2),
-        Step(text="Failed", state="failed", at=after(5), seconds=3),
+@pytest.mark.parametrize(("state", "word"), [(ActionState.FAILED, "failed"), (ActionState.CANCELED, "canceled")])
+def test_what_failed_or_was_canceled_says_what_it_was_doing(state: ActionState, word: Any) -> None:
+    assert build(action(state, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
+        Step(text="Pulling the image", state=word, seconds=2),
+        Step(text=word.capitalize(), state=word, at=after(5), seconds=3),
     )
 
 
-def test_a_canceled_run_says_what_it_was_doing() -> None:
-    assert build(action(ActionState.CANCELED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
-        Step(text="Pulling the image", state="canceled", seconds=2),
-        Step(text="Canceled", state="canceled", at=after(5), seconds=3),
-    )
-
-
-def test_what_waits_says_why() -> None:
+def test_what_waits_says_why_before_and_after_it_began() -> None:
     waiting = action(ActionState.PENDING, reason="waiting: no worker serves engine 'docker' now")
     assert build(waiting, (), after(30)) == (
         done("Requested", at=ASKED),
         Step(text="Waiting for its turn", state="now", seconds=30, since=ASKED, note=waiting.reason),
     )
-
-
-def test_what_was_canceled_before_it_began_took_no_time() -> None:
     assert build(action(ActionState.CANCELED, ended=4), (), after(30)) == (
         done("Requested", at=ASKED),
         Step(text="Canceled", state="canceled", at=after(4)),
     )
-
-
-def test_a_run_that_waits_for_its_engine_says_so_in_its_present_step() -> None:
-    waiting = action(ActionState.IN_PROGRESS, started=2, reason="waiting for the engine: connection refused")
-    assert build(waiting, REDEPLOY[:2], after(9))[-1] == Step(
-        text="Pulling the image", state="now", seconds=6, since=after(3), note=waiting.reason
-    )
+    held = action(ActionState.IN_PROGRESS, started=2, reason="waiting for the engine: connection refused")
+    pulling = Step(text="Pulling the image", state="now", seconds=6, since=after(3), note=held.reason)
+    assert build(held, REDEPLOY[:2], after(9))[-1] == pulling
 
 
 def test_clocks_that_differ_make_no_negative_seconds() -> None:

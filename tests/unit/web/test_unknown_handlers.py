@@ -81,12 +81,15 @@ def find_all(
     return asyncio.run(run())
 
 
-def test_handlers_that_are_called_at_once_are_read_together() -> None:
+def test_handlers_that_are_called_at_once_are_read_together_up_to_a_limit() -> None:
     handlers = Handlers({("s", "50"): BARE})
     found = find_all(handlers.callable_handlers, [("s", str(number % 60)) for number in range(100)])
     assert [number for number, each in enumerate(found) if each == BARE] == [50]
     assert sum(isinstance(each, NotFoundError) for each in found) == 99
     assert [len(batch) for batch in handlers.batches] == [60]
+    found = find_all(handlers.callable_handlers, [("t", str(number)) for number in range(MAX_PATHS + 1)])
+    assert [type(each) for each in found] == [NotFoundError] * MAX_PATHS + [UnavailableError]
+    assert [len(batch) for batch in handlers.batches] == [60, MAX_PATHS]
 
 
 def test_a_database_that_is_away_is_told_to_all_who_wait() -> None:
@@ -98,10 +101,3 @@ def test_a_database_that_is_away_is_told_to_all_who_wait() -> None:
 
     assert [str(each) for each in find_all(fail, [("s", "h")] * 3)] == ["away"] * 3
     assert [len(read) for read in reads] == [1]
-
-
-def test_so_many_handlers_are_read_at_once() -> None:
-    handlers = Handlers({})
-    found = find_all(handlers.callable_handlers, [("s", str(number)) for number in range(MAX_PATHS + 1)])
-    assert [len(batch) for batch in handlers.batches] == [MAX_PATHS]
-    assert [type(each) for each in found] == [NotFoundError] * MAX_PATHS + [UnavailableError]

@@ -16,7 +16,7 @@ from tutumd.engines.docker.look.cache import ContainerCache, watch_events
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.facts import kept_platform, platform_note
 from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
-from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
 from tutumd.engines.docker.look.snapshot import service_snapshot
 from tutumd.engines.docker.plan.constraints import check_readable
@@ -34,19 +34,20 @@ _HINT = "On docker, each compose service and each container is one; tutum.ignore
 
 
 class DockerEngine:
-    """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
+    """Services made of the containers of one Docker Engine. Docstrings describe differences from the port.
 
     Args:
         name: Name of this instance.
         url: The engine's address; None means the default of `connect`.
         config_dir: The Docker client's configuration folder, with the registry logins.
-        server_cap: The number of containers that a service may be scaled to.
-        limits: Time limits of a run, as the server's settings say.
-        stable_s: How long a new container without a health check must run.
-        drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
-            otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
-        installation: ID of this installation, which waits while another one redeploys a service; empty if it has none.
-        self_container_id: ID of the container that this process runs in, which is never changed.
+        server_cap: Maximum number of containers to which a service may be scaled.
+        limits: Time limits of a run, from the server's settings.
+        stable_s: Seconds that a new container without a health check must run.
+        drain_s: Seconds that clients find both old and new containers, if that is possible, unless the settings differ.
+            otherwise. Proxies cache the address of a name for several seconds: nginx with `valid=5s` for almost 6 s.
+        installation: ID of this installation, which waits while another installation redeploys a service; empty if it
+            has none.
+        self_container_id: ID of the container of this process, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
     """
@@ -72,9 +73,11 @@ class DockerEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._locks = ComponentLocks()
-        self._readiness = ReadinessCheck(
+        self._stable_s = stable_s if limits.stable_s is None else limits.stable_s
+        self._context = partial(
+            ActionContext,
             api=self._api,
-            stable_s=stable_s if limits.stable_s is None else limits.stable_s,
+            stable_s=self._stable_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,
         )
@@ -87,7 +90,7 @@ class DockerEngine:
         return self._info
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all services. While `watch` follows the events, only containers that changed are inspected."""
+        """List all services. While `watch` follows the events, only changed containers are inspected."""
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
         containers = self._cache.containers()
         for group in group_by_service(containers, self._own_parts(containers)):
@@ -106,41 +109,38 @@ class DockerEngine:
         watch_events(self._client, self._cache, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """Replace every container. The old ones are parked until all new ones are ready."""
-        find = self._finder(service, run)
-        with self._locks.hold(replaced_names(self._readiness, find, run), run):
-            return redeploy(self._readiness, find, run, self._self_id)
+        """Replace every container. The old containers are parked until all new containers are ready."""
+        context, find = self._context(run=run), self._finder(service, run)
+        with self._locks.hold(replaced_names(context, find), run):
+            return redeploy(context, find, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what `redeploy` would do. The digest comes from the registry."""
-        try:
-            group, all_containers = self._require(service)
-            facts = self._api.facts()
-            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
-            platform = kept_platform((container.platform for container in group.containers), facts)
-            digests = check_images(self._api, plan.pulled, group.containers, platform)
-        except EngineRefusedError as error:
-            return Plan(refused=str(error))
-        limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._readiness.stable_s))
+        group, all_containers = self._require(service)
+        facts = self._api.facts()
+        plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
+        platform = kept_platform((container.platform for container in group.containers), facts)
+        digests = check_images(self._api, plan.pulled, group.containers, platform)
+        limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
+        """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""
         group = self._require_unaffected(service, run)
         service_cap = parse_labels([container.labels for container in group.containers]).service_cap
         cap = min(self._server_cap, service_cap or self._server_cap)
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
-        return Scaler(self._readiness, self._finder(service, run), run).scale(target)
+        return Scaler(self._context(run=run), self._finder(service, run)).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
         containers = self._require_unaffected(service, run).containers
-        return undisturbed(start_containers(self._readiness, containers, run), self._finder(service, run), run)
+        return undisturbed(start_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         containers = self._require_unaffected(service, run).containers
-        return undisturbed(stop_containers(self._api, containers, run), self._finder(service, run), run)
+        return undisturbed(stop_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -165,7 +165,7 @@ class DockerEngine:
         subject = f"engine {self._info.name}"
         findings = check_engine(subject, self._client, NEEDED)
         if any(finding.level is Level.WRONG for finding in findings):
-            return findings  # it may not respond, and would be waited for again
+            return findings  # the engine may not respond, and would be waited for again
         with suppress(EngineRefusedError, EngineUnavailableError):
             if others := describe_other_installations(self._cache.containers(), self._api.installation):
                 fix = (
@@ -190,7 +190,7 @@ class DockerEngine:
         group, all_containers = self._finder(service, run)()
         if not run.journal:
             check_no_busy_dependency(group, all_containers)
-        run.set_limits(**limits_of(group.containers, stable_s=self._readiness.stable_s))
+        run.set_limits(**limits_of(group.containers, stable_s=self._stable_s))
         return group
 
     def _finder(self, service: Service, run: Run) -> FindGroup:
@@ -204,10 +204,10 @@ class DockerEngine:
         """Return a service and all containers.
 
         Args:
-            is_begun: The action has begun, so that it must go on even with containers that cannot be inspected.
+            is_begun: The action has begun and must continue even with containers that cannot be inspected.
 
         Raises:
-            EngineRefusedError: The service is gone, cannot be inspected, is tutumd's own, or is to be left alone.
+            EngineRefusedError: The service is gone, cannot be inspected, belongs to tutumd, or is ignored by its label.
         """
         containers = self._cache.around(service.selector)
         group = self._find(service.selector, containers)
@@ -217,7 +217,7 @@ class DockerEngine:
         raise EngineRefusedError(self._why_missing(service, containers))
 
     def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
-        """Return why a service that was known is none now."""
+        """Return why a formerly known service does not exist now."""
         groups = group_by_service(containers, with_ignored=True)
         group = next((group for group in groups if group.selector == service.selector), None)
         if group is None:

@@ -1,45 +1,117 @@
-"""Image registries, reached through the Docker Engine: digests of tags, and pulls."""
+"""Image registries, reached through the Docker Engine: logins, manifests and pulls."""
 
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import docker.auth
+import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated, with_advice
-from tutumd.engines.images.auth import Auth
-from tutumd.engines.images.reference import ImageReference
+from tutumd.engines.images import DOCKER_HUB, ImageReference
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
 from tutumd.model import Phase
 from tutumd.ports.engine import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
+# The content of `X-Registry-Auth`; empty without a login. It must never be logged.
+Auth = Mapping[str, Any]
+
+_HELPER_LIMIT_S = 20
 
 
-def resolve_digest(client: Client, reference: ImageReference, auth: Auth) -> str:
-    """Return the current digest of the manifest list that the registry has under a name: `sha256:…`.
+def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
+    """Return the current login for the reference's registry. The configuration is read at each call.
+
+    Args:
+        config_dir: Folder with `config.json`; None means the Docker client's default.
 
     Raises:
-        EngineRefusedError: The registry does not know the name, or denies access.
+        EngineRefusedError: The file, or a credential helper that it names, does not work.
     """
-    unpinned = reference.with_digest(None).name
+    path = None if config_dir is None else Path(config_dir) / "config.json"
+    if path is not None and not path.exists():
+        return {}
+    try:
+        config = docker.auth.load_config(None if path is None else str(path))
+        helper = config.get_credential_store(reference.registry)
+        login = _run_helper(helper, reference.registry) if helper else None
+        if login is None:
+            login = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
+    except (docker.errors.DockerException, ValueError, OSError, AttributeError, TypeError) as error:
+        # The SDK raises the last two if a part of the file has an unexpected type.
+        source = path or "of the Docker client"
+        raise EngineRefusedError(f"cannot read registry logins from the configuration {source}") from error
+    return login or {}
+
+
+def _run_helper(program: str, registry: str) -> dict[str, Any] | None:
+    """Return the login from `docker-credential-PROGRAM get`; None if it has none for the registry."""
+    server = docker.auth.INDEX_URL if registry == DOCKER_HUB else registry
+    command = f"docker-credential-{program}"
+    try:
+        done = subprocess.run(
+            [command, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_LIMIT_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise EngineRefusedError(f"the Docker configuration names {command}, which is not installed here") from error
+    except subprocess.TimeoutExpired as error:
+        raise EngineRefusedError(f"{command} gave no login for {registry} within {_HELPER_LIMIT_S} s") from error
+    if done.returncode != 0:
+        # docker-credential-helpers credentials/error.go: this text, on stdout, means that there is no login.
+        if b"credentials not found" in done.stdout + done.stderr:
+            return None
+        raise EngineRefusedError(f"{command} gave no login for {registry}: it exited with {done.returncode}")
+    credentials = json.loads(done.stdout)
+    user, secret = credentials.get("Username", ""), credentials.get("Secret", "")
+    if not secret:
+        return None
+    if user == docker.auth.TOKEN_USERNAME:
+        return {"serveraddress": server, "identitytoken": secret}
+    return {"serveraddress": server, "username": user, "password": secret}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a registry has under a name: a digest `sha256:…`, and pairs of system and architecture."""
+
+    digest: str
+    platforms: tuple[tuple[str, str], ...]
+
+
+def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, attempt: str) -> Manifest:
+    """Return the manifest, or the list of manifests, that the registry has under a name now.
+
+    Args:
+        attempt: What is tried, as words that follow "cannot".
+
+    Raises:
+        EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
+    """
     sdk: Any = client
-    with translated(f"find out which image {unpinned} is now"):
+    with translated(attempt):
         # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
-        document = sdk.inspect_distribution(unpinned, auth_config=dict(auth))
-    digest = document.get("Descriptor", {}).get("digest")
-    if not isinstance(digest, str) or not digest:
-        raise EngineRefusedError(f"the registry returned no digest of {unpinned}")
-    return digest
+        document = sdk.inspect_distribution(reference.name, auth_config=dict(auth))
+    # Docker Engine API DistributionInspect. Attestations are listed as platforms of their own.
+    listed = {(each.get("os") or "", each.get("architecture") or "") for each in document.get("Platforms") or ()}
+    return Manifest(
+        digest=str(document["Descriptor"]["digest"]),
+        platforms=tuple(sorted(listed - {("unknown", "unknown"), ("", "")})),
+    )
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:
-    """Pull an image and read the stream to its end. It can contain an error although the status was 200.
+    """Pull an image and read the stream to its end. The stream can contain an error although the status was 200.
 
     Args:
-        platform: The wanted one; empty means the engine's own.
+        platform: The requested platform; empty means the engine's own.
 
     Raises:
         EngineRefusedError: The registry refuses or is silent for PULL_SILENCE_S, the pull takes longer than the run

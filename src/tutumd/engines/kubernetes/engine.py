@@ -148,14 +148,11 @@ class KubernetesEngine:
             raise failures[0]
 
     def plan(self, service: Service, tag: str | None) -> Plan:
-        try:
-            view = self._cluster.require_view(self._address(service))
-            limits = self._limits.adapted(**limits_of(view.workload))
-            plan = describe_plan(view, plan_redeploy(view, tag, {}, self._timing), limits)
-            stuck = describe_stuck(view)
-            return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
-        except EngineRefusedError as error:
-            return Plan(refused=str(error))
+        view = self._cluster.require_view(self._address(service))
+        limits = self._limits.adapted(**limits_of(view.workload))
+        plan = describe_plan(view, plan_redeploy(view, tag, {}, self._timing), limits)
+        stuck = describe_stuck(view)
+        return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return carry_out(Redeploy(self._context(service, run)))

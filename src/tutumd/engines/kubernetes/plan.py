@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.discover import running_digest, warnings
 from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView

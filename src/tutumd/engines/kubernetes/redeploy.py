@@ -1,6 +1,6 @@
 """The redeploy of one workload: the patch of its pod template, minReadySeconds in the meantime, and the way back."""
 
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (

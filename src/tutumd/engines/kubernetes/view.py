@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.journal import restarts_text

@@ -10,8 +10,8 @@ import docker.errors
 
 from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import translated, translated_read
-from tutumd.engines.images.auth import registry_auth
-from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.dockerapi.registry import registry_auth
+from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import ACTION, IGNORE, Json
 from tutumd.engines.rollout.journal import LOG_LINES, merge_log_lines
 from tutumd.engines.rollout.timing import StaleError
@@ -128,15 +128,6 @@ class SwarmApi:
         except EngineRefusedError:
             return {}
 
-    def platforms(self, reference: ImageReference, auth: Mapping[str, Any]) -> tuple[Json, ...] | None:
-        """Return the platforms that the registry has the image for; None if it does not say."""
-        with translated(f"ask what {reference.name} was built for"):
-            try:
-                distribution = self._sdk.inspect_distribution(reference.name, auth_config=dict(auth))
-            except docker.errors.APIError:
-                return None
-        return read_platforms(distribution.get("Platforms") or ())
-
     def local_image(self, name: str) -> Json | None:
         """Return an image of this node; None if it has none of that name."""
         with translated_read(f"inspect the image {name}"):
@@ -177,16 +168,6 @@ class SwarmApi:
             is_tty = bool(specs.container_spec(view.spec).get("TTY"))
             output: bytes = self._sdk._get_result_tty(False, response, is_tty)
         return merge_log_lines([output.decode(errors="replace")], lines)
-
-
-def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:
-    """Return Placement.Platforms for the platforms of an image, as the engine's own client does.
-
-    docker/swarmkit#2294: an image says `arm` and the node `armv7l`, so that architecture is left open.
-    """
-    named = [{name.lower(): value for name, value in platform.items()} for platform in platforms]
-    pairs = [(each.get("architecture") or "", each.get("os") or "") for each in named]
-    return tuple({"Architecture": "" if built == "arm" else built, "OS": system} for built, system in pairs)
 
 
 def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tutumd.engines.dockerapi.health_checks import LEEWAY_S, patience_s
+from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import Timing, poll_until, retry_on_conflict
 from tutumd.engines.swarm import spec as specs

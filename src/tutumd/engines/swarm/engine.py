@@ -186,16 +186,11 @@ class SwarmEngine:
                 changed()
 
     def plan(self, service: Service, tag: str | None) -> Plan:
-        image_name, digest = service.image_name, None
-        try:
-            view = self._api.require_view(service.selector)
-            image_name, digest = split_digest(view.version.image)
-            journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits)
-            plan = describe_plan(journal, view)
-            limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
-            return replace(plan, notes=(*plan.notes, str(limits)))
-        except EngineRefusedError as error:
-            return Plan(refused=str(error), image_name=image_name, image_before=digest)
+        view = self._api.require_view(service.selector)
+        journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits)
+        plan = describe_plan(journal, view)
+        limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
+        return replace(plan, notes=(*plan.notes, str(limits)))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return redeploy(self._context(service, run))

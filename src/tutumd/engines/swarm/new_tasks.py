@@ -8,7 +8,7 @@ gets no traffic: it has neither the network aliases nor the ports and labels of 
 import copy
 from typing import Any
 
-from tutumd.engines.dockerapi.health_checks import is_health_check
+from tutumd.engines.dockerapi.documents import is_health_check
 from tutumd.engines.labels import ACTION, IGNORE, Json, Order
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs

@@ -1,11 +1,11 @@
 """The plan of a redeploy: the newest image, and what to change, decided from what was seen."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tutumd.engines.dockerapi.health_checks import is_health_check
-from tutumd.engines.dockerapi.registry import resolve_digest
-from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.dockerapi.documents import is_health_check
+from tutumd.engines.dockerapi.registry import inspect_manifest
+from tutumd.engines.images import ImageReference, parse_reference
 from tutumd.engines.labels import Json, describe_lasting_tag
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
@@ -113,7 +113,8 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         )
     auth = api.auth(reference.name)
     try:
-        digest = resolve_digest(api.client, reference, auth)
+        unpinned = reference.with_digest(None)
+        manifest = inspect_manifest(api.client, unpinned, auth, f"find out which image {unpinned.name} is now")
     except EngineRefusedError as error:
         local_id = _local_image_id(api, view, reference)
         if local_id is None:
@@ -122,13 +123,19 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         return ResolvedImage(
             image=reference.name, digest=local_id, note=note, health_checked=_is_health_checked(api, reference.name)
         )
-    pinned = reference.with_digest(digest)
+    pinned = reference.with_digest(manifest.digest)
     return ResolvedImage(
         image=pinned.name,
-        digest=digest,
-        platforms=api.platforms(pinned, auth),
+        digest=manifest.digest,
+        platforms=placement_platforms(manifest.platforms),
         health_checked=_is_health_checked(api, pinned.name, image),
     )
+
+
+def placement_platforms(platforms: Iterable[tuple[str, str]]) -> tuple[Json, ...]:
+    """Return Placement.Platforms for the systems and architectures of an image, as the engine's own client does."""
+    # docker/swarmkit#2294: an image says `arm` and the node `armv7l`, so that architecture is left open.
+    return tuple({"Architecture": "" if built == "arm" else built, "OS": system} for system, built in platforms)
 
 
 def _is_health_checked(api: SwarmApi, *names: str) -> bool:

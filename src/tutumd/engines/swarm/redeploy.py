@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import Json, Order
 from tutumd.engines.rollout.driver import Look, carry_out, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome

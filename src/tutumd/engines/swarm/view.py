@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.labels import Json
 from tutumd.engines.swarm import spec as specs
 

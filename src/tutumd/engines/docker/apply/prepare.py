@@ -1,4 +1,4 @@
-"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
+"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not yet started."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -7,10 +7,10 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.compose_files import copy_compose_files
-from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.look.containers import InspectedContainer, image_digest, listed_name
 from tutumd.engines.docker.look.facts import kept_platform, platform_note
 from tutumd.engines.docker.look.other_installations import OtherInstallationError
+from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import (
     ContainerGroup,
     FindGroup,
@@ -33,7 +33,7 @@ from tutumd.engines.docker.plan.images import (
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
 from tutumd.engines.docker.recover.rollback import recover_slots
-from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
@@ -41,7 +41,7 @@ _Containers = Sequence[InspectedContainer]
 _SHORT_ID = 12
 
 
-def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> RedeployJournal:
+def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> RedeployJournal:
     """Pull images and create containers. No running container changes, and an error leaves nothing behind.
 
     Returns:
@@ -52,39 +52,39 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
         EngineBusyError: It cannot be redeployed now.
     """
     try:
-        group, containers = _recover(runner, find)
-        if refetch_missing_images(runner.api, group.containers, runner.run):
+        group, containers = _recover(context, find)
+        if refetch_missing_images(context.api, group.containers, context.run):
             group, containers = find()
-        # Also if the run was killed in this phase: the replacement of an unknown container would lack its settings.
+        # Also if the run was killed in this phase: the replacement of an unreadable container would lack its settings.
         check_readable(group.containers)
-        journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
+        journal = _prepare(context, find, plan_redeploy(group, containers, context.run.tag, self_id), containers)
     except (EngineRefusedError, EngineBusyError) as error:
-        for entry in runner.api.list_containers():
-            container = runner.api.container(entry["Id"]) if run_of(listed_name(entry)) == runner.run_id else None
-            # One that has run is an old container, which a run without a journal has parked.
-            if container is not None and is_of_run(container, runner.run_id) and container.started is None:
-                runner.api.remove(container.id, runner.run, volumes=True)
-        if begun := load_journal(runner.run.journal):
-            # The next try begins from the start. Without a journal, the worker may also give up.
-            if not isinstance(error, OtherInstallationError):  # whose new containers are of the image just pulled
-                restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
-            runner.run.save({})
+        for entry in context.api.list_containers():
+            container = context.api.container(entry["Id"]) if run_of(listed_name(entry)) == context.run_id else None
+            # A container that has run is an old container, parked by a run without a journal.
+            if container is not None and is_of_run(container, context.run_id) and container.started is None:
+                context.api.remove(container.id, context.run, volumes=True)
+        if begun := load_journal(context.run.journal):
+            # The next attempt starts from the beginning. Without a journal, the worker may also give up.
+            if not isinstance(error, OtherInstallationError):  # whose new containers use the image just pulled
+                restore_tags(context.api, begun.tagged_before or {}, (), context.run)
+            context.run.save({})
         raise
-    runner.run.save(asdict(journal))
+    context.run.save(asdict(journal))
     return journal
 
 
-def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> Swap:
-    """Create the new container of one that depends on containers that are replaced already; return its swap.
+def create_dependent(context: ActionContext, swap: Swap, swaps: Sequence[Swap]) -> Swap:
+    """Create the new container of a dependent whose dependencies are already replaced; return its swap.
 
     Raises:
         EngineRefusedError: It cannot be created.
     """
-    api = runner.api
-    leftover = api.container(next_name(swap.name, runner.run_id))
+    api = context.api
+    leftover = api.container(next_name(swap.name, context.run_id))
     if leftover is not None:
-        # Its process was killed before it could save the ID.
-        api.remove(leftover.id, runner.run, volumes=False)
+        # The process that created it was killed before it could save the ID.
+        api.remove(leftover.id, context.run, volumes=False)
     old, image = api.container(swap.old), api.image(swap.image)
     if old is None:
         raise EngineRefusedError("it was removed by somebody else")
@@ -92,26 +92,26 @@ def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> S
         raise EngineRefusedError(f"its image {swap.image} has no name on the engine any more")
     body = _replacement_config(api, old, swap.image, image)
     body["HostConfig"] = with_successors(body["HostConfig"], {each.old: each.new for each in swaps if each.new})
-    return _create(runner, swap, old, body, image)
+    return _create(context, swap, old, body, image)
 
 
-def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
-    """Return the service and all containers, after the removal of what an earlier run left behind."""
+def _recover(context: ActionContext, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
+    """Return the service and all containers, after removing the leftovers of an earlier run."""
     group, containers = find()
     dependents = parked_dependents(group, containers)
     leftovers = [each for slot in (*group.slots, *dependents) for each in slot.swapping]
     if not leftovers:
         return group, containers
-    if not all(is_of_run(container, runner.run_id) for container in leftovers):
-        # They may belong to a running redeploy of a container that the service depends on.
+    if not all(is_of_run(container, context.run_id) for container in leftovers):
+        # They may belong to a running redeploy of a dependency of the service.
         check_no_busy_dependency(group, containers)
-    runner.run.log("an earlier redeploy was interrupted: cleaning up after it")
-    recover_slots(runner, group.slots, dependents)
+    context.run.log("an earlier redeploy was interrupted: cleaning up after it")
+    recover_slots(context, group.slots, dependents)
     return find()
 
 
-def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers: _Containers) -> RedeployJournal:
-    api, run = runner.api, runner.run
+def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, containers: _Containers) -> RedeployJournal:
+    api, run = context.api, context.run
     by_id = {container.id: container for container in containers}
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
@@ -126,8 +126,8 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         journal = RedeployJournal(phase="pull", tagged_before=tagged)
         run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
-    # Before the pull, while the name still refers to the image that runs.
-    spares = {swap.old: create_spare(runner, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
+    # Before the pull, while the name still refers to the running image.
+    spares = {swap.old: create_spare(context, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
     swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
     is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
@@ -135,8 +135,8 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         for spare in spares.values():
             api.remove(spare, run, volumes=False)
     else:
-        swaps = [_create_replacement(runner, swap, by_id[swap.old], images) for swap in swaps]
-        _check_unaffected(runner, find, own, plan)
+        swaps = [_create_replacement(context, swap, by_id[swap.old], images) for swap in swaps]
+        _check_unaffected(context, find, own, plan)
     first = plan.swaps[0]
     return replace(
         journal,
@@ -151,10 +151,10 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     )
 
 
-def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
-    """Check that the plan still fits after the pull, which may have taken long."""
+def _check_unaffected(context: ActionContext, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
+    """Check that the plan still fits after the pull, which may have taken a long time."""
     group, containers = find()
-    others = [container for container in containers if not is_of_run(container, runner.run_id)]
+    others = [container for container in containers if not is_of_run(container, context.run_id)]
     if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
         raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
     check_no_busy_dependency(group, others)
@@ -163,59 +163,64 @@ def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, pla
         raise EngineBusyError(f"the containers that depend on {group.name} changed in the meantime")
 
 
-def create_spare(runner: StepRunner, old: InspectedContainer) -> str:
-    """Create a copy of a container that its stop will delete, or that was removed; return its ID."""
-    body = _replacement_config(runner.api, old, old.image_name, old.image or {})
-    if (runner.api.image(old.image_name) or {}).get("Id") != old.image_id:
+def create_spare(context: ActionContext, old: InspectedContainer) -> str:
+    """Create a copy of a container that was removed or that its stop will delete; return its ID."""
+    body = _replacement_config(context.api, old, old.image_name, old.image or {})
+    if (context.api.image(old.image_name) or {}).get("Id") != old.image_id:
         body["Image"] = old.image_id
-    spare = runner.api.create(prev_name(base_name(old.name), runner.run_id), body, runner.run)
-    if runner.api.container(old.id) is not None:
-        copy_compose_files(runner.api, old, spare, runner.run)
+    spare = context.api.create(prev_name(base_name(old.name), context.run_id), body, context.run)
+    if context.api.container(old.id) is not None:
+        copy_compose_files(context.api, old, spare, context.run)
     return spare
 
 
 def with_copies(
-    runner: StepRunner, swaps: Iterable[Swap], known: Mapping[str, InspectedContainer | None], removed: Collection[str]
+    context: ActionContext,
+    swaps: Iterable[Swap],
+    known: Mapping[str, InspectedContainer | None],
+    removed: Collection[str],
 ) -> Iterator[Swap]:
-    """Yield the swaps. If no container of a swap is left or runs, its spare is a copy of its old container.
+    """Yield the swaps. If a swap has no container, or none that runs, its spare is a copy of its old container.
 
-    A person that removes both containers ends the service, which stays ended. But the run may have removed the old
-    container itself, or Compose may have failed to re-create it: Compose then leaves a container called `ID_NAME`.
+    A person who removes both containers ends the service, and it stays ended. But the run may have removed the old
+    container itself, or Compose may have failed to re-create it. Compose then leaves a container called `ID_NAME`.
 
     Args:
         known: The old containers by ID, as they were before the run changed them.
-        removed: IDs of those that the run removed.
+        removed: IDs of the containers that the run removed.
     """
-    names = {listed_name(entry) for entry in runner.api.list_containers()}
+    names = {listed_name(entry) for entry in context.api.list_containers()}
     for swap in swaps:
-        old, new = known.get(swap.old), runner.api.container(swap.new) if swap.new else None
+        old, new = known.get(swap.old), context.api.container(swap.new) if swap.new else None
         has_ended = swap.ran and not swap.follows and not (new is not None and new.is_active)
-        is_gone = not any(map(runner.api.container, filter(None, (swap.old, swap.spare))))
+        is_gone = not any(map(context.api.container, filter(None, (swap.old, swap.spare))))
         is_unfinished = names & {f"{each[:_SHORT_ID]}_{swap.name}" for each in (swap.old, swap.new)}
         if old is not None and has_ended and is_gone and (swap.old in removed or is_unfinished):
             with suppress(EngineRefusedError):
-                swap = replace(swap, spare=create_spare(runner, old))
+                swap = replace(swap, spare=create_spare(context, old))
         yield swap
 
 
-def _create_replacement(runner: StepRunner, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]) -> Swap:
-    """Create the new container of a swap; that of a dependent has to wait for what it depends on."""
+def _create_replacement(
+    context: ActionContext, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]
+) -> Swap:
+    """Create the new container of a swap. The container of a dependent has to wait for its dependencies."""
     if swap.follows:
         return swap
-    body = _replacement_config(runner.api, old, swap.image, images[swap.image])
+    body = _replacement_config(context.api, old, swap.image, images[swap.image])
     body["Labels"] = with_base(body["Labels"], base_image(old), swap.image)
     if swap.start_first:
         body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
-    return _create(runner, swap, old, with_variables(body, runner.run.variables), images[swap.image])
+    return _create(context, swap, old, with_variables(body, context.run.variables), images[swap.image])
 
 
-def _create(runner: StepRunner, swap: Swap, old: InspectedContainer, body: Mapping[str, Any], image: Json) -> Swap:
-    new = runner.api.create(next_name(swap.name, runner.run_id), body, runner.run)
-    created = runner.api.container(new)
+def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: Mapping[str, Any], image: Json) -> Swap:
+    new = context.api.create(next_name(swap.name, context.run_id), body, context.run)
+    created = context.api.container(new)
     if created is None or created.image_id != image["Id"]:
-        # Another installation pulled in the meantime, or somebody else pulled or built.
+        # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
-    copy_compose_files(runner.api, old, new, runner.run)
+    copy_compose_files(context.api, old, new, context.run)
     return replace(swap, new=new)
 
 
@@ -226,7 +231,7 @@ def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, imag
 
 
 def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:
-    """Return True if every container runs, from the very image that the new one would be created from."""
+    """Return True if every container runs, from the same image that the new container would use."""
     return all(
         old.status == "running"
         and old.health != "unhealthy"
@@ -239,7 +244,7 @@ def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Jso
 def _volume_sources(api: DockerApi, old: InspectedContainer) -> dict[str, set[str]]:
     """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
 
-    Compose writes an ID there, which is invalid after a redeploy of that container.
+    Compose writes an ID into the entry, which is invalid after a redeploy of that container.
     """
     sources = ((entry, api.container(entry.partition(":")[0])) for entry in old.host_config.get("VolumesFrom") or ())
     return {

@@ -7,9 +7,8 @@ from dataclasses import replace
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.phases import SwapPhases
 from tutumd.engines.docker.apply.prepare import prepare
-from tutumd.engines.docker.apply.steps import StepRunner
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.readiness import ReadinessCheck, limits_of
+from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
@@ -21,45 +20,45 @@ from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import Run
 
 
-def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str | None = None) -> Outcome:
-    """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
-    runner = StepRunner(api=readiness.api, run=run)
+def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None) -> Outcome:
+    """Redeploy a service, or continue a killed redeploy from its journal."""
+    api, run = context.api, context.run
     journal = load_journal(run.journal)
     if journal is None or journal.phase == "pull":
-        journal = prepare(runner, find, self_id)
+        journal = prepare(context, find, self_id)
     if journal.phase == "unchanged":
         return _success_outcome(
-            readiness.api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
+            api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
         )
-    # Now with the health checks of the new containers.
-    own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
-    others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
-    run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
+    # Again, now with the health checks of the new containers.
+    own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
+    others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
+    run.set_limits(**limits_of(own, others, stable_s=context.stable_s))
     labels = parse_labels([container.labels for container in own])
-    readiness = replace(
-        readiness,
-        stable_s=readiness.stable_s if labels.stable_s is None else labels.stable_s,
-        drain_s=readiness.drain_s if labels.drain_s is None else labels.drain_s,
+    context = replace(
+        context,
+        stable_s=context.stable_s if labels.stable_s is None else labels.stable_s,
+        drain_s=context.drain_s if labels.drain_s is None else labels.drain_s,
     )
-    phases = SwapPhases(runner, readiness, journal, labels)
+    phases = SwapPhases(context, journal, labels)
     problems = phases.advance()
     journal = phases.journal
     if journal.phase == "restore":
-        return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
-    return _success_outcome(readiness.api, journal, [*_remarks(journal), *problems])
+        return _failure_outcome(api, journal, roll_back(context, journal))
+    return _success_outcome(api, journal, [*_remarks(journal), *problems])
 
 
-def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
+def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
     """Return the names of the containers that a redeploy replaces, and set the limits of its run.
 
-    Those are the containers of the service, and all that depend on them.
+    These are the containers of the service, and all containers that depend on them.
     """
-    journal = load_journal(run.journal)
+    journal = load_journal(context.run.journal)
     if journal is not None and journal.phase != "pull":
         return frozenset(swap.name for swap in journal.swaps)
     group, all_containers = find()
     dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
-    run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
+    context.run.set_limits(**limits_of(group.containers, dependents, stable_s=context.stable_s))
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
 
 
@@ -128,10 +127,10 @@ _POLL_S = 0.2
 
 
 class ComponentLocks:
-    """Redeploys that replace a container in common take turns, in the order in which they came.
+    """Redeploys that replace the same container take turns, in their order of arrival.
 
-    A redeploy gets all of its containers or none, so no two ever wait for each other. Nothing is left of a process that
-    ends. Redeploys of other processes are recognized by the names of their containers.
+    A redeploy locks all of its containers or none, so that two redeploys never wait for each other. The locks of a
+    process end with it. Redeploys of other processes are recognized by the names of their containers.
     """
 
     def __init__(self) -> None:
@@ -142,10 +141,10 @@ class ComponentLocks:
     def hold(self, names: frozenset[str], run: Run) -> Iterator[None]:
         """Wait until no earlier redeploy replaces one of these containers, then hold them until the block ends.
 
-        A resumed run waits even if it is canceled, since only it can bring back what it has parked.
+        A resumed run waits even if it is canceled, since only this run can restore its parked containers.
 
         Raises:
-            EngineRefusedError: The run was canceled, or its time is over, and it has changed nothing.
+            EngineRefusedError: The run was canceled, or exceeded its time, and has changed nothing.
             LeaseLostError: The run must stop.
         """
         ticket = object()
@@ -159,14 +158,14 @@ class ComponentLocks:
                     raise EngineRefusedError(unfinished(run, f"another redeploy still works on {name}"))
                 run.sleep(_POLL_S)
                 waits += 1
-                # The other redeploy has limits of its own.
+                # The other redeploy has its own limits.
                 run.advance("waiting", waits)
             yield
         finally:
             del self._names[ticket]
 
     def _held_before(self, ticket: object) -> str:
-        """Return a container that an earlier redeploy replaces too; empty if there is none."""
+        """Return a container that an earlier redeploy also replaces; empty if there is none."""
         entries = list(self._names.items())
         earlier = entries[: entries.index((ticket, self._names[ticket]))]
         common = frozenset[str]().union(*(names for _, names in earlier)) & self._names[ticket]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
+from tutumd.engines.docker.look.readiness import TAIL_LINES, ActionContext
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -16,13 +16,14 @@ from tutumd.ports.engine import LOST_JOURNAL, Run
 _CONCURRENCY = 8
 
 
-def start_containers(readiness: ReadinessCheck, containers: Sequence[InspectedContainer], run: Run) -> Outcome:
-    """Start the containers that do not run; if one fails, stop those that this run has started."""
+def start_containers(context: ActionContext, containers: Sequence[InspectedContainer]) -> Outcome:
+    """Start the stopped containers; if one fails, stop the containers that this run has started."""
+    run = context.run
     if not run.journal or run.journal == LOST_JOURNAL:
         run.save({"started": [container.id for container in containers if not container.is_active]})
     started: Any = run.journal["started"]
-    failed, log_tail = _start_all(readiness, containers, started, run)
-    problems = _stop_all(readiness.api, started, run) if failed else ""
+    failed, log_tail = _start_all(context, containers, started)
+    problems = _stop_all(context, started) if failed else ""
     ids = tuple(container.id for container in containers)
     return Outcome(
         success=not failed,
@@ -34,8 +35,8 @@ def start_containers(readiness: ReadinessCheck, containers: Sequence[InspectedCo
     )
 
 
-def stop_containers(api: DockerApi, containers: Sequence[InspectedContainer], run: Run) -> Outcome:
-    """Stop the containers that run. The engine does not restart a container that was stopped by a call."""
+def stop_containers(context: ActionContext, containers: Sequence[InspectedContainer]) -> Outcome:
+    """Stop the running containers. The engine does not restart a container that was stopped through its API."""
     for container in containers:
         if container.auto_remove:
             raise EngineRefusedError(
@@ -43,34 +44,35 @@ def stop_containers(api: DockerApi, containers: Sequence[InspectedContainer], ru
                 "be started again; start it without --rm"
             )
     ids = tuple(container.id for container in containers)
-    problems = _stop_all(api, ids, run)
+    problems = _stop_all(context, ids)
     return Outcome(success=not problems, reason=problems, containers_before=ids, containers_after=ids)
 
 
 def _start_all(
-    readiness: ReadinessCheck, containers: Sequence[InspectedContainer], started: Sequence[str], run: Run
+    context: ActionContext, containers: Sequence[InspectedContainer], started: Sequence[str]
 ) -> tuple[str, str]:
-    """Start containers and wait for those that are in `started`; return why one failed, and its last log lines."""
+    """Start containers and wait for those in `started`; return why one failed, and its last log lines."""
+    api, run = context.api, context.run
     for container in containers:
         try:
             if container.status == "paused":
-                readiness.api.unpause(container.id, run)
+                api.unpause(container.id, run)
             elif not container.is_active:
-                readiness.api.start(container.id, run)
+                api.start(container.id, run)
                 run.log(f"started {container.name}", Phase.STARTING)
         except EngineRefusedError as error:
             return str(error), ""
     names = {container.id: container.name for container in containers if container.id in started}
-    if failure := ContainerWatch(readiness, run).confirm(names):
+    if failure := context.confirm(names):
         container_id, reason = failure
-        return f"the container {names[container_id]} failed: {reason}", readiness.api.output(container_id, TAIL_LINES)
+        return f"the container {names[container_id]} failed: {reason}", api.output(container_id, TAIL_LINES)
     return "", ""
 
 
-def _stop_all(api: DockerApi, container_ids: Sequence[str], run: Run) -> str:
-    """Stop several containers at once, since each may take its whole grace period; return what went wrong."""
+def _stop_all(context: ActionContext, container_ids: Sequence[str]) -> str:
+    """Stop several containers in parallel, since each may take its whole grace period; return the errors."""
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        return join_sentences(*pool.map(partial(_stop, api, run), container_ids))
+        return join_sentences(*pool.map(partial(_stop, context.api, context.run), container_ids))
 
 
 def _stop(api: DockerApi, run: Run, container_id: str) -> str:

@@ -1,13 +1,12 @@
-"""Readiness of new containers: whether they run steadily and are healthy, and how long that may take."""
+"""Readiness of new containers: whether they run steadily and are healthy, and how long they may take."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.dockerapi.health_checks import LEEWAY_S, patience_s
+from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
@@ -21,52 +20,53 @@ ENDED = (
 _POLL_S = 0.3
 # A container counts as ended or unhealthy only if it stays so for this long, unless the engine has restarted it.
 _SECOND_LOOK_S = 1.5
-# Number of log lines that a failure carries.
+# Number of log lines in a failure.
 TAIL_LINES = 50
 _MAX_CHECK_OUTPUT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadinessCheck:
-    """How new containers are watched, and for how long old ones stay.
+class ActionContext:
+    """One action on one service: what each of its steps needs, and how new containers are watched.
 
     Attributes:
-        stable_s: How long a new container must run without a restart, and be healthy if it has a health check.
-        drain_s: How long clients find both the old and the new container, if that is possible.
+        stable_s: Seconds that a new container must run without a restart, and be healthy if it has a health check.
+        drain_s: Seconds that clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
+        timers: How long each new container has been in its state, as far as this process has seen it.
     """
 
     api: DockerApi
+    run: Run
     stable_s: float
     drain_s: float
     clock: Callable[[], float]
+    timers: dict[str, HoldTimer] = field(default_factory=dict)
 
-
-class ContainerWatch:
-    """Watches the new containers of one run. How long one has been ready is what this object has seen itself."""
-
-    def __init__(self, check: ReadinessCheck, run: Run) -> None:
-        self._check = check
-        self._run = run
-        self._timers = defaultdict[str, HoldTimer](lambda: HoldTimer(check.clock))
+    @property
+    def run_id(self) -> str:
+        """Part of the names of this run's containers."""
+        return self.run.action_uuid[:8]
 
     def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
-        """Wait until all have been ready for the stability window, then look once more; return as `wait` does."""
+        """Wait until all have been ready for the stability window, then check once more; return as `wait` does."""
         ids = tuple(container_ids)
-        return self.wait(ids, self._check.stable_s, healthy_s=self._check.stable_s) or self.wait(ids, 0.0)
+        return self.wait(ids, self.stable_s, healthy_s=self.stable_s) or self.wait(ids, 0.0)
 
     def wait(self, container_ids: Iterable[str], stable_s: float, *, healthy_s: float = 0.0) -> tuple[str, str] | None:
-        """Wait until all containers are ready; return None, or the ID of the first one that is not, and why.
+        """Wait until all containers are ready; return None, or the ID of the first container that failed, and the
+        reason.
 
-        It is progress when a container runs, and when it is healthy, for the first time.
+        A container that runs or is healthy for the first time counts as progress.
 
         Args:
-            stable_s: How long a container without a health check must have run; 0 means that one look is enough.
-            healthy_s: How long one with a health check must have been healthy.
+            stable_s: Seconds that a container without a health check must have run; 0 means that one look is
+                sufficient.
+            healthy_s: Seconds that a container with a health check must have been healthy.
         """
         left = list(container_ids)
         while True:
-            is_over = self._run.remaining_s() <= 0
+            is_over = self.run.remaining_s() <= 0
             doubt_s = 0.0 if is_over else _SECOND_LOOK_S
             reasons = [(container_id, self._look(container_id, stable_s, healthy_s, doubt_s)) for container_id in left]
             for container_id, reason in reasons:
@@ -76,53 +76,54 @@ class ContainerWatch:
             if not left:
                 return None
             if is_over:
-                container = self._check.api.container(left[0])
+                container = self.api.container(left[0])
                 state = "healthy" if container is not None and container.health else "running steadily"
-                return left[0], unfinished(self._run, f"it is not {state} yet")
-            self._run.sleep(_POLL_S)
+                return left[0], unfinished(self.run, f"it is not {state} yet")
+            self.run.sleep(_POLL_S)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
-        container = self._check.api.container(container_id)
+        container = self.api.container(container_id)
         if container is None:
             return REMOVED
-        held_s = self._timers[container_id].seconds((container.started, container.status, container.health))
+        timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
+        held_s = timer.seconds((container.started, container.status, container.health))
         if container.status == "running":
-            self._run.advance(f"{container_id} ran", 1)
+            self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
-                self._run.advance(f"{container_id} was healthy", 1)
+                self.run.advance(f"{container_id} was healthy", 1)
         has_run_again = container.status == "running" and container.restart_count
         return assess(
             container,
             held_s,
             healthy_s if container.health else stable_s,
             doubt_s,
-            exit_code=self._check.api.last_exit_code(container) if has_run_again else container.exit_code,
+            exit_code=self.api.last_exit_code(container) if has_run_again else container.exit_code,
         )
 
 
 def assess(
     container: InspectedContainer, held_s: float, stable_s: float, doubt_s: float, *, exit_code: int | None
 ) -> str | None:
-    """Return an empty text if a new container is ready, the reason if it failed, or None while it is too early.
+    """Return an empty text if a new container is ready, the reason if it failed, or None if it is too early to tell.
 
     Args:
-        held_s: How long it has been observed in its present state.
-        stable_s: How long it must be ready.
-        doubt_s: How long a failure that may pass must last.
-        exit_code: Of its last exit; None if that is not known.
+        held_s: Seconds that it has been observed in its current state.
+        stable_s: Seconds that it must be ready.
+        doubt_s: Seconds that a possibly temporary failure must last.
+        exit_code: Exit code of its last exit; None if unknown.
     """
     restarted = restarts_text(container.restart_count)
     if container.oom_killed and container.status != "running":
         return f"it ran out of memory{restarted}"
     if container.status in ("exited", "dead", "restarting") or restarted:
         if container.status != "restarting" and not restarted and held_s < doubt_s:
-            # Somebody may be restarting it by hand, which the engine does not count.
+            # Somebody may be restarting it manually, which the engine does not count.
             return None
         code = "" if exit_code is None else f" with {exit_code}"
         return f"it exited{code}{restarted}" + (f": {container.error}" if container.error else "")
     if container.status == "paused":
-        # Its health checks pause, too: what the last one said does not count.
+        # Its health checks also pause: the last result does not count.
         return ""
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
@@ -138,12 +139,12 @@ def limits_of(
 ) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on these containers.
 
-    Labels and health checks of a container never change, so that a run that is resumed has the same limits.
+    Labels and health checks of a container never change, so that a resumed run has the same limits.
 
     Args:
-        containers: Those of the service, old and new.
-        dependents: Those that are re-created with them, whose labels do not count.
-        stable_s: How long a container without a health check must run, unless a label says otherwise.
+        containers: Containers of the service, old and new.
+        dependents: Containers that are re-created with them. Their labels do not count.
+        stable_s: Seconds that a container without a health check must run, unless a label sets another value.
     """
     labels = parse_labels([container.labels for container in containers])
     checks = [(container.raw.get("Config") or {}).get("Healthcheck") for container in (*containers, *dependents)]

@@ -1,6 +1,7 @@
-"""Health checks as Docker's images, containers and services configure them."""
+"""Times and health checks in the documents of the Docker Engine API."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from tutumd.engines.labels import Json
 
@@ -26,3 +27,10 @@ def patience_s(check: Json | None) -> float:
         return 0.0
     attempt = int(check.get("Interval") or _DEFAULT_WAIT) + int(check.get("Timeout") or _DEFAULT_WAIT)
     return (int(check.get("StartPeriod") or 0) + int(check.get("Retries") or _DEFAULT_RETRIES) * attempt) / _NANO
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return an RFC 3339 time with up to nanoseconds; None for Go's zero time and for no text."""
+    if not text or text.startswith("0001-01-01"):
+        return None
+    return datetime.fromisoformat(text)

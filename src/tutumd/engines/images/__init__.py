@@ -1,1 +1,0 @@
-"""Image names and registry logins, which several engines need."""
