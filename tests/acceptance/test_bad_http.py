@@ -25,11 +25,6 @@ def test_a_chunked_body_over_one_mebibyte_is_refused(target: Target) -> None:
         check_refusal(exchange(target.server, raw), 413)
 
 
-def test_a_client_that_asks_first_is_refused_before_it_sends(target: Target) -> None:
-    raw = request("POST", target.call, headers=("Expect: 100-continue",), length=2 * MEBIBYTE)
-    check_refusal(exchange(target.server, raw), 413)
-
-
 def test_a_body_that_does_not_come_changes_nothing(target: Target) -> None:
     with Connection(target.server) as connection:
         connection.send(request("POST", target.call, b"ab", (), length=10))

@@ -86,17 +86,8 @@ def test_without_the_option_no_request_is_logged(live_server: LiveServer) -> Non
 
 @pytest.mark.slow
 def test_the_reason_of_a_failed_start_is_json_too(server: LiveServer) -> None:
-    command = [
-        str(BIN / "tutumd"),
-        "serve",
-        "--engine",
-        "local",
-        "--log-format",
-        "json",
-        "--data-dir",
-        str(server.data),
-    ]
-    ended = finished(command)
+    options = ("--engine", "local", "--log-format", "json", "--data-dir", str(server.data))
+    ended = finished([str(BIN / "tutumd"), "serve", *options])
     assert ended.returncode == 1
     last = json.loads(ended.stderr.splitlines()[-1])
     assert (last["level"], "another tutumd works with the data folder" in last["event"]) == ("critical", True)

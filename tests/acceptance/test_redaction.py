@@ -23,33 +23,17 @@ def newest(server: LiveServer, handler: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "verify",
-    [
-        {"preset": "token", "header": "X-My-Hook"},
-        {"preset": "hmac", "header": "X-My-Hook", "prefix": "s="},
-        {"preset": "token"},
-        {"preset": "token", "header": "User-Agent"},
-        {"preset": "token", "header": "Idempotency-Key"},
-    ],
-)
-def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, verify: dict[str, Any]) -> None:
-    handler = live_server.make_handler(service, verify={**verify, "secrets": [SECRET]})
-    for value in (SECRET, f"x{SECRET}"):
-        for query in ("", f"?t={SECRET}&token={SECRET}&tag2=x"):
-            body = f'{{"secret": "{SECRET}"}}'.encode()
-            told = {"X_My_Hook": value, "X_Copy": f"a {SECRET}", "Authorization": f"Bearer {value}", "X_Event": "push"}
-            told |= {"User_Agent": value, "Idempotency_Key": value}
-            answer = live_server.post(handler["url"] + query, body, **told)
-            assert answer.status in (202, 401), answer
-            assert SECRET not in str(live_server.request("GET", "/api/v1/action/").json)
-            kept = newest(live_server, handler)
-            assert SECRET not in str(kept)
-            if answer.status == 401:
-                assert (kept["headers"], kept["left_out"]) == ([], ["headers, query and body: the call was refused"])
-                continue
-            assert ["x-event", "push"] in kept["headers"]
-            assert {"header x-copy", "secrets in the body"} <= set(kept["left_out"])
+@pytest.mark.parametrize("header", ["X-My-Hook", "User-Agent", "Idempotency-Key"])
+def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, header: str) -> None:
+    handler = live_server.make_handler(service, verify={"preset": "token", "header": header, "secrets": [SECRET]})
+    for value, status, left_out in (
+        (SECRET, 202, {"header x-copy", "secrets in the body"}),
+        (f"x{SECRET}", 401, {"headers, query and body: the call was refused"}),
+    ):
+        told = {"X_Copy": f"a {SECRET}", "Authorization": f"Bearer {value}", header.replace("-", "_"): value}
+        url = f"{handler['url']}?t={SECRET}&token={SECRET}"
+        assert live_server.post(url, f'{{"secret": "{SECRET}"}}'.encode(), **told).status == status
+        assert left_out <= set(newest(live_server, handler)["left_out"])
     with closing(sqlite3.connect(live_server.data / "tutumd.db", timeout=240)) as database:
         assert not [line for line in database.iterdump() if SECRET in line]
     assert SECRET not in live_server.log

@@ -3,14 +3,12 @@
 import random
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -136,27 +134,6 @@ def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
-    service = Sleepers(server, containers=1)
-    more = f"{service.uri}webhook/handler/{server.add_handler(service.uuid, 'more', 'SCALEUP')}/call/"
-
-    def kill() -> None:
-        wait_until(lambda: _deliveries(_actions(server, service)), "calls come in", pause_s=0.001)
-        server.kill()
-
-    with ThreadPoolExecutor(1) as killer:
-        killed = killer.submit(kill)
-        statuses = post_all(server, [more] * 40, clients=8)
-        killed.result()
-    server.start()
-    for each in _actions(server, service):
-        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
-    stored = _deliveries(_actions(server, service))
-    assert statuses.count(202) <= stored <= 40
-    service.check(1 + stored)
-
-
-@pytest.mark.slow
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
     service = Sleepers(server, containers=2)
     old = service.pids
@@ -167,12 +144,3 @@ def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer
     server.start()
     assert server.wait_for_action(action)["state"] == "Success"
     service.check(2)
-
-
-@pytest.mark.slow
-def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
-    second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
-    assert second.returncode == 1
-    assert "another tutumd" in second.stderr
-    assert "Traceback" not in second.stderr
-    assert server.request("GET", "/healthz").status == 200

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give
+from tests.acceptance.accounts import Member, add_limited_key
 from tests.acceptance.raw_http import UNKNOWN, check_refusal, holdings
 from tests.acceptance.routes import Route, all_routes
 from tests.support.server import LiveServer
@@ -72,22 +72,6 @@ def test_each_scope_does_what_it_is_for(live_server: LiveServer, keys: Mapping[S
     assert admin.send("PATCH", path, {"run_command": "exec sleep 700"}).status == 200
     ended = admin.send("DELETE", path)
     assert ended.status == 202
-
-
-def test_a_members_key_with_the_scope_admin_is_no_admins_key(live_server: LiveServer) -> None:
-    add_member(live_server, "cleo")
-    cleo = add_limited_key(live_server, "cleo", scope=Scope.ADMIN)
-    service = live_server.run_service("of-cleo")
-    give(live_server, service, "cleo")
-    assert cleo.send("POST", f"/api/v1/service/{service}/redeploy/").status == 202
-    for method, path, body in (
-        ("POST", "/api/v1/service/", {"name": "cleos", "run_command": "id"}),
-        ("PATCH", f"/api/v1/service/{service}/", {"run_command": "id"}),
-        ("DELETE", f"/api/v1/service/{service}/", None),
-    ):
-        answer = cleo.send(method, path, body)
-        check_refusal(answer, 403)
-        assert "only admins may do this" in answer.json["error"]
 
 
 def test_a_narrow_key_of_an_admin_defines_no_commands(live_server: LiveServer) -> None:

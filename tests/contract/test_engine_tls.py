@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.bench.fake_docker import FakeDocker
-from tests.support.namespace import check
+from tests.support.programs import check
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.errors import EngineUnavailableError, SettingsError

@@ -15,6 +15,8 @@ from tutumd.web.pages.handler_form import read_form
 
 FREE = {name: None for name, field in FIELDS.items() if field.operation}
 
+CHANGED = ("enabled", "expires_datetime", "max_uses", "filter", "rate_limit", "allow_from", "debounce", "show_log")
+
 
 @pytest.mark.slow
 @budget(150)
@@ -44,16 +46,7 @@ def test_a_new_handler_from_the_texts_of_another_is_like_it(document: dict[str, 
 @given(handlers(), handlers())
 def test_a_change_changes_what_was_typed_and_nothing_else(document: dict[str, Any], other: dict[str, Any]) -> None:
     handler, wanted = make_handler(document), make_handler({**other, **FREE, "operation": document["operation"]})
-    for name in (
-        "enabled",
-        "expires_datetime",
-        "max_uses",
-        "filter",
-        "rate_limit",
-        "allow_from",
-        "debounce",
-        "show_log",
-    ):
+    for name in CHANGED:
         typed = texts_of(handler) | {key: text for key, text in texts_of(wanted).items() if key.split(".")[0] == name}
         read, errors = read_form(typed, handler, NOW)
         assert errors == {}

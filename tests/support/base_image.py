@@ -2,12 +2,11 @@
 
 import hashlib
 import re
-import time
 from pathlib import Path
 
 from tests.support.guards import lacking
 from tests.support.machine_cache import made_once
-from tests.support.programs import finished
+from tests.support.programs import check
 
 SUITE = "trixie"
 PYTHON = "3.13"
@@ -34,24 +33,16 @@ def _make(folder: Path) -> None:
     # In namespaces of its own, which end with the test run if that is killed: nothing stays mounted.
     own = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     include = f"--include={','.join(_PACKAGES)}"
-    _run([*own, "debootstrap", "--variant=minbase", include, SUITE, str(root), _mirror()])
+    check([*own, "debootstrap", "--variant=minbase", include, SUITE, str(root), _mirror()], timeout_s=1500)
     left_out = [f"--exclude=./{each}" for each in _LEFT_OUT]
-    _run(["tar", "--create", f"--file={folder}/base.tar", f"--directory={root}", *left_out, "."])
-    _run(["rm", "-r", "--one-file-system", str(root)])
+    check(["tar", "--create", f"--file={folder}/base.tar", f"--directory={root}", *left_out, "."], timeout_s=1500)
+    check(["rm", "-r", "--one-file-system", str(root)])
 
 
 def _mirror() -> str:
     """Return where apt gets Debian's packages from."""
-    listed = finished(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"]).stdout
+    listed = check(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"])
     found = re.findall(rf"^(https?://\S+) {SUITE}$", listed, re.MULTILINE)
     if not found:
         lacking(f"this test needs apt with the packages of Debian {SUITE}: apt-get update")
     return str(found[0])
-
-
-def _run(command: list[str]) -> None:
-    began = time.monotonic()
-    done = finished(command, timeout_s=1500)
-    if done.returncode != 0:
-        after = f"exited with {done.returncode} after {time.monotonic() - began:.0f} s"
-        raise RuntimeError(f"{' '.join(command)} {after}: {(done.stdout + done.stderr)[-2000:]}")

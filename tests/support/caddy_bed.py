@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import guards
-from tests.support.programs import running
+from tests.support.programs import listens, running
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -45,7 +44,7 @@ def caddy(
         (folder / "output").open("wb") as output,
         running(command, stdout=output, stderr=output, env=dict(os.environ) | homes),
     ):
-        wait_until(lambda: _listens(port), f"Caddy listens; {folder}/output")
+        wait_until(lambda: listens(port), f"Caddy listens; {folder}/output")
         if tls:
             log = folder / "output"
             wait_until(lambda: "certificate obtained successfully" in log.read_text(), f"a certificate; {log}")
@@ -63,8 +62,3 @@ def _configure(port: int, webs: Sequence[int], lines: str, *, tls: bool) -> str:
         assert old in config
         config = config.replace(old, new, 1)
     return config
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

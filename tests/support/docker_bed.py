@@ -36,7 +36,7 @@ from docker.errors import APIError, NotFound
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
 from tests.support.leaks import END_S
-from tests.support.programs import finished
+from tests.support.programs import Finished, finished
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
@@ -140,18 +140,9 @@ class DockerBed:
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> Finished:
         """Run the docker command line client and return the finished process, whatever its exit code."""
-        done = subprocess.run(
-            ["docker", *arguments],
-            env=self.environment,
-            input=stdin,
-            cwd=cwd,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return finished(["docker", *arguments], env=self.environment, input=stdin, cwd=cwd, timeout_s=timeout_s)
 
     def docker(
         self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
@@ -170,12 +161,7 @@ class DockerBed:
         """Run compose in `folder`, which has a compose.yaml; return stdout and stderr, where compose reports."""
         plugin = self.run("compose", "version").returncode == 0
         command = ["docker", "compose"] if plugin else ["docker-compose"]
-        done = finished(
-            [*command, "--ansi", "never", *arguments],
-            cwd=folder,
-            env=self.environment,
-            input="",
-        )
+        done = finished([*command, "--ansi", "never", *arguments], cwd=folder, env=self.environment, input="")
         if done.returncode != 0:
             raise RuntimeError(f"compose {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
         return (done.stdout + done.stderr).strip()

@@ -26,22 +26,8 @@ echo "starting $VERSION"
 echo "fatal: $VERSION cannot start" >&2
 exit 3
 """
-APPLETS = [
-    "sh",
-    "cat",
-    "echo",
-    "env",
-    "hostname",
-    "httpd",
-    "ls",
-    "mkdir",
-    "ping",
-    "sleep",
-    "touch",
-    "true",
-    "false",
-    "wget",
-]
+APPLETS = ["sh", "cat", "echo", "env", "hostname", "httpd", "ls", "mkdir", "ping", "sleep", "touch", "true", "false",
+           "wget"]  # fmt: skip
 _WRITABLE = ("tmp", "www")
 _EPOCH = "2026-01-01T00:00:00Z"
 

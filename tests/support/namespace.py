@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tests.support.leaks import current_owner
 from tests.support.leftovers import NAMESPACES
-from tests.support.programs import finished
+from tests.support.programs import check
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -30,7 +30,7 @@ def make(name: str) -> None:
 
 def run_in(name: str, command: Sequence[str], timeout_s: float = 120) -> str:
     """Run a program in the namespace and return its stdout. Raises RuntimeError when it fails."""
-    return check([*enter(name), *command], timeout_s)
+    return check([*enter(name), *command], timeout_s=timeout_s)
 
 
 def call_in(name: str, function: Callable[[], T]) -> T:
@@ -78,14 +78,6 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(timeout=60)
-
-
-def check(command: Sequence[str], timeout_s: float = 120) -> str:
-    """Run a program and return its stdout. Raises RuntimeError, with its stderr, when it fails."""
-    done = finished(command, timeout_s=timeout_s)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def enter(name: str) -> list[str]:

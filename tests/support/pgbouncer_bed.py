@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
+from tests.support.programs import listens
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -66,7 +66,7 @@ class PgBouncerBed:
             user=self._postgres.uid,
             group=self._postgres.gid,
         )
-        wait_until(self._accepts, "PgBouncer accepts connections")
+        wait_until(lambda: listens(self.port), "PgBouncer accepts connections")
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """Stop it at once, whoever is connected."""
@@ -74,10 +74,3 @@ class PgBouncerBed:
             self._process.send_signal(how)
             self._process.wait(60)
             self._process = None
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True

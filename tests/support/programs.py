@@ -1,11 +1,12 @@
 """Programs that run to their end, or while a block of a test runs."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _END_S = 120.0
 _Stream = int | IO[bytes]
@@ -22,13 +23,37 @@ def finished(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    input: str | None = None,
+    input: str | bytes | None = None,
     timeout_s: float = 240.0,
 ) -> Finished:
     """Run a program to its end, whatever its exit code, and return the finished process with its output as text."""
-    return subprocess.run(
-        command, env=env, cwd=cwd, input=input, timeout=timeout_s, capture_output=True, text=True, check=False
+    sent = input.encode() if isinstance(input, str) else input
+    done = subprocess.run(command, env=env, cwd=cwd, input=sent, timeout=timeout_s, capture_output=True, check=False)
+    return Finished(
+        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     )
+
+
+def listens(port: int) -> bool:
+    """Return whether a program listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def check(command: Sequence[str | Path], **options: Any) -> str:
+    """Run a program by `finished` and return its stdout.
+
+    Raises:
+        RuntimeError: The program failed. The text has the end of its output.
+    """
+    done = finished(command, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}: {_end_of(done)}")
+    return done.stdout
+
+
+def _end_of(done: Finished) -> str:
+    return (done.stdout + done.stderr).strip()[-3000:]
 
 
 @contextmanager

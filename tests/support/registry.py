@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support import images, namespace
 from tests.support.images import Image
+from tests.support.programs import listens
 from tests.support.waiting import wait_until
 
 ANONYMOUS = "127.0.0.1:5000"
@@ -55,7 +55,11 @@ class Registry:
         serve = ["docker-registry", "serve", str(self._folder / "config.yml")]
         log = self._folder / "log"
         self._process = namespace.spawn_in(self._bed, serve, log)
-        wait_until(self._listens, f"the registry listens on {self.address}; {log}")
+        port = int(self.address.rpartition(":")[2])
+        wait_until(
+            lambda: namespace.call_in(self._bed, lambda: listens(port)),
+            f"the registry listens on {self.address}; {log}",
+        )
 
     def stop(self) -> None:
         """Stop the registry. Connections to it are then refused."""
@@ -134,15 +138,6 @@ class Registry:
         if self.address == PRIVATE:
             settings["auth"] = {"htpasswd": {"realm": "test", "path": str(self._folder / "htpasswd")}}
         return settings
-
-    def _listens(self) -> bool:
-        host, _, port = self.address.rpartition(":")
-
-        def connects() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex((host, int(port))) == 0
-
-        return namespace.call_in(self._bed, connects)
 
 
 def _digest(blob: bytes) -> str:

@@ -3,14 +3,13 @@
 import os
 import re
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import guards
-from tests.support.programs import running
+from tests.support.programs import listens, running
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -77,13 +76,5 @@ def filtering(
     (folder / "haproxy.cfg").write_text(config)
     log = folder / "haproxy.log"
     with log.open("wb") as output, running([program, "-db", "-f", str(folder / "haproxy.cfg")], stdout=output):
-        wait_until(lambda: _listens(port), "the filter listens")
+        wait_until(lambda: listens(port), "the filter listens")
         yield SocketFilter(port=port, log=log)
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True

@@ -18,6 +18,7 @@ import psutil
 
 from tests.support import namespace, processes
 from tests.support.leaks import current_owner
+from tests.support.programs import check
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -130,7 +131,7 @@ class SshBed:
 
     def _write_keys(self) -> None:
         for name in ("host", "client"):
-            namespace.check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._folder / name)])
+            check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._folder / name)])
         host_key = (self._folder / "host.pub").read_text()
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {host_key}")
         shutil.copy(self._folder / "client.pub", self.authorized_keys)

@@ -6,8 +6,9 @@ node can pull as `127.0.0.1:5000/app`. A node whose engine is stopped counts as 
 
 from typing import Self
 
-from tests.support import leftovers, namespace
+from tests.support import leftovers
 from tests.support.docker_bed import DockerBed
+from tests.support.programs import check
 from tests.support.waiting import wait_until
 
 _BRIDGE = "lan"
@@ -65,16 +66,16 @@ class SwarmBed:
         """Put the node on the bridge, which is in the manager's namespace."""
         home = self.manager.name
         if node is self.manager:
-            namespace.check(["ip", "-n", home, "link", "add", _BRIDGE, "type", "bridge"])
-            namespace.check(["ip", "-n", home, "addr", "add", f"{_address(1)}/24", "dev", _BRIDGE])
-            namespace.check(["ip", "-n", home, "link", "set", _BRIDGE, "up"])
+            check(["ip", "-n", home, "link", "add", _BRIDGE, "type", "bridge"])
+            check(["ip", "-n", home, "addr", "add", f"{_address(1)}/24", "dev", _BRIDGE])
+            check(["ip", "-n", home, "link", "set", _BRIDGE, "up"])
             return
         port, away = f"port{number}", node.name
         pair = ["ip", "-n", home, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", away]
-        namespace.check(pair)
-        namespace.check(["ip", "-n", home, "link", "set", port, "master", _BRIDGE, "up"])
-        namespace.check(["ip", "-n", away, "addr", "add", f"{_address(number)}/24", "dev", "eth0"])
-        namespace.check(["ip", "-n", away, "link", "set", "eth0", "up"])
+        check(pair)
+        check(["ip", "-n", home, "link", "set", port, "master", _BRIDGE, "up"])
+        check(["ip", "-n", away, "addr", "add", f"{_address(number)}/24", "dev", "eth0"])
+        check(["ip", "-n", away, "link", "set", "eth0", "up"])
 
 
 def _address(number: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.machine_cache import made_once
-from tests.support.programs import finished
+from tests.support.programs import check
 
 LOCKS = Path(__file__).parents[2] / "requirements"
 
@@ -32,6 +32,4 @@ def _download(folder: Path, python: str, files: Sequence[Path]) -> None:
     command += ["--no-deps", "--only-binary=:all:", f"--python-version={python}", f"--dest={folder}"]
     command += [f"--platform={name}" for name in platforms]
     command += [f"--requirement={file}" for file in files]
-    done = finished(command, timeout_s=1500)
-    if done.returncode != 0:
-        raise RuntimeError(f"pip download exited with {done.returncode}: {done.stderr[-2000:]}")
+    check(command, timeout_s=1500)

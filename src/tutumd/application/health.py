@@ -19,13 +19,12 @@ class Readiness:
     """The state of the server.
 
     Attributes:
-        status: `ready`; `degraded`: calls are accepted, but some wait, or the disk is almost full; `down`: calls are
-            refused; `stopping`: calls are accepted for a moment, so that proxies can redirect traffic.
-        database: `unavailable`; `large log`: a process has been reading SQLite for so long that the write-ahead log
-            exceeds 1 GB.
+        status: `ready`; `degraded`: calls are accepted, but some wait, or the disk fills up; `down`: calls are refused;
+            `stopping`: calls are accepted for a moment, so that proxies can send them elsewhere from now on.
+        database: `unavailable`; `large log`: a process has been reading SQLite for so long that its write-ahead log has
+            more than 1 GB.
         engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
-        worker: State of this server's own worker: `ok`, or the reason why it does not work; None if the server has no
-            worker.
+        worker: State of this server's own worker: `ok`, or why it does not work; None if it has none.
     """
 
     status: Literal["ready", "degraded", "down", "stopping"]
