@@ -62,7 +62,7 @@ class KubernetesEngine:
             server_cap: Most containers that a service may be scaled to.
             limits: Limits of a run, as the server's settings say.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="kubernetes", hint=_HINT)
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
@@ -74,10 +74,6 @@ class KubernetesEngine:
             for namespace in self._namespaces
         }
         self._pods = {namespace: Informer(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces}
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="kubernetes", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return all services: from the informers, or from the cluster while nobody watches.
@@ -217,7 +213,7 @@ class KubernetesEngine:
         self._cluster.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._name}"
+        subject = f"engine {self.info.name}"
         findings: list[Finding] = []
         try:
             findings += check_connection(subject, self._cluster.version)

@@ -154,11 +154,6 @@ def describe_failure(
     return (f"{what}: {cause}" if cause else what), culprit
 
 
-def replica_failure(workload: Workload) -> str:
-    """Return why the cluster creates no pods of a Deployment, such as a quota; empty if it does."""
-    return str(_condition(workload, "ReplicaFailure").get("message") or "") if workload.observed else ""
-
-
 def _is_given_up(workload: Workload) -> bool:
     """Return whether the cluster has given the rollout up: only Deployments report that, and continue all the same."""
     progressing = _condition(workload, "Progressing")
@@ -274,8 +269,10 @@ class PodWatch:
         return refusal if held_s >= self._context.timing.doubt_s else ""
 
     def _creation_refusal(self, view: WorkloadView) -> str:
+        """Return why the cluster creates no pods, such as a quota; empty if it does."""
         if view.workload.kind is Kind.DEPLOYMENT:
-            return replica_failure(view.workload)
+            message = _condition(view.workload, "ReplicaFailure").get("message")
+            return str(message or "") if view.workload.observed else ""
         may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
         return self._context.cluster.refused_creation(view) if may_miss else ""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
 from tutumd.engines.labels import IMAGE_TAGGED, Json
-from tutumd.engines.rollout.journal import Result, Stage, restore_entries, set_entries, store_entries
+from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
 # Environment variables that a redeploy sets in the main container; None removes one.
 Variables = Mapping[str, str | None]
@@ -66,7 +66,7 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
         ]
         parts |= {"image": main["image"], "containers": same, "tagged": workload.annotations.get(IMAGE_TAGGED)}
     if names:
-        parts["env"] = store_entries(main.get("env") or (), names, _variable_name)
+        parts["env"] = store_variables(main, "env", names)
     return parts
 
 
@@ -84,7 +84,7 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
             entries = {
                 name: None if text is None else {"name": name, "value": text} for name, text in variables.items()
             }
-            _set_env(container, set_entries(container.get("env") or (), entries, _variable_name))
+            set_variables(container, "env", entries)
         if container["image"] == main["image"]:
             container["image"] = journal.image
     if journal.image != main["image"]:
@@ -107,8 +107,7 @@ def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collecti
         if [part, container["name"]] in before.get("containers", ()):
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_LISTS[0], before["main"]):
-            entries = restore_entries(container.get("env") or (), before["env"], names, _variable_name)
-            _set_env(container, entries)
+            restore_variables(container, "env", before["env"], names)
     return _patch(workload, template, before.get("tagged", workload.annotations.get(IMAGE_TAGGED)), {})
 
 
@@ -131,14 +130,3 @@ def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
     for part in _LISTS:
         for container in template["spec"].get(part) or ():
             yield part, container
-
-
-def _set_env(container: dict[str, Any], env: list[Json]) -> None:
-    # The API leaves out an empty one.
-    container.pop("env", None)
-    if env:
-        container["env"] = env
-
-
-def _variable_name(entry: Json) -> str:
-    return str(entry["name"])

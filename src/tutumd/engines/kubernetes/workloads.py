@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from tutumd.engines.labels import IGNORE, Json, is_true, stopped_replicas
+from tutumd.engines.labels import IGNORE, STOPPED_REPLICAS, Json, is_true, written_number
 
 # Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -139,7 +139,7 @@ class Workload:
     @property
     def replicas_before_stop(self) -> int:
         """The replicas that it had when it was stopped; 0 if no annotation holds them."""
-        return stopped_replicas(self.annotations)
+        return written_number(self.annotations, STOPPED_REPLICAS)
 
     @property
     def main(self) -> Json:

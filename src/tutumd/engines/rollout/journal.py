@@ -4,10 +4,10 @@ Journals are persisted. The field names of an engine's journal class and the val
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
-from typing import Any, TypeVar
+from typing import Any
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -168,42 +168,48 @@ def refuse_stopped(name: str, target: int, *, stopped: bool) -> None:
 
 
 # Of a definition's environment, only the variables that a redeploy sets or removes are stored whole: the values of
-# the others may be secrets.
-# One variable in the engine's own form: `NAME=value`, or an object with a name.
-Entry = TypeVar("Entry")
+# the others may be secrets. A variable has the engine's own form: `NAME=value`, or an object with a name.
 
 
-def store_entries(entries: Iterable[Entry], names: Collection[str], name_of: Callable[[Entry], str]) -> list[list[Any]]:
+def store_variables(container: Mapping[str, Any], field: str, names: Collection[str]) -> list[list[Any]]:
     """Return the name of each variable in its order, with the whole entry for those in `names`, else None."""
-    return [[name_of(entry), entry if name_of(entry) in names else None] for entry in entries]
+    entries = [(_variable_name(entry), entry) for entry in container.get(field) or ()]
+    return [[name, entry if name in names else None] for name, entry in entries]
 
 
-def set_entries(
-    entries: Iterable[Entry], variables: Mapping[str, Entry | None], name_of: Callable[[Entry], str]
-) -> list[Entry]:
-    """Return the entries with variables set where they stand, new ones at the end; None removes one."""
+def set_variables(container: dict[str, Any], field: str, variables: Mapping[str, Any]) -> None:
+    """Set variables of a container where they stand, new ones at the end; None removes one."""
     remaining = dict(variables)
-    made: list[Entry] = []
-    for entry in entries:
-        name = name_of(entry)
-        new = remaining.pop(name, None) if name in variables else entry
-        if new is not None:
-            made.append(new)
-    return made + [entry for entry in remaining.values() if entry is not None]
+    made = []
+    for entry in container.get(field) or ():
+        name = _variable_name(entry)
+        made.append(remaining.pop(name, None) if name in variables else entry)
+    _write_variables(container, field, [*made, *remaining.values()])
 
 
-def restore_entries(
-    entries: Iterable[Entry], stored: Iterable[Any], names: Collection[str], name_of: Callable[[Entry], str]
-) -> list[Entry]:
-    """Return the entries with the variables in `names` as they were stored, each in its place.
+def restore_variables(
+    container: dict[str, Any], field: str, stored: Iterable[Sequence[Any]], names: Collection[str]
+) -> None:
+    """Restore the variables in `names` as they were stored, each in its place.
 
     What others changed or added in the meantime stays.
     """
-    others = [entry for entry in entries if name_of(entry) not in names]
-    restored: list[Entry] = []
+    others = [entry for entry in container.get(field) or () if _variable_name(entry) not in names]
+    restored = []
     for name, entry in stored:
         if entry is not None:
             restored.append(entry)
-        elif (at := next((n for n, other in enumerate(others) if name_of(other) == name), None)) is not None:
+        elif (at := next((n for n, other in enumerate(others) if _variable_name(other) == name), None)) is not None:
             restored.append(others.pop(at))
-    return restored + others
+    _write_variables(container, field, restored + others)
+
+
+def _variable_name(entry: Any) -> str:
+    return str(entry.partition("=")[0] if isinstance(entry, str) else entry["name"])
+
+
+def _write_variables(container: dict[str, Any], field: str, entries: Iterable[Any]) -> None:
+    # The engines leave out an empty list.
+    container.pop(field, None)
+    if kept := [entry for entry in entries if entry is not None]:
+        container[field] = kept

@@ -150,16 +150,13 @@ class SwarmApi:
         if task is None:
             return ""
         try:
-            return self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
+            return self.log(f"/tasks/{task.id}/logs", view, LOG_LINES)
         except (EngineRefusedError, EngineUnavailableError):
             # The node that has them may be down: that must not hide how the update went.
             return ""
 
-    def service_log(self, view: ServiceView, lines: int) -> str:
-        """Return the last lines of a service's tasks in order of time."""
-        return self._log(f"/services/{view.service['ID']}/logs", view, lines)
-
-    def _log(self, path: str, view: ServiceView, lines: int) -> str:
+    def log(self, path: str, view: ServiceView, lines: int) -> str:
+        """Return the last lines of a service, or of one of its tasks, in order of time."""
         parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1}
         with translated("read output of the service"):
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)

@@ -153,15 +153,11 @@ class SwarmEngine:
             server_cap: Most containers that a service may be scaled to.
             limits: Time limits of a run, as the server's settings say.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="swarm", hint=_HINT)
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
         self._timing = (timing or Timing(poll_s=0.3, doubt_s=2.0)).adapted(limits)
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="swarm", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return tuple(take_snapshot(view) for view in self._api.views() if specs.is_shown(view.spec))
@@ -230,14 +226,14 @@ class SwarmEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._api.require_view(service.selector)
-        return self._api.service_log(view, lines)
+        return self._api.log(f"/services/{view.service['ID']}/logs", view, lines)
 
     def probe(self) -> None:
         """Ask the manager, which answers even if the swarm has no leader."""
         self._api.client.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._name}"
+        subject = f"engine {self.info.name}"
         return check_engine(subject, self._api.client, NEEDED, partial(check_manager, subject))
 
     def close(self) -> None:

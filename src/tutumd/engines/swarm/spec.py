@@ -14,9 +14,9 @@ from tutumd.engines.labels import (
     ServiceLabels,
     is_true,
     parse_labels,
-    stopped_replicas,
+    written_number,
 )
-from tutumd.engines.rollout.journal import restore_entries, set_entries, store_entries
+from tutumd.engines.rollout.journal import restore_variables, set_variables, store_variables
 from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"
@@ -82,7 +82,7 @@ def is_stopped(spec: Json) -> bool:
 
 def replicas_before_stop(spec: Json) -> int:
     """Return the replicas that a stopped service had; 0 if no label holds them."""
-    return stopped_replicas(spec.get("Labels") or {})
+    return written_number(spec.get("Labels") or {}, STOPPED_REPLICAS)
 
 
 def container_spec(spec: Json) -> Json:
@@ -197,9 +197,8 @@ def redeploy_spec(
     if config is not None:
         made[UPDATE_CONFIG] = dict(config)
     if variables:
-        container = made["TaskTemplate"]["ContainerSpec"]
         entries = {name: None if text is None else f"{name}={text}" for name, text in variables.items()}
-        _set_env(container, set_entries(container.get("Env") or (), entries, _variable_name))
+        set_variables(made["TaskTemplate"]["ContainerSpec"], "Env", entries)
     if platforms:
         placement = made["TaskTemplate"].setdefault("Placement", {})
         placement["Platforms"] = [dict(platform) for platform in platforms]
@@ -226,9 +225,8 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
         if not placement and "Placement" not in template:
             del made["TaskTemplate"]["Placement"]
     if names:
-        container = made["TaskTemplate"]["ContainerSpec"]
         stored = template["ContainerSpec"]["Env"]
-        _set_env(container, restore_entries(container.get("Env") or (), stored, names, _variable_name))
+        restore_variables(made["TaskTemplate"]["ContainerSpec"], "Env", stored, names)
     made[UPDATE_CONFIG] = rollback_config(config)
     return made
 
@@ -241,8 +239,7 @@ def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
         "ForceUpdate": template.get("ForceUpdate", 0),
     }
     if names:
-        env: Sequence[str] = template["ContainerSpec"].get("Env") or ()
-        parts["ContainerSpec"]["Env"] = store_entries(env, names, _variable_name)
+        parts["ContainerSpec"]["Env"] = store_variables(template["ContainerSpec"], "Env", names)
     if "Placement" in template:
         platforms = (template["Placement"] or {}).get("Platforms")
         parts["Placement"] = {} if platforms is None else {"Platforms": platforms}
@@ -275,17 +272,6 @@ def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any
     labels = {**label_sets(spec)[0], IMAGE_TAGGED: tagged}
     made["Labels"] = {name: value for name, value in labels.items() if value is not None}
     return made
-
-
-def _variable_name(entry: str) -> str:
-    return entry.partition("=")[0]
-
-
-def _set_env(container: dict[str, Any], env: list[str]) -> None:
-    # The engine leaves out an empty one.
-    container.pop("Env", None)
-    if env:
-        container["Env"] = env
 
 
 def _without_zeros(config: Json | None) -> dict[str, Any] | None:
