@@ -28,7 +28,7 @@ apikey: str | None = None
 tutum_auth: str | None = None
 #: Root of the API, such as http://127.0.0.1:8000/api/v1/. None: from the environment, then from ~/.tutum.
 base_url: str | None = None
-#: Client of every call without a client of its own. None: a client with the settings above.
+#: Client of every call without its own client. None: a client with the settings above.
 default_client: Client | None = None
 
 __all__ = [

@@ -21,13 +21,13 @@ class Line:
 
 @dataclass(kw_only=True)
 class Run:
-    """How a run ended, or how far it is.
+    """The result of a run, or its progress.
 
     Attributes:
         state: Pending, In progress, Canceling, Canceled, Success or Failed; of a call also Skipped, if the handler's
             rules said that there was nothing to do.
         operation: Such as REDEPLOY.
-        reason: Why it failed or was skipped, or what is special about the result.
+        reason: Reason of a failure or skip, or a remark on the result.
         image_before, image_after: Digests of the image, where known.
         image_tried: Digest of the image that a failed redeploy tried to run.
         containers_before, containers_after: Numbers of containers, where known.
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the operation was performed and ended well. A skipped call performed none."""
+        """Whether the operation was performed successfully. A skipped call performed no operation."""
         return self.state == "Success"
 
 

@@ -1,4 +1,4 @@
-"""Checks credentials, and saves them in ~/.tutum, where all Tutum clients look for them."""
+"""Checks credentials, and saves them in ~/.tutum, where all Tutum clients read them."""
 
 import base64
 import configparser
@@ -47,7 +47,7 @@ def is_authenticated() -> bool:
 
 
 def logout() -> None:
-    """Remove the credentials that were set in this process. Those of the environment and the file remain."""
+    """Remove the credentials that were set in this process. Credentials in the environment and the file remain."""
     tutum.user = tutum.apikey = tutum.tutum_auth = None
 
 
@@ -68,7 +68,7 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
     config.read_dict({"auth": {"user": user, "apikey": apikey}})
     if base_url is not None:
         config.read_dict({"server": {"base_url": base_url}})
-    config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would win
+    config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would take precedence
     try:
         with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as stream:  # its mode is 0600
             config.write(stream)

@@ -1,4 +1,4 @@
-"""A connection to one server: sends requests, repeats safe ones, turns refusals into errors."""
+"""A connection to one server: sends requests, repeats safe requests, turns refusals into errors."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class Client:
     ) -> None:
         """Configure a client; nothing is sent yet.
 
-        Defaults come from `tutum.user` and its neighbours, then the environment, then ~/.tutum.
+        Defaults come from `tutum.user` and the other module attributes, then the environment, then ~/.tutum.
 
         Args:
-            auth: Whole Authorization header, instead of user and apikey.
+            auth: Complete Authorization header, instead of user and apikey.
             base_url: Root of the API, such as http://127.0.0.1:8000/api/v1/.
-            timeout_s: Longest time to wait for a connection, and for each part of a response.
-            retries: How often GET and HEAD are repeated if the server cannot be reached or is overloaded.
+            timeout_s: Maximum time to wait for a connection, and for each part of a response.
+            retries: Number of repetitions of GET and HEAD if the server cannot be reached or is overloaded.
             transport: Carries the requests, for tests.
 
         Raises:
@@ -91,9 +91,10 @@ class Client:
         return self.settings.base_url
 
     def absolute_url(self, path: str) -> str:
-        """Return the full URL of a path that the server named, such as the `url` of a handler.
+        """Return the full URL of a path from the server, such as the `url` of a handler.
 
-        If a proxy serves the API below a path, such as https://example.com/hooks/api/v1/, the result has it too.
+        If a proxy serves the API below a path, such as https://example.com/hooks/api/v1/, the result also has that
+        path.
         """
         server, _, _ = self.base_url.rpartition("/api/v1/")
         return server + path if server and path.startswith("/api/") else urljoin(self.base_url, path)
@@ -178,7 +179,7 @@ class Client:
             next_page = (body.get("meta") or {}).get("next")
             if not next_page:
                 return
-            # Only the query counts: a response cannot direct the credentials to another host.
+            # Only the query is used: a response cannot direct the credentials to another host.
             query = dict(parse_qsl(urlsplit(next_page).query))
 
     def close(self) -> None:
@@ -234,7 +235,7 @@ def path_of(segments: tuple[str, ...]) -> str:
 
 
 def current_client() -> Client:
-    """Return `tutum.default_client`; or a client with the current settings, which is kept until these change."""
+    """Return `tutum.default_client`; or a client with the current settings, kept until these change."""
     return tutum.default_client or _client_of(settings_of(default_sources()))
 
 

@@ -1,8 +1,8 @@
-"""The SDK's errors: one class for each thing that a caller can do about it."""
+"""The SDK's errors: one class for each possible reaction of a caller."""
 
 
 class TutumApiError(Exception):
-    """The API refused a request, or its response made no sense.
+    """The API refused a request, or its response was invalid.
 
     Attributes:
         message: The server's explanation, in one sentence.
@@ -38,4 +38,4 @@ class NonUniqueIdentifier(TutumApiError):
 
 
 class ActionTimeoutError(TutumApiError, TimeoutError):
-    """An action had not ended when the time to wait for it was over."""
+    """An action had not ended within the time limit of the wait."""

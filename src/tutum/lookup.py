@@ -28,7 +28,7 @@ class Utils:
 
         Args:
             identifier: UUID, name with or without the stack (such as shop/web), name of one of its containers, or start
-                of the UUID, tried in this order. A service that is gone is found only if no other one matches.
+                of the UUID, tried in this order. A service that is gone is found only if no other service matches.
 
         Raises:
             ObjectNotFound: None matches.
@@ -84,13 +84,13 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     by_name = [handler for handler in handlers if handler.name == identifier]
     by_start = [handler for handler in handlers if handler.uuid.lower().startswith(wanted)]
     matches = by_uuid or by_name or by_start if identifier else []
-    # What looks like a handler's UUID may be one, and is a password then.
+    # A text in the form of a UUID may be a handler's UUID, which is a password.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
     return pick(matches, "webhook handler", shown)
 
 
 def describe(match: object) -> str:
-    """Return what tells an object from others with its name: of a handler only the start of its UUID."""
+    """Return what distinguishes an object from others with its name: for a handler, only the start of its UUID."""
     if isinstance(match, Handler):
         dates = f"created {match.created_datetime}, last call: {match.last_called_datetime or 'none'}"
         return f"{match.uuid[:8]}  {match.operation} {match.name}, {dates}"
@@ -109,7 +109,7 @@ def pick(matches: Sequence[Object], noun: str, identifier: str) -> Object:
     if not matches:
         raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
     if len(matches) > 1:
-        listed = "\n  ".join(describe(match).replace("\n", "?") for match in matches)  # no name makes another line
+        listed = "\n  ".join(describe(match).replace("\n", "?") for match in matches)  # no name adds a line
         raise NonUniqueIdentifier(
             f"{len(matches)} {noun}s match {identifier!r}; name one in full, or by its UUID:\n  {listed}"
         )

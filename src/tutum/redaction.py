@@ -17,7 +17,7 @@ _TRANSPORT_LOGGERS = ("httpx2", *(f"httpcore2.{part}" for part in ("connection",
 def redact(text: str, *, known_from: str = "") -> str:
     """Return `text` with handler UUIDs and status tokens cut to eight characters, and no credentials in URLs.
 
-    A secret is recognized by a path in `text` or in `known_from`. It is cut in the rest of `text` too.
+    A secret is recognized by a path in `text` or in `known_from`. The secret is also cut in the rest of `text`.
     """
     for secret in {match["secret"] for match in _SECRET_IN_PATH.finditer(f"{text}\n{known_from}")}:
         text = text.replace(secret, shorten(secret))

@@ -1,4 +1,4 @@
-"""Base of the API's objects: fetching, listing, refreshing, and knowing what was changed."""
+"""Base of the API's objects: fetching, listing, refreshing, and tracking changes."""
 
 import builtins
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,9 @@ from tutum.errors import TutumApiError
 
 
 class Resource:
-    """An object of the API. All fields that the server sent are attributes, also those that the class does not name."""
+    """An object of the API. All fields that the server sent are attributes, including fields that the class does not
+    name.
+    """
 
     endpoint: ClassVar[str]
 
@@ -33,7 +35,7 @@ class Resource:
             """Return a field that the server sent and that the class does not name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A value that equals the class's default is a change too: the server may have another default.
+        # A value that equals the class's default is also a change: the server may have another default.
         if not name.startswith("_") and (name not in vars(self) or value != vars(self)[name]):
             self._changed.add(name)
         super().__setattr__(name, value)
@@ -49,7 +51,7 @@ class Resource:
 
     @property
     def pk(self) -> str:
-        """The UUID; empty for an object that was not saved."""
+        """The UUID; empty for an unsaved object."""
         return self.uuid
 
     @property
@@ -95,7 +97,7 @@ class Resource:
         """Fetch the fields again.
 
         Args:
-            force: Discard unsaved changes. Without it, an object that has some is not fetched.
+            force: Discard unsaved changes. Without it, an object with unsaved changes is not fetched.
 
         Returns:
             Whether the fields were fetched.

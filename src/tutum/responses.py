@@ -21,7 +21,7 @@ _ADVICE = {10: "renew it, or correct the clock of this machine", 62: _OTHER_NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResponse:
-    """The server's response to a request that it accepted.
+    """The server's response to an accepted request.
 
     Attributes:
         body: Decoded JSON; None if there was none.
@@ -36,10 +36,10 @@ def decode(response: httpx2.Response, *, described: str) -> ApiResponse:
     """Decode a response; `described` names the request in errors.
 
     Raises:
-        TutumApiError: It is not a success, or not JSON. The subclass says what the caller can do.
+        TutumApiError: The response is not a success, or not JSON. The subclass shows what the caller can do.
     """
     status = response.status_code
-    # 502 and 504 with a state are no gateway's errors, but the outcome of the run that a call waited for.
+    # 502 and 504 with a state are not a gateway's errors, but the result of the run that a call waited for.
     if not (200 <= status < 300 or (status in {502, 504} and "state" in _json_object(response))):
         raise _error_of(response, described=described)
     body: Any = None
@@ -64,7 +64,7 @@ def no_tutumd(url: str) -> str:
 
 def _error_of(response: httpx2.Response, *, described: str) -> TutumApiError:
     status = response.status_code
-    # A server may quote the handler's UUID alone; the path of the request says which word that is.
+    # A server may quote only the handler's UUID; the path of the request shows which word it is.
     message = redact(str(_json_object(response).get("error") or ""), known_from=response.request.url.path)
     if status in (400, 404, 405) and not message:
         return TutumApiError(no_tutumd(str(response.request.url)), status=status, request=described)
@@ -89,14 +89,14 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 
 
 def retry_after_s(response: httpx2.Response) -> float | None:
-    """Return the seconds that a server which is busy requests; None if it names none."""
+    """Return the delay in seconds that a busy server requests; None if it requests none."""
     text = response.headers.get("Retry-After", "").strip()
     is_number = text.isascii() and text.isdigit()
     return float(text[:9]) if is_number and response.status_code in {429, 503} else None
 
 
 def explain_tls(failure: BaseException | None) -> str:
-    """Return why TLS failed and what to do, if an error or its cause is about TLS; else an empty text."""
+    """Return the cause and remedy of a TLS failure, if an error or its cause is about TLS; else an empty text."""
     while failure is not None and not isinstance(failure, ssl.SSLError):
         failure = failure.__cause__ or failure.__context__
     if isinstance(failure, ssl.SSLCertVerificationError):

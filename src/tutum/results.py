@@ -1,4 +1,4 @@
-"""What the server says about an operation: that it was accepted, how it ended, or what it would do."""
+"""The server's statements about an operation: its acceptance, its result, or its plan."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -21,7 +21,7 @@ class _Result:
 
 @dataclass(kw_only=True)
 class Outcome(_Result, Run):
-    """How a call ended, or how far it is.
+    """The result of a call, or its progress.
 
     Attributes:
         created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
@@ -44,13 +44,14 @@ class Plan(_Result):
     """What a redeploy of a service would do now.
 
     Attributes:
-        possible: False if it would fail and leave the service as it is; `reason` then says why.
-        order: `start-first`, `stop-first`, or the engine's own word for how it rolls.
-        order_reason: Why this order.
-        image_before: Digest of the image that runs; None if unknown.
-        image_after: Digest of the image that would run; None if only a pull can find out.
-        steps: What would be done, in order.
-        notes: What to know before doing it.
+        possible: Whether the redeploy is possible. If not, it would fail and change nothing; `reason` then gives the
+            cause.
+        order: `start-first`, `stop-first`, or the engine's own term for its strategy.
+        order_reason: Reason for this order.
+        image_before: Digest of the running image; None if unknown.
+        image_after: Digest of the image after the redeploy; None if only a pull can determine it.
+        steps: The steps in order.
+        notes: Notes to read before the redeploy.
     """
 
     possible: bool
@@ -66,7 +67,7 @@ class Plan(_Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(_Result):
-    """One check of a call: its name, whether it lets the call through, and why."""
+    """One check of a call: its name, whether it lets the call through, and the reason."""
 
     check: str
     passes: bool
@@ -75,13 +76,13 @@ class Check(_Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial(_Result):
-    """What a handler would do with a call.
+    """The predicted effect of a call on a handler.
 
     Attributes:
         verdict: `go`, `skipped`, `unauthorized`, `not_found` or `invalid`.
         status: The HTTP status that the caller would get.
-        reason: Why the call would not perform the operation; empty if it would.
-        tag: Image tag that would be deployed; None for the service's own.
+        reason: Reason why the call would not perform the operation; empty if it would.
+        tag: Image tag that would be deployed; None for the service's own tag.
         variable: Variable of the new containers that would hold the body; None for none.
         notes: Remarks that the caller would get.
         steps: All checks of the handler, in order.
@@ -108,7 +109,7 @@ class Accepted:
     Attributes:
         action_uri: Path of the action that performs it; None if the server named none.
         body: The decoded response: the service, the called handler, or with `wait` how the call ended.
-        outcome: How a call ended, or that it was skipped; None if the response came before the end.
+        outcome: Result of a call that ended or was skipped; None if the response came before the end.
     """
 
     action_uri: str | None
@@ -129,7 +130,7 @@ class Accepted:
 
     @property
     def action(self) -> Action:
-        """The action, fetched each time. This needs credentials, even if the call needed none.
+        """The action, fetched with each access. This needs credentials, even if the call needed none.
 
         Raises:
             TutumApiError: The server named no action, or does not show it.
@@ -139,7 +140,7 @@ class Accepted:
         return Action.fetch(self.action_uuid, client=self.client)
 
     def poll(self, wait: int | None = None) -> Outcome:
-        """Return how far a call is. Sends no credentials: the status URL is enough.
+        """Return the progress of a call. Sends no credentials: the status URL is sufficient.
 
         Args:
             wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait.
@@ -151,6 +152,6 @@ class Accepted:
         url = str(self.body.get("status_url") or "") if isinstance(self.body, dict) else ""
         if not url.startswith("/"):
             raise TutumApiError("the server named no status URL for this")
-        # Only the path counts, as for pages: a response cannot direct the client to another host.
+        # Only the path is used, as for pages: a response cannot direct the client to another host.
         response = self.client.request("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0)
         return Outcome.of(response.body)

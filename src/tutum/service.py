@@ -12,12 +12,12 @@ class Service(Resource):
     """A service. Set attributes and `save`; `start`, `stop`, `redeploy`, `scale` and `delete` start an action.
 
     Attributes:
-        target_num_containers: How many containers it should have.
-        current_num_containers: How many it has, running or not.
+        target_num_containers: Number of containers that it should have.
+        current_num_containers: Number of containers that it has, running or not.
         containers: Paths of its containers.
         container_envvars: List of {"key": ..., "value": ...}.
-        warnings: What is wrong with its configuration, one sentence each.
-        gone_since: Since when its engine has not shown it: an ISO 8601 date; None while it does.
+        warnings: Problems with its configuration, one sentence each.
+        gone_since: Time since which its engine has not shown it: an ISO 8601 date; None while it does.
     """
 
     endpoint = "service"
@@ -99,7 +99,7 @@ class Service(Resource):
         if target_num_containers is not None:
             changed = self._perform("PATCH", body={"target_num_containers": target_num_containers})
             if changed.action_uri:
-                # The change has started the action. Another one would hide how this one ends.
+                # The change has started the action. A second action would hide the result of the first.
                 return changed
         return self._perform("POST", "scale")
 
@@ -121,17 +121,17 @@ class Service(Resource):
 
     @property
     def logs(self) -> str:
-        """The last output of the containers, fetched each time."""
+        """The last output of the containers, fetched with each access."""
         return self.fetch_logs()
 
     def fetch_logs(self, tail: int | None = None) -> str:
         """Return the last output of the containers.
 
         Args:
-            tail: How many lines of each container; default: as many as the server gives.
+            tail: Number of lines of each container; default: as many as the server returns.
 
         Raises:
-            TutumApiError: The server could not get it.
+            TutumApiError: The server could not read the output.
         """
         body = self._send("GET", "logs", params={"tail": tail}).body
         return str(body.get("logs") or "") if isinstance(body, dict) else ""

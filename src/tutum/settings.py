@@ -16,7 +16,7 @@ _SERVER = re.compile(r"https?://([^/\s]+@)?(\[[^]\s]+\]|[^/:@\s]+)(:[0-9]{1,4}|:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Server and credentials in one place; None for what it does not set."""
+    """Server and credentials from one place; None for values that it does not set."""
 
     user: str | None = None
     apikey: str | None = field(default=None, repr=False)
@@ -40,7 +40,7 @@ class Settings:
 def settings_of(sources: Sequence[Source]) -> Settings:
     """Return the merged settings; earlier sources win.
 
-    A whole header wins over the users and keys of later sources, but not over those of earlier ones.
+    A complete header overrides the users and keys of later sources, but not those of earlier sources.
 
     Raises:
         TutumApiError: The URL or the credentials cannot be used.
@@ -69,10 +69,10 @@ def _header_value(text: str) -> str:
 
 
 def normal_base_url(url: str) -> str:
-    """Return `url` with a slash at the end, and with /api/v1/ where it is the server's URL alone.
+    """Return `url` with a slash at the end, and with /api/v1/ if it is only the URL of the server.
 
     Raises:
-        TutumApiError: It is not an http or https URL.
+        TutumApiError: The URL is not an http or https URL.
     """
     text = url.strip().rstrip("/")
     if not _SERVER.fullmatch(text):
@@ -91,7 +91,7 @@ def origin_of(url: str) -> str:
 
 
 def source_of_environment(environment: Mapping[str, str]) -> Source:
-    """Return what the TUTUM_* variables set."""
+    """Return the values of the TUTUM_* variables."""
     rest_host = environment.get("TUTUM_REST_HOST", "").rstrip("/")
     return Source(
         user=environment.get("TUTUM_USER"),
@@ -102,9 +102,9 @@ def source_of_environment(environment: Mapping[str, str]) -> Source:
 
 
 def source_of_file(path: Path) -> Source:
-    """Return what an INI file sets: user and apikey (or basic_auth) in [auth], base_url in [server].
+    """Return the values of an INI file: user and apikey (or basic_auth) in [auth], base_url in [server].
 
-    A file that is absent or unreadable sets nothing.
+    A missing or unreadable file sets nothing.
     """
     config = configparser.ConfigParser(interpolation=None)
     try:

@@ -36,12 +36,12 @@ ALERTMANAGER_CREDENTIAL = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sender:
-    """A sender with a form or a configuration of its own.
+    """A sender with its own form or configuration.
 
     Attributes:
-        preset: How it can be checked; empty if it signs nothing.
-        text: What to paste, with `{url}` and `{credential}`.
-        credential: What stands for `{credential}` if the handler checks the sender.
+        preset: How the handler can check the sender; empty if it signs nothing.
+        text: Text to paste, with `{url}` and `{credential}`.
+        credential: Replacement for `{credential}` if the handler checks the sender.
         job: Step of a pipeline, for a handler that checks nothing.
     """
 
@@ -113,7 +113,7 @@ Webhook URL:  {url}
     ),
 }
 
-#: The senders that there are snippets for.
+#: The senders that have snippets.
 TARGETS = (*_SENDERS, "curl")
 
 

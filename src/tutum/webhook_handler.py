@@ -105,10 +105,11 @@ class WebhookHandler:
         self._added += [{"name": each_name, **values} for each_name in names]
 
     def save(self) -> builtins.list[Handler]:
-        """Create the handlers that were added, all or none, and return them with their URLs.
+        """Create the added handlers, all or none, and return them with their URLs.
 
         Raises:
-            TutumApiError: The server refused. The added handlers are kept, to be corrected or saved again.
+            TutumApiError: The server refused. The added handlers are kept, so that they can be corrected or saved
+                again.
         """
         if not self._added:
             return []
@@ -119,7 +120,7 @@ class WebhookHandler:
         return [_handler(fields, self._client) for fields in listed if isinstance(fields, dict)]
 
     def update(self, uuid: str, **fields: Any) -> Handler:
-        """Change a handler, and return it as it is now.
+        """Change a handler, and return its new state.
 
         Args:
             fields: As for `add`, and `name`. None resets a field; fields that are not given are kept.
@@ -144,7 +145,7 @@ class WebhookHandler:
     def plan_update(self, uuid: str, **fields: Any) -> dict[str, Any]:
         """Return the fields that `update` would change, with their new values as the API shows them. Nothing is done.
 
-        `verify` is among them too if only its secrets would change.
+        They include `verify` if only its secrets would change.
 
         Raises:
             TutumApiError: As `update`.
@@ -188,14 +189,14 @@ class WebhookHandler:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Accepted:
-        """Call a handler. Sends no credentials: the URL is enough.
+        """Call a handler. Sends no credentials: the URL is sufficient.
 
         Args:
             amount: Containers to add, 1 to 100; default 1. REDEPLOY ignores it.
-            wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait. The result's `outcome` says how the
-                call ended.
+            wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait. The result's `outcome` then describes
+                how the call ended.
             tag: Image tag to deploy, which the handler must allow.
-            body: Bytes or text to send as they are, or a value to send as JSON.
+            body: Bytes or text to send unchanged, or a value to send as JSON.
             headers: Such as {"Idempotency-Key": "…"}.
 
         Returns:
@@ -226,10 +227,10 @@ class WebhookHandler:
         body: Any = None,
         address: str | None = None,
     ) -> Trial:
-        """Return what a call would do, check by check. Nothing is done.
+        """Return the predicted effect of a call, check by check. Nothing is done.
 
         Args:
-            body: UTF-8 bytes or text, or a value that is taken as JSON.
+            body: UTF-8 bytes or text, or a value to treat as JSON.
             address: IP address of the caller, for `allow_from`.
 
         Raises:
@@ -264,11 +265,11 @@ class WebhookHandler:
         return dict(self._client.send("GET", *self._path(str(uuid), "delivery", str(id))).body)
 
     def redeliver(self, uuid: str, id: int) -> Accepted:
-        """Do again what a received call requested. Its signature is not checked again.
+        """Repeat the request of a received call. Its signature is not checked again.
 
         Raises:
             ObjectNotFound: The handler received no such call.
-            TutumApiError: The call's body was not kept as a whole, or another failure.
+            TutumApiError: The call's body was not kept completely, or another failure.
         """
         return self._result_of(self._client.send("POST", *self._path(str(uuid), "delivery", str(id), "redeliver")))
 
@@ -290,7 +291,7 @@ def _handler(fields: dict[str, Any], client: Client) -> Handler:
 
 
 def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with dates in the API's form; a date without a zone is local time."""
+    """Return fields with dates in the API's form; a date without a time zone is local time."""
     return {
         name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
         for name, value in fields.items()

@@ -1,4 +1,4 @@
-"""Seconds that never go back, and that count while the machine sleeps."""
+"""Seconds that never decrease, and that also count while the machine sleeps."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Errors that tutumd raises on purpose, named by cause and by what the caller can do."""
+"""Errors that tutumd raises on purpose, named by cause and by the caller's options."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +10,20 @@ class TutumdError(Exception):
     """Base of all errors that tutumd raises on purpose. The text is for people.
 
     Attributes:
-        field: Which field of the input it is about, for forms; empty: not one alone.
+        field: Name of the input field for forms; empty: the error concerns more than one field.
     """
 
     field: str = ""
 
 
 def escape(text: str) -> str:
-    """Return a text that cannot disturb a terminal."""
+    """Return the text with escapes that keep it from disturbing a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
 def about(field: str) -> Iterator[None]:
-    """Note on errors of the block that they are about a field."""
+    """Add the name of a field to errors of the block."""
     try:
         yield
     except TutumdError as error:
@@ -36,7 +36,7 @@ NOT_FOUND = "there is no such object, or it is not yours"
 
 
 class InvalidInputError(TutumdError):
-    """The input is wrong: the caller can correct it."""
+    """The input is invalid: the caller can correct it."""
 
 
 class UnauthorizedError(TutumdError):
@@ -44,15 +44,15 @@ class UnauthorizedError(TutumdError):
 
 
 class ForbiddenError(TutumdError):
-    """The credentials are right but do not allow this."""
+    """The credentials are valid but do not permit the request."""
 
 
 class NotFoundError(TutumdError):
-    """The object does not exist or belongs to another user: both read the same."""
+    """The object does not exist or belongs to another user: both have the same text."""
 
 
 class ClosedError(NotFoundError):
-    """The handler exists, and cannot be called now, or not from there. `why` is for its owner alone."""
+    """The handler exists, but cannot be called now or from this address. Only the owner may see `why`."""
 
     def __init__(self, why: Reason) -> None:
         super().__init__(NOT_FOUND)
@@ -72,7 +72,7 @@ class LockedError(UnavailableError):
 
 
 class ReadOnlyError(UnavailableError):
-    """The database accepts no writes: another one has replaced it, or will."""
+    """The database accepts no writes: another database has replaced it, or will."""
 
 
 class TooManyCallsError(TutumdError):
@@ -88,7 +88,7 @@ class AnswerTimeoutError(TutumdError):
 
 
 class SettingsError(TutumdError):
-    """A setting is wrong: the server does not start."""
+    """A setting is invalid: the server does not start."""
 
 
 class EngineUnavailableError(TutumdError):
@@ -96,11 +96,11 @@ class EngineUnavailableError(TutumdError):
 
 
 class EngineBusyError(EngineUnavailableError):
-    """The engine answers, but another change has what the action needs: the action waits for its turn."""
+    """The engine responds, but another change uses the same objects: the action waits for its turn."""
 
 
 class EngineRefusedError(TutumdError):
-    """The engine, or a rule of tutumd, refuses the operation for good: the action fails with this text."""
+    """The engine, or a rule of tutumd, refuses the operation permanently: the action fails with this text."""
 
 
 class LeaseLostError(TutumdError):

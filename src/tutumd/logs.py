@@ -1,4 +1,4 @@
-"""The server's logs: events with fields, one a line, as text or JSON, without handler URLs and keys."""
+"""The server's logs: events with fields, one per line, as text or JSON, without handler URLs and keys."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ import structlog
 
 from tutumd.errors import escape
 
-# The UUID in a handler's path is a credential, as an Authorization header is.
+# The UUID in a handler's path is a credential, like an Authorization header.
 _SECRETS = (
     (re.compile(r"(?i)(handler(?:/|%(?:25)*2f)+)(?:[0-9a-f-]|%(?:25)*[0-9a-f]{2}){8,}"), r"\1[hidden]"),
     (re.compile(r"(?i)\b(apikey|basic|bearer)( +)[^\s'\",]+"), r"\1\2[hidden]"),
@@ -32,8 +32,8 @@ def configure(level: str = "info", form: str = "text") -> None:
     """Send the logs of the server and of libraries to standard error.
 
     Args:
-        level: From which on to log, from `debug` to `critical`. Libraries log nothing below `info`: at
-            `debug`, some of them log what they send.
+        level: Lowest level to log, from `debug` to `critical`. Libraries log nothing below `info`: at `debug`, some of
+            them log the data that they send.
         form: `text` for people, or `json` for programs.
     """
     global _writes_json
@@ -59,9 +59,9 @@ def configure(level: str = "info", form: str = "text") -> None:
     logging.getLogger("tutumd").setLevel(lowest)
     for name in ("docker", "urllib3", "alembic", "sqlalchemy", "asyncio"):
         logging.getLogger(name).setLevel(max(lowest, logging.WARNING))
-    # It warns of each try of an outage, which the engines report themselves.
+    # It warns about each attempt during an outage, which the engines report themselves.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    # It warns of each odd request: strangers would fill the log, and Java's clients, which offer HTTP/2.
+    # It warns about each unusual request: strangers would fill the log, and so would Java clients, which offer HTTP/2.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -72,7 +72,7 @@ def configure(level: str = "info", form: str = "text") -> None:
 
 
 def print_error(text: str) -> None:
-    """Say why this process ends: as a line of the log if programs read it, else in one line for people."""
+    """Print why this process ends: as a log line if programs read the log, else as a line for people."""
     if _writes_json:
         structlog.get_logger(__name__).critical(text)
     else:

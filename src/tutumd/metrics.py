@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: what a web process counts in memory, what the database knows, and how both are written.
+"""Metrics for Prometheus: counts of a web process in memory, figures of the database, and the output of both.
 
-They are written in Prometheus's own format or in that of OpenMetrics, as the client asks.
+The output has Prometheus's own format or the format of OpenMetrics, as the client requests.
 """
 
 import time
@@ -41,7 +41,7 @@ _BUCKET_NAMES = (*(f"{bound:.1f}" for bound in DURATION_BOUNDS_S), "+Inf")
 
 
 class CallMetrics:
-    """Counts calls by what became of them. For one event loop; any thread may collect what was counted."""
+    """Counts calls by result. An instance serves one event loop; any thread may collect the counts."""
 
     def __init__(self) -> None:
         self._statuses: Counter[int] = Counter()
@@ -55,19 +55,19 @@ class CallMetrics:
         """Count a call.
 
         Args:
-            status: Of the response, if the caller does not wait for the end of the action.
-            began: When the request was complete, as of `time.monotonic`.
+            status: Status of the response, as if the caller does not wait for the end of the action.
+            began: Time at which the request was complete, from `time.monotonic`.
         """
         self._statuses[status] += 1
         self._durations.observe(time.monotonic() - began)
 
     @property
     def total(self) -> int:
-        """How many calls were counted."""
+        """Total number of counted calls."""
         return sum(self._statuses.values())
 
     def collect(self) -> Iterator[Metric]:
-        """Return what was counted."""
+        """Return the counts."""
         numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
         for status, number in list(self._statuses.items()):
             numbers[_OUTCOMES.get(status, _OTHER)] += number
@@ -92,8 +92,8 @@ def render(calls: CallMetrics, figures: Figures | None, version: str, accept: st
     """Return all metrics as text, and its content type.
 
     Args:
-        figures: None if the database could not be read: then what it knows is missing, and `tutumd_database_up` is 0.
-        accept: Header of the request that says which formats the client reads.
+        figures: None if the database could not be read: then its figures are missing, and `tutumd_database_up` is 0.
+        accept: Header of the request with the formats that the client accepts.
     """
     encode, content_type = choose_encoder(accept)
     families = [*_describe_server(version, figures), *calls.collect(), *_describe(figures)]
@@ -131,7 +131,7 @@ def _describe(figures: Figures | None) -> Iterator[Metric]:
 
 
 def _describe_totals(engines: Sequence[str], totals: Sequence[ActionTotal]) -> Iterator[Metric]:
-    """Return what was counted. What handlers do has a series from the start: rates need a 0 before the 1."""
+    """Return the counts. The verbs of handlers have a series from the start: rates need a 0 before the 1."""
     operations = dict.fromkeys((engine, verb.value) for engine in engines for verb in _OF_HANDLERS)
     ended = [total for total in totals if total.event in _RESULTS]
     operations |= dict.fromkeys((total.engine, total.verb) for total in ended)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Reason(NamedTuple):
-    """A reason. `web.messages.reasons` has the sentence of each code, with places for the values."""
+    """A reason. `web.messages.reasons` has the sentence of each code, with placeholders for the values."""
 
     code: str
     values: tuple[str, ...] = ()
@@ -16,10 +16,10 @@ USED_UP = Reason("used-up")
 
 
 def encode_reasons(reasons: Sequence[Reason]) -> str:
-    """Return reasons as the store keeps them; an empty text if there are none."""
+    """Return reasons in the form of the store; an empty text if there are none."""
     return json.dumps([[reason.code, *reason.values] for reason in reasons], ensure_ascii=False) if reasons else ""
 
 
 def decode_reasons(text: str) -> tuple[Reason, ...]:
-    """Return the reasons of a text that `encode_reasons` returned."""
+    """Return the reasons of a text from `encode_reasons`."""
     return tuple(Reason(code, tuple(values)) for code, *values in json.loads(text)) if text else ()

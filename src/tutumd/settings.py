@@ -17,10 +17,10 @@ PREFIX = "TUTUMD_"
 FILE_SUFFIX = "_FILE"
 _DEFAULT_PORT = 8000
 
-# Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
+# Kubernetes and Docker links add such variables to each container beside a service named `tutumd`.
 _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
 _INJECTED_PORT = re.compile(r"\w+://.*")
-# RFC 6750: what a client can send as a bearer token.
+# RFC 6750: characters of a bearer token.
 _TOKEN = re.compile(r"([A-Za-z0-9._~+/=-]{16,})?")
 _USER_HEADER = re.compile(r"(?!(?i:authorization|cookie|host|forwarded|x-forwarded-(for|host|proto))$)[A-Za-z0-9-]*")
 _HOST = re.compile(r"[\w.:%-]+")
@@ -55,8 +55,8 @@ def _setting(default: Any, text: str, commands: str = "", *, shown: str = "", **
     Args:
         text: A sentence in Markdown.
         commands: Those of `serve`, `web` and `worker` that have an option for it.
-        shown: The default in Markdown, if the value does not say it.
-        limits: As of pydantic's `Field`.
+        shown: The default in Markdown, if the value does not express it.
+        limits: As in pydantic's `Field`.
     """
     return Field(default, description=text, json_schema_extra={"commands": commands, "shown": shown}, **limits)
 
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
 
     A new setting is a field here: options, variables, help and reference follow (`script/generate`).
 
-    A field with `repr=False` is a secret: no text shows it, and `TUTUMD_…_FILE` may name a file that holds it.
+    A field with `repr=False` is a secret: no text shows it, and `TUTUMD_…_FILE` may name a file with its value.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -195,7 +195,7 @@ class Settings(BaseSettings):
 
     @property
     def run_limits(self) -> RunLimits:
-        """The limits of a run, unless its service's labels say otherwise."""
+        """The limits of a run, unless the labels of its service set others."""
         return RunLimits(
             timeout_s=self.redeploy_timeout,
             stall_s=self.redeploy_stall,
@@ -223,10 +223,11 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     """Return the settings from options, the environment and the files that it names.
 
     Args:
-        options: Those that are None or empty are not given.
+        options: Options that are None or empty count as not given.
 
     Raises:
-        SettingsError: Values are wrong. For each, a line names the option, variable or file and what it must be.
+        SettingsError: Values are invalid. For each value, a line names the option, variable or file and the expected
+            value.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
     in_files = {name: _read_secret(name) for name in SECRETS if name not in given and _secret_file(name)}

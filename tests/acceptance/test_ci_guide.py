@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.acceptance.console import Console
+from tests.acceptance.guide import Guide
 from tests.support.documentation import blocks
 from tests.support.guards import require_programs
 from tests.support.programs import running
@@ -26,31 +27,33 @@ def url_of_new(console: Console, service: str, name: str, *options: str) -> str:
 
 
 @pytest.mark.slow
-def test_curl_fails_when_and_only_when_the_redeploy_does(
-    console: Console, breakable: tuple[str, Path], tmp_path: Path
-) -> None:
+def test_each_script_fails_when_and_only_when_the_redeploy_does(console: Console, breakable: tuple[str, Path]) -> None:
     require_programs("curl")
     service, broken = breakable
     url = url_of_new(console, service, "ci", "--filter", "headers.\"x-skip\" != 'yes'")
     lines = re.findall(r'^curl .*"\$TUTUM_URL\?wait=300"$', CI_GUIDE, re.MULTILINE)
-    assert len(lines) == 3
+    read = [yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml"]
+    github, gitlab = (each for each in read if isinstance(each, dict))
+    steps = [step["run"] for step in github["jobs"]["deploy"]["steps"] if "run" in step] + gitlab["deploy"]["script"]
+    assert (len(lines), len(steps)) == (3, 2)
 
-    def run(line: str, **variables: str) -> int:
-        environment = console.server.client_environment | {"TUTUM_URL": url, "CI_JOB_ID": line[:20]} | variables
+    def run(line: str, attempt: str, url: str = url) -> int:
+        variables = {"TUTUM_URL": url, "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": attempt, "CI_JOB_ID": attempt}
+        environment = console.server.client_environment | variables
         return subprocess.run(
             ["sh", "-euc", line], env=environment, capture_output=True, timeout=LIMIT_S, check=False
         ).returncode
 
-    assert [run(line) for line in lines] == [0, 0, 0]
-    assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
+    skipped = lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")
+    assert [run(line, "1") for line in [*lines, *steps, skipped]] == [0] * 6
     broken.touch()
     try:
-        assert [run(line) for line in lines[:2]] == [22, 22]
-        assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
+        assert [run(line, "2") for line in [*lines[:2], *steps]] == [22] * 4
+        assert run(skipped, "2") == 0
     finally:
         broken.unlink()
-    assert run(lines[0], TUTUM_URL=url.replace("/call/", "x/call/")) == 22
-    assert run(lines[0]) == 0
+    assert run(lines[0], "3", url.replace("/call/", "x/call/")) == 22
+    assert run(lines[0], "3") == 0
     console.hook("rm", service, "ci")
 
 
@@ -90,40 +93,18 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
 
 
 @pytest.mark.slow
-def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable: tuple[str, Path]) -> None:
-    require_programs("curl", "jq")
-    service, _ = breakable
-    url = url_of_new(console, service, "polled")
-    block = next(block for block in re.findall(r"```sh\n(.*?)```", CI_GUIDE, re.DOTALL) if "status_url" in block)
-    script = block.replace("https://hooks.example.com", console.server.url)
-    subprocess.run(
-        ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=LIMIT_S, check=True
-    )
-    console.hook("rm", service, "polled")
-
-
-@pytest.mark.slow
-def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
+def test_the_status_url_is_polled_and_the_other_commands_work(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
-    require_programs("curl")
-    service, broken = breakable
-    url = url_of_new(console, service, "jobs")
-    read = [yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml"]
-    github, gitlab = (each for each in read if isinstance(each, dict))
-    steps = [step["run"] for step in github["jobs"]["deploy"]["steps"] if "run" in step] + gitlab["deploy"]["script"]
-    assert len(steps) == 2
-
-    def run(step: str, attempt: str) -> int:
-        variables = {"TUTUM_URL": url, "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": attempt, "CI_JOB_ID": attempt}
-        return subprocess.run(
-            ["sh", "-euc", step], env=console.server.client_environment | variables, timeout=LIMIT_S, check=False
-        ).returncode
-
-    assert [run(step, "1") for step in steps] == [0, 0]
-    broken.touch()
-    try:
-        assert [run(step, "2") for step in steps] == [22, 22]
-    finally:
-        broken.unlink()
-    console.hook("rm", service, "jobs")
+    require_programs("curl", "jq")
+    service, _ = breakable
+    url = url_of_new(console, service, "polled", "--tag", "v*")
+    (tmp_path / "push.json").write_text('{"ref": "refs/heads/main"}')
+    environment = console.server.client_environment | {"TUTUM_URL": url, "VERSION": "v2"}
+    here = {"SERVICE HANDLER": f"{service} polled", "web ci": f"{service} polled"}
+    guide = Guide("docs/how-to/ci.md", tmp_path, environment, here)
+    guide.run("server=")
+    guide.run("tutum webhook-handler call")
+    assert "tag" in guide.run('curl -sS --fail-with-body -X POST "$TUTUM_URL?tag=$VERSION', code=22)  # `local` has none
+    guide.run("tutum webhook-handler test")
+    console.hook("rm", service, "polled")

@@ -7,6 +7,8 @@ import shlex
 import signal
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -34,86 +36,39 @@ MISTAKES: dict[tuple[str, ...], str] = {
 }
 
 
-def _is_told(done: "subprocess.CompletedProcess[str]", text: str) -> None:
-    assert done.returncode in (1, 2), done
-    assert text in done.stderr, done
-    assert "Traceback" not in done.stderr, done
-    assert "p4ssw0rd" not in done.stderr
-    assert done.stdout == "", done
-
-
 @pytest.mark.slow
 def test_a_mistake_is_told(tmp_path: Path) -> None:
-    with Serving(tmp_path / "data", "--engine", "local", "--port", "0", TUTUMD_ADMIN_USER=USER) as server:
-        server.wait_for("server is ready")
-
-        def run(arguments: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-            return run_tutumd(tmp_path / ("new" if arguments[0] == "serve" else "data"), *arguments)
-
+    with serving(tmp_path, TUTUMD_ADMIN_USER=USER):
         for arguments, text in MISTAKES.items():
-            _is_told(run(arguments), text)
+            done = run_tutumd(tmp_path / ("new" if arguments[0] == "serve" else "data"), *arguments)
+            assert (done.returncode in (1, 2), done.stdout) == (True, ""), done
+            assert text in done.stderr, done
+            assert "Traceback" not in done.stderr and "p4ssw0rd" not in done.stderr, done
 
 
-class Serving:
-    """`tutumd serve` with its two outputs, until it is left."""
-
-    def __init__(self, data: Path, *options: str, **variables: str) -> None:
-        self._data = data
-        self._options = options
-        self._variables = variables
-
-    def __enter__(self) -> "Serving":
-        self._data.parent.mkdir(parents=True, exist_ok=True)
-        self._out, self._log = self._data.parent / "out.txt", self._data.parent / "log.txt"
-        with self._out.open("wb") as out, self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(BIN / "tutumd"), "serve", "--data-dir", str(self._data), *self._options],
-                env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
-                | self._variables,
-                cwd=self._data.parent,
-                stdout=out,
-                stderr=log,
-                start_new_session=True,
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            assert self._process.wait(LIMIT_S) in (0, -signal.SIGTERM)
-        finally:
-            self._process.kill()
-            self._process.wait(LIMIT_S)
-
-    def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self.log or text in self.out or self._ended(), f"{text!r} is written")
-
-    def _ended(self) -> bool:
-        assert self._process.poll() is None, self.log
-        return False
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
+@contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[tuple[Path, Path]]:
+    """Run `tutumd serve`; yield the files of its output and its log when it is ready."""
+    output, log = folder / "out.txt", folder / "log.txt"
+    command = [str(BIN / "tutumd"), "serve", "--data-dir", str(folder / "data"), "--engine", "local", "--port", "0"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    with output.open("wb") as out, log.open("wb") as err:
+        with running(command, env=inherited | variables, stdout=out, stderr=err) as process:
+            wait_until(lambda: "server is ready" in log.read_text(), "the server is ready")
+            yield output, log
+        assert process.returncode in (0, -signal.SIGTERM)
 
 
 @pytest.mark.slow
 def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -> None:
-    options = ("--engine", "local", "--port", "0")
-    with Serving(tmp_path / "data", *options) as first:
-        first.wait_for("server is ready")
-        (key,) = KEY.findall(first.out)
-        assert not KEY.search(first.log)
-        (url,) = re.findall(r"http://127\.0\.0\.1:[1-9]\d+", first.log)
-        assert first.out.endswith(f"Sign in with it at {url}/\n")
-    with Serving(tmp_path / "data", *options) as second:
-        second.wait_for("server is ready")
-        assert second.out == ""
-        (command,) = re.findall(r"For a new API key run: (.*)", second.log)
+    with serving(tmp_path) as (output, log):
+        (key,) = KEY.findall(output.read_text())
+        assert not KEY.search(log.read_text())
+        (url,) = re.findall(r"http://127\.0\.0\.1:[1-9]\d+", log.read_text())
+        assert output.read_text().endswith(f"Sign in with it at {url}/\n")
+    with serving(tmp_path) as (output, log):
+        assert output.read_text() == ""
+        (command,) = re.findall(r"For a new API key run: (.*)", log.read_text())
     done = subprocess.run(
         shlex.split(command), capture_output=True, text=True, timeout=LIMIT_S, check=True, cwd=tmp_path
     )

@@ -1,6 +1,6 @@
 """The commands of README.md and of the guides, run as they stand there against a real server.
 
-Pages: README.md, docs/how-to/ci.md, docs/how-to/docker.md, docs/how-to/from-portainer.md,
+Pages: README.md, docs/how-to/docker.md, docs/how-to/from-portainer.md,
 docs/how-to/from-watchtower.md, docs/how-to/local.md, docs/how-to/senders.md, docs/how-to/senders-pollers.md,
 docs/how-to/users.md, docs/quickstart/demo.md, docs/reference/cli.md. `tests/unit/docs/blocks.toml` says what runs the
 others.
@@ -187,18 +187,6 @@ def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     assert scopes >= {"read", "call", "operate", "admin"}
     assert "https://hooks.example.com/sign-in/link/" in page.run("tutumd login-link admin")
     assert "login link made" in page.run("tutumd audit")
-
-
-@pytest.mark.slow
-def test_the_guide_for_pipelines(console: Console, web: str, tmp_path: Path) -> None:
-    require_programs("curl")
-    console.hook("create", "web", "-n", "ci", "--tag", "v*")
-    (tmp_path / "push.json").write_text('{"ref": "refs/heads/main"}')
-    environment = console.server.client_environment | {"TUTUM_URL": url_of(console, "ci"), "VERSION": "v2"}
-    guide = Guide("docs/how-to/ci.md", tmp_path, environment, {"SERVICE HANDLER": "web ci"})
-    guide.run("tutum webhook-handler call")
-    assert "tag" in guide.run('curl -sS --fail-with-body -X POST "$TUTUM_URL?tag=$VERSION', code=22)  # `local` has none
-    guide.run("tutum webhook-handler test web ci")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Pods on Kubernetes that do not stop, and nodes that do not respond."""
+"""Changes on Kubernetes that make no progress: pods that do not stop, nodes that do not respond, limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, quick, stateful_set, template
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, quick, stateful_set, template
 from tests.support.runs import FakeRun
 from tutumd.model import RunLimits, Service
 
@@ -120,3 +120,30 @@ def test_a_stop_names_the_pod_that_does_not_stop(impatient: ClusterAndEngine) ->
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason.startswith("1 pods have not stopped yet, and there was no progress for 120 s; pod web-")
     assert f"nobody has removed its finalizers: {HOLD}" in outcome.reason
+
+
+SERVER = RunLimits()
+
+
+def jumping(tag: str, *, at_wait_s: float = 0.0, at_progress_s: float = 0.0) -> FakeRun:
+    """Return a run under the server's limits for which so much time passes at each wait, and at each progress."""
+    run: FakeRun = FakeRun(
+        tag=tag or None,
+        deadline_s=SERVER.timeout_s,
+        stall_s=SERVER.stall_s,
+        on_sleep=lambda: run.skip(at_wait_s),
+        on_progress=lambda run: run.skip(at_progress_s),
+    )
+    return run
+
+
+@pytest.mark.slow
+def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=600))
+    outcome = engine.redeploy(WEB, jumping("v2", at_progress_s=400))
+    assert outcome.success, outcome
+    outcome = engine.redeploy(WEB, jumping(kubelets.HANGING, at_wait_s=100))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith("there was no progress for 630 s (0 of 2 new pods are ready): pod web-")
+    assert kube.ready_tags(cluster, "web") == ["v2", "v2"]

@@ -79,7 +79,7 @@ def print_logs(
     action = Utils.fetch_remote_action(identifier)
     last = 0
     while True:
-        finished = action.finished  # read before the lines, so that none is missed
+        finished = action.finished  # read before the lines, so that no line is missed
         lines = action.lines(last)
         for line in lines:
             print(f"{line.time}  {printable(line.text)}", flush=True)

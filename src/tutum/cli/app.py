@@ -1,4 +1,4 @@
-"""Builds the part of the command tree that a command line needs, and runs it."""
+"""Builds the requested part of the command tree, and runs it."""
 
 import importlib
 import io
@@ -40,7 +40,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 the operation failed, 2 wrong usage, 3 API error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # PEP 686: Python 3.15 does so whatever the locale is
+            stream.reconfigure(encoding="utf-8")  # PEP 686: Python 3.15 does so in every locale
     run(sys.argv[1:])
 
 
@@ -92,7 +92,7 @@ def _root(
 
 
 def explain(error: TutumApiError) -> str:
-    """Return the line to print for `error`: what went wrong, and what to do about it. Candidates have a line each."""
+    """Return the line to print for `error`: the problem and its remedy. Each candidate has its own line."""
     if isinstance(error, NonUniqueIdentifier):
         return error.message
     if isinstance(error, TutumAuthError):

@@ -55,7 +55,7 @@ def apply(
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody can be asked here, so nothing was changed: add --yes, or --check")
         typer.confirm("Do this?", abort=True, err=True)
-    # Removals last: until then, callers of a handler whose successor could not be added are served.
+    # Removals last: until then, a handler whose successor could not be added keeps serving its callers.
     perform(sorted(steps, key=lambda step: step.verb == "remove"))
 
 
@@ -78,7 +78,7 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
 
 
 def perform(steps: Sequence[Step]) -> None:
-    """Take the steps, and print each that is done. The first failure ends it."""
+    """Perform the steps, and print each completed step. The first failure ends the command."""
     for number, step in enumerate(steps):
         try:
             step.take()

@@ -1,4 +1,4 @@
-"""Compares the services of a file with those of the server: what `tutum apply` would add, change and remove."""
+"""Compares the services of a file with those of the server, to find what `tutum apply` would add, change and remove."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One request that brings the server nearer to the file.
+    """One request that brings the server closer to the file.
 
     Attributes:
-        name: The handler's name; for one without, the start of its UUID.
+        name: Name of the handler; without a name, the start of its UUID.
         take: Sends the request.
         details: For people, without secrets.
     """
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class ServicePlan:
-    """What is to be done with the handlers of one service. `notes` are lines for people."""
+    """Changes to the handlers of one service. `notes` are lines for people."""
 
     title: str
     steps: list[Step] = field(default_factory=list)
@@ -45,14 +45,14 @@ class ServicePlan:
 
 
 def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServicePlan]:
-    """Return what makes the server as the file says. Nothing is done.
+    """Return the plans that make the server match the file. Nothing is done.
 
     Args:
         prune: Remove the handlers of the file's services that are not in the file.
 
     Raises:
-        HandlerFileError: With all that cannot be done.
-        TutumApiError: The server cannot be asked.
+        HandlerFileError: Lists everything that cannot be done.
+        TutumApiError: The server cannot be reached.
     """
     problems: list[str] = []
     found: dict[str, WantedService] = {}
@@ -73,11 +73,11 @@ def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServiceP
 
 
 def find_service(name: str, engine: str) -> Service:
-    """Return the service with this name. Unlike on the command line, the name of a container is none.
+    """Return the service with this name. Unlike on the command line, the name of a container does not count.
 
     Raises:
-        ObjectNotFound: None matches, or none that this user may see.
-        NonUniqueIdentifier: Several match; the text lists them, one a line.
+        ObjectNotFound: No service matches, or none that this user may see.
+        NonUniqueIdentifier: Several match; the text lists them, one per line.
     """
     named = services_named(name)
     matches = [each for each in named if engine in ("", each.engine)]
@@ -89,7 +89,8 @@ def find_service(name: str, engine: str) -> Service:
 
 def services_named(name: str) -> list[Service]:
     """Return the services with a name, or the service with this UUID."""
-    # The server matched the whole; of `deployment/prod/web` and `shop_web`, the end tells it from a container's name.
+    # The server matched the complete name; for `deployment/prod/web` and `shop_web`, the end distinguishes it from a
+    # container's name.
     end = name.rpartition("/")[2]
     return [
         each
@@ -153,7 +154,7 @@ def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
 
 
 def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:
-    """Return the step to take; None if the handler is as the file says. Fields that the file does not set are reset."""
+    """Return the step to perform; None if the handler matches the file. Fields that the file does not set are reset."""
     handler, *others = same
     if others:
         raise TutumApiError(
@@ -166,7 +167,7 @@ def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: dict[
             f"its operation is {handler.operation}, which cannot be changed: choose another name, or remove it first",
             status=400,
         )
-    # Somebody may have disabled it for a reason that no repository knows, so `enabled` is not reset.
+    # Somebody may have disabled it for a reason that is not in a repository, so `enabled` is not reset.
     defaults = {name: None for name in FIELDS if name in handler and name != "enabled"}
     body = defaults | {name: value for name, value in wanted.items() if name in FIELDS}
     changes = webhook.plan_update(handler.uuid, **body)
@@ -200,5 +201,5 @@ def _difference(name: str, before: Any, after: Any) -> str:
 
 
 def label_of_handler(handler: Handler) -> str:
-    """Return the name; of a handler without one, the start of its UUID."""
+    """Return the handler's name; without a name, the start of its UUID."""
     return handler.name or f"{shorten(handler.uuid)} (without a name)"

@@ -65,8 +65,8 @@ class _Writer:
     """Writes services.
 
     Attributes:
-        variables: That the file names for secrets.
-        notes: What could not be written, and what cannot be applied, a line each.
+        variables: Variables that the file names for secrets.
+        notes: Lines about entries that could not be written or cannot be applied.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class _Writer:
 
 
 def _reference(service: Service) -> dict[str, str]:
-    """Return the entries of the file that `tutum apply` finds this service by, and no other."""
+    """Return the entries of the file with which `tutum apply` finds this service, and no other."""
     engines = [each.engine for each in services_named(service.shown_name)]
     if engines.count(service.engine) > 1:
         return {"name": service.uuid}
@@ -125,7 +125,7 @@ def toml_line(key: str, value: Any) -> str:
     """Return `key = value`.
 
     Args:
-        key: Of letters, digits, `-` and `_`, as all fields have.
+        key: Key with letters, digits, `-` and `_` only, as all fields have.
         value: A text, number or flag, or a list or dict of these.
     """
     return f"{key} = {_toml(value)}"
@@ -136,5 +136,5 @@ def _toml(value: Any) -> str:
         return f"{{ {', '.join(starmap(toml_line, value.items()))} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    # JSON's escapes are TOML's; TOML also wants one for DEL.
+    # JSON's escapes are valid in TOML; TOML also requires an escape for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -134,17 +134,17 @@ def fields_of(
 
 
 def check_field(option: str, name: str) -> None:
-    """Check that `name` is a field that can be set.
+    """Check that `name` is a settable field.
 
     Raises:
-        typer.BadParameter: It is not. The text names the nearest field.
+        typer.BadParameter: The name is not a field. The text names the most similar field.
     """
     if name not in FIELDS:
         raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, FIELDS)}")
 
 
 def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `fields_of`, whose result it gets as `fields`."""
+    """Give a command the options of `fields_of`, whose result is passed as `fields`."""
     own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
     options: list[Parameter] = list(signature(fields_of).parameters.values())
 
@@ -158,10 +158,10 @@ def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str, Any]:
-    """Return `fields` with what `verify` lacks: the preset of the stored handler, and secrets typed on a terminal.
+    """Return `fields` with a complete `verify`: the preset of the stored handler, and secrets typed on a terminal.
 
     Args:
-        stored: The handler before the change; None for a new one.
+        stored: The handler before the change; None for a new handler.
 
     Raises:
         typer.BadParameter: A secret or the preset is missing.
@@ -195,7 +195,7 @@ def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _text(given: _Texts) -> str | None:
-    """Return one text for an option that was repeated. The server splits it at line ends, as it does at commas."""
+    """Return one text for a repeated option. The server splits it at line ends, as at commas."""
     return "\n".join(given) if given else None
 
 
@@ -231,7 +231,7 @@ def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:
             value = json.loads(text)
         except ValueError:
             value = text
-        # JSON that is no filter, such as `true`, is an expression.
+        # JSON that is not a filter, such as `true`, is an expression.
         if isinstance(value, list):
             filters += value
         else:

@@ -173,4 +173,4 @@ def _show_delivery(delivery: Mapping[str, Any], *, as_json: bool) -> None:
         *(["only the beginning was kept"] if delivery["body_is_cut"] else []),
     ]
     print(f"\nbody ({', '.join(remarks)}):")
-    print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders put the URL into the body
+    print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders include the URL in the body

@@ -24,7 +24,7 @@ class WantedHandler:
     """A handler of the file.
 
     Attributes:
-        place: Where it stands, for errors: `handlers.toml:12: ci of shop/web`.
+        place: Location for errors: `handlers.toml:12: ci of shop/web`.
         body: The request that creates it, with its name, operation, fields and secrets.
     """
 
@@ -37,7 +37,7 @@ class WantedService:
     """A service of the file.
 
     Attributes:
-        name: As people call it: `shop/web`.
+        name: Name for people: `shop/web`.
         engine: Narrows the name; empty for any.
     """
 
@@ -48,17 +48,18 @@ class WantedService:
 
 
 def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> list[WantedService]:
-    """Return the services of a file, with the secrets that its variables name. The server checks the fields.
+    """Return the services of a file, with the secrets from its variables. The server checks the fields.
 
     Args:
-        file: Its name, for errors.
+        file: Name of the file, for errors.
         variables: Such as the environment.
 
     Raises:
-        HandlerFileError: With all that is wrong in the form of the file, and all variables that are missing.
+        HandlerFileError: Lists all errors in the form of the file, and all missing variables.
     """
     try:
-        # Windows editors begin a file with a byte order mark. Dates, and numbers that JSON does not know, become texts.
+        # Windows editors begin a file with a byte order mark. Dates, and numbers that JSON does not support, become
+        # texts.
         document = tomllib.loads(text.removeprefix("\ufeff"))
         document = json.loads(json.dumps(document, default=lambda date: date.isoformat()), parse_constant=str)
     except (ValueError, RecursionError) as error:
@@ -108,7 +109,7 @@ class _Reader:
         matches = [_VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
         names = [match[1] for match in matches if match]
         if len(names) < len(matches):
-            # What stands there may be a secret, so the text does not quote it.
+            # The value may be a secret, so the text does not quote it.
             self.problems.append(
                 f"{place}: verify must be a table, and each of verify.secrets a variable, such as "
                 '"${GITHUB_SECRET}": a secret in a file ends up in the repository'

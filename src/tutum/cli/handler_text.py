@@ -1,4 +1,4 @@
-"""Handlers, trials and deliveries as text for a person."""
+"""Handlers, trials and deliveries as text for people."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def handler_pairs(handler: Handler) -> list[tuple[str, str]]:
 
 
 def describe(value: Any) -> str:
-    """Return the value of a handler's field in words; of an object first its preset, then its settings."""
+    """Return a description of a handler's field; for an object first its preset, then its settings."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -39,7 +39,7 @@ def describe(value: Any) -> str:
 
 
 def trial_verdict(trial: Trial, label: str) -> str:
-    """Return what a call would do, in a sentence.
+    """Return a sentence about the predicted effect of a call.
 
     Args:
         label: Such as "REDEPLOY of web".
@@ -75,7 +75,7 @@ def action_uuid(delivery: Mapping[str, Any]) -> str:
 
 
 def closed_reason(handler: Handler) -> str:
-    """Return why a handler answers 404, as far as its fields say."""
+    """Return why a handler responds with 404, as far as its fields show."""
     state = state_of(handler)
     return "it does not accept calls from here, or it was just revoked" if state == "active" else f"it is {state}"
 
@@ -92,7 +92,7 @@ def state_of(handler: Handler) -> str:
 
 
 def _listed(label: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Return a pair for each value; only the first has the label."""
+    """Return a pair for each value; only the first pair has the label."""
     return [("" if number else label, value) for number, value in enumerate(values or [NOT_SET])]
 
 

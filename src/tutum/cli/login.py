@@ -45,7 +45,7 @@ def login(
 
 
 def _base_url(host: str | None) -> str | None:
-    """Return the URL to save; None if `host` names none and one is configured, or nobody can be asked."""
+    """Return the URL to save; None if `host` is empty and a URL is configured, or nobody can be asked."""
     if host is None and (any(source.base_url for source in default_sources()) or not sys.stdin.isatty()):
         return None
     default = origin_of(DEFAULT_BASE_URL)

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, with their completion, and what they name."""
+"""Options and arguments that several commands share, with their completion, and the lookup of their objects."""
 
 import difflib
 import re
@@ -39,7 +39,7 @@ def words(*known: str) -> Callable[[], list[str]]:
 
 
 def complete_service() -> list[str]:
-    """Return the names of services; of one that several have, each with its stack."""
+    """Return the names of services; if several services have a name, each with its stack."""
     try:
         services = list(islice(Service.iterate(client=_client()), 1000))
     except TutumApiError:
@@ -52,7 +52,7 @@ def complete_service() -> list[str]:
 
 
 def complete_handler(context: typer.Context) -> list[str]:
-    """Return the names of the handlers of the service that stands before. UUIDs are passwords, and not offered."""
+    """Return the names of the handlers of the preceding service. UUIDs are passwords, and not offered."""
     try:
         service = Utils.fetch_remote_service(str(context.params.get("service") or ""), client=_client())
         return _harmless(handler.name for handler in WebhookHandler.fetch(service).list())
@@ -61,7 +61,7 @@ def complete_handler(context: typer.Context) -> list[str]:
 
 
 def _harmless(names: Iterable[str]) -> list[str]:
-    # Shells put what is offered into the command line without quotes, zsh evaluates it, and `-f` would be an option.
+    # Shells insert offers into the command line without quotes, zsh evaluates them, and `-f` would be an option.
     return [name for name in names if quote(name) == name and not name.startswith("-")]
 
 
@@ -93,7 +93,8 @@ def parse_pairs(option: str, texts: Sequence[str], *, separator: str = "=") -> l
     """Return NAME=VALUE texts as names and values.
 
     Raises:
-        typer.BadParameter: One has no name or no separator. The error does not quote the value: it may be a secret.
+        typer.BadParameter: A text has no name or no separator. The error does not quote the value, which may be a
+            secret.
     """
     pairs = []
     for text in texts:
@@ -109,7 +110,7 @@ def parse_state(text: str | None, states: Sequence[str]) -> str | None:
     """Return the state that a text names, in any case and also with `-` for a blank; None for None.
 
     Raises:
-        typer.BadParameter: There is no such state. The text names the nearest one.
+        typer.BadParameter: The state does not exist. The text names the most similar state.
     """
     if text is None:
         return None
@@ -145,14 +146,14 @@ def moment_of(text: str, *, now: datetime | None = None) -> str:
 
 
 def nearest(text: str, known: Iterable[str]) -> str:
-    """Return a question for the nearest known word, or a list of all."""
+    """Return a question about the most similar known word, or a list of all words."""
     by_word = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(text.casefold(), by_word, n=1)
     return f"did you mean {by_word[found[0]]}?" if found else f"it must be one of {', '.join(by_word.values())}"
 
 
 def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:
-    """Return all handlers of a service, and the one with this UUID, name, or start of the UUID.
+    """Return all handlers of a service, and the handler with this UUID, name, or start of the UUID.
 
     Raises:
         ObjectNotFound: There is no such service, or it has no such handler.

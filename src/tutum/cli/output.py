@@ -15,14 +15,14 @@ _GAP = "  "
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
 _CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
-"""Smallest widths of columns of which a part is enough."""
+"""Minimum widths of columns that may be cut."""
 _LEFT_OUT = ("CREATED", "CALLS", "DEPLOYED", "FROM", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION", "UUID")
-"""Columns that a terminal may have no room for, the least important first."""
+"""Columns that may be omitted on a narrow terminal, the least important first."""
 _NAMES = ("SERVICE", "NAME")
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return `text` with `?` for what is not printable, such as escape sequences in a name.
+    """Return `text` with `?` for unprintable characters, such as escape sequences in a name.
 
     Args:
         keep: Unprintable characters to keep, such as line ends.
@@ -31,25 +31,25 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON, with escapes for what is not printable."""
+    """Print `value` as indented JSON, with escapes for unprintable characters."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def print_resources(resources: Sequence[Resource]) -> None:
-    """Print objects as JSON, with all fields that the server sent: one object alone, several as an array."""
+    """Print objects as JSON, with all fields that the server sent: a single object, or an array."""
     fields = [resource.get_all_attributes() for resource in resources]
     print_json(fields if len(fields) != 1 else fields[0])
 
 
 def hint(text: str) -> None:
-    """Print a remark for a person: on standard error, if it is a terminal."""
+    """Print a remark for people on standard error, if it is a terminal."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things, such as "2 services"."""
+    """Return a number with a noun, such as "2 services"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -93,7 +93,7 @@ def print_list(
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows below headings: made to fit on a terminal, complete in a pipe.
+    """Print rows below headings: fitted to the width of a terminal, complete in a pipe.
 
     Args:
         headings: If all are empty, only the rows are printed.
@@ -110,9 +110,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> list[int]:
-    """Return the widths of a table's columns on a terminal. A column that is left out has the width 0.
+    """Return the widths of a table's columns on a terminal. An omitted column has the width 0.
 
-    Values of which a part is enough are cut first. Then the least important columns are left out. Names are cut last.
+    Values that may be cut are cut first. Then the least important columns are omitted. Names are cut last.
 
     Args:
         natural: Width of the widest cell of each column, including the heading.

@@ -1,4 +1,4 @@
-"""Reports operations: what they would do, that they were started and, with --wait, how they proceed and end."""
+"""Reports operations: their plans, their start and, with --wait, their progress and end."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -42,10 +42,10 @@ def report(
 
 
 def follow(label: str, accepted: Accepted, *, timeout_s: float, announce: bool) -> Action:
-    """Wait for the end of an operation and show its progress. A failure is printed in any case.
+    """Wait for the end of an operation and show its progress. A failure is always printed.
 
     Args:
-        announce: Print a success too.
+        announce: Whether to print a success, too.
 
     Raises:
         typer.Exit: With 130, if the user interrupts the wait.
@@ -69,7 +69,7 @@ def follow(label: str, accepted: Accepted, *, timeout_s: float, announce: bool) 
 
 
 def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
-    """Return how a finished action ended: the state, what changed or the reason, and the output of what failed."""
+    """Return the result of a finished action: the state, what changed or the reason, and the output of what failed."""
     details = [f"{label}, {elapsed_s:.0f} s"]
     new = len(set(action.container_uris_after) - set(action.container_uris_before))
     if action.succeeded and new:
@@ -89,7 +89,7 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
 
 @contextmanager
 def _display(label: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a state: beside a spinner on a terminal, else in a line for each new state."""
+    """Yield a function that shows a state: beside a spinner on a terminal, otherwise as a line for each new state."""
     if not sys.stderr.isatty():
         shown: set[str] = set()
 
@@ -115,7 +115,7 @@ def _display(label: str) -> Iterator[Callable[[str], None]]:
 
 
 def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
-    """Print what redeploys would do.
+    """Print the plans of redeploys.
 
     Args:
         plans: Names of the services, and their plans.
@@ -133,7 +133,7 @@ def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
 
 
 def plan_lines(name: str, plan: Plan) -> list[str]:
-    """Return the lines that describe a plan to a person."""
+    """Return the lines that describe a plan for people."""
     if plan.possible:
         lines = [f"REDEPLOY of {name} would:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
     else:

@@ -112,7 +112,7 @@ def create_service(
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
     autorestart: Autorestart = "OFF",
-    quiet: Quiet = False,  # accepted, although the UUID is all there is to print
+    quiet: Quiet = False,  # accepted, although only the UUID is printed
     as_json: AsJson = False,
 ) -> None:
     """Create a service without starting it, and print its UUID."""
@@ -272,7 +272,7 @@ def forget_services(services: Services, force: Force = False, quiet: Quiet = Fal
 
 
 def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
-    """Forget services, with `force` without asking."""
+    """Remove services that are gone; with `force`, without asking."""
     counts = [len(WebhookHandler.fetch(service).list()) for service in gone]
     lines = [
         printable(f"{service.shown_name}: {_state(service)}, {count(number, 'webhook handler')}")
@@ -292,7 +292,7 @@ def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
 def _start(
     operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]
 ) -> list[tuple[str, Accepted]]:
-    # All are found before the first is changed.
+    # All services are found before the first is changed.
     return [(f"{operation} of {service.shown_name}", start(service)) for service in _find(identifiers)]
 
 

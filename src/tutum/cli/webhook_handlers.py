@@ -47,7 +47,7 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         shown = printable(" ".join(names.values()))
         print(f"no webhook handlers: tutum webhook-handler create {shown}", file=sys.stderr)
         return
-    # What is the same for all, as usual, is not worth a column.
+    # A value that is the same for all, as usual, needs no column.
     all_active = all(state_of(handler) == "active" for handler in handlers)
     headings = LIST_HEADINGS[len(owners) == 1 : -1 if all_active else None]
     print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json)
@@ -223,7 +223,7 @@ def _print_urls(handlers: list[Handler], advice: str, *, quiet: bool, as_json: b
 
 
 def _warn_of_loopback(handlers: list[Handler]) -> None:
-    """Say what to do if printed URLs lead other machines to themselves."""
+    """Print advice if printed URLs direct other machines to themselves."""
     hosts = {urlsplit(handler.call_url).hostname or "" for handler in handlers}
     if any(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):
         print(

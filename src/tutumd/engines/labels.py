@@ -21,15 +21,15 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
-# Written by tutumd: the action that created a container, the seconds that it may take by its server's settings, the
-# installation whose action that was, and the number of containers that a stopped service had.
+# Written by tutumd: the action that created a container, the time limit of that action in seconds by its server's
+# settings, the installation of that action, and the number of containers that a stopped service had.
 ACTION = "tutum.action"
 ACTION_TIMEOUT = "tutum.action.timeout"
 INSTALLATION = "tutum.installation"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
-# Written by tutumd: the image's name that the tag of a call led to. It counts while that image is the service's.
+# Written by tutumd: the image name that results from the tag of a call. It counts while that image is the service's.
 IMAGE_TAGGED = "tutum.image.tagged"
-# Written by tutumd beside it, on docker: the image's name before.
+# Written by tutumd beside it, on docker: the previous image name.
 IMAGE_BASE = "tutum.image.base"
 
 _PREFIX = "tutum."
@@ -59,7 +59,7 @@ _TRUE = ("true", "1", "yes", "on")
 
 
 class Order(StrEnum):
-    """Whether a new container starts before or after the old one stops."""
+    """Whether a new container starts before or after the old container stops."""
 
     AUTO = "auto"
     START_FIRST = "start-first"
@@ -68,19 +68,19 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceLabels:
-    """The configuration in a service's labels. A bad value counts as absent and is reported in `problems`.
+    """The configuration in a service's labels. An invalid value counts as absent and is reported in `problems`.
 
     Attributes:
-        timeout_s: Seconds that one redeploy may take; None means the server's setting.
-        stall_s: Seconds that one redeploy may take without progress; None means the server's setting.
+        timeout_s: Maximum duration of a redeploy in seconds; None means the server's setting.
+        stall_s: Maximum time of a redeploy without progress in seconds; None means the server's setting.
         stable_s: Seconds that a new container without a health check must run; None means the server's setting.
-        drain_s: Seconds that an old container stays after its successor is reachable, so that clients which still
-            know its address are served; 0 means that it is not kept. None means the server's setting.
-        skip_unchanged: A redeploy that finds no newer image does nothing.
-        keep_images: Number of superseded images of the repository to keep, in addition to the current and the
-            previous one.
-        service_cap: Most containers that the service may be scaled to; None means the server's cap.
-        raise_min: On Kubernetes, scaling raises the minimum of an autoscaler that sets the number.
+        drain_s: Seconds that an old container stays after its successor is reachable, for clients that still use its
+            address; 0 means that it is not kept. None means the server's setting.
+        skip_unchanged: Whether a redeploy without a newer image does nothing.
+        keep_images: Number of superseded images of the repository to keep, in addition to the current and the previous
+            image.
+        service_cap: Maximum number of containers of the service; None means the server's cap.
+        raise_min: On Kubernetes, whether scaling raises the minimum of an autoscaler.
         problems: Sentences for people.
     """
 
@@ -106,7 +106,7 @@ def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
 
     Args:
         containers: The labels of each container, without those inherited from an image. A label whose value differs
-            between containers is bad.
+            between containers is invalid.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -126,30 +126,24 @@ def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
 
 
 def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the labels that people set to configure a service, by name, with their values as they were found.
+    """Return the labels that configure a service, by name, with their original values.
 
     Args:
-        containers: As of `parse_labels`. Values that differ between containers are joined.
+        containers: As in `parse_labels`. Values that differ between containers are joined.
     """
     names = sorted({name for labels in containers for name in labels if name in _KNOWN - _WRITTEN})
     values = {name: sorted({labels[name] for labels in containers if name in labels}) for name in names}
     return tuple((name, ", ".join(found)[:_MAX_SHOWN]) for name, found in values.items())
 
 
-def stopped_replicas(labels: Mapping[str, str]) -> int:
-    """Return the number of containers that a stopped service had; 0 if no label holds it."""
-    text = labels.get(STOPPED_REPLICAS, "")
-    return int(text) if re.fullmatch(_NUMBER, text) else 0
-
-
-def action_timeout_s(labels: Mapping[str, str]) -> int:
-    """Return the seconds that the action which created a container may take; 0 if no label holds them."""
-    text = labels.get(ACTION_TIMEOUT, "")
+def written_number(labels: Mapping[str, str], name: str) -> int:
+    """Return the number in a label that tutumd has written; 0 if there is none."""
+    text = labels.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,8}", text) else 0
 
 
 def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:
-    """Return that a redeploy without a tag stays at an image, if an earlier call put it into the definition."""
+    """Return a note that a redeploy without a tag keeps an image, if an earlier call set it in the definition."""
     return (
         (f"without a tag, it stays at {image}, which the tag of an earlier call chose",)
         if labels.get(IMAGE_TAGGED) == image
@@ -158,7 +152,7 @@ def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ..
 
 
 def is_true(value: str | None) -> bool:
-    """Return whether a label's value switches something on."""
+    """Return whether a label's value means "on"."""
     return (value or "").strip().lower() in _TRUE
 
 
@@ -189,7 +183,7 @@ def own_labels(labels: Mapping[str, str] | None, image_labels: Mapping[str, str]
 
 
 def owner_of(containers: Sequence[Mapping[str, str]]) -> tuple[str | None, tuple[str, ...]]:
-    """Return the owner that the labels of a service's containers name, and warnings about it.
+    """Return the owner named by the labels of a service's containers, and warnings about the owner.
 
     Args:
         containers: The labels of each container, without those inherited from the image.

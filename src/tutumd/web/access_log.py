@@ -1,4 +1,4 @@
-"""The access log: a line for each request, with its route and never with its path, which may be a credential."""
+"""The access log: a line for each request, with its route but never with its path, which may be a credential."""
 
 import re
 import time
@@ -23,20 +23,20 @@ _log = structlog.get_logger(__name__)
 
 
 def mark_call(scope: Scope, service: str) -> None:
-    """Note on a request that it is a call, as the framework does for its own routes."""
+    """Mark a request as a call, as the framework does for its own routes."""
     scope["route"], scope["path_params"] = _CALL, {"service_uuid": service}
 
 
 def log_request(
     context: WebContext, scope: Scope, *, status: int, headers: Mapping[bytes, bytes], began: float, request_id: bytes
 ) -> None:
-    """Log a request that was responded to.
+    """Log a completed request.
 
     Args:
-        scope: With the route and its parameters, if there is one for the path.
+        scope: With the route and its parameters, if the path has a route.
         status: 0 if there was no response.
-        headers: Of the response.
-        began: As of `time.monotonic`.
+        headers: Headers of the response.
+        began: Start time, from `time.monotonic`.
     """
     route = getattr(scope.get("route"), "path", None)
     fields: dict[str, object] = {
@@ -53,9 +53,9 @@ def log_request(
 
 
 def _find_service(route: str | None, scope: Scope, status: int) -> str | None:
-    """Return the UUID of the service that a request was about; None if it is not known that this is one.
+    """Return the UUID of the service of a request; None if it is not known to be the UUID of a service.
 
-    Somebody may have put the UUID of a handler into its place.
+    Somebody may have put the UUID of a handler in its place.
     """
     found = _SERVICE_PARAM.match(route or "")
     is_known = status in _CALLED if route == CALL_ROUTE else 200 <= status < 300

@@ -34,9 +34,9 @@ from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
 _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
-# Paths of pages are written in one way: no empty parts, no `.` or `..`, nothing encoded.
+# Paths of pages have one form: no empty parts, no `.` or `..`, no escapes.
 _PAGE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
-MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a request that is no call
+MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a request that is not a call
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ class _Front:
         self._fast_path, self.unfinished = fast_path, context.unfinished
 
     def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
-        """Handle a request as `HandleFast` says: a call, or an open page that asks whether it is up to date."""
+        """Handle a request as `HandleFast` defines: a call, or an open page that checks whether it is up to date."""
         if scope["method"] == "GET":
             return self._site is not None and self._site.handle_fast(scope, respond)
         return self._fast_path.handle(scope, body, respond)
@@ -133,7 +133,7 @@ class _Front:
         async def send_with_id(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
-                # Responses of the API have URLs of handlers, which are credentials.
+                # Responses of the API contain URLs of handlers, which are credentials.
                 kept_nowhere = [NO_STORE] if scope["path"].startswith(f"{PREFIX}/") else []
                 message["headers"] = [*message.get("headers", ()), *kept_nowhere, (request_ids.HEADER, request_id)]
                 status, headers = message["status"], dict(message["headers"])
@@ -171,8 +171,8 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        # A client that may not see the dashboard gets the responses of a server without a dashboard.
-        # A proxy may sign in people on some paths alone. It must not take a page for something else.
+        # A client that may not see the dashboard gets the responses of a server without a dashboard. A proxy may sign
+        # in people on some paths only. The proxy must not mistake another path for a page.
         is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
         if self._site and is_page and self._context.shows_dashboard(scope):
             under_root = (
@@ -188,7 +188,9 @@ class _Front:
 
 
 def _document_calls(app: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI cannot know: request bodies, the call endpoint, the credentials."""
+    """Add the parts to the OpenAPI document that FastAPI cannot know: request bodies, the call endpoint, the
+    credentials.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -198,7 +200,7 @@ def _document_calls(app: FastAPI) -> None:
             return document
         for route, operations in document["paths"].items():
             for method, operation in operations.items():
-                # FastAPI documents 422 for wrong input, which is 400 here.
+                # FastAPI documents 422 for invalid input, which is 400 here.
                 for status in {422, *_RESPONSES} - _possible_errors(method, route, operation):
                     operation["responses"].pop(str(status), None)
         names = ["service_uuid", "handler_uuid"]
@@ -224,7 +226,7 @@ def _document_calls(app: FastAPI) -> None:
 
 
 def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[int]:
-    """Return the statuses of errors that a route can respond with."""
+    """Return the possible error statuses of a route."""
     if path in ("/healthz", "/readyz"):
         return {503} if path == "/readyz" else set()
     statuses = {400, 404, 503}

@@ -1,4 +1,4 @@
-"""Authentication by the Authorization header: `ApiKey USER:KEY` as in 2015, or Basic with the same pair."""
+"""Authentication with the Authorization header: `ApiKey USER:KEY` as in 2015, or Basic with the same pair."""
 
 import base64
 import binascii
@@ -30,11 +30,11 @@ def parse_credentials(request: Request) -> tuple[str, str]:
 
 
 def _authenticate(request: Request) -> User:
-    """Return the user who sends a request, before the rest of it is read.
+    """Return the user of a request, before the rest of the request is read.
 
     Raises:
-        UnauthorizedError: There are no credentials, or wrong ones.
-        TooManyCallsError: Too many wrong ones came from the client.
+        UnauthorizedError: Credentials are missing or wrong.
+        TooManyCallsError: The client sent too many wrong credentials.
         ForbiddenError: A page of another site sent Basic credentials to change something.
     """
     web = context(request)
@@ -47,13 +47,14 @@ def _authenticate(request: Request) -> User:
 
 
 def check_origin(request: Request, public_host: str, *, is_form: bool = False) -> None:
-    """Refuse a change that another site's page makes: browsers add Basic credentials and cookies by themselves.
+    """Refuse a change from another site's page, because browsers add Basic credentials and cookies automatically.
 
     X-Forwarded-Host counts from any client: scripts of other sites cannot set it.
 
     Args:
-        is_form: Our own pages ask for no referrer, so that browsers send `Origin: null` with their forms (Fetch
-            standard, "append a request Origin header"). A token in the form tells them from others.
+        is_form: Whether a form of ours was sent. Our pages set a policy without a referrer, so that browsers send
+            `Origin: null` with their forms (Fetch standard, "append a request Origin header"). A token in the form
+            distinguishes them from other forms.
     """
     headers = request.headers
     hosts = [host for host in (headers.get("host"), headers.get("x-forwarded-host"), public_host) if host]
@@ -66,7 +67,7 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
 
 
 def _needs(scope: Scope) -> Callable[[Request], User]:
-    """Return a dependency of a route that only credentials with a scope may use."""
+    """Return a dependency for routes that require credentials with a scope."""
 
     def authenticate(request: Request) -> User:
         user = _authenticate(request)
@@ -76,7 +77,8 @@ def _needs(scope: Scope) -> Callable[[Request], User]:
     return authenticate
 
 
-# Each route states its scope by one of these. A test compares what they do with the table in docs/reference/scopes.md.
+# Each route declares its scope with one of these. A test compares their effect with the table in
+# docs/reference/scopes.md.
 Reader = Annotated[User, Depends(_needs(Scope.READ))]
 Caller = Annotated[User, Depends(_needs(Scope.CALL))]
 Operator = Annotated[User, Depends(_needs(Scope.OPERATE))]

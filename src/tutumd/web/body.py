@@ -17,7 +17,7 @@ from tutumd.web.errors import describe_problem
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 COMPLETE = "tutumd.complete"
-"""Scope key: the whole body was received, so that no timer is needed to read it (set by the fast path)."""
+"""Scope key: the complete body has been received, so that no timer is needed to read it (set by the fast path)."""
 _MAX_DRAINED = 16 * MAX_BODY
 _CLOSE = {"Connection": "close"}
 
@@ -27,7 +27,7 @@ Model = TypeVar("Model")
 async def read_body(request: Request) -> bytes:
     """Return the body, at most 1 MiB, within 30 s. Raises HTTPException 413, 408.
 
-    A longer body is read for a while and dropped: a client that is still sending would not see the response.
+    A longer body is read for a while and discarded: a client that is still sending would not see the response.
     """
     body: bytes | None = None
     try:
@@ -111,7 +111,7 @@ def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
     """Return the OpenAPI description of query parameters.
 
     Args:
-        parameter: Description of each of them; by default that of an optional text.
+        parameter: Description of each parameter; by default that of an optional text.
     """
     description = {"in": "query", "schema": {"type": "string"}} | parameter
     return {"parameters": [{"name": name} | description for name in names]}

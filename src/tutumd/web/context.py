@@ -1,4 +1,4 @@
-"""The objects that the routes use, and helpers that read a request."""
+"""The objects that the routes use, and functions that read a request."""
 
 import re
 from collections import Counter
@@ -31,8 +31,8 @@ from tutumd.web.sign_ins import SignIns
 from tutumd.web.unfinished import UnfinishedRequests
 
 MAX_QUESTIONS = 8
-"""Requests that may wait for an engine at once: each takes a thread, and the API has 40."""
-MAX_HOPS = 20  # addresses of X-Forwarded-For that count, from the nearest one on
+"""Maximum number of requests that wait for an engine: each takes a thread, and the API has 40."""
+MAX_HOPS = 20  # addresses of X-Forwarded-For that count, starting with the nearest
 
 Answer = TypeVar("Answer")
 
@@ -41,10 +41,10 @@ _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
 class WebContext:
-    """The objects that the routes use. For one event loop.
+    """The objects that the routes use. An instance serves one event loop.
 
     Attributes:
-        is_stopping: The server ends soon, so that proxies should send it nothing more.
+        is_stopping: Whether the server ends soon, so that proxies should send no more requests.
     """
 
     is_stopping = False
@@ -66,17 +66,17 @@ class WebContext:
         dashboard_networks: Iterable[Network] = (),
         user_header: str = "",
     ) -> None:
-        """Take what `main` built.
+        """Create the instance with the objects from `main`.
 
         Args:
-            server_cap: The most containers that a service may be given.
+            server_cap: Maximum number of containers of a service.
             trusted_proxies: Networks whose X-Forwarded-For counts.
-            public_url: Start of the URLs that are handed out; empty if it is not known. A proxy may keep its path.
-            worker_state: Tells whether the worker of this server works; None if it has none.
-            scrapes: None: the metrics are closed.
+            public_url: Prefix of the URLs that the server hands out; empty if unknown. A proxy may keep its path.
+            worker_state: Returns whether the worker of this server works; None if the server has no worker.
+            scrapes: None: the metrics are disabled.
             logs_requests: Whether there is an access log.
             has_dashboard: Whether there are pages.
-            dashboard_networks: Networks whose clients may see them; empty: all.
+            dashboard_networks: Networks whose clients may see the pages; empty: all.
             user_header: Header in which trusted proxies name the user; empty: none.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
@@ -104,7 +104,7 @@ class WebContext:
         self.trusted_proxies = TrustedProxies(list(trusted_proxies))
 
     def read_origin(self, scope: Scope) -> Origin:
-        """Return who sent a request: the nearest address that is not a trusted proxy, and the user agent."""
+        """Return the sender of a request: the nearest address that is not a trusted proxy, and the user agent."""
         client = scope.get("client")
         address = client[0] if client else ""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -122,33 +122,37 @@ class WebContext:
         return Origin(address=address, user_agent=agents[-1] if agents else "")
 
     def read_client(self, scope: Scope) -> str:
-        """Return the network that a request came from, for limits per client."""
+        """Return the network of a request's client, for limits per client."""
         return client_network(self.read_origin(scope).address)
 
     def knows_client(self, scope: Scope) -> bool:
-        """Return whether a request's origin is its client: behind a proxy that is not trusted, all have the proxy's."""
+        """Return whether a request's origin is its client: behind an untrusted proxy, all requests have the proxy's
+        address.
+        """
         client = scope.get("client")
         if client and client[0] in self.trusted_proxies:
             return True
         return not any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
 
     def is_local(self, scope: Scope) -> bool:
-        """Return whether a request's client is on this machine: then both ends of the connection have one address."""
+        """Return whether a request's client is on this machine: then both ends of the connection have the same
+        address.
+        """
         return self.knows_client(scope) and self.read_origin(scope).address == (scope.get("server") or ("",))[0]
 
     def shows_dashboard(self, scope: Scope) -> bool:
-        """Return whether the sender of a request may know of the dashboard."""
+        """Return whether the sender of a request may know that there is a dashboard."""
         if not self.has_dashboard or not self.dashboard_networks:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
     def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
-        """Return what `ask` returns, which waits for a worker.
+        """Return the result of `ask`, which waits for a worker.
 
         A user never takes more places than remain for others: alone half of them, then half of the rest, and so on.
 
         Raises:
-            UnavailableError: Too many requests wait already, or too many of this user.
+            UnavailableError: Too many requests wait already, in all or from this user.
         """
         with self._questions_lock:
             if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
@@ -159,7 +163,7 @@ class WebContext:
         finally:
             with self._questions_lock:
                 self._questions[viewer.uuid] -= 1
-                self._questions += Counter()  # drops users without a question
+                self._questions += Counter()  # drops users without waiting requests
 
 
 def context(request: Request) -> WebContext:
@@ -169,7 +173,7 @@ def context(request: Request) -> WebContext:
 
 
 def parse_uuid(text: str) -> str:
-    """Return a UUID in lower case. Raises NotFoundError, since anything else names no object."""
+    """Return a UUID in lower case. Raises NotFoundError for any other text, because it names no object."""
     uuid = text.lower()
     if not _UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)

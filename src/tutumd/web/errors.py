@@ -41,7 +41,7 @@ in to: use the command <code>tutum</code>, or the <a href="api/docs">API</a>.</p
 """What a browser gets at `/` if there is no dashboard, or none for its network."""
 _log = logging.getLogger(__name__)
 
-# pydantic's own texts are for people who know Python.
+# pydantic's own texts are written for Python programmers.
 _TEXTS = {
     "model_type": "must be a JSON object",
     "dict_type": "must be a JSON object",
@@ -56,7 +56,7 @@ _TEXTS = {
 
 
 class JsonResponse(JSONResponse):
-    """JSON that ends with a line end, so that a shell's prompt stands below it."""
+    """JSON that ends with a newline, so that a shell's prompt follows on its own line."""
 
     def render(self, content: Any) -> bytes:
         return super().render(content) + b"\n"
@@ -80,7 +80,7 @@ def describe_error(error: errors.TutumdError) -> tuple[int, str, dict[str, str]]
 
 
 def describe_problem(problems: Sequence[Any]) -> str:
-    """Return the first problem that a schema found, with its place."""
+    """Return the first problem that a schema found, with its location."""
     problem = problems[0]
     place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query"))[:100]
     text = _TEXTS.get(problem["type"], problem["msg"])[:200]
@@ -104,7 +104,7 @@ def describe_http_error(request: Request, error: Any) -> tuple[int, str, dict[st
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Return the methods of all routes at the request's path: each route knows only its own."""
+    """Return the methods of all routes at the request's path: each route knows only its own methods."""
     routes = request.app.routes
     return [
         method
@@ -124,12 +124,12 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
 
 
 def log_unforeseen(error: Exception) -> None:
-    """Log an error that no code foresaw, without the path: that of a call is a credential."""
+    """Log an unexpected error, without the path: the path of a call is a credential."""
     _log.error("a request failed", exc_info=error)
 
 
 class LastResort:
-    """Logs errors that no code foresaw, and responds with 500 if nothing was sent yet."""
+    """Logs unexpected errors, and responds with 500 if nothing has been sent yet."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

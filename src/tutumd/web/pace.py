@@ -1,4 +1,6 @@
-"""The pace of requests other than calls of remembered handlers: most of the event loop's time is left to those."""
+"""The pace of requests other than calls to cached handlers: most of the event loop's time is reserved for those
+calls.
+"""
 
 import asyncio
 import time
@@ -15,7 +17,7 @@ BURST_S = 0.05
 
 
 class _Turn:
-    """Whose turn it is in one event loop, and until when the pauses after the earlier turns would last."""
+    """The holder of the turn in one event loop, and the time until which the pauses after earlier turns would last."""
 
     def __init__(self) -> None:
         self.lock, self.end_s = asyncio.Lock(), 0.0
@@ -25,8 +27,8 @@ class Pace:
     """Lets requests begin one at a time.
 
     Before the next request begins, the event loop has time for other work: five times as long as the last begin took,
-    together with what ran beside it. So the more a request costs, the longer the others like it wait. Only the pauses
-    of a short burst are left out.
+    including concurrent work. So the more a request costs, the longer similar requests wait. Only the pauses of a short
+    burst are skipped.
     """
 
     def __init__(self) -> None:
@@ -37,7 +39,7 @@ class Pace:
         loop = asyncio.get_running_loop()
         turn = self._turns.setdefault(loop, _Turn())
         await turn.lock.acquire()
-        # In the second round from now, the request has run until it waits for something.
+        # In the second round from now, the request has run until its first wait.
         loop.call_soon(loop.call_soon, _leave_time, loop, turn, time.monotonic())
 
 

@@ -1,4 +1,4 @@
-"""IDs of requests: they are in each line of the log that belongs to a request, and in its response."""
+"""IDs of requests, which appear in each log line of a request and in its response."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ from itertools import count
 
 HEADER = b"x-request-id"
 MIN_SECRET = 8
-"""Parts of a path from this length on may be secrets."""
+"""Parts of a path with at least this length may be secrets."""
 
 _SENT = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _prefix = secrets.token_hex(6)
@@ -15,20 +15,20 @@ _numbers = count(1)
 
 
 def make() -> bytes:
-    """Return a new ID, which no other process gives."""
+    """Return a new ID, unique across processes."""
     return b"%b-%x" % (_prefix.encode(), next(_numbers))
 
 
 def parse(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """Return the ID that a client or proxy sent; None if there is none, or if a log must not hold it."""
+    """Return the ID that a client or proxy sent; None if there is none, or if it must not be logged."""
     sent = [value for name, value in headers if name == HEADER]
     return sent[0] if len(sent) == 1 and _SENT.fullmatch(sent[0]) else None
 
 
 def choose(sent: bytes | None, path: str) -> bytes:
-    """Return the ID of a request: the one that was sent, unless a part of the path is in it, which may be a secret.
+    """Return the ID of a request: the received ID, unless it contains a part of the path, which may be a secret.
 
-    Dashes do not count: many write a UUID without them.
+    Dashes are ignored: many clients write a UUID without them.
     """
     if sent is None:
         return make()

@@ -1,4 +1,4 @@
-"""Scrapes of `/metrics`: who may read it, and one read of the database for all who ask at the same time."""
+"""Scrapes of `/metrics`: access, and one read of the database for all simultaneous scrapes."""
 
 import asyncio
 import hmac
@@ -20,10 +20,10 @@ _MAX_THREADS = 4
 
 
 class Scrapes:
-    """Renders the metrics for those who may read them. For one event loop.
+    """Renders the metrics for clients with access. An instance serves one event loop.
 
     Attributes:
-        token: Clients that send it may read the metrics; empty: none may.
+        token: Clients that send it may read the metrics; empty: no token is accepted.
     """
 
     def __init__(
@@ -34,27 +34,29 @@ class Scrapes:
         token: str = "",
         networks: Sequence[Network] = (),
     ) -> None:
-        """Open the metrics to clients that send the token, and to those in the networks.
+        """Allow access for clients that send the token, and for clients in the networks.
 
         Args:
-            read: Returns the figures of this moment within a few seconds, or raises UnavailableError.
+            read: Returns the current figures within a few seconds, or raises UnavailableError.
         """
         self.token = token
         self._read_figures = read
         self._version = version
         self._networks = networks
         self._reading: asyncio.Task[Figures | None] | None = None
-        # Apart from the threads of the API, which may all wait for the same database.
+        # Separate from the threads of the API, which may all wait for the same database.
         self._threads = anyio.CapacityLimiter(_MAX_THREADS)
 
     def is_open_to(self, authorization: str, address: str) -> bool:
-        """Return whether a client may read the metrics, by its header and its address; empty: it is not known."""
+        """Return whether a client may read the metrics, by its header and its address; empty: the address is
+        unknown.
+        """
         scheme, _, sent = authorization.strip().partition(" ")
         has_token = scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), self.token.encode())
         return (has_token and bool(self.token)) or allows(self._networks, address)
 
     async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
-        """Return the metrics and their content type. If the database cannot be read, they say so."""
+        """Return the metrics and their content type. If the database cannot be read, the metrics say so."""
         figures = await self._read()
         return await anyio.to_thread.run_sync(
             metrics.render, calls, figures, self._version, accept, limiter=self._threads
@@ -63,7 +65,7 @@ class Scrapes:
     async def _read(self) -> Figures | None:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._read_now())
-        reading = self._reading  # the next scrape may begin another one
+        reading = self._reading  # the next scrape may begin another read
         await asyncio.wait([reading], timeout=TIMEOUT_S)
         return reading.result() if reading.done() else None
 

@@ -1,4 +1,4 @@
-"""Sign-ins by a key or a link, limited per client."""
+"""Sign-ins with a key or a link, limited per client."""
 
 import math
 import time
@@ -18,14 +18,15 @@ _ALL_USERS = ""
 class SignIns:
     """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
 
-    Credentials that signed in from there before are still accepted, so that others behind the same address go on.
+    Credentials that signed in from the same client before are still accepted, so that others behind the address can
+    continue.
     """
 
     def __init__(self, accounts: Accounts, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._accounts, self._refused = accounts, RefusedCalls(monotonic, MAX_FAILURES)
 
     def authenticate(self, client: str, user_name: str, key: str) -> User:
-        """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a look."""
+        """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a check."""
         digest = sha256_hex(f"{user_name}:{key}")
         if not self._refused.knows_secret(digest, client):
             self._check(client)
@@ -38,7 +39,7 @@ class SignIns:
         return user
 
     def use_link(self, client: str, token: str, new: NewSession, origin: Origin) -> None:
-        """Begin a session of the user of a link, which works once. Raises as `authenticate`."""
+        """Begin a session for the user of a link, which works once. Raises as `authenticate`."""
         self._check(client)
         if self._accounts.use_login_link(sha256_hex(token), new, origin) is None:
             self._refused.record(_ALL_USERS, client, is_refused=True)

@@ -1,4 +1,6 @@
-"""Paths of objects in the API, and a handler's public fields. Imports no framework: the start needs it early."""
+"""Paths of objects in the API, and a handler's public fields. It imports no framework, because the start needs it
+early.
+"""
 
 PREFIX = "/api/v1"
 ACTION_HEADER = "X-Tutum-Action-URI"

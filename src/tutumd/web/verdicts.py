@@ -1,4 +1,4 @@
-"""The status that a call gets for each kind of verdict."""
+"""The response status for each kind of verdict."""
 
 from tutumd.application.admission.evaluate import VerdictKind
 

@@ -115,22 +115,6 @@ def test_what_prints_no_url_tells_nothing_about_urls(api: FakeApi, tutum_command
         assert tutum_command("webhook-handler", *line).err == ""
 
 
-def test_an_unknown_sender_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", "svn")
-    assert (ran.code, api.requests) == (2, [])
-    assert "alertmanager, curl; got 'svn'" in ran.err
-
-
-def test_show_prints_a_field_of_a_newer_table_without_code_of_its_own(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(FIELDS, "quiet_hours", {"name": "quiet_hours"})
-    quiet_hours = {"preset": "weekly", "days": ["sat", "sun"], "strict": True}
-    api.handlers[0].update({**UNSET, "quiet_hours": quiet_hours})
-    lines = shown(tutum_command("webhook-handler", "show", "web", "deploy"))
-    assert lines["quiet_hours"] == "weekly; days sat, sun; strict yes"
-
-
 def test_set_shows_the_changed_handler(api: FakeApi, tutum_command: Tutum) -> None:
     api.handlers[0].update(UNSET)
     ran = tutum_command("webhook-handler", "set", "web", "deploy", "--disable")

@@ -4,7 +4,6 @@ import json
 from email.utils import parsedate_to_datetime
 
 import httpx2
-import pytest
 
 from tests.unit.cli.conftest import Tutum, typed
 from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, PLAN, WEB, FakeApi, service
@@ -59,77 +58,11 @@ def test_forget_revokes_the_handlers_of_what_is_gone(api: FakeApi, tutum_command
     assert [each["name"] for each in api.services] == ["db"]
 
 
-def test_what_is_still_there_is_not_forgotten(api: FakeApi, tutum_command: Tutum) -> None:
-    api.services.append(service(DB, "db", gone_since=GONE))
-    ran = tutum_command("service", "forget", "db", "web", "--force")
-    assert (ran.code, len(api.services)) == (3, 2)
-    assert "not gone: web" in ran.err
-
-
-def test_terminate_forgets_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
-    api.services.append(service(DB, "db", gone_since=GONE))
-    assert tutum_command("service", "terminate", "db", "web").code == 2
-    assert not [line for line in api.sent() if not line.startswith("GET")]
-    ran = tutum_command("service", "terminate", "db", "web", "-f")
-    assert (ran.code, [each["name"] for each in api.services]) == (0, ["web"])
-    assert ran.out.splitlines()[1] == f"TERMINATE of web accepted, action {ACTION}"
-    assert [line for line in api.sent() if not line.startswith("GET")] == [
-        f"POST /service/{DB}/forget/",
-        f"DELETE /service/{WEB}/",
-    ]
-
-
 def test_inspect_prints_one_object_or_an_array(api: FakeApi, tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("service", "inspect", "web").out) == api.services[0]
     api.services.append(service(DB, "db"))
     assert json.loads(tutum_command("service", "inspect", "web", "db").out) == api.services
     assert json.loads(tutum_command("action", "inspect", ACTION).out)["uuid"] == ACTION
-
-
-def test_logs_are_printed(api: FakeApi, tutum_command: Tutum) -> None:
-    assert tutum_command("service", "logs", "web", "--tail", "7").out == "one\ntwo\n"
-    assert api.requests[-1].url.params["tail"] == "7"
-
-
-@pytest.mark.parametrize("operation", ["redeploy", "start", "stop"])
-def test_operations_name_their_action(api: FakeApi, tutum_command: Tutum, operation: str) -> None:
-    api.services = [service(WEB, "web", full_name="shop/web")]
-    ran = tutum_command("service", operation, "web")
-    assert (ran.code, ran.out) == (0, f"{operation.upper()} of shop/web accepted, action {ACTION}\n")
-    assert api.sent()[-1] == f"POST /service/{WEB}/{operation}/"
-
-
-def test_scale_takes_the_number_last(api: FakeApi, tutum_command: Tutum) -> None:
-    api.services.append(service(DB, "db"))
-    assert tutum_command("service", "scale", "web", "db", "5", "-q").out == f"{ACTION}\n{ACTION}\n"
-    assert [each["target_num_containers"] for each in api.services] == [5, 5]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "wanted"),
-    [
-        (("web",), "the number of containers is missing: tutum service scale web N"),
-        (("web", "db"), "the number of containers is missing: tutum service scale web db N"),
-        (("3",), "a service is missing: tutum service scale SERVICE 3"),
-    ],
-)
-def test_scale_says_what_is_missing_and_where_it_stands(
-    api: FakeApi, tutum_command: Tutum, arguments: tuple[str, ...], wanted: str
-) -> None:
-    ran = tutum_command("service", "scale", *arguments)
-    assert (ran.code, api.requests) == (2, [])
-    assert wanted in " ".join(ran.err.split())
-
-
-@pytest.mark.parametrize("command", [("service", "ps"), ("action", "list")])
-def test_an_unknown_state_is_refused_with_the_nearest_one(
-    api: FakeApi, tutum_command: Tutum, command: tuple[str, str]
-) -> None:
-    wrong, right = ("runing", "Running") if command[0] == "service" else ("in-progres", "In progress")
-    ran = tutum_command(*command, "--status", wrong)
-    assert (ran.code, api.requests) == (2, [])
-    assert f"unknown state '{wrong}': did you mean {right}?" in " ".join(ran.err.split())
-    assert "it must be one of" in tutum_command(*command, "--status", "blue").err
 
 
 def test_retry_names_the_service(api: FakeApi, tutum_command: Tutum) -> None:
@@ -140,12 +73,6 @@ def test_retry_names_the_service(api: FakeApi, tutum_command: Tutum) -> None:
     api.script([failed, httpx2.Response(200, json=api.services[0]), again])
     ran = tutum_command("action", "retry", ACTION)
     assert (ran.code, ran.out) == (0, f"STOP of web again accepted, action {ACTION}\n")
-
-
-def test_nothing_is_started_when_one_service_is_unknown(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("service", "stop", "web", "nope")
-    assert (ran.code, ran.out) == (3, "")
-    assert all(line.startswith("GET") for line in api.sent())
 
 
 def test_create_sends_the_definition(api: FakeApi, tutum_command: Tutum) -> None:
@@ -164,14 +91,6 @@ def test_create_sends_the_definition(api: FakeApi, tutum_command: Tutum) -> None
         "working_dir": "/tmp",
         "autorestart": "ON_FAILURE",
     }
-
-
-@pytest.mark.parametrize("variable", ["A", "=1", ""])
-def test_a_variable_without_name_or_value_is_wrong_usage(api: FakeApi, tutum_command: Tutum, variable: str) -> None:
-    ran = tutum_command("service", "create", "demo", "-e", variable)
-    assert ran.code == 2
-    assert "NAME=VALUE" in ran.err
-    assert api.requests == []
 
 
 def test_run_creates_starts_and_waits(api: FakeApi, tutum_command: Tutum) -> None:

@@ -52,12 +52,6 @@ def test_save_of_a_new_service_creates_it(api: FakeApi) -> None:
     assert api.body() == {"image": "demo", "target_num_containers": 0}, "what equals our defaults is sent, too"
 
 
-def test_scale_sets_the_target_first(api: FakeApi) -> None:
-    tutum.Service.fetch(WEB).scale(4)
-    assert api.sent()[1:] == [f"PATCH /service/{WEB}/", f"POST /service/{WEB}/scale/"]
-    assert api.body(1) == {"target_num_containers": 4}
-
-
 def test_scale_waits_for_the_action_that_the_new_target_began(api: FakeApi) -> None:
     web = tutum.Service.fetch(WEB)
     begun = {"X-Tutum-Action-URI": "/api/v1/action/begun/"}
@@ -100,15 +94,6 @@ def test_a_response_without_uuid_is_an_error(api: FakeApi) -> None:
     api.script([httpx2.Response(200, json={"hello": 1})])
     with pytest.raises(tutum.TutumApiError, match="did not respond with a service"):
         tutum.Service.fetch(WEB)
-
-
-def test_wait_ends_with_the_action(api: FakeApi) -> None:
-    states: list[str] = []
-    action = tutum.Action.fetch(ACTION)
-    assert action.wait(60, on_poll=lambda polled: states.append(polled.state)) is action
-    assert states == ["In progress", "Success"]
-    assert action.finished
-    assert action.succeeded
 
 
 def test_wait_gives_up_after_its_time(api: FakeApi) -> None:

@@ -32,8 +32,8 @@ class DockerApi:
 
     Args:
         config_dir: The Docker client's configuration folder, with the registry logins.
-        installation: ID of this installation, by which others recognize what it creates; empty if it has none.
-        timeout_s: Seconds that its actions may take, unless a service's label says otherwise.
+        installation: ID of this installation, by which other installations recognize its objects; empty if it has none.
+        timeout_s: Maximum duration of an action in seconds, unless a service's label sets another.
 
     Attributes:
         installation: As given.
@@ -43,18 +43,20 @@ class DockerApi:
     def __init__(self, client: Client, config_dir: str | None, installation: str = "", timeout_s: float = 0) -> None:
         self.installation = installation
         self._timeout_s = timeout_s
-        # The SDK's stubs lack some of the methods that are called here.
+        # The SDK's stubs lack some of the methods that are used here.
         self._sdk: Any = client
         self._config_dir = config_dir
         self.known_images: dict[str, Json | None] = {}
         self._facts: EngineFacts | None = None
 
     def probe(self) -> None:
-        """Ask whether the engine answers. Raises EngineUnavailableError if it does not."""
+        """Check that the engine responds. Raises EngineUnavailableError if it does not."""
         self._sdk.probe()
 
     def list_containers(self) -> tuple[Json, ...]:
-        """Return the list entries of all containers, running or not. What is known of images and engine expires."""
+        """Return the list entries of all containers, running or not. Cached facts about images and the engine
+        expire.
+        """
         self.known_images, self._facts = {}, None
         with translated_read("list the containers"):
             return tuple(self._sdk.containers(all=True))
@@ -93,7 +95,7 @@ class DockerApi:
             except docker.errors.NotFound:
                 return None
             if self._sdk.is_podman:
-                # Podman's own API has the health check since version 4; its Docker API leaves it out.
+                # Podman's own API has the health check since version 4; its Docker API omits it.
                 return image_as_docker(image, self.podman_details("images", image["Id"]))
             return image
 
@@ -113,7 +115,7 @@ class DockerApi:
         return facts
 
     def manifest(self, reference: ImageReference) -> Manifest:
-        """Return what the registry has under a name, using the current login of the Docker client.
+        """Return the registry's manifest of a name, using the current login of the Docker client.
 
         Raises:
             EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
@@ -128,14 +130,14 @@ class DockerApi:
             return tuple(image_as_docker(image, {}) if self._sdk.is_podman else image for image in images)
 
     def pulled_by_digest(self) -> set[str]:
-        """Return the names by digest that anybody pulled lately, as far as the engine still knows."""
+        """Return the names by digest of recent pulls by anybody, as far as the engine still knows."""
         with translated("list the last pulls"):
             events = self._past_events({"type": ["image"], "event": ["pull"]}, 0, self.facts().now.timestamp())
         names = {str((event.get("Actor") or {}).get("ID", "")) for event in events}
         return {name for name in names if "@" in name}
 
     def changed_files(self, container: str) -> tuple[str, ...]:
-        """Return the paths at which a container's file system differs from its image; deleted ones left out."""
+        """Return the paths at which a container's file system differs from its image, without deleted paths."""
         with translated(f"list the changed files of {container[:12]}"):
             # Docker Engine API ContainerChanges: kind 2 means "deleted".
             return tuple(entry["Path"] for entry in self._sdk.diff(container) or () if entry["Kind"] != 2)
@@ -158,7 +160,7 @@ class DockerApi:
             return bytes(self._get(self._sdk._url("/containers/{0}/archive", container), params={"path": path}).content)
 
     def output(self, container: str, lines: int) -> str:
-        """Return the last lines that a container wrote, at most 64 KiB; empty if it is gone.
+        """Return the last lines of a container's output, at most 64 KiB; empty if the container is gone.
 
         If its log driver cannot be read, the text says so.
         """
@@ -174,9 +176,9 @@ class DockerApi:
         return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer) -> int | None:
-        """Return the exit code of a container that runs again, which only the engine's latest events tell.
+        """Return the exit code of a container that runs again. Only the engine's latest events have it.
 
-        None if they do not.
+        None if they do not have it.
         """
         if container.finished is None:
             return None
@@ -209,7 +211,7 @@ class DockerApi:
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
         """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's.
 
-        Its labels name the action, how long that may take, and the installation.
+        Its labels name the action, the action's time limit, and the installation.
         """
         config = {field: value for field, value in body.items() if field not in ("NetworkingConfig", "Platform")}
         timeout = str(math.ceil(self._timeout_s))
@@ -230,7 +232,7 @@ class DockerApi:
         return created
 
     def apply(self, step: SwapStep, run: Run) -> None:
-        """Apply one step of a swap. A step that was applied before changes nothing."""
+        """Apply one step of a swap. A step that was already applied changes nothing."""
         present = self.container(step.container) if step.verb == "rename" else None
         if present is not None and present.name == step.name:
             return
@@ -264,30 +266,30 @@ class DockerApi:
         self.apply(SwapStep(verb="unpause", container=container), run)
 
     def stop(self, container: str, run: Run) -> None:
-        """Stop a container by its own signal, within its own grace period. A container that is gone is ignored."""
+        """Stop a container with its own signal and grace period. A missing container is ignored."""
         inspected = self.container(container)
         if inspected is None:
             return
         grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
         grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
         if inspected.status == "paused" and self._sdk.is_podman:
-            # Docker stops a paused container; Podman refuses to.
+            # Docker stops a paused container; Podman refuses.
             self.unpause(container, run)
         try:
             with changing(run, f"stop the container {inspected.name}"):
-                # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for 30 s only.
+                # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for only 30 s.
                 self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
         except EngineRefusedError:
-            # A container that has stopped counts, even if the engine could not clear up after it.
+            # A container that has stopped counts as stopped, even if the engine could not clean up afterwards.
             left = self.container(container)
             if left is not None and left.is_active:
                 raise
 
     def remove(self, container: str, run: Run, *, volumes: bool) -> None:
-        """Remove a container, running or not. A container that is gone is ignored.
+        """Remove a container, running or not. A missing container is ignored.
 
         Args:
-            volumes: Remove the anonymous volumes that were created for it and that no other container uses.
+            volumes: Remove the container's anonymous volumes that no other container uses.
         """
         with changing(run, f"remove the container {container[:12]}"):
             try:
@@ -304,7 +306,7 @@ class DockerApi:
             self._sdk.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
-        """Remove an image; return False if it is in use or gone."""
+        """Remove an image; return False if it is in use or missing."""
         with changing(run, f"remove the image {image}"):
             try:
                 self._sdk.remove_image(image)
@@ -315,10 +317,10 @@ class DockerApi:
         return True
 
     def _past_events(self, chosen: Mapping[str, list[str]], since: float, until: float) -> list[Json]:
-        """Return events by the engine's clock. Docker remembers the last 256 of all kinds, until it is restarted.
+        """Return events by the engine's clock. Docker keeps the last 256 events of all kinds until it is restarted.
 
         Args:
-            until: In the past; otherwise, the stream would stay open.
+            until: A time in the past; otherwise, the stream would stay open.
         """
         period = {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(chosen)}
         response = self._get(self._sdk._url("/events"), params=period)

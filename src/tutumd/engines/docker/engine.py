@@ -34,19 +34,20 @@ _HINT = "On docker, each compose service and each container is one; tutum.ignore
 
 
 class DockerEngine:
-    """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
+    """Services made of the containers of one Docker Engine. Docstrings describe differences from the port.
 
     Args:
         name: Name of this instance.
         url: The engine's address; None means the default of `connect`.
         config_dir: The Docker client's configuration folder, with the registry logins.
-        server_cap: The number of containers that a service may be scaled to.
-        limits: Time limits of a run, as the server's settings say.
-        stable_s: How long a new container without a health check must run.
-        drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
-            otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
-        installation: ID of this installation, which waits while another one redeploys a service; empty if it has none.
-        self_container_id: ID of the container that this process runs in, which is never changed.
+        server_cap: Maximum number of containers to which a service may be scaled.
+        limits: Time limits of a run, from the server's settings.
+        stable_s: Seconds that a new container without a health check must run.
+        drain_s: Seconds that clients find both old and new containers, if that is possible, unless the settings differ.
+            otherwise. Proxies cache the address of a name for several seconds: nginx with `valid=5s` for almost 6 s.
+        installation: ID of this installation, which waits while another installation redeploys a service; empty if it
+            has none.
+        self_container_id: ID of the container of this process, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
     """
@@ -66,7 +67,7 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._info = EngineInfo(name=name, kind="docker", hint=_HINT)
+        self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._server_cap = server_cap
@@ -84,19 +85,15 @@ class DockerEngine:
         self._cache = ContainerCache(self._api)
         self._snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
 
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all services. While `watch` follows the events, only containers that changed are inspected."""
+        """List all services. While `watch` follows the events, only changed containers are inspected."""
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
         containers = self._cache.containers()
         for group in group_by_service(containers, self._own_parts(containers)):
             known = self._snapshots.get(group.selector)
             snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
         self._snapshots = snapshots
-        self._info = replace(self._info, note=describe_other_installations(containers, self._api.installation))
+        self.info = replace(self.info, note=describe_other_installations(containers, self._api.installation))
         return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
@@ -108,7 +105,7 @@ class DockerEngine:
         watch_events(self._client, self._cache, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """Replace every container. The old ones are parked until all new ones are ready."""
+        """Replace every container. The old containers are parked until all new containers are ready."""
         context, find = self._context(run=run), self._finder(service, run)
         with self._locks.hold(replaced_names(context, find), run):
             return redeploy(context, find, self._self_id)
@@ -124,7 +121,7 @@ class DockerEngine:
         return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
+        """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""
         group = self._require_unaffected(service, run)
         service_cap = parse_labels([container.labels for container in group.containers]).service_cap
         cap = min(self._server_cap, service_cap or self._server_cap)
@@ -161,10 +158,10 @@ class DockerEngine:
         self._client.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._info.name}"
+        subject = f"engine {self.info.name}"
         findings = check_engine(subject, self._client, NEEDED)
         if any(finding.level is Level.WRONG for finding in findings):
-            return findings  # it may not respond, and would be waited for again
+            return findings  # the engine may not respond, and would be waited for again
         with suppress(EngineRefusedError, EngineUnavailableError):
             if others := describe_other_installations(self._cache.containers(), self._api.installation):
                 fix = (
@@ -203,10 +200,10 @@ class DockerEngine:
         """Return a service and all containers.
 
         Args:
-            is_begun: The action has begun, so that it must go on even with containers that cannot be inspected.
+            is_begun: The action has begun and must continue even with containers that cannot be inspected.
 
         Raises:
-            EngineRefusedError: The service is gone, cannot be inspected, is tutumd's own, or is to be left alone.
+            EngineRefusedError: The service is gone, cannot be inspected, belongs to tutumd, or is ignored by its label.
         """
         containers = self._cache.around(service.selector)
         group = self._find(service.selector, containers)
@@ -216,7 +213,7 @@ class DockerEngine:
         raise EngineRefusedError(self._why_missing(service, containers))
 
     def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
-        """Return why a service that was known is none now."""
+        """Return why a formerly known service does not exist now."""
         groups = group_by_service(containers, with_ignored=True)
         group = next((group for group in groups if group.selector == service.selector), None)
         if group is None:

@@ -1,4 +1,4 @@
-"""Questions to a Docker Engine that change nothing: is it there, does it let requests through, is its clock right."""
+"""Checks of a Docker Engine that change nothing: whether it responds, lets requests through, and has the right time."""
 
 import secrets
 import time
@@ -16,8 +16,8 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model.findings import Finding, Level, compare_clocks, ok, wrong
 
 _LIMIT_S = 4
-# What an authorization plugin, or a proxy before the socket, says of a request that it does not let through. The engine
-# itself says 404 or 400 to each of them: they are about something that is not there.
+# Responses of an authorization plugin, or a proxy before the socket, to a request that it blocks. The engine itself
+# responds 404 or 400 to each of these requests, because they name an object that does not exist.
 _REFUSED = (401, 403, 405)
 _ABSENT = "{absent}"
 _ALLOW = (
@@ -45,8 +45,8 @@ class Needed:
     """A request that an engine must let through.
 
     Attributes:
-        path: Below the version; `{absent}` stands for the name of something that is not there.
-        purpose: What does not work without it.
+        path: Below the version; `{absent}` stands for the name of an object that does not exist.
+        purpose: The feature that needs the request.
     """
 
     method: str
@@ -63,11 +63,12 @@ class Needed:
 def check_engine(
     subject: str, client: Client, needed: Sequence[Needed], judge: Callable[[dict[str, Any]], Finding] | None = None
 ) -> tuple[Finding, ...]:
-    """Return the findings of an engine that is reached through a Docker socket.
+    """Return the findings about an engine behind a Docker socket.
 
     Args:
-        needed: Requests that it must let through. If it refuses to describe itself, these say so.
-        judge: Judges what the engine says of itself.
+        needed: Requests that the engine must let through. They are also the findings if the engine refuses to describe
+            itself.
+        judge: Judges the engine's description of itself.
     """
     findings: list[Finding] = []
     try:
@@ -100,7 +101,7 @@ def _check_state(subject: str, client: Any, judge: Callable[[dict[str, Any]], Fi
 
 
 def _check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> list[Finding]:
-    """Send each request about something that is not there; return those that are refused before the engine."""
+    """Send each request about an object that does not exist; return the requests that are refused before the engine."""
     absent = f"tutumd-doctor-{secrets.token_hex(4)}"
     refusals = [(request, _refusal(client, request, absent)) for request in needed]
     refused = [
@@ -128,7 +129,7 @@ def _refusal(client: Client, request: Needed, absent: str) -> str | None:
 
 
 def _unreachable(subject: str, address: str, error: EngineUnavailableError | EngineRefusedError) -> Finding:
-    """Return why an engine cannot be used, with what to do about it."""
+    """Return a finding about an engine that cannot be used, with a remedy."""
     text = str(error)
     fix = next(fix for part, fix in _FIXES if part in text)
     return wrong(subject, f"{address} cannot be used: {text}", _ALLOW if isinstance(error, EngineRefusedError) else fix)

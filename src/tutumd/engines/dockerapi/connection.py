@@ -1,4 +1,4 @@
-"""Client of one Docker Engine, which connects when it is first used, and whose calls all have a time limit."""
+"""Client of one Docker Engine. It connects at its first use, and all calls have a time limit."""
 
 import json
 import os
@@ -25,12 +25,12 @@ from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.ssh import SshHost
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
-# Connects within a number of seconds. If it raises OSError, it leaves nothing open.
+# Connects within a number of seconds. If it raises OSError, no connection stays open.
 OpenSocket = Callable[[Any], socket.socket]
 
 
 def open_unix(path: str, timeout_s: float) -> socket.socket:
-    """Return a socket that is connected to the Unix socket at a path."""
+    """Return a socket connected to the Unix socket at a path."""
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     unix.settimeout(timeout_s)
     try:
@@ -51,7 +51,9 @@ class _Connection(HTTPConnection):
 
 
 class SocketAdapter(UnixHTTPAdapter):
-    """The SDK's adapter with one pool of connections; the SDK has a pool for each URL, and so reuses few."""
+    """The SDK's adapter with one pool of connections; the SDK has a pool for each URL, and so reuses few
+    connections.
+    """
 
     def __init__(self, open_socket: OpenSocket, size: int) -> None:
         super().__init__("")
@@ -64,14 +66,15 @@ class SocketAdapter(UnixHTTPAdapter):
         return self._pool
 
     def close(self) -> None:
-        """Close the connections that are not in use. Each of the others is closed after its response."""
+        """Close the unused connections. Each used connection is closed after its response."""
         self._pool.close()
         super().close()
 
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 # Limits of one call, in seconds: to connect, and for the silence before and within its response. A call may thus take
-# 35 s, or 70 s if it is the first one, which asks for the version before. A stop may take the container's grace longer.
+# 35 s. The first call may take 70 s, because it requests the version before. A stop may take longer, by the container's
+# grace period.
 CONNECT_LIMIT_S = 5
 CALL_LIMIT_S = 30
 PULL_SILENCE_S = 120
@@ -83,16 +86,16 @@ _HANG_UP_POLL_S = 0.2
 
 
 def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str, str] | None = None) -> "Client":
-    """Return a client. It sends nothing before its first call, so the engine may be down.
+    """Return a client. The client sends nothing before its first call, so the engine may be unavailable.
 
     Args:
         url: `unix://`, `tcp://`, `https://` or `ssh://`; None means DOCKER_HOST of `environment`, else the default
             socket. `?cert_path=FOLDER` after a tcp address replaces DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
-        config_dir: The Docker client's configuration folder. It is only checked here.
+        config_dir: The Docker client's configuration folder. The folder is only checked here.
         environment: Source of DOCKER_HOST, and for tcp of DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
 
     Raises:
-        SettingsError: These settings make no client.
+        SettingsError: These settings are invalid.
     """
     variables = environment or {}
     address, _, option = (url or variables.get("DOCKER_HOST") or DEFAULT_URL).partition("?")
@@ -115,7 +118,7 @@ class Client(docker.APIClient):
     """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor.
 
     Attributes:
-        address: Of the engine, as it was given.
+        address: Address of the engine, as given.
     """
 
     def __init__(
@@ -134,8 +137,8 @@ class Client(docker.APIClient):
 
     @property
     def _version(self) -> str:
-        # The SDK reads this attribute for every URL, and for every decision that depends on the version.
-        # No lock: if the engine hangs, each caller would wait for CALL_LIMIT_S after all those before it.
+        # The SDK reads this attribute for every URL, and for every decision that depends on the version. No lock: if
+        # the engine hangs, each caller would wait for CALL_LIMIT_S after all earlier callers.
         if self._negotiated is None:
             version = self.version(api_version=False)
             components = [part.get("Name", "") for part in version.get("Components") or ()]
@@ -150,11 +153,11 @@ class Client(docker.APIClient):
 
     @property
     def is_podman(self) -> bool:
-        """True if the engine is Podman."""
+        """Whether the engine is Podman."""
         return bool(self._version) and self._is_podman
 
     def probe(self) -> None:
-        """Ask whether the engine answers. Raises EngineUnavailableError if it does not, within 5 s in all."""
+        """Check that the engine responds. Raises EngineUnavailableError if it does not respond within 5 s in all."""
         limit: Any = Timeout(total=PROBE_LIMIT_S)
         sdk: Any = self
         try:
@@ -164,7 +167,7 @@ class Client(docker.APIClient):
             raise EngineUnavailableError(str(error)) from error
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
-        """Send a request. A number as its `timeout` limits how long the engine may be silent."""
+        """Send a request. A number as its `timeout` limits the engine's silence in seconds."""
         limit = options.get("timeout") or CALL_LIMIT_S
         options["timeout"] = (CONNECT_LIMIT_S, limit) if isinstance(limit, int | float) else limit
         # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment takes precedence over the engine's ca.pem.
@@ -175,13 +178,14 @@ class Client(docker.APIClient):
     def follow(
         self, method: str, path: str, silence_s: float, is_over: Callable[[], bool], **options: Any
     ) -> Iterator[tuple[Iterator[dict[str, Any]], str | None]]:
-        """Send a request and yield the records of the response as they come, and its date. Leaving the block ends it.
+        """Send a request; yield the records of the response as they arrive, and its date. The end of the block ends the
+        request.
 
         The SDK's own `pull` and `events` neither close the response nor report a broken connection.
 
         Args:
-            silence_s: How long the engine may send nothing.
-            is_over: Called from another thread; once it returns True, a read of the stream ends with an error.
+            silence_s: Maximum silence of the engine in seconds.
+            is_over: Called from another thread; if it returns True, a read of the stream ends with an error.
         """
         sdk: Any = self
         with self.request(method, sdk._url(path), stream=True, timeout=silence_s, **options) as response:
@@ -198,7 +202,7 @@ def _hanging_up(response: Any, is_over: Callable[[], bool]) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(_HANG_UP_POLL_S):
             if is_over():
-                # The engine may have closed it first: the SDK then looks for a socket that is gone.
+                # The engine may have closed it first: the SDK then searches for a socket that is gone.
                 with suppress(OSError, AttributeError):
                     CancellableStream(response, response).close()
                 return

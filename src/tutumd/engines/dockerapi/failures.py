@@ -1,4 +1,4 @@
-"""Errors of the Docker SDK, translated by what the caller can do: try later, or give up."""
+"""Errors of the Docker SDK, translated by the caller's options: retry later, or give up."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def translated(attempt: str) -> Iterator[None]:
     """Translate the SDK's errors.
 
     Args:
-        attempt: Words that follow "cannot": `create the container web`.
+        attempt: Phrase that follows "cannot": `create the container web`.
 
     Raises:
         EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504 or
@@ -60,7 +60,7 @@ def translated(attempt: str) -> Iterator[None]:
 
 @contextmanager
 def translated_read(attempt: str) -> Iterator[None]:
-    """Translate the SDK's errors of a call that only reads.
+    """Translate the SDK's errors of a read-only call.
 
     Raises:
         EngineUnavailableError: As in `translated`, and any response of 500 and above. An engine that cannot show a
@@ -81,7 +81,7 @@ def translated_read(attempt: str) -> Iterator[None]:
 def changing(run: Run, attempt: str) -> Iterator[None]:
     """Check the lease before a call that changes something, and translate the call's errors.
 
-    What was done for the first time is progress of the run.
+    A first-time change counts as progress of the run.
     """
     run.check()
     with translated(attempt):
@@ -99,7 +99,7 @@ def is_temporary(error: docker.errors.APIError) -> bool:
 
 def timed_out(error: BaseException) -> bool:
     """Return True if a connection error means that the engine was silent for too long."""
-    # Not urllib3's TimeoutError: a refused connection is one of those.
+    # Not urllib3's TimeoutError: a refused connection is also a TimeoutError.
     silent = TimeoutError | urllib3.exceptions.ReadTimeoutError | requests.exceptions.ReadTimeout
     return any(isinstance(cause, silent) for cause in _causes(error))
 
@@ -119,9 +119,9 @@ def explanation(error: docker.errors.APIError) -> str:
 
 
 def with_advice(text: str) -> str:
-    """Return the text of an error with what to do about it, where a registry wants a login.
+    """Return the text of an error, with a remedy if a registry requires a login.
 
-    Registries name an error and describe it, often in the same words: `manifest unknown: manifest unknown`.
+    Registries name an error and describe it, often with the same words: `manifest unknown: manifest unknown`.
     """
     text = re.sub(r"\b([^:]+): \1$", r"\1", text)
     wants_login = any(words in text for words in _NEEDS_LOGIN)

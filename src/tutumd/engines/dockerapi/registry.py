@@ -108,10 +108,10 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:
-    """Pull an image and read the stream to its end. It can contain an error although the status was 200.
+    """Pull an image and read the stream to its end. The stream can contain an error although the status was 200.
 
     Args:
-        platform: The wanted one; empty means the engine's own.
+        platform: The requested platform; empty means the engine's own.
 
     Raises:
         EngineRefusedError: The registry refuses or is silent for PULL_SILENCE_S, the pull takes longer than the run

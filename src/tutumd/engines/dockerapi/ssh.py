@@ -1,4 +1,4 @@
-"""Connections to a Docker Engine over ssh, each with an ssh process of its own.
+"""Connections to a Docker Engine over ssh, each with its own ssh process.
 
 The process runs `docker system dial-stdio` on the host, as the Docker client does. The SDK's own transport needs
 paramiko, has no time limits with the ssh program, leaves zombies, and cannot end a stream (docs/adr/0035).
@@ -16,10 +16,10 @@ from threading import BoundedSemaphore, Thread
 from tutumd.errors import SettingsError
 
 _URL = re.compile(r"ssh://([^@:/?#\s]+@)?[^@/?#\s]+")
-# sshd refuses some of more than 10 unauthenticated connections (MaxStartups), and other clients need some too.
+# sshd refuses some of more than 10 unauthenticated connections (MaxStartups), and other clients also need some.
 _LOGINS_AT_ONCE = 4
 _QUEUE_S = 20.0
-# Pause after a refused login: fail2ban and the like ban a machine for a few of them in a row.
+# Pause after a refused login: fail2ban and similar programs ban a machine after a few refusals in a row.
 _REFUSED_S = 30.0
 _OPTIONS = (
     "BatchMode=yes",
@@ -27,9 +27,9 @@ _OPTIONS = (
     # A host that is gone is noticed within 30 s, even if nobody waits for a response.
     "ServerAliveInterval=10",
     "ServerAliveCountMax=3",
-    # This process may be killed: no other connection must depend on it.
+    # This process may be killed: no other connection may depend on it.
     "ControlMaster=no",
-    # Settings that a configuration may have for people.
+    # Settings for people that a configuration may have.
     "ClearAllForwardings=yes",
     "RemoteCommand=none",
     "RequestTTY=no",
@@ -59,19 +59,19 @@ class _SshSocket(socket.socket):
             self._reaper.join(1)
 
     def complaint(self, timeout_s: float) -> str:
-        """Return the last line on stderr of the process, once it has ended; empty if it has not in time."""
+        """Return the last line on stderr of the process if the process has ended in time; otherwise an empty text."""
         self._reaper.join(max(timeout_s, 0))
         return self._stderr.decode(errors="replace").strip().rpartition("\n")[2].strip()
 
 
 class SshHost:
-    """A host that ssh logs in to, as `~/.ssh/config` and `known_hosts` of this user say.
+    """A host for ssh, configured by `~/.ssh/config` and `known_hosts` of this user.
 
     Args:
         url: `ssh://USER@HOST:PORT`; the user and the port may be missing.
 
     Raises:
-        SettingsError: It is no such URL, or there is no program ssh.
+        SettingsError: The URL is not valid, or the program ssh is missing.
     """
 
     def __init__(self, url: str) -> None:
@@ -88,7 +88,7 @@ class SshHost:
         self._refusal, self._refused_until = "", 0.0
 
     def open_socket(self, timeout_s: float) -> socket.socket:
-        """Log in, and return a socket to the engine, which has responded to a ping.
+        """Log in, and return a socket to the engine after it has responded to a ping.
 
         Raises:
             OSError: ssh failed, or the engine did not respond in time.
@@ -132,7 +132,7 @@ class SshHost:
 
 
 def _is_answered(connection: socket.socket) -> bool:
-    """Return True once the engine has responded to a ping, False if it did not in time or ssh ended."""
+    """Return True if the engine has responded to a ping, False if it did not in time or ssh ended."""
     try:
         connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
         with HTTPResponse(connection) as response:

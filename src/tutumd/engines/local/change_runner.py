@@ -1,7 +1,7 @@
-"""Runs a change: start the incoming containers, wait until they are stable, switch over, end the leaving ones.
+"""Runs a change: start the incoming containers, wait until they are stable, switch over, end the leaving containers.
 
-Each step is recorded before it is taken. So the same action continues after a kill at any point, and another action
-first ends what it finds half done.
+Each step is recorded before it is performed. So the same action continues after a kill at any point, and another action
+first ends a half-done change.
 """
 
 import time
@@ -29,10 +29,10 @@ class ChangeRunner:
     """Runs changes of services. The caller holds the lock of the service.
 
     Attributes:
-        server_cap: The highest allowed number of containers of a service.
-        stable_s: How long a new process must run.
-        grace_s: How long a process has to end after SIGTERM.
-        limits: Of a run, by the server's settings. A service has no labels of its own.
+        server_cap: Maximum number of containers of a service.
+        stable_s: Seconds that a new process must run.
+        grace_s: Seconds that a process has to end after SIGTERM.
+        limits: Limits of a run, from the server's settings. A service has no labels of its own.
     """
 
     folder: DataFolder
@@ -45,17 +45,17 @@ class ChangeRunner:
 
     @property
     def _overlap_s(self) -> float:
-        """How long old and new processes run side by side: the drain, with the stability in it."""
+        """Seconds that old and new processes run side by side: the drain time, which includes the stability window."""
         return max(self.stable_s, self.limits.drain_s or 0.0)
 
     def perform(self, service: Service, run: Run, planner: Planner) -> Outcome:
-        """Make the change that `planner` returns, or continue where an earlier call of the same action was killed."""
+        """Make the change that `planner` returns, or continue an earlier killed call of the same action."""
         run.set_limits(timeout_s=None, stall_s=None, least_stall_s=2 * self._overlap_s)
         record = self.folder.get(service.uuid) or _new_record(service)
         failure = _saved_failure(run)
         is_applied = record.change is None and record.settled == run.action_uuid
         if failure is None and is_applied:
-            # An earlier server has watched the new processes, and nobody since it was killed.
+            # An earlier server has watched the new processes, and nobody has since it was killed.
             failure = self._watch(record, _added(record, run), run, self.stable_s)
         elif failure is None:
             can_continue = self._can_continue(record, run)
@@ -63,7 +63,7 @@ class ChangeRunner:
             record, failure = self._start_incoming(record, run)
         if failure is None:
             return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
-        # Saved first: even if the new set would run by now, an action that failed stays failed.
+        # Saved first: even if the new set runs by now, a failed action stays failed.
         run.save({**run.journal, "failure": {"reason": failure.reason, "log_tail": failure.log_tail}})
         run.log(failure.reason, Phase.RESTORING)
         if record.incoming:
@@ -98,7 +98,7 @@ class ChangeRunner:
         )
 
     def _begin(self, record: ServiceRecord, service: Service, run: Run, planner: Planner) -> ServiceRecord:
-        """End what another action left half done, then plan and record the change."""
+        """End the half-done change of another action, then plan and record the change."""
         record, _ = self._end_leaving(records.drop_change(record), run)
         facts = self._plan_input(service, record, run.tag)
         change = planner(replace(facts, action=run.action_uuid, variables=run.variables))
@@ -112,7 +112,7 @@ class ChangeRunner:
         return self.folder.save(replace(record, name=service.name, change=change))
 
     def _resume(self, record: ServiceRecord, run: Run) -> ServiceRecord:
-        """Find out which incoming containers were started before the earlier call was killed."""
+        """Determine which incoming containers were started before the earlier call was killed."""
         missing = [c.id for c in record.incoming if c.process is None]
         leaders = self.processes.find_leaders(missing)
         if without_leader := {container_id: None for container_id in missing if container_id not in leaders}:
@@ -154,7 +154,7 @@ class ChangeRunner:
     def _watch(
         self, record: ServiceRecord, containers: Sequence[ContainerRecord], run: Run, watch_s: float
     ) -> Outcome | None:
-        """Watch containers for a while, or look at them once; return the failure if one does not run."""
+        """Watch containers for a while, or check them once; return the failure if a container does not run."""
         until = time.monotonic() + watch_s
         while True:
             for container in containers:
@@ -178,9 +178,11 @@ class ChangeRunner:
         )
 
     def _finish(self, record: ServiceRecord, run: Run, failure: Outcome | None = None) -> Outcome:
-        """End the leaving containers. After a failure these are the incoming ones, and the service runs as before."""
+        """End the leaving containers. After a failure, these are the incoming containers, and the service runs as
+        before.
+        """
         record, survivors = self._end_leaving(record, run)
-        # One more look: a new one may have ended together with the old ones.
+        # Check once more: a new container may have ended together with the old containers.
         failure = failure or self._watch(record, _added(record, run), run, 0.0)
         if not record.settled and not survivors:
             self.folder.remove(record.uuid)
@@ -220,7 +222,7 @@ def saved_before(run: Run) -> tuple[tuple[str, ...], str | None]:
 
 
 def _added(record: ServiceRecord, run: Run) -> tuple[ContainerRecord, ...]:
-    """Return the containers that an applied change has added, or that replaced them after an exit."""
+    """Return the containers that an applied change has added, or their replacements after an exit."""
     return tuple(c for c in record.containers if c.id not in saved_before(run)[0])
 
 

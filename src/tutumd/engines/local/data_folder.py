@@ -6,9 +6,9 @@
 
 Only one process uses the folder at a time, so records are also kept in memory.
 
-A process keeps its output file open and appends to it, so that it does not need the server. A file that grew too large
-is copied and then emptied. Since it was opened for appending, the next line goes to the new beginning. Lines that are
-written between copy and cut are lost.
+A process keeps its output file open and appends to it, so that the process does not need the server. A file that has
+grown too large is copied and then emptied. Since the file was opened for appending, the next line is written at the new
+beginning. Lines that are written between copying and emptying are lost.
 """
 
 import os
@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from tutumd.engines.local.records import ServiceRecord, record_from_json, record_to_json
+from tutumd.engines.local.records import RECORD_JSON, ServiceRecord
 
 RECORD = "service.json"
 MAX_OUTPUT_BYTES = 10 * 1024 * 1024
@@ -34,12 +34,12 @@ class DataFolder:
         self._lock = threading.Lock()
         self._records: dict[str, ServiceRecord] = {}
         self._service_locks: dict[str, threading.Lock] = {}
-        self.unreadable: dict[str, str] = {}  # why a record cannot be read, by service; the service is left alone
+        self.unreadable: dict[str, str] = {}  # why a record cannot be read, by service; such a service is ignored
         self._path.mkdir(parents=True, exist_ok=True)
         self._path.chmod(0o700)
         for record_path in sorted(self._path.glob(f"*/{RECORD}")):
             try:
-                record = record_from_json(record_path.read_bytes())
+                record = RECORD_JSON.validate_json(record_path.read_bytes())
             except (OSError, ValueError) as error:
                 self.unreadable[record_path.parent.name] = f"{RECORD} cannot be read: {error!r}"
             else:
@@ -75,7 +75,7 @@ class DataFolder:
         folder = self._path / record.uuid
         for directory in (folder, folder / "output", folder / "work"):
             directory.mkdir(mode=0o700, exist_ok=True)
-        _write_durably(folder / RECORD, record_to_json(record))
+        _write_durably(folder / RECORD, RECORD_JSON.dump_json(record, indent=1))
         with self._lock:
             self._records[record.uuid] = record
         return record
@@ -94,7 +94,9 @@ class DataFolder:
         return self._path / uuid / "output" / f"{slot}.log"
 
     def outputs(self) -> tuple[Path, ...]:
-        """Return the output files of all services, also of those whose record is unreadable: their processes run."""
+        """Return the output files of all services, including services with an unreadable record: their processes
+        run.
+        """
         with suppress(FileNotFoundError):  # a service was removed just now
             return tuple(self._path.glob("*/output/*.log"))
         return ()
@@ -107,14 +109,14 @@ class DataFolder:
                 path.unlink(missing_ok=True)
 
     def working_directory(self, uuid: str, number: int) -> Path:
-        """Return the working directory of `NAME-number`, which is created if there is none."""
+        """Return the working directory of `NAME-number`, after creating it if needed."""
         directory = self._path / uuid / "work" / str(number)
         directory.mkdir(mode=0o700, exist_ok=True)
         return directory
 
 
 def _write_durably(path: Path, content: bytes) -> None:
-    """Replace a file so that after a crash the old or the new content is there as a whole."""
+    """Replace a file so that after a crash either the old or the new content exists completely."""
     temporary = path.with_name(f"{path.name}.new")
     with open(temporary, "wb", opener=partial(os.open, mode=0o600)) as file:
         file.write(content)
@@ -140,12 +142,12 @@ def rotate(path: Path, *, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
     except FileNotFoundError:
         return  # its container is gone
     except OSError:
-        copy.unlink(missing_ok=True)  # no room for the copy: cutting matters all the more
+        copy.unlink(missing_ok=True)  # no room for the copy: emptying matters all the more
     os.truncate(path, 0)
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines, at most 256 KiB of them; none if there is no file."""
+    """Return the last lines, at most 256 KiB; none if there is no file."""
     last_lines = _last_lines(path, lines)
     if len(last_lines) < lines:
         last_lines = _last_lines(_older(path), lines - len(last_lines)) + last_lines
@@ -164,7 +166,7 @@ def _last_lines(path: Path, lines: int) -> list[str]:
         return []
     last_lines = content.decode(errors="replace").removesuffix("\n").split("\n")
     if start and len(last_lines) > 1:
-        last_lines = last_lines[1:]  # probably the end of a line that began before
+        last_lines = last_lines[1:]  # probably the end of a line that began earlier
     return last_lines[-lines:] if content else []
 
 

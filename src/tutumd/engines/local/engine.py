@@ -1,6 +1,6 @@
 """Engine port, implemented with processes of this machine.
 
-A container is a process in a session of its own. Its image digest is the digest of the definition that it runs.
+A container is a process in its own session. Its image digest is the digest of the running definition.
 """
 
 import os
@@ -46,12 +46,12 @@ def build_snapshot(
 ) -> ServiceSnapshot:
     """Return the snapshot of a service.
 
-    Incoming containers are Starting; leaving ones are Stopping until their processes have ended. `image_digest` is
-    the digest of the running definition, so that a redeploy shows whether it changed something.
+    Incoming containers are Starting; leaving ones are Stopping until their processes have ended. `image_digest` is the
+    digest of the running definition, so that a redeploy shows whether the definition changed.
 
     Args:
         running: IDs of the containers whose first process runs.
-        exit_codes: Exit codes of containers whose end is not in the record yet, by ID, as far as they are known.
+        exit_codes: Exit codes of containers whose end is not yet recorded, by ID, as far as known.
     """
     snapshots = []
     for container in record.containers:
@@ -131,13 +131,13 @@ class LocalEngine:
         clock: Clock = lambda: datetime.now(UTC),
         limits: RunLimits = RunLimits(),
     ) -> None:
-        """Read the records below `data_dir`. Nothing else is touched.
+        """Read the records below `data_dir`. Nothing else is accessed.
 
         environment: Source of PATH, HOME and LANG of the processes; default: the environment of this process.
         boot_id: Changes with every start of the machine; default: the kernel's.
-        limits: Limits of a run, as the server's settings say.
+        limits: Limits of a run, from the server's settings.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="local", hint=_HINT, can_create=True, is_shared=False)
         self._folder = DataFolder(data_dir)
         for service, problem in self._folder.unreadable.items():
             structlog.stdlib.get_logger("tutumd.engines.local").error(
@@ -162,10 +162,6 @@ class LocalEngine:
             clock=clock,
         )
 
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="local", hint=_HINT, can_create=True, is_shared=False)
-
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return the services that were started at least once."""
         return tuple(self._snapshot(record) for record in self._folder.records())
@@ -184,14 +180,16 @@ class LocalEngine:
         return self._changes.plan(service, tag)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """Start a full new set with the current definition, wait until it is stable, then end the old one.
+        """Start a complete new set with the current definition, wait until it is stable, then end the old set.
 
         A service that was never started is started.
         """
         return self._perform(service, run, plans.plan_redeploy)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """Start more like the running ones, or end those with the highest numbers; 0 does not stop the service."""
+        """Start more containers with the running definition, or end those with the highest numbers; 0 does not stop the
+        service.
+        """
         return self._perform(service, run, partial(plans.plan_scale, target=target))
 
     def start(self, service: Service, run: Run) -> Outcome:
@@ -215,7 +213,9 @@ class LocalEngine:
             return replace(outcome, image_after=None)
 
     def logs(self, service: Service, lines: int) -> str:
-        """Return the last `lines` lines of each container. If there are several, each line begins with its name."""
+        """Return the last `lines` lines of each container. If there are several containers, each line begins with the
+        container's name.
+        """
         record = self._folder.get(service.uuid)
         if record is None:
             return ""
@@ -229,7 +229,7 @@ class LocalEngine:
         """Do nothing: the engine is this machine."""
 
     def check(self) -> tuple[Finding, ...]:
-        return tuple(check_machine(f"engine {self._name}", self._folder.path, self._folder.unreadable))
+        return tuple(check_machine(f"engine {self.info.name}", self._folder.path, self._folder.unreadable))
 
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""
@@ -240,7 +240,7 @@ class LocalEngine:
 
     @contextmanager
     def _hold(self, service: Service, run: Run) -> Iterator[None]:
-        """Keep supervision away from a service. A fault of the disk becomes EngineUnavailableError."""
+        """Exclude supervision from a service. A disk fault is raised as EngineUnavailableError."""
         with self._folder.hold(service.uuid, timeout_s=LOCK_WAIT_S) as is_held:
             if not is_held:
                 raise EngineUnavailableError(f"an earlier action still works on the service after {LOCK_WAIT_S:g} s")
@@ -268,7 +268,7 @@ _SHELL = Path("/bin/sh")
 
 
 def check_machine(subject: str, folder: Path, unreadable: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what is wrong with the shell, the folder, its records and this user."""
+    """Yield the problems with the shell, the folder, its records and this user."""
     if not os.access(_SHELL, os.X_OK):
         fix = "install a shell, or use the engine of the containers: --engine docker"
         yield wrong(subject, f"{_SHELL} cannot be run: no service can start", fix)

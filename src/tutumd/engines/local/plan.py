@@ -1,4 +1,4 @@
-"""The change that each verb makes to a service, computed without touching anything."""
+"""The change of each verb to a service, computed without side effects."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,12 +10,12 @@ from tutumd.model import Definition, Plan, RunLimits, Service
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInput:
-    """The facts that a change is planned from.
+    """Facts from which a change is planned.
 
     Attributes:
         action: UUID of the action; empty in a dry run.
         running: Numbers of the present containers that run.
-        server_cap: The highest allowed number of containers.
+        server_cap: Maximum number of containers.
         new_id: Returns a new container ID.
         tag, variables: See `Run` in tutumd.ports.
     """
@@ -41,7 +41,7 @@ def definition_of(service: Service) -> Definition:
 
 
 def plan_redeploy(facts: PlanInput) -> Change:
-    """Replace all containers by a full new set with the service's current definition."""
+    """Replace all containers by a complete new set with the service's current definition."""
     if facts.tag is not None:
         raise EngineRefusedError(
             f"{facts.service.name} runs a command, not an image: call it without a tag, and change the command with "
@@ -101,7 +101,9 @@ def plan_scale(facts: PlanInput, target: int) -> Change:
 
 
 def plan_start(facts: PlanInput) -> Change:
-    """Add the missing containers: with the running definition if any runs, else with the service's current one."""
+    """Add the missing containers: with the running definition if any container runs, else with the service's current
+    definition.
+    """
     record, service = facts.record, facts.service
     target = _checked_target(facts, service.target)
     if facts.running:
@@ -110,7 +112,7 @@ def plan_start(facts: PlanInput) -> Change:
 
 
 def plan_stop(facts: PlanInput) -> Change:
-    """End all containers and start none again. The target stays, for the next start."""
+    """End all containers and start none. The target stays for the next start."""
     record = facts.record
     return Change(
         action=facts.action,

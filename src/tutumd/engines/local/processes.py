@@ -1,8 +1,8 @@
-"""Processes of containers: start, find, signal and end them, and never a process of anybody else.
+"""Processes of containers: start, find, signal and end them, and never affect a process of anybody else.
 
-A container is a process in a session of its own, with everything that this process started. Members of a container
-are found by their session, and by the environment variable TUTUM_CONTAINER_ID, which a process keeps when it leaves
-the session. Signals go through a pidfd whose identity was checked, so that a reused PID is never hit.
+A container is a process in its own session, with all processes that it started. Members of a container are found by
+their session, and by the environment variable TUTUM_CONTAINER_ID, which a process keeps when it leaves the session.
+Signals go through a pidfd whose identity was checked, so that a reused PID is never hit.
 """
 
 import os
@@ -29,18 +29,18 @@ DEFAULT_ENVIRONMENT = {
 }
 POLL_S = 0.1
 KILL_LIMIT_S = 5.0  # a process in an uninterruptible wait takes longer
-Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: not known whether one was started
+Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: unknown whether any was started
 
 
 class SpawnError(Exception):
-    """A process could not be started. The text is the reason."""
+    """A process could not be started. The text gives the reason."""
 
 
 class Processes:
     """The processes of containers on this machine. Safe to use from several threads."""
 
     def __init__(self, folder: DataFolder, boot_id: str, environment: Mapping[str, str]) -> None:
-        """Take the environment of the server, from which processes get some variables."""
+        """Create the instance with the environment of the server, from which processes get some variables."""
         self._folder, self._boot_id, self._environment = folder, boot_id, environment
         self._reaping = threading.Lock()
 
@@ -51,10 +51,11 @@ class Processes:
         variables: Mapping[str, str | None],
         container: ContainerRecord,
     ) -> Identity:
-        """Start the first process of a recorded container, which outlives this process. Raises SpawnError.
+        """Start the first process of a recorded container. It outlives this process. Raises SpawnError.
 
         Args:
-            variables: Variables of the redeploy, which override those of the definition. None removes one.
+            variables: Variables of the redeploy, which override the variables of the definition. None removes a
+                variable. None removes one.
         """
         output = self._folder.output(record.uuid, container.slot)
         directory = Path(definition.working_dir or self._folder.working_directory(record.uuid, container.number))
@@ -74,7 +75,7 @@ class Processes:
                 )
         except (OSError, ValueError) as error:
             raise SpawnError(_describe(error, directory, output)) from error
-        child.returncode = 0  # `reap` waits for the child; Popen must neither do that nor warn about it
+        child.returncode = 0  # `reap` waits for the child; Popen must neither wait nor warn
         stat = procfs.read_stat(child.pid)
         return Identity(pid=child.pid, start_ticks=stat.start_ticks if stat else 0, boot_id=self._boot_id)
 
@@ -88,7 +89,7 @@ class Processes:
         return identity.boot_id == self._boot_id
 
     def exit_code(self, identity: Identity) -> int | None:
-        """Return the exit code of a process that was not reaped yet, 128 + N after signal N.
+        """Return the exit code of a process that is not yet reaped, 128 + N after signal N.
 
         None if it runs, or if the code cannot be known because this process is not the parent.
         """
@@ -100,7 +101,7 @@ class Processes:
         return None
 
     def reap(self, identity: Identity) -> None:
-        """Wait for a zombie. Until then no other process and no other session can get its PID."""
+        """Wait for a zombie. Until then, no other process or session can get its PID."""
         with self._reaping, suppress(ChildProcessError):
             if self._is_zombie_child(identity):
                 os.waitpid(identity.pid, os.WNOHANG)
@@ -116,13 +117,13 @@ class Processes:
         return leaders
 
     def end(self, leaders: Leaders, *, grace_s: float, pause: Callable[[float], None]) -> tuple[int, ...]:
-        """End containers: SIGTERM to all members, and SIGKILL to those that are left after `grace_s`.
+        """End containers: SIGTERM to all members, and SIGKILL to those that remain after `grace_s`.
 
-        Returns the PIDs of members that survived even that; normally none.
+        Returns the PIDs of members that survived even SIGKILL; normally none.
         """
         for stat in self._members(leaders):
             _send(stat, signal.SIGTERM)
-            _send(stat, signal.SIGCONT)  # a stopped process receives SIGTERM only once it is continued
+            _send(stat, signal.SIGCONT)  # a stopped process receives SIGTERM only after it is continued
         deadline = time.monotonic() + grace_s
         while (left := self._members(leaders)) and time.monotonic() < deadline:
             while time.monotonic() < deadline and any(self.is_running(self._identity(stat)) for stat in left):
@@ -148,7 +149,7 @@ class Processes:
     def _members(self, leaders: Leaders) -> tuple[Stat, ...]:
         entries = {_environment_entry(container_id) for container_id in leaders}
         sessions = {leader.pid for leader in leaders.values() if leader is not None and self._read(leader)}
-        # No member is older than its leader. This saves reading the environment of most processes.
+        # No member is older than its leader. The check saves reading the environment of most processes.
         oldest = min((0 if leader is None else leader.start_ticks for leader in leaders.values()), default=0)
         return tuple(
             stat
@@ -177,13 +178,13 @@ def build_environment(
     record: ServiceRecord,
     container: ContainerRecord,
 ) -> dict[str, str]:
-    """Return the environment of a process: PATH, HOME and LANG of the server, the service's variables, and ours.
+    """Return the environment of a process: PATH, HOME and LANG of the server, the service's variables, and tutumd's.
 
     The environment is clean, so that no setting of the server, such as a password, reaches a service. After a restart,
-    the server finds a process by our variables, so the service cannot override them.
+    the server finds a process by tutumd's variables, so the service cannot override them.
 
     Args:
-        variables: The service's variables. None removes one.
+        variables: The service's variables. None removes a variable. None removes one.
     """
     base = {name: server.get(name) or default for name, default in DEFAULT_ENVIRONMENT.items()}
     ours = {
@@ -200,7 +201,7 @@ def _environment_entry(container_id: str) -> bytes:
 
 
 def _send(stat: Stat, number: signal.Signals) -> None:
-    """Signal exactly this process, or nothing if it is gone or this user may not."""
+    """Signal exactly this process; do nothing if it is gone or this user lacks the permission."""
     with suppress(ProcessLookupError, PermissionError):
         pidfd = os.pidfd_open(stat.pid)
         try:

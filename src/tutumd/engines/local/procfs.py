@@ -23,12 +23,12 @@ class Stat:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs. A zombie does not: its parent has not waited for it yet."""
+        """Whether it still runs. A zombie does not run: its parent has not waited for it yet."""
         return self.state not in DEAD_STATES
 
 
 class Identity(NamedTuple):
-    """One process, never another one: a PID alone is given to another process later. A list in JSON."""
+    """One process, distinguished from later processes with the same PID. It is a list in JSON."""
 
     pid: int
     start_ticks: int
@@ -37,7 +37,7 @@ class Identity(NamedTuple):
 
 def parse_stat(text: str) -> Stat:
     """Parse the content of /proc/PID/stat. Source: proc_pid_stat(5), fields 1 to 4, 6 and 22."""
-    head, _, tail = text.rpartition(")")  # the program's name is in parentheses and may contain some
+    head, _, tail = text.rpartition(")")  # the program's name is in parentheses and may itself contain parentheses
     fields = tail.split()
     return Stat(
         pid=int(head.split("(", 1)[0]),
@@ -57,12 +57,12 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def read_environment(pid: int) -> frozenset[bytes]:
-    """Return the `NAME=value` entries that a process was started with; none if they cannot be read."""
+    """Return the `NAME=value` entries with which a process was started; none if they cannot be read."""
     try:
         for _ in range(_EXEC_TRIES):
             if content := _read(f"/proc/{pid}/environ"):
                 return frozenset(content.split(b"\0"))
-            Path(f"/proc/{pid}/exe").readlink()  # a zombie or a thread of the kernel has none
+            Path(f"/proc/{pid}/exe").readlink()  # a zombie or a kernel thread has none
             # proc_pid_stat(5), fields 50 and 51: both are 0 while a process replaces its program.
             begin, end = map(int, _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[47:49])
             if begin == end != 0:
@@ -81,7 +81,7 @@ def live_processes() -> Iterator[Stat]:
 
 
 def _read(path: str) -> bytes:
-    # All processes are read again and again while containers end, and pathlib takes a third of that time.
+    # All processes are read repeatedly while containers end, and pathlib takes a third of that time.
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         return file.readall()
 

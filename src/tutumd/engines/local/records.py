@@ -1,8 +1,8 @@
 """Records of services, as values and as JSON.
 
-A record is written before a process is started or ended, so that after a kill it names every process that may exist.
-A service has three groups of containers: the present ones; the incoming ones of a change, which do not count until all
-of them are stable; and the leaving ones, which only wait for their end.
+A record is written before a process is started or ended, so that after a kill it names every possible process. A
+service has three groups of containers: the present ones; the incoming ones of a change, which do not count until all of
+them are stable; and the leaving ones, which are about to end.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ class ContainerRecord:
         id: New for every process, also after a restart.
         number: The N of the name `NAME-N`, from 1.
         slot: Name of the output file. A restarted process appends to the file of its predecessor.
-        process: The first process. None until it is known to have been started.
-        ended: When its end was noticed. `exit_code` is None if it could not be known.
-        restarts: Automatic restarts in a row without a long run.
+        process: The first process. None until its start is confirmed.
+        ended: Time at which its end was noticed. `exit_code` is None if it is unknown.
+        restarts: Number of successive automatic restarts without a long run.
     """
 
     id: str
@@ -43,12 +43,12 @@ class ContainerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """The change that an action makes to a service, until it is applied or dropped.
+    """The change of a service by an action, until it is applied or dropped.
 
     Attributes:
         action: UUID of the action.
         definition, image_name, target, variables, stopped: The values after the change.
-        keep: Numbers of the present containers that stay. All others leave once the incoming ones are stable.
+        keep: Numbers of the present containers that stay. All others leave after the incoming containers are stable.
         note: A remark for the outcome.
     """
 
@@ -69,8 +69,9 @@ class ServiceRecord:
 
     Attributes:
         format: Version of the JSON. A record of another version is not read.
-        variables: Variables of the last redeploy, beside those of the definition. None removes one.
-        undo: The change that restores the leaving containers while they run; None after they were ended.
+        variables: Variables of the last redeploy, beside those of the definition. None removes a variable. None removes
+            one.
+        undo: The change that restores the leaving containers while they run; None after they have ended.
         settled: UUID of the last action whose change was applied; empty before the first.
     """
 
@@ -154,19 +155,21 @@ def apply_change(record: ServiceRecord) -> ServiceRecord:
 
 
 def undo_change(record: ServiceRecord) -> ServiceRecord:
-    """Return the record as it was before its last change, whose containers leave. The others must run."""
+    """Return the record before its last change. The containers of that change leave. The other containers must run."""
     back = record.undo.incoming if record.undo else ()
     leaving = tuple(c for c in record.leaving if c not in back)
     return replace(apply_change(replace(record, leaving=leaving, change=record.undo)), undo=None)
 
 
 def drop_change(record: ServiceRecord) -> ServiceRecord:
-    """Return the record without its change, whose incoming containers leave."""
+    """Return the record without its change. The incoming containers of that change leave."""
     return replace(record, leaving=record.leaving + record.incoming, change=None)
 
 
 def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_id: str | None = None) -> ServiceRecord:
-    """Return the record with `container` in place of the present or incoming one with `old_id`, or else its own ID."""
+    """Return the record with `container` in place of the present or incoming container with `old_id`, or else its own
+    ID.
+    """
 
     def replaced(group: tuple[ContainerRecord, ...]) -> tuple[ContainerRecord, ...]:
         return tuple(container if c.id == (old_id or container.id) else c for c in group)
@@ -175,14 +178,5 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     return replace(record, containers=replaced(record.containers), change=change)
 
 
-def record_to_json(record: ServiceRecord) -> bytes:
-    """Return a record as JSON."""
-    return _JSON.dump_json(record, indent=1)
-
-
-def record_from_json(content: bytes) -> ServiceRecord:
-    """Return the record that `content` holds. Raises ValueError if it holds none."""
-    return _JSON.validate_json(content)
-
-
-_JSON = TypeAdapter(ServiceRecord)
+# The JSON of a record. It raises ValueError for content that is none.
+RECORD_JSON = TypeAdapter(ServiceRecord)

@@ -28,7 +28,7 @@ _log = structlog.stdlib.get_logger("tutumd.engines.local")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisor:
-    """Supervises all services except those that an action works on at the moment."""
+    """Supervises all services except services with an action in progress."""
 
     folder: DataFolder
     processes: Processes
@@ -53,7 +53,7 @@ class Supervisor:
             stop.wait(ROUND_S)
 
     def _supervise_all(self) -> None:
-        """Do one round. A problem with one service is logged, and tried again in the next round."""
+        """Do one round. A problem with one service is logged, and retried in the next round."""
         for service_uuid in [record.uuid for record in self.folder.records()]:
             with self.folder.hold(service_uuid, timeout_s=0) as is_held:
                 record = self.folder.get(service_uuid) if is_held else None
@@ -86,7 +86,7 @@ class Supervisor:
                 record = self._restart(record, container)
 
     def _record_exit(self, record: ServiceRecord, container: ContainerRecord, process: Identity) -> ServiceRecord:
-        """Record that a container ended. It ends with its first process: what that left behind is killed."""
+        """Record that a container ended. The container ends with its first process: remaining processes are killed."""
         self.processes.kill({container.id: process}, pause=time.sleep)
         exit_code = self.processes.exit_code(process)
         ended = replace(container, ended=self.clock(), exit_code=exit_code)
@@ -96,7 +96,7 @@ class Supervisor:
         return record
 
     def _restart(self, record: ServiceRecord, container: ContainerRecord) -> ServiceRecord:
-        """Replace a container that ended by a new one, which is recorded first and then started."""
+        """Replace an ended container by a new container, which is recorded first and then started."""
         new = ContainerRecord(
             id=str(uuid.uuid4()),
             number=container.number,
@@ -108,7 +108,7 @@ class Supervisor:
     def _start(
         self, record: ServiceRecord, container: ContainerRecord, leaders: Mapping[str, Identity]
     ) -> ServiceRecord:
-        """Start a recorded container, unless an earlier server did so and could not record it before it died."""
+        """Start a recorded container, unless an earlier server started it and died before recording that."""
         process = leaders.get(container.id)
         try:
             process = process or self.processes.launch(record, record.definition, record.variables, container)
@@ -120,7 +120,7 @@ class Supervisor:
 
 
 def will_restart(autorestart: Autorestart, exit_code: int | None) -> bool:
-    """Return whether the process is to be started again. An unknown exit code counts as a failure."""
+    """Return whether the process must be started again. An unknown exit code counts as a failure."""
     return autorestart is Autorestart.ALWAYS or (autorestart is Autorestart.ON_FAILURE and exit_code != 0)
 
 
@@ -130,14 +130,14 @@ def restart_delay(restarts: int) -> timedelta:
 
 
 def restarts_in_a_row(container: ContainerRecord) -> int:
-    """Return the number of restarts that the delay grows with: 0 after a long run."""
+    """Return the number of restarts that determines the delay: 0 after a long run."""
     if container.started and container.ended and container.ended - container.started >= LONG_RUN:
         return 0
     return container.restarts
 
 
 def is_due(container: ContainerRecord, autorestart: Autorestart, now: datetime) -> bool:
-    """Return whether an ended container is to be replaced by a new one now."""
+    """Return whether an ended container must be replaced now."""
     if container.ended is None or not will_restart(autorestart, container.exit_code):
         return False
     waited = now - container.ended

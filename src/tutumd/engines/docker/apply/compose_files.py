@@ -1,4 +1,4 @@
-"""Files that compose copied into a container before its start: inline `configs:` and `secrets:`."""
+"""Files that Compose copied into a container before its start: inline `configs:` and `secrets:`."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run
 
-# Swarm's limit for a config; compose has none.
+# Swarm's limit for a config; Compose has none.
 _MAX_BYTES = 1024 * 1024
 _MAX_PATHS = 500
 _TOLERANCE = timedelta(seconds=2)
@@ -21,7 +21,7 @@ _IRREGULAR = 0x8F280000
 
 
 def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: Run) -> None:
-    """Copy inline configs and secrets from a compose container into the new container.
+    """Copy inline configs and secrets from a Compose container into the new container.
 
     Raises:
         EngineRefusedError: A file cannot be copied.
@@ -40,16 +40,16 @@ def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: R
         created = api.container(new)
         if created is None or created.created is None:
             raise EngineRefusedError(f"the container {new[:12]} was removed by somebody else")
-        # The next redeploy recognizes such a file by this time.
+        # The next redeploy recognizes the file by this time.
         api.write_files(new, _with_time(archive, path, created.created), run)
         run.log(f"copied the inline file {path}")
 
 
 def candidate_paths(paths: Sequence[str], destinations: Sequence[str]) -> tuple[str, ...]:
-    """Return the changed paths that compose may have written: at most 500, none in a mount, no parent folders.
+    """Return the changed paths that Compose may have written: at most 500, none in a mount, no parent folders.
 
     Args:
-        destinations: Where the container's mounts are.
+        destinations: Destinations of the container's mounts.
     """
     parents = {path.rpartition("/")[0] for path in paths}
     leaves = [path for path in paths if path not in parents and not any(_is_below(path, top) for top in destinations)]
@@ -58,10 +58,10 @@ def candidate_paths(paths: Sequence[str], destinations: Sequence[str]) -> tuple[
 
 
 def is_compose_file(stat: Json, created: datetime | None, started: datetime | None) -> bool:
-    """Return True if compose wrote the file, between creating and starting the container.
+    """Return True if Compose wrote the file between the creation and the start of the container.
 
-    docker/compose pkg/compose/secrets.go: the tar header carries that time in whole seconds. A file that a process
-    wrote almost never has a time without a fraction.
+    docker/compose pkg/compose/secrets.go: the tar header carries that time in whole seconds. The time of a file that a
+    process wrote almost always has a fraction.
     """
     modified = parse_time(stat["mtime"])
     if stat["mode"] & _IRREGULAR or modified is None or created is None or "." in stat["mtime"]:

@@ -19,9 +19,9 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 
 _POLL_S = 1.0
-# A new container without a health check must have run for this long before clients find it beside the old one.
+# Minimum duration of a new container without a health check before clients find it beside the old container.
 _PROOF_S = 1.5
-# An old container that clients no longer find has this long to finish its requests before it is stopped.
+# Time for an old container to finish its requests between the moment clients no longer find it and its stop.
 _LINGER_S = 1.0
 
 
@@ -34,7 +34,7 @@ class _ReplacementFailedError(Exception):
 
 
 class SwapPhases:
-    """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
+    """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point."""
 
     def __init__(self, context: ActionContext, journal: RedeployJournal, labels: ServiceLabels) -> None:
         self._context = context
@@ -42,17 +42,17 @@ class SwapPhases:
         self._run = context.run
         self._labels = labels
         self.journal = journal
-        # They are not stored: their variables may be secrets.
+        # The variables are not stored, because they may be secrets.
         self._old = {swap.old: context.api.container(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
-        # The swap that a refusal of the engine counts against.
+        # The swap to which a refusal of the engine is attributed.
         self._at = journal.swaps[0]
 
     def advance(self) -> list[str]:
-        """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
+        """Run the remaining phases. Afterwards, the journal is at phase `commit`, or at `restore` with the reason.
 
         Returns:
-            What could not be removed, in sentences.
+            Sentences about objects that could not be removed.
         """
         phases = {"swap": (self._start_all, "join"), "join": (self._attach, "leave"), "leave": (self._detach, "commit")}
         while self.journal.phase in phases:
@@ -68,7 +68,7 @@ class SwapPhases:
 
     @contextmanager
     def _restoring(self) -> Iterator[None]:
-        """Go on with phase `restore` if a new container fails in the block, or the engine refuses a step."""
+        """Continue with phase `restore` if a new container fails in the block, or the engine refuses a step."""
         try:
             yield
         except (_ReplacementFailedError, EngineRefusedError) as error:
@@ -79,14 +79,14 @@ class SwapPhases:
             self._save(replace(self.journal, phase="restore", swaps=swaps, reason=str(failure), log_tail=log_tail))
 
     def _commit(self) -> list[str]:
-        """Remove the old containers, and images that neither they nor the new ones came from.
+        """Remove the old containers, and the images that neither old nor new containers came from.
 
-        Before, all new ones must have been ready for the stability window, whichever process watched them before. Each
-        is looked at again just before its old one is removed, and all once more afterwards: what ends while old ones
-        are removed is no success.
+        Before that, all new containers must have been ready for the stability window, even if another process watched
+        them. Each new container is checked again just before its old container is removed, and all are checked once
+        more afterwards: a container that ends during the removal is a failure.
 
         Returns:
-            What could not be removed, in sentences.
+            Sentences about objects that could not be removed.
         """
         self._raise_failed(self._context.confirm(swap.new for swap in self.journal.swaps if swap.run))
         ready_s = f"{self._context.stable_s:g} s"
@@ -97,9 +97,9 @@ class SwapPhases:
         return problems
 
     def _remove_old(self) -> list[str]:
-        """Remove the old containers; return what could not be removed."""
+        """Remove the old containers; return sentences about those that could not be removed."""
         problems = []
-        # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
+        # Dependents are removed first: while a parked container exists, redeploys of its dependents wait.
         for swap in reversed(self.journal.swaps):
             if not swap.run and self._api.container(swap.new) is None:
                 raise _ReplacementFailedError(swap, REMOVED)
@@ -114,7 +114,7 @@ class SwapPhases:
         return problems
 
     def _look_again(self) -> Iterator[str]:
-        """Look at the new containers once more, unless another installation replaces them by now; yield which."""
+        """Check the new containers once more and yield each, unless another installation has replaced them."""
         try:
             self._check_held(self.journal.swaps)
         except _ReplacementFailedError as failure:
@@ -126,7 +126,7 @@ class SwapPhases:
         images = {container.image_id for container in new}
         needed = {*images, *self.journal.images_before}
         try:
-            # Without a newer image, the one before is still kept.
+            # Without a newer image, the previous image is still kept.
             if not images <= set(self.journal.images_before):
                 names = {container.image_name for container in new}
                 remove_superseded(self._api, names, needed, self._labels.keep_images, self._run)
@@ -134,14 +134,15 @@ class SwapPhases:
             self._run.log(f"old images stay: {error}")
 
     def _start_all(self) -> None:
-        """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
+        """Start one new container after another, beside or instead of the old containers, which are kept parked."""
         self._run.log("starting the new containers", Phase.STARTING)
         for swap in reversed(self.journal.swaps):
-            # A container in the namespaces of another stops before the other, and starts after the other's successor.
+            # A container in the namespaces of another container stops before the other, and starts after the other's
+            # successor.
             if swap.follows and not swap.new:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
-            # Beside old ones, all can start at once.
+            # Beside the old containers, all new containers can start at the same time.
             self._begin(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
@@ -149,7 +150,7 @@ class SwapPhases:
         self._check_all()
 
     def _attach(self) -> None:
-        """Let clients find the containers that were started first, in addition to the old ones, for a while."""
+        """Let clients find the start-first containers in addition to the old containers, for a while."""
         self._check_all()
         for swap in self._start_first_swaps():
             self._at = swap
@@ -184,16 +185,17 @@ class SwapPhases:
         return [swap for swap in self.journal.swaps if swap.start_first]
 
     def _has_clients(self) -> bool:
-        """Return whether another container can look up a name of one that was started first."""
+        """Return whether another container can look up a name of a start-first container."""
         networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
         always = self._labels.drain_s is not None
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
-        """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
+        """Stop a dependent. Its name tells a server that lost its journal to start it again; its restart policy does
+        not change.
 
-        The engine cannot start it by that policy while the container that it depends on is stopped.
+        The engine cannot start it by that policy while its dependency is stopped.
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
@@ -203,7 +205,7 @@ class SwapPhases:
             self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
-        """Return a swap whose new container exists; that of a dependent is created here."""
+        """Return a swap whose new container exists. The new container of a dependent is created here."""
         swaps = self.journal.swaps
         swap = swaps[number]
         if not swap.new:
@@ -227,30 +229,30 @@ class SwapPhases:
         stable_s = self._context.stable_s
         self._raise_failed(self._context.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
         if swap.paused and new.status != "paused":
-            # Only now: health checks pause with it.
+            # Only now, because health checks pause with the container.
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
 
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
-        """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
+        """Let old and new containers run for a while; a near end of the run or a cancel shortens the time."""
         end = self._context.clock() + limit_s
         self._run.log(activity, phase)
         self._check_all()
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
             self._check_all()
-            # Waiting is what the run shall do here, so it does not stall.
+            # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
     def _check_all(self) -> None:
-        """Check that the new containers, which have been ready before, still are."""
+        """Check that the new containers, which were ready before, are still ready."""
         self._check(self.journal.swaps)
 
     def _check(self, swaps: Sequence[Swap]) -> None:
         self._raise_failed(self._context.wait([swap.new for swap in swaps if swap.run], 0.0))
 
     def _check_held(self, swaps: Sequence[Swap]) -> None:
-        """Check new containers, and that nobody has given the name of one to another container."""
+        """Check new containers, and that nobody has given the name of a new container to another container."""
         self._check(swaps)
         for swap in swaps:
             if other_holder(self._context, swap) is not None:
@@ -269,5 +271,5 @@ class SwapPhases:
 
 
 def _is_shared(network: Json, ours: Collection[str]) -> bool:
-    """Return whether a network has other containers than `ours`, or may have: on other nodes of a swarm."""
+    """Return whether a network has containers other than `ours`, or may have them on other nodes of a swarm."""
     return network.get("Scope") == "swarm" or any(other not in ours for other in network.get("Containers") or ())

@@ -1,4 +1,4 @@
-"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
+"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not yet started."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -55,18 +55,18 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
         group, containers = _recover(context, find)
         if refetch_missing_images(context.api, group.containers, context.run):
             group, containers = find()
-        # Also if the run was killed in this phase: the replacement of an unknown container would lack its settings.
+        # Also if the run was killed in this phase: the replacement of an unreadable container would lack its settings.
         check_readable(group.containers)
         journal = _prepare(context, find, plan_redeploy(group, containers, context.run.tag, self_id), containers)
     except (EngineRefusedError, EngineBusyError) as error:
         for entry in context.api.list_containers():
             container = context.api.container(entry["Id"]) if run_of(listed_name(entry)) == context.run_id else None
-            # One that has run is an old container, which a run without a journal has parked.
+            # A container that has run is an old container, parked by a run without a journal.
             if container is not None and is_of_run(container, context.run_id) and container.started is None:
                 context.api.remove(container.id, context.run, volumes=True)
         if begun := load_journal(context.run.journal):
-            # The next try begins from the start. Without a journal, the worker may also give up.
-            if not isinstance(error, OtherInstallationError):  # whose new containers are of the image just pulled
+            # The next attempt starts from the beginning. Without a journal, the worker may also give up.
+            if not isinstance(error, OtherInstallationError):  # whose new containers use the image just pulled
                 restore_tags(context.api, begun.tagged_before or {}, (), context.run)
             context.run.save({})
         raise
@@ -75,7 +75,7 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
 
 
 def create_dependent(context: ActionContext, swap: Swap, swaps: Sequence[Swap]) -> Swap:
-    """Create the new container of one that depends on containers that are replaced already; return its swap.
+    """Create the new container of a dependent whose dependencies are already replaced; return its swap.
 
     Raises:
         EngineRefusedError: It cannot be created.
@@ -83,7 +83,7 @@ def create_dependent(context: ActionContext, swap: Swap, swaps: Sequence[Swap]) 
     api = context.api
     leftover = api.container(next_name(swap.name, context.run_id))
     if leftover is not None:
-        # Its process was killed before it could save the ID.
+        # The process that created it was killed before it could save the ID.
         api.remove(leftover.id, context.run, volumes=False)
     old, image = api.container(swap.old), api.image(swap.image)
     if old is None:
@@ -96,14 +96,14 @@ def create_dependent(context: ActionContext, swap: Swap, swaps: Sequence[Swap]) 
 
 
 def _recover(context: ActionContext, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
-    """Return the service and all containers, after the removal of what an earlier run left behind."""
+    """Return the service and all containers, after removing the leftovers of an earlier run."""
     group, containers = find()
     dependents = parked_dependents(group, containers)
     leftovers = [each for slot in (*group.slots, *dependents) for each in slot.swapping]
     if not leftovers:
         return group, containers
     if not all(is_of_run(container, context.run_id) for container in leftovers):
-        # They may belong to a running redeploy of a container that the service depends on.
+        # They may belong to a running redeploy of a dependency of the service.
         check_no_busy_dependency(group, containers)
     context.run.log("an earlier redeploy was interrupted: cleaning up after it")
     recover_slots(context, group.slots, dependents)
@@ -126,7 +126,7 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
         journal = RedeployJournal(phase="pull", tagged_before=tagged)
         run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
-    # Before the pull, while the name still refers to the image that runs.
+    # Before the pull, while the name still refers to the running image.
     spares = {swap.old: create_spare(context, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
     swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
@@ -152,7 +152,7 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
 
 
 def _check_unaffected(context: ActionContext, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
-    """Check that the plan still fits after the pull, which may have taken long."""
+    """Check that the plan still fits after the pull, which may have taken a long time."""
     group, containers = find()
     others = [container for container in containers if not is_of_run(container, context.run_id)]
     if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
@@ -164,7 +164,7 @@ def _check_unaffected(context: ActionContext, find: FindGroup, own: _Containers,
 
 
 def create_spare(context: ActionContext, old: InspectedContainer) -> str:
-    """Create a copy of a container that its stop will delete, or that was removed; return its ID."""
+    """Create a copy of a container that was removed or that its stop will delete; return its ID."""
     body = _replacement_config(context.api, old, old.image_name, old.image or {})
     if (context.api.image(old.image_name) or {}).get("Id") != old.image_id:
         body["Image"] = old.image_id
@@ -180,14 +180,14 @@ def with_copies(
     known: Mapping[str, InspectedContainer | None],
     removed: Collection[str],
 ) -> Iterator[Swap]:
-    """Yield the swaps. If no container of a swap is left or runs, its spare is a copy of its old container.
+    """Yield the swaps. If a swap has no container, or none that runs, its spare is a copy of its old container.
 
-    A person that removes both containers ends the service, which stays ended. But the run may have removed the old
-    container itself, or Compose may have failed to re-create it: Compose then leaves a container called `ID_NAME`.
+    A person who removes both containers ends the service, and it stays ended. But the run may have removed the old
+    container itself, or Compose may have failed to re-create it. Compose then leaves a container called `ID_NAME`.
 
     Args:
         known: The old containers by ID, as they were before the run changed them.
-        removed: IDs of those that the run removed.
+        removed: IDs of the containers that the run removed.
     """
     names = {listed_name(entry) for entry in context.api.list_containers()}
     for swap in swaps:
@@ -204,7 +204,7 @@ def with_copies(
 def _create_replacement(
     context: ActionContext, swap: Swap, old: InspectedContainer, images: Mapping[str, Json]
 ) -> Swap:
-    """Create the new container of a swap; that of a dependent has to wait for what it depends on."""
+    """Create the new container of a swap. The container of a dependent has to wait for its dependencies."""
     if swap.follows:
         return swap
     body = _replacement_config(context.api, old, swap.image, images[swap.image])
@@ -218,7 +218,7 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
     new = context.api.create(next_name(swap.name, context.run_id), body, context.run)
     created = context.api.container(new)
     if created is None or created.image_id != image["Id"]:
-        # Another installation pulled in the meantime, or somebody else pulled or built.
+        # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
     copy_compose_files(context.api, old, new, context.run)
     return replace(swap, new=new)
@@ -231,7 +231,7 @@ def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, imag
 
 
 def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:
-    """Return True if every container runs, from the very image that the new one would be created from."""
+    """Return True if every container runs, from the same image that the new container would use."""
     return all(
         old.status == "running"
         and old.health != "unhealthy"
@@ -244,7 +244,7 @@ def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Jso
 def _volume_sources(api: DockerApi, old: InspectedContainer) -> dict[str, set[str]]:
     """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
 
-    Compose writes an ID there, which is invalid after a redeploy of that container.
+    Compose writes an ID into the entry, which is invalid after a redeploy of that container.
     """
     sources = ((entry, api.container(entry.partition(":")[0])) for entry in old.host_config.get("VolumesFrom") or ())
     return {

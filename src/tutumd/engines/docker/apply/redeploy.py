@@ -21,7 +21,7 @@ from tutumd.ports.engine import Run
 
 
 def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None) -> Outcome:
-    """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
+    """Redeploy a service, or continue a killed redeploy from its journal."""
     api, run = context.api, context.run
     journal = load_journal(run.journal)
     if journal is None or journal.phase == "pull":
@@ -30,7 +30,7 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
         return _success_outcome(
             api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
         )
-    # Now with the health checks of the new containers.
+    # Again, now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
     run.set_limits(**limits_of(own, others, stable_s=context.stable_s))
@@ -51,7 +51,7 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
 def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
     """Return the names of the containers that a redeploy replaces, and set the limits of its run.
 
-    Those are the containers of the service, and all that depend on them.
+    These are the containers of the service, and all containers that depend on them.
     """
     journal = load_journal(context.run.journal)
     if journal is not None and journal.phase != "pull":
@@ -127,10 +127,10 @@ _POLL_S = 0.2
 
 
 class ComponentLocks:
-    """Redeploys that replace a container in common take turns, in the order in which they came.
+    """Redeploys that replace the same container take turns, in their order of arrival.
 
-    A redeploy gets all of its containers or none, so no two ever wait for each other. Nothing is left of a process that
-    ends. Redeploys of other processes are recognized by the names of their containers.
+    A redeploy locks all of its containers or none, so that two redeploys never wait for each other. The locks of a
+    process end with it. Redeploys of other processes are recognized by the names of their containers.
     """
 
     def __init__(self) -> None:
@@ -141,10 +141,10 @@ class ComponentLocks:
     def hold(self, names: frozenset[str], run: Run) -> Iterator[None]:
         """Wait until no earlier redeploy replaces one of these containers, then hold them until the block ends.
 
-        A resumed run waits even if it is canceled, since only it can bring back what it has parked.
+        A resumed run waits even if it is canceled, since only this run can restore its parked containers.
 
         Raises:
-            EngineRefusedError: The run was canceled, or its time is over, and it has changed nothing.
+            EngineRefusedError: The run was canceled, or exceeded its time, and has changed nothing.
             LeaseLostError: The run must stop.
         """
         ticket = object()
@@ -158,14 +158,14 @@ class ComponentLocks:
                     raise EngineRefusedError(unfinished(run, f"another redeploy still works on {name}"))
                 run.sleep(_POLL_S)
                 waits += 1
-                # The other redeploy has limits of its own.
+                # The other redeploy has its own limits.
                 run.advance("waiting", waits)
             yield
         finally:
             del self._names[ticket]
 
     def _held_before(self, ticket: object) -> str:
-        """Return a container that an earlier redeploy replaces too; empty if there is none."""
+        """Return a container that an earlier redeploy also replaces; empty if there is none."""
         entries = list(self._names.items())
         earlier = entries[: entries.index((ticket, self._names[ticket]))]
         common = frozenset[str]().union(*(names for _, names in earlier)) & self._names[ticket]

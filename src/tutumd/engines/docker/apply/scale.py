@@ -28,7 +28,7 @@ from tutumd.ports.engine import LOST_JOURNAL
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"
 _COMPOSE_REPLACES = "com.docker.compose.replace"
-# Container numbers that are higher than the number of containers by more than this are ignored.
+# Container numbers that exceed the number of containers by more than this are ignored.
 _MAX_GAP = 10_000
 
 
@@ -36,7 +36,7 @@ def check_scalable(group: ContainerGroup, first: InspectedContainer) -> None:
     """Check that replicas of the service's first container can run beside it.
 
     Raises:
-        EngineRefusedError: The container has something that only one container can have.
+        EngineRefusedError: The container has something that cannot be duplicated.
     """
     for obstacle in _obstacles(first):
         raise EngineRefusedError(f"cannot scale {group.name}: {obstacle}")
@@ -57,9 +57,9 @@ def name_replicas(
 
 
 def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) -> dict[str, Any]:
-    """Return the create request of a replica: same image; volumes, hostname and MAC address of its own."""
+    """Return the create request of a replica: the same image; its own volumes, hostname and MAC address."""
     image = first.image or {}
-    # Unlike a replacement, it inherits no volumes, so that each anonymous one is new.
+    # Unlike a replacement, it inherits no volumes, so that each anonymous volume is new.
     body = replacement_config(first.raw, image, image, dict.fromkeys(first.host_config.get("VolumesFrom") or (), ()))
     for field in ("Hostname", "MacAddress"):
         body.pop(field, None)
@@ -93,7 +93,7 @@ def _obstacles(first: InspectedContainer) -> list[str]:
 
 
 def _has_fixed_name(first: InspectedContainer) -> bool:
-    """Return True if compose did not derive the container's name from project, service and number."""
+    """Return True if Compose did not derive the container's name from project, service and number."""
     if first.compose is None:
         return False
     parts = (first.compose.project, first.compose.service, str(first.compose.number))
@@ -102,12 +102,12 @@ def _has_fixed_name(first: InspectedContainer) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleJournal:
-    """What a run decided before it changed anything.
+    """Decisions of a run before it changed anything.
 
     Attributes:
         before: IDs of the service's containers.
-        copies: Names of the replicas to be added.
-        doomed: IDs of the containers to be removed.
+        copies: Names of the replicas to add.
+        doomed: IDs of the containers to remove.
     """
 
     before: Sequence[str]
@@ -116,7 +116,7 @@ class ScaleJournal:
 
 
 def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
-    """Return a stored journal; None if nothing has been saved, or nothing that can be trusted."""
+    """Return a stored journal; None if there is none or it cannot be trusted."""
     return ScaleJournal(**stored) if stored and stored != LOST_JOURNAL else None
 
 
@@ -130,10 +130,10 @@ class Scaler:
         self._find = find
 
     def scale(self, target: int) -> Outcome:
-        """Bring the service to `target` containers, or continue where an earlier process was killed.
+        """Scale the service to `target` containers, or continue a killed attempt.
 
         Raises:
-            EngineBusyError: Another installation redeploys the service. The next try begins from the start.
+            EngineBusyError: Another installation redeploys the service. The next attempt starts from the beginning.
         """
         try:
             outcome = self._scale(target)
@@ -158,11 +158,11 @@ class Scaler:
         failure = self._add(journal)
         if failure is None:
             return self._outcome(journal)
-        self._find()  # the failure may be the work of another installation's redeploy
+        self._find()  # another installation's redeploy may have caused the failure
         return self._undo(journal, *failure)
 
     def _remove_begun(self) -> None:
-        """Remove the replicas that this action has added, if what it noted of them is lost: nobody watched them."""
+        """Remove the replicas that this action has added if its journal is lost: nobody watched them."""
         containers = self._find()[0].containers if self._run.journal else ()
         added = [each for each in containers if each.labels.get(ACTION) == self._run.action_uuid]
         for container in added if len(added) < len(containers) else ():
@@ -184,7 +184,7 @@ class Scaler:
         return ScaleJournal(before=before, copies=names)
 
     def _add(self, journal: ScaleJournal) -> tuple[str, str] | None:
-        """Create and start the replicas and wait until all are ready; return which one failed, and why."""
+        """Create and start the replicas and wait until all are ready; return the first that failed, and the reason."""
         for name in journal.copies:
             try:
                 self._start(name, journal)
@@ -204,7 +204,7 @@ class Scaler:
         if leftover is not None and leftover.started is not None:
             return
         if leftover is not None:
-            # The process was killed while it created this one, which may lack a network or a file.
+            # The process was killed while it created this replica, which may lack a network or a file.
             self._api.remove(leftover.id, self._run, volumes=True)
         if self._run.remaining_s() <= 0:
             raise EngineRefusedError(unfinished(self._run, f"{name} was not added"))
@@ -218,13 +218,15 @@ class Scaler:
             # Somebody, or another service's redeploy, has pulled since.
             raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
         copy_compose_files(self._api, first, new, self._run)
-        # Another installation's redeploy creates its containers, then looks for new ones, and so does this.
+        # Another installation's redeploy creates its containers and then checks for new ones, and so does this action.
         self._find()
         self._api.start(new, self._run)
         self._run.log(f"started {name}", Phase.STARTING)
 
     def _created(self, journal: ScaleJournal) -> dict[str, InspectedContainer]:
-        """Return the replicas that this action has created by name, without containers that others gave these names."""
+        """Return the replicas that this action has created, by name, without containers to which others gave these
+        names.
+        """
         found = {name: self._api.container(name) for name in journal.copies}
         return {
             name: container
@@ -233,7 +235,7 @@ class Scaler:
         }
 
     def _undo(self, journal: ScaleJournal, name: str, reason: str) -> Outcome:
-        """Remove the replicas. A kill in between makes the next process try again to add them."""
+        """Remove the replicas. If a kill interrupts this, the next process attempts to add them again."""
         created, log_tail = self._created(journal), ""
         if name in created:
             reason = f"the new container {name} failed: {reason}"

@@ -17,7 +17,7 @@ _CONCURRENCY = 8
 
 
 def start_containers(context: ActionContext, containers: Sequence[InspectedContainer]) -> Outcome:
-    """Start the containers that do not run; if one fails, stop those that this run has started."""
+    """Start the stopped containers; if one fails, stop the containers that this run has started."""
     run = context.run
     if not run.journal or run.journal == LOST_JOURNAL:
         run.save({"started": [container.id for container in containers if not container.is_active]})
@@ -36,7 +36,7 @@ def start_containers(context: ActionContext, containers: Sequence[InspectedConta
 
 
 def stop_containers(context: ActionContext, containers: Sequence[InspectedContainer]) -> Outcome:
-    """Stop the containers that run. The engine does not restart a container that was stopped by a call."""
+    """Stop the running containers. The engine does not restart a container that was stopped through its API."""
     for container in containers:
         if container.auto_remove:
             raise EngineRefusedError(
@@ -51,7 +51,7 @@ def stop_containers(context: ActionContext, containers: Sequence[InspectedContai
 def _start_all(
     context: ActionContext, containers: Sequence[InspectedContainer], started: Sequence[str]
 ) -> tuple[str, str]:
-    """Start containers and wait for those that are in `started`; return why one failed, and its last log lines."""
+    """Start containers and wait for those in `started`; return why one failed, and its last log lines."""
     api, run = context.api, context.run
     for container in containers:
         try:
@@ -70,7 +70,7 @@ def _start_all(
 
 
 def _stop_all(context: ActionContext, container_ids: Sequence[str]) -> str:
-    """Stop several containers at once, since each may take its whole grace period; return what went wrong."""
+    """Stop several containers in parallel, since each may take its whole grace period; return the errors."""
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         return join_sentences(*pool.map(partial(_stop, context.api, context.run), container_ids))
 

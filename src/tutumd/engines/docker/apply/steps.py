@@ -20,7 +20,7 @@ NO_RESTART: Mapping[str, Any] = {"Name": "no", "MaximumRetryCount": 0}
 def forward_step(
     swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
-    """Return the next step towards the new container; None once it only has to become ready."""
+    """Return the next step towards the new container; None if the container only has to become ready."""
     if new is None:
         return None
     if swap.start_first:
@@ -37,7 +37,7 @@ def forward_step(
 
 
 def park_step(old: InspectedContainer | None) -> SwapStep | None:
-    """Return the next step towards an old container that is stopped and stays stopped; None once it is."""
+    """Return the next step to stop an old container permanently; None if it is done."""
     if old is not None and auto_restarts(old.policy):
         return SwapStep(verb="policy", container=old.id, policy=NO_RESTART)
     if old is not None and old.is_active:
@@ -48,8 +48,8 @@ def park_step(old: InspectedContainer | None) -> SwapStep | None:
 def attach_steps(swap: Swap) -> Iterator[SwapStep]:
     """Yield the steps after which clients find both containers by name and aliases.
 
-    All of them can be repeated from the first one on. The new container gets the name as an alias, too: otherwise, no
-    container would have the name between the renames of both, and proxies remember that.
+    All steps can be repeated from the first step on. The new container also gets the name as an alias. Otherwise, no
+    container would have the name between the two renames, and proxies cache that.
     """
     for network, endpoint in sorted(without_default_bridge(swap.endpoints).items()):
         aliases = list(dict.fromkeys([*(endpoint.get("Aliases") or ()), swap.name]))
@@ -60,10 +60,10 @@ def attach_steps(swap: Swap) -> Iterator[SwapStep]:
 def detach_step(
     swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None, *, in_swarm: bool
 ) -> SwapStep | None:
-    """Return the next step towards an old container that clients do not find; None once they do not.
+    """Return the next step to hide an old container from clients; None if it is hidden.
 
     Args:
-        in_swarm: A container keeps the name that it had when it was connected, so a rename does not hide it.
+        in_swarm: A container keeps the name that it had when it was connected, so that a rename does not hide it.
     """
     if old is not None and old.name == swap.name:
         for network in _reachable_networks(old, without_default_bridge(swap.endpoints) if in_swarm else _aliased(swap)):
@@ -77,7 +77,7 @@ def detach_step(
 def reattach_steps(
     swap: Swap, before: InspectedContainer | None, after: InspectedContainer | None
 ) -> Iterator[SwapStep]:
-    """Return the steps that reconnect an old container to the networks that it was detached from, without aliases.
+    """Return the steps that reconnect an old container, without aliases, to the networks that it was detached from.
 
     With the same address, its open connections survive.
 
@@ -102,10 +102,10 @@ def reattach_steps(
 def backward_step(
     swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
-    """Return the next step back to the old container; None once it is as it was.
+    """Return the next step back to the old container; None if it is restored.
 
-    If both may run, the new container is stopped only after clients find the old one again. If somebody else removed
-    the old container, the new one stays: it is all that is left.
+    If both may run, the new container is stopped only after clients find the old container again. If somebody else
+    removed the old container, the new one stays, because nothing else is left.
     """
     if old is None:
         return None
@@ -130,7 +130,9 @@ def backward_step(
 
 
 def reconnect_steps(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[SwapStep]:
-    """Return the steps that connect a container to the networks in which it, or one of its aliases, is missing."""
+    """Return the steps that connect a container to the networks in which the container or one of its aliases is
+    missing.
+    """
     connected = _networks(container)
     for network, endpoint in sorted(endpoints.items()):
         if network in connected:
@@ -151,7 +153,7 @@ def _networks(container: InspectedContainer) -> dict[str, Any]:
 
 
 def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[str]:
-    """Return those of these networks in which a container has one of its aliases, or is found without any."""
+    """Return the given networks in which a container has one of its aliases, or needs none to be found."""
     for network, endpoint in sorted(_networks(container).items()):
         aliases = set((endpoints.get(network) or {}).get("Aliases") or ())
         if network in endpoints and (not aliases or aliases & set(endpoint.get("Aliases") or ())):
@@ -181,10 +183,10 @@ def advance(context: ActionContext, decide: Decide, swap: Swap, *, until_deadlin
     """Apply one step after another until `decide` returns None.
 
     Args:
-        until_deadline: Begin no step once a limit of the run is over.
+        until_deadline: Begin no step after a limit of the run is exceeded.
 
     Raises:
-        EngineRefusedError: The engine refuses a step, the steps do not end, or a limit of the run is over.
+        EngineRefusedError: The engine refuses a step, the steps do not end, or a limit of the run is exceeded.
     """
     for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
         # The process may have been killed before it could save the ID of the new container.
@@ -211,33 +213,33 @@ def inspect_old(context: ActionContext, swap: Swap) -> InspectedContainer | None
 
 
 def other_holder(context: ActionContext, swap: Swap) -> InspectedContainer | None:
-    """Return the container that has the swap's name and is none of its containers; None if there is none."""
+    """Return a container outside the swap that has the swap's name; None if there is none."""
     holder = context.api.container(swap.name)
     is_other = holder is not None and holder.name == swap.name and holder.id not in (swap.old, swap.new, swap.spare)
     return holder if is_other else None
 
 
 def park(context: ActionContext, swap: Swap) -> None:
-    """Stop the old container, so that nothing starts it again."""
+    """Stop the old container so that nothing starts it again."""
     while (step := park_step(context.api.container(swap.old))) is not None:
         context.api.apply(step, context.run)
 
 
 def hide(context: ActionContext, swap: Swap) -> None:
-    """Take the names of an old container away, and reconnect it so that open connections survive."""
+    """Remove the names of an old container, and reconnect it so that open connections survive."""
     facts, before = context.api.facts(), context.api.container(swap.old)
     advance(context, partial(detach_step, in_swarm=facts.in_swarm), swap)
     after = context.api.container(swap.old)
-    # Podman assigns another address each time, so the connections are lost anyway.
+    # Podman assigns another address each time, so the connections are lost in any case.
     for step in () if facts.is_podman else reattach_steps(swap, before, after):
         _reattach(context, step)
 
 
 def _reattach(context: ActionContext, step: SwapStep) -> None:
-    """Connect an old container with its address if the engine allows that, else with another one.
+    """Connect an old container with its address if the engine allows that, otherwise with another address.
 
-    Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet. Otherwise
-    the engine mostly assigns the lowest free address, which is the same again.
+    Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet. Otherwise the
+    engine mostly assigns the lowest free address, which is the same address again.
     """
     refusal = ""
     for choice in (step, replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})):

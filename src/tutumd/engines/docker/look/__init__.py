@@ -1,1 +1,1 @@
-"""Reads: what the engine has, and how tutumd sees it."""
+"""Reads: the engine's objects, and the services that tutumd derives from them."""

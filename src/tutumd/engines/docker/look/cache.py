@@ -1,6 +1,6 @@
-"""Containers of one engine: those that discovery has inspected, kept current by events, and a closer look at a few.
+"""Containers of one engine: inspected by discovery, kept current by events, with a closer look at a few.
 
-A container that cannot be inspected hides no other: it is known by its entry in the engine's list.
+A container that cannot be inspected hides no other container: it is represented by its entry in the engine's list.
 """
 
 import json
@@ -26,7 +26,7 @@ from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
-# Pause between tries to inspect what could not be inspected: each may take as long as a call may.
+# Pause between attempts to inspect a failing container: each attempt may take as long as a call may.
 _RETRY_S = 60.0
 
 
@@ -62,7 +62,7 @@ class ContainerCache:
             self._enabled = False
 
     def invalidate(self, event: Mapping[str, Any]) -> None:
-        """Mark the container of an event for inspection, or all images: an event of an image may concern two."""
+        """Mark the container of an event for inspection, or all images: an event of an image may affect two."""
         reference = str((event.get("Actor") or {}).get("ID", ""))
         with self._lock:
             if event.get("Type") == "image":
@@ -71,7 +71,7 @@ class ContainerCache:
                 self._touched.add(reference)
 
     def containers(self) -> tuple[InspectedContainer, ...]:
-        """Return all containers, running or not; inspect those that are new or may have changed."""
+        """Return all containers, running or not; inspect new and possibly changed containers."""
         with self._refreshing:
             with self._lock:
                 touched, self._touched = self._touched, set()
@@ -87,10 +87,11 @@ class ContainerCache:
                 raise
 
     def around(self, selector: str) -> tuple[InspectedContainer, ...]:
-        """Return all containers; inspect those of one service, their dependents, and those that are being replaced.
+        """Return all containers; inspect the containers of one service, their dependents, and containers that are being
+        replaced.
 
-        Each other one is inspected only if it never was. Its name and status are those of the list; what else is used
-        of it, such as its namespaces and mounts, never changes.
+        Every other container is inspected only if it never was. Its name and status are taken from the list; its other
+        used fields, such as namespaces and mounts, never change.
         """
         entries = {entry["Id"]: entry for entry in self._api.list_containers()}
         known = {**self._known, **self._containers}
@@ -125,7 +126,7 @@ class ContainerCache:
             self._next_retry = self._clock() + _RETRY_S
         images = {container.image_id: container.image for container in known.values() if not container.fault}
         containers: dict[str, InspectedContainer] = {}
-        # The list may lack a container that was just created, and still have one that was just removed.
+        # The list may lack a container that was just created, and still contain a container that was just removed.
         for container_id in [*summaries, *sorted(touched - summaries.keys())]:
             container = known.get(container_id)
             is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
@@ -138,10 +139,11 @@ class ContainerCache:
         return tuple(containers.values())
 
     def _inspect(self, entry: Json, images: dict[str, Json | None]) -> InspectedContainer | None:
-        """Inspect a container. One that cannot be inspected is described by its entry, or left out without one.
+        """Inspect a container. A container that cannot be inspected is represented by its list entry, or omitted if it
+        has none.
 
         Raises:
-            EngineUnavailableError: It is the engine itself that does not answer.
+            EngineUnavailableError: The engine itself does not respond.
         """
         try:
             return self._api.container(entry["Id"], images)
@@ -154,7 +156,7 @@ class ContainerCache:
             return parse_entry(entry, images.get(entry["ImageID"]), str(error))
 
     def _with_images(self, known: Mapping[str, InspectedContainer]) -> dict[str, InspectedContainer]:
-        """Return containers with the present documents of their images."""
+        """Return containers with the current documents of their images."""
         images = {image_id: self._api.image(image_id) for image_id in {each.image_id for each in known.values()}}
         return {
             key: each if each.fault else parse_container(each.raw, images[each.image_id]) for key, each in known.items()
@@ -162,7 +164,7 @@ class ContainerCache:
 
 
 def summarize(entry: Json) -> tuple[Any, ...]:
-    """Return the parts of a list entry that differ after a change. The time in its status is not one of them."""
+    """Return the parts of a list entry that differ after a change. The time in its status is excluded."""
     # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
     remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
     return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *remarks)
@@ -174,8 +176,8 @@ _IRRELEVANT = ("exec", "top", "resize", "attach", "detach")
 def watch_events(client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event) -> None:
     """Call `changed` at each event of a container or image, until `stop` is set or the connection breaks.
 
-    A connection that is silent for a minute is replaced, since its other end may be gone. The new one repeats the
-    events from then on.
+    A connection that is silent for a minute is replaced, since its other end may be gone. The new connection repeats
+    the events from then on.
     """
     since: float | None = None
     try:
@@ -192,7 +194,7 @@ def _follow(
     """Follow one connection until it is silent for too long, or `stop` is set.
 
     Returns:
-        The time, by the engine's clock, from which on events may be missing.
+        The engine's time from which on events may be missing.
 
     Raises:
         EngineUnavailableError: The engine closed the connection.

@@ -1,4 +1,4 @@
-"""A container as its inspect document shows it."""
+"""A container as described by its inspect document."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tutumd.errors import EngineRefusedError
 # Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.
 _STOP_CODES = (0, 130, 137, 143)
 _NUMBER = re.compile("[0-9]{1,9}")
-# As much as the store takes.
+# Maximum length in the store.
 _MAX_NAME = 255
 
 
@@ -33,13 +33,13 @@ class InspectedContainer:
     """One container.
 
     Attributes:
-        labels: Without the `tutum.*` labels that came with the image.
+        labels: Without the `tutum.*` labels of the image.
         status: `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
         health: `starting`, `healthy` or `unhealthy`; empty without a health check.
         policy: The restart policy, as the engine writes it.
-        raw: The whole inspect document.
+        raw: The complete inspect document.
         image: The inspect document of the image; None if the image is gone.
-        fault: Why the container cannot be inspected, so that only what the engine's list says of it is known.
+        fault: Reason why the container cannot be inspected, so that only its entry in the engine's list is known.
     """
 
     id: str
@@ -63,15 +63,15 @@ class InspectedContainer:
 
     @property
     def is_active(self) -> bool:
-        """True while it runs, is paused, or is about to be restarted by the engine."""
+        """Whether it runs, is paused, or is about to be restarted by the engine."""
         return self.status in ("running", "restarting", "paused")
 
     @property
     def stopped_on_purpose(self) -> bool:
-        """True if it does not run and has not failed: it was stopped, is paused, or was never started.
+        """Whether it does not run and has not failed: it was stopped, is paused, or was never started.
 
-        The engine does not distinguish a stop from an exit. With a restart policy that brings failed processes back,
-        an ended container was stopped; without one, the exit code decides.
+        The engine does not distinguish a stop from an exit. With a restart policy that restarts failed processes, an
+        ended container was stopped; without such a policy, the exit code decides.
         """
         if self.status in ("created", "paused"):
             return True
@@ -87,7 +87,7 @@ class InspectedContainer:
 
     @property
     def auto_remove(self) -> bool:
-        """True if it was started with `--rm`: the engine deletes it when it ends."""
+        """Whether it was started with `--rm`: the engine deletes it when it ends."""
         return bool(self.host_config.get("AutoRemove"))
 
     @property
@@ -97,14 +97,14 @@ class InspectedContainer:
 
     @property
     def image_digest(self) -> str | None:
-        """The digest that its image has in the repository of the image's name, else the image's ID."""
+        """The digest of its image in the repository of the image's name, else the image's ID."""
         return image_digest(self.image_name, self.image_id, self.image)
 
     @property
     def compose(self) -> ComposePosition | None:
         """Its position in a compose project, if any.
 
-        An image that compose built also carries project and service, but never a container number.
+        An image that Compose built also has project and service labels, but never a container number.
         """
         fields = ("project", "service", "container-number")
         project, service, number = (self.labels.get(f"com.docker.compose.{field}", "") for field in fields)
@@ -114,7 +114,7 @@ class InspectedContainer:
 
 
 def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
-    """Return the container that an inspect document and the document of its image describe."""
+    """Return the container of an inspect document and the document of its image."""
     state: Any = raw.get("State") or {}
     config: Any = raw.get("Config") or {}
     image_labels = ((image or {}).get("Config") or {}).get("Labels")
@@ -140,10 +140,10 @@ def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
 
 
 def parse_entry(entry: Json, image: Json | None, fault: str) -> InspectedContainer:
-    """Return a container that cannot be inspected, as its entry in the engine's list describes it.
+    """Return a container that cannot be inspected, from its entry in the engine's list.
 
     Args:
-        fault: Why it cannot be inspected.
+        fault: Reason why it cannot be inspected.
     """
     raw = {
         "Id": entry["Id"],
@@ -158,8 +158,8 @@ def parse_entry(entry: Json, image: Json | None, fault: str) -> InspectedContain
 
 
 def listed_name(entry: Json) -> str:
-    """Return the name of a container in the engine's list; empty if it has none, or two while it is renamed."""
-    # The list also shows the aliases of legacy links, as `/web/store`.
+    """Return the name of a container in the engine's list; empty if it has none, or has two during a rename."""
+    # The list also contains the aliases of legacy links, such as `/web/store`.
     names = [name for name in entry.get("Names") or () if name.count("/") == 1]
     return names[0].removeprefix("/") if len(names) == 1 else ""
 
@@ -170,10 +170,10 @@ def is_name(text: str) -> bool:
 
 
 def platform_of(container: Json, image: Json | None) -> str:
-    """Return what a container's image was built for: `linux/amd64`, `linux/arm/v7`; empty if that is unknown.
+    """Return the platform of a container's image: `linux/amd64`, `linux/arm/v7`; empty if it is unknown.
 
     Args:
-        container: Inspect document. Since Engine API 1.48 it tells which manifest of the image runs.
+        container: Inspect document. Since Engine API 1.48, it contains the running manifest of the image.
     """
     shown = (container.get("ImageManifestDescriptor") or {}).get("platform")
     platform: Json = shown or {field.lower(): (image or {}).get(field) for field in ("Os", "Architecture", "Variant")}
@@ -182,7 +182,7 @@ def platform_of(container: Json, image: Json | None) -> str:
 
 
 def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
-    """Return the digest that an image has in the repository of `name`, else the image's ID."""
+    """Return the digest of an image in the repository of `name`, else the image's ID."""
     # A container that was created from an image ID has no repository.
     with suppress(EngineRefusedError):
         reference = parse_reference(name)
@@ -196,5 +196,5 @@ def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
 
 
 def digest_names(image: Json | None) -> list[str]:
-    """Return the names by digest that an image has, such as `app@sha256:…`."""
+    """Return the names by digest of an image, such as `app@sha256:…`."""
     return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]

@@ -20,12 +20,13 @@ class EngineFacts:
     Attributes:
         host_name: Name of the machine.
         system, architecture: As registries write them: `linux`, `amd64`.
-        in_swarm: It is a Swarm node, where renaming a running container does not change its name in networks.
-        is_podman: It is Podman, which cannot look up images in a registry.
-        by_manifest: It has the containerd image store, which identifies images by the digests of their manifests.
-            There, every image has a digest in the repository of its name, even if it was never pushed. An image that
-            loses its last name to a pull is gone, though containers run it (moby/moby#46866), or loses its digest
-            (since Engine 27.2).
+        in_swarm: Whether it is a Swarm node, where the rename of a running container does not change its name in
+            networks.
+        is_podman: Whether it is Podman, which cannot look up images in a registry.
+        by_manifest: Whether it has the containerd image store, which identifies images by the digests of their
+            manifests. In that store, every image has a digest in the repository of its name, even if it was never
+            pushed. An image that loses its last name to a pull is removed, though containers run it
+            (moby/moby#46866), or loses its digest (since Engine 27.2).
         now: The engine's time when it returned these facts.
     """
 
@@ -52,7 +53,7 @@ def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
 
 
 def foreign_part(platform: str, engine: EngineFacts) -> str:
-    """Return a platform if it is not the engine's own, else an empty text."""
+    """Return a platform if it differs from the engine's own, else an empty text."""
     return "" if is_same_platform(platform, f"{engine.system}/{engine.architecture}") else platform
 
 
@@ -65,10 +66,10 @@ def kept_platform(platforms: Iterable[str], engine: EngineFacts) -> str:
     """Return the platform for the new containers of a service; empty if it is the engine's own.
 
     Args:
-        platforms: Of the images of its containers; empty where unknown.
+        platforms: Platforms of the images of its containers; empty if unknown.
 
     Raises:
-        EngineRefusedError: They are of several platforms, but a name refers to one image only.
+        EngineRefusedError: The containers have several platforms, but a name refers to one image only.
     """
     kept = sorted({foreign_part(platform, engine) for platform in platforms if platform})
     if len(kept) > 1:
@@ -88,7 +89,7 @@ def check_platform(name: str, platforms: Sequence[tuple[str, str]], engine: Engi
     """Check that an engine can run an image. An image without known platforms passes.
 
     Args:
-        kept: The platform of the service's containers, if it is not the engine's own.
+        kept: The platform of the service's containers if it differs from the engine's own.
 
     Raises:
         EngineRefusedError: The image is for other platforms only.

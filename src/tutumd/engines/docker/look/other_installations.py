@@ -1,7 +1,8 @@
-"""Redeploys by other installations of tutumd on the same engine, recognized by the labels of what they create.
+"""Redeploys by other installations of tutumd on the same engine, recognized by the labels of the objects that they
+create.
 
-Docker has no lock. Each installation first creates something, then looks for what the other one has created, so that
-at least one of both notices the other and waits for its turn.
+Docker has no lock. Each installation first creates an object and then searches for objects of others, so that at least
+one of two notices the other and waits for its turn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,22 +13,22 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, listed_name
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, base_name, run_of
 from tutumd.engines.docker.plan.journal import Swap
-from tutumd.engines.labels import ACTION, INSTALLATION, action_timeout_s, parse_labels
+from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, parse_labels, written_number
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
 from tutumd.ports.engine import Run
 
 _ROLLBACK = timedelta(seconds=30)
-"""An action whose time is over has this long to restore what it changed."""
+"""Time that an overdue action has to restore its changes."""
 
 _NEWS = timedelta(days=7)
-"""An installation that created nothing for longer is not reported: it may be gone."""
+"""An installation that has created nothing for longer than this is not reported: it may be gone."""
 
 _MAX_NAMES = 3
 
 
 class OtherInstallationError(EngineBusyError):
-    """Another installation redeploys the service, or pulled its image in the meantime."""
+    """Another installation redeploys the service, or has pulled its image in the meantime."""
 
 
 def require_free(
@@ -36,10 +37,11 @@ def require_free(
     """Return a service and all containers, as `find` does, unless another installation redeploys the service.
 
     Old containers cannot be labelled: they belong to the action that the label of their replacement names. An
-    installation counts as dead once its newest container is older than a redeploy may take in either installation.
+    installation counts as dead if its newest container is older than the time limit of a redeploy in either
+    installation.
 
     Args:
-        limits: Of this installation.
+        limits: Limits of this installation.
 
     Raises:
         OtherInstallationError: Another installation redeploys it.
@@ -51,7 +53,7 @@ def require_free(
         run_id = run_of(member.name)
         theirs = [each for each in others if each.labels.get(ACTION, "").startswith(run_id)]
         made = [each.created for each in theirs if each.created]
-        longest_s = max([limits.timeout_s, *(action_timeout_s(each.labels) for each in theirs)])
+        longest_s = max([limits.timeout_s, *(written_number(each.labels, ACTION_TIMEOUT) for each in theirs)])
         limit = timedelta(seconds=labels.timeout_s or longest_s) + _ROLLBACK
         if made and run_id != run.action_uuid[:8] and api.facts().now < (ends := max(made) + limit):
             raise OtherInstallationError(
@@ -62,10 +64,10 @@ def require_free(
 
 
 def undisturbed(outcome: Outcome, find: FindGroup, run: Run) -> Outcome:
-    """Return the outcome of a finished action, unless another installation redeploys the service by now.
+    """Return the outcome of a finished action, unless another installation now redeploys the service.
 
     Raises:
-        OtherInstallationError: It does. The journal is empty, so that the next try begins from the start.
+        OtherInstallationError: It does. The journal is empty, so that the next attempt starts from the beginning.
     """
     try:
         with suppress(EngineRefusedError):
@@ -77,7 +79,7 @@ def undisturbed(outcome: Outcome, find: FindGroup, run: Run) -> Outcome:
 
 
 def is_taken_over(api: DockerApi, swap: Swap) -> bool:
-    """Return whether another installation has begun to replace a new container, or has done so."""
+    """Return whether another installation has begun to replace a new container, or has replaced it."""
     return any(
         base_name(listed_name(entry)) == swap.name
         and entry["Id"] not in (swap.old, swap.new, swap.spare)
@@ -87,10 +89,10 @@ def is_taken_over(api: DockerApi, swap: Swap) -> bool:
 
 
 def describe_other_installations(containers: Sequence[InspectedContainer], own: str) -> str:
-    """Return which containers other installations created lately, in a sentence; empty if there are none.
+    """Return a sentence about recent containers of other installations; empty if there are none.
 
     Args:
-        own: ID of this installation. The part before the first dot tells databases apart.
+        own: ID of this installation. The part before the first dot identifies the database.
     """
     since = datetime.now(UTC) - _NEWS
     names = sorted(

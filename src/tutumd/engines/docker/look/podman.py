@@ -1,7 +1,7 @@
-"""Podman's inspect documents, converted to the form that Docker gives them.
+"""Podman's inspect documents, converted to Docker's form.
 
-Podman (tested with 5.4) serves Docker's API, but shows its own defaults as if a user had requested them. A container
-re-created from such a document would keep the generated values of the old one forever.
+Podman (tested with 5.4) serves Docker's API, but reports its own defaults as if a user had requested them. A container
+re-created from such a document would keep the generated values of the old container forever.
 """
 
 import re
@@ -22,7 +22,7 @@ _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stop
 # As in `--network front:ip=10.0.0.2`.
 _ADDRESS = re.compile("[:,](ip6?|mac)=")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
-# Values of HostConfig fields that mean that nothing was requested.
+# Values of HostConfig fields that mean "not requested".
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "Runtime": ("oci",),
     "PidMode": ("private",),
@@ -32,12 +32,12 @@ _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
 
 
 def image_as_docker(image: Json, details: Json) -> Json:
-    """Return the inspect document of an image, without names in the registry `localhost`, which stands for none.
+    """Return the inspect document of an image, without names in the registry `localhost`, which means no registry.
 
-    Docker lists the repositories of an untagged image as digests; Podman as the names that it had.
+    For an untagged image, Docker lists its repositories as digests; Podman lists its former names.
 
     Args:
-        details: The document of Podman's own API, if there is one: Docker's leaves out the health check.
+        details: The document of Podman's own API, if there is one: Docker's document omits the health check.
     """
     digests = image.get("RepoDigests") or [
         f"{name.rpartition(':')[0]}@{image.get('Digest')}" for name in image.get("History") or ()
@@ -72,11 +72,12 @@ def container_as_docker(container: Json, image: Json | None) -> tuple[Json, Json
 
 
 def unkept_setting(details: Json) -> str:
-    """Return what a container was given that a new one would not get, as words after its name; empty if nothing.
+    """Return a setting of a container that a new container would lose, as a phrase after its name; empty if there is
+    none.
 
     Args:
-        details: The document of Podman's own API. It has the command of a container that Podman's command line created;
-            Podman does not show the requests of Docker's API.
+        details: The document of Podman's own API. It contains the command of a container that Podman's command line
+            created; Podman does not record the requests of Docker's API.
     """
     if details.get("Pod"):
         return "belongs to a pod"
@@ -98,7 +99,7 @@ def _host_config(container: Json) -> dict[str, Any]:
     host["Annotations"] = {name: value for name, value in annotations if not name.startswith(_GENERATED_ANNOTATIONS)}
     networks = list((container.get("NetworkSettings") or {}).get("Networks") or {})
     if host.get("NetworkMode") == "bridge" and networks:
-        # Docker shows the network that the container was created with; Podman shows `bridge` for every bridge.
+        # Docker shows the network with which the container was created; Podman shows `bridge` for every bridge.
         host["NetworkMode"] = networks[0]
     return host
 
@@ -151,7 +152,8 @@ def _generated_variables(config: Json) -> tuple[str, ...]:
 def _health_checks(config: Json, defaults: Json) -> tuple[Json | None, Json | None]:
     """Return the health checks of a container and of its image; equal if nobody changed the container's.
 
-    A changed one is returned with None for the image: Podman does not merge the two, so all of it must be given.
+    A changed check is returned with None for the image: Podman does not merge the two, so the complete check must be
+    sent.
     """
     check: Json | None = config.get("Healthcheck")
     default: Json | None = defaults.get("Healthcheck")

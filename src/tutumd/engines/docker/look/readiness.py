@@ -1,4 +1,4 @@
-"""Readiness of new containers: whether they run steadily and are healthy, and how long that may take."""
+"""Readiness of new containers: whether they run steadily and are healthy, and how long they may take."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ ENDED = (
 _POLL_S = 0.3
 # A container counts as ended or unhealthy only if it stays so for this long, unless the engine has restarted it.
 _SECOND_LOOK_S = 1.5
-# Number of log lines that a failure carries.
+# Number of log lines in a failure.
 TAIL_LINES = 50
 _MAX_CHECK_OUTPUT = 500
 
@@ -30,8 +30,8 @@ class ActionContext:
     """One action on one service: what each of its steps needs, and how new containers are watched.
 
     Attributes:
-        stable_s: How long a new container must run without a restart, and be healthy if it has a health check.
-        drain_s: How long clients find both the old and the new container, if that is possible.
+        stable_s: Seconds that a new container must run without a restart, and be healthy if it has a health check.
+        drain_s: Seconds that clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
         timers: How long each new container has been in its state, as far as this process has seen it.
     """
@@ -49,18 +49,20 @@ class ActionContext:
         return self.run.action_uuid[:8]
 
     def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
-        """Wait until all have been ready for the stability window, then look once more; return as `wait` does."""
+        """Wait until all have been ready for the stability window, then check once more; return as `wait` does."""
         ids = tuple(container_ids)
         return self.wait(ids, self.stable_s, healthy_s=self.stable_s) or self.wait(ids, 0.0)
 
     def wait(self, container_ids: Iterable[str], stable_s: float, *, healthy_s: float = 0.0) -> tuple[str, str] | None:
-        """Wait until all containers are ready; return None, or the ID of the first one that is not, and why.
+        """Wait until all containers are ready; return None, or the ID of the first container that failed, and the
+        reason.
 
-        It is progress when a container runs, and when it is healthy, for the first time.
+        A container that runs or is healthy for the first time counts as progress.
 
         Args:
-            stable_s: How long a container without a health check must have run; 0 means that one look is enough.
-            healthy_s: How long one with a health check must have been healthy.
+            stable_s: Seconds that a container without a health check must have run; 0 means that one look is
+                sufficient.
+            healthy_s: Seconds that a container with a health check must have been healthy.
         """
         left = list(container_ids)
         while True:
@@ -103,25 +105,25 @@ class ActionContext:
 def assess(
     container: InspectedContainer, held_s: float, stable_s: float, doubt_s: float, *, exit_code: int | None
 ) -> str | None:
-    """Return an empty text if a new container is ready, the reason if it failed, or None while it is too early.
+    """Return an empty text if a new container is ready, the reason if it failed, or None if it is too early to tell.
 
     Args:
-        held_s: How long it has been observed in its present state.
-        stable_s: How long it must be ready.
-        doubt_s: How long a failure that may pass must last.
-        exit_code: Of its last exit; None if that is not known.
+        held_s: Seconds that it has been observed in its current state.
+        stable_s: Seconds that it must be ready.
+        doubt_s: Seconds that a possibly temporary failure must last.
+        exit_code: Exit code of its last exit; None if unknown.
     """
     restarted = restarts_text(container.restart_count)
     if container.oom_killed and container.status != "running":
         return f"it ran out of memory{restarted}"
     if container.status in ("exited", "dead", "restarting") or restarted:
         if container.status != "restarting" and not restarted and held_s < doubt_s:
-            # Somebody may be restarting it by hand, which the engine does not count.
+            # Somebody may be restarting it manually, which the engine does not count.
             return None
         code = "" if exit_code is None else f" with {exit_code}"
         return f"it exited{code}{restarted}" + (f": {container.error}" if container.error else "")
     if container.status == "paused":
-        # Its health checks pause, too: what the last one said does not count.
+        # Its health checks also pause: the last result does not count.
         return ""
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
@@ -137,12 +139,12 @@ def limits_of(
 ) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on these containers.
 
-    Labels and health checks of a container never change, so that a run that is resumed has the same limits.
+    Labels and health checks of a container never change, so that a resumed run has the same limits.
 
     Args:
-        containers: Those of the service, old and new.
-        dependents: Those that are re-created with them, whose labels do not count.
-        stable_s: How long a container without a health check must run, unless a label says otherwise.
+        containers: Containers of the service, old and new.
+        dependents: Containers that are re-created with them. Their labels do not count.
+        stable_s: Seconds that a container without a health check must run, unless a label sets another value.
     """
     labels = parse_labels([container.labels for container in containers])
     checks = [(container.raw.get("Config") or {}).get("Healthcheck") for container in (*containers, *dependents)]

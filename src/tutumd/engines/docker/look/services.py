@@ -1,4 +1,4 @@
-"""Services: which containers belong together, the selector of each, and the containers of tutumd itself."""
+"""Services: which containers belong together, the selector of each service, and the containers of tutumd itself."""
 
 import hashlib
 import re
@@ -12,13 +12,13 @@ from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
 _SWAP_NAME = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
 _NO_NUMBER = 10**9
-# As much as the store takes, with what precedes it. The name of a container may be longer.
+# Maximum length in the store, including the prefix. The name of a container may be longer.
 _MAX_SELECTOR = 1_000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def next_name(name: str, run: str) -> str:
-    """Return the name of a replacement before it takes over `name`; `run` is 8 characters of the action's UUID."""
+    """Return the name of a replacement before it takes over `name`; `run` has 8 characters of the action's UUID."""
     return f"{name}-tutum-next-{run}"
 
 
@@ -29,11 +29,12 @@ def prev_name(name: str, run: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One position of a service, filled by one container, and by several while a swap is under way.
+    """One position of a service, filled by one container, or by several during a swap.
 
     Attributes:
         number: The compose container-number, or N of `NAME-N`; 1 for `NAME` itself.
-        members: The container that has the slot's name, then parked ones, then replacements; of each, the newest first.
+        members: The container with the slot's name, then parked containers, then replacements; each kind with the
+            newest first.
     """
 
     name: str
@@ -47,17 +48,17 @@ class Slot:
 
     @property
     def swapping(self) -> tuple[InspectedContainer, ...]:
-        """The containers that have a name which a swap gave them."""
+        """The containers with a name from a swap."""
         return tuple(each for each in self.members if _role(each) != "")
 
     @property
     def oldest(self) -> InspectedContainer:
-        """The first container of the swap: the one that is replaced, or a copy of it if its stop has deleted it."""
+        """The first container of the swap: the container to replace, or a copy of it if its stop has deleted it."""
         return min([each for each in self.members if _role(each) != "next"] or self.members, key=_creation)
 
     @property
     def newest(self) -> InspectedContainer:
-        """The last container that was created: the replacement, if there is any."""
+        """The container that was created last: the replacement, if there is one."""
         return max(self.members, key=_creation)
 
 
@@ -77,12 +78,12 @@ class ContainerGroup:
 
     @property
     def extras(self) -> tuple[InspectedContainer, ...]:
-        """The containers that run beside the one that represents their slot."""
+        """The containers that run beside the representative of their slot."""
         return tuple(each for slot in self.slots for each in slot.members if each.is_active and each != slot.container)
 
     @property
     def swapping(self) -> tuple[InspectedContainer, ...]:
-        """The containers that have a name which a swap gave them."""
+        """The containers with a name from a swap."""
         return tuple(each for slot in self.slots for each in slot.swapping)
 
     @property
@@ -100,11 +101,11 @@ def group_by_service(
 ) -> tuple[ContainerGroup, ...]:
     """Return the services of an engine, ordered by selector.
 
-    A container named NAME and containers labelled `tutum.service=NAME` are one service. Labels of an existing
-    container cannot be changed, so this keeps the first container and its later replicas together under one selector.
+    A container named NAME and containers labelled `tutum.service=NAME` are one service. Labels of an existing container
+    cannot be changed, so this rule keeps the first container and its later replicas together under one selector.
 
     Args:
-        own: IDs of containers that tutumd itself needs, which are no services.
+        own: IDs of containers that tutumd itself needs, which are not services.
         with_ignored: Containers that are labelled `tutum.ignore` count as well.
     """
     members: dict[tuple[str, str, str], list[InspectedContainer]] = {}
@@ -119,19 +120,19 @@ def group_by_service(
 
 
 def base_name(name: str) -> str:
-    """Return the name that a container has outside of a swap."""
+    """Return the name of a container outside of a swap."""
     swap_name = _SWAP_NAME.fullmatch(name)
     return swap_name["name"] if swap_name else name
 
 
 def run_of(name: str) -> str:
-    """Return the part of a container's name that stands for the run that gave it; empty outside of a swap."""
+    """Return the part of a container's name that identifies the run that named it; empty outside of a swap."""
     swap_name = _SWAP_NAME.fullmatch(name)
     return swap_name["run"] if swap_name else ""
 
 
 def is_of_run(container: InspectedContainer, run_id: str) -> bool:
-    """Return True if a run has given a container its name."""
+    """Return True if a run has named a container."""
     return run_of(container.name) == run_id
 
 
@@ -162,7 +163,7 @@ def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, .
 
 
 def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
-    """Return the slot of a service that is called `name`, filled by these containers."""
+    """Return the slot of a service with the name `name`, filled by these containers."""
     newest_first = sorted(members, key=_creation, reverse=True)
     ordered = tuple(sorted(newest_first, key=lambda container: ("", "prev", "next").index(_role(container))))
     return Slot(name=name, number=_number(name, service, newest_first[0]), members=ordered)
@@ -196,7 +197,7 @@ _SOURCES = (
 
 
 def find_self_container_id(proc: Path = Path("/proc/self")) -> str | None:
-    """Return the ID of the container that this process runs in; None outside of a container."""
+    """Return the ID of the container of this process; None outside of a container."""
     for name, pattern in _SOURCES:
         try:
             match = pattern.search((proc / name).read_text(errors="replace"))
@@ -208,11 +209,11 @@ def find_self_container_id(proc: Path = Path("/proc/self")) -> str | None:
 
 
 def find_own_parts(containers: Sequence[InspectedContainer], self_id: str | None, engine_host: str) -> dict[str, str]:
-    """Return the containers that tutumd needs while it changes others: by ID, what each is, in words before its name.
+    """Return the containers that tutumd needs while it changes others: by ID, with a phrase that describes each.
 
     Args:
-        self_id: ID of the container that this process runs in.
-        engine_host: The host in the engine's address, by which that container may reach a proxy of the socket.
+        self_id: ID of the container of this process.
+        engine_host: The host in the engine's address, with which that container may reach a proxy of the socket.
     """
     own = next((each for each in containers if self_id and each.id.startswith(self_id)), None)
     if own is None:
@@ -228,7 +229,7 @@ def find_own_parts(containers: Sequence[InspectedContainer], self_id: str | None
 
 
 def _endpoints(container: InspectedContainer) -> Iterator[tuple[str, set[str]]]:
-    """Yield each network of a container, with the names and addresses that it has there."""
+    """Yield each network of a container, with the container's names and addresses in it."""
     for network, endpoint in ((container.raw.get("NetworkSettings") or {}).get("Networks") or {}).items():
         names = {container.name, *(endpoint.get("Aliases") or ()), *(endpoint.get("DNSNames") or ())}
         yield network, names | {endpoint.get("IPAddress")}

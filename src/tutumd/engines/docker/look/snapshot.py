@@ -1,4 +1,4 @@
-"""Snapshots of services, which the store keeps, and the tags that calls named."""
+"""Snapshots of services for the store, and the tags that calls named."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _STATES = {
     "restarting": ContainerState.STARTING,
     "removing": ContainerState.TERMINATING,
 }
-# By the name of the restart policy; without one, a container is not restarted.
+# By the name of the restart policy; without a policy, a container is not restarted.
 _AUTORESTART = {
     "always": Autorestart.ALWAYS,
     "unless-stopped": Autorestart.ALWAYS,
@@ -82,7 +82,7 @@ def _command(container: InspectedContainer) -> str:
 
 
 def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
-    """Return the names of the variables that a container was given, without those that its image sets."""
+    """Return the names of the variables of a container, without the variables of its image."""
     config: Json = container.raw.get("Config") or {}
     inherited: Json = (container.image or {}).get("Config") or {}
     given = set(config.get("Env") or ()) - set(inherited.get("Env") or ())
@@ -105,7 +105,7 @@ def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
             yield f"the container {container.name} cannot be inspected: {container.fault}"
         if container.status == "paused":
             yield f"the container {container.name} is paused"
-        elif container.health == "unhealthy":  # a paused one fails its checks
+        elif container.health == "unhealthy":  # a paused container fails its checks
             yield f"the container {container.name} is unhealthy"
 
 
@@ -113,21 +113,21 @@ _FILE_NOTE = "the compose file was not read: changes in it or in an env_file tak
 
 
 def base_image(container: InspectedContainer) -> str:
-    """Return the image's name that a person or Compose gave a container, whatever tags calls have named since."""
+    """Return the image name that a person or Compose gave a container, regardless of the tags of later calls."""
     if container.labels.get(IMAGE_TAGGED) != container.image_name:
-        return container.image_name  # also if it was made from a container that has the labels, but of another image
+        return container.image_name  # also if it was created from a container with the labels, but another image
     # Not from `container.labels`: an image that was committed from a container of this service has the same base.
     return str(container.raw["Config"]["Labels"].get(IMAGE_BASE) or container.image_name)
 
 
 def with_base(labels: Json, base: str, image: str) -> dict[str, str]:
-    """Return the labels of a new container of `image`, for a service whose image has the name `base` without tags."""
+    """Return the labels of a new container of `image`, for a service whose base image is `base`."""
     kept = {name: value for name, value in labels.items() if name not in (IMAGE_BASE, IMAGE_TAGGED)}
     return kept if image == base else {**kept, IMAGE_BASE: base, IMAGE_TAGGED: image}
 
 
 def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterable[str]) -> tuple[str, ...]:
-    """Return which images a redeploy to `images` leaves that the tags of earlier calls chose."""
+    """Return a description of the images, chosen by tags of earlier calls, that a redeploy to `images` replaces."""
     pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
     return tuple(
         f"without a tag, it goes back from {old}, which the tag of an earlier call chose, to {base}"
@@ -137,7 +137,7 @@ def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterabl
 
 
 def describe_file(containers: Iterable[InspectedContainer]) -> tuple[str, ...]:
-    """Return that the compose file is not read, if Compose made one of the containers."""
+    """Return a note that the Compose file is not read, if Compose created one of the containers."""
     is_from_file = any(
         each.compose and each.labels.get("com.docker.compose.project.config_files") for each in containers
     )

@@ -10,9 +10,9 @@ from tutumd.engines.labels import Json
 
 COMPOSE_IMAGE = "com.docker.compose.image"
 
-# Fields that count as the image's if both have the same value.
+# Fields that are attributed to the image if both have the same value.
 _SCALARS = ("WorkingDir", "User", "StopSignal", "Shell", "OnBuild", "ArgsEscaped")
-# Fields whose entries count as the image's if both have the same entry.
+# Fields whose entries are attributed to the image if both have the same entry.
 _MAPS = ("Labels", "Volumes", "ExposedPorts")
 
 
@@ -23,10 +23,11 @@ def replacement_config(
 
     Args:
         old: Its inspect document, in which the engine has merged the settings of image and user.
-        old_image: The image that it was created from. Its settings are dropped, so that the new image's apply.
-        new_image: The image that the replacement is created from.
+        old_image: The image of the old container. Its settings are dropped, so that the new image's settings apply.
+        new_image: The image of the replacement.
         sources: Entries of VolumesFrom whose containers exist, with the destinations that each provides.
-        host_name: Name of the engine's machine. Containers in its network have it unless they were given their own.
+        host_name: Name of the engine's machine. Containers in its network have this hostname unless they were given
+            their own.
     """
     config = config_without_defaults(old, old_image, host_name)
     host = dict(old.get("HostConfig") or {})
@@ -36,7 +37,7 @@ def replacement_config(
     if host.get("VolumesFrom"):
         host["VolumesFrom"] = list(sources)
     host["Mounts"] = carry_over_mounts(old, {path for paths in sources.values() for path in paths})
-    # The command line wrote the old container's ID to this file; the engine refuses the request if it exists.
+    # The command line wrote the old container's ID to this file. The engine refuses the request if the file exists.
     host.pop("ContainerIDFile", None)
     labels = config.get("Labels") or {}
     if COMPOSE_IMAGE in labels:
@@ -83,13 +84,13 @@ def _drop_command(config: dict[str, Any], defaults: Json) -> None:
             config.pop("Cmd", None)
         config.pop("Entrypoint", None)
     elif not config.get("Entrypoint"):
-        # `--entrypoint ''` is shown as null, but null in a request means the image's entrypoint. The command line
-        # sends one empty word, which the engine stores as null.
+        # `--entrypoint ''` is shown as null, but null in a request means the image's entrypoint. The command line sends
+        # one empty word, which the engine stores as null.
         config["Entrypoint"] = [""]
 
 
 def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
-    """Remove what the engine generated for this container, and what its network mode forbids."""
+    """Remove values that the engine generated for this container, and values that its network mode forbids."""
     host: Json = old.get("HostConfig") or {}
     mode = str(host.get("NetworkMode", ""))
     shares_network = mode.startswith("container:")
@@ -113,7 +114,7 @@ def _network_name(old: Json) -> str:
 
 
 def _link(entry: str) -> str:
-    """Convert a link from the form that is shown, `/target:/self/alias`, to the one that is given, `target:alias`."""
+    """Convert a link from the form of responses, `/target:/self/alias`, to the form of requests, `target:alias`."""
     target, _, alias = entry.partition(":")
     return f"{target.removeprefix('/')}:{alias.rpartition('/')[2]}"
 
@@ -130,11 +131,11 @@ def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, A
     """Return HostConfig.Mounts for a replacement, so that anonymous volumes keep their content.
 
     A plain re-creation would create a new, empty volume for each VOLUME of the image, each `-v /path` and each mount
-    without a source. Instead, the old volume is mounted by name; so is a volume that came through a VolumesFrom whose
+    without a source. Instead, the old volume is mounted by name; the same applies to a volume from a VolumesFrom whose
     container is gone.
 
     Args:
-        inherited: Destinations that come through VolumesFrom, and so must not be mounted a second time.
+        inherited: Destinations that VolumesFrom provides, which must not be mounted a second time.
     """
     host: Json = old.get("HostConfig") or {}
     mounted = {mount["Destination"]: mount for mount in old.get("Mounts") or ()}
@@ -149,7 +150,9 @@ def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, A
 
 
 def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
-    """Return mounts for a replica, which gets anonymous volumes of its own instead of those of the first container."""
+    """Return mounts for a replica, which gets its own anonymous volumes instead of the volumes of the first
+    container.
+    """
     volumes = [mount for mount in mounts if mount.get("Type") == "volume"]
     anonymous = [mount for mount in volumes if GENERATED_NAME.fullmatch(mount.get("Source") or "")]
     return [
@@ -166,7 +169,7 @@ def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _as_request(mount: Json) -> dict[str, Any]:
-    """Convert a mount from the form that is shown to the one that is given; without a Source if that is impossible."""
+    """Convert a mount from the form of responses to the form of requests; without a Source if that is impossible."""
     source = {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", ""))
     return {
         "Type": mount.get("Type"),
@@ -184,7 +187,7 @@ _USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
 
 
 def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
-    """Return endpoint settings by network; empty for a container without a network of its own."""
+    """Return endpoint settings by network; empty for a container without its own network."""
     mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
     if mode.startswith("container:") or mode in ("host", "none"):
         return {}
@@ -224,6 +227,6 @@ def replace_alias(settings: Mapping[str, Json], old: str, new: str) -> dict[str,
 def _user_settings(endpoint: Json, container_id: str) -> dict[str, Any]:
     kept = {field: endpoint[field] for field in _USER_FIELDS if endpoint.get(field)}
     if "Aliases" in kept:
-        # Engine API below 1.45 lists the short container ID among them.
+        # Engine API below 1.45 includes the short container ID.
         kept["Aliases"] = [alias for alias in kept["Aliases"] if alias != container_id[:12]]
     return kept

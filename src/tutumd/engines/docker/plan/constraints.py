@@ -16,7 +16,7 @@ _SHORT_ID = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependent:
-    """A container that breaks when another one is replaced. `reason` follows its name in a sentence."""
+    """A container that breaks when another container is replaced. `reason` is a phrase that follows its name."""
 
     container: InspectedContainer
     reason: str
@@ -25,7 +25,7 @@ class Dependent:
 def find_dependents(
     members: Sequence[InspectedContainer], all_containers: Sequence[InspectedContainer]
 ) -> tuple[Dependent, ...]:
-    """Return the containers that depend on `members`, directly or not, each after those that it depends on."""
+    """Return the containers that depend on `members`, directly or not, each after its dependencies."""
     dependents: list[Dependent] = []
     reached = list(members)
     for parent in reached:
@@ -41,7 +41,7 @@ def find_dependents(
 def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
     """Return the slots of dependents that an interrupted redeploy of a service has parked, each after its parents."""
     members = [container for slot in group.slots for container in slot.members]
-    # A dependent may also be in a redeploy of its own.
+    # A dependent may also be part of a separate redeploy.
     runs = {run_of(container.name) for container in members} - {""}
     found = [dependent.container.name for dependent in find_dependents(members, all_containers)]
     names = dict.fromkeys(base_name(name) for name in found if run_of(name) in runs)
@@ -51,7 +51,8 @@ def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedC
 
 
 def busy_dependency(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> str:
-    """Return how a container depends on one that is being replaced, as words after its name; empty if it does not.
+    """Return how a container depends on a container that is being replaced, as a phrase after its name; empty if it
+    does not.
 
     If it were re-created now, it would depend on a container that is about to be removed or restored.
     """
@@ -67,7 +68,7 @@ def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[st
 
     Args:
         host: Its links have the form `target:alias`. The target may be parked under another name.
-        successors: New IDs by old ones. A namespace that is shared by name needs no change.
+        successors: New IDs by old IDs. A namespace that is shared by name needs no change.
     """
     result = dict(host)
     if host.get("Links"):
@@ -103,7 +104,7 @@ def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) ->
     """Check that a container can be replaced.
 
     Args:
-        is_refetched: If its image is gone, it will be pulled again.
+        is_refetched: A missing image will be pulled again.
 
     Raises:
         EngineRefusedError: It cannot.
@@ -123,7 +124,7 @@ def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) ->
 
 
 def check_readable(containers: Iterable[InspectedContainer]) -> None:
-    """Raise EngineRefusedError if a container cannot be inspected: nothing is known of it that an action needs."""
+    """Raise EngineRefusedError if a container cannot be inspected: nothing is known that an action needs."""
     for container in containers:
         if container.fault:
             raise EngineRefusedError(
@@ -133,10 +134,11 @@ def check_readable(containers: Iterable[InspectedContainer]) -> None:
 
 
 def check_owners(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
-    """Check that the containers whose namespaces a running container shares run.
+    """Check that the owners of the namespaces that a running container shares also run.
 
     Raises:
-        EngineRefusedError: One does not. Once the container is stopped, neither it nor a new one could be started.
+        EngineRefusedError: An owner does not run. After a stop, neither the container nor a new container could be
+            started.
     """
     for _, namespace, reference in _shared_namespaces(container.host_config) if container.is_active else ():
         owners = [each for each in all_containers if each.name == reference or each.id.startswith(reference)]
@@ -149,15 +151,15 @@ def check_owners(container: InspectedContainer, all_containers: Sequence[Inspect
 
 
 def check_can_follow(container: InspectedContainer, reason: str, self_id: str | None) -> None:
-    """Check that a container can be re-created after the one that it depends on.
+    """Check that a container can be re-created after its dependency.
 
     Args:
-        reason: How it depends, as words that follow its name.
-        self_id: ID of the container that this process runs in.
+        reason: How it depends, as a phrase that follows its name.
+        self_id: ID of the container of this process.
 
     Raises:
         EngineRefusedError: It cannot.
-        EngineBusyError: It is being redeployed itself.
+        EngineBusyError: It is itself being redeployed.
     """
     name = base_name(container.name)
     if name != container.name:
@@ -182,7 +184,7 @@ def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent
     """Check that the dependents of a service could be restored.
 
     Args:
-        deleted: Names of the service's containers that their stop deletes.
+        deleted: Names of the service's containers that are deleted by their stop.
 
     Raises:
         EngineRefusedError: They could not.

@@ -18,18 +18,18 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 from tutumd.ports.engine import Run
 
-# Start of a tag that keeps the previous image, on engines that would lose it in a pull.
+# Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
 _KEPT_TAG = "tutum-prev-"
 
 
 def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None) -> bool:
-    """Return True if an image was built or loaded here, and its name has no registry that has it.
+    """Return True if an image was built or loaded here, and no registry has its name.
 
-    Such a name is not pulled: on Docker Hub, it may be somebody else's repository. A name with a host says where to
-    pull from. It makes no difference whether the image was pushed under another name.
+    Such a name is not pulled: on Docker Hub, it may be another user's repository. A name with a host names its
+    registry. A push of the image under another name makes no difference.
 
     Raises:
-        EngineRefusedError: Only the registry knows, and it cannot be asked.
+        EngineRefusedError: Only the registry knows, and it cannot be reached.
     """
     if image is None or reference.digest or reference.registry not in (DOCKER_HUB, NO_REGISTRY):
         return False
@@ -41,17 +41,18 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
 def check_images(
     api: DockerApi, names: Collection[str], containers: Collection[InspectedContainer], platform: str
 ) -> dict[str, str | None]:
-    """Check, before anything changes, that images can be pulled and can run here, and that settings will be kept.
+    """Check, before any change, that images can be pulled and run here, and that settings will be kept.
 
     Args:
         containers: The service's containers.
-        platform: The one that they run on, if it is not the engine's own.
+        platform: The containers' platform if it differs from the engine's own.
 
     Returns:
         The current digest of each name; None if only a pull can find it.
 
     Raises:
-        EngineRefusedError: There is no such image, no access, it is for another platform, or a setting would be lost.
+        EngineRefusedError: The image does not exist or is for another platform, access is denied, or a setting would be
+            lost.
     """
     engine = api.facts()
     for container in containers if engine.is_podman else ():
@@ -64,11 +65,12 @@ def check_images(
 
 
 def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform: str = "") -> Json:
-    """Pull the newest image of a name, and return its inspect document. Remember the image if it was not there before.
+    """Pull the newest image of a name, and return its inspect document. Record the image as pulled if it did not exist
+    there before.
 
     Args:
-        is_local: It is a local build, which is not pulled.
-        platform: The wanted one, if it is not the engine's own.
+        is_local: Whether it is a local build, which is not pulled.
+        platform: The requested platform if it differs from the engine's own.
 
     Raises:
         EngineRefusedError: It cannot be pulled.
@@ -99,10 +101,10 @@ def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform
 
 
 def refetch_missing_images(api: DockerApi, containers: Collection[InspectedContainer], run: Run) -> bool:
-    """Pull the images that containers run and that are gone, by digest; return False if none can be pulled.
+    """Pull the missing images of running containers, by digest; return False if one cannot be pulled.
 
     Raises:
-        EngineRefusedError: The registry does not have an image any more.
+        EngineRefusedError: The registry no longer has an image.
     """
     missing = [
         each for each in containers if each.image is None and not names_image_by_id(each.image_name, each.image_id)
@@ -124,12 +126,12 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
 
 
 def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection[str], run: Run) -> None:
-    """Make each name refer again to its image before the pull, so that nothing else picks up a failed image.
+    """Restore the image of each name before the pull, so that nothing else uses a failed image.
 
     Args:
         image_ids: Image IDs by name.
-        tried: IDs of the images that failed; empty if none was tried. A name that refers to any other image was
-            changed by somebody else, for example by the redeploy of another service, and stays.
+        tried: IDs of the images that failed; empty if none was tried. A name that refers to any other image was changed
+            by somebody else, for example by the redeploy of another service, and stays.
     """
     by_manifest = bool(image_ids) and api.facts().by_manifest
     for name, image_id in image_ids.items():
@@ -139,7 +141,7 @@ def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection
         if reference.digest or api.image(image_id) is None or (was_changed and tried and current not in tried):
             continue
         if current is not None and was_changed and by_manifest:
-            # Without a name in its repository, nobody would ever remove it.
+            # Without a name in its repository, the image would never be removed.
             _add_kept_tag(api, reference, current, run)
         if current != image_id:
             api.tag(image_id, reference.repository, reference.tag or "latest", run)
@@ -154,7 +156,7 @@ def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection
     candidates = superseded_images(images, names, needed, pulled, keep)
     if candidates:
         used = {entry.get("ImageID") for entry in api.list_containers()}
-        # A pull by digest of an image that is present leaves no other trace.
+        # A pull by digest of an existing image leaves no other trace.
         wanted = api.pulled_by_digest() & pulled
         for image in candidates:
             digests = set(digest_names(image))
@@ -172,13 +174,13 @@ def superseded_images(
     pulled: Collection[str],
     keep: int = 0,
 ) -> list[Json]:
-    """Return the images that had one of these names once, and now have no name but tutumd's own.
+    """Return the images that formerly had one of these names, and now have no name except tutumd's own.
 
-    All of their digests are `pulled`, and they are not `needed`. The newest `keep` are left out.
+    All of their digests are `pulled`, and they are not `needed`. The newest `keep` are excluded.
     """
     references = [parse_reference(name) for name in names]
     result = []
-    # The time of the build, in RFC 3339 or, in lists, in seconds: the same kind for all.
+    # The build time, in RFC 3339 or, in lists, in seconds: the same kind for all.
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
         digests = _digests_in(image, references)
@@ -213,12 +215,14 @@ def _check_image(
 
 
 def _fits(image: Json, platform: str) -> bool:
-    """Return whether an image is for the wanted platform. An empty one means the engine's own, which decides itself."""
+    """Return whether an image is for the requested platform. An empty text means the engine's own platform, which the
+    engine itself checks.
+    """
     return not platform or is_same_platform(platform_of({}, image), platform)
 
 
 def _digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
-    """Return the names by digest that an image has in the repositories of some references."""
+    """Return the names by digest of an image in the repositories of several references."""
     names = [(name, parse_reference(name)) for name in digest_names(image)]
     return [name for name, digest in names if any(digest.same_repository(each) for each in references)]
 
@@ -232,13 +236,13 @@ def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
     """Return True if the registry has an image with this digest in the repository.
 
     Raises:
-        EngineRefusedError: The registry cannot be reached, or denies access to what may be a user's repository.
+        EngineRefusedError: The registry cannot be reached, or denies access to a repository that may be a user's.
     """
     try:
         api.manifest(reference)
     except EngineRefusedError as error:
         status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
-        # Docker Hub's repositories without a user are public, so a denial means that there is none.
+        # Docker Hub's repositories without a user are public, so a denial means that the repository does not exist.
         is_missing = status == 404 or (status in (401, 403) and reference.path.startswith("library/"))
         if is_missing or reference.registry == NO_REGISTRY:
             return False

@@ -1,4 +1,6 @@
-"""Swaps of a redeploy, the steps of a swap, and the journal that a later process needs to finish it or to roll back."""
+"""Swaps of a redeploy, the steps of a swap, and the journal with which a later process finishes the redeploy or rolls
+it back.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +15,17 @@ class Swap:
 
     Attributes:
         name: Name of the old container, and later of the new one.
-        old, new: IDs. `new` is empty until the container is created; that of a dependent is created last.
-        spare: ID of a copy of the old container, which can replace it: stopping a `--rm` container deletes it.
+        old, new: IDs. `new` is empty until the container is created; the container of a dependent is created last.
+        spare: ID of a copy of the old container, which can replace it, because stopping a `--rm` container deletes it.
         image: Name of the new container's image.
-        start_first: The new container is started while the old one still runs.
-        endpoints: Network settings of the old container, with the aliases that a start-first replacement gets late.
-        dependence: Why it is replaced although it belongs to another service, as words that follow its name.
-        run: The new container is to be started: the old one ran, or had failed.
-        ran: The old container ran, and is to run again after a rollback.
-        paused: The old container was paused, and the new one is to be.
-        auto_remove: Both were started with `--rm`: the engine deletes each when it ends.
-        policy: The old container's restart policy, which is off while it is parked.
+        start_first: Whether the new container is started while the old container still runs.
+        endpoints: Network settings of the old container, with the aliases that a start-first replacement gets later.
+        dependence: Why it is replaced although it belongs to another service, as a phrase that follows its name.
+        run: Whether the new container is started: the old container ran, or had failed.
+        ran: Whether the old container ran, and must run again after a rollback.
+        paused: Whether the old container was paused, and the new container must be.
+        auto_remove: Whether both were started with `--rm`: the engine deletes each when it ends.
+        policy: The old container's restart policy, which is off while the container is parked.
     """
 
     name: str
@@ -42,12 +44,12 @@ class Swap:
 
     @property
     def follows(self) -> bool:
-        """True if the container depends on one of the service, and is re-created after it."""
+        """Whether the container depends on a container of the service, and is re-created after it."""
         return bool(self.dependence)
 
     @property
     def needs_spare(self) -> bool:
-        """True if a copy of the old container is created first, because stopping it deletes it."""
+        """Whether a copy of the old container is created first, because a stop deletes it."""
         return self.auto_remove and self.ran and not self.start_first
 
 
@@ -75,15 +77,16 @@ class RedeployJournal:
     """Progress of a redeploy.
 
     Attributes:
-        phase: The current one. `pull`: nothing of the service has changed. `swap`: new containers are started. `join`:
-            clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
-            ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
-        local: A local image was used, since no registry has it.
+        phase: The current phase. `pull`: nothing of the service has changed. `swap`: new containers are started.
+            `join`: clients find the start-first containers. `leave`: clients no longer find the old containers.
+            `commit`: the old containers are removed. Or `restore` after a failure, or `unchanged` if there was nothing
+            to do.
+        local: Whether a local image was used, since no registry has it.
         tagged_before: Image IDs by name before the pull, to be restored after a failure.
         images_before: IDs of the images of the old containers.
         images_tried: IDs of the images of the new containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
-        left_tags: Sentences about tags of earlier calls that the redeploy leaves.
+        left_tags: Sentences about tags of earlier calls that the redeploy replaces.
         reason, log_tail: The failure that caused `restore`.
     """
 
@@ -106,7 +109,7 @@ class RedeployJournal:
 
 
 def load_journal(stored: Mapping[str, Any]) -> RedeployJournal | None:
-    """Return a stored journal; None if nothing has been saved, or nothing that can be trusted."""
+    """Return a stored journal; None if there is none or it cannot be trusted."""
     if not stored or stored == LOST_JOURNAL:
         return None
     return RedeployJournal(**{**stored, "swaps": tuple(Swap(**swap) for swap in stored["swaps"])})

@@ -27,11 +27,11 @@ class RedeployPlan:
     """A redeploy of one service.
 
     Attributes:
-        labels: What the labels of the service configure.
-        swaps: In the order in which the containers are replaced.
+        labels: Configuration in the labels of the service.
+        swaps: The swaps in the order of replacement.
         pulled: Names of the images that are pulled.
         order, order_reason: The order for the service's running containers, and the reason as a sentence.
-        left_tags: Sentences about tags of earlier calls that the redeploy leaves.
+        left_tags: Sentences about tags of earlier calls that the redeploy replaces.
         notes: Sentences for people.
     """
 
@@ -57,13 +57,13 @@ def plan_redeploy(
     *,
     is_refetched: bool = False,
 ) -> RedeployPlan:
-    """Return what a redeploy of a service does.
+    """Return the plan of a redeploy of a service.
 
     Args:
         all_containers: All containers of the engine.
-        tag: New tag for the image; None means the one that a person or Compose gave the containers.
-        self_id: ID of the container that this process runs in.
-        is_refetched: Images of containers that are gone from the engine will be pulled again before.
+        tag: New tag for the image; None means the tag that a person or Compose gave the containers.
+        self_id: ID of the container of this process.
+        is_refetched: Whether missing images of containers will be pulled again before.
 
     Raises:
         EngineRefusedError: The service cannot be redeployed.
@@ -110,7 +110,7 @@ def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[Ins
 
 
 def with_tag(name: str, tag: str | None) -> str:
-    """Return an image's name with a tag, in the same repository; the name as it is for None, or for its own tag.
+    """Return an image's name with a tag, in the same repository; the unchanged name for None, or for its own tag.
 
     Raises:
         EngineRefusedError: The name has no repository.
@@ -180,7 +180,7 @@ def choose_order(
 ) -> tuple[Order, str]:
     """Return start-first or stop-first, and the reason as a sentence.
 
-    An obstacle to running both always decides. A risk decides unless the service's label asks for start-first.
+    An obstacle to running both is always decisive. A risk is decisive unless the service's label requests start-first.
 
     Args:
         dependents: Containers that are re-created after them.

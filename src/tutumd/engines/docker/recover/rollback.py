@@ -1,4 +1,4 @@
-"""Rollback of a redeploy that failed, and recovery of one whose journal is lost."""
+"""Rollback of a failed redeploy, and recovery of a redeploy whose journal is lost."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -28,10 +28,10 @@ _TRIES = 3
 
 
 def roll_back(context: ActionContext, journal: RedeployJournal) -> tuple[str, ...]:
-    """Restore the old containers and remove the new ones. Can be repeated after a kill at any point of it.
+    """Restore the old containers and remove the new ones. Can be repeated after a kill at any point.
 
     Returns:
-        What could not be restored, in sentences; empty if all is as before.
+        Sentences about containers that could not be restored; empty if everything is restored.
     """
     problems = []
     try:
@@ -41,7 +41,7 @@ def roll_back(context: ActionContext, journal: RedeployJournal) -> tuple[str, ..
     # A container that shares the namespaces of another one must start after it.
     failed = {swap.name: reason for swap in journal.swaps if (reason := _restore(context, swap))}
     problems += failed.values()
-    # While a new container exists, redeploys of its dependents wait, so the dependents are restored before.
+    # While a new container exists, redeploys of its dependents wait, so the dependents are restored first.
     for swap in reversed(journal.swaps):
         if swap.name not in failed and (reason := _remove_new(context, swap)):
             problems.append(reason)
@@ -49,7 +49,7 @@ def roll_back(context: ActionContext, journal: RedeployJournal) -> tuple[str, ..
 
 
 def _restore(context: ActionContext, swap: Swap) -> str:
-    """Restore the old container, beside the new one; return why it does not run."""
+    """Restore the old container, beside the new container; return why it does not run."""
     error = _advance(context, swap, _return_step)
     if (other := other_holder(context, swap)) is not None:
         return _make_way(context, swap, other)
@@ -68,7 +68,7 @@ def _restore(context: ActionContext, swap: Swap) -> str:
 
 
 def _make_way(context: ActionContext, swap: Swap, other: InspectedContainer) -> str:
-    """Remove the new container, and stop the old one, for a container that got the name from somebody else.
+    """Remove the new container, and stop the old container, because somebody gave the name to another container.
 
     A container that somebody has renamed stays as it is.
     """
@@ -90,13 +90,15 @@ def _make_way(context: ActionContext, swap: Swap, other: InspectedContainer) -> 
 
 
 def _remove_new(context: ActionContext, swap: Swap) -> str:
-    """Remove the new container, and the spare of an old one that was never stopped; return why that is impossible."""
+    """Remove the new container, and the spare of an old container that was never stopped; return why that is
+    impossible.
+    """
     if error := _advance(context, swap, backward_step):
         return f"the new container of {swap.name} could not be removed: {error}"
     old = context.api.container(swap.old) if swap.spare else None
     if old is not None and old.is_active and context.api.container(swap.spare) is not None:
         try:
-            # The anonymous volumes that it mounts are those of the container that stays.
+            # Its anonymous volumes belong to the container that stays.
             context.api.remove(swap.spare, context.run, volumes=False)
         except EngineRefusedError as refusal:
             return f"the copy of {swap.name} that was created for a rollback could not be removed: {refusal}"
@@ -104,11 +106,11 @@ def _remove_new(context: ActionContext, swap: Swap) -> str:
 
 
 def _advance(context: ActionContext, swap: Swap, decide: Decide) -> str:
-    """Apply the steps; return why the engine refuses one several times."""
+    """Apply the steps; return the error if the engine refuses a step several times."""
     error = ""
     for attempt in range(_TRIES):
         if attempt:
-            # A port that the failed container held may take a moment to become free.
+            # A port of the failed container may take a moment to become free.
             context.run.sleep(1)
         try:
             advance(context, decide, swap)
@@ -134,19 +136,19 @@ def _start_anyway(context: ActionContext, swap: Swap) -> str:
 def _return_step(
     swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
 ) -> SwapStep | None:
-    """Return the next step back to the old container; None once only the new one is left to be removed."""
+    """Return the next step back to the old container; None if only the new container is left to remove."""
     step = backward_step(swap, run_id, old, new)
     return None if step is not None and step.verb == "remove" else step
 
 
 def recover_slots(context: ActionContext, own: Sequence[Slot], dependents: Sequence[Slot]) -> None:
-    """Leave one container in each slot of a service whose redeploy has no journal any more, and of its dependents.
+    """Keep one container in each slot of a service whose redeploy has lost its journal, and of its dependents.
 
-    If every new container has taken over and runs well, the new ones stay. Otherwise, all old ones are restored: a
-    dependent needs the container that it was created for.
+    If every new container has taken over and runs well, the new containers stay. Otherwise, all old containers are
+    restored: a dependent needs the container for which it was created.
 
     Args:
-        dependents: Those that the redeploy has parked, each after its parents.
+        dependents: Dependents that the redeploy has parked, each after its parents.
     """
     swapping = [slot for slot in (*own, *dependents) if slot.swapping]
     keeps_new = all(slot.newest.name == slot.name and _is_healthy(slot.newest) for slot in swapping)
@@ -164,12 +166,13 @@ def recover_slots(context: ActionContext, own: Sequence[Slot], dependents: Seque
 def _lost_swap(slot: Slot, began: datetime | None) -> Swap:
     """Return the swap of a slot without a journal.
 
-    The new container was created with the old one's configuration before that was changed. It thus shows the networks
-    and the restart policy of the old one, and by the time of its creation whether the old one ran then.
+    The new container was created with the old container's configuration before that configuration was changed. It thus
+    has the networks and the restart policy of the old container. Its creation time shows whether the old container ran
+    then.
 
     Args:
-        began: When the redeploy changed the first container, if this one was changed before its replacement was
-            created. Its restart policy stays as it is.
+        began: Time at which the redeploy changed the first container, if this container was changed before its
+            replacement was created. Its restart policy is unchanged.
     """
     old, new = slot.oldest, slot.newest
     is_replaced = new.id != old.id
@@ -190,7 +193,7 @@ def _lost_swap(slot: Slot, began: datetime | None) -> Swap:
 
 
 def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
-    """Return the endpoint settings of a replacement without its own name, which it has as an alias, too."""
+    """Return the endpoint settings of a replacement without its own name, which is also an alias."""
     settings, name = endpoint_settings(replacement.raw), base_name(replacement.name)
     return {
         network: {**endpoint, "Aliases": [alias for alias in endpoint.get("Aliases") or () if alias != name]}
@@ -204,12 +207,12 @@ def _is_healthy(container: InspectedContainer) -> bool:
 
 def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
     if old.started is None and old.auto_remove:
-        # A spare. Only containers that run have one, and it is not started before it is needed.
+        # A spare. Only running containers have a spare, and the spare is not started before it is needed.
         return True
     return old.finished is not None and replaced is not None and old.finished > replaced
 
 
 def _remove(context: ActionContext, container_ids: Iterable[str]) -> None:
     for container_id in container_ids:
-        # Its anonymous volumes may be those of the container that stays.
+        # Its anonymous volumes may belong to the container that stays.
         context.api.remove(container_id, context.run, volumes=False)
