@@ -11,8 +11,8 @@ from tests.acceptance.console import Console
 from tests.acceptance.raw_http import Target, holdings
 from tests.support.dashboard_bed import DashboardBed, serve_dashboard
 from tests.support.docker_bed import DockerBed
-from tests.support.pages import Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.pages import Visitor, signed_in
+from tests.support.server import LiveServer
 from tests.support.stores import open_store
 
 
@@ -48,9 +48,7 @@ def target(quiet_service: Target) -> Iterator[Target]:
 @pytest.fixture
 def visitor(live_server: LiveServer) -> Visitor:
     """An admin on the dashboard, without scripts."""
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
+    return signed_in(live_server)
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ import pytest
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member
 from tests.support.dashboard_bed import find_card
 from tests.support.html_tree import Element
-from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.pages import Page, Visitor, signed_in
+from tests.support.server import USER, LiveServer
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession, Scope
-
-
-def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY, **headers: str) -> Visitor:
-    visitor = Visitor(server.url, **headers)
-    visitor.sign_in(user, key)
-    return visitor
 
 
 def rows(page: Page, caption: str) -> list[Element]:
@@ -36,10 +30,8 @@ def test_the_page_says_who_and_how(live_server: LiveServer) -> None:
 
 def test_a_session_is_listed_and_ended_from_another_one(live_server: LiveServer) -> None:
     member = add_member(live_server, "two-sessions")
-    phone_agent = (
-        "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
-    )
-    phone = signed_in(live_server, member.name, member.key, User_Agent=phone_agent)
+    android = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
+    phone = signed_in(live_server, member.name, member.key, User_Agent=android)
     desk = Visitor(live_server.url, User_Agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
     desk.sign_in_by_link(add_login_link(live_server, member.name))
     page = desk.get("/account/")

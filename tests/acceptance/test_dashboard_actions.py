@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from tests.acceptance.accounts import add_limited_key
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import USER, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.model import Scope
@@ -86,8 +86,7 @@ def test_an_admin_abandons_a_running_action(live_server: LiveServer, visitor: Vi
 def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor: Visitor, scope: Scope) -> None:
     service = live_server.run_service(f"web-{uuid4().hex[:8]}")
     path = call(live_server, service, live_server.add_handler(service))
-    reader = Visitor(live_server.url)
-    reader.sign_in(USER, add_limited_key(live_server, USER, scope=scope).key)
+    reader = signed_in(live_server, USER, add_limited_key(live_server, USER, scope=scope).key)
     page = reader.get(path)
     for label in ("Cancel", "Retry", "Abandon"):
         assert not page.find("button", f"{label} the action")

@@ -2,7 +2,7 @@
 
 from tests.acceptance.accounts import add_member, give
 from tests.support.html_tree import Element
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, signed_in
 from tests.support.server import LiveServer
 
 
@@ -15,8 +15,7 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     uuid = live_server.create_service("audited")["uuid"]
     give(live_server, uuid, member.name)
     made = member.send("POST", f"/api/v1/service/{uuid}/webhook/handler/", {"name": "hook"})
-    visitor = Visitor(live_server.url, User_Agent="<img src=x> Firefox/140.0 Linux")
-    visitor.sign_in(member.name, member.key)
+    visitor = signed_in(live_server, member.name, member.key, User_Agent="<img src=x> Firefox/140.0 Linux")
     page = visitor.get("/audit/")
     started, created = rows(page)[:2]
     assert f"{member.name} Session started" in started.text or f"{member.name} session started" in started.text
@@ -32,6 +31,5 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     )
     assert made.json["uuid"] not in page.html
     assert not page.find("img", src="x")
-    again = Visitor(live_server.url, User_Agent="<img src=x> Firefox/140.0 Linux")
-    again.sign_in(member.name, member.key)
+    again = signed_in(live_server, member.name, member.key, User_Agent="<img src=x> Firefox/140.0 Linux")
     assert "2 times, last" in rows(again.get("/audit/"))[0].text, "what is repeated is one entry"

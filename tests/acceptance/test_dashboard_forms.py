@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.page_routes import page_routes
 from tests.acceptance.raw_http import UNKNOWN, Target, exchange, holdings, other_address, request
 from tests.support.dashboard_bed import DashboardBed, serve_edge
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import APIKEY, USER
 from tutumd.web.pages.safety import SAFETY
 
@@ -40,9 +40,7 @@ def target(edge: DashboardBed) -> Iterator[Target]:
 
 @pytest.fixture
 def visitor(edge: DashboardBed) -> Visitor:
-    visitor = Visitor(edge.url)
-    visitor.sign_in(USER, APIKEY)
-    return visitor
+    return signed_in(edge)
 
 
 def fill(path: str, target: Target) -> str:
@@ -55,14 +53,6 @@ def csrf(visitor: Visitor) -> str:
     return visitor.get("/account/").form("Sign out").csrf
 
 
-FORGED = {
-    "no token": {},
-    "an empty token": {"csrf": ""},
-    "a wrong token": {"csrf": "0" * 64},
-    "a token that is no ASCII": {"csrf": "ä"},
-}
-
-
 def test_routes_are_found() -> None:
     assert ("POST", "/sign-out/") in ROUTES
     assert ("GET", "/static/{name}") in ROUTES
@@ -70,13 +60,11 @@ def test_routes_are_found() -> None:
 
 
 def test_a_form_without_the_token_of_the_session_changes_nothing(target: Target, visitor: Visitor) -> None:
-    other = Visitor(target.server.url)
-    other.sign_in(USER, APIKEY)
-    forged = FORGED | {"a token of another session": {"csrf": csrf(other)}}
-    for path, (what, fields) in product(POSTS, forged.items()):
-        page = visitor.send("POST", fill(path, target), fields)
-        assert page.status == 403, (path, what)
-        assert "this form is out of date" in page.text, (path, what)
+    other = signed_in(target.server)
+    for path, token in product(POSTS, (None, "", "0" * 64, "ä", csrf(other))):
+        page = visitor.send("POST", fill(path, target), {} if token is None else {"csrf": token})
+        assert page.status == 403, (path, token)
+        assert "this form is out of date" in page.text, (path, token)
     assert visitor.get("/account/").path == "/account/"
 
 
@@ -106,12 +94,7 @@ def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor) -> No
         "application/json": f'{{"csrf": "{token}"}}',
         "": f"csrf={token}",
     }
-    wrong: list[str | bytes] = [
-        f"csrf={token}&a=%ff",
-        f"csrf={token}&a=%00",
-        f"csrf={token}&\xff".encode("latin-1"),
-        f"csrf={token}&a" * 600,
-    ]
+    wrong = [f"csrf={token}&{each}".encode("latin-1") for each in ("a=%ff", "a=%00", "\xff", "a" + "&a" * 600)]
     for address in (fill(path, target) for path in POSTS):
         for content_type, body in bodies.items():
             page = visitor.send("POST", address, body, Content_Type=content_type)
@@ -156,18 +139,10 @@ def responses(target: Target, visitor: Visitor) -> Iterator[Page]:
             yield who.send("GET", fill(path, target))
         for path in POSTS:
             yield who.send("POST", fill(path, target))
-    for path in (
-        "/nothing/",
-        f"/{UNKNOWN}/",
-        "/static/none.js",
-        "/service/x/",
-        "/audit/?before=x",
-        "/audit/?before=-1",
-    ):
-        yield visitor.send("GET", path)
-        yield visitor.send("GET", path, Accept="application/json")
-        yield visitor.send("HEAD", path)
-        yield visitor.send("PUT", path)
+    odd = ("/nothing/", f"/{UNKNOWN}/", "/static/none.js", "/service/x/", "/audit/?before=x", "/audit/?before=-1")
+    for path, method in product(odd, ("GET", "HEAD", "PUT")):
+        yield visitor.send(method, path)
+        yield visitor.send(method, path, Accept="application/json")
     yield visitor.send("GET", "/account/", HX_Request="true")
     yield stranger.send("GET", "/account/", HX_Request="true")
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.acceptance.raw_http import CREDENTIALS, DISGUISED, exchange, request
 from tests.support.api import Api
 from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.nginx_bed import nginx_below_a_path
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import APIKEY, USER, LiveServer, free_port
 
 STRANGER = "127.0.0.2"
@@ -47,22 +48,27 @@ def test_a_user_whom_the_proxy_names_is_signed_in(named: DashboardBed) -> None:
     assert "Signed in by the proxy in front of this server" in page.text
     assert "198.51.100.7" in page.text
     assert visitor.get("/sign-in/?next=/audit/").path == "/audit/"
-    made = page.submit("Make a key", scope="read")
-    assert made.status == 201, "forms work"
+    assert page.submit("Make a key", scope="read").status == 201, "forms work"
+    signed_out = page.submit("Sign out")
+    assert signed_out.status == 409 and "sign out there" in signed_out.text
+    assert visitor.send("GET", "/api/v1/service/").status == 401, "the header opens no route of the API"
     with named.accounts() as store:
         session = store.sessions(USER)[0]
         assert (session.credential, session.address) == ("proxy", "198.51.100.7")
 
 
-@pytest.mark.parametrize(
-    "name", ["\u00a0username", "username\u3000", "\u2003username", "\u0085username", "\x1fusername"]
-)
-def test_a_name_with_other_space_around_it_is_another_name(named: DashboardBed, name: str) -> None:
-    raw = request("GET", "/account/", headers=[f"{HEADER}: {name.encode().decode('latin-1')}", "Accept: text/html"])
-    answer = exchange(named, raw)
-    assert answer.status in (400, 403)
-    raw = request("GET", "/account/", headers=[f"{HEADER}: \t username \t", "Accept: text/html"])
-    assert exchange(named, raw).status == 200, "spaces and tabs do not count"
+def test_a_name_with_other_space_around_it_is_another_name(named: DashboardBed) -> None:
+    for name in (
+        "\u00a0username",
+        "username\u3000",
+        "\u2003username",
+        "\u0085username",
+        "\x1fusername",
+        "\t username \t",
+    ):
+        sent = f"{HEADER}: {name.encode().decode('latin-1')}"
+        answer = exchange(named, request("GET", "/account/", headers=[sent, "Accept: text/html"]))
+        assert answer.status in ((200,) if name.startswith("\t") else (400, 403)), "only spaces and tabs do not count"
 
 
 @pytest.mark.parametrize("path", DISGUISED)
@@ -75,10 +81,15 @@ def test_a_path_that_is_not_plain_is_no_page(named: DashboardBed, path: str) -> 
 
 def test_a_browser_without_cookies_leaves_no_sessions(named: DashboardBed) -> None:
     member = add_member(named, "no-cookies")
-    for _ in range(3):
-        assert who(Visitor(named.url, X_Forwarded_User=member.name).get("/account/")) == member.name
+    assert [who(Visitor(named.url, X_Forwarded_User=member.name).get("/account/")) for _ in "123"] == [member.name] * 3
     with named.accounts() as store:
         assert store.sessions(member.name) == ()
+
+
+def test_a_session_by_key_does_not_outrank_the_proxy(named: DashboardBed) -> None:
+    member, visitor = add_member(named, "outranked"), signed_in(named)
+    assert who(visitor.get("/account/")) == USER
+    assert who(visitor.get("/account/", X_Forwarded_User=member.name)) == member.name
 
 
 @pytest.mark.parametrize("name", [HEADER, HEADER.lower(), HEADER.upper()])
@@ -91,21 +102,13 @@ def test_a_header_of_anybody_else_names_nobody(named: DashboardBed, name: str) -
 
 
 def test_headers_beside_the_proxys_own_count_for_nothing(named: DashboardBed) -> None:
-    names = [
-        ["X-Forwarded-User: username", "X-Forwarded-User: username"],
-        ["x-forwarded-user: bob", "X-Forwarded-User: username"],
-    ]
-    for headers in names:
-        answer = exchange(named, request("GET", "/account/", headers=[*headers, "Accept: text/html"]))
+    for other in (f"X-Forwarded-User: {USER}", "x-forwarded-user: bob"):
+        headers = [other, f"X-Forwarded-User: {USER}", "Accept: text/html"]
+        answer = exchange(named, request("GET", "/account/", headers=headers))
         assert answer.status == 403
         assert b"the proxy must replace what the client sends" in answer.body
-    for header in (
-        "X_Forwarded_User: username",
-        "X-Forwarded-User : username",
-        "X-Forwarded-Users: username",
-        "X-Forwarded-User:",
-    ):
-        answer = exchange(named, request("GET", "/account/", headers=[header]))
+    for header in ("X_Forwarded_User: {}", "X-Forwarded-User : {}", "X-Forwarded-Users: {}", "X-Forwarded-User:"):
+        answer = exchange(named, request("GET", "/account/", headers=[header.format(USER)]))
         assert answer.status in (303, 400), header
 
 
@@ -118,9 +121,7 @@ def test_a_user_who_is_not_known_is_told_how_to_become_one(named: DashboardBed, 
     assert page.status == 403
     assert page.text.count("the proxy has signed you in as") == 1
     assert not page.find("b", "x")
-    if name in ("nobody", "$(reboot)"):
-        quoted = {"nobody": "nobody", "$(reboot)": "'$(reboot)'"}[name]
-        assert f"tutumd user add {quoted}" in page.alert
+    assert f"tutumd user add {quote(name)}" in page.alert or name not in ("nobody", "$(reboot)")
     answer = visitor.send("GET", "/", Accept="application/json", X_Forwarded_User="nobody")
     assert (answer.status, json.loads(answer.body).keys()) == (403, {"error"})
 
@@ -144,25 +145,6 @@ def test_a_session_of_the_proxy_ends_with_its_word(named: DashboardBed) -> None:
         assert len(store.keys(member.name)) == 1
         store.remove_user(member.name)
     assert visitor.get("/account/").status == 403
-
-
-def test_a_session_by_key_does_not_outrank_the_proxy(named: DashboardBed) -> None:
-    member = add_member(named, "outranked")
-    visitor = Visitor(named.url)
-    visitor.sign_in(USER, APIKEY)
-    assert who(visitor.get("/account/")) == USER
-    assert who(visitor.get("/account/", X_Forwarded_User=member.name)) == member.name
-
-
-def test_people_sign_out_where_they_signed_in(named: DashboardBed) -> None:
-    visitor = Visitor(named.url, X_Forwarded_User=USER)
-    page = visitor.get("/").submit("Sign out")
-    assert page.status == 409
-    assert "sign out there" in page.text
-
-
-def test_the_header_opens_no_route_of_the_api(named: DashboardBed) -> None:
-    assert Visitor(named.url, X_Forwarded_User=USER).send("GET", "/api/v1/service/").status == 401
 
 
 def test_behind_tls_the_cookie_is_for_tls_and_this_host_only(database: str) -> None:
@@ -215,15 +197,11 @@ def test_for_other_networks_there_is_no_dashboard(database: str, is_trusted: boo
             seen = observed(server, "127.0.0.9", X_Forwarded_For=forwarded)
             assert (seen != without) == is_shown, forwarded
         assert observed(server, "127.0.0.1", X_Forwarded_For="192.0.2.7") == without, "that proxy is not trusted"
-        visitor = Visitor(server.url)
-        visitor.sign_in(USER, APIKEY)
         elsewhere = Visitor(server.url, address=STRANGER)
-        elsewhere.cookies = visitor.cookies
+        elsewhere.cookies = signed_in(server).cookies
         assert elsewhere.send("GET", "/account/").status == 404
-        uuid = server.create_service(f"web-{is_trusted}")["uuid"]
-        handler = server.make_handler(uuid)
-        for path in (handler["url"], "/api/v1/service/", "/api/docs", "/healthz"):
-            method = "POST" if path == handler["url"] else "GET"
+        call = server.make_handler(server.create_service(f"web-{is_trusted}")["uuid"])["url"]
+        for method, path in (("POST", call), ("GET", "/api/v1/service/"), ("GET", "/api/docs"), ("GET", "/healthz")):
             answer = exchange(server, request(method, path, headers=[CREDENTIALS]), STRANGER)
             assert answer.status in (200, 202), path
 

@@ -11,7 +11,7 @@ from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.page_routes import FOR_ALL, page_routes
 from tests.acceptance.raw_http import UNKNOWN
 from tests.support.dashboard_bed import serve_edge
-from tests.support.pages import Visitor
+from tests.support.pages import Visitor, signed_in
 from tests.support.server import USER
 from tutumd.model import Scope
 
@@ -35,8 +35,7 @@ def test_a_page_refuses_a_session_without_its_scope_and_no_other(tmp_path: Path)
         limits: dict[str, Any] = {"service_uuid": edge.create_service("other")["uuid"]}
         member = add_member(edge, "member").name
         for (name, narrow), scope in product(((USER, {}), (member, {}), (USER, limits)), Scope):
-            visitor = Visitor(edge.url)
-            visitor.sign_in(name, add_limited_key(edge, name, scope=scope, **narrow).key)
+            visitor = signed_in(edge, name, add_limited_key(edge, name, scope=scope, **narrow).key)
             check(visitor, scope, is_narrow=bool(narrow))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.accounts import add_login_link, add_member
 from tests.acceptance.page_routes import FOR_ALL, PageRoute, page_routes
 from tests.acceptance.sender_calls import send_payload
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
 
@@ -92,8 +92,7 @@ def use(server: LiveServer) -> Used:
         for each in visitor.get("/account/").submit("Make a key").find("input")
         if "readonly" in each.attributes
     )
-    other = Visitor(server.url)
-    other.sign_in(USER, APIKEY)
+    other = signed_in(server)
     tokens = {
         f"token {name} of {who}": value
         for who, each in (("a", visitor), ("b", other))
@@ -167,8 +166,7 @@ def test_the_log_holds_no_secret(used: Used) -> None:
 @pytest.mark.slow
 def test_a_second_user_finds_nothing_of_the_first(used: Used) -> None:
     member = add_member(used.server, f"ann-{uuid.uuid4().hex[:8]}")
-    stranger = Visitor(used.server.url)
-    stranger.sign_in(member.name, member.key)
+    stranger = signed_in(used.server, member.name, member.key)
     csrf = stranger.get("/account/").form("Sign out").csrf
     owned = [
         route for route in page_routes() if route.path not in FOR_ALL and {"uuid", "service_uuid"} & {*route.names}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.acceptance.accounts import add_member, give
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import LiveServer
 
 
@@ -39,8 +39,7 @@ def test_a_member_may_do_less_than_an_admin(live_server: LiveServer) -> None:
     member = add_member(live_server, "page-member")
     uuid = live_server.run_service("page-owned")
     give(live_server, uuid, member.name)
-    visitor = Visitor(live_server.url)
-    visitor.sign_in(member.name, member.key)
+    visitor = signed_in(live_server, member.name, member.key)
     page = visitor.get("/services/")
     assert [cell.find("a")[0].text for cell in page.find("td", data_label="Service")] == ["page-owned"]
     page = page.follow("page-owned")

@@ -9,18 +9,11 @@ import pytest
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, key_id_of
 from tests.acceptance.page_routes import FOR_ALL, page_routes
 from tests.acceptance.raw_http import UNKNOWN, other_address
-from tests.support.api import Api
 from tests.support.dashboard_bed import DashboardBed, serve_edge
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.application.digests import sha256_hex
-
-
-def signed_in(server: Api, user: str = USER, key: str = APIKEY) -> Visitor:
-    visitor = Visitor(server.url)
-    visitor.sign_in(user, key)
-    return visitor
 
 
 def is_signed_in(visitor: Visitor) -> bool:
@@ -118,21 +111,19 @@ def test_a_link_signs_in_once(live_server: LiveServer) -> None:
     page = visitor.sign_in_by_link(token)
     assert page.path == "/"
     assert page.find("span", member.name)
-    other = Visitor(live_server.url, address=other_address())
-    page = other.get(f"/sign-in/link/{token}/").submit("Sign in")
-    assert page.status == 401
-    assert "tutumd login-link USER" in page.alert
-    assert not is_signed_in(other)
 
 
-@pytest.mark.parametrize("token", ["expired", "x", "x" * 5000])
+@pytest.mark.parametrize("token", ["expired", "used", "x", "x" * 5000])
 def test_a_wrong_link_says_how_to_get_another_one(live_server: LiveServer, token: str) -> None:
-    if token == "expired":
-        token = add_login_link(live_server, USER, lasts_s=-1)
+    if token in ("expired", "used"):
+        lasts_s, is_used = (-1, False) if token == "expired" else (3600, True)
+        token = add_login_link(live_server, USER, lasts_s=lasts_s)
+        assert not is_used or Visitor(live_server.url).sign_in_by_link(token).path == "/"
     visitor = Visitor(live_server.url, address=other_address())
     page = visitor.get(f"/sign-in/link/{token}/").submit("Sign in")
     assert page.status == 401
-    assert "it was used or has expired" in page.alert
+    assert "it was used or has expired" in page.alert and "tutumd login-link USER" in page.alert
+    assert not is_signed_in(visitor)
 
 
 def test_a_sign_in_makes_a_new_token_and_ends_the_session_before(live_server: LiveServer) -> None:
@@ -152,10 +143,7 @@ def test_a_sign_in_makes_a_new_token_and_ends_the_session_before(live_server: Li
 
 
 def test_the_cookie_is_hidden_from_scripts_and_other_sites(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
-    form = visitor.get("/sign-in/").form("Sign in", user=USER, key=APIKEY)
-    page = visitor.send("POST", form.address, dict(form.fields))
-    (cookie,) = page.headers.get_all("set-cookie", [])
+    (cookie,) = sent_to(Visitor(live_server.url), "/").headers.get_all("set-cookie", [])
     name, _, rest = cookie.partition("=")
     assert name == "tutumd_session"
     assert sorted(rest.lower().split("; ")[1:]) == ["httponly", "max-age=1209600", "path=/", "samesite=lax"]
@@ -173,10 +161,7 @@ def test_signing_out_ends_the_session(live_server: LiveServer) -> None:
 def test_a_session_ends_with_its_key_and_with_its_user(live_server: LiveServer) -> None:
     member = add_member(live_server, "key-ends")
     other_key = add_limited_key(live_server, member.name)
-    by_key, by_other = (
-        signed_in(live_server, member.name, member.key),
-        signed_in(live_server, member.name, other_key.key),
-    )
+    by_key, by_other = (signed_in(live_server, member.name, each) for each in (member.key, other_key.key))
     by_link = Visitor(live_server.url)
     by_link.sign_in_by_link(add_login_link(live_server, member.name))
     with live_server.accounts() as store:
@@ -229,7 +214,6 @@ def test_a_made_up_cookie_is_no_session(live_server: LiveServer) -> None:
 
 def test_a_session_opens_no_route_of_the_api(live_server: LiveServer) -> None:
     visitor = signed_in(live_server)
-    for path in ("/api/v1/service/", "/api/v1/auth/", "/api/v1/webhook/handler/"):
-        page = visitor.send("GET", path)
-        assert page.status == 401, path
+    paths = ("/api/v1/service/", "/api/v1/auth/", "/api/v1/webhook/handler/")
+    assert [visitor.send("GET", path).status for path in paths] == [401] * 3
     assert visitor.send("POST", "/api/v1/service/", '{"name": "x"}').status == 401

@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 from tests.acceptance.accounts import add_limited_key
-from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.pages import Page, Visitor, signed_in
+from tests.support.server import USER, LiveServer
 from tutumd.model import Scope
 
 
@@ -21,8 +21,7 @@ class Hook:
     def __init__(self, server: LiveServer, service: str, **fields: object) -> None:
         made = server.make_handler(service, **{"name": f"hook-{uuid.uuid4()}", **fields})
         self.url, self.resource, self.server = made["url"], made["resource_uri"], server
-        visitor = Visitor(server.url)
-        visitor.sign_in(USER, APIKEY)
+        visitor = signed_in(server)
         # The API names handlers by UUID, pages by number: the service's page links to it.
         [link] = [a for a in visitor.get(f"/service/{service}/").find("a") if a.text == made["name"]]
         self.page = link.attributes["href"]
@@ -112,8 +111,7 @@ def test_a_delivery_is_one_of_its_handler_and_sent_again_by_those_who_may_call(
     hook, other = Hook(live_server, service), Hook(live_server, service)
     assert hook.call() == 202
     path = hook.newest(visitor).path
-    reader = Visitor(live_server.url)
-    reader.sign_in(USER, add_limited_key(live_server, USER, scope=Scope.READ).key)
+    reader = signed_in(live_server, USER, add_limited_key(live_server, USER, scope=Scope.READ).key)
     page = reader.get(path)
     assert "your key may not call handlers" in page.text and not page.find("button", "Redeliver")
     elsewhere, csrf = other.page + path.removeprefix(hook.page), visitor.get(path).form("Sign out").csrf

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.api import APIKEY, USER, Api
 from tests.support.dashboard_bed import serve_edge
-from tests.support.pages import Page, Visitor
+from tests.support.pages import Page, Visitor, signed_in
 from tests.support.postgres_bed import PostgresBed
 
 ROUNDS = 3
@@ -117,8 +117,7 @@ def test_a_form_whose_fields_are_sent_in_another_session_is_another_one(twice: T
     path = f"/service/{twice.service}/handler/new/"
     form = twice.get(path).form("Create the handler", name=name)
     first = twice.visitors[0].post(form.address, dict(form.fields))
-    other = Visitor(twice.server.url)
-    other.sign_in(USER, APIKEY)
+    other = signed_in(twice.server)
     copied = dict(form.fields) | {"csrf": other.get(path).form("Create the handler").csrf}
     assert first.status == 200
     assert "has the name" in other.post(form.address, copied).text  # it would create a second handler of this name

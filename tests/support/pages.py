@@ -1,5 +1,6 @@
 """A visitor of the dashboard without a browser: it has cookies, follows links and redirects, and sends forms.
 
+    visitor = signed_in(server)            # or signed_in(server, "ann", key)
     visitor = Visitor(server.url)          # with the path of the public URL, if there is one
     page = visitor.sign_in(USER, APIKEY)   # or visitor.sign_in_by_link(token)
     page = visitor.get("/services/")
@@ -20,6 +21,7 @@ from functools import cached_property
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from tests.support.api import APIKEY, USER, Api
 from tests.support.html_tree import Element, parse
 from tests.support.waiting import wait_until
 
@@ -213,6 +215,13 @@ class Visitor:
                     self.cookies.pop(name, None)
                 else:
                     self.cookies[name] = cookie.value
+
+
+def signed_in(server: Api, user: str = USER, key: str = APIKEY, **headers: str) -> Visitor:
+    """Return somebody who has signed in at a server with a key."""
+    visitor = Visitor(server.url, **headers)
+    visitor.sign_in(user, key)
+    return visitor
 
 
 def _buttons(within: Element) -> list[Element]:

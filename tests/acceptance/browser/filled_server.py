@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 
 from tests.acceptance.accounts import add_login_link, add_member
 from tests.acceptance.sender_calls import send_payload
-from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, PATIENT, USER, LiveServer
+from tests.support.pages import Page, signed_in
+from tests.support.server import PATIENT, USER, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.web.pages.site import PAGES
 
@@ -146,8 +146,7 @@ def _begin(server: LiveServer, web: str) -> list[str]:
 
 
 def _find(server: LiveServer, web: str, mailer: str, handlers: list[str]) -> dict[str, list[Parameters]]:
-    visitor = Visitor(server.url)
-    visitor.sign_in(USER, APIKEY)
+    visitor = signed_in(server)
     page = visitor.get(f"/service/{web}/")
     paths = {name: page.find("a", name)[0].attributes["href"] for name in [*handlers, "deploy-script"]}
     found: dict[str, list[Parameters]] = {"service": [], "handler": [], "delivery": [], "action": []}

@@ -3,6 +3,8 @@
 The pages come from the routes of the site, so that a new page is among them by itself.
 """
 
+from itertools import cycle, product
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -35,35 +37,29 @@ _SMALL_TARGETS = """(smallest) => {
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.chromium]
 
 
-@pytest.mark.slow
-def test_each_page_is_for_everybody(browser: Browser, filled: FilledServer) -> None:
-    """Pages take turns: one is looked at on a dark phone with all opened, the next on a bright desk as it comes."""
-    page = browser.open(filled.server.url, NARROW)
+TURNS = [(NARROW, True, True), (DESK, False, False)]
+"""Pages take turns: one is looked at on a dark phone with all opened, the next on a bright desk as it comes."""
+EACH = product((DESK, PHONE, NARROW, LYING), (False, True), (False, True))
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        pytest.param(TURNS, id="in turns", marks=pytest.mark.slow),
+        *(pytest.param([each], id=f"{each[0].width}, {each[1:]}", marks=pytest.mark.nightly) for each in EACH),
+    ],
+)
+def test_each_page_is_for_everybody(
+    browser: Browser, filled: FilledServer, looks: list[tuple[Screen, bool, bool]]
+) -> None:
+    page = browser.open(filled.server.url, looks[0][0])
     found = check(page, "/sign-in/")
     sign_in(page, USER, APIKEY)
-    for index, address in enumerate(filled.addresses(of_each=1)):
-        screen, theme, is_open = (DESK, "light", False) if index % 2 else (NARROW, "dark", True)
+    addresses = filled.addresses(of_each=1 if looks is TURNS else 1000)
+    for address, (screen, is_dark, is_open) in zip(addresses, cycle(looks), strict=False):
         page.set_viewport_size({"width": screen.width, "height": screen.height})
-        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        page.emulate_media(color_scheme="dark" if is_dark else "light")
         found += check(page, address, is_open=is_open)
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("screen", [DESK, PHONE, NARROW, LYING], ids=["desk", "phone", "narrow", "lying"])
-def test_every_page_is_for_everybody_in_any_theme_and_size(
-    browser: Browser, filled: FilledServer, screen: Screen, theme: str
-) -> None:
-    page = browser.open(filled.server.url, screen, is_dark=theme == "dark")
-    sign_in(page, USER, APIKEY)
-    found: list[str] = []
-    for address in filled.addresses():
-        found += check(page, address)
-        for index in range(page.locator("main details").count()):
-            page.evaluate(_OPEN, False)
-            page.locator("main details").nth(index).evaluate("each => each.open = true")
-            found += find_violations(page)
     assert not found, "\n".join(dict.fromkeys(found))
 
 
@@ -76,6 +72,7 @@ def test_axe_finds_nothing_on_pages_that_answer_a_form(browser: Browser, filled:
         (filled.address("handler"), "Show the URL", ""),
         (filled.address("service", 1, "/service/{uuid}/handler/new/"), "Create the handler", "x" * 300),
         (filled.address("handler", 0, "/service/{service_uuid}/handler/{number}/try/"), "Try this payload", ""),
+        (filled.address("service", 1, "/service/{uuid}/connect/?sender=ghcr"), "Create the URL", ""),
         ("/account/", "Make a key", ""),
     ):
         page.goto(address)

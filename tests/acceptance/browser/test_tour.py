@@ -13,7 +13,7 @@ from tests.acceptance.accounts import add_limited_key
 from tests.acceptance.browser.filled_server import FilledServer
 from tests.support.browser import DESK, PHONE, Browser, Screen
 from tests.support.documentation import ROOT
-from tests.support.pages import Visitor
+from tests.support.pages import Visitor, signed_in
 from tutumd.application import accounts
 
 pytestmark = pytest.mark.chromium  # beside the other tests of `filled`
@@ -86,9 +86,7 @@ def visitor(filled: FilledServer) -> Visitor:
     made = admin.send("POST", handlers, {"name": "nightly", "rate_limit": "1/day"})
     assert admin.send("PATCH", made.json["resource_uri"], {"enabled": False}).status < 300
     assert admin.send("DELETE", made.json["resource_uri"]).status < 300
-    visitor = Visitor(filled.server.url)
-    visitor.sign_in(ADMIN, admin.key)
-    return visitor
+    return signed_in(filled.server, ADMIN, admin.key)
 
 
 def test_the_tour_leads_through_pages_that_show_what_it_says(

@@ -4,7 +4,7 @@ import pytest
 
 from tests.acceptance.accounts import add_limited_key
 from tests.acceptance.handler_pages.made import Made
-from tests.support.pages import Visitor
+from tests.support.pages import Visitor, signed_in
 from tests.support.server import USER, LiveServer
 from tutumd.model import Scope
 
@@ -15,8 +15,7 @@ BUTTONS = ("Show the URL", "Disable", "Make a new URL", "Revoke it")
 def test_buttons_are_for_those_who_may_press_them(
     live_server: LiveServer, made: Made, scope: Scope, number: int
 ) -> None:
-    guest = Visitor(live_server.url)
-    guest.sign_in(USER, add_limited_key(live_server, USER, scope=scope).key)
+    guest = signed_in(live_server, USER, add_limited_key(live_server, USER, scope=scope).key)
     page = guest.get(made.path)
     assert [name for name in BUTTONS if page.find("button", name)] == list(BUTTONS[:number])
 
