@@ -77,9 +77,11 @@ def test_the_account_of_a_pod_is_used_where_there_is_no_kubeconfig(tmp_path: Pat
         find_access("", None, environment, account=account)
     (account / "token").write_text("of the account")
     (account / "ca.crt").write_text("a certificate")
-    (account / "namespace").write_text("tutumd")
-    access = find_access("", None, environment, account=account)
-    assert access.namespace == "tutumd"
+    assert find_access("", None, environment, account=account).namespace == "default"
+    for text, namespace in (("\n", "default"), ("tutumd", "tutumd")):
+        (account / "namespace").write_text(text)
+        access = find_access("", None, environment, account=account)
+        assert access.namespace == namespace
     with pytest.raises(SettingsError, match="the context 'prod' needs a kubeconfig"):
         find_access("", "prod", environment, account=account)
     settings = access.connect().configuration

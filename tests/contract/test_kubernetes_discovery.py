@@ -9,7 +9,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.engines.verbs import watching
 from tests.contract.kubernetes_support import WEB
-from tests.support.kubernetes.api import FakeCluster
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import deployment, stateful_set
 from tests.support.waiting import wait_until
@@ -65,6 +65,24 @@ def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, 
         assert len(engine.discover()) == 2
 
 
+def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.allowed = lambda request: request.namespace != "other"
+    with kube.opened(cluster, tmp_path, "shop", "other") as engine, watching(engine) as changed:
+        refused = [("list", "other"), ("watch", "shop")]
+        wait_until(
+            lambda: all(len([s for s in cluster.requests if (s.verb, s.namespace) == pair]) >= 4 for pair in refused),
+            "one namespace is refused and the other is watched",
+        )
+        changed.clear()
+        create_in(cluster, "shop", "web")
+        assert changed.wait(60)
+        asked = len(cluster.requests)
+        with pytest.raises(PartialDiscoveryError) as raised:
+            engine.discover()
+        assert [snapshot.selector for snapshot in raised.value.snapshots] == ["deployment/shop/web"]
+        assert {request.namespace for request in cluster.requests[asked:] if request.verb == "list"} == {"other"}
+
+
 def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
     def shows(*wanted: str) -> None:
         began = time.monotonic()
@@ -88,11 +106,39 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
         assert len([request for request in cluster.requests[asked:] if request.verb != "watch"]) == 0
 
 
-@pytest.mark.parametrize(("code", "words"), [(500, "etcdserver: leader changed"), (410, "too old resource version")])
-def test_a_watch_that_the_api_ends_is_an_error_and_not_restarted(
-    cluster: FakeCluster, tmp_path: Path, code: int, words: str
-) -> None:
-    cluster.store.watch_error = Refusal(code, words)
+def test_a_watch_whose_changes_the_api_has_discarded_begins_again(cluster: FakeCluster, tmp_path: Path) -> None:
+    with kube.opened(cluster, tmp_path) as engine, watching(engine):
+        wait_until(
+            lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "four watches"
+        )
+        with cluster.store.lock:
+            cluster.store.create("deployments", deployment(replicas=0))
+            cluster.store.forgotten = cluster.store.version
+            cluster.store.events.clear()
+        wait_until(lambda: selectors(engine) == ["deployment/shop/web"], "it is shown nevertheless")
+
+
+def test_a_list_whose_rest_the_api_has_discarded_is_read_in_one_piece(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.controllers.frozen = True
+    for number in range(501):
+        cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
+
+    def discard(request: ApiRequest) -> None:
+        if "continue" in request.query:
+            raise Refusal(410, "The provided continue parameter is too old to display a consistent list result.")
+
+    with kube.opened(cluster, tmp_path) as engine:
+        assert len(selectors(engine)) == 501
+        cluster.before = discard
+        assert len(selectors(engine)) == 501
+    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
+    whole = [{"limit": "500"}, {"continue": "500", "limit": "500"}]
+    assert pages == [*whole, *whole, {}]
+
+
+def test_a_watch_that_the_api_ends_is_an_error_and_not_restarted(cluster: FakeCluster, tmp_path: Path) -> None:
+    words = "etcdserver: leader changed"
+    cluster.store.watch_error = Refusal(500, words)
     ended = pytest.raises(EngineUnavailableError, match=f"the cluster ended a watch: {words}")
     stop = threading.Event()
     limit = threading.Timer(60, stop.set)

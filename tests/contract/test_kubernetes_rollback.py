@@ -5,10 +5,11 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
-from tests.support.kubernetes.api import ApiRequest
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun, late_when
+from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.errors import EngineUnavailableError
 
 
@@ -93,26 +94,43 @@ def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: Cluster
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-def test_a_change_by_another_client_after_a_lost_response_is_not_taken_for_ours(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed()))
+def lose_response(cluster: FakeCluster, engine: KubernetesEngine) -> FakeRun:
+    """Create a Deployment, and return the run of a redeploy that received no response to its patch."""
+    kube.create(cluster, deployment(template=probed(env=[{"name": "BODY", "value": "before"}])))
 
     def lose(request: ApiRequest) -> None:
         if request.verb == "patch":
             raise Refusal(503, "etcdserver: leader changed")
 
     cluster.after = lose
-    run = FakeRun(tag="v2")
+    run = FakeRun(tag="v2", variables={"BODY": "after", "EMPTY": ""})
     with pytest.raises(EngineUnavailableError):
         engine.redeploy(WEB, run)
     cluster.after = lambda request: None
+    return run.again()
+
+
+def test_a_redeploy_after_a_lost_response_continues_although_the_service_was_scaled(
+    kubernetes: ClusterAndEngine,
+) -> None:
+    cluster, engine = kubernetes
+    run = lose_response(cluster, engine)
+    cluster.store.change(("deployments", "shop", "web"), lambda new: new["spec"].update(replicas=3))
+    outcome = engine.redeploy(WEB, run)
+    assert outcome.success, outcome.reason
+    assert list(kube.pods(cluster, "web").values()) == ["v2"] * 3
+
+
+def test_a_change_by_another_client_after_a_lost_response_is_not_taken_for_ours(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    run = lose_response(cluster, engine)
     hanging = f"registry.test/app:{kubelets.HANGING}"
     key = ("deployments", "shop", "web")
     cluster.store.change(
         key, lambda new: new["spec"]["template"]["spec"]["containers"][0].update(image=hanging, command=["theirs"])
     )
     theirs = cluster.store.get(key)["spec"]
-    outcome = engine.redeploy(WEB, run.again())
+    outcome = engine.redeploy(WEB, run)
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == (
         f"superseded: while this redeploy ran, somebody else changed the service; it now is at {hanging}"

@@ -241,7 +241,11 @@ class _Handler(BaseHTTPRequestHandler):
             found = [
                 item for item in found if item["involvedObject"]["uid"] == uid and wanted_fields.items() <= item.items()
             ]
-        return {"metadata": {"resourceVersion": str(self.cluster.store.version)}, "items": found}
+        first, size = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found))
+        metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
+        if len(found) > first + size:
+            metadata["continue"] = str(first + size)
+        return {"metadata": metadata, "items": found[first : first + size]}
 
     def _scale(self, request: ApiRequest, key: tuple[str, str, str]) -> Any:
         workload = self.cluster.store.get(key)

@@ -40,6 +40,8 @@ class Store:
     version: int = 1
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    forgotten: int = 0
+    """Watches that begin before this version get the error that it is gone."""
     watch_error: Refusal | None = None
     """Ends every watch."""
     on_change: Callable[[], None] = lambda: None
@@ -107,6 +109,8 @@ class Store:
             raise self.watch_error
         while True:
             with self.lock:
+                if at < self.forgotten:
+                    raise Refusal(410, "too old resource version")
                 found = [
                     event
                     for event in self.events

@@ -143,6 +143,19 @@ def test_a_failure_that_passes_in_between_begins_anew() -> None:
     assert failures(looks) == [None, None, None, None, stuck]
 
 
+def test_a_stuck_pod_that_recovers_in_between_is_deleted_only_after_it_has_failed_again_for_a_while() -> None:
+    now, deleted = [0.0], []
+    run = SimpleNamespace(log=lambda line: None)
+    context: Any = SimpleNamespace(run=run, timing=Timing(clock=lambda: now[0]), delete=deleted.append)
+    watch, stuck = PodWatch(context), pod("0", ready=False, container=STUCK)
+    for now[0], seen in ((0.0, stuck), (3.0, pod("0")), (100.0, stuck), (103.0, stuck)):
+        watch.free_stuck(view(workload(stateful_set()), seen), AT)
+        assert not deleted
+    now[0] = 104.0
+    watch.free_stuck(view(workload(stateful_set()), stuck), AT)
+    assert deleted == [stuck]
+
+
 def test_new_pods_without_a_probe_have_to_run_for_a_while() -> None:
     timing = Timing(stable_s=10.0, poll_s=0.5)
     assert window_s(view(workload(deployment())), timing) == 10.0

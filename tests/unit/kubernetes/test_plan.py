@@ -10,7 +10,7 @@ from tests.support.kubernetes.patches import json_patch
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import AT, DIGEST, SINCE, pod, workload
 from tutumd.engines.kubernetes.discover import take_snapshot
-from tutumd.engines.kubernetes.patches import RedeployJournal, restart_patch, rollback_patch
+from tutumd.engines.kubernetes.patches import RedeployJournal, is_restarted, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import (
     describe_plan,
     new_image,
@@ -55,7 +55,6 @@ def test_a_plain_restart() -> None:
     assert plan == RedeployJournal(
         before={"restarted_at": "", "main": "app"},
         old=fingerprint(subject.template),
-        generation=3,
         image="registry.test/app:v1",
         restarted_at=AT,
         min_ready_before=None,
@@ -261,6 +260,7 @@ def test_a_rollback_restores_the_template_exactly(tag: str | None, variables: di
         plan = planned(subject, variables, tag=tag)
         after = patched(subject, plan, variables)
         assert after.template != subject.template
+        assert is_restarted(after, plan, variables)
         back = Workload(subject.kind, json_patch(after.json, rollback_patch(after, plan, tuple(variables))))
         assert (back.template, back.annotations) == (subject.template, subject.annotations)
 

@@ -16,7 +16,6 @@ from tutumd.ports.engine import LOST_JOURNAL
 CLUSTER = RedeployJournal(
     before={"restarted_at": "", "main": "app", "containers": [["containers", "app"]]},
     old="f",
-    generation=3,
     image="app:v2",
     restarted_at="2026",
     min_ready_before=None,

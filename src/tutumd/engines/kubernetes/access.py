@@ -85,7 +85,8 @@ def find_access(
             "the engine kubernetes found no cluster: set KUBECONFIG to a kubeconfig, or run in a pod with a "
             "service account"
         )
-    namespace = (account / "namespace").read_text(encoding="utf-8").strip()
+    file = account / "namespace"
+    namespace = (file.read_text(encoding="utf-8").strip() if file.exists() else "") or _DEFAULT_NAMESPACE
     return Access(kubeconfig="", context=None, namespace=namespace, account=account, environment=environment)
 
 

@@ -11,6 +11,7 @@ from tutumd.engines.kubernetes.access import Client, Permission
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     VERSION,
+    ExpiredError,
     Request,
     message_of,
     on_autoscalers,
@@ -25,13 +26,13 @@ from tutumd.engines.labels import IGNORE, Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
+PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 410: the start version of a watch has been discarded; 429: too many simultaneous requests; the others: the API server,
-# or one of its dependencies, is starting or stopping.
-_TEMPORARY = (410, 429, 500, 502, 503, 504)
+# 429: too many simultaneous requests; the others: the API server, or one of its dependencies, is starting or stopping.
+_TEMPORARY = (429, 500, 502, 503, 504)
 
 
 class Cluster:
@@ -77,8 +78,23 @@ class Cluster:
         Args:
             namespace: Empty means all.
         """
-        page = self._call(on_collection("list", kind, namespace))
-        return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion") or "")
+        request = on_collection("list", kind, namespace)
+        objects: list[Json] = []
+        query = {"limit": str(PAGE)}
+        while True:
+            try:
+                page = self._call(replace(request, query=query))
+            except ExpiredError:
+                if "continue" not in query:
+                    raise
+                # The API has discarded the rest of the list: read it in one piece (client-go: tools/pager).
+                objects, query = [], {}
+                continue
+            objects += page.get("items") or ()
+            token = page["metadata"].get("continue")
+            if not token:
+                return objects, str(page["metadata"].get("resourceVersion") or "")
+            query = {"limit": str(PAGE), "continue": token}
 
     def patch(self, request: Request, content_type: str, body: Any) -> Json:
         """Patch an object and return it. Raises StaleError if the version in the body is out of date."""
@@ -248,6 +264,8 @@ class Cluster:
             )
         if status == 409:
             return StaleError(message)
+        if status == 410:
+            return ExpiredError(f"cannot {request.words}: {message}")
         kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
         return kind(f"cannot {request.words}: {message}")
 

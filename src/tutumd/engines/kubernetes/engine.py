@@ -40,6 +40,8 @@ _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
 _POLL_S = 0.15
+# The time before a namespace that may not be followed is tried again. All watches end then.
+_REFUSED_S = 60.0
 
 
 class KubernetesEngine:
@@ -111,15 +113,23 @@ class KubernetesEngine:
         return take_snapshot(view.workload, view.pods) if view is not None else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Follow workloads and pods by watches of the API, each in its own thread, until one of them ends."""
+        """Follow workloads and pods by watches of the API, each in its own thread, until one of them ends.
+
+        If a namespace may not be followed, the watches of the others continue for a while.
+        """
         stopping, ended = Event(), Event()
         failures: list[TutumdError] = []
+        refused: set[str] = set()
 
         def follow(informer: Informer[Workload] | Informer[Pod]) -> None:
             try:
                 informer.follow(changed, stopping)
             except TutumdError as error:
                 failures.append(error)
+                if isinstance(error, EngineRefusedError):
+                    refused.add(informer.namespace)
+                    if len(refused) < len(self._namespaces):
+                        stopping.wait(_REFUSED_S)
             finally:
                 ended.set()
 

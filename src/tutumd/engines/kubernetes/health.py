@@ -287,7 +287,9 @@ class PodWatch:
 
     def free_stuck(self, view: WorkloadView, restarted_at: str) -> None:
         """Delete the pods that have been stuck for a while, unless that was refused before."""
-        stuck = self._lasting(find_stuck(view, restarted_at))
+        failing = find_stuck(view, restarted_at)
+        # The other pods are looked at too: the time of a pod that recovered begins anew.
+        stuck = [pod for pod in self._lasting(view.alive) if pod in failing]
         try:
             for pod in stuck if view.workload.observed and not self.problem else ():
                 self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")

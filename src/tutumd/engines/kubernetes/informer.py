@@ -6,7 +6,7 @@ from threading import Event, Lock
 from typing import Any, Generic, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.requests import events
+from tutumd.engines.kubernetes.requests import ExpiredError, events
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineUnavailableError
 
@@ -42,11 +42,9 @@ class Informer(Generic[T]):
             EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more.
         """
         try:
-            listed, version = self._cluster.list_all(self.kind, self.namespace)
-            self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
-            changed()
             while not stopping.is_set():
-                version = self._follow_from(version, changed, stopping)
+                with suppress(ExpiredError):
+                    self._follow_list(changed, stopping)
         except EngineUnavailableError:
             if not stopping.is_set():
                 raise
@@ -59,6 +57,13 @@ class Informer(Generic[T]):
         if response is not None:
             with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself
                 response.shutdown()
+
+    def _follow_list(self, changed: Callable[[], None], stopping: Event) -> None:
+        listed, version = self._cluster.list_all(self.kind, self.namespace)
+        self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
+        changed()
+        while not stopping.is_set():
+            version = self._follow_from(version, changed, stopping)
 
     def _follow_from(self, version: str, changed: Callable[[], None], stopping: Event) -> str:
         """Follow until the API ends the watch, as it does after a while; return the last version."""

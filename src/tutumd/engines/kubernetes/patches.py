@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
 from tutumd.engines.labels import IMAGE_TAGGED, Json
 from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
@@ -22,7 +22,6 @@ class RedeployJournal:
     Attributes:
         before: The changed parts of the pod template before the change (`stored_parts`).
         old: Fingerprint of the complete template before the change.
-        generation: Generation of the workload before the change. Our patch creates the next generation.
         image: Image of the main container.
         restarted_at: Time written into the template; unique to this restart.
         min_ready_before, min_ready: minReadySeconds before this redeploy (None: absent) and during it (None: not
@@ -38,7 +37,6 @@ class RedeployJournal:
 
     before: Json
     old: str
-    generation: int
     image: str
     restarted_at: str
     min_ready_before: int | None
@@ -77,40 +75,56 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
 
     The image is changed in the main container and in all other containers with the same image.
     """
-    template: dict[str, Any] = copy.deepcopy(dict(workload.template))
-    main, tagged = workload.main, workload.annotations.get(IMAGE_TAGGED)
-    metadata = template.setdefault("metadata", {})
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), RESTARTED_AT: journal.restarted_at}
-    for part, container in _all_containers(template):
-        if variables and (part, container["name"]) == (_LISTS[0], main["name"]):
-            entries = {
-                name: None if text is None else {"name": name, "value": text} for name, text in variables.items()
-            }
-            set_variables(container, "env", entries)
-        if container["image"] == main["image"]:
-            container["image"] = journal.image
-    if journal.image != main["image"]:
-        tagged = journal.image
+    tagged = workload.annotations.get(IMAGE_TAGGED) if journal.image == workload.main["image"] else journal.image
     seconds = {} if journal.min_ready is None else {"/spec/minReadySeconds": journal.min_ready}
-    return _patch(workload, template, tagged, seconds)
+    return _patch(workload, _restarted(workload.template, journal, variables), tagged, seconds)
+
+
+def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variables) -> bool:
+    """Return whether the template is the result of `restart_patch`, without a change by another client."""
+    before = _restored(workload.template, journal.before, variables)
+    return fingerprint(before) == journal.old and _restarted(before, journal, variables) == workload.template
 
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
     """Return the JSON patch that restores the complete template, as `kubectl rollout undo` does."""
-    before = journal.before
-    template: dict[str, Any] = copy.deepcopy(dict(workload.template))
-    metadata = template["metadata"]
+    tagged = journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED))
+    return _patch(workload, _restored(workload.template, journal.before, names), tagged, {})
+
+
+def _restarted(template: Json, journal: RedeployJournal, variables: Variables) -> Json:
+    """Return the template before a redeploy with the changes of the redeploy."""
+    restarted: dict[str, Any] = copy.deepcopy(dict(template))
+    metadata = restarted.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), RESTARTED_AT: journal.restarted_at}
+    # The API omits an empty value.
+    entries = {
+        name: None if text is None else {"name": name, **({"value": text} if text else {})}
+        for name, text in variables.items()
+    }
+    for part, container in _all_containers(restarted):
+        if [part, container["name"]] in journal.before.get("containers", ()):
+            container["image"] = journal.image
+        if entries and (part, container["name"]) == (_LISTS[0], journal.before["main"]):
+            set_variables(container, "env", entries)
+    return restarted
+
+
+def _restored(template: Json, before: Json, names: Collection[str]) -> Json:
+    """Return the template of a redeploy with the stored parts from before it."""
+    restored: dict[str, Any] = copy.deepcopy(dict(template))
+    metadata = restored["metadata"]
     annotations = {**(metadata.pop("annotations", None) or {}), RESTARTED_AT: before["restarted_at"]}
     if not before["restarted_at"]:
         del annotations[RESTARTED_AT]
     if annotations:  # the API omits empty values
         metadata["annotations"] = annotations
-    for part, container in _all_containers(template):
+    for part, container in _all_containers(restored):
         if [part, container["name"]] in before.get("containers", ()):
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_LISTS[0], before["main"]):
             restore_variables(container, "env", before["env"], names)
-    return _patch(workload, template, before.get("tagged", workload.annotations.get(IMAGE_TAGGED)), {})
+    return restored
 
 
 def _patch(workload: Workload, template: Json, tagged: str | None, others: Json) -> list[Json]:

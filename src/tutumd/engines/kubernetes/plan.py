@@ -32,7 +32,6 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     return RedeployJournal(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
-        generation=workload.generation,
         image=image,
         # The microseconds distinguish two restarts: a restart with the same time would change nothing.
         restarted_at=timing.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),

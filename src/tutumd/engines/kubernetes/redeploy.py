@@ -16,7 +16,7 @@ from tutumd.engines.kubernetes.health import (
     is_rolled_back,
     window_s,
 )
-from tutumd.engines.kubernetes.patches import RedeployJournal, restart_patch, rollback_patch
+from tutumd.engines.kubernetes.patches import RedeployJournal, is_restarted, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
@@ -78,9 +78,8 @@ class Redeploy:
         if workload is None:
             return fail(self, f"{context.words} was removed in the meantime")
         if workload.restarted_at == journal.restarted_at:
-            # The patch was sent, but the process was killed before the response. Nobody else may have changed the
-            # workload since.
-            if workload.generation == journal.generation + 1:
+            # The patch was sent, but the process was killed before the response.
+            if is_restarted(workload, journal, run.variables):
                 return save(self, ordered=fingerprint(workload.template))
             return fail(self, f"superseded: {_superseded(workload, journal)}")
         if fingerprint(workload.template) != journal.old:

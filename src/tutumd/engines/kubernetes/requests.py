@@ -103,12 +103,16 @@ CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
 _PART_BYTES = 64 * 1024
 
 
+class ExpiredError(EngineUnavailableError):
+    """The API has discarded the rest of a list, or the changes since the start version of a watch: list again."""
+
+
 def events(response: Any) -> Iterator[tuple[str, Json]]:
     """Yield the events of a watch until it ends: the kind of event and its object.
 
     Raises:
-        EngineUnavailableError: The connection broke, or the API ended the watch, for example because it has discarded
-            the changes since the start version of the watch.
+        ExpiredError: The API has discarded the changes since the start version of the watch.
+        EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
     """
     rest = b""
     with translated("watching the cluster was interrupted", (*CONNECTION_ERRORS, ValueError)):
@@ -118,7 +122,8 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
                 changed = event["object"]
                 if event["type"] == "ERROR":
                     message = changed.get("message") or changed.get("reason") or "no reason was given"
-                    raise EngineUnavailableError(f"the cluster ended a watch: {message}")
+                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
+                    raise kind(f"the cluster ended a watch: {message}")
                 yield event["type"], changed
 
 

@@ -109,7 +109,7 @@ def retry_on_conflict(run: Run, timing: Timing, change: Callable[[], T]) -> T:
         try:
             return change()
         except StaleError:
-            run.log("the service was changed by somebody else at the same moment: trying again")
+            pass
         except DeniedError:
             if attempt >= _DENIED_ATTEMPTS:
                 raise
