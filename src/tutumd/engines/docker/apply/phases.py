@@ -192,11 +192,9 @@ class SwapPhases:
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
-        """Stop a dependent. A server that has lost its journal recognizes the dependent by its name and starts it again.
+        """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
 
-        Its restart policy does not change.
-
-        The engine cannot start it by that policy while its dependency is stopped.
+        Its restart policy does not change: the engine cannot start it by that policy while its dependency is stopped.
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
