@@ -77,17 +77,21 @@ def print_list(
     *,
     quiet: bool = False,
     as_json: bool = False,
+    none: str = "",
 ) -> None:
     """Print objects of the API as a table; with `quiet` their UUIDs, with `as_json` an array of all fields.
 
     Args:
         row_of: Returns the cells of an object.
+        none: Line on standard error instead of a table without rows.
     """
     if as_json:
         print_json([each if isinstance(each, dict) else each.get_all_attributes() for each in objects])
     elif quiet:
         for each in objects:
             print(each.uuid)
+    elif none and not objects:
+        print(printable(none), file=sys.stderr)
     else:
         print_table(headings, [row_of(each) for each in objects])
 
