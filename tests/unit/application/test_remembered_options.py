@@ -8,6 +8,7 @@ from tests.unit.application.made_handlers import NOW
 from tests.unit.worker.fakes import FakeClock
 from tutumd.application import calls
 from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.options import read_stored
 from tutumd.errors import ClosedError
 from tutumd.model import EvaluationNeeded
 
@@ -67,7 +68,7 @@ def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache) ->
 def test_options_of_a_closed_handler_are_parsed_once(
     cache: calls.AdmissionCache, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse = Mock(side_effect=calls.read_stored)
+    parse = Mock(side_effect=read_stored)
     monkeypatch.setattr(calls, "read_stored", parse)
     for _ in range(3):
         with pytest.raises(ClosedError):
