@@ -26,16 +26,18 @@ def hold(cluster: FakeCluster, name: str, *finalizers: str) -> None:
             )
 
 
-def run_until_late(act: Callable[[FakeRun], object], **options: Any) -> FakeRun:
-    """Return a run under the server's limits that acts at each wait once it has told that a pod is late."""
+def limited(on_sleep: Callable[[FakeRun], object], **options: Any) -> FakeRun:
+    """Return a run under the server's limits that acts at each wait."""
     limits = RunLimits()
     run: FakeRun = FakeRun(
-        deadline_s=limits.timeout_s,
-        stall_s=limits.stall_s,
-        on_sleep=lambda: act(run) if LATE in run.lines[-1] else None,
-        **options,
+        deadline_s=limits.timeout_s, stall_s=limits.stall_s, on_sleep=lambda: on_sleep(run), **options
     )
     return run
+
+
+def run_until_late(act: Callable[[FakeRun], object], **options: Any) -> FakeRun:
+    """Return a run that acts at each wait once it has told that a pod is late."""
+    return limited(lambda run: act(run) if LATE in run.lines[-1] else None, **options)
 
 
 @pytest.mark.slow
@@ -122,28 +124,13 @@ def test_a_stop_names_the_pod_that_does_not_stop(impatient: ClusterAndEngine) ->
     assert f"nobody has removed its finalizers: {HOLD}" in outcome.reason
 
 
-SERVER = RunLimits()
-
-
-def jumping(tag: str, *, at_wait_s: float = 0.0, at_progress_s: float = 0.0) -> FakeRun:
-    """Return a run under the server's limits for which so much time passes at each wait, and at each progress."""
-    run: FakeRun = FakeRun(
-        tag=tag or None,
-        deadline_s=SERVER.timeout_s,
-        stall_s=SERVER.stall_s,
-        on_sleep=lambda: run.skip(at_wait_s),
-        on_progress=lambda run: run.skip(at_progress_s),
-    )
-    return run
-
-
 @pytest.mark.slow
 def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=600))
-    outcome = engine.redeploy(WEB, jumping("v2", at_progress_s=400))
+    outcome = engine.redeploy(WEB, limited(lambda run: None, tag="v2", on_progress=lambda run: run.skip(400)))
     assert outcome.success, outcome
-    outcome = engine.redeploy(WEB, jumping(kubelets.HANGING, at_wait_s=100))
+    outcome = engine.redeploy(WEB, limited(lambda run: run.skip(100), tag=kubelets.HANGING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("there was no progress for 630 s (0 of 2 new pods are ready): pod web-")
     assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
