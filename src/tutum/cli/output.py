@@ -54,7 +54,9 @@ def count(number: int, noun: str) -> str:
 
 
 def parse_date(text: str) -> datetime:
-    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    """Return a date of the API: ISO 8601, or RFC 2822 in the responses for clients of 2015. Raises ValueError if it is
+    none.
+    """
     return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
 
 

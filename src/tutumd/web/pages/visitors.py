@@ -32,6 +32,7 @@ CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
 """Maximum bytes of a form of a visitor who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
+_MAX_NAME = 100
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -124,12 +125,13 @@ def find_proxy_user(request: Request) -> User | None:
     name = read_user_name(request)
     if not name:
         return None
+    can_be_added = is_storable(name) and len(name) <= _MAX_NAME
     try:
-        user = context(request).store.user_named(name if is_storable(name) else "")
+        user = context(request).store.user_named(name if can_be_added else "")
     except NotFoundError:
+        advice = f" An admin adds it with: tutumd user add {shlex.quote(name)}" if can_be_added else ""
         raise ForbiddenError(
-            f"the proxy has signed you in as {name[:100]!r}, and this server has no such user."
-            f" An admin adds it with: tutumd user add {shlex.quote(name)}"
+            f"the proxy has signed you in as {name[:_MAX_NAME]!r}, and this server has no such user.{advice}"
         ) from None
     return replace(user, access=Access(via=Via.PAGE, credential=PROXY))
 
