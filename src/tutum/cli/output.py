@@ -52,7 +52,9 @@ def count(number: int, noun: str) -> str:
 
 
 def parse_date(text: str) -> datetime:
-    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    """Return a date of the API: ISO 8601, or RFC 2822 in the responses for clients of 2015. Raises ValueError if it is
+    none.
+    """
     return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
 
 
@@ -75,17 +77,21 @@ def print_list(
     *,
     quiet: bool = False,
     as_json: bool = False,
+    none: str = "",
 ) -> None:
     """Print objects of the API as a table; with `quiet` their UUIDs, with `as_json` an array of all fields.
 
     Args:
         row_of: Returns the cells of an object.
+        none: Line on standard error instead of a table without rows.
     """
     if as_json:
         print_json([each if isinstance(each, dict) else each.get_all_attributes() for each in objects])
     elif quiet:
         for each in objects:
             print(each.uuid)
+    elif none and not objects:
+        print(printable(none), file=sys.stderr)
     else:
         print_table(headings, [row_of(each) for each in objects])
 

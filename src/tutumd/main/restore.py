@@ -1,7 +1,7 @@
-"""`tutumd restore`: replaces the SQLite database and the key for secrets by those of a backup.
+"""`tutumd restore`: replaces the SQLite database and the key for secrets with those of a backup.
 
-All files are complete and checked before one is replaced. From then until the end, a file `….restoring` exists, and no
-server starts. A restore that was killed can be run again.
+All files are complete and checked before the first is replaced. From then until the end, a file `….restoring` exists,
+and no server starts. A killed restore can be run again.
 """
 
 import os
@@ -32,7 +32,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     """Restore a backup from a file, or from standard input for `-`.
 
     Args:
-        force: Replace a database that exists. The old database stays under another name.
+        force: Replace an existing database. The old database stays under another name.
 
     Raises:
         SettingsError: The backup cannot be used, or a server runs, and nothing was changed.
@@ -63,7 +63,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
 
 def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
-    for file in staged.values():  # of a restore that was killed
+    for file in staged.values():  # leftovers of a killed restore
         file.unlink(missing_ok=True)
     name = "standard input" if source == STDIN else source
     try:
@@ -81,7 +81,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
 
 
 def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) -> list[Path]:
-    """Replace the key, then the database. Return where the old ones are now."""
+    """Replace the key, then the database. Return the new locations of the old files."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for file in staged.values():
         _give_to_owner(file, path.parent)
@@ -89,14 +89,14 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
     staged[archive.DATABASE].rename(marker)
     archive.sync_folder(path.parent)
     key, new_key = settings.data_dir / SECRET_KEY_FILE, staged.get(SECRET_KEY_FILE)
-    # With the side files of SQLite: they belong to the old database, and must not be applied to the new one.
+    # The side files of SQLite are included: they belong to the old database, and must not be applied to the new one.
     aside = {Path(f"{path}{end}"): f"{path}.before-{stamp}{end}" for end in ("", *_SIDE_FILES)}
     kept = [old.rename(name) for old, name in aside.items() if old.exists()]
     if new_key:
         if key.exists() and key.read_bytes() != new_key.read_bytes():
             former = Path(f"{key}.before-{stamp}")
             former.unlink(missing_ok=True)
-            former.hardlink_to(key)  # so that there is a key at any moment
+            former.hardlink_to(key)  # so that a key exists at any moment
             kept.append(former)
         new_key.replace(key)
         archive.sync_folder(key.parent)
@@ -106,7 +106,7 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
 
 
 def _give_to_owner(file: Path, folder: Path) -> None:
-    """Make the folder's owner the owner of the file, and let no one else read it."""
+    """Give the file to the folder's owner, and let no other user read it."""
     file.chmod(OWNER_ONLY)
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:

@@ -1,4 +1,4 @@
-"""The first page: what failed, what runs, what waits; the corner of all pages; and the list of services."""
+"""The first page: failed, running and waiting actions; the corner of all pages; and the list of services."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -53,14 +53,14 @@ def show_overview(request: Request, visitor: Reader) -> Response:
 
 @router.get("/running/")
 def show_running(request: Request, visitor: Reader) -> Response:
-    """Show the corner of unfinished actions alone, for a script that refreshes it."""
+    """Show only the corner of unfinished actions, for a script that refreshes it."""
     return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
 
 
 def _list_steps(
     store: Store, visitor: User, engines: Sequence[EngineInfo], groups: Sequence[ServiceGroup]
 ) -> list[dict[str, str]]:
-    """Return what a new installation needs, for `ui.timeline`; nothing once there is a handler."""
+    """Return the steps of a new installation, for `ui.timeline`; none once there is a handler."""
     if store.unused_handlers(visitor, None, Query.newest(1)).objects:
         return []
     number = sum(group.number for group in groups if group.bound)
@@ -102,12 +102,12 @@ _ORDER = (
     ServiceState.STOPPED,
     GONE,
 )
-"""States as filters show them: first what may need a person."""
+"""Order of states in filters: states that may need a person come first."""
 
 
 @router.get("/services/")
 def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
-    """Show the services that the filters in the address let through, from the position `after` on."""
+    """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request)
     state, is_gone = filters["state"], filters["state"] == GONE
     begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
@@ -137,7 +137,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
 
 
 def services_address(request: Request, **filters: str) -> str:
-    """Return the address of the list of services. Empty filters are left out."""
+    """Return the address of the list of services. Empty filters are omitted."""
     query = urlencode({name: value for name, value in filters.items() if value})
     return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
 
@@ -156,11 +156,11 @@ def _read_filters(request: Request) -> dict[str, str]:
 def _link_states(
     request: Request, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
 ) -> list[tuple[str, str, int, bool]]:
-    """Return the links that choose a state, for `ui.filters`: all, each that a service is in, and those that are gone.
+    """Return the links that select a state, for `ui.filters`: all, each state with services, and gone services.
 
     Args:
-        filters: Of the list; empty: the page is another one.
-        groups: All services that the search lets through.
+        filters: Filters of the list; empty: another page shows the links.
+        groups: All services that match the search.
     """
     chosen, counts = filters.get("state"), Counter[str]()
     for group in groups:
