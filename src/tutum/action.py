@@ -19,7 +19,7 @@ class Line:
     text: str
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """The result of a run, or its progress.
 

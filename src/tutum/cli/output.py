@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from rich.cells import cell_len
-
 from tutum.resource import Resource
 
 _GAP = "  "
@@ -108,6 +106,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         print_to_terminal(headings, cells)
         return
+    from rich.cells import cell_len
+
     table = [headings, *cells] if any(headings) else cells
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -145,6 +145,7 @@ def _excess(widths: Sequence[int], room: int) -> int:
 
 def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits a terminal. Reasons and descriptions are wrapped. Other values are cut."""
+    from rich.cells import cell_len
     from rich.console import Console  # slow to load, and not needed in a pipe
     from rich.table import Table
     from rich.text import Text
