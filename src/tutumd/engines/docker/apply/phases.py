@@ -107,7 +107,7 @@ class SwapPhases:
             self._removed.add(swap.old)
             try:
                 for old in filter(None, (swap.old, swap.spare)):
-                    # The new container mounts the old one's anonymous volumes.
+                    # The new container mounts the anonymous volumes of the old container.
                     self._api.remove(old, self._run, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
@@ -146,7 +146,7 @@ class SwapPhases:
             self._begin(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
-        # Some may have failed while later ones were replaced.
+        # Some new containers may have failed while later ones were replaced.
         self._check_all()
 
     def _attach(self) -> None:
@@ -178,7 +178,7 @@ class SwapPhases:
             self._check_all()
             self._at = swap
             park(self._context, swap)
-        # Some may have failed while the old containers of later ones ended.
+        # Some new containers may have failed while the old containers of later ones ended.
         self._check_all()
 
     def _start_first_swaps(self) -> list[Swap]:
@@ -192,10 +192,9 @@ class SwapPhases:
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
-        """Stop a dependent. Its name tells a server that lost its journal to start it again; its restart policy does
-        not change.
+        """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
 
-        The engine cannot start it by that policy while its dependency is stopped.
+        Its restart policy does not change: the engine cannot start it by that policy while its dependency is stopped.
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:

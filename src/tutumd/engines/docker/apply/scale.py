@@ -18,6 +18,7 @@ from tutumd.engines.docker.plan.config import (
     replacement_config,
 )
 from tutumd.engines.docker.plan.constraints import check_no_dependents
+from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
 from tutumd.engines.rollout.journal import refuse_stopped
@@ -231,7 +232,7 @@ class Scaler:
         copy_compose_files(self._api, first, new, self._run)
         # Another installation's redeploy creates its containers and then checks for new ones, and so does this action.
         self._find()
-        self._api.start(new, self._run)
+        self._api.apply(SwapStep(verb="start", container=new), self._run)
         self._run.log(f"started {name}", Phase.STARTING)
 
     def _created(self, journal: ScaleJournal) -> dict[str, InspectedContainer]:
