@@ -11,8 +11,7 @@ import pytest
 
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
-from tests.support.wheel import build_wheel
-from tests.support.wheelhouse import wheels
+from tests.support.wheelhouse import build_wheel, wheels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

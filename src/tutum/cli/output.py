@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from rich.cells import cell_len
-
 from tutum.resource import Resource
 
 _GAP = "  "
@@ -54,7 +52,9 @@ def count(number: int, noun: str) -> str:
 
 
 def parse_date(text: str) -> datetime:
-    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    """Return a date of the API: ISO 8601, or RFC 2822 in the responses for clients of 2015. Raises ValueError if it is
+    none.
+    """
     return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
 
 
@@ -106,6 +106,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         print_to_terminal(headings, cells)
         return
+    from rich.cells import cell_len
+
     table = [headings, *cells] if any(headings) else cells
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -143,6 +145,7 @@ def _excess(widths: Sequence[int], room: int) -> int:
 
 def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits a terminal. Reasons and descriptions are wrapped. Other values are cut."""
+    from rich.cells import cell_len
     from rich.console import Console  # slow to load, and not needed in a pipe
     from rich.table import Table
     from rich.text import Text

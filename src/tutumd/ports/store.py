@@ -1,4 +1,4 @@
-"""What the application reads and writes."""
+"""The application's reads and writes."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -148,11 +148,11 @@ class Revisions(Protocol):
 
 
 class Store(Accounts, Revisions, Protocol):
-    """What the application reads and writes. Each method is one transaction.
+    """The application's reads and writes. Each method is one transaction.
 
-    An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
-    (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object that does
-    not exist. Callers check the scope of the credentials before. UUIDs are lower case.
+    An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
+    or stack (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object
+    that does not exist. Callers check the scope of the credentials before. UUIDs are lower case.
     """
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:

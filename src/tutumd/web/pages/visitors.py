@@ -67,7 +67,7 @@ async def protect(request: Request) -> None:
             "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
         )
     expected = make_csrf(token, read_user_name(request))
-    if not hmac.compare_digest(expected.encode(), field(form, CSRF_FIELD).encode()):
+    if not hmac.compare_digest(expected.encode(), form.get(CSRF_FIELD, "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
@@ -89,11 +89,6 @@ def read_form(request: Request) -> Form:
 
 
 SentForm = Annotated[Form, Depends(read_form)]
-
-
-def field(form: Form, name: str) -> str:
-    """Return the value of a field; empty if it was not sent."""
-    return form.get(name, "")
 
 
 def hash_form(form: Form) -> str:
