@@ -246,9 +246,13 @@ class Store(Accounts, Revisions, Protocol):
         Raises TooManyCallsError if the viewer created too many handlers and UUIDs in a day.
         """
 
-    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
-        """Return the handlers of all services that were created before a date and not called since; None: all. None:
-        all handlers.
+    def unused_handlers(
+        self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
+    ) -> Page[Handler]:
+        """Return the handlers of all services that were created before a date and not called since; None: all handlers.
+
+        Args:
+            by_age: Begin with the handler unused for the longest time, as of the last count of calls. This is faster.
         """
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
@@ -262,8 +266,9 @@ class Store(Accounts, Revisions, Protocol):
         """
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        """Return actions in progress, newest first, then pending actions, oldest first. The cost does not grow with the
-        number of ended actions.
+        """Return actions in progress, newest first, then pending actions, oldest first: at most `limit` of each.
+
+        The cost does not grow with the number of ended actions.
         """
 
     def action(self, viewer: User, uuid: str) -> Action:

@@ -28,8 +28,8 @@ _LINGER_S = 1.0
 class _ReplacementFailedError(Exception):
     """A new container cannot replace its old one."""
 
-    def __init__(self, swap: Swap, reason: str) -> None:
-        super().__init__(f"the new container of {swap.name} failed: {reason}")
+    def __init__(self, swap: Swap, reason: str, verb: str = "failed") -> None:
+        super().__init__(f"the new container of {swap.name} {verb}: {reason}")
         self.swap = swap
 
 
@@ -262,7 +262,10 @@ class SwapPhases:
         if failure is not None:
             container_id, reason = failure
             swap = next(swap for swap in self.journal.swaps if swap.new == container_id)
-            raise _ReplacementFailedError(swap, ENDED if reason == REMOVED and swap.auto_remove else reason)
+            # In a canceled run, a container that is not ready yet has not failed.
+            is_canceled = self._run.remaining_s() <= 0 and not self._run.overdue_reason()
+            reason = ENDED if reason == REMOVED and swap.auto_remove else reason
+            raise _ReplacementFailedError(swap, reason, "was not ready" if is_canceled else "failed")
 
     def _save(self, journal: RedeployJournal) -> None:
         self.journal = journal
