@@ -114,8 +114,10 @@ class _Writer:
 
 def _reference(service: Service) -> dict[str, str]:
     """Return the entries of the file with which `tutum apply` finds this service, and no other."""
-    engines = [each.engine for each in services_named(service.shown_name)]
-    if engines.count(service.engine) > 1:
+    named = services_named(service.shown_name)
+    engines = [each.engine for each in named]
+    # A service that is gone is not among those with its name if another service has this name now.
+    if service.uuid not in [each.uuid for each in named] or engines.count(service.engine) > 1:
         return {"name": service.uuid}
     return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
 

@@ -1,6 +1,7 @@
 """Parking: while an engine does not respond, its actions wait without a slot, and a cheap probe checks the engine."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Lock, Thread
 
 import structlog
@@ -50,11 +51,10 @@ class Parking:
 
     def suspect(self, error: str) -> None:
         """Begin to probe the engine, after `error`, until it responds."""
-        with self._lock:
+        with self._lock, suppress(RuntimeError):  # the system has no thread left: the engine stays open
             if self.is_open:
-                # If the system has no thread left, this raises RuntimeError, and the engine stays open.
                 Thread(target=self._keep_probing, name=f"probe {self._engine.info.name}", daemon=True).start()
-                self._suspicion = error
+                self._suspicion = error or "the engine does not answer"
 
     def _keep_probing(self) -> None:
         """Park the engine if it does not respond, and open it when it does."""

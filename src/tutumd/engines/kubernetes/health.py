@@ -243,7 +243,7 @@ class PodWatch:
         Args:
             new: The pods that the run has created.
             is_whole: Whether the requested state is reached at this moment.
-            emptied: Why no pod is wanted any more; empty if one is.
+            emptied: Why no pod is wanted any more; empty if pods are wanted.
         """
         self.failed = next((pod for pod in new if pod.exited), None) or next(iter(self._lasting(new)), None)
         self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied)

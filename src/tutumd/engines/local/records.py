@@ -178,5 +178,5 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     return replace(record, containers=replaced(record.containers), change=change)
 
 
-# The JSON of a record. It raises ValueError for content that is none.
+# The JSON of a record. It raises ValueError for invalid content.
 RECORD_JSON = TypeAdapter(ServiceRecord)

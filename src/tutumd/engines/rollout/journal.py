@@ -179,7 +179,7 @@ def store_variables(container: Mapping[str, Any], field: str, names: Collection[
 
 
 def set_variables(container: dict[str, Any], field: str, variables: Mapping[str, Any]) -> None:
-    """Set variables of a container where they stand, new ones at the end; None removes one."""
+    """Set variables of a container in place, with new variables at the end; None removes a variable."""
     remaining = dict(variables)
     made = []
     for entry in container.get(field) or ():

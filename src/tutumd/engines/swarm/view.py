@@ -23,7 +23,8 @@ class TaskPhase(StrEnum):
 
 # Docker Engine API v1.44 TaskState, in the order of a task's life.
 _STARTING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
-# A task that was told to stop is `shutdown`. A `complete` task exited by itself or was found unhealthy.
+# A task that the engine has stopped on request is `shutdown`. A `complete` task exited by itself or was found
+# unhealthy.
 _ENDED_EARLY = frozenset({"failed", "rejected", "complete"})
 _UNDESIRED = frozenset({"shutdown", "remove", "orphaned"})
 # swarmkit: manager/scheduler/filter.go `platformEqual`.

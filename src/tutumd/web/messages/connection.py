@@ -211,5 +211,5 @@ def _carried_out(sender: Sender, handler: Handler, delivery: Delivery, signature
 
 
 def _start(sender: Sender) -> str:
-    """Return the name of a sender at the beginning of a sentence. Names are written as by their makers."""
+    """Return the name of a sender at the beginning of a sentence. Names are written as their makers write them."""
     return "The sender" if sender is _UNKNOWN else sender.name

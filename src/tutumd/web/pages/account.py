@@ -25,7 +25,6 @@ from tutumd.web.pages.visitors import (
     at_origin,
     begin_visit,
     end_session,
-    field,
     find_visitor,
     hash_form,
     make_session,
@@ -56,8 +55,8 @@ def show_account(request: Request, visitor: Reader, show: str = "") -> Response:
 @router.post("/account/key/")
 def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     """Create an API key, and show it in this response only. If the same form is sent again, nothing is created."""
-    web, document = context(request), {name: field(form, name).strip() for name in _FIELDS}
-    owner = field(form, "owner") or visitor.name
+    web, document = context(request), {name: form.get(name, "").strip() for name in _FIELDS}
+    owner = form.get("owner", "") or visitor.name
     try:
         key, _ = rules.make_key(
             web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
@@ -73,7 +72,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
 @router.post("/account/key/{key_id}/revoke/")
 def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
     """Revoke one of the visitor's own API keys, or as an admin a key of another `owner`."""
-    rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
+    rules.revoke_key(context(request).store, visitor, key_id, form.get("owner", "") or None)
     return go_to(request, "/account/", "key-revoked")
 
 
@@ -181,9 +180,9 @@ def show_sign_in(request: Request, next: str = "") -> Response:
 @router.post("/sign-in/")
 def sign_in(request: Request, form: SentForm) -> Response:
     """Begin a session for the owner of an API key."""
-    web, name, after = context(request), field(form, "user").strip(), field(form, "next")
+    web, name, after = context(request), form.get("user", "").strip(), form.get("next", "")
     try:
-        user = web.sign_ins.authenticate(web.read_client(request.scope), name, field(form, "key").strip())
+        user = web.sign_ins.authenticate(web.read_client(request.scope), name, form.get("key", "").strip())
     except (UnauthorizedError, TooManyCallsError) as error:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)

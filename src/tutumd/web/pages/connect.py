@@ -19,7 +19,7 @@ from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, hash_form
 
 router = APIRouter()
 
@@ -63,10 +63,10 @@ def choose_sender(request: Request, visitor: Reader, service_uuid: str, sender: 
 def connect(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
     """Create a handler, and show what to enter at its sender. If the same form is sent again, nothing is created."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
-    sender = SENDERS.get(field(form, "sender"))
+    sender = SENDERS.get(form.get("sender", ""))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
-    secret = make_secret(sender.verify["preset"]) if sender.verify and field(form, "verifies") else ""
+    secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
     texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
     if not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, hash_form(form))

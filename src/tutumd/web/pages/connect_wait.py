@@ -23,7 +23,7 @@ from tutumd.web.pages.handler_routes import (
     fingerprint,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import SentForm, field
+from tutumd.web.pages.visitors import SentForm
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ def wait_for_call(found: ReadHandler, sender: str = "", after: Annotated[int, Qu
 @router.post(f"{BASE}connect/")
 def show_url(found: CalledHandler, form: SentForm) -> Response:
     """Show the URL again, without the secret."""
-    return show_entries(found, _find_sender(found.handler, field(form, "sender")))
+    return show_entries(found, _find_sender(found.handler, form.get("sender", "")))
 
 
 @router.post(f"{BASE}connect/secret/")
@@ -61,12 +61,12 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
     replaced.
     """
     sender, verify = (
-        _find_sender(found.handler, field(form, "sender")),
+        _find_sender(found.handler, form.get("sender", "")),
         handlers.public_options(found.handler)["verify"],
     )
     if verify is None:
         raise InvalidInputError("this handler checks no secret: edit who may call it first")
-    if field(form, "replaces") != _identify_secrets(found.handler):
+    if form.get("replaces", "") != _identify_secrets(found.handler):
         return show_entries(found, sender)
     secret = make_secret(verify["preset"])
     settings = {name: value for name, value in verify.items() if name != "secrets_set"}

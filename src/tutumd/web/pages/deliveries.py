@@ -109,7 +109,7 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
 def _show(found: FoundHandler, number: int, *, again: int | None = None, error: TutumdError | None = None) -> Response:
     delivery = _read(found, number)
     if delivery is None:
-        return render(found.request, "error.html", 404, heading="Not found", error=_NOT_STORED)
+        raise NotFoundError(_NOT_STORED)
     repeated = _read(found, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw

@@ -66,8 +66,11 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
     """Return the inputs of a field, except the input for JSON."""
     schema = field.schema
     if schema.get("type") == "object":
+        presets = PRESET_FIELDS if field.name == "verify" else {}
         inputs = [
-            _make_input(f"{field.name}.{key}", each, key=key, of_presets=_presets_with(field, key))
+            _make_input(
+                f"{field.name}.{key}", each, key=key, of_presets=tuple(name for name in presets if key in presets[name])
+            )
             for key, each in schema.get("properties", {}).items()
         ]
     elif any("properties" in each for each in schema.get("anyOf", ())):
@@ -142,12 +145,6 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array" or schema.get("anyOf") == TEXTS_SCHEMA["anyOf"]:
         return "lines"
     return _KINDS.get(schema.get("type", ""), "json")
-
-
-def _presets_with(field: HandlerField, key: str) -> tuple[str, ...]:
-    if field.name != "verify" or not any(key in keys for keys in PRESET_FIELDS.values()):
-        return ()
-    return tuple(preset for preset, keys in PRESET_FIELDS.items() if key in keys)
 
 
 def _spread(field: HandlerField, inputs: tuple[Input, ...], value: Any) -> dict[str, str]:

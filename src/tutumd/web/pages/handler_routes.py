@@ -1,7 +1,7 @@
 """Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Request
 
 from tutumd.application import handlers as rules
 from tutumd.application.digests import sha256_hex
-from tutumd.errors import NotFoundError
+from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.cookies import is_secure
@@ -22,6 +22,10 @@ BASE = "/service/{service_uuid}/handler/{number}/"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 _UNKNOWN = "HANDLER"
 """Replaces a handler whose name is not unique: the CLI then requires the start of its UUID."""
+_HAS_NEW_URL = (
+    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
+    " again, and repeat it"
+)
 
 
 class HandlerGoneError(Exception):
@@ -127,13 +131,22 @@ def find_handler(request: Request, visitor: User, service_uuid: str, number: int
     )
 
 
-def _found_with(scope: Scope) -> Callable[..., FoundHandler]:
-    """Return the dependency of a route about a handler that requires a scope."""
+def _found_with(scope: Scope) -> Callable[..., Iterator[FoundHandler]]:
+    """Return the dependency of a route about a handler that requires a scope.
+
+    If the handler gets a new URL during the request, the request is refused.
+    """
 
     def find(
         request: Request, visitor: Annotated[User, Depends(visitor_with(scope))], service_uuid: str, number: Number
-    ) -> FoundHandler:
-        return find_handler(request, visitor, service_uuid, number)
+    ) -> Iterator[FoundHandler]:
+        found = find_handler(request, visitor, service_uuid, number)
+        try:
+            yield found
+        except NotFoundError:
+            if find_handler(request, visitor, service_uuid, number).handler.uuid != found.handler.uuid:
+                raise ConflictError(_HAS_NEW_URL) from None
+            raise
 
     return find
 

@@ -27,7 +27,7 @@ from tutumd.web.pages.handler_routes import (
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Form, SentForm, field
+from tutumd.web.pages.visitors import Form, SentForm
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
@@ -96,10 +96,10 @@ def rotate_handler(found: ChangedHandler, form: SentForm) -> Response:
     """Give the handler a new URL instead of the URL that the form names. If the same form is sent again, nothing
     changes.
     """
-    web, service, handler, grace = found.web, found.service, found.handler, field(form, "grace")
+    web, service, handler, grace = found.web, found.service, found.handler, form.get("grace", "")
     if grace not in GRACES_S:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
-    if field(form, "url_id") == fingerprint(handler.uuid):
+    if form.get("url_id", "") == fingerprint(handler.uuid):
         # The form was sent twice at the same time, or the handler was revoked, which `find_handler` reports.
         with suppress(NotFoundError):
             rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, GRACES_S[grace], now=web.clock())
@@ -152,8 +152,8 @@ def try_handler(found: CalledHandler, form: SentForm) -> Response:
 
 
 def _try(found: FoundHandler, form: Form) -> Trial:
-    web, number = found.web, field(form, "delivery")
-    if field(form, "source") == "delivery":
+    web, number = found.web, form.get("delivery", "")
+    if form.get("source", "") == "delivery":
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
@@ -162,11 +162,11 @@ def _try(found: FoundHandler, form: Form) -> Trial:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
     call = CallInput(
-        headers=parse_headers(field(form, "headers")),
-        query=parse_query_text(field(form, "query")),
+        headers=parse_headers(form.get("headers", "")),
+        query=parse_query_text(form.get("query", "")),
         # Browsers send each line end as two characters, which no sender does.
-        body=field(form, "body").replace("\r\n", "\n").encode(),
-        address=field(form, "address").strip(),
+        body=form.get("body", "").replace("\r\n", "\n").encode(),
+        address=form.get("address", "").strip(),
         now=web.clock(),
     )
     return try_call(found.handler, call, cipher=web.cipher)

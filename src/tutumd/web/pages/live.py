@@ -23,9 +23,14 @@ from tutumd.web.context import WebContext
 from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
-"""An older revision does not count, nor does its proof that a session still exists."""
+"""An older revision does not count, nor does its proof that a session still exists. A slow database is read less."""
 ASKED_S = 10.0
 """A page counts as open for this time after its last request."""
+MAX_WATCHED = 5_000
+"""Pages whose revisions a process keeps. Those of others are read when they ask."""
+_PAUSE_PER_READ = 20.0
+"""Pause after a read of all open pages, as a multiple of its time."""
+_MAX_PAUSE_S = 3.0
 _READ_AT_ONCE = 500
 
 Watched = tuple[str, str]
@@ -196,58 +201,80 @@ class Allowance:
         self._used_s[session] = self._used_s.get(session, 0.0) + seconds
 
 
+@dataclass(slots=True)
+class Known:
+    """The revision of an open page, when the page asked last, and until when and which `Store.ended` it counts."""
+
+    revision: str
+    asked_s: float
+    until_s: float
+    ended: int
+
+
 class Revisions:
     """The revisions of the open pages of one event loop.
 
-    A revision is a text that changes with the subject of a page, and with the rights of its viewer.
+    A revision is a text that changes with the subject of a page, and with the rights of its viewer. Open pages are read
+    together, at most once a second. A page that is not known is read alone.
     """
 
     def __init__(self, store: Store, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Watch nothing yet. `clock_s` is monotonic."""
         self._store, self._clock_s = store, clock_s
-        self._asked_s: dict[Watched, float] = {}
-        self._known: dict[Watched, str] = {}
-        self._read_s, self._ended = 0.0, -1
-        self._batch: list[Watched] = []
-        self._reading: asyncio.Future[None] | None = None
+        self._known: dict[Watched, Known] = {}
+        self._next_s = clock_s()
+        self._readings: dict[Watched | None, asyncio.Future[dict[Watched, str]]] = {}
 
     def recall(self, watched: Watched) -> str | None:
         """Return the revision from the last read, if it is fresh."""
-        now_s = self._clock_s()
-        if watched not in self._known or now_s - self._read_s > FRESH_S or self._ended != self._store.ended:
+        known = self._known.get(watched)
+        if known is None:
             return None
-        self._asked_s[watched] = now_s
-        return self._known[watched]
+        known.asked_s = now_s = self._clock_s()
+        return known.revision if now_s <= known.until_s and known.ended == self._store.ended else None
 
     async def read(self, watched: Watched) -> str | None:
-        """Return the current revision, read together with those of all open pages; None if the session has ended.
+        """Return the current revision; None if the session has ended.
 
         Raises:
             UnavailableError: The database cannot be read.
         """
-        now_s = self._asked_s[watched] = self._clock_s()
-        if self._reading is None or self._reading.done():
-            self._batch = [each for each, asked_s in self._asked_s.items() if now_s - asked_s <= ASKED_S]
-            self._reading = asyncio.ensure_future(self._read(self._batch))
-        elif watched not in self._batch:
-            await asyncio.wait([self._reading])
-            return self.recall(watched) or await self.read(watched)
-        await asyncio.shield(self._reading)  # others also wait for it
-        return self._known.get(watched)
+        if watched in self._known and self._clock_s() >= self._next_s:
+            found = await self._share(None)
+            if watched in found:
+                return found[watched]
+        return (await self._share(watched)).get(watched)
 
-    async def _read(self, batch: list[Watched]) -> None:
-        read_s, ended, known = self._clock_s(), self._store.ended, dict[Watched, str]()
+    async def _share(self, watched: Watched | None) -> dict[Watched, str]:
+        """Read a page, or all open pages. Requests that come meanwhile wait for the same result."""
+        if watched not in self._readings:
+            reading = self._readings[watched] = asyncio.ensure_future(self._read(watched))
+            reading.add_done_callback(lambda _: self._readings.pop(watched))
+        return await asyncio.shield(self._readings[watched])
+
+    async def _read(self, watched: Watched | None) -> dict[Watched, str]:
+        began_s, ended, found = self._clock_s(), self._store.ended, dict[Watched, str]()
+        if watched is None or len(self._known) >= MAX_WATCHED:
+            open_since_s = began_s - ASKED_S
+            self._known = {each: known for each, known in self._known.items() if known.asked_s >= open_since_s}
+        batch = list(self._known) if watched is None else [watched]
         for start in range(0, len(batch), _READ_AT_ONCE):
             some = batch[start : start + _READ_AT_ONCE]
-            known |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
-        self._known, self._read_s, self._ended = known, read_s, ended
-        # Invented sessions are not read again.
-        gone = set(batch) - known.keys()
-        self._asked_s = {each: self._asked_s[each] for each in (*batch, *self._asked_s) if each not in gone}
+            found |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
+        now_s = self._clock_s()
+        if watched is None:
+            pause_s = min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S)
+            self._next_s = now_s + max(FRESH_S, pause_s)
+        until_s = max(now_s + FRESH_S, self._next_s)
+        for each in batch:
+            before = self._known.pop(each, None)
+            if each in found and len(self._known) < MAX_WATCHED:
+                self._known[each] = Known(found[each], before.asked_s if before else now_s, until_s, ended)
+        return found
 
 
 def read_revisions(store: Store, watched: list[Watched]) -> dict[Watched, str]:
     """Return the revisions of at most 500 pages, except those of sessions that have ended."""
     users = store.session_users(list({session for session, _ in watched}))
-    texts = store.revisions({uuid for session, uuid in watched if session in users})
+    texts = store.revisions({uuid for session, uuid in watched if session in users}) if users else {}
     return {(session, uuid): repr((users[session], texts.get(uuid))) for session, uuid in watched if session in users}

@@ -20,7 +20,7 @@ from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.overview import services_address
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
-from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm
 
 router = APIRouter()
 
@@ -185,7 +185,7 @@ def forget(request: Request, visitor: Operator, uuid: str) -> Response:
 def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
     """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
     web, uuid = context(request), parse_uuid(uuid)
-    text = field(form, "target").strip()
+    text = form.get("target", "").strip()
     try:
         document = {"target_num_containers": _parse_target(text, web.server_cap)}
         origin = web.read_origin(request.scope)

@@ -32,6 +32,7 @@ CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
 """Maximum bytes of a form of a visitor who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
+_MAX_NAME = 100
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -66,7 +67,7 @@ async def protect(request: Request) -> None:
             "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
         )
     expected = make_csrf(token, read_user_name(request))
-    if not hmac.compare_digest(expected.encode(), field(form, CSRF_FIELD).encode()):
+    if not hmac.compare_digest(expected.encode(), form.get(CSRF_FIELD, "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
@@ -88,11 +89,6 @@ def read_form(request: Request) -> Form:
 
 
 SentForm = Annotated[Form, Depends(read_form)]
-
-
-def field(form: Form, name: str) -> str:
-    """Return the value of a field; empty if it was not sent."""
-    return form.get(name, "")
 
 
 def hash_form(form: Form) -> str:
@@ -129,12 +125,13 @@ def find_proxy_user(request: Request) -> User | None:
     name = read_user_name(request)
     if not name:
         return None
+    can_be_added = is_storable(name) and len(name) <= _MAX_NAME
     try:
-        user = context(request).store.user_named(name if is_storable(name) else "")
+        user = context(request).store.user_named(name if can_be_added else "")
     except NotFoundError:
+        advice = f" An admin adds it with: tutumd user add {shlex.quote(name)}" if can_be_added else ""
         raise ForbiddenError(
-            f"the proxy has signed you in as {name[:100]!r}, and this server has no such user."
-            f" An admin adds it with: tutumd user add {shlex.quote(name)}"
+            f"the proxy has signed you in as {name[:_MAX_NAME]!r}, and this server has no such user.{advice}"
         ) from None
     return replace(user, access=Access(via=Via.PAGE, credential=PROXY))
 
