@@ -100,6 +100,14 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, OWNER_ONLY)
 
 
+def give_to_owner(file: Path, folder: Path) -> None:
+    """Make the folder's owner the owner of the file, and let no one else read it."""
+    file.chmod(OWNER_ONLY)
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(file, owner.st_uid, owner.st_gid)
+
+
 def make_private(database: Path, data_dir: Path) -> None:
     """Let only their owners read an SQLite database, which is created if it does not exist, and the keys and locks."""
     with contextlib.suppress(OSError):  # SQLite tells what is wrong with the file
