@@ -19,7 +19,7 @@ class Line:
     text: str
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """The result of a run, or its progress.
 
@@ -31,7 +31,7 @@ class Run:
         image_before, image_after: Digests of the image, where known.
         image_tried: Digest of the image that a failed redeploy tried to run.
         containers_before, containers_after: Numbers of containers, where known.
-        log_tail: Last output of what failed; of a call only if the handler's `show_log` is set.
+        log_tail: Last output of the failed container; of a call only if the handler's `show_log` is set.
     """
 
     state: str = ""
@@ -78,7 +78,8 @@ class Action(Resource, Run):
     deliveries: int = 0
 
     def cancel(self) -> bool:
-        """Cancel it: a pending action at once, a running one at its next safe point, with the service left whole.
+        """Cancel the action: a pending action immediately, a running action at its next safe point. The service stays
+        whole.
 
         Returns:
             True. A failure raises.
@@ -90,9 +91,9 @@ class Action(Resource, Run):
         return True
 
     def abandon(self) -> bool:
-        """End a running action whose engine does not come back, as Failed. For admins.
+        """End a running action whose engine does not return, as Failed. For admins.
 
-        What it left half done is cleared up before the next action of the service begins.
+        The next action of the service first cleans up what is half done.
 
         Returns:
             True. A failure raises.
@@ -104,7 +105,7 @@ class Action(Resource, Run):
         return True
 
     def retry(self) -> Self:
-        """Start a new action that does what this failed or canceled one should have done, and return it.
+        """Start a new action with the inputs of this failed or canceled action, and return it.
 
         Raises:
             TutumApiError: It did not fail and was not canceled, or another failure.

@@ -5,7 +5,7 @@ import configparser
 import contextlib
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 
 import tutum
 from tutum.client import Client, current_client
@@ -70,9 +70,15 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
         config.read_dict({"server": {"base_url": base_url}})
     config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would take precedence
     try:
-        with NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as stream:  # its mode is 0600
-            config.write(stream)
-        Path(stream.name).replace(target)
+        descriptor, temporary = mkstemp(dir=target.parent, prefix=f"{target.name}.")  # its mode is 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                config.write(stream)
+                stream.flush()
+                os.fsync(descriptor)
+            Path(temporary).replace(target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise TutumApiError(f"cannot write {target}: {error.strerror}") from error
     return target

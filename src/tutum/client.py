@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, quote, urljoin, urlsplit
@@ -82,8 +83,7 @@ class Client:
         self.timeout_s = timeout_s
         self.retries = retries
         self.clock: Clock = clock or time
-        self._http = _open(transport)
-        weakref.finalize(self, self._http.close)
+        self._transport = transport
 
     @property
     def base_url(self) -> str:
@@ -168,9 +168,10 @@ class Client:
         """Yield the objects of a list. Each page is fetched when it is needed.
 
         Raises:
-            TutumApiError: As `send`, or the response is not a list.
+            TutumApiError: As `send`, or the response is not a list, or its pages do not end.
         """
         query: dict[str, FilterValue] = {"limit": 100, **(params or {})}
+        visited: set[str] = set()
         while True:
             body = self.send("GET", *segments, params=query).body
             if not isinstance(body, dict) or not isinstance(body.get("objects"), list):
@@ -179,37 +180,49 @@ class Client:
             next_page = (body.get("meta") or {}).get("next")
             if not next_page:
                 return
+            if next_page in visited:
+                raise TutumApiError("the server's list does not end: it names the same next page twice")
+            visited.add(next_page)
             # Only the query is used: a response cannot direct the credentials to another host.
             query = dict(parse_qsl(urlsplit(next_page).query))
 
     def close(self) -> None:
-        """Close the connections. The client cannot be used again."""
-        self._http.close()
+        """Close the connections. The client opens new ones if it is used again."""
+        http: httpx2.Client | None = vars(self).pop("_http", None)
+        if http is not None:
+            http.close()
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        http = _open(self._transport)
+        weakref.finalize(self, http.close)
+        return http
 
     def _deliver(self, request: httpx2.Request) -> httpx2.Response:
         import httpx2
 
         described = redact(f"{request.method} {request.url.path}")
         repeats = self.retries if request.method in {"GET", "HEAD"} else 0
-        pause_s = 0.2
+        attempt = 0
         while True:
+            pause_s = 0.2 * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
             try:
                 response = self._http.send(request)
             except httpx2.RequestError as error:
-                if not repeats:
+                if attempt >= repeats:
                     reason = explain_tls(error) or redact(str(error)).strip() or type(error).__name__
                     raise TutumConnectionError(
                         f"cannot reach {origin_of(self.base_url)}: {reason}", request=described
                     ) from error
             else:
-                pause_s = retry_after_s(response) or pause_s
+                requested_s = retry_after_s(response)
+                pause_s = pause_s if requested_s is None else requested_s
                 is_temporary = response.status_code in {429, 502, 503, 504} and pause_s <= LONGEST_RETRY_AFTER_S
-                if not (repeats and is_temporary):
+                if attempt >= repeats or not is_temporary:
                     return response
             log.info("request will be repeated: %s, in %.1f s", described, pause_s)
             self.clock.sleep(pause_s)
-            repeats -= 1
-            pause_s *= 2
+            attempt += 1
 
 
 def _open(transport: httpx2.BaseTransport | None) -> httpx2.Client:

@@ -32,7 +32,7 @@ class Utils:
 
         Raises:
             ObjectNotFound: None matches.
-            NonUniqueIdentifier: Several match; the text lists them, one a line.
+            NonUniqueIdentifier: Several match; the text lists them, one per line.
         """
         return _find(Service, identifier, client)
 
@@ -47,7 +47,7 @@ class Utils:
 
         Raises:
             ObjectNotFound: None matches.
-            NonUniqueIdentifier: Several match; the text lists their UUIDs, one a line.
+            NonUniqueIdentifier: Several match; the text lists their UUIDs, one per line.
         """
         return _find(Action, identifier, client)
 
@@ -77,7 +77,7 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
 
     Raises:
         ObjectNotFound: None matches.
-        NonUniqueIdentifier: Several match; the text shows the first 8 characters of their UUIDs, one a line.
+        NonUniqueIdentifier: Several match; the text shows the first 8 characters of their UUIDs, one per line.
     """
     wanted = identifier.lower()
     by_uuid = [handler for handler in handlers if handler.uuid.lower() == wanted]
@@ -104,7 +104,7 @@ def pick(matches: Sequence[Object], noun: str, identifier: str) -> Object:
 
     Raises:
         ObjectNotFound: There is none.
-        NonUniqueIdentifier: There are several; the text lists them, one a line.
+        NonUniqueIdentifier: There are several; the text lists them, one per line.
     """
     if not matches:
         raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")

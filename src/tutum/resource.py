@@ -38,7 +38,7 @@ class Resource:
         # A value that equals the class's default is also a change: the server may have another default.
         if not name.startswith("_") and (name not in vars(self) or value != vars(self)[name]):
             self._changed.add(name)
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         name = getattr(self, "name", "")
@@ -122,5 +122,5 @@ class Resource:
             # A field with the name of a method or property would hide it.
             member = getattr(type(self), name, None)
             if not name.startswith("_") and not callable(member) and not isinstance(member, property):
-                super().__setattr__(name, value)
+                object.__setattr__(self, name, value)
         self._changed.clear()

@@ -19,7 +19,7 @@ class _Result:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome(_Result, Run):
     """The result of a call, or its progress.
 

@@ -75,7 +75,7 @@ class Service(Resource):
         return self._perform("POST", "stop")
 
     def redeploy(self) -> Accepted:
-        """Replace the containers with new ones of the newest image."""
+        """Replace the containers with new containers of the newest image."""
         return self._perform("POST", "redeploy")
 
     def plan(self) -> Plan:
@@ -91,7 +91,7 @@ class Service(Resource):
         """Start or stop containers until there are as many as the target says.
 
         Args:
-            target_num_containers: The target; default: the one that was saved last.
+            target_num_containers: The target; default: the target that was saved last.
 
         Raises:
             TutumApiError: The server refused.
@@ -104,11 +104,13 @@ class Service(Resource):
         return self._perform("POST", "scale")
 
     def delete(self) -> Accepted:
-        """Terminate the containers and forget the service. One that is gone is forgotten at once, without an action."""
+        """Terminate the containers and remove the service. A service that is gone is removed immediately, without an
+        action.
+        """
         return self._perform("DELETE")
 
     def forget(self) -> bool:
-        """Forget a service that is gone, and revoke its webhook handlers.
+        """Remove a service that is gone, and revoke its webhook handlers.
 
         Returns:
             True. A failure raises.

@@ -1,7 +1,6 @@
 """Server and credentials from arguments, module attributes, the environment and a file."""
 
 import configparser
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from tutum.errors import TutumApiError
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000/api/v1/"
 CONFIG_FILE = "~/.tutum"
-_SERVER = re.compile(r"https?://([^/\s]+@)?(\[[^]\s]+\]|[^/:@\s]+)(:[0-9]{1,4}|:[1-5][0-9]{4}|:6[0-5][0-9]{3})?(/\S*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +73,17 @@ def normal_base_url(url: str) -> str:
         TutumApiError: The URL is not an http or https URL.
     """
     text = url.strip().rstrip("/")
-    if not _SERVER.fullmatch(text):
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number below 65536, or the host no IPv6 address
+        is_usable = False
+    if not is_usable:
         form = "http://HOST:PORT"
         raise TutumApiError(
             f"the server's URL must look like {form} (TUTUM_REST_HOST) or {form}/api/v1/ (TUTUM_BASE_URL)"
         )
-    return f"{text}/" if "/api/" in f"{urlsplit(text).path}/" else f"{text}/api/v1/"
+    return f"{text}/" if "/api/" in f"{parts.path}/" else f"{text}/api/v1/"
 
 
 def origin_of(url: str) -> str:

@@ -45,24 +45,15 @@ def make(visitor: Visitor, service: str, sender: str, **fields: str) -> tuple[Pa
     return page, read_url(page), read_secret(page)
 
 
-def shown_values(page: Page) -> dict[str, str]:
-    """Return the values to copy, by the names of their fields."""
-    return {
-        each.attributes["aria-label"]: each.attributes["value"]
-        for each in page.find("input")
-        if "readonly" in each.attributes
-    }
-
-
 def read_url(page: Page) -> str:
-    found = [value for value in (*shown_values(page).values(), *page.text.split()) if "/webhook/handler/" in value]
+    found = [value for value in (*page.copies.values(), *page.text.split()) if "/webhook/handler/" in value]
     return found[0].strip("'\"").partition("?")[0] if found else ""
 
 
 def read_secret(page: Page) -> str:
-    named = {"Secret", "Secret token", "Auth Header"} & shown_values(page).keys()
+    named = {"Secret", "Secret token", "Auth Header"} & page.copies.keys()
     if named:
-        return shown_values(page)[named.pop()]
+        return page.copies[named.pop()]
     return page.text.partition("credentials: ")[2].partition('"')[2].partition('"')[0]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from tests.support.caddy_bed import caddy
 from tests.support.dashboard_bed import serve_edge
 from tests.support.documentation import blocks
 from tests.support.pages import Visitor
-from tests.support.programs import running
+from tests.support.programs import listens, running
 from tests.support.server import USER, LiveServer, free_port, request
 from tests.support.waiting import wait_until
 
@@ -52,37 +52,15 @@ def identities(header: str) -> Iterator[int]:
     """Run the program that knows who has signed in; yield its port."""
     port = free_port()
     with running([sys.executable, "-c", IDENTITIES, str(port), header]):
-        wait_until(lambda: _listens(port), "the identities are there")
+        wait_until(lambda: listens(port), "the identities are there")
         yield port
 
 
-def _listens(port: int) -> bool:
-    try:
-        return request(port, "GET", "/", headers={}).status == 403
-    except OSError:
-        return False
-
-
-@contextmanager
-def nginx(folder: Path, web: int, locations: str) -> Iterator[int]:
+def nginx(folder: Path, web: int, locations: str) -> AbstractContextManager[int]:
     """Run nginx with other locations in the place of `location /`; yield its port."""
-    folder.mkdir()
-    port = free_port()
-    command = nginx_bed.command(folder, port, [web, web])
-    config = folder / "nginx.conf"
-    text = config.read_text()
-    assert text.count(LOCATION) == 1
-    config.write_text(text.replace(LOCATION, locations))
-    with (folder / "output").open("wb") as output, running(command, stdout=output, stderr=output):
-        wait_until(lambda: _answers(port), f"nginx answers; {folder}/output")
-        yield port
-
-
-def _answers(port: int) -> bool:
-    try:
-        return request(port, "GET", "/", headers={}).status > 0
-    except OSError:
-        return False
+    config = nginx_bed.CONFIG.read_text()
+    assert config.count(LOCATION) == 1
+    return nginx_bed.nginx(folder, [web, web], config=config.replace(LOCATION, locations))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The dashboard behind proxies: users whom they name, networks that see it, TLS, and a path of the public URL."""
 
 import json
+import os
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -113,15 +114,16 @@ def test_headers_beside_the_proxys_own_count_for_nothing(named: DashboardBed) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["nobody", "<b>x</b>", "$(reboot)", "a, b", "username,bob", "Username", "ä", "x" * 200]
+    "name", ["nobody", "<b>x</b>", "$(reboot)", "a, b", "username,bob", "Username", "ä", "x" * 200, "\udcff"]
 )
 def test_a_user_who_is_not_known_is_told_how_to_become_one(named: DashboardBed, name: str) -> None:
     visitor = Visitor(named.url)
-    page = visitor.send("GET", "/account/", X_Forwarded_User=name.encode().decode("latin-1"))
+    page = visitor.send("GET", "/account/", X_Forwarded_User=os.fsencode(name).decode("latin-1"))
     assert page.status == 403
     assert page.text.count("the proxy has signed you in as") == 1
     assert not page.find("b", "x")
     assert f"tutumd user add {quote(name)}" in page.alert or name not in ("nobody", "$(reboot)")
+    assert ("tutumd user add" in page.alert) == (name not in ("x" * 200, "\udcff"))
     answer = visitor.send("GET", "/", Accept="application/json", X_Forwarded_User="nobody")
     assert (answer.status, json.loads(answer.body).keys()) == (403, {"error"})
 

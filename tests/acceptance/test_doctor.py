@@ -320,49 +320,28 @@ def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("path", "text"),
+    ("days", "url", "level", "text"),
     [
-        ("/gone", "/gone/healthz answers 404, and not as tutumd does"),
-        ("/proxy", "answers 502: the proxy does not reach tutumd"),
-        ("/moved", "redirects"),
+        (None, "http://127.0.0.1:{port}/gone", "wrong", "/gone/healthz answers 404, and not as tutumd does"),
+        (None, "http://127.0.0.1:{port}/proxy", "wrong", "answers 502: the proxy does not reach tutumd"),
+        (None, "http://127.0.0.1:{port}/moved", "wrong", "redirects"),
+        (None, "https://127.0.0.1:{port}", "wrong", "let the proxy speak TLS there"),
+        (None, "https://hooks.invalid", "wrong", "make a DNS record for the host name"),
+        (None, "https://localhost:{free}", "warning", "cannot be tried from here: Connection refused"),
+        (-1, "https://localhost:{port}", "wrong", "cannot be reached: certificate has expired"),
+        (90, "https://127.0.0.1:{port}", "wrong", "cannot be reached: IP address mismatch"),
+        (5, "https://localhost:{port}", "warning", "its certificate ends in 5 days"),
+        (90, "https://localhost:{port}", "ok", "leads to a tutumd"),
     ],
 )
-def test_a_public_url_that_leads_elsewhere_is_found(data: Path, path: str, text: str) -> None:
-    with site() as port:
-        found = broken(data, "--public-url", f"http://127.0.0.1:{port}{path}")
-    assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("url", "days", "text"),
-    [
-        ("https://localhost:{port}", -1, "cannot be reached: certificate has expired"),
-        ("https://127.0.0.1:{port}", 90, "cannot be reached: IP address mismatch"),
-        ("https://localhost:{port}", 5, "its certificate ends in 5 days"),
-        ("https://localhost:{port}", 90, "leads to a tutumd"),
-    ],
-)
-def test_the_certificate_of_a_public_url_is_looked_at(
-    data: Path, tmp_path: Path, url: str, days: int, text: str
-) -> None:
-    trusted = make_certificate(tmp_path / "certificate", days)
-    with site(tmp_path / "certificate") as port:
-        _, found = doctor(data, "--public-url", url.format(port=port), **trusted)
-    assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
-
-
-@pytest.mark.slow
-def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
-    with site() as port:
-        found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
-        assert any("let the proxy speak TLS there" in each["mend"] for each in found), found
-    _, found = doctor(data, "--public-url", f"https://localhost:{free_port()}")
-    tried = [each for each in found if each["subject"] == "public URL"]
-    assert [each["level"] for each in tried] == ["warning", "warning"]
-    assert "cannot be tried from here: Connection refused" in tried[1]["text"]
-    found = broken(data, "--public-url", "https://hooks.invalid")
-    assert any("make a DNS record for the host name" in each["mend"] for each in found)
+def test_a_public_url_is_tried(data: Path, tmp_path: Path, days: int | None, url: str, level: str, text: str) -> None:
+    """`days`: those of the certificate of the site that listens, if it has one."""
+    certificate = tmp_path / "certificate" if days else None
+    trusted = make_certificate(certificate, days) if certificate and days else {}
+    with site(certificate) as port:
+        _, found = doctor(data, "--public-url", url.format(port=port, free=free_port()), **trusted)
+    told = [each for each in found if each["subject"] == "public URL" and text in each["text"] + each["mend"]]
+    assert [each["level"] for each in told] == [level], found
 
 
 def test_a_public_url_is_not_judged_where_no_network_leads_to_it(data: Path) -> None:

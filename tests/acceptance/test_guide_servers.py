@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
 import sys
 import tarfile
 import urllib.error
@@ -27,7 +26,7 @@ from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
 from tests.support.processes import runs
-from tests.support.programs import finished
+from tests.support.programs import finished, start, without_settings
 from tests.support.server import APIKEY, BIN, LIMIT_S, USER, free_port
 from tests.support.waiting import wait_until
 
@@ -46,18 +45,8 @@ def test_the_replicas_of_the_guide(docker_bed: DockerBed, postgres_bed: Postgres
     for text, replacement in here.items():
         assert text in script
         script = script.replace(text, replacement)
-    inherited = {name: value for name, value in docker_bed.environment.items() if not name.startswith("TUTUM")}
-    environment = inherited | {"PATH": f"{BIN}:{os.environ['PATH']}"} | current_owner()
-    with (tmp_path / "output").open("wb") as output:
-        shell = subprocess.Popen(
-            ["sh", "-euc", f"{script}\nwait"],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    environment = without_settings(docker_bed.environment) | {"PATH": f"{BIN}:{os.environ['PATH']}"} | current_owner()
+    shell = start(["sh", "-euc", f"{script}\nwait"], tmp_path / "output", env=environment, cwd=tmp_path)
     try:
         for port in ports.values():
             wait_until(partial(_is_ready, port), f"{port} is ready; {tmp_path}/output")

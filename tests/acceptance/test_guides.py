@@ -7,12 +7,10 @@ others.
 """
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.documentation import ROOT, blocks, commands
 from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
-from tests.support.programs import without_settings
+from tests.support.programs import running, without_settings
 from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer, free_port
 from tests.support.waiting import wait_until
 
@@ -115,24 +113,10 @@ def script_server(folder: Path, page: str, begins: str, port: str, **variables: 
     environment |= {"TUTUMD_PORT": port, "TUTUMD_DATA_DIR": str(folder / "data")} | variables | current_owner()
     clone, server = Guide(page, folder, {}, {}).block(begins).text.splitlines()[:2]
     assert clone.endswith("tutumd && cd tutumd")
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            ["sh", "-ec", f"exec {server}"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
+    command = ["sh", "-ec", f"exec {server}"]
+    with output.open("wb") as file, running(command, cwd=ROOT, env=environment, stdout=file, stderr=file) as process:
         yield output
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT_S) == 0
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    assert process.returncode == 0
 
 
 @pytest.mark.slow

@@ -25,23 +25,18 @@ Seen = tuple[int, bytes, tuple[tuple[str, str], ...]]
 def closed_urls(server: LiveServer, service: str, other: str) -> dict[str, str]:
     """Make the URL of each kind of handler that cannot be called."""
     soon = datetime.now(UTC) + timedelta(seconds=10)
-    expiring: dict[str, dict[str, Any]] = {
+    closed: dict[str, dict[str, Any]] = {
         "expired": {"expires_datetime": soon.isoformat()},
-        "expired, signed": {"expires_datetime": soon.isoformat(), **SIGNED},
+        "disabled": {"enabled": False},
+        "elsewhere": {"allow_from": ["192.0.2.0/24"]},
     }
-    urls = {name: str(server.make_handler(service, **some)["url"]) for name, some in expiring.items()}
+    urls = {name: server.make_handler(service, **some)["url"] for name, some in closed.items()}
+    urls |= {f"{name}, signed": server.make_handler(service, **some, **SIGNED)["url"] for name, some in closed.items()}
     used_up = server.make_handler(service, max_uses=1)
     revoked, rotated = server.make_handler(service), server.make_handler(service)
     assert server.post(used_up["url"]).status == 202
     assert server.request("DELETE", revoked["resource_uri"]).status == 204
     assert server.request("POST", f"{rotated['resource_uri']}rotate/", {"grace": 0}).status == 201
-    fields: dict[str, dict[str, Any]] = {
-        "disabled": {"enabled": False},
-        "disabled, signed": {"enabled": False, **SIGNED},
-        "elsewhere": {"allow_from": ["192.0.2.0/24"]},
-        "elsewhere, signed": {"allow_from": ["192.0.2.0/24"], **SIGNED},
-    }
-    urls |= {name: str(server.make_handler(service, **some)["url"]) for name, some in fields.items()}
     time.sleep(max(0, (soon - datetime.now(UTC)).total_seconds()) + 0.1)
     return urls | {
         "used up": used_up["url"],

@@ -11,14 +11,13 @@ import pytest
 
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
-from tests.support.wheel import build_wheel
-from tests.support.wheelhouse import wheels
+from tests.support.wheelhouse import build_wheel, wheels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 LISTED = "import importlib.metadata as m; print(*sorted(d.name.lower().replace('_', '-') for d in m.distributions()))"
-LOADED = "import sys, tutum, tutum.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+LOADED = "import sys, tutum.auth, tutum.cli.services; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 TOOLS = {
     "pipx": (["pipx", "install"], "pipx install --force 'tutumd[kubernetes]'"),
     "uv": (["uv", "tool", "install"], "uv tool install 'tutumd[kubernetes]'"),

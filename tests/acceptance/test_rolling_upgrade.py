@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.processes import TUTUMD, Program
 from tests.support import next_release, nginx_bed
+from tests.support.api import Api
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
+from tests.support.programs import without_settings
 from tests.support.server import APIKEY, USER, LiveServer, free_port, request
 from tests.support.waiting import wait_until
 
@@ -106,6 +107,7 @@ class Installation:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder, self._environment = folder, environment
         self.port, *self._webs = free_port(), free_port(), free_port()
+        self.api = Api(folder, self.port)
         self.parts: dict[str, Program] = {}
         self._start("nginx", (), nginx_bed.command(folder, self.port, self._webs, None, CALL_TIMEOUT_S))
         for name in ("web1", "web2", "worker1", "worker2"):
@@ -116,7 +118,7 @@ class Installation:
         if name.startswith("web"):
             port = self._webs[int(name[-1]) - 1]
             self._start(name, tutumd, ["web", "--port", str(port)], port)
-            wait_until(lambda: self._is_ready(port), f"{name} is ready: {self.parts[name].tail()}", timeout_s=120)
+            wait_until(lambda: is_ready(port), f"{name} is ready: {self.parts[name].tail()}", timeout_s=120)
         else:
             self._start(name, tutumd, ["worker", "--engine", "docker"])
             log = self._folder / f"{name}.log"
@@ -128,20 +130,6 @@ class Installation:
         (self._folder / f"{name}.log").unlink()
         self.start(name, tutumd)
 
-    def get(self, path: str) -> Any:
-        answer = request(self.port, "GET", path, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"})
-        assert answer.status == 200, answer
-        return answer.json
-
-    def make_handler(self, service: str, **fields: object) -> str:
-        """Create a handler of a service that runs, and return its URL."""
-        path = f"/api/v1/service/?name={service}&state=Running"
-        (found,) = wait_until(lambda: self.get(path)["objects"], "the service shows", timeout_s=120)
-        headers = {"Authorization": f"ApiKey {USER}:{APIKEY}"}
-        answer = request(self.port, "POST", f"{found['resource_uri']}webhook/handler/", headers=headers, body=fields)
-        assert answer.status == 201, answer
-        return str(answer.json["url"])
-
     def stop(self) -> None:
         for part in self.parts.values():
             part.stop()
@@ -150,16 +138,17 @@ class Installation:
         self.parts[name] = Program(name, [*tutumd, *command], self._folder, self._environment, port)
         self.parts[name].start()
 
-    def _is_ready(self, port: int) -> bool:
-        try:
-            return request(port, "GET", "/readyz", headers={}).status == 200
-        except OSError:
-            return False
+
+def is_ready(port: int) -> bool:
+    try:
+        return request(port, "GET", "/readyz", headers={}).status == 200
+    except OSError:
+        return False
 
 
 @contextmanager
 def installed(folder: Path, bed: DockerBed, database_url: str) -> Iterator[Installation]:
-    environment = {name: value for name, value in bed.environment.items() if not name.startswith("TUTUM")} | {
+    environment = without_settings(bed.environment) | {
         "TUTUMD_DATABASE": database_url,
         "TUTUMD_ADMIN_USER": USER,
         "TUTUMD_ADMIN_APIKEY": APIKEY,
@@ -186,10 +175,8 @@ def test_a_rolling_upgrade_on_postgresql_loses_no_call(
     for service in ("api", "jobs"):
         clean_bed.docker("run", "-d", "--name", service, "--label", f"tutum.service={service}", IMAGE)
     with installed(tmp_path, clean_bed, postgres_bed.new_database()) as made:
-        urls = [
-            made.make_handler("api", operation="REDEPLOY"),
-            made.make_handler("jobs", operation="SCALEUP", max_containers=3),
-        ]
+        api, jobs = (made.api.find(name, state="Running")["uuid"] for name in ("api", "jobs"))
+        urls = urls_of(made.api, api, jobs)
         callers = Callers(made.port, urls, CALLS_PER_S)
         callers.start()
         wait_until(lambda: callers.has(CALLS_PER_S * 2), "this release takes calls", timeout_s=120)
@@ -201,21 +188,15 @@ def test_a_rolling_upgrade_on_postgresql_loses_no_call(
         print(summary("rolling upgrade", calls, callers.rate))
         assert [call for call in calls if call.status != 202] == []
         assert max(call.took_s for call in calls) < CALL_TIMEOUT_S, "none waited for a replica that was gone"
-        actions = sorted({call.action for call in calls})
-        ended = [wait_until(lambda a=action: ended_action(made, a), f"{action} ends", 120) for action in actions]  # type: ignore[misc] # early binding
-        check_performed(ended, len(calls))
-        assert made.get("/api/v1/service/?name=jobs")["objects"][0]["running_num_containers"] == 3
+        check_performed(made.api, calls)
+        assert made.api.service(jobs)["running_num_containers"] == 3
 
 
 def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(newer: tuple[str, ...], tmp_path: Path) -> None:
     server = LiveServer(tmp_path, "--engine", "local")
     server.start()
     uuid = server.run_service("jobs")
-    urls = [
-        server.make_handler(uuid, operation="REDEPLOY")["url"],
-        server.make_handler(uuid, operation="SCALEUP", max_containers=3)["url"],
-    ]
-    callers = Callers(server.port, urls, calls_per_s=40, tries=600)
+    callers = Callers(server.port, urls_of(server, uuid, uuid), calls_per_s=40, tries=600)
     callers.start()
     wait_until(lambda: callers.has(100), "this release takes calls", timeout_s=120)
     assert server.stop() == 0
@@ -226,18 +207,19 @@ def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(newer: tuple
         print(summary("stop and start", calls, callers.rate))
         assert [call for call in calls if call.status not in (200, 202)] == []
         assert max(call.tries for call in calls) > 1
-        ended = [new.wait_for_action(action, timeout_s=120) for action in sorted({call.action for call in calls})]
-        check_performed(ended, len(calls))
+        check_performed(new, calls)
         assert new.service(uuid)["running_num_containers"] == 3
 
 
-def check_performed(actions: list[dict[str, Any]], calls: int) -> None:
-    """Check that the actions did what so many calls asked for: the ones beyond the cap say so."""
+def urls_of(api: Api, redeployed: str, scaled: str) -> list[str]:
+    """Create a handler that redeploys a service, and one that adds containers to another; return their URLs."""
+    more = api.make_handler(scaled, operation="SCALEUP", max_containers=3)
+    return [api.make_handler(redeployed, operation="REDEPLOY")["url"], more["url"]]
+
+
+def check_performed(api: Api, calls: list[Call]) -> None:
+    """Check that the actions did what the calls asked for: the ones beyond the cap say so."""
+    actions = [api.wait_for_action(path) for path in sorted({call.action for call in calls})]
     failed = {action["reason"] for action in actions if action["state"] != "Success"}
     assert {reason.partition(":")[0] for reason in failed} <= {"nothing was added"}, failed
-    assert sum(action["deliveries"] for action in actions) == calls
-
-
-def ended_action(made: Installation, path: str) -> dict[str, Any] | None:
-    action = dict(made.get(path))
-    return action if action["end_date"] else None
+    assert sum(action["deliveries"] for action in actions) == len(calls)

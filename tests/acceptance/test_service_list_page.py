@@ -43,6 +43,9 @@ def test_a_state_filters_and_keeps_the_search(dashboard: DashboardBed) -> None:
     assert _names(page) == ["shop/db"], "the state stays, and the search is for images, too"
     page = page.follow("All 1")
     assert "state=" not in page.path
+    page = page.submit("Filter", search="", stack="-")
+    assert (_names(page), page.find("option", value="-")[0].text) == (["api"], "No stack")
+    assert _names(page.follow("Stopped 1")) == ["api"]
 
 
 def test_wrong_filters_say_what_is_wrong(dashboard: DashboardBed) -> None:

@@ -28,6 +28,12 @@ def _open(dashboard: DashboardBed, visitor: Visitor, name: str = "web", path: st
     return page
 
 
+def _visit(dashboard: DashboardBed) -> Visitor:
+    """Sign in to an installation with the service web."""
+    dashboard.bed.show("web")
+    return dashboard.visit()
+
+
 def _card(page: Page, title: str) -> str:
     return find_card(page, title).text
 
@@ -43,10 +49,9 @@ def _open_plan(dashboard: DashboardBed, visitor: Visitor) -> Page:
 
 
 def _redeploy(dashboard: DashboardBed, before: str, after: str, reason: str = "") -> None:
-    bed = dashboard.bed
-    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
+    _submit(dashboard, Verb.REDEPLOY)
     outcome = Outcome(success=not reason, reason=reason, image_before=before, image_after=after)
-    bed.queue.finish(bed.claimed(), outcome, None)
+    dashboard.bed.queue.finish(dashboard.bed.claimed(), outcome, None)
 
 
 def test_it_shows_what_the_service_is_and_does(dashboard: DashboardBed) -> None:
@@ -88,8 +93,7 @@ def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None
 
 @pytest.mark.slow
 def test_the_plan_comes_before_the_redeploy(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     page = _open(dashboard, visitor)
     with dashboard.answering({"plan": PLAN}):
         page = page.follow("Redeploy…")
@@ -122,8 +126,7 @@ def test_the_plan_says_what_a_redeploy_joins_or_waits_for(dashboard: DashboardBe
 
 
 def test_a_plan_that_is_refused_says_why_and_has_no_button(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     with dashboard.answering({"plan": {**PLAN, "refused": "it is being removed"}}):
         page = _open(dashboard, visitor, path="redeploy/")
     assert "A redeploy would fail, and change nothing: it is being removed" in page.text
@@ -132,8 +135,7 @@ def test_a_plan_that_is_refused_says_why_and_has_no_button(dashboard: DashboardB
 
 @pytest.mark.parametrize("path", ["redeploy/", "logs/"])
 def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path: str) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     dashboard.bed.queue.register("worker", [replace(ENGINE, error="no route to host", away=True)])
     page = _open(dashboard, visitor, path=path)
     assert "The engine does not respond. Actions wait until it responds: no route to host" in page.text
@@ -146,8 +148,7 @@ def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path:
 
 @pytest.mark.slow
 def test_without_a_plan_it_can_be_redeployed_all_the_same(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     dashboard.bed.clock.move(60)
     _open(dashboard, visitor, path="redeploy/").submit("Redeploy now")
     page = _open(dashboard, visitor)
@@ -155,22 +156,16 @@ def test_without_a_plan_it_can_be_redeployed_all_the_same(dashboard: DashboardBe
     assert "waiting: no worker serves engine 'docker' now" in _card(visitor.get("/"), "Waiting")
 
 
-def test_an_error_of_the_engine_is_shown(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
-    with dashboard.answering({"error": "the engine said <b>no</b>"}):
-        page = _open(dashboard, visitor, path="logs/")
-    assert "the engine said <b>no</b>" in page.text and not page.find("b")
-
-
 @pytest.mark.slow
 def test_logs_are_text(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     with dashboard.answering({"logs": "one\n<script>two</script>\n\n"}):
         page = _open(dashboard, visitor, path="logs/?tail=100")
     assert [line.text for line in page.find("div", id="output")[0].find("p")] == ["one", "<script>two</script>", ""]
     assert visitor.get(f"{page.path}0000000").status == 400
+    with dashboard.answering({"error": "the engine said <b>no</b>"}):
+        page = _open(dashboard, visitor, path="logs/")
+    assert "the engine said <b>no</b>" in page.text and not page.find("b")
 
 
 def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> None:
@@ -210,15 +205,14 @@ def test_a_command_names_a_service_by_its_uuid_where_its_name_means_another_one_
 def test_what_is_redeployed_has_no_button_to_start_it(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web")
-    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
+    _submit(dashboard, Verb.REDEPLOY)
     bed.claimed()
     page = _open(dashboard, dashboard.visit())
     assert "Redeploying" in page.text and page.find("button", "Stop") and not page.find("button", "Start")
 
 
 def test_what_cannot_be_done_has_no_button_and_says_why(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    visitor = dashboard.visit()
+    visitor = _visit(dashboard)
     page = _open(dashboard, visitor)
     live = next(each for each in page.find("div") if each.attributes.get("id") == "live")
     assert live.find("button", "Stop") and not page.find("button", "Start"), "buttons change with the state"
@@ -231,8 +225,7 @@ def test_what_cannot_be_done_has_no_button_and_says_why(dashboard: DashboardBed)
 
 @pytest.mark.slow
 def test_a_wrong_number_of_containers_is_told_at_its_field(dashboard: DashboardBed) -> None:
-    dashboard.bed.show("web")
-    page = _open(dashboard, dashboard.visit())
+    page = _open(dashboard, _visit(dashboard))
     for target in ("", "-1", "x", "11", "9" * 30, "<b>"):
         refused = page.submit("Scale", target=target)
         assert refused.status == 400 and refused.find("h1", "web")

@@ -1,7 +1,6 @@
 """Start-first redeploys on a real Docker Engine: no request is lost."""
 
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from tests.contract.docker_support import APP, inspected, opened, service, state
 from tests.support import guards, namespace
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
+from tests.support.programs import end
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 
@@ -107,7 +107,7 @@ def requesting(bed: DockerBed, network: str, name: str, folder: Path, path: str 
         # The last requests get their responses, too.
         time.sleep(1)
     finally:
-        namespace.end(process, signal.SIGTERM)
+        end(process)
         load.direct.update(bed.docker("logs", "poller").splitlines())
         bed.docker("rm", "-f", "nginx", "poller")
     load.proxied.update(json.loads(log.read_text().splitlines()[-1]))

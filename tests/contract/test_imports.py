@@ -27,7 +27,8 @@ def run(program: str, folder: Path, **variables: str) -> "subprocess.CompletedPr
 @pytest.mark.parametrize(
     ("statement", "unused"),
     [
-        ("import tutum", ["httpx2", "rich", "typer"]),
+        ("import tutum, tutum.cli", ["tutum.client", "ssl", "httpx2", "rich", "typer"]),
+        ("import tutumd.web.messages.sender_guide", ["tutum.client"]),
         ("import tutum.cli.services", ["httpx2", "rich"]),
         ("import tutumd.main, tutumd.main.engines, tutumd.main.serve", ["kubernetes", "psycopg"]),
     ],

@@ -1,4 +1,4 @@
-"""Pods on Kubernetes that do not stop, and nodes that do not respond."""
+"""Changes on Kubernetes that make no progress: pods that do not stop, nodes that do not respond, limits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, quick, stateful_set, template
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, quick, stateful_set, template
 from tests.support.runs import FakeRun
 from tutumd.model import RunLimits, Service
 
@@ -26,16 +26,18 @@ def hold(cluster: FakeCluster, name: str, *finalizers: str) -> None:
             )
 
 
-def run_until_late(act: Callable[[FakeRun], object], **options: Any) -> FakeRun:
-    """Return a run under the server's limits that acts at each wait once it has told that a pod is late."""
+def limited(on_sleep: Callable[[FakeRun], object], **options: Any) -> FakeRun:
+    """Return a run under the server's limits that acts at each wait."""
     limits = RunLimits()
     run: FakeRun = FakeRun(
-        deadline_s=limits.timeout_s,
-        stall_s=limits.stall_s,
-        on_sleep=lambda: act(run) if LATE in run.lines[-1] else None,
-        **options,
+        deadline_s=limits.timeout_s, stall_s=limits.stall_s, on_sleep=lambda: on_sleep(run), **options
     )
     return run
+
+
+def run_until_late(act: Callable[[FakeRun], object], **options: Any) -> FakeRun:
+    """Return a run that acts at each wait once it has told that a pod is late."""
+    return limited(lambda run: act(run) if LATE in run.lines[-1] else None, **options)
 
 
 @pytest.mark.slow
@@ -120,3 +122,15 @@ def test_a_stop_names_the_pod_that_does_not_stop(impatient: ClusterAndEngine) ->
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason.startswith("1 pods have not stopped yet, and there was no progress for 120 s; pod web-")
     assert f"nobody has removed its finalizers: {HOLD}" in outcome.reason
+
+
+@pytest.mark.slow
+def test_a_rollout_that_the_cluster_allows_600_s_is_not_undone_before(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=600))
+    outcome = engine.redeploy(WEB, limited(lambda run: None, tag="v2", on_progress=lambda run: run.skip(400)))
+    assert outcome.success, outcome
+    outcome = engine.redeploy(WEB, limited(lambda run: run.skip(100), tag=kubelets.HANGING))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith("there was no progress for 630 s (0 of 2 new pods are ready): pod web-")
+    assert kube.ready_tags(cluster, "web") == ["v2", "v2"]

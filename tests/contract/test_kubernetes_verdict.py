@@ -1,4 +1,4 @@
-"""The verdict of a change on Kubernetes comes from its own new pods, whatever the workload's status says."""
+"""The verdict of a change on Kubernetes comes from its own new pods and all their lasting containers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +11,10 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import kubelets
 from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
-from tests.support.runs import FakeRun
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, quick, stateful_set, template
+from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
+from tutumd.errors import EngineRefusedError
 from tutumd.model import Service
 
 Make = Callable[..., dict[str, Any]]
@@ -154,3 +155,144 @@ def test_a_stateful_set_that_is_stuck_at_a_broken_pod_is_freed(kubernetes: Clust
     outcome = engine.redeploy(DB, FakeRun(tag="v2"))
     assert outcome.success, outcome.reason
     assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
+
+
+LOGGER = {"name": "logger", "image": "registry.test/logger:v1"}
+SIDECAR = {"initContainers": [{**LOGGER, "restartPolicy": "Always"}]}
+
+
+def create_with_logger(cluster: FakeCluster, name: str, make: Make, *, is_sidecar: bool) -> None:
+    """Create a workload whose main container has a probe, and the logger none."""
+    app = container(probed=True)
+    pods = template(app, name=name, **SIDECAR) if is_sidecar else template(app, LOGGER, name=name)
+    kube.create(cluster, make(template=pods))
+
+
+def break_logger(cluster: FakeCluster) -> None:
+    """Let the logger of each pod that is made from now on exit a moment after its start."""
+    short = f"registry.test/logger:{kubelets.SHORT_LIVED}"
+    cluster.controllers.image_of = lambda pod, image: short if image == LOGGER["image"] else image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("service", "make", "is_sidecar"),
+    [
+        pytest.param(WEB, deployment, False, id="deployment"),
+        pytest.param(WEB, deployment, True, id="deployment-native-sidecar"),
+        pytest.param(DB, stateful_set, True, id="statefulset-native-sidecar"),
+        pytest.param(AGENT, daemon_set, False, id="daemonset"),
+    ],
+)
+def test_a_container_without_a_probe_that_exits_beside_one_with_a_probe_is_a_failure(
+    kubernetes: ClusterAndEngine, service: Service, make: Make, is_sidecar: bool
+) -> None:
+    cluster, engine = kubernetes
+    create_with_logger(cluster, service.name, make, is_sidecar=is_sidecar)
+    break_logger(cluster)
+    outcome = engine.redeploy(service, FakeRun(tag="v2"))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert "container logger: exited with 3" in outcome.reason
+    assert set(kube.pods(cluster, service.name).values()) == {"v1"}
+
+
+STATEFUL = template(container(probed=True), name="db")
+
+
+def change(cluster: FakeCluster, resource: str, name: str, **spec: Any) -> None:
+    """Change a workload as somebody else."""
+    cluster.store.change((resource, "shop", name), lambda new: new["spec"].update(spec))
+
+
+STOPPED: dict[str, Any] = {"replicas": 0}
+KEPT: dict[str, Any] = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("service", "made", "tag", "theirs", "words"),
+    [
+        (WEB, deployment(template=probed()), kubelets.EXITING, STOPPED, "else scaled the deployment web to 0"),
+        (WEB, deployment(template=probed()), "v2", STOPPED, "else scaled the deployment web to 0"),
+        (DB, stateful_set(template=STATEFUL), kubelets.MISSING, STOPPED, "else scaled the statefulset db to 0"),
+        (
+            DB,
+            stateful_set(template=quick("db")),
+            "v2",
+            KEPT,
+            "statefulset db now keeps all its pods as they are",
+        ),
+    ],
+    ids=["exits", "works", "statefulset", "partition"],
+)
+def test_a_rollout_that_somebody_lets_replace_no_pod_any_more_is_rolled_back(
+    impatient: ClusterAndEngine,
+    service: Service,
+    made: dict[str, Any],
+    tag: str,
+    theirs: dict[str, Any],
+    words: str,
+) -> None:
+    cluster, engine = impatient
+    resource = f"{service.selector.partition('/')[0]}s"
+    kube.create(cluster, made)
+    run = FakeRun(tag=tag, on_log=once_at("restarting", lambda: change(cluster, resource, service.name, **theirs)))
+    outcome = engine.redeploy(service, run)
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert f"{words}, so nothing shows that the new version runs" in outcome.reason
+    spec = kube.spec_and_status(cluster, resource, service.name)["spec"]
+    assert spec["template"]["spec"]["containers"][0]["image"].endswith(":v1")
+    assert spec == {**spec, **theirs}
+
+
+def test_a_service_that_is_scaled_to_0_and_up_again_is_followed(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
+    cluster, _ = kubernetes
+    kube.create(cluster, deployment(template=probed()))
+
+    def come_back() -> None:
+        if not kube.pods(cluster, "web"):
+            change(cluster, "deployments", "web", replicas=2)
+
+    run = FakeRun(
+        tag="v2",
+        on_log=once_at("restarting", lambda: change(cluster, "deployments", "web", replicas=0)),
+        on_sleep=come_back,
+    )
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, doubt_s=30.0)) as engine:
+        outcome = engine.redeploy(WEB, run)
+    assert outcome.success, outcome.reason
+    assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
+
+
+def test_a_daemon_set_that_fits_no_node_is_no_success(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent")))
+
+    def leave() -> None:
+        cluster.controllers.fitting = ()
+
+    outcome = engine.redeploy(AGENT, FakeRun(tag="v2", on_log=once_at("restarting", leave)))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert "no node fits the daemonset agent any more" in outcome.reason
+    for use in (lambda: engine.redeploy(AGENT, FakeRun(tag="v2")), lambda: engine.plan(AGENT, "v2")):
+        with pytest.raises(EngineRefusedError, match="no node fits the daemonset agent"):
+            use()
+
+
+@pytest.mark.slow
+def test_a_controller_that_does_not_react_is_named(impatient: ClusterAndEngine) -> None:
+    cluster, engine = impatient
+    kube.create(cluster, deployment(template=quick()))
+    cluster.controllers.frozen = True
+    run: FakeRun = FakeRun(tag="v2", on_sleep=lambda: run.skip(1e6))
+    outcome = engine.redeploy(WEB, run)
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    words = "kube-controller-manager does not react to the change of the deployment web (observedGeneration is 1, "
+    assert outcome.reason == (
+        f"the action did not end within 300 s (0 of 2 new pods are ready): {words}wanted is 2): check that it runs"
+        f"; after the rollback {words}wanted is 3): check that it runs"
+    )
+    again: FakeRun = FakeRun(on_sleep=lambda: again.skip(1e6))
+    outcome = engine.scale(WEB, 3, again)
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "the action did not end within 300 s: kube-controller-manager does not react" in outcome.reason

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.fuzz.budget import budget
 from tests.unit.docker.documents import container, image
 from tutumd.engines.docker.plan.config import replacement_config, with_variables
-from tutumd.engines.rollout.journal import restore_entries, store_entries
+from tutumd.engines.rollout.journal import restore_variables, store_variables
 
 NAME = st.sampled_from(["A", "B", "PATH", "TZ"])
 WORD = st.sampled_from(["x", "y", ""])
@@ -103,5 +103,6 @@ def test_variables_of_a_call_touch_no_others_and_can_be_restored(
     before = dict(entry.split("=", 1) for entry in environment)
     assert found == {k: v for k, v in (before | variables).items() if v is not None}
 
-    stored = store_entries(environment, variables.keys(), name_of)
-    assert restore_entries(body["Env"], stored, variables.keys(), name_of) == environment
+    stored = store_variables({"Env": environment}, "Env", variables.keys())
+    restore_variables(body, "Env", stored, variables.keys())
+    assert body.get("Env", []) == environment

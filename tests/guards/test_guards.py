@@ -31,7 +31,7 @@ def fault_of(guard: Guard) -> str:
     path, _, name = guard.test.partition("::")
     if not (ROOT / path).exists():
         return f"there is no {path}"
-    found = re.search(rf"^def {name.partition('[')[0]}\(", (ROOT / path).read_text(), re.MULTILINE)
+    found = re.search(rf"^(async )?def {name.partition('[')[0]}\(", (ROOT / path).read_text(), re.MULTILINE)
     return "" if found else f"there is no test {name}"
 
 

@@ -1,6 +1,5 @@
 """The OpenAPI document of the API, and what of a document breaks clients of another one."""
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -8,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from starlette.types import Message
-
 from tests.support.programs import finished
+from tests.support.replica import ask
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.web.api.docs import OPENAPI_PATH
 from tutumd.web.app import create_app
@@ -31,20 +29,7 @@ def current() -> dict[str, Any]:
     context = WebContext(
         store=nothing, intake=nothing, clock=lambda: datetime.now(UTC), server_cap=1, cipher=SecretCipher([make_key()])
     )
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def ask() -> None:
-        scope = {"type": "http", "method": "GET", "path": OPENAPI_PATH, "raw_path": OPENAPI_PATH.encode()}
-        await create_app(context, "1")(scope | {"query_string": b"", "headers": [], "client": None}, receive, send)
-
-    asyncio.run(ask())
-    return dict(json.loads(b"".join(message.get("body", b"") for message in sent[1:])))
+    return dict(json.loads(ask(create_app(context, "1"), "GET", OPENAPI_PATH)[1]))
 
 
 def released(root: Path) -> Json | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 
 from tests.support.api import APIKEY, USER, Api
 from tests.support.html_tree import Element
@@ -28,6 +29,7 @@ from tutumd.ports.store import Accounts
 from tutumd.web.app import create_app
 from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext
+from tutumd.web.pages.rendering import FILTERS
 
 KEY = "key-of-a-visitor-"
 ANSWERER = "a worker that answers"
@@ -122,6 +124,19 @@ def serve_edge(url: str, **settings: Any) -> Iterator[DashboardBed]:
         if USER not in (user.name for user in bed.store.users()):
             accounts.add_user(bed.store, USER, is_admin=True, key=APIKEY)
         yield edge
+
+
+def template_environment(templates: Mapping[str, str] | None = None) -> Environment:
+    """Return the templates of the dashboard with further ones, as pages render them."""
+    environment = Environment(
+        loader=ChoiceLoader([DictLoader(dict(templates or {})), PackageLoader("tutumd.web.pages")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment
 
 
 def find_card(page: Page, title: str) -> Element:

@@ -36,7 +36,7 @@ from docker.errors import APIError, NotFound
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
 from tests.support.leaks import END_S
-from tests.support.programs import Finished, finished
+from tests.support.programs import Finished, end, finished
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
@@ -295,13 +295,13 @@ class DockerBed:
     def stop_engine(self) -> None:
         """Stop the engine as a service manager would; its containers end."""
         if self._engine is not None:
-            namespace.end(self._engine, signal.SIGTERM)
+            end(self._engine, signal.SIGTERM)
             self._engine = None
 
     def kill_engine(self) -> None:
         """Kill the engine with SIGKILL; its containers run on."""
         if self._engine is not None:
-            namespace.end(self._engine, signal.SIGKILL)
+            end(self._engine, signal.SIGKILL)
             self._engine = None
             # Its containerd dies with it, but not in every release. Engine 20.10 goes by the pid file alone, and waits
             # for a process that is dead, or a zombie where nothing reaps orphans.

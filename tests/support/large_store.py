@@ -12,8 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.support.stores import is_postgres
-from tutumd.model import EngineInfo, User
+from tutumd.model import EngineInfo, Origin, User, Verb
 from tutumd.ports.clock import Clock
+from tutumd.store.objects.actions import new_action
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
@@ -38,6 +39,7 @@ ROUNDS = 10
 """Actions of each service, and its handlers."""
 SCALEUP_ROUND = 4
 LIVE_SERVICES = 40
+_ORIGIN = Origin(address="203.0.113.7", user_agent="GitHub-Hookshot/044aadd")
 _DAYS = 60
 _LINES = 5
 _ENTRIES = 150
@@ -197,32 +199,20 @@ def _action(number: int, now: datetime, services_number: int) -> dict[str, Any]:
     created = now - timedelta(days=_DAYS) * (1 - number / (ROUNDS * services_number))
     state = _state(number, services_number)
     has_ended = state in ("Success", "Failed")
-    return {
+    verb = Verb.SCALEUP if turn == SCALEUP_ROUND else Verb.REDEPLOY
+    return new_action(_uuid(service), ENGINES[service % 3].name, verb, origin=_ORIGIN, now=created) | {
         "uuid": _uuid(number, "a"),
-        "service_uuid": _uuid(service),
-        "engine": ENGINES[service % 3].name,
-        "verb": "SCALEUP" if turn == SCALEUP_ROUND else "REDEPLOY",
         "state": state,
         "open": state == "Pending",
-        "cancel": False,
-        "created": created,
-        "due": created,
         "started": None if state == "Pending" else created,
         "ended": created + timedelta(seconds=30) if has_ended else None,
-        "address": "203.0.113.7",
-        "user_agent": "GitHub-Hookshot/044aadd",
         "reason": "the new container exited with code 1" if state == "Failed" else "",
         "log_tail": "Traceback (most recent call last)\n" * 20 if state == "Failed" else "",
         "rolled_back": state == "Failed",
         "image_before": f"sha256:{number:064x}",
         "image_after": f"sha256:{number + 1:064x}" if state == "Success" else None,
-        "containers_before": [],
-        "containers_after": [],
         "worker": "worker" if state == "In progress" else None,
         "token": 1,
-        "lease_until": None,
-        "attempts": 0,
-        "journal": {},
     }
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from tests.support.leaks import current_owner
 from tests.support.leftovers import NAMESPACES
-from tests.support.programs import check
+from tests.support.programs import check, start
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -58,26 +57,7 @@ def _join(name: str) -> None:
 
 def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
     """Start a program in the namespace, with its output appended to `log`."""
-    # A session of its own: Ctrl-C in a terminal is for pytest, which then stops the program in order.
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [*enter(name), *command],
-            env=os.environ | _owners[name],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    """End the process with this signal, or with SIGKILL if it has not ended after two minutes."""
-    process.send_signal(how)
-    try:
-        process.wait(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(timeout=60)
+    return start([*enter(name), *command], log, env=os.environ | _owners[name])
 
 
 def enter(name: str) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support import guards
 from tests.support.programs import running
@@ -81,19 +82,11 @@ def _without_tls(config: str, port: int) -> str:
 
 
 @contextmanager
-def nginx(
-    folder: Path,
-    webs: Sequence[int],
-    read_timeout_s: int | None = None,
-    call_timeout_s: int | None = None,
-    *,
-    tls: bool = False,
-    config: str | None = None,
-) -> Iterator[int]:
-    """Run nginx in front of these ports while the block runs; yield its port."""
+def nginx(folder: Path, webs: Sequence[int], **options: Any) -> Iterator[int]:
+    """Run nginx in front of these ports while the block runs; yield its port. `options` are those of `command`."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    program = command(folder, port, webs, read_timeout_s, call_timeout_s, tls=tls, config=config)
+    program = command(folder, port, webs, **options)
     with (folder / "output").open("wb") as output, running(program, stdout=output, stderr=output):
         wait_until(lambda: _answers(port), "nginx answers")
         yield port

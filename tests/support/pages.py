@@ -80,6 +80,12 @@ class Page:
         """What the page says first about what went wrong or what was done; empty if it says nothing."""
         return next((each.text for each in self.root.walk() if each.attributes.get("role") in ("alert", "status")), "")
 
+    @property
+    def copies(self) -> dict[str, str]:
+        """What the page offers to copy, by the names of the fields that hold it."""
+        fields = [each.attributes for each in self.find("input") if "readonly" in each.attributes]
+        return {each["aria-label"]: each["value"] for each in fields}
+
     def find(self, tag: str, text: str | None = None, **attributes: str) -> list[Element]:
         """Return elements; see `Element.find`."""
         return self.root.find(tag, text, **attributes)

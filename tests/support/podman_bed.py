@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import ANONYMOUS, PASSWORD, PRIVATE, USER, DockerBed
+from tests.support.programs import end
 from tests.support.waiting import wait_until
 
 _CONTAINERS = """
@@ -95,7 +96,7 @@ class PodmanBed(DockerBed):
     def kill_engine(self) -> None:
         """Kill the API with SIGKILL; the containers run on."""
         if self._engine is not None:
-            namespace.end(self._engine, signal.SIGKILL)
+            end(self._engine, signal.SIGKILL)
             self._engine = None
 
     # Inside

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.leaks import current_owner
 from tests.support.processes import send_to_tree
+from tests.support.programs import end, start
 from tests.support.waiting import wait_until
 
 SERVERS = Path("/usr/lib/postgresql")
@@ -61,30 +62,17 @@ class PostgresBed:
 
     def start_server(self) -> None:
         """Start the server and wait until it accepts connections."""
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._program("postgres"), "-D", str(self.folder / "data")],
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=os.environ | self._owner,
-                start_new_session=True,
-                user=self.uid,
-                group=self.gid,
-            )
+        command = [self._program("postgres"), "-D", str(self.folder / "data")]
+        environment = os.environ | self._owner
+        log = self.folder / "log"
+        self._process = start(command, log, env=environment, cwd=self.folder, user=self.uid, group=self.gid)
         wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log")
 
     def stop_server(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT ends its connections at once."""
         assert self._process is not None
         process, self._process = self._process, None
-        process.send_signal(how)
-        try:
-            process.wait(120)
-        finally:
-            # A Popen that nobody waited for would warn in whichever test is running when it is collected.
-            process.kill()
-            process.wait(60)
+        end(process, how)
 
     def send_to_all(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the server; SIGSTOP makes it hang, SIGCONT lets it go on."""

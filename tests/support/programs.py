@@ -1,6 +1,7 @@
 """Programs that run to their end, or while a block of a test runs."""
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-_END_S = 120.0
+_END_S = 240.0
 _Stream = int | IO[bytes]
 Finished = subprocess.CompletedProcess[str]
 
@@ -56,6 +57,30 @@ def _end_of(done: Finished) -> str:
     return (done.stdout + done.stderr).strip()[-3000:]
 
 
+def start(
+    command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, **options: Any
+) -> "subprocess.Popen[bytes]":
+    """Start a program whose output is appended to a log. Ctrl-C in a terminal is not for it, but for pytest.
+
+    Args:
+        options: As of `subprocess.Popen`.
+    """
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **options
+        )
+
+
+def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGTERM) -> int:
+    """End a process by a signal, or by SIGKILL if it has not ended after 240 s; return its exit code."""
+    process.send_signal(how)
+    try:
+        return process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(60)
+
+
 @contextmanager
 def running(
     command: Sequence[str],
@@ -64,18 +89,16 @@ def running(
     stdout: _Stream | None = None,
     stderr: _Stream | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a program, and end it with the block: by SIGTERM, and after 120 s by SIGKILL."""
-    process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True)
+    """Start a program, and end it with the block: by SIGTERM, and after 240 s by SIGKILL."""
+    process = subprocess.Popen(
+        command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd, start_new_session=True
+    )
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_END_S)
+        end(process)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

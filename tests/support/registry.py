@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support import images, namespace
 from tests.support.images import Image
-from tests.support.programs import listens
+from tests.support.programs import end, listens
 from tests.support.waiting import wait_until
 
 ANONYMOUS = "127.0.0.1:5000"
@@ -64,7 +64,7 @@ class Registry:
     def stop(self) -> None:
         """Stop the registry. Connections to it are then refused."""
         if self._process is not None:
-            namespace.end(self._process, signal.SIGKILL)
+            end(self._process, signal.SIGKILL)
             self._process = None
 
     def push(self, repository: str, image: Image, tag: str) -> str:

@@ -4,9 +4,8 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-from starlette.types import Message
+import httpx2
 
 from tests.support.stores import StoreBed
 from tutumd.application.accounts import add_user
@@ -42,30 +41,23 @@ class Replica:
         client: str = "127.0.0.1",
     ) -> Any:
         """Send a request as the admin, and return status and JSON of the response."""
-        raw = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
-        path, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": unquote(path),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
-            "client": (client, 1),
-        }
-        sent: list[Message] = []
+        sent = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
+        status, text = ask(self._app, method, path, body, sent, client)
+        return status, json.loads(text)
 
-        async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message: Message) -> None:
-            sent.append(message)
+def ask(
+    app: Any, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, client: str = "::1"
+) -> tuple[int, bytes]:
+    """Send a request to an ASGI application; return status and body of the response."""
 
-        async def respond() -> None:
-            await self._app(scope, receive, send)
+    async def send() -> httpx2.Response:
+        transport = httpx2.ASGITransport(app, client=(client, 1))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://replica") as http:
+            return await http.request(method, path, content=body, headers=headers)
 
-        asyncio.run(respond())
-        return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+    response = asyncio.run(send())
+    return response.status_code, response.content
 
 
 def make(bed: StoreBed, replica: Replica, **fields: object) -> str:

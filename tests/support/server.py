@@ -22,7 +22,7 @@ from tests.support.api import Api
 from tests.support.api import request as request
 from tests.support.leaks import END_S, current_owner, end_processes
 from tests.support.processes import runs
-from tests.support.programs import without_settings
+from tests.support.programs import start, without_settings
 from tests.support.waiting import wait_until
 
 PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
@@ -96,19 +96,14 @@ class LiveServer(Api):
 
     def start(self) -> None:
         """Start the server and wait until it responds."""
-        inherited = without_settings()
         credentials = {"TUTUMD_ADMIN_USER": USER, "TUTUMD_ADMIN_APIKEY": APIKEY}
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data)]
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._command, "serve", *address, *self._options],
-                env=inherited | self._environment | credentials | self._owner,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = start(
+            [*self._command, "serve", *address, *self._options],
+            self.folder / "server.log",
+            env=without_settings() | self._environment | credentials | self._owner,
+            cwd=self.folder,
+        )
         wait_until(self._answers, f"the server responds; {self.folder}/server.log", timeout_s=LIMIT_S)
 
     def stop(self) -> int:

@@ -4,61 +4,29 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.documentation import ROOT
+from tests.support.html_tree import Element, parse
 
 _LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
-
-
-@dataclass
-class _Loads(HTMLParser):
-    """The files that a page loads."""
-
-    loaded: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        is_reference = attributes.get("rel") in ("canonical", "prev", "next")
-        if tag in _LOADED and _LOADED[tag] in attributes and not is_reference:
-            self.loaded.add(attributes[_LOADED[tag]])
-
-
-@dataclass
-class _Structure(HTMLParser):
-    """Lists, their items, tables and code blocks in the order in which they begin, each with its depth in lists."""
-
-    within: str | None
-    blocks: list[tuple[int, str]] = field(default_factory=list)
-    _depth: int = 0
-    _inside: bool = False
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self._inside = self.within is None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside = self._inside or tag == self.within
-        if self._inside and tag in ("ol", "ul", "li", "table", "pre"):
-            self.blocks.append((self._depth, tag))
-            self._depth += tag in ("ol", "ul")
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._inside and tag in ("ol", "ul"):
-            self._depth -= 1
-        self._inside = self._inside and (self.within is None or tag != self.within)
+_REFERENCES = ("canonical", "prev", "next")
+"""Relations of links that load nothing."""
 
 
 def structure(html: str, within: str | None = None) -> list[tuple[int, str]]:
     """Return the lists, items, tables and code blocks of a page, or of one element of it, with their depth in lists."""
-    parser = _Structure(within)
-    parser.feed(html)
-    return parser.blocks
+    page = parse(html)
+    return list(_blocks(page.find(within)[0] if within else page, 0))
+
+
+def _blocks(within: Element, depth: int) -> Iterator[tuple[int, str]]:
+    for each in within.children:
+        if isinstance(each, Element):
+            if each.tag in ("ol", "ul", "li", "table", "pre"):
+                yield depth, each.tag
+            yield from _blocks(each, depth + (each.tag in ("ol", "ul")))
 
 
 def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
@@ -82,7 +50,9 @@ def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProce
 
 def loaded(site: Path) -> set[str]:
     """Return what the HTML pages of a built site load."""
-    parser = _Loads()
-    for path in site.rglob("*.html"):
-        parser.feed(path.read_text(encoding="utf-8"))
-    return parser.loaded
+    elements = (each for path in site.rglob("*.html") for each in parse(path.read_text(encoding="utf-8")).walk())
+    return {
+        each.attributes[_LOADED[each.tag]]
+        for each in elements
+        if _LOADED.get(each.tag) in each.attributes and each.attributes.get("rel") not in _REFERENCES
+    }

@@ -16,9 +16,9 @@ from typing import Self
 
 import psutil
 
-from tests.support import namespace, processes
+from tests.support import processes
 from tests.support.leaks import current_owner
-from tests.support.programs import check
+from tests.support.programs import check, end, start
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -88,15 +88,8 @@ class SshBed:
         }
         config = self._folder / "sshd_config"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        with (self._folder / "sshd.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(config)],
-                env=os.environ | current_owner(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command = [SSHD, "-D", "-e", "-f", str(config)]
+        self._process = start(command, self._folder / "sshd.log", env=os.environ | current_owner())
         wait_until(lambda: f"listening on 127.0.0.1 port {self.port}" in self.log, f"sshd listens: {self.log}")
 
     def stop(self) -> None:
@@ -105,7 +98,7 @@ class SshBed:
             return
         self._process.send_signal(signal.SIGSTOP)  # so that no session begins that would stay
         sessions = self._sessions()
-        namespace.end(self._process, signal.SIGKILL)
+        end(self._process, signal.SIGKILL)
         self._process = None
         (self._folder / "sshd.log").unlink()
         processes.send(sessions, signal.SIGKILL)

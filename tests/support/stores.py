@@ -1,14 +1,16 @@
 """Stores for contract tests: a real database, a clock that the test moves, and short ways to fill both."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.errors import ConflictError
 from tutumd.model import (
     Accepted,
     ActionState,
@@ -238,6 +240,22 @@ def open_store(url: str, clock: MovedClock | None = None) -> Iterator[StoreBed]:
     finally:
         intake.close()
         database.close()
+
+
+def at_once(bed: StoreBed, act: Callable[[SqlStore, int], object]) -> list[object]:
+    """Do something in four replicas at once, and return the result of each, or its `ConflictError`."""
+    begin = Barrier(4)
+
+    def one(number: int) -> object:
+        store = SqlStore(bed.database, bed.clock, Wakeup())
+        begin.wait(120)
+        try:
+            return act(store, number)
+        except ConflictError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, range(4)))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support import guards, leftovers
-from tests.support.programs import finished
+from tests.support.programs import finished, start
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -138,10 +138,7 @@ class SystemdBed:
         new = ("--cgroup", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
         join: Sequence[str] = ("sh", "-c", f'echo $$ > {self._cgroup}/cgroup.procs; exec "$@"', "sh")
         command = (*join, "setpriv", "--pdeathsig=KILL", "unshare", *new, "sh", "-c", _BOOT, "sh", *places)
-        with (self.folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
+        self._process = start(command, self.folder / "output")
         wait_until(self._is_up, f"systemd answers; {self.folder}/output")
 
     def _is_up(self) -> bool:

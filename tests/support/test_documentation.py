@@ -1,10 +1,8 @@
-"""The blocks and commands that `documentation` finds on a page."""
+"""The commands that `documentation` finds on a page."""
 
 from pathlib import Path
 
-import pytest
-
-from tests.support.documentation import Block, Command, blocks, commands
+from tests.support.documentation import Command, commands
 
 PAGE = """\
 # Page
@@ -43,21 +41,9 @@ key: value
 """
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Path:
-    path = tmp_path / "page.md"
-    path.write_text(PAGE)
-    return path
-
-
-def test_blocks_have_a_language_and_a_line(page: Path) -> None:
-    assert [(block.language, block.line) for block in blocks(page)] == [
-        ("sh", 3), ("sh", 9), ("sh", 22), ("console", 25), ("yaml", 32)
-    ]  # fmt: skip
-    assert blocks(page)[-1] == Block("key: value\n", "yaml", 32)
-
-
-def test_commands_are_what_a_shell_runs_at_once(page: Path) -> None:
+def test_commands_are_what_a_shell_runs_at_once(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
     assert commands(page) == [
         Command("first --option   # why", 3),
         Command("second \\\n    --more", 9),
@@ -67,10 +53,3 @@ def test_commands_are_what_a_shell_runs_at_once(page: Path) -> None:
         Command('fifth "a\nb"', 25),
         Command("sixth", 28),
     ]
-
-
-def test_a_command_without_an_end_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "page.md"
-    path.write_text("```sh\necho 'a\n```\n")
-    with pytest.raises(ValueError, match="does not end: echo 'a"):
-        commands(path)

@@ -1,4 +1,4 @@
-"""The wheels of the lock files, downloaded once for each lock and Python version."""
+"""The wheels of the lock files, downloaded once for each lock and Python version, and the wheel of this checkout."""
 
 import hashlib
 import platform
@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.support.machine_cache import made_once
 from tests.support.programs import check
 
-LOCKS = Path(__file__).parents[2] / "requirements"
+ROOT = Path(__file__).parents[2]
+LOCKS = ROOT / "requirements"
 
 
 def wheels(python: str, *locks: str) -> Path:
@@ -33,3 +34,11 @@ def _download(folder: Path, python: str, files: Sequence[Path]) -> None:
     command += [f"--platform={name}" for name in platforms]
     command += [f"--requirement={file}" for file in files]
     check(command, timeout_s=1500)
+
+
+def build_wheel(folder: Path, root: Path = ROOT) -> Path:
+    """Build the wheel into a folder, without any network, and return its path."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    check([*command, "--wheel-dir", folder, root])
+    (wheel,) = folder.glob("tutumd-*.whl")
+    return wheel

@@ -1,4 +1,4 @@
-"""`tutum action`: shows, cancels, abandons and retries what was done to services."""
+"""`tutum action`: shows, cancels, abandons and retries actions."""
 
 from itertools import islice
 from typing import Annotated

@@ -1,7 +1,6 @@
 """Builds the requested part of the command tree, and runs it."""
 
 import importlib
-import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -36,16 +35,8 @@ Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 API error.
 """
 
 
-def main() -> None:
-    """Run the command line and exit: 0 done, 1 the operation failed, 2 wrong usage, 3 API error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # PEP 686: Python 3.15 does so in every locale
-    run(sys.argv[1:])
-
-
 def run(arguments: Sequence[str]) -> None:
-    """Run a command line, and exit as `main` does."""
+    """Run a command line, and exit as `tutum.cli.main` does."""
     try:
         build(only=arguments[0] if arguments else None)(args=list(arguments) or ["--help"], prog_name="tutum")
     except TutumApiError as error:

@@ -76,7 +76,7 @@ class _Writer:
     def lines_of(self, service: Service) -> Iterator[str]:
         """Yield the lines of a service and its handlers."""
         yield "[[service]]"
-        yield from (toml_line(*entry) for entry in _reference(service).items())
+        yield from starmap(toml_line, _reference(service).items())
         handlers = WebhookHandler.fetch(service).list()
         names = [handler.name for handler in handlers]
         for handler in handlers:
@@ -91,12 +91,11 @@ class _Writer:
                     f"{names.count(handler.name)} handlers have the name {handler.name}; rename all but one: "
                     f"tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
                 )
-            yield toml_line("name", handler.name)
-            yield toml_line("operation", handler.operation)
-            for name, field in FIELDS.items():
-                if handler.get(name, field["default"]) != field["default"]:
-                    value = handler[name]
-                    yield toml_line(name, self._verification(service, handler) if name == "verify" else value)
+            kept = [name for name in FIELDS if handler.get(name, FIELDS[name]["default"]) != FIELDS[name]["default"]]
+            body = {name: handler[name] for name in ("name", "operation", *kept)}
+            if "verify" in body:
+                body["verify"] = self._verification(service, handler)
+            yield from starmap(toml_line, body.items())
 
     def _remark(self, text: str) -> str:
         self.notes.append(printable(text))
@@ -115,8 +114,10 @@ class _Writer:
 
 def _reference(service: Service) -> dict[str, str]:
     """Return the entries of the file with which `tutum apply` finds this service, and no other."""
-    engines = [each.engine for each in services_named(service.shown_name)]
-    if engines.count(service.engine) > 1:
+    named = services_named(service.shown_name)
+    engines = [each.engine for each in named]
+    # A service that is gone is not among those with its name if another service has this name now.
+    if service.uuid not in [each.uuid for each in named] or engines.count(service.engine) > 1:
         return {"name": service.uuid}
     return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
 

@@ -7,14 +7,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from rich.cells import cell_len
-
 from tutum.resource import Resource
 
 _GAP = "  "
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
-_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
+_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 10, "": 20}
 """Minimum widths of columns that may be cut."""
 _LEFT_OUT = ("CREATED", "CALLS", "DEPLOYED", "FROM", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION", "UUID")
 """Columns that may be omitted on a narrow terminal, the least important first."""
@@ -54,7 +52,9 @@ def count(number: int, noun: str) -> str:
 
 
 def parse_date(text: str) -> datetime:
-    """Return a date of the API: ISO 8601, or RFC 2822 in what clients of 2015 read. Raises ValueError if it is none."""
+    """Return a date of the API: ISO 8601, or RFC 2822 in the responses for clients of 2015. Raises ValueError if it is
+    none.
+    """
     return datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
 
 
@@ -77,17 +77,21 @@ def print_list(
     *,
     quiet: bool = False,
     as_json: bool = False,
+    none: str = "",
 ) -> None:
     """Print objects of the API as a table; with `quiet` their UUIDs, with `as_json` an array of all fields.
 
     Args:
         row_of: Returns the cells of an object.
+        none: Line on standard error instead of a table without rows.
     """
     if as_json:
         print_json([each if isinstance(each, dict) else each.get_all_attributes() for each in objects])
     elif quiet:
         for each in objects:
             print(each.uuid)
+    elif none and not objects:
+        print(printable(none), file=sys.stderr)
     else:
         print_table(headings, [row_of(each) for each in objects])
 
@@ -102,6 +106,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         print_to_terminal(headings, cells)
         return
+    from rich.cells import cell_len
+
     table = [headings, *cells] if any(headings) else cells
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -139,6 +145,7 @@ def _excess(widths: Sequence[int], room: int) -> int:
 
 def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits a terminal. Reasons and descriptions are wrapped. Other values are cut."""
+    from rich.cells import cell_len
     from rich.console import Console  # slow to load, and not needed in a pipe
     from rich.table import Table
     from rich.text import Text

@@ -69,7 +69,7 @@ def follow(label: str, accepted: Accepted, *, timeout_s: float, announce: bool) 
 
 
 def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
-    """Return the result of a finished action: the state, what changed or the reason, and the output of what failed."""
+    """Return the result of a finished action: the state, the change or the reason, and the output of what failed."""
     details = [f"{label}, {elapsed_s:.0f} s"]
     new = len(set(action.container_uris_after) - set(action.container_uris_before))
     if action.succeeded and new:

@@ -43,14 +43,11 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
     owners = list(map(Utils.fetch_remote_service, services))
     handlers = [handler for owner in owners for handler in WebhookHandler.fetch(owner).list()]
     names = {owner.uuid: owner.shown_name for owner in owners}
-    if not (handlers or quiet or as_json):
-        shown = printable(" ".join(names.values()))
-        print(f"no webhook handlers: tutum webhook-handler create {shown}", file=sys.stderr)
-        return
     # A value that is the same for all, as usual, needs no column.
     all_active = all(state_of(handler) == "active" for handler in handlers)
     headings = LIST_HEADINGS[len(owners) == 1 : -1 if all_active else None]
-    print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json)
+    none = f"no webhook handlers: tutum webhook-handler create {' '.join(names.values())}"
+    print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json, none=none)
     if as_json:
         _warn_of_loopback(handlers)
 
@@ -184,14 +181,11 @@ def list_unused(
 ) -> None:
     """List webhook handlers of all services that nobody calls."""
     handlers = WebhookHandler.unused(days)
-    if not handlers and not as_json:
-        print(f"every webhook handler was called or created in the last {days} days", file=sys.stderr)
-        return
     names = {} if as_json else {service.uuid: service.shown_name for service in Service.list()}
-
     listed = handlers if as_json else [Handler(each, uuid=each.uuid[:8]) for each in handlers]
-    print_list(listed, UNUSED_HEADINGS, partial(_row, names, UNUSED_HEADINGS), as_json=as_json)
-    if not as_json:
+    none = f"every webhook handler was called or created in the last {days} days"
+    print_list(listed, UNUSED_HEADINGS, partial(_row, names, UNUSED_HEADINGS), as_json=as_json, none=none)
+    if handlers and not as_json:
         hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
 

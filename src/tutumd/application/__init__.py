@@ -1,1 +1,1 @@
-"""The rules: who may do what, and in which form. Each verb is one function, and only ports are used."""
+"""The rules: permissions, and the form of requests. Each verb is one function, and only ports are used."""

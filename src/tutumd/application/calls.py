@@ -17,6 +17,7 @@ from tutumd.errors import (
     ClosedError,
     InvalidInputError,
     NotFoundError,
+    SettingsError,
     UnavailableError,
 )
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
@@ -160,13 +161,20 @@ class AdmissionCache:
             ClosedError: The handler is disabled, expired, used up, or cannot be called from `address`.
             SettingsError: As `read`, unless ClosedError applies.
         """
-        # This check precedes the decryption of secrets, so a lost key does not matter here.
-        options = read_stored(needed.options, PlaceholderCipher())
-        is_used_up = options.max_uses is not None and needed.uses >= options.max_uses
-        closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
-        if closed:
-            raise ClosedError(closed)
-        return self.read(path, needed)
+        try:
+            options = self.read(path, needed)
+        except SettingsError:
+            _refuse_closed(read_stored(needed.options, PlaceholderCipher()), needed.uses, address, now)
+            raise
+        _refuse_closed(options, needed.uses, address, now)
+        return options
+
+
+def _refuse_closed(options: HandlerOptions, uses: int, address: str, now: datetime) -> None:
+    is_used_up = options.max_uses is not None and uses >= options.max_uses
+    closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
+    if closed:
+        raise ClosedError(closed)
 
 
 def parse_amount(text: str) -> int:

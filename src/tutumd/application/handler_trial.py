@@ -1,4 +1,4 @@
-"""Trial of a call: what a payload of a person or a recorded delivery would do. Nothing is changed. Nothing is done."""
+"""Trial of a call: what a payload of a person or a recorded delivery would do. Nothing is changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,8 +36,9 @@ def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Tria
 
 
 def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher: SecretCipher) -> Trial:
-    """Return the predicted effect of a recorded delivery if it arrived now, as far as it was stored. Signatures are
-    never stored. Signatures never are.
+    """Return the predicted effect of a recorded delivery if it arrived now, as far as it was stored.
+
+    Signatures are never stored.
     """
     options = read_stored(handler.options, cipher)
     origin = Origin(address=delivery.address, user_agent=delivery.user_agent)

@@ -85,9 +85,7 @@ def plan_creation(
     cipher: SecretCipher,
     now: datetime,
 ) -> tuple[HandlerPlan, ...]:
-    """Return the handler that `create` would create. Nothing is stored. Raises as `create`. Nothing is stored. Raises
-    as `create`.
-    """
+    """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
     if len(documents) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
     store.service(viewer, service_uuid)
@@ -132,8 +130,9 @@ def plan_change(
     cipher: SecretCipher,
     now: datetime,
 ) -> HandlerPlan:
-    """Return the changes that `change` would make, including whether secrets differ. Nothing is stored. Raises as
-    `change`. Nothing is stored. Raises as `change`.
+    """Return the changes that `change` would make, including whether secrets differ.
+
+    Nothing is stored. Raises as `change`.
     """
     handler = store.handler(viewer, service_uuid, uuid)
     after = _changed_handler(handler, document, cipher, now)

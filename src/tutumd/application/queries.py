@@ -88,8 +88,7 @@ def parse_audit_query(parameters: Iterable[tuple[str, str]]) -> tuple[AuditFilte
 
 
 def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
-    """Return the filters of `AUDIT_FILTERS`: `since` and `until` are days, both inclusive. Empty texts mean all. Empty
-    texts: all.
+    """Return the filters of `AUDIT_FILTERS`: `since` and `until` are days, both inclusive. Empty texts mean all.
 
     Raises:
         InvalidInputError: No entry can have such a value.

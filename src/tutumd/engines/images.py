@@ -7,7 +7,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import TAG
 
 DOCKER_HUB = "docker.io"
-# Podman's registry for an image that was built or loaded under a name without one.
+# Podman's registry for an image that was built or loaded under a name without a registry.
 NO_REGISTRY = "localhost"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")

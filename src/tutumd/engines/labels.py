@@ -136,15 +136,9 @@ def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, 
     return tuple((name, ", ".join(found)[:_MAX_SHOWN]) for name, found in values.items())
 
 
-def stopped_replicas(labels: Mapping[str, str]) -> int:
-    """Return the number of containers that a stopped service had; 0 if no label has it."""
-    text = labels.get(STOPPED_REPLICAS, "")
-    return int(text) if re.fullmatch(_NUMBER, text) else 0
-
-
-def action_timeout_s(labels: Mapping[str, str]) -> int:
-    """Return the time limit in seconds of the action that created a container; 0 if no label has it."""
-    text = labels.get(ACTION_TIMEOUT, "")
+def written_number(labels: Mapping[str, str], name: str) -> int:
+    """Return the number in a label that tutumd has written; 0 if there is none."""
+    text = labels.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,8}", text) else 0
 
 

@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command line."""
     with told_errors():
         if sys.argv[1:] in (["healthcheck"], ["healthcheck", "--live"]):
-            from tutumd.main.healthcheck import check_health  # all that is slow to import stays out
+            from tutumd.main.healthcheck import check_health  # everything that is slow to import stays out
 
             print(check_health(os.environ, live="--live" in sys.argv))
             return
@@ -40,7 +40,7 @@ def told_errors() -> Iterator[None]:
     except TutumdError as error:
         text = str(error)
     text = escape(text)
-    if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not in each installation
+    if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not always installed
         logs.print_error(text)
     else:
         print(f"tutumd: {text}", file=sys.stderr, flush=True)

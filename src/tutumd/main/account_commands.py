@@ -167,7 +167,7 @@ def _minute(time: datetime) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text that moves no cursor and makes no column: names are chosen by others."""
+    """Return a text that moves no cursor and adds no column, because others choose the names."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -179,11 +179,11 @@ def open_store(options: Options) -> "Store":
 
 
 def operator(command: str) -> User:
-    """Return the user of the operating system as a user who may do everything. `command` is for the audit log."""
+    """Return the user of the operating system as a user with all rights. `command` is for the audit log."""
     user_id = os.getuid()
     try:
         name = pwd.getpwuid(user_id).pw_name
-    except KeyError:  # in a container, which may run as any number
+    except KeyError:  # in a container, which may run with any user number
         name = f"uid {user_id}"
     access = Access(via=Via.COMMAND, credential=command)
     return User(uuid="", name=name, is_admin=True, created=datetime.now(UTC), access=access)

@@ -1,4 +1,4 @@
-"""The file that a backup is: a tar archive of a manifest, the database and the key for secrets."""
+"""The file format of a backup: a tar archive of a manifest, the database and the key for secrets."""
 
 import hashlib
 import os
@@ -25,8 +25,8 @@ _FORMAT = 1
 _MAX_MANIFEST_BYTES = 64 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _LIES = (tarfile.TarError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RecursionError)
-"""What tarfile raises for headers that are wrong."""
-# What people give instead of a backup, by its first bytes.
+"""Exceptions that tarfile raises for invalid headers."""
+# Files that people confuse with a backup, by their first bytes.
 _OTHERS = {
     b"SQLite format 3\0": "a bare SQLite database: stop tutumd, and copy it to the place of tutumd.db",
     b"PGDMP": "a dump of PostgreSQL: restore it with pg_restore, see docs/how-to/database.md",
@@ -44,8 +44,8 @@ class Manifest:
     """The description of an archive, its first member.
 
     Attributes:
-        version: Of the tutumd that wrote it.
-        created: When the copy of the database began, in UTC.
+        version: Version of the tutumd that wrote it.
+        created: Time at which the copy of the database began, in UTC.
         files: SHA-256 of each member by name.
     """
 
@@ -81,7 +81,7 @@ def read(source: BufferedReader, targets: Mapping[str, Path]) -> Manifest:
         targets: The file to write for each member.
 
     Raises:
-        SettingsError: The archive is not a backup, or is damaged. The text begins with what it is.
+        SettingsError: The archive is not a backup, or is damaged. The text begins with a description of the archive.
     """
     beginning = source.peek(16)
     for magic, advice in _OTHERS.items():
@@ -157,8 +157,8 @@ def told_faults(failed: str, database: Path, place: Path | str) -> Iterator[None
     """Raise faults of files and of SQLite as SettingsError.
 
     Args:
-        failed: What did not happen.
-        place: Named if the fault names no file.
+        failed: Sentence about what did not happen.
+        place: File to name if the fault names none.
     """
     try:
         yield

@@ -37,7 +37,7 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     """Write a backup to a file, or to standard output for `-`.
 
     Raises:
-        SettingsError: There is none. Nothing is left behind, and a former file of that name is unchanged.
+        SettingsError: There is none. No partial file stays, and an earlier file of that name is unchanged.
     """
     settings = read_settings(options)
     if not settings.database_url.startswith("sqlite:"):
@@ -49,15 +49,15 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
         raise SettingsError("a terminal cannot show a backup: redirect the output, or give a file instead of -")
     if target != STDOUT and not _may_replace(Path(target)):
         raise SettingsError(f"{target} exists and is not a tutumd backup: give another name")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
-    os.nice(_NICE)  # after the server, whose calls must not wait
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a half-written file is removed
+    os.nice(_NICE)  # with a lower priority than the server, whose calls must not wait
     final = Path(f"{source}.backup" if target == STDOUT else target)
     place = "standard output" if target == STDOUT else target
     lock, hint = settings.data_dir / "backup.lock", "another backup of this database is being written: wait for it"
     with locked(lock, hint, exclusive=True), archive.told_faults("no backup was written", source, place):
         give_to_owner(lock, settings.data_dir)
         _remove_left_behind(final)
-        # Beside the final file, and so that nobody else can write to it.
+        # Beside the final file, and not writable for anybody else.
         with TemporaryDirectory(prefix=f"{final.name}.part-", dir=final.parent, ignore_cleanup_errors=True) as name:
             _check_space(source, final.parent, copies=1 if target == STDOUT else 2)
             copy, part = Path(name, "db"), Path(name, "backup")
@@ -77,7 +77,7 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
 
 
 def _explain_dump(settings: Settings, target: str) -> str:
-    """Return how to back up a database on PostgreSQL, whose own tools do it."""
+    """Return how to back up a PostgreSQL database with its own tools."""
     url = sa.make_url(settings.database_url)
     shown = url.set(drivername="postgresql")._replace(password=None).render_as_string()
     password = "" if url.password is None else "with the password in PGPASSWORD or ~/.pgpass.\n"
@@ -90,7 +90,7 @@ def _explain_dump(settings: Settings, target: str) -> str:
 
 
 def _may_replace(target: Path) -> bool:
-    """Return whether nothing is lost if a backup takes this name."""
+    """Return whether a backup can take this name without loss."""
     if not target.is_file():
         return not os.path.lexists(target)
     with suppress(OSError), target.open("rb") as file:
@@ -99,7 +99,7 @@ def _may_replace(target: Path) -> bool:
 
 
 def _remove_left_behind(final: Path) -> None:
-    """Remove the folders of backups that were killed."""
+    """Remove the folders of killed backups."""
     for left in final.parent.glob(f"{glob.escape(final.name)}.part-*"):
         if left.lstat().st_uid == os.geteuid():
             shutil.rmtree(left, ignore_errors=True)
@@ -134,8 +134,8 @@ def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
     """Return a function that sleeps longer than its caller has worked since the last pause.
 
     Args:
-        written: A file that is synced to the disk before each pause. Otherwise the system gathers what is written, and
-            each commit of the server waits until it has written all of that (ext4, data=ordered).
+        written: A file that is synced to the disk before each pause. Otherwise the system collects the writes, and each
+            commit of the server waits until all of them are written (ext4, data=ordered).
     """
     last = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""`--demo`: a service `hello` of two processes with two webhook handlers, ready to be called."""
+"""`--demo`: a service `hello` of two processes with two webhook handlers, ready for calls."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: bool) -> None:
-    """Create what the demo lacks, wait until it runs, and print how to call it and how to sign in."""
+    """Create the missing parts of the demo, wait until it runs, and print how to call it and how to sign in."""
     try:
         first = next(user for user in store.users() if user.is_admin)
         admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))

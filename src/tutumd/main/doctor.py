@@ -61,9 +61,9 @@ _FIXES: tuple[tuple[type[Exception], str], ...] = (
 
 def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the findings. Ends the process with 1 if something is wrong, else with 0."""
-    logs.configure("critical")  # the findings say what the checks would log
+    logs.configure("critical")  # the findings report what the checks would log
     findings, columns = [], max(shutil.get_terminal_size().columns, 2 * len(_INDENT))
-    # Paths and URLs stay whole: people copy them.
+    # Paths and URLs stay complete, because people copy them.
     wrap = partial(textwrap.fill, width=columns, break_long_words=False, break_on_hyphens=False)
     for found in examine(options):
         text, mend = (" ".join(logs.redact(text).split()) for text in (found.text, found.mend))
@@ -115,7 +115,7 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _guarded(subject: str, findings: Iterable[Finding], fix: str = "") -> Iterator[Finding]:
-    """Yield the findings, and any error that ends a check.
+    """Yield the findings, and a finding for the error that ends a check.
 
     Args:
         fix: What to do about an error that is raised on purpose.
@@ -156,7 +156,7 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding]:
-    """Yield the findings about the database. What is in it is added to `read`, if it can be read."""
+    """Yield the findings about the database. Its contents are added to `read`, if they can be read."""
     Database(settings.database_url, settings.listen_url).close()  # raises if a URL is wrong
     is_file = settings.database_url.startswith("sqlite:")
     if is_file and os.access(restoring_file(database_path(settings)), os.F_OK):
@@ -203,7 +203,7 @@ def _check_key(settings: Settings, secret: str | None) -> Iterator[Finding]:
 
 
 def _check_workers(contents: Contents) -> Iterator[Finding]:
-    """Yield, for each engine that a worker ever served, whether a worker serves the engine now."""
+    """Yield for each engine that a worker ever served whether a worker serves it now."""
     if not contents.engines:
         yield warning(_WORKER, "no worker has started yet", "start tutumd serve, or tutumd worker beside tutumd web")
     for name, (seen, error) in sorted(contents.engines.items()):

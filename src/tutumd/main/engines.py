@@ -24,7 +24,7 @@ _OPTION = re.compile(
 _SOCKET = "unix:///var/run/docker.sock"
 _CONNECT_S = 1.0
 _ORPHAN_S = 5.0
-"""The worker of a server that was killed keeps its engines no longer than this."""
+"""Maximum time for which the worker of a killed server keeps its engines."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class Spec:
     """One engine instance to serve.
 
     Attributes:
-        url: Default: the one of DOCKER_HOST, or the usual socket. For kubernetes: a context of the kubeconfig;
+        url: Default: the URL of DOCKER_HOST, or the usual socket. For kubernetes: a context of the kubeconfig;
             default: its current one, or the pod's account.
     """
 
@@ -47,7 +47,7 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     """Return the engines of `--engine` options other than `auto`.
 
     Raises:
-        SettingsError: An option is wrong, or two engines have the same name.
+        SettingsError: An option is invalid, or two engines have the same name.
     """
     specs: dict[str, Spec] = {}
     for text in texts:
@@ -85,13 +85,13 @@ def local_folder(spec: Spec, settings: Settings) -> Path:
 
 
 def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[str, Engine]:
-    """Return the engine instances by name. None is connected yet; the stack closes them.
+    """Return the engine instances by name. No instance is connected yet; the stack closes them.
 
     Args:
-        installation: As of `build_engine`.
+        installation: As in `build_engine`.
 
     Raises:
-        SettingsError: An option is wrong, or another process uses the folder of a local engine.
+        SettingsError: An option is invalid, or another process uses the folder of a local engine.
     """
     specs = find_specs(settings)
     if os.geteuid() == 0 and any(spec.kind == "local" for spec in specs):
@@ -150,7 +150,7 @@ def _detect(settings: Settings) -> list[Spec]:
 def _is_reachable(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme == "ssh":
-        # Whoever names a host wants its engine, also while it is away.
+        # If a host is named, its engine is wanted even while it is unavailable.
         return True
     try:
         if parts.scheme == "unix":
@@ -186,10 +186,10 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
 # Each engine is imported where it is built: its client library is slow to load, and may not be installed.
 def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engine:
-    """Return one engine, which is not connected yet. Raises SettingsError if an option is wrong.
+    """Return one engine, which is not connected yet. Raises SettingsError if an option is invalid.
 
     Args:
-        installation: ID of the database. Two instances of one installation may be the same engine, too.
+        installation: ID of the database. Two instances of one installation may also be the same engine.
     """
     if spec.kind == "local":
         from tutumd.engines.local.engine import LocalEngine

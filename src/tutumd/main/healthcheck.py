@@ -1,6 +1,6 @@
 """`tutumd healthcheck`: whether the server or the worker in this container works.
 
-A container runs it every few seconds, so this module imports nothing that is slow, such as the settings.
+A container runs it every few seconds, so this module imports no slow module, such as the settings.
 """
 
 import json
@@ -20,15 +20,16 @@ _LIMIT_BYTES = 4096
 
 
 def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
-    """Return the state of the worker that runs here, else of the server on the port of `TUTUMD_HOST` and `TUTUMD_PORT`.
+    """Return the state of the worker in this container, else of the server on the port of `TUTUMD_HOST` and
+    `TUTUMD_PORT`.
 
-    A server that takes calls is healthy, also while an engine is away: a restart would not bring that back.
+    A server that accepts calls is healthy, even while an engine is unavailable: a restart would not restore the engine.
 
     Args:
-        live: Accept whatever a restart cannot fix, such as a database that is away.
+        live: Accept faults that a restart cannot fix, such as an unavailable database.
 
     Raises:
-        TutumdError: It does not work, or nothing answers. The text says why.
+        TutumdError: The server or worker does not work, or nothing responds. The text gives the reason.
     """
     states = _ask_worker()
     if states is None:
@@ -40,14 +41,14 @@ def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
 
 
 def server_address(variables: Mapping[str, str]) -> tuple[str, int]:
-    """Return where the server of these `TUTUMD_…` variables is reached from this machine, without its settings."""
+    """Return the address of the server with these `TUTUMD_…` variables on this machine, without its settings."""
     host, port = variables.get("TUTUMD_HOST", ""), variables.get("TUTUMD_PORT", "")
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (only read)
     return host, int(port) if port.isdecimal() else 8000  # Kubernetes injects a TUTUMD_PORT that is a URL
 
 
 def _ask_server(host: str, port: int, path: str) -> str:
-    """Return the status at `/healthz` or `/readyz`, with the engines that are away."""
+    """Return the status at `/healthz` or `/readyz`, with the unavailable engines."""
     try:
         with closing(HTTPConnection(host, port, timeout=TIMEOUT_S)) as connection:
             connection.request("GET", path)
@@ -66,7 +67,7 @@ def _ask_server(host: str, port: int, path: str) -> str:
 
 
 def _ask_worker() -> tuple[str, str] | None:
-    """Return the state and the liveness of the worker; None if none runs here."""
+    """Return the state and the liveness of the worker; None if no worker runs here."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
         try:
@@ -82,14 +83,14 @@ def _ask_worker() -> tuple[str, str] | None:
 
 @contextmanager
 def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iterator[None]:
-    """Answer `tutumd healthcheck` in this container, where a worker has no port that could be asked.
+    """Respond to `tutumd healthcheck` in this container, where a worker has no port.
 
     Args:
-        state: Returns `ok`, or why the worker does not work.
-        liveness: Returns `ok`, or why only a restart makes the worker work again.
+        state: Returns `ok`, or the reason why the worker does not work.
+        liveness: Returns `ok`, or the reason why only a restart makes the worker work again.
     """
     with socket.socket(socket.AF_UNIX) as listener:
-        # A second worker outside of containers: the first one answers.
+        # A second worker outside of containers: the first worker responds.
         with suppress(OSError):
             listener.bind(_worker_address())
             listener.listen()
@@ -110,6 +111,7 @@ def _answer(listener: socket.socket, state: Callable[[], str], liveness: Callabl
 
 
 def _worker_address() -> str:
-    """Return a name that needs no file, and that only this container knows: unix(7), "abstract"."""
-    # Pods and `network_mode: host` share the names of a network; the view of the file system is each container's own.
+    """Return a name without a file, known only in this container: unix(7), "abstract"."""
+    # Pods and `network_mode: host` share the names of a network; the view of the file system is unique to each
+    # container.
     return f"\0tutumd-worker-{os.getuid()}-{Path('/proc/self/ns/mnt').stat().st_ino}"

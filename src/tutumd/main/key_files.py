@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 def read_or_create(path: Path, make_key: Callable[[], str], remedy: str = "make it readable for this user") -> str:
     """Return the key in a file, which is created if it does not exist.
 
-    The file appears as a whole. If several processes create it at once, all return the first one's key.
+    The file appears with its complete content. If several processes create it at the same time, all return the key of
+    the first.
 
     Raises:
         SettingsError: The file cannot be used. The text does not contain the key.
@@ -48,13 +49,13 @@ def read_or_create(path: Path, make_key: Callable[[], str], remedy: str = "make 
 
 
 def load_cipher(settings: Settings, *, is_first_start: bool = True) -> "SecretCipher":
-    """Return the cipher of secrets. Without the setting, the key is in `secret.key`, which is made once.
+    """Return the cipher of secrets. Without the setting, the key is in `secret.key`, which is generated once.
 
     Args:
-        is_first_start: False for a database that was used before: there, a key that has to be made is warned about.
+        is_first_start: False for a database that was used before: then a missing key causes a warning.
 
     Raises:
-        SettingsError: The key is not valid, or its file cannot be read or created. The text does not contain the key.
+        SettingsError: The key is invalid, or its file cannot be read or created. The text does not contain the key.
     """
     from tutumd.application.admission.encryption import SecretCipher, make_key  # slow to import, and not for workers
 
@@ -75,10 +76,10 @@ def load_cipher(settings: Settings, *, is_first_start: bool = True) -> "SecretCi
 
 
 def read_worker_key(settings: Settings, *, is_shared: bool) -> bytes:
-    """Return the key of this database's workers. Its file is created if it does not exist.
+    """Return the key of this database's workers. The file is created if it does not exist.
 
     Args:
-        is_shared: Workers on other machines may use the database, too.
+        is_shared: Workers on other machines may also use the database.
 
     Raises:
         SettingsError: The file cannot be used. The text does not contain the key.
@@ -96,12 +97,12 @@ def read_worker_key(settings: Settings, *, is_shared: bool) -> bytes:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, which only its owner can read if it is created: an opener for `open`."""
+    """Open a file that only its owner can read if it is created: an opener for `open`."""
     return os.open(path, flags, OWNER_ONLY)
 
 
 def give_to_owner(file: Path, folder: Path) -> None:
-    """Make the folder's owner the owner of the file, and let no one else read it."""
+    """Give the file to the folder's owner, and let no other user read it."""
     file.chmod(OWNER_ONLY)
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
@@ -109,8 +110,8 @@ def give_to_owner(file: Path, folder: Path) -> None:
 
 
 def make_private(database: Path, data_dir: Path) -> None:
-    """Let only their owners read an SQLite database, which is created if it does not exist, and the keys and locks."""
-    with contextlib.suppress(OSError):  # SQLite tells what is wrong with the file
+    """Restrict an SQLite database, which is created if it does not exist, and the keys and locks to their owners."""
+    with contextlib.suppress(OSError):  # SQLite reports the problem with the file
         if not database.exists():
             database.touch(OWNER_ONLY)
     # SQLite creates `-wal` and `-shm` with the mode of the database.
@@ -119,5 +120,5 @@ def make_private(database: Path, data_dir: Path) -> None:
             if path.is_file() and path.stat().st_mode & 0o077:
                 path.chmod(OWNER_ONLY)
                 _log.warning("others could read %s: now only its owner can", path)
-        except OSError as error:  # the file is another user's, or its file system has no modes
+        except OSError as error:  # the file belongs to another user, or its file system has no modes
             _log.warning("others can read %s, which cannot be changed: %s", path, error.strerror)

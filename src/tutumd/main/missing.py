@@ -1,4 +1,4 @@
-"""The command that installs a missing package, in the environment that this process runs in."""
+"""The command that installs a missing package in the environment of this process."""
 
 import sys
 from importlib.util import find_spec
@@ -15,18 +15,18 @@ _ROOT = Path(__file__).parents[3]
 
 
 def tell_missing(module: str) -> str:
-    """Return which part of tutumd needs a module that is not installed, and the command that installs it."""
+    """Return which part of tutumd needs a missing module, and the command that installs it."""
     package = module.partition(".")[0]
     extra = _EXTRAS.get(package, "server")
     return f"{_NEEDS[extra]} the package {package}, which is not installed: run {install_command(extra)}"
 
 
 def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = _ROOT) -> str:
-    """Return the command that adds an extra to an environment, and takes nothing from it.
+    """Return the command that adds an extra to an environment, and removes nothing.
 
     Args:
-        prefix: Folder of the environment. pipx and uv keep a file of theirs in those that they make.
-        root: Of the checkout, if this code runs in one.
+        prefix: Folder of the environment. pipx and uv keep their own file in environments that they create.
+        root: Folder of the checkout, if this code runs in a checkout.
     """
     setup = root / "script" / "setup"
     if setup.exists() and prefix == root / ".venv":

@@ -1,4 +1,4 @@
-"""Options of commands: one for each setting that a command takes."""
+"""Options of commands: one for each setting of the command."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,7 +20,7 @@ def settings_of(command: str) -> tuple[str, ...]:
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command options for settings. Its argument `options` gets their values by name; None: not given."""
+    """Give a command options for settings. Its argument `options` receives their values by name; None: not given."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -37,7 +37,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def default_of(name: str) -> str:
-    """Return the default of a setting in Markdown; empty: there is none to name."""
+    """Return the default of a setting in Markdown; empty: there is none to show."""
     default, shown = Settings.model_fields[name].default, _extra(name)["shown"]
     if shown or default is None or default is False:
         return shown

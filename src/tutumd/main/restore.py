@@ -1,7 +1,7 @@
-"""`tutumd restore`: replaces the SQLite database and the key for secrets by those of a backup.
+"""`tutumd restore`: replaces the SQLite database and the key for secrets with those of a backup.
 
-All files are complete and checked before one is replaced. From then until the end, a file `….restoring` exists, and no
-server starts. A restore that was killed can be run again.
+All files are complete and checked before the first is replaced. From then until the end, a file `….restoring` exists,
+and no server starts. A killed restore can be run again.
 """
 
 import sqlite3
@@ -32,7 +32,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     """Restore a backup from a file, or from standard input for `-`.
 
     Args:
-        force: Replace a database that exists. The old database stays under another name.
+        force: Replace an existing database. The old database stays under another name.
 
     Raises:
         SettingsError: The backup cannot be used, or a server runs, and nothing was changed.
@@ -63,7 +63,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
 
 def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
-    for file in staged.values():  # of a restore that was killed
+    for file in staged.values():  # leftovers of a killed restore
         file.unlink(missing_ok=True)
     name = "standard input" if source == STDIN else source
     try:
@@ -81,7 +81,7 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
 
 
 def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) -> list[Path]:
-    """Replace the key, then the database. Return where the old ones are now."""
+    """Replace the key, then the database. Return the new locations of the old files."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for file in staged.values():
         give_to_owner(file, path.parent)

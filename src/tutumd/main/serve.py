@@ -28,11 +28,11 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     """Serve the API until SIGTERM or SIGINT, with a worker as a child process.
 
     Args:
-        worker_command: Replaces the worker, for tests. Empty: there is none.
+        worker_command: Replaces the worker, for tests. Empty: no worker.
 
     Raises:
-        SettingsError: The server cannot start with these settings. The text says why.
-        SystemExit: The worker cannot start, and has said why.
+        SettingsError: The server cannot start with these settings. The text gives the reason. The worker cannot start,
+            and has printed the reason.
     """
     settings = configure(options)
     check_host(settings)
@@ -46,12 +46,13 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         listener = stack.enter_context(listen(settings))
         worker = None
         if worker_command:
-            # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
+            # The worker gets the settings that the edge has read: a file may change, or be missing when a new worker
+            # starts.
             worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
             stack.callback(worker.close)
             from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
-            worker.ready.result()  # first: a wrong option must not hide the new admin's key
+            worker.ready.result()  # first: first, so that a wrong option does not hide the new admin's key
         _serve_http(settings, storage, listener, worker)
 
 
@@ -61,7 +62,7 @@ def web(options: Mapping[str, Any]) -> None:
 
 
 def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
-    """Return what renders the metrics; None if no setting opens them."""
+    """Return the renderer of the metrics; None if no setting enables them."""
     from tutumd.web.scrapes import Scrapes  # slow to import
 
     if not settings.metrics_token and not settings.metrics_allow_from:
@@ -77,7 +78,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
 def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None) -> None:
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
-    # All slow to import.
+    # All of these are slow to import.
     from tutumd.main import http
     from tutumd.web.context import WebContext
 

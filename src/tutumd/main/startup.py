@@ -1,4 +1,4 @@
-"""What a server or a worker does first: memory, logs and settings, and the socket that it listens on."""
+"""First steps of a server or a worker: memory, logs and settings, and the listening socket."""
 
 import ctypes
 import os
@@ -29,15 +29,15 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
     """Prepare the process and return the settings.
 
     Args:
-        is_checked: The process that started this one has checked them.
+        is_checked: The parent process has checked the settings.
 
     Raises:
-        SettingsError or InvalidInputError: One is wrong. The text says what it must be.
+        SettingsError or InvalidInputError: A setting is invalid. The text gives the expected form.
     """
     _limit_arenas()
     settings = read_settings(options)
     logs.configure(settings.log_level, settings.log_format)
-    if not is_checked:  # what would fail only after something was made
+    if not is_checked:  # checks that would otherwise fail only after something was created
         engines.parse_specs([text for text in settings.engine if text != "auto"])
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey:
@@ -48,17 +48,17 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
 
 
 def _limit_arenas() -> None:
-    """Let glibc allocate from few arenas, unless its own variable says otherwise. Call this before threads start.
+    """Limit glibc to few memory arenas, unless its own variable sets another limit. Call this before threads start.
 
-    By default it makes up to eight for each core. Each keeps what its threads once had in use: with the pages that
-    SQLite's connections read and free all the time, a server grew by 10 MB a minute. mallopt(3).
+    By default, glibc creates up to eight arenas for each core. Each arena keeps the memory that its threads once used:
+    with the pages that SQLite's connections read and free continuously, a server grew by 10 MB a minute. mallopt(3).
     """
     if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, _MAX_ARENAS)
 
 
 def check_host(settings: Settings) -> None:
-    """Check that the address can be listened on, and warn if others can reach it while nothing encrypts.
+    """Check that the server can listen on the address, and warn if others can reach it without encryption.
 
     Raises:
         SettingsError: It cannot.
@@ -77,7 +77,7 @@ def check_user_header(settings: Settings) -> None:
     """Check that only proxies can name the user of a request.
 
     Raises:
-        SettingsError: Strangers could, or nobody.
+        SettingsError: Strangers could name a user, or nobody could.
     """
     if not settings.user_header:
         return
@@ -95,7 +95,7 @@ def check_user_header(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Open the listening socket, and raise the limit of open files to what the system allows.
+    """Open the listening socket, and raise the limit of open files to the system's maximum.
 
     Raises:
         SettingsError: The address or port cannot be used.
@@ -115,7 +115,7 @@ def _open(host: str, port: int) -> socket.socket:
 
 
 def start_of_urls(settings: Settings, port: int) -> str:
-    """Return what printed URLs begin with: the setting, or the address that the server listens on."""
+    """Return the prefix of printed URLs: the setting, or the address of the server."""
     if settings.public_url:
         return settings.public_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)

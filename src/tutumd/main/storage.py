@@ -1,4 +1,4 @@
-"""The database and the data folder: opening them, and keeping other servers out."""
+"""The database and the data folder: opening them, and excluding other servers."""
 
 import errno
 import fcntl
@@ -38,7 +38,7 @@ class Storage:
     """The open database, and the objects that use it.
 
     Attributes:
-        lock: File descriptor that keeps other servers out as long as any process has it open.
+        lock: File descriptor that excludes other servers for as long as any process has it open.
     """
 
     database: Database
@@ -52,7 +52,7 @@ class Storage:
 
 _LOCK_POLL_S = 0.05
 ORPHAN_S = 15.0
-"""A server that was killed leaves a worker, which ends within less than this, unless the system is very busy."""
+"""A killed server leaves a worker, which ends within less than this time, unless the system is very busy."""
 
 
 def now() -> datetime:
@@ -66,7 +66,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 
     Args:
         serves_and_works: This process is the edge, and starts its worker. On SQLite, no other server may then use the
-            database, and actions that a killed one left in progress are taken over at once.
+            database, and actions that a killed server left in progress are taken over immediately.
 
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
@@ -93,13 +93,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 
 @contextmanager
 def lock_folder(settings: Settings, *, exclusive: bool = True) -> Iterator[int]:
-    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits.
+    """Hold the locks of the data folder; yield the file descriptor of the lock that a child process inherits.
 
     Raises SettingsError if a server uses the folder.
     """
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
-    # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
-    # other one, which is therefore free only when it has ended, too.
+    # A command holds the first lock itself, so that a second command learns of it immediately. The worker of a server
+    # inherits the other lock, which is therefore free only after the worker has ended.
     with (
         locked(settings.data_dir / "command.lock", hint, exclusive=exclusive),
         locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
@@ -108,13 +108,13 @@ def lock_folder(settings: Settings, *, exclusive: bool = True) -> Iterator[int]:
 
 
 def restoring_file(database: Path) -> Path:
-    """Return the file that exists while a backup takes the place of an SQLite database."""
+    """Return the file that exists while a backup replaces an SQLite database."""
     return database.with_name(f"{database.name}.restoring")
 
 
 @contextmanager
 def share_storage(settings: Settings) -> Iterator[Storage]:
-    """Open the database that the process which started this one has locked and brought up to date."""
+    """Open the database that the parent process has locked and upgraded."""
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     with closing(database), _connected(database) as storage:
         yield storage
@@ -175,17 +175,18 @@ def _explained_faults(database: Database) -> Iterator[None]:
 
 
 def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
-    """Create the first admin if there is none, and print the key if it was generated; return whether it was created.
+    """Create the first admin if there is none, and print the key if it was generated; return whether the admin was
+    created.
 
-    Otherwise, say how to get a key, if people read the log.
+    If an admin exists and people read the log, print how to get a key.
     """
     admin = next((user.name for user in store.users() if user.is_admin), None)
     if admin is not None:
-        # The URL of a database may hold a password.
+        # The URL of a database may contain a password.
         place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
         hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}"
-        if settings.log_format == "text":  # else a program reads it
-            print(hint, file=sys.stderr, flush=True)  # not by the log, which hides whatever stands behind `apikey`
+        if settings.log_format == "text":  # otherwise a program reads it
+            print(hint, file=sys.stderr, flush=True)  # not through the log, which hides any text after `apikey`
         return False
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (
@@ -197,7 +198,7 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
         accounts.add_user(store, name, is_admin=True, key=key)
     except ConflictError as error:
         if any(user.is_admin for user in store.users()):
-            return False  # another replica was quicker, and prints the key
+            return False  # another replica was faster, and prints the key
         raise SettingsError(f"the first admin {name!r} cannot be created: {error}") from error
     if not settings.admin_apikey and not settings.demo:
         shown = f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}"
@@ -208,21 +209,21 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
 
 @contextmanager
 def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> Iterator[int]:
-    """Hold a lock file. Its folder is created if it does not exist, and then only its owner can read it.
+    """Hold a lock file. If its folder does not exist, it is created so that only its owner can read it.
 
     Args:
-        wait_s: How long to wait for another process that ends.
+        wait_s: Maximum wait for another process that is ending.
 
     Yields:
-        The file descriptor. A process that inherits it holds the lock, too, until it ends.
+        The file descriptor. A process that inherits it also holds the lock until it ends.
 
     Raises:
-        SettingsError: The folder cannot be used, or its file system has no locks. Or another process holds the lock:
-            then the text is `hint`.
+        SettingsError: The folder cannot be used, or its file system has no locks. If another process holds the lock,
+            the text is `hint`.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # For reading, too: else NFS gives no shared lock.
+        # For reading, too, because NFS gives no shared lock otherwise.
         file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise SettingsError(f"the data folder {path.parent} cannot be used: {_with_fix(path.parent, error)}") from error

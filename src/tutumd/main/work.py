@@ -27,27 +27,27 @@ from tutumd.worker.loop import Worker, WorkerLimits
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
+# A signal that the system delivers to another thread does not wake the main thread, which alone handles signals.
 _SIGNAL_POLL_S = 0.5
 
 
 class StopRequest:
-    """Made in the main thread, which alone waits."""
+    """A request to stop. It is made in the main thread, the only thread that waits for it."""
 
     def __init__(self) -> None:
-        """Take SIGINT and SIGTERM for requests from now on."""
-        # Not an Event: its `set` hangs for good if the signal comes while `wait` holds the lock of the two.
+        """Treat SIGINT and SIGTERM as requests from now on."""
+        # Not an Event: its `set` blocks forever if the signal arrives while `wait` holds the common lock.
         self._requests: SimpleQueue[None] = SimpleQueue()
         for number in _SIGNALS:
             signal.signal(number, lambda *_: self.make())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # `tutumd serve` blocks them for its worker
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # `tutumd serve` blocks these signals for its worker
 
     def make(self) -> None:
-        """Make the request; any thread may."""
+        """Make the request, from any thread."""
         self._requests.put(None)
 
     def wait(self) -> None:
-        """Wait for a request. From then on a signal ends the process at once."""
+        """Wait for a request. From then on, a signal ends the process immediately."""
         while True:
             try:
                 self._requests.get(timeout=_SIGNAL_POLL_S)
@@ -58,11 +58,11 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
 
 
-# Builds the engine instances by name for the installation with an ID, and puts on the stack what has to be closed.
+# Builds the engine instances by name for the installation with an ID, and registers objects to close on the stack.
 BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]
 
 HANDOVER_S = 3
-"""How long a worker whose edge is dead may take to hand over its runs."""
+"""Maximum time for a worker to hand over its runs after the death of its edge."""
 
 _PR_SET_PDEATHSIG = 1
 _log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
         build_engines: Replaces the engines of the setting `engine`, for tests.
 
     Raises:
-        SettingsError: The worker cannot start with these settings. The text says why.
+        SettingsError: The worker cannot start with these settings. The text gives the reason.
     """
     settings = configure(options)
     stop = StopRequest()
@@ -88,12 +88,12 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
 
 
 def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
-    """Perform actions until the edge or a signal says to stop, or the edge is dead.
+    """Perform actions until the edge or a signal requests a stop, or the edge dies.
 
-    Standard input is a socket to the edge: it sends one line of JSON, the task, and later perhaps a line to stop.
+    Standard input is a socket to the edge: the edge sends one line of JSON, the task, and perhaps later a line to stop.
     """
     stop = StopRequest()
-    # If this process is stopped when the edge dies, it must go on to notice that. prctl(2).
+    # If this process is stopped when the edge dies, it must continue to notice that. prctl(2).
     if hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     edge = FileIO(os.dup(0), "r+")
@@ -116,7 +116,9 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
 
 
 def _follow(edge: FileIO, stop: StopRequest, workers: list[Worker]) -> None:
-    """Stop at a line from the edge. At its end, hand over the runs without grace, and leave no orphan in any case."""
+    """Stop at a line from the edge. At the end of input, hand over the runs without a grace period, and leave no orphan
+    in any case.
+    """
     with suppress(OSError):
         while edge.readline():
             stop.make()

@@ -1,4 +1,4 @@
-"""The worker of `tutumd serve` as the edge sees it: a child process, and a new one whenever that ends."""
+"""The worker of `tutumd serve` from the edge's view: a child process, replaced whenever it ends."""
 
 import json
 import os
@@ -22,13 +22,13 @@ COMMAND = (sys.executable, "-P", "-m", "tutumd.main.work")
 READY, STOP = b"ready\n", b"stop\n"
 
 MAX_PAUSE_S = 10.0
-"""No longer than a lease: what kept it from starting, such as a database that was away, may be over."""
+"""Not longer than a lease: the obstacle to its start, such as an unavailable database, may be gone."""
 
 HEALTHY_S = 60.0
 """After a worker that lived this long, the pauses start from 0 again."""
 
 _SIGNALED_S = 0.25
-"""Time in which the edge learns of a signal that the worker got, too."""
+"""Time for the edge to learn about a signal that the worker also received."""
 
 _STOP_S = 10.0
 _log = structlog.get_logger(__name__)
@@ -38,19 +38,19 @@ class WorkerChild:
     """The worker process. If the edge is the first process of a container, it reaps orphans here as well.
 
     Attributes:
-        ready: Done when the first process works. Otherwise it raises the SystemExit of a process that has said why it
-            ended, or a SettingsError.
-        state: `ok`, or why nobody works.
+        ready: Done when the first process works. Otherwise it raises the SystemExit of a process that has printed its
+            reason, or a SettingsError.
+        state: `ok`, or the reason why no worker runs.
     """
 
     def __init__(self, command: Sequence[str], options: Mapping[str, Any], *, lock: int, grace_s: float) -> None:
         """Start the process; `close` ends it.
 
         Args:
-            command: A program that does what `tutumd.main.work` does.
-            options: Of `tutumd serve`.
-            lock: File descriptor of the lock that it holds together with the edge.
-            grace_s: How long its runs may take when it is to stop.
+            command: A program with the function of `tutumd.main.work`.
+            options: Options of `tutumd serve`.
+            lock: File descriptor of the lock that it shares with the edge.
+            grace_s: Maximum duration of its runs after a request to stop.
         """
         self.state = "starting"
         self._command = command
@@ -73,16 +73,16 @@ class WorkerChild:
             self._thread.join()
 
     def stop(self) -> None:
-        """Ask the process to end once its runs have ended or the grace is over, and return at once."""
+        """Request the end of the process after its runs or the grace period, and return immediately."""
         self._stop.set()
         if self._edge:
             with suppress(OSError):  # it has ended
                 self._edge.sendall(STOP)
 
     def _keep_running(self) -> None:
-        # The processes inherit this, so that a signal does not interrupt their imports.
+        # The processes inherit this setting, so that a signal does not interrupt their imports.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        # Each process has the name of the one before, which is dead, and takes over its actions.
+        # Each process has the name of its dead predecessor, and takes over its actions.
         task = {"options": self._options, "name": str(uuid.uuid4()), "is_successor": False}
         pause_s = next_pause_s = 0.0
         while not self._stop.wait(pause_s):
@@ -108,7 +108,7 @@ class WorkerChild:
         with edge:
             with other:
                 edge.sendall(json.dumps(task, default=str).encode() + b"\n")
-                self._edge = edge  # from here on `stop` reaches it, after the task
+                self._edge = edge  # from here on, `stop` reaches the process, after the task
                 if self._stop.is_set():
                     return 0
                 process = subprocess.Popen(self._command, stdin=other.fileno(), pass_fds=[self._lock])
@@ -119,7 +119,7 @@ class WorkerChild:
                     if not self.ready.done():
                         self.ready.set_result(None)
             ended = 0
-            while ended != process.pid:  # other children are orphans that the kernel gave to this process
+            while ended != process.pid:  # other children are orphans that the kernel assigned to this process
                 ended, status = os.waitpid(-1, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             return process.returncode

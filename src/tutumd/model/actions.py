@@ -152,7 +152,7 @@ class Plan:
     Attributes:
         refused: Reason why it would fail before it changes anything; empty if it would proceed.
         order: `start-first`, `stop-first`, or the engine's own strategy (`rolling`, `recreate`).
-        order_reason: A sentence that says why; for stop-first, what prevents start-first.
+        order_reason: A sentence with the reason; for stop-first, the obstacle to start-first.
         image_before: `sha256:…` of the running image; None if unknown.
         image_after: `sha256:…` of the image that the name refers to now; None if only a pull can tell.
         steps: The steps in order, a few words each.
@@ -252,7 +252,9 @@ class Growth:
         return sum(max(0, min(end, last) - max(start, first)) for first, last in self.added)
 
     def reason_for_call(self, reason: str, before: int, amount: int) -> str:
-        """Return the reason of an action for one of its calls: the result of its own amount instead of `note`."""
+        """Return the reason of an action for one of its calls: the result of the call's own amount instead of
+        `note`.
+        """
         own = reason.replace(self.note, self._describe_call(before, amount))
         return "; ".join(filter(None, own.split("; ")))
 
@@ -272,7 +274,7 @@ class Claim:
     Attributes:
         is_cancel_requested: The action was canceled before it was claimed.
         deaths: Number of successive workers that died while they performed it.
-        is_given_up: Its attempts have failed for so long that the next one that fails is the last.
+        is_given_up: Its attempts have failed for so long that the next failed attempt is the last.
         leftover: An earlier action of the service that ended half done and must be cleaned up first.
     """
 

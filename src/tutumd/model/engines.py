@@ -16,7 +16,7 @@ class EngineInfo:
         kind: Name of the kind of engine, such as `docker`.
         can_create: Whether services can be created and terminated on it.
         is_shared: Whether several workers can serve it.
-        hint: Sentence that says what is a service on this kind of engine.
+        hint: Sentence that describes the services of this kind of engine.
         error: Error of the last attempt to reach it; empty if it succeeded.
         away: It does not respond, and its worker has parked it: its actions wait.
         note: Remark about an engine that works; empty if there is none.

@@ -32,7 +32,7 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A webhook handler. Its UUID is a credential: everyone who knows it may call the handler.
+    """A webhook handler. Its UUID is a credential: anyone with the UUID may call the handler.
 
     Attributes:
         number: Name of the handler in pages and the audit log.

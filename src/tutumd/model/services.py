@@ -120,7 +120,7 @@ class ServiceFacts:
             they were given, without those of the image. A service of the local engine has them in its definition.
         warnings: Sentences about oddities of the service or its labels.
         notes: Sentences for callers that redeploy the service.
-        left_tags: Sentences about tags of earlier calls that a redeploy without a tag leaves in place.
+        left_tags: Sentences about tags of earlier calls that a redeploy without a tag replaces or keeps.
         settings: The labels that people set to configure it: names and values, unchanged.
     """
 

@@ -66,8 +66,8 @@ class Queue(Protocol):
         worker that did not release it, that worker's death is counted, and the action may have to wait first.
 
         Args:
-            are_away: The engines are away: claim only what can end without them. That is an action without a journal
-                that was canceled, or whose attempts have failed for `GIVE_UP_AFTER`.
+            are_away: The engines are unavailable: claim only actions that can end without them. These are
+                actions without a journal that were canceled, or whose attempts have failed for `GIVE_UP_AFTER`.
         """
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:

@@ -1,4 +1,4 @@
-"""What the application reads and writes."""
+"""The application's reads and writes."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -148,11 +148,11 @@ class Revisions(Protocol):
 
 
 class Store(Accounts, Revisions, Protocol):
-    """What the application reads and writes. Each method is one transaction.
+    """The application's reads and writes. Each method is one transaction.
 
-    An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
-    (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object that does
-    not exist. Callers check the scope of the credentials before. UUIDs are lower case.
+    An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
+    or stack (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object
+    that does not exist. Callers check the scope of the credentials before. UUIDs are lower case.
     """
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
@@ -246,9 +246,13 @@ class Store(Accounts, Revisions, Protocol):
         Raises TooManyCallsError if the viewer created too many handlers and UUIDs in a day.
         """
 
-    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
-        """Return the handlers of all services that were created before a date and not called since; None: all. None:
-        all handlers.
+    def unused_handlers(
+        self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
+    ) -> Page[Handler]:
+        """Return the handlers of all services that were created before a date and not called since; None: all handlers.
+
+        Args:
+            by_age: Begin with the handler unused for the longest time, as of the last count of calls. This is faster.
         """
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
@@ -262,8 +266,9 @@ class Store(Accounts, Revisions, Protocol):
         """
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        """Return actions in progress, newest first, then pending actions, oldest first. The cost does not grow with the
-        number of ended actions.
+        """Return actions in progress, newest first, then pending actions, oldest first: at most `limit` of each.
+
+        The cost does not grow with the number of ended actions.
         """
 
     def action(self, viewer: User, uuid: str) -> Action:

@@ -52,8 +52,8 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
     X-Forwarded-Host counts from any client: scripts of other sites cannot set it.
 
     Args:
-        is_form: Whether a form of ours was sent. Our pages set a policy without a referrer, so that browsers send
-            `Origin: null` with their forms (Fetch standard, "append a request Origin header"). A token in the form
+        is_form: Whether the request sends a form of ours. Our pages set a policy without a referrer, so that browsers
+            send `Origin: null` with their forms (Fetch standard, "append a request Origin header"). A token in the form
             distinguishes them from other forms.
     """
     headers = request.headers

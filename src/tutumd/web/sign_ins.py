@@ -24,18 +24,20 @@ class SignIns:
 
     def __init__(self, accounts: Accounts, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._accounts, self._refused = accounts, RefusedCalls(monotonic, MAX_FAILURES)
+        # Apart, so that clients that fail do not displace credentials that signed in.
+        self._known = RefusedCalls(monotonic)
 
     def authenticate(self, client: str, user_name: str, key: str) -> User:
         """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a check."""
         digest = sha256_hex(f"{user_name}:{key}")
-        if not self._refused.knows_secret(digest, client):
+        if not self._known.knows_secret(digest, client):
             self._check(client)
         try:
             user = authenticate(self._accounts, user_name, key)
         except UnauthorizedError:
             self._refused.record(_ALL_USERS, client, is_refused=True)
             raise
-        self._refused.record(digest, client, is_refused=False)
+        self._known.record(digest, client, is_refused=False)
         return user
 
     def use_link(self, client: str, token: str, new: NewSession, origin: Origin) -> None:

@@ -1,6 +1,6 @@
 """Discovery: keeps the store in sync with one engine instance, by its events and by regular full passes.
 
-Of the workers that serve the engine, one does this, by a lease that it renews while its passes succeed.
+One of the workers of the engine does this, under a lease that it renews while its passes succeed.
 """
 
 import math
@@ -21,13 +21,15 @@ from tutumd.ports.queue import Queue
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 
 _PAUSE_PER_PASS = 4.0
-"""The pause after a pass, as a multiple of the pass: endless events use at most a fifth of a core."""
+"""The pause after a pass, as a multiple of the pass: a constant stream of events uses at most a fifth of a core."""
 
 _LEASE_PER_PASS = 2.0
-"""What the last pass adds to the lease, as a multiple of it: the next one may take longer than the lease."""
+"""Extension of the lease by the last pass, as a multiple of its duration: the next pass may take longer than the
+lease.
+"""
 
 _RENEWED_BELOW = 0.6
-"""Part of the lease that is left when it is renewed."""
+"""Remaining part of the lease at its renewal."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,11 +39,11 @@ class Pauses:
     """Pauses of discovery in seconds.
 
     Attributes:
-        full_pass_s: A pass begins at least this often, even without events.
-        beat_s: The lease is looked at this often.
-        reconnect_s: Pause before a broken connection for events is made again.
+        full_pass_s: Maximum time between the beginnings of passes, even without events.
+        beat_s: Interval of the checks of the lease.
+        reconnect_s: Pause before a broken event connection is restored.
         shortest_s, longest_s: Limits of the pause after a pass.
-        probe_s: A parked engine is probed this often.
+        probe_s: Interval of the probes of a parked engine.
     """
 
     full_pass_s: float = 10.0
@@ -56,7 +58,7 @@ class Discovery:
     """Two threads that discover the services of one engine instance, unless another worker does.
 
     Attributes:
-        parking: Whether the engine answers this worker, which need not be the one that discovers it.
+        parking: Whether the engine responds to this worker, even if another worker discovers it.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Discovery:
         """Create the threads. `start` starts them.
 
         Args:
-            lease: How long the discovery stays with this worker when it was killed, or while its passes fail.
+            lease: Time for which the discovery stays with this worker after a kill, or while its passes fail.
         """
         self._lease = lease
         self._pauses = pauses
@@ -115,14 +117,14 @@ class Discovery:
 
     @property
     def info(self) -> EngineInfo:
-        """The engine, with why it is parked, else the error of the last pass."""
+        """The engine, with the reason why it is parked, else the error of the last pass."""
         reason = self.parking.reason
         return replace(self._engine.info, error=reason or self._error or "", away=bool(reason))
 
     def _parking_changed(self) -> None:
         self._queue.wake()
         was_away, self._was_away = self._was_away, self.info.away
-        # If it was only suspected, another pass would raise the same suspicion.
+        # If the engine was only suspected, another pass would raise the same suspicion.
         if self._was_away == was_away or not self._held.is_set():
             return
         self._changed.set()
@@ -154,8 +156,8 @@ class Discovery:
     def _hold(self) -> bool:
         """Return whether to discover the engine. Take the lease if it is free; renew it while passes succeed.
 
-        When it has run out, this worker goes on until another one takes it. A standby takes it only if it can reach the
-        engine, but who never asked reports even that it cannot: perhaps there is no other worker.
+        After the lease has expired, this worker continues until another worker takes it. A standby takes the lease only
+        if it can reach the engine. A worker that never tried reports even a failure: there may be no other worker.
         """
         was_held, now = self._held.is_set(), boottime_s()
         lease_s = self._lease.total_seconds() + _LEASE_PER_PASS * self._pass_s
@@ -167,12 +169,12 @@ class Discovery:
         is_held = self._queue.lease_discovery(self._worker, self._engine.info.name, lease=lease)
         self._is_standby = not is_held
         if is_held and lease:
-            # Report the health again: a worker that was stopped may have reported its own since.
+            # Report the health again: a worker that was stopped may have reported its own health since.
             self._lease_ends, self._is_reported = now + lease_s, False
         if is_held and not was_held:
             self._is_well, self._next_pass, self._released = True, 0.0, Event()
             self._held.set()
-            # Until events are watched: a pass before that would have to be repeated.
+            # Until events are watched, because an earlier pass would have to be repeated.
             self._changed.wait(self._pauses.shortest_s)
         elif was_held and not is_held:
             self._held.clear()
@@ -187,7 +189,7 @@ class Discovery:
             self._next_pass = time.monotonic() + (0.0 if self._error else self._pauses.full_pass_s)
 
     def _sync(self) -> str:
-        """Store the engine's services, and return why some could not be read; empty if all could."""
+        """Store the engine's services, and return why some could not be read; empty if all were read."""
         partial_error = ""
         options: dict[str, Callable[[str], bool]] = {}
         revisions = self._queue.revisions(self._engine.info.name)
@@ -217,7 +219,7 @@ class Discovery:
         self._is_reported = True
 
     def _register(self) -> None:
-        """Store the engine's health: what is stored last is the latest, whichever thread reports it."""
+        """Store the engine's health: the last stored value is the latest, whichever thread reports it."""
         with self._reporting:
             self._queue.register(self._worker, [self.info])
 
@@ -230,7 +232,7 @@ class Discovery:
             except EngineRefusedError as error:
                 if str(error) not in refusals:
                     self._log.warning("engine cannot be watched", error=str(error))
-                # A second refusal is lasting, unlike a broken connection: rely on full passes.
+                # A second refusal is permanent, unlike a broken connection: rely on full passes.
                 if refusals:
                     self._stop.wait(self._pauses.full_pass_s)
                 refusals.add(str(error))

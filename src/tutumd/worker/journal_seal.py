@@ -1,4 +1,4 @@
-"""Seals of journals: they prove that a worker with the same key wrote a journal, for this action of this service."""
+"""Seals of journals: a seal proves that a worker with the same key wrote a journal for this action of this service."""
 
 import hmac
 import json
@@ -11,13 +11,15 @@ _FIELD = "seal"
 
 
 class JournalSeal:
-    """Seals journals with a key that only workers know: nobody else who writes to the database can forge one."""
+    """Seals journals with a key that only workers know, so that nobody else with access to the database can forge
+    one.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def close(self, claim: Claim, journal: Mapping[str, object]) -> dict[str, object]:
-        """Return a journal with its seal. An empty journal needs none: it tells a worker nothing."""
+        """Return a journal with its seal. An empty journal needs no seal: it contains no information."""
         return {**journal, _FIELD: self._sign(claim, journal)} if journal else {}
 
     def open(self, claim: Claim) -> Mapping[str, object]:
@@ -32,7 +34,7 @@ class JournalSeal:
         return journal if is_genuine else LOST_JOURNAL
 
     def _sign(self, claim: Claim, journal: Mapping[str, object]) -> str:
-        """Return the seal. It covers what is constant during a run: the service, and what the action asks for."""
+        """Return the seal. It covers what is constant during a run: the service, and the inputs of the action."""
         action, service = claim.action, claim.service
         subject = (service.uuid, service.engine, service.selector)
         request = (action.uuid, action.verb, action.tag, action.variables)

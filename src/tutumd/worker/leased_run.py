@@ -1,4 +1,4 @@
-"""A run of an action under a lease: its deadlines, its journal, and the check of what it was asked for."""
+"""A run of an action under a lease: its deadlines, its journal, and the check of its inputs."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,10 +20,11 @@ from tutumd.worker.journal_seal import JournalSeal
 class Deadlines:
     """Measures a run against its limits.
 
-    Progress is a high-water mark per kind of progress: a container that becomes healthy for the second time is none.
+    Progress is a high-water mark per kind of progress: a container that becomes healthy for the second time is no
+    progress.
 
     Attributes:
-        limits: May be replaced at any time. What was measured so far counts.
+        limits: May be replaced at any time. Earlier measurements still count.
     """
 
     def __init__(self, limits: RunLimits, monotonic: Callable[[], float]) -> None:
@@ -35,7 +36,7 @@ class Deadlines:
         self._highest: dict[str, int] = {}
 
     def advance(self, kind: str, count: int) -> None:
-        """Take what has been reached, such as the number of healthy containers; more than ever before is progress."""
+        """Record a value, such as the number of healthy containers. Only a new maximum is progress."""
         if count > self._highest.get(kind, 0):
             self._highest[kind] = count
             self._progressed = self._monotonic()
@@ -52,7 +53,7 @@ class Deadlines:
             self._progressed = self._monotonic()
 
     def remaining_s(self) -> float:
-        """Return the seconds until the nearest limit; 0 once it is over."""
+        """Return the seconds until the nearest limit; 0 if it is exceeded."""
         now = self._monotonic()
         if self._pull_began is not None:
             return max(0.0, self._pull_began + self.limits.pull_s - now)
@@ -60,7 +61,7 @@ class Deadlines:
         return max(0.0, min(self._began + self.limits.timeout_s, stalls) - now)
 
     def reason(self) -> str:
-        """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""
+        """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded."""
         now, limits = self._monotonic(), self.limits
         if self._pull_began is not None:
             return f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
@@ -70,10 +71,10 @@ class Deadlines:
 
 
 LEASE_MARGIN_S = 1.0
-"""A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
+"""A run stops this long before its lease ends, so that an engine call in progress ends within the lease."""
 
 SURVIVAL_S = 60.0
-"""A run that has lasted so long is not what killed the workers before."""
+"""A run that has lasted this long is not what killed the earlier workers."""
 
 _RETRY_S = 0.2
 T = TypeVar("T")
@@ -81,7 +82,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LeasedRun(Run):
-    """Run of tutumd.ports. It measures the lease on a monotonic clock, which no change of the wall clock affects.
+    """Run of tutumd.ports. The run measures the lease on a monotonic clock, which no change of the wall clock affects.
 
     Attributes:
         lease: Length of the lease.
@@ -101,8 +102,8 @@ class LeasedRun(Run):
         """Begin a run.
 
         Args:
-            seal: Of all workers of this database.
-            limits: As the server's settings say.
+            seal: Seal of all workers of this database.
+            limits: Limits from the server's settings.
             claimed_at: Monotonic time just before the claim was made.
         """
         self.claim = claim
@@ -145,7 +146,7 @@ class LeasedRun(Run):
         sealed = self._seal.close(self._subject, journal)
         self.write(lambda: save(self.claim, sealed))
         self._journal = dict(journal)
-        self.check()  # the write may have taken longer than the lease lasts
+        self.check()  # the write may have taken longer than the lease
 
     def pulled_images(self) -> frozenset[str]:
         return self.write(lambda: self._queue.pulled_images(self.claim.service.engine))
@@ -168,13 +169,13 @@ class LeasedRun(Run):
 
     @contextmanager
     def clearing_up(self, leftover: Claim) -> Iterator[None]:
-        """Be the canceled run of an abandoned action while the block runs, under the lease of this one."""
+        """Act as the canceled run of an abandoned action while the block runs, under the lease of this run."""
         self._subject, self._journal = leftover, self._seal.open(leftover)
         try:
             yield
         finally:
             self._subject, self._journal = self.claim, self._seal.open(self.claim)
-            self._deadlines = Deadlines(self._server_limits, self._monotonic)  # what was cleared up is no progress
+            self._deadlines = Deadlines(self._server_limits, self._monotonic)  # the cleanup is no progress
 
     def sleep(self, seconds: float) -> None:
         self.check()
@@ -199,7 +200,7 @@ class LeasedRun(Run):
         return self._deadlines.pulling()
 
     def remaining_s(self) -> float:
-        """Return the seconds until the nearest limit. A cancel request counts as one."""
+        """Return the seconds until the nearest limit. A cancel request counts as a limit."""
         self.check()
         return 0.0 if self.is_canceled or self._subject is not self.claim else self._deadlines.remaining_s()
 
@@ -214,10 +215,10 @@ class LeasedRun(Run):
             _log.warning("log line was not stored", action=self.action_uuid, error=str(error))
 
     def note_renewal(self, renewal: Renewal, renewed_at: float) -> None:
-        """Take in what became of the lease. A lost one ends the run at once.
+        """Record the result of a renewal. A lost lease ends the run immediately.
 
         Args:
-            renewed_at: Monotonic time just before the lease was to be renewed.
+            renewed_at: Monotonic time just before the renewal.
         """
         if renewal is Renewal.LOST:
             self.abandon()
@@ -227,7 +228,7 @@ class LeasedRun(Run):
 
     @property
     def has_survived(self) -> bool:
-        """Whether earlier workers died in the action, and this one does not. A journal alone is no proof of that."""
+        """Whether earlier workers died in the action and this worker has not. A journal alone is no proof of that."""
         return bool(self.claim.deaths) and self._monotonic() - self._began >= SURVIVAL_S
 
     def abandon(self) -> None:
@@ -236,7 +237,7 @@ class LeasedRun(Run):
 
 
 def renew_all(queue: Queue, runs: Sequence[LeasedRun], monotonic: Callable[[], float] = boottime_s) -> None:
-    """Extend the leases of runs, all at once. A run whose lease is not extended ends when that does."""
+    """Extend the leases of several runs in one transaction. A run whose lease is not extended ends with its lease."""
     if not runs:
         return
     renewed_at = monotonic()
@@ -253,7 +254,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def check_request(action: Action) -> None:
-    """Raise EngineRefusedError if an action asks for something that no handler can ask for.
+    """Raise EngineRefusedError if an action has inputs that no handler can set.
 
     A tag with other characters could name another repository or a digest. A variable with another name, such as
     LD_PRELOAD, could run a command. The UUID becomes a part of the names of containers.

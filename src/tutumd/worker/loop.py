@@ -27,13 +27,13 @@ PRUNE_BATCH = 500
 LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
 ENGINE_READERS, MAX_READERS = 4, 16
-"""Requests for logs and plans that are answered at once. Others wait; the edge gives up on one after 10 s."""
+"""Requests for logs and plans that are answered in parallel. Others wait; the edge gives up on a request after 10 s."""
 
 MAX_LOG_LINES = 10_000
-"""As many as the API lets a caller ask for."""
+"""The maximum number that the API accepts."""
 
 STUCK_S = 120.0
-"""Longer than the limits of all that a loop of the worker waits for in one round."""
+"""Longer than all time limits within one round of a worker's loop."""
 
 _POLL_S = 0.5
 _INTERNAL_ERROR = "internal error: see the server's log"
@@ -45,14 +45,14 @@ class WorkerLimits:
     """Limits of a worker.
 
     Attributes:
-        server_cap: Containers that a service may be scaled to.
+        server_cap: Maximum number of containers of a service.
         keep: Age at which deliveries and ended actions are deleted.
         keep_audit: Age at which entries of the audit log are deleted.
-        run: How long one action may take, unless the service's labels say otherwise.
-        engine_slots: Runs at once on one engine instance.
-        max_runs: Runs at once in all.
-        log_rows, log_bytes: Deliveries of a handler that are kept.
-        heartbeat_s: How often the worker reports that it lives, and cleans up.
+        run: Limits of one run, unless the service's labels set others.
+        engine_slots: Maximum number of parallel runs on one engine instance.
+        max_runs: Maximum number of parallel runs in all.
+        log_rows, log_bytes: Maximum number and size of a handler's stored deliveries.
+        heartbeat_s: Interval of the worker's heartbeats and cleanups.
     """
 
     server_cap: int
@@ -83,8 +83,8 @@ class Worker:
         """Create a worker for engine instances by their names. `start` starts it.
 
         Args:
-            seal: Of all workers of this database.
-            name: By default a new one.
+            seal: Seal of all workers of this database.
+            name: Name of the worker; by default a new name.
         """
         self.name = name or str(uuid.uuid4())
         self._queue = queue
@@ -121,7 +121,7 @@ class Worker:
         """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
         self._queue.wake()
-        self._threads[0].join(2.0)  # it may just have claimed an action, which needs the grace, too
+        self._threads[0].join(2.0)  # the loop may just have claimed an action, which also needs the grace period
         self._slots.wait_until_empty(grace_s)
         for run in self._slots.tasks():
             run.abandon()
@@ -134,14 +134,16 @@ class Worker:
 
     @property
     def state(self) -> str:
-        """`ok`, or how long the database has not taken a heartbeat."""
+        """`ok`, or how long the database has not accepted a heartbeat."""
         age_s = boottime_s() - self._registered_at
         is_alive = age_s <= HEARTBEAT_TIMEOUT.total_seconds()
         return "ok" if is_alive else f"the database has not taken its heartbeat for {age_s:.0f} s"
 
     @property
     def liveness(self) -> str:
-        """`ok`, or which loop is stuck or has ended. A loop that the database refuses goes round, so it is `ok`."""
+        """`ok`, or the loop that is stuck or has ended. A loop that the database refuses still makes its rounds, so it
+        is `ok`.
+        """
         if self._stop.is_set():
             return "ok"
         now = self._monotonic()
@@ -174,7 +176,7 @@ class Worker:
         for name in self._slots.free():
             if self._is_open(name) and self._claim([name]):
                 return True
-        # What ends without its engine is done at once, and needs no free slot.
+        # An action that ends without its engine is finished immediately, and needs no free slot.
         closed = [name for name in self._engines if not self._is_open(name)]
         return bool(closed) and self._claim(closed, are_away=True)
 
@@ -190,7 +192,7 @@ class Worker:
         return True
 
     def _take_requests(self) -> None:
-        """Begin to respond to requests while there are free readers; those for parked engines need none."""
+        """Begin to respond to requests while readers are free; requests for parked engines need no reader."""
         parked = [name for name, discovery in self._discoveries.items() if discovery.parking.reason]
         while free := [*parked, *filter(self._is_open, self._readers.free())]:
             request = next(iter(self._queue.take_requests(free, limit=1)), None)
@@ -225,7 +227,7 @@ class Worker:
                 _log.exception("housekeeping failed")
 
     def _register(self) -> None:
-        # How healthy they are is reported by who discovers them.
+        # The worker that discovers an engine reports its health.
         infos = [engine.info for engine in self._engines.values()]
         slots = min(self._limits.engine_slots, self._limits.max_runs)
         self._queue.register(self.name, infos, has_looked=False, slots=slots)
@@ -235,7 +237,7 @@ class Worker:
         """Do one batch of each task in turn until nothing is left, or the next heartbeat is due.
 
         Returns:
-            Whether something old may be left.
+            Whether old rows may be left.
         """
         limits = self._limits
         trim = partial(self._queue.trim_logs, LOG_BATCH, log_rows=limits.log_rows, log_bytes=limits.log_bytes)
@@ -276,8 +278,9 @@ class Worker:
             is_busy = isinstance(error, EngineBusyError)
             if isinstance(error, EngineUnavailableError) and not is_busy:
                 parking.suspect(str(error))
-            outcome = end_unasked(run)  # it may have been canceled in the meantime
-            # A half-done action is never given up: it may have parked the old container, which only it can bring back.
+            outcome = end_unasked(run)  # the action may have been canceled in the meantime
+            # A half-done action is never given up: it may have parked the old container, which only the action can
+            # restore.
             if outcome is None and (run.journal or not claim.is_given_up):
                 return self._retry(run, str(error), delay_of_turn() if is_busy else None)
             reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
@@ -286,7 +289,7 @@ class Worker:
             _log.exception("engine failed unexpectedly")
             if claim.attempts + 1 < max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
-            if claim.leftover is not None:  # else it would fail every later action as well
+            if claim.leftover is not None:  # otherwise it would also fail every later action
                 run.write(lambda: self._queue.save_leftover(claim, {}))
             outcome = Outcome(success=False, half_done=bool(run.journal), reason=_INTERNAL_ERROR)
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
@@ -331,7 +334,7 @@ class Worker:
 
 
 def _inspect(engine: Engine, service: Service) -> ServiceSnapshot | None:
-    """Return the service as it is now; None if that cannot be read, as the next discovery will."""
+    """Return the current snapshot of the service; None if it cannot be read, which the next discovery will do."""
     try:
         return engine.inspect(service)
     except Exception:

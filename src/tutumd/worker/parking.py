@@ -1,6 +1,7 @@
-"""Parking: while an engine does not answer, its actions wait without a slot, and a cheap probe asks for the engine."""
+"""Parking: while an engine does not respond, its actions wait without a slot, and a cheap probe checks the engine."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Lock, Thread
 
 import structlog
@@ -15,20 +16,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Parking:
-    """Whether one engine instance answers this worker. Another worker may see it otherwise.
+    """Whether one engine instance responds to this worker. Another worker may have another result.
 
     Attributes:
-        reason: Why the engine is parked; empty if it is not.
+        reason: Reason why the engine is parked; empty if it is not.
     """
 
     def __init__(
         self, engine: Engine, on_change: Callable[[], None], stop: Event, pause_s: float = PROBE_PAUSE_S
     ) -> None:
-        """Begin with an engine that answers.
+        """Begin with an engine that responds.
 
         Args:
             on_change: Called when the engine is parked, and when it may be used again.
-            stop: Ends the probing once it is set.
+            stop: Ends the probes when it is set.
         """
         self.reason = ""
         self._engine = engine
@@ -40,7 +41,7 @@ class Parking:
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine may be used. After a suspicion it may not before a probe was answered."""
+        """Whether the engine may be used. After a suspicion, the engine may not be used before a successful probe."""
         return not self._suspicion
 
     def check(self) -> None:
@@ -49,15 +50,14 @@ class Parking:
             raise EngineUnavailableError(self.reason or suspicion)
 
     def suspect(self, error: str) -> None:
-        """Begin to probe the engine, after `error`, until it answers."""
-        with self._lock:
+        """Begin to probe the engine, after `error`, until it responds."""
+        with self._lock, suppress(RuntimeError):  # the system has no thread left: the engine stays open
             if self.is_open:
-                # If the system has no thread left, this raises RuntimeError, and the engine stays open.
                 Thread(target=self._keep_probing, name=f"probe {self._engine.info.name}", daemon=True).start()
-                self._suspicion = error
+                self._suspicion = error or "the engine does not answer"
 
     def _keep_probing(self) -> None:
-        """Park the engine if it does not answer, and open it once it does."""
+        """Park the engine if it does not respond, and open it when it does."""
         while not self._stop.is_set():
             reason = self._probe()
             with self._lock:  # `suspect` has ended
@@ -72,11 +72,11 @@ class Parking:
             self._stop.wait(self._pause_s)
 
     def _probe(self) -> str:
-        """Return why the engine does not answer; empty if it does."""
+        """Return why the engine does not respond; empty if it does."""
         try:
             self._engine.probe()
         except EngineUnavailableError as error:
             return str(error) or "the engine does not answer"
-        except Exception:  # rather ask too much of the engine than never again
+        except Exception:  # probing too often is better than never again
             _log.exception("probing failed", engine=self._engine.info.name)
         return ""

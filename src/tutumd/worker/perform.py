@@ -1,4 +1,4 @@
-"""Performs one action on an engine: what each verb does, the outcome of what goes wrong, and when it is retried."""
+"""Performs one action on an engine: the effect of each verb, the outcome of failures, and the time of a retry."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,7 +12,9 @@ from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun, check_request
 
 MAX_DEATHS = 5
-"""An action is not performed again after so many workers in a row died soon after they had begun or resumed it."""
+"""An action is not performed again after this number of successive workers died soon after they had begun or resumed
+it.
+"""
 
 _LOST = (
     "what an earlier try saved is not followed, because no worker with this key wrote it (see --worker-key-file): "
@@ -44,7 +46,9 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) ->
 
 
 def end_unasked(run: LeasedRun) -> Outcome | None:
-    """Return the outcome of an action that ends without its engine: it was canceled in time, or kills its workers."""
+    """Return the outcome of an action that ends without its engine: it was canceled in time, or it kills its
+    workers.
+    """
     if run.is_canceled and not run.journal:
         return _canceled(_failed_unchanged("", None))
     if run.claim.deaths < MAX_DEATHS:
@@ -57,7 +61,7 @@ def end_unasked(run: LeasedRun) -> Outcome | None:
 
 
 def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> None:
-    """Let the engine undo what an abandoned action left half done."""
+    """Let the engine undo the half-done change of an abandoned action."""
     run.log(f"cleaning up what the action {leftover.action.uuid} left half done")
     try:
         with run.clearing_up(leftover):
@@ -75,7 +79,7 @@ def _perform_verb(
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
     is_gone = _is_gone(engine, snapshot)
-    # The engine must end what it began even if the service is gone: it may have a test container to remove.
+    # The engine must end what it began even if the service is gone: there may be a test container to remove.
     if is_gone and not run.journal:
         raise _not_found(service)
     match action.verb:
@@ -119,7 +123,7 @@ def plan(engine: Engine, service: Service) -> Plan:
 
 
 def _is_gone(engine: Engine, snapshot: ServiceSnapshot | None) -> bool:
-    # Not by the definition in the service's row, which only an engine that creates services may use.
+    # Not with the definition in the service's row, which only an engine that creates services may use.
     return snapshot is None and not engine.info.can_create
 
 
@@ -128,7 +132,7 @@ def _not_found(service: Service) -> EngineRefusedError:
 
 
 def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
-    """Return the outcome of a failure that left the service as it was."""
+    """Return the outcome of a failure that did not change the service."""
     if snapshot is None:
         return Outcome(success=False, reason=reason)
     ids = tuple(each.id for each in snapshot.containers if each.state is not ContainerState.STOPPING)
@@ -150,7 +154,7 @@ def _canceled(outcome: Outcome) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """How many containers a service may have, and who set that."""
+    """Maximum number of containers of a service, and where it is set."""
 
     containers: int
     source: str
@@ -160,7 +164,7 @@ class Cap:
 
 
 def cap_of(snapshot: ServiceSnapshot, server_cap: int) -> Cap:
-    """Return the smaller one of the service's own cap and the server's."""
+    """Return the smaller of the service's own cap and the server's."""
     service_cap = snapshot.service_cap
     if service_cap is not None and service_cap <= server_cap:
         return Cap(containers=service_cap, source="label tutum.scale.max of the service")
@@ -174,7 +178,7 @@ def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Ca
         amounts: The amount of each call, and the cap of its handler; None: only `cap` applies.
 
     Returns:
-        The target, and what became of each amount if it is less than the calls asked for.
+        The target, and the result of each amount if the target is less than the calls requested.
 
     Raises:
         EngineRefusedError: No container can be added.
@@ -209,9 +213,9 @@ def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
 
 def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
     service, target = run.claim.service, run.claim.action.target
-    # A service created through tutumd has what was asked for, whatever an engine made of it.
+    # A service created through tutumd has the requested target, whatever an engine reports.
     present = service.target if engine.info.can_create else snapshot.target
-    if target is None:  # else an earlier attempt has stored it
+    if target is None:  # otherwise an earlier attempt has stored it
         target, growth = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()
         queue.save_target(run.claim, target, growth)
@@ -237,23 +241,24 @@ _MAX_DELAY_S = 15.0
 def max_faults(*, is_half_done: bool) -> int:
     """Return how many attempts of an action may end in an internal error.
 
-    A half-done action gets about 25 minutes of them, because only the action itself can restore the service.
+    A half-done action gets about 25 minutes of attempts, because only the action itself can restore the service.
     """
     return 100 if is_half_done else 3
 
 
 def delay_of_turn(random: Callable[[], float] = random.random) -> timedelta:
-    """Return the delay before an action looks whether its turn has come, whose engine is in use by another change.
+    """Return the delay before an action checks again whether the engine is free for it.
 
-    It does not grow: who has waited for longer would otherwise look more seldom than who has just come.
+    The delay does not grow: otherwise the action that has waited longest would check least often.
     """
     return timedelta(seconds=_TURN_S * (0.1 + 0.9 * random()))
 
 
 def delay_after(attempts: int, random: Callable[[], float] = random.random) -> timedelta:
-    """Return the delay after failed attempts. It doubles with each one, up to 15 s; `attempts` is 0 after the first.
+    """Return the delay after failed attempts. The delay doubles with each attempt, up to 15 s; `attempts` is 0 after
+    the first.
 
     Args:
-        random: Returns 0 to 1. Up to half of the delay is random, so that actions that hinder each other get apart.
+        random: Returns 0 to 1. Up to half of the delay is random, so that actions that hinder each other separate.
     """
     return timedelta(seconds=min(_MAX_DELAY_S, _FIRST_DELAY_S * 2 ** min(attempts, 10)) * (1 - random() / 2))

@@ -1,4 +1,4 @@
-"""Slots of a worker: a bounded number of tasks at once on each engine and in all, each in its own thread."""
+"""Slots of a worker: a bounded number of parallel tasks on each engine and in all, each in its own thread."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
@@ -9,10 +9,10 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Slots(Generic[T]):
-    """Free slots, and the tasks in the others. Only one thread starts tasks."""
+    """Free slots, and the tasks in the occupied slots. Only one thread starts tasks."""
 
     def __init__(self, engines: Iterable[str], *, per_engine: int, in_all: int, on_free: Callable[[], None]) -> None:
-        """Create free slots. `on_free` is called whenever one is free again."""
+        """Create free slots. `on_free` is called whenever a slot becomes free."""
         self._per_engine = per_engine
         self._in_all = in_all
         self._on_free = on_free
@@ -21,7 +21,9 @@ class Slots(Generic[T]):
         self._changed = Condition()
 
     def free(self) -> list[str]:
-        """Return the engines with a free slot: those with the fewest tasks first, then those that wait longest."""
+        """Return the engines with a free slot: those with the fewest tasks first, then those that have waited
+        longest.
+        """
         with self._changed:
             counts = Counter(self._engine_by_task.values())
         if counts.total() >= self._in_all:
@@ -32,7 +34,7 @@ class Slots(Generic[T]):
     def start(self, engine: str, task: T, perform: Callable[[T], None]) -> None:
         """Perform a task in a free slot of an engine, until it ends."""
         self._last_turns[engine] = max(self._last_turns.values()) + 1
-        with self._changed:  # the task may end at once
+        with self._changed:  # the task may end immediately
             Thread(target=self._perform, args=(task, perform), daemon=True).start()
             self._engine_by_task[task] = engine
 

@@ -72,6 +72,7 @@ def test_axe_finds_nothing_on_pages_that_answer_a_form(browser: Browser, filled:
         (filled.address("handler"), "Show the URL", ""),
         (filled.address("service", 1, "/service/{uuid}/handler/new/"), "Create the handler", "x" * 300),
         (filled.address("handler", 0, "/service/{service_uuid}/handler/{number}/try/"), "Try this payload", ""),
+        (filled.address("service", 1, "/service/{uuid}/connect/?sender=ghcr"), "Create the URL", ""),
         ("/account/", "Make a key", ""),
     ):
         page.goto(address)

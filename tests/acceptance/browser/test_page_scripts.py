@@ -7,13 +7,12 @@ from mimetypes import guess_type
 from typing import Any
 
 import pytest
-from jinja2 import ChoiceLoader, DictLoader, Environment, PackageLoader, StrictUndefined
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import Browser
+from tests.support.dashboard_bed import template_environment
 from tests.support.waiting import wait_until
 from tutumd.web.pages.assets import read_asset
-from tutumd.web.pages.rendering import FILTERS
 from tutumd.web.pages.safety import SAFETY
 
 ADDRESS = "http://page.localhost"
@@ -76,23 +75,9 @@ class Server:
 
 def draw(count: int, *, is_part: bool) -> str:
     """Return the page, or its part that refreshes itself."""
-    environment = Environment(
-        loader=ChoiceLoader([DictLoader({"page.html": TEMPLATE}), PackageLoader("tutumd.web.pages")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters.update(FILTERS)
-    known: dict[str, Any] = {
-        "root": "",
-        "here": "/",
-        "visitor": None,
-        "csrf": "token",
-        "live_tag": "",
-        "now": NOW,
-        "version": "1",
-        "said": "",
-        "count": count,
-    }
+    environment = template_environment({"page.html": TEMPLATE})
+    known: dict[str, Any] = dict.fromkeys(("root", "live_tag", "said"), "")
+    known |= {"here": "/", "visitor": None, "csrf": "token", "now": NOW, "version": "1", "count": count}
     known |= {"asset": lambda path: f"/static/{path}", "at": NOW - timedelta(minutes=3)}
     known["ui"] = environment.get_template("macros.html").make_module(known)
     page = environment.get_template("page.html")

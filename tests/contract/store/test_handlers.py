@@ -103,6 +103,8 @@ def test_calls_are_counted_and_unused_handlers_listed(bed: StoreBed) -> None:
     page = bed.store.unused_handlers(bed.admin, bed.clock() - timedelta(seconds=500), query())
     assert {handler.uuid for handler in page.objects} == {used.uuid, unused.uuid}
     assert (page.total, {handler.calls for handler in page.objects}) == (2, {0, 2})
+    by_age = bed.store.unused_handlers(bed.admin, bed.clock() - timedelta(seconds=500), query(), by_age=True)
+    assert (by_age.total, [handler.uuid for handler in by_age.objects]) == (2, [unused.uuid, used.uuid])
 
 
 def test_without_a_date_all_handlers_are_listed_also_those_that_are_called_just_now(bed: StoreBed) -> None:

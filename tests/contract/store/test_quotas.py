@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.replica import Replica
-from tests.support.stores import StoreBed, snapshot
+from tests.support.stores import StoreBed, at_once, snapshot
 from tutumd.application import accounts as keys
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
@@ -19,7 +17,6 @@ from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, Ne
 from tutumd.store.objects import quotas
 from tutumd.store.objects.audit import COMBINED_FOR, MAX_A_DAY
 from tutumd.store.objects.sessions import MAX_SESSIONS_OF_USER
-from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
 
 DAY = timedelta(days=1)
@@ -82,27 +79,15 @@ def entries(bed: StoreBed, what: AuditEvent, user: str = "ann") -> list[AuditEnt
     ]
 
 
-def at_once(bed: StoreBed, act: Callable[[SqlStore, int], object]) -> list[bool]:
+def has_room(bed: StoreBed, act: Callable[[SqlStore, int], object]) -> list[bool]:
     """Do something in four replicas at once, and return for each whether there was still room."""
-    start = Barrier(4)
-
-    def one(number: int) -> bool:
-        store = SqlStore(bed.database, bed.clock, Wakeup())
-        start.wait(120)
-        try:
-            act(store, number)
-        except ConflictError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(one, range(4)))
+    return [not isinstance(result, ConflictError) for result in at_once(bed, act)]
 
 
 @pytest.mark.dialect
 def test_a_user_has_so_many_keys_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
     fill_keys(bed, ann, quotas.MAX_KEYS - 2)
-    assert sorted(at_once(bed, lambda store, _: add_key(store, "ann"))) == [False, False, True, True]
+    assert sorted(has_room(bed, lambda store, _: add_key(store, "ann"))) == [False, False, True, True]
     with pytest.raises(ConflictError, match="ann has 1,000 API keys, and may not have more: revoke those not in use"):
         keys.make_key(bed.store, bed.admin, {"scope": "read"}, now=bed.clock(), user_name="ann")
     keys.make_key(bed.store, bed.admin, {"scope": "read"}, now=bed.clock())
@@ -180,7 +165,7 @@ def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreB
     def send(store: SqlStore, number: int) -> tuple[Handler, bool]:
         return store.add_handler_once(ann, web, replace(NEW, name=f"hook {number}"), f"form {number}")
 
-    made = at_once(bed, send)
+    made = has_room(bed, send)
     assert sorted(made) == [False, False, True, True]
     with pytest.raises(ConflictError):
         bed.store.add_handlers(ann, web, [NEW])
@@ -217,7 +202,7 @@ def test_a_sign_in_beyond_the_limit_ends_the_oldest_session_of_the_user(bed: Sto
     def begin(store: SqlStore, number: int) -> None:
         store.add_session(user, NewSession(token_sha256=f"new {number}", expires=bed.clock() + DAY))
 
-    assert all(at_once(bed, begin))
+    assert all(has_room(bed, begin))
     assert len(bed.store.sessions("ann")) == MAX_SESSIONS_OF_USER
     assert bed.store.session_user("token4") is None
     assert bed.store.session_user("token5") is not None

@@ -1,10 +1,15 @@
 """Options of handlers are remembered for a while, and for a bounded number of handlers."""
 
+from unittest.mock import Mock
+
 import pytest
 
+from tests.unit.application.made_handlers import NOW
 from tests.unit.worker.fakes import FakeClock
 from tutumd.application import calls
 from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.options import read_stored
+from tutumd.errors import ClosedError
 from tutumd.model import EvaluationNeeded
 
 AGE_S = 1200
@@ -57,3 +62,15 @@ def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache) ->
     remembered = [handler for handler in handlers if cache.recall(("s", handler))]
     assert remembered == handlers[-len(remembered) :]
     assert 1_000 < len(remembered) < len(handlers)
+
+
+@pytest.mark.parametrize("options", [{"enabled": False}, {"max_uses": 1}])
+def test_options_of_a_closed_handler_are_parsed_once(
+    cache: calls.AdmissionCache, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = Mock(side_effect=read_stored)
+    monkeypatch.setattr(calls, "read_stored", parse)
+    for _ in range(3):
+        with pytest.raises(ClosedError):
+            cache.read_callable(("s", "h"), EvaluationNeeded(options=options, version=1, uses=1), "192.0.2.1", NOW)
+    assert parse.call_count == 1

@@ -135,3 +135,10 @@ def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tu
         service(WEB.replace("6", "7"), "web", engine="swarm", stack="shop", full_name="shop/web")
     )
     assert f'[[service]]\nname = "{OTHER_WEB}"\n' in tutum_command("export", OTHER_WEB).out
+
+
+def test_export_of_a_gone_service_does_not_name_its_successor(api: FakeApi, tutum_command: Tutum) -> None:
+    gone = service(OTHER_WEB, "web")
+    api.services.append(gone)
+    api.script([httpx2.Response(200, json=gone), httpx2.Response(200, json={"objects": [service(WEB, "web")]})])
+    assert f'[[service]]\nname = "{OTHER_WEB}"\n' in tutum_command("export", OTHER_WEB).out

@@ -135,7 +135,7 @@ def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutu
         handler.update(UNSET)
     api.handlers[1]["last_called_datetime"] = OLD_DATE
     ran = tutum_command("webhook-handler", "unused", "--days", "30")
-    assert api.unused_days == ["30"]
+    assert api.requests[0].url.params["unused_days"] == "30"
     rows = [line.split() for line in ran.out.splitlines()]
     assert rows[1][:5] == ["web", "deploy", "7eaf7fff", "REDEPLOY", "never"]
     assert rows[2][:4] == ["web", "grow", "0224815a", "SCALEUP"]

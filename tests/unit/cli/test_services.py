@@ -23,13 +23,11 @@ def test_ps_lists_services_by_stack(api: FakeApi, tutum_command: Tutum) -> None:
     assert [line[0] for line in lines[2:]] == ["blog/app", "blog/web", "shop/app", "shop/db"]
 
 
-def test_ps_filters_and_hides_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
+def test_ps_hides_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
     gone = service(OTHER_WEB, "web", full_name="blog/web", stack="blog", gone_since=GONE, state="Not running")
-    api.services = [service(DB, "db", state="Partly running"), service(WEB, "web"), gone]
+    api.services = [service(DB, "db"), service(WEB, "web"), gone]
     assert [line.split()[0] for line in tutum_command("service", "ps").out.splitlines()] == ["NAME", "db", "web"]
     assert f"Gone since {GONE_HERE}" in tutum_command("service", "ps", "--all").out
-    assert tutum_command("service", "ps", "-a", "-q", "--stack", "blog").out == f"{OTHER_WEB}\n"
-    assert tutum_command("service", "ps", "-q", "-s", "partly-RUNNING").out == f"{DB}\n"
     assert json.loads(tutum_command("service", "ps", "--json").out) == api.services[:2]
 
 
@@ -46,9 +44,6 @@ def test_an_ambiguous_name_is_told_in_lines(api: FakeApi, tutum_command: Tutum) 
 
 def test_forget_revokes_the_handlers_of_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
     api.services = [service(WEB, "web", full_name="shop/web", gone_since=GONE), service(DB, "db")]
-    ran = tutum_command("service", "forget", "web")
-    assert (ran.code, api.sent()[-1]) == (2, f"GET /service/{WEB}/webhook/handler/")
-    assert "this would forget 1 service and revoke 2 webhook handlers: repeat it with --force" in ran.err
     ran = tutum_command("service", "forget", "web", stdin=typed("n\n"))
     assert (ran.code, len(api.services)) == (1, 2)
     told = f"shop/web: Gone since {GONE_HERE}, 2 webhook handlers"
@@ -93,18 +88,11 @@ def test_create_sends_the_definition(api: FakeApi, tutum_command: Tutum) -> None
     }
 
 
-def test_run_creates_starts_and_waits(api: FakeApi, tutum_command: Tutum) -> None:
+def test_run_and_wait_prints_the_service_and_the_verdict(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("service", "run", "demo", "--wait")
-    assert ran.code == 0
-    assert ran.out.splitlines()[0] == OTHER_WEB
-    assert ran.out.splitlines()[1].startswith("Success: START of new")
-    assert api.sent()[:2] == ["POST /service/", f"POST /service/{OTHER_WEB}/start/"]
-
-
-def test_run_and_wait_prints_only_the_service_as_json_or_its_uuid(api: FakeApi, tutum_command: Tutum) -> None:
+    assert (ran.code, ran.out.splitlines()) == (0, [OTHER_WEB, "Success: START of new, 0 s"])
     ran = tutum_command("service", "run", "demo", "--wait", "--json")
     assert (ran.code, json.loads(ran.out)["uuid"]) == (0, OTHER_WEB)
-    assert tutum_command("service", "run", "demo", "--wait", "-q").out == f"{OTHER_WEB}\n"
     api.states = ["Failed"]
     ran = tutum_command("service", "run", "demo", "--wait", "-q")
     assert (ran.code, ran.out) == (1, f"{OTHER_WEB}\n")

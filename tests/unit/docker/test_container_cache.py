@@ -38,10 +38,18 @@ class Counting(FakeDocker):
         document: Json = super().inspect_container(reference) if odd is None else odd
         return document
 
+    def inspect_image(self, reference: str) -> Json:
+        self.asked.append(reference)
+        if isinstance(odd := self.odd.get(reference), Exception):
+            raise odd
+        return super().inspect_image(reference)
+
     def around(self, name: str) -> dict[str, InspectedContainer]:
         """Look at a service; return all containers by name."""
         del self.asked[:]
-        return {container.name: container for container in self.cache.around(f"name:{name}")}
+        found = self.cache.around(f"name:{name}")
+        self.asked = [each for each in self.asked if not each.startswith("sha256:")]
+        return {container.name: container for container in found}
 
 
 def test_only_a_service_and_what_depends_on_it_are_inspected_again() -> None:
@@ -153,3 +161,25 @@ def test_an_event_without_an_id_changes_nothing() -> None:
     del engine.asked[:]
     assert [container.name for container in engine.cache.containers()] == ["web"]
     assert engine.asked == []
+
+
+def test_an_event_of_an_image_asks_for_that_image_alone() -> None:
+    engine = Counting()
+    engine.add(1, "web")
+    engine.cache.enable()
+    [web] = engine.cache.containers()
+    for reference, asked in (("sha256:other", ["sha256:other"]), (web.image_id, [web.image_id, web.image_id])):
+        del engine.asked[:]
+        engine.cache.invalidate({"Type": "image", "Action": "tag", "Actor": {"ID": reference}})
+        assert engine.cache.containers() == (web,)
+        assert engine.asked == asked
+
+
+def test_an_image_that_cannot_be_inspected_hides_no_container() -> None:
+    engine = Counting()
+    engine.add(1, "web")
+    engine.cache.enable()
+    [web] = engine.cache.containers()
+    engine.odd[web.image_id] = api_error(500, "layer does not exist")
+    engine.cache.invalidate({"Type": "image", "Action": "untag", "Actor": {"ID": web.image_id}})
+    assert engine.cache.containers() == (web,)

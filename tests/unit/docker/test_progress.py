@@ -257,3 +257,13 @@ def test_a_replica_is_never_of_another_image() -> None:
     assert outcome == replace(outcome, success=False, rolled_back=True)
     assert "app became another image on this engine; redeploy first" in outcome.reason
     assert engine.summary() == before
+
+
+def test_a_moved_tag_refuses_a_replica_before_anything_changes() -> None:
+    engine = Slow(Clock(), 0, newest=image(0xA0))
+    two_containers(engine, {})
+    engine.images_by_name[image(0xB0)["Id"]] = image(0xB0)
+    engine.tagged, before = image(0xB0)["Id"], engine.summary()
+    with pytest.raises(EngineRefusedError, match="another one by now on this engine; redeploy first"):
+        Scaler(context(engine, Simulated(Clock())), finder(engine)).scale(4)
+    assert engine.summary() == before

@@ -1,4 +1,4 @@
-"""Registry logins, read from the Docker client's configuration each time."""
+"""Registry logins, read from the Docker client's configuration each time, and errors of registries."""
 
 import base64
 import json
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tutumd.engines.dockerapi.failures import with_advice
 from tutumd.engines.dockerapi.registry import registry_auth
 from tutumd.engines.images import parse_reference
 from tutumd.errors import EngineRefusedError
@@ -44,3 +45,20 @@ def test_a_broken_configuration_is_named_without_its_content(tmp_path: Path, tex
     with pytest.raises(EngineRefusedError, match=r"cannot read registry logins .*config\.json") as it:
         registry_auth(str(tmp_path), APP)
     assert "%%%" not in str(it.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("manifest unknown: manifest unknown", "manifest unknown"),
+        (
+            "manifest for app:v9 not found: manifest unknown: manifest unknown",
+            "manifest for app:v9 not found: manifest unknown",
+        ),
+        ("unknown: manifest unknown", "unknown: manifest unknown"),
+        ("pull access denied: denied", "pull access denied"),
+        ("no route to host", "no route to host"),
+    ],
+)
+def test_a_description_that_repeats_the_name_of_an_error_is_left_out(text: str, said: str) -> None:
+    assert with_advice(text) == said

@@ -282,14 +282,6 @@ def test_an_annotation_tells_that_a_call_named_the_tag_until_a_rollback(tagged: 
         assert "earlier call" not in str(other.notes)
 
 
-def test_variables_keep_their_order() -> None:
-    env = [{"name": name, "value": value} for name, value in (("B", "1"), ("URL", "$(B)"), ("A", "1"))]
-    subject = workload(deployment(template=template(container(env=env))))
-    variables: dict[str, str | None] = {"A": "2", "ADDED": "2", "B": "2"}
-    after = patched(subject, planned(subject, variables), variables)
-    assert [each["name"] for each in after.main["env"]] == ["B", "URL", "A", "ADDED"]
-
-
 def test_a_variable_that_is_set_twice_is_refused() -> None:
     env = [{"name": "BODY", "value": "1"}, {"name": "BODY", "value": "2"}]
     subject = workload(deployment(template=template(container(env=env))))

@@ -77,7 +77,6 @@ class FakeApi:
             self.handler(GROW, "grow", "SCALEUP"),
         ]
         self.deliveries: list[dict[str, Any]] = []
-        self.unused_days: list[str] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
         self.plan: dict[str, Any] = {}
@@ -140,7 +139,6 @@ class FakeApi:
             case ["service", uuid, *rest]:
                 return self._service(request, uuid, rest)
             case ["webhook", "handler"]:
-                self.unused_days.append(request.url.params["unused_days"])
                 listed = [{**handler, "service": f"/api/v1/service/{WEB}/"} for handler in self.handlers]
                 return httpx2.Response(200, json={"meta": {"next": None}, "objects": listed})
             case ["action"]:

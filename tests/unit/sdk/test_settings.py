@@ -1,6 +1,8 @@
 """Where the server and the credentials come from."""
 
+from errno import ENOSPC
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -73,6 +75,7 @@ def test_an_empty_variable_sets_nothing() -> None:
         ("http://h/api/v1", "http://h/api/v1/"),
         ("http://h/api/v1/", "http://h/api/v1/"),
         ("http://h:8000", "http://h:8000/api/v1/"),
+        ("HTTPS://h", "HTTPS://h/api/v1/"),
         ("https://h/behind/proxy", "https://h/behind/proxy/api/v1/"),
         (" https://h/behind/proxy/api/v1 ", "https://h/behind/proxy/api/v1/"),
     ],
@@ -81,7 +84,9 @@ def test_the_end_of_a_base_url_is_optional(url: str, normal: str) -> None:
     assert normal_base_url(url) == normal
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://h/", "http://", "http://h:99999/", "http://h:x/"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://h/", "http://", "http://h:65536/", "http://h:0/", "http://h:x/", "http://[::1"]
+)
 def test_a_text_that_is_no_base_url_is_refused(url: str) -> None:
     with pytest.raises(tutum.TutumApiError, match="must look like"):
         normal_base_url(url)
@@ -105,6 +110,13 @@ def test_saved_credentials_are_private_and_leave_the_rest_of_the_file(home: Path
     assert "[other]\nx = 1" in real.read_text()
 
 
+def test_credentials_that_cannot_be_saved_leave_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", Mock(side_effect=OSError(ENOSPC, "No space left on device")))
+    with pytest.raises(tutum.TutumApiError, match="No space left"):
+        save_credentials(user="bob", apikey="key", base_url=None)
+    assert list(home.iterdir()) == []
+
+
 def test_credentials_are_checked_in_the_form_that_takes_passwords(api: FakeApi) -> None:
     assert get_auth("bob", "password") == ("bob", "s3cret-key")
     assert api.requests[-1].headers["Authorization"] == "Basic Ym9iOnBhc3N3b3Jk"
@@ -119,5 +131,6 @@ def test_authenticate_sets_the_modules_credentials(api: FakeApi) -> None:
 
 def test_every_public_name_exists() -> None:
     assert {name for name in tutum.__all__ if not hasattr(tutum, name)} == set()
+    assert set(tutum.__all__) - set(dir(tutum)) == set()
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         getattr(tutum, "Nonsense")  # noqa: B009 - mypy would rightly refuse the attribute

@@ -10,12 +10,14 @@ import requests
 from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, PLAN, spec
+from tutumd.engines.images import parse_reference
 from tutumd.engines.rollout.journal import Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.new_tasks import probe_name, start_probe
+from tutumd.engines.swarm.plan import is_built_here, placement_platforms
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
@@ -151,3 +153,26 @@ def test_a_task_too_many_after_a_completed_update_is_removed_and_not_waited_for(
     outcome = redeploy(context_of(client, run))
     assert (outcome.success, outcome.containers_after) == (True, ("n0", "n1")), outcome.reason
     assert "UpdateConfig" not in client.spec
+
+
+@pytest.mark.parametrize(
+    ("digests", "built"),
+    [
+        (None, True),
+        ([], True),
+        (["host:5000/app@sha256:" + "9" * 64], False),
+        (["host:5000/other@sha256:" + "9" * 64], True),
+        (["host:5000/app@sha256:" + "a" * 64], True),
+    ],
+)
+def test_an_image_that_a_registry_knows_was_not_built_here(digests: list[str] | None, built: bool) -> None:
+    image = {"Id": "sha256:" + "a" * 64, "RepoDigests": digests}
+    assert is_built_here(image, parse_reference("host:5000/app:latest")) is built
+
+
+def test_arm_matches_any_architecture() -> None:
+    platforms = [("linux", "arm"), ("linux", "amd64")]
+    assert placement_platforms(platforms) == (
+        {"Architecture": "", "OS": "linux"},
+        {"Architecture": "amd64", "OS": "linux"},
+    )

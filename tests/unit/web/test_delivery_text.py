@@ -136,12 +136,8 @@ def test_the_url_of_a_handler_is_hidden(url: str) -> None:
         }
     )
     assert "example" in shown.body
-    assert "0f1e2d3c" not in str(shown)
-
-
-def test_a_cut_url_of_a_handler_is_hidden() -> None:
-    shown = read_delivery_text({"body": '{"url": "/handler/0f1e2d3c-4b5a-4678-9abc-def01234567', "is_cut": True})
-    assert "0f1e2d3c" not in shown.body
+    cut = read_delivery_text({"body": '{"url": "/handler/0f1e2d3c-4b5a-4678-9abc-def01234567', "is_cut": True})
+    assert "0f1e2d3c" not in str(shown) + cut.body
 
 
 UUID = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"

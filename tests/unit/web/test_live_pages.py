@@ -14,6 +14,7 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
+from tutumd.web.pages import live
 from tutumd.web.pages.live import ASKED_S, BUSY_CALLS, COUNTED_S, FRESH_S, RENDERING_AT_ONCE_S, Allowance, LivePages
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
@@ -253,21 +254,49 @@ async def test_changed_pages_are_rendered_one_after_the_other() -> None:
 
 async def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
     pages = Pages()
-    await pages.get(PATH)
-    pages.now_s += ASKED_S - 1
-    await pages.get(f"/service/{OTHER}/")
-    assert pages.store.uuids == [SERVICE, OTHER]
-    pages.now_s += FRESH_S + 1
-    await pages.get(f"/service/{OTHER}/")
-    assert pages.store.uuids == [OTHER]
+    for path in (PATH, f"/service/{OTHER}/"):
+        await pages.get(path)
+    for passed_s, read in ((FRESH_S + 1, [SERVICE, OTHER]), (ASKED_S, [OTHER])):
+        pages.now_s += passed_s
+        await pages.get(f"/service/{OTHER}/")
+        assert pages.store.uuids == read
 
 
-async def test_invented_sessions_are_read_once() -> None:
-    pages = Pages()
-    await pages.get(f"/service/{OTHER}/", session="invented")
+@pytest.mark.parametrize("session", ["invented", "b"])
+async def test_an_unknown_page_is_read_alone_and_an_invented_session_is_not_kept(session: str) -> None:
+    pages, _ = await opened()
     pages.now_s += FRESH_S + 1
+    pages.store.uuids = []
+    await pages.get(f"/service/{OTHER}/", session=session)
+    assert pages.store.uuids == ([] if session == "invented" else [OTHER])
     await pages.get(PATH)
-    assert pages.store.uuids == [SERVICE]
+    assert pages.store.uuids == ([SERVICE] if session == "invented" else [SERVICE, OTHER])
+
+
+async def test_a_slow_database_is_read_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages, _ = await opened()
+    read = pages.store.session_users
+
+    def read_slowly(token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        pages.now_s += 1.5
+        return read(token_sha256s)
+
+    monkeypatch.setattr(pages.store, "session_users", read_slowly)
+    pages.now_s += FRESH_S + 1
+    for _ in range(5):
+        await pages.get(PATH)
+        pages.now_s += 0.5
+    assert pages.store.reads == 2
+
+
+async def test_pages_beyond_the_limit_are_read_until_others_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_WATCHED", 1)
+    pages, _ = await opened()
+    for passed_s, reads in ((0, [2, 3]), (ASKED_S + 1, [4, 4])):
+        pages.now_s += passed_s
+        for expected in reads:
+            await pages.get(f"/service/{OTHER}/")
+            assert pages.store.reads == expected
 
 
 async def test_a_session_that_this_process_has_ended_gets_nothing_from_memory() -> None:

@@ -5,24 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tests.support.dashboard_bed import template_environment
 from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceState
-from tutumd.web.pages.rendering import FILTERS, duration, exact, iso, relative, short_digest
+from tutumd.web.pages.rendering import duration, exact, iso, relative, short_digest
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 
 def macros() -> Any:
     """Return the macros as pages know them."""
-    environment = Environment(
-        loader=PackageLoader("tutumd.web.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
+    environment = template_environment()
     known = {"asset": lambda path: f"/static/{path}", "root": "", "csrf": "the-token", "now": NOW}
     return environment.get_template("macros.html").make_module(known)
 

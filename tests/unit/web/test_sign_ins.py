@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from tutumd.application import refused_calls
 from tutumd.application.digests import sha256_hex
 from tutumd.application.refused_calls import WINDOW_S
 from tutumd.errors import TooManyCallsError, UnauthorizedError
@@ -61,3 +62,13 @@ def test_successes_are_never_limited_also_beside_failures() -> None:
     bed.succeed("a")
     with pytest.raises(TooManyCallsError):
         bed.sign_ins.authenticate("a", "ann", "wrong")
+
+
+def test_failures_of_many_clients_displace_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refused_calls, "MAX_CLIENTS", 3)
+    bed = Bed()
+    bed.succeed("a")
+    for client in ("b", "c", "d"):
+        bed.fail(client, 1)
+    bed.fail("a", MAX_FAILURES)
+    bed.succeed("a")

@@ -259,9 +259,7 @@ class HandlerOptions:
 
     @property
     def reads_payload(self) -> bool:
-        """Whether the payload matters. Pings and deletions are recognized only if it does. Only then are pings and
-        deletions recognized.
-        """
+        """Whether the payload matters. Pings and deletions are recognized only if it does."""
         return bool(self.verify or self.filter or (self.tag and self.tag.source != "query"))
 
 

@@ -57,9 +57,7 @@ def parse_body(body: bytes, content_type: str) -> Any:
 
 
 def find_skip_reason(headers: Headers, body: Any) -> Reason | None:
-    """Return why a call is skipped whatever the filter says: a ping, a deletion, a pull; otherwise None. None
-    otherwise.
-    """
+    """Return why a call is skipped whatever the filter says: a ping, a deletion, a pull; otherwise None."""
     event = _event(headers)
     if not isinstance(body, dict):
         return _PING if event.lower().endswith("ping") else None

@@ -230,7 +230,7 @@ def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: 
 
 
 def _find_single(headers: Headers, name: str) -> tuple[str, Reason | None]:
-    """Return the value of a header and None, or what is wrong with it."""
+    """Return the value of a header and None, or None and the problem with it."""
     values = find_all(headers, name)
     if len(values) > 1:
         return "", Reason("header-repeated", (name, str(len(values))))

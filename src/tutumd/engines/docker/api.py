@@ -257,14 +257,6 @@ class DockerApi:
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     call(step.container, **arguments)
 
-    def start(self, container: str, run: Run) -> None:
-        """Start a container."""
-        self.apply(SwapStep(verb="start", container=container), run)
-
-    def unpause(self, container: str, run: Run) -> None:
-        """Resume a paused container."""
-        self.apply(SwapStep(verb="unpause", container=container), run)
-
     def stop(self, container: str, run: Run) -> None:
         """Stop a container with its own signal and grace period. A missing container is ignored."""
         inspected = self.container(container)
@@ -274,7 +266,7 @@ class DockerApi:
         grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
         if inspected.status == "paused" and self._sdk.is_podman:
             # Docker stops a paused container; Podman refuses.
-            self.unpause(container, run)
+            self.apply(SwapStep(verb="unpause", container=container), run)
         try:
             with changing(run, f"stop the container {inspected.name}"):
                 # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for only 30 s.

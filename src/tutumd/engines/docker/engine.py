@@ -67,7 +67,7 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._info = EngineInfo(name=name, kind="docker", hint=_HINT)
+        self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._server_cap = server_cap
@@ -85,10 +85,6 @@ class DockerEngine:
         self._cache = ContainerCache(self._api)
         self._snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
 
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """List all services. While `watch` follows the events, only changed containers are inspected."""
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
@@ -97,7 +93,7 @@ class DockerEngine:
             known = self._snapshots.get(group.selector)
             snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
         self._snapshots = snapshots
-        self._info = replace(self._info, note=describe_other_installations(containers, self._api.installation))
+        self.info = replace(self.info, note=describe_other_installations(containers, self._api.installation))
         return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
@@ -162,7 +158,7 @@ class DockerEngine:
         self._client.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._info.name}"
+        subject = f"engine {self.info.name}"
         findings = check_engine(subject, self._client, NEEDED)
         if any(finding.level is Level.WRONG for finding in findings):
             return findings  # the engine may not respond, and would be waited for again

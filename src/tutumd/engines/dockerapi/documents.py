@@ -6,7 +6,7 @@ from datetime import datetime
 from tutumd.engines.labels import Json
 
 _NANO = 1_000_000_000
-# For what is not configured, such as the start of a process.
+# Allowance for delays that are not configured, such as the start of a process.
 LEEWAY_S = 30.0
 # Dockerfile reference, HEALTHCHECK: the default of the interval and of the timeout, and that of the retries.
 _DEFAULT_WAIT, _DEFAULT_RETRIES = 30 * _NANO, 3

@@ -80,7 +80,7 @@ def _run_helper(program: str, registry: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a registry has under a name: a digest `sha256:…`, and pairs of system and architecture."""
+    """The registry's entry for a name: a digest `sha256:…`, and pairs of system and architecture."""
 
     digest: str
     platforms: tuple[tuple[str, str], ...]
@@ -90,7 +90,7 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
     """Return the manifest, or the list of manifests, that the registry has under a name now.
 
     Args:
-        attempt: What is tried, as words that follow "cannot".
+        attempt: Phrase that follows "cannot".
 
     Raises:
         EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
@@ -99,7 +99,7 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
     with translated(attempt):
         # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
         document = sdk.inspect_distribution(reference.name, auth_config=dict(auth))
-    # Docker Engine API DistributionInspect. Attestations are listed as platforms of their own.
+    # Docker Engine API DistributionInspect. Attestations are listed as separate platforms.
     listed = {(each.get("os") or "", each.get("architecture") or "") for each in document.get("Platforms") or ()}
     return Manifest(
         digest=str(document["Descriptor"]["digest"]),

@@ -1,4 +1,4 @@
-"""Access to a cluster: a kubeconfig or the service account of the pod that tutumd runs in, and its permissions."""
+"""Access to a cluster: a kubeconfig or the service account of the pod of this process, and its permissions."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +24,10 @@ _DEFAULT_NAMESPACE = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The place of the credentials. `connect` reads them again each time, so that renewed ones are used.
+    """The location of the credentials. `connect` reads them again each time, so that renewed credentials are used.
 
     Attributes:
-        kubeconfig: One file or several separated by colons; empty means the pod's service account.
+        kubeconfig: One file, or several separated by colons; empty means the pod's service account.
         context: Context of the kubeconfig; None means its current one.
         namespace: The namespace of the context or of the account.
     """
@@ -39,13 +39,13 @@ class Access:
     environment: Mapping[str, str]
 
     def connect(self) -> Client:
-        """Return a new client, after running the kubeconfig's exec plugin if it has one.
+        """Return a new client, after running the kubeconfig's exec plugin if there is one.
 
         Raises:
             EngineUnavailableError: The credentials cannot be read now.
         """
         settings: Any = client.Configuration()
-        # Safe to retry: nothing was sent if connecting failed, and a closed idle connection shows when reading.
+        # Safe to retry: if connecting failed, nothing was sent, and a closed idle connection shows on reading.
         settings.retries = Retry(
             1, status=0, redirect=0, other=0, allowed_methods={"GET"}, respect_retry_after_header=False
         )
@@ -71,7 +71,7 @@ def find_access(
         kubeconfig: Value of KUBECONFIG; empty means `~/.kube/config` if that exists.
 
     Raises:
-        SettingsError: There is neither, or no such context.
+        SettingsError: There is neither, or the context does not exist.
     """
     usual = Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"
     chosen = kubeconfig or (str(usual) if usual.exists() else "")
@@ -111,7 +111,7 @@ class Permission:
     """A permission of RBAC.
 
     Attributes:
-        purpose: What does not work without it.
+        purpose: The feature that needs it.
         is_vital: Whether a redeploy needs it.
     """
 
@@ -142,7 +142,7 @@ PERMISSIONS = tuple(
 
 
 def check_connection(subject: str, read_version: Callable[[], tuple[str, str]]) -> Iterator[Finding]:
-    """Yield whether the cluster answers, and whether its clock is right."""
+    """Yield whether the cluster responds, and whether its clock is right."""
     before = time.time()
     version, date = read_version()
     yield ok(subject, f"answers: Kubernetes {version}".strip())
@@ -153,11 +153,11 @@ def check_connection(subject: str, read_version: Callable[[], tuple[str, str]]) 
 def check_permissions(
     subject: str, namespaces: Sequence[str], is_allowed: Callable[[Permission, str], bool]
 ) -> Iterator[Finding]:
-    """Yield the permissions that are missing.
+    """Yield the missing permissions.
 
     Args:
-        namespaces: Empty names stand for all.
-        is_allowed: Asks for a permission in a namespace.
+        namespaces: Empty names mean all.
+        is_allowed: Checks a permission in a namespace.
     """
     for namespace in namespaces:
         place = f"in the namespace {namespace}" if namespace else "in all namespaces"

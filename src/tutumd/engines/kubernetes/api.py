@@ -29,8 +29,8 @@ WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 410: the version at which a watch begins is forgotten; 429: too many requests at once; the others: the API server, or
-# what it needs itself, is starting or stopping.
+# 410: the start version of a watch has been discarded; 429: too many simultaneous requests; the others: the API server,
+# or one of its dependencies, is starting or stopping.
 _TEMPORARY = (410, 429, 500, 502, 503, 504)
 
 
@@ -43,7 +43,7 @@ class Cluster:
         self._lock = Lock()
 
     def workload(self, address: Address) -> Workload | None:
-        """Return one workload; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        """Return one workload; None if it is gone. Raises EngineRefusedError if the workload must be ignored."""
         with _refusals_as_unavailable():
             document = self._find(on_workload(address, "get"))
         if document is None:
@@ -65,7 +65,7 @@ class Cluster:
         return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
     def require_view(self, address: Address) -> WorkloadView:
-        """Return one workload and its own pods. Raises EngineRefusedError if it is gone, too."""
+        """Return one workload and its own pods. Also raises EngineRefusedError if it is gone."""
         view = self.view(address)
         if view is None:
             raise EngineRefusedError(f"{address.words} is gone from the namespace {address.namespace}")
@@ -81,15 +81,15 @@ class Cluster:
         return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion") or "")
 
     def patch(self, request: Request, content_type: str, body: Any) -> Json:
-        """Patch an object and return it. Raises StaleError if the version in the body is not the present one."""
+        """Patch an object and return it. Raises StaleError if the version in the body is out of date."""
         return self._call(replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body))
 
     def scale(self, address: Address) -> Json | None:
-        """Return the Scale object of a workload; None if that is gone."""
+        """Return the Scale object of a workload; None if the workload is gone."""
         return self._find(on_workload(address, "get", "/scale"))
 
     def set_scale(self, address: Address, version: str, replicas: int | None) -> None:
-        """Set the number of replicas. Raises StaleError if the Scale object is not at that version any more."""
+        """Set the number of replicas. Raises StaleError if the version of the Scale object is out of date."""
         body = {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",
@@ -104,7 +104,7 @@ class Cluster:
         return list(self._call(on_autoscalers("list", namespace)).get("items") or [])
 
     def delete_pod(self, pod: Pod) -> None:
-        """Delete exactly this pod; one of the same name that has replaced it stays."""
+        """Delete exactly this pod; a replacement with the same name stays."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
         try:
             self._find(replace(on_collection("delete", "pods", pod.namespace), name=pod.name, body=body))
@@ -112,7 +112,7 @@ class Cluster:
             return
 
     def refused_creation(self, view: WorkloadView) -> str:
-        """Return why the controller could not create a pod since we changed the workload; empty if it could."""
+        """Return why the controller could not create a pod since our change of the workload; empty if it could."""
         workload = view.workload
         fields = {"involvedObject.uid": workload.metadata["uid"], "reason": "FailedCreate", "type": "Warning"}
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
@@ -124,12 +124,15 @@ class Cluster:
         # The API writes each time in UTC, in the same form.
         messages = {str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"]) for each in events}
         latest = max(messages, default="")
-        # A pod that was made after a refusal, or in the same second, shows that it is over. The controller tries again.
+        # A pod that was created after a refusal, or in the same second, shows that the refusal is over. The controller
+        # tries again.
         is_over = any(pod.created and f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" >= latest for pod in view.pods)
         return "" if is_over or latest < changed else messages.get(latest, "")
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
-        """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""
+        """Return the last lines of a container, each with its time; empty if there are none or the container is
+        gone.
+        """
         query = {
             "container": container,
             "tailLines": str(lines),
@@ -138,7 +141,7 @@ class Cluster:
             **({"previous": "true"} if previous else {}),
         }
         request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
-        # 400: the container has not started, or has no instance before this one.
+        # 400: the container has not started, or has no previous instance.
         return self._text(request, 400, 404) or ""
 
     def watch(self, kind: str, namespace: str, version: str) -> Any:
@@ -152,7 +155,7 @@ class Cluster:
         return response
 
     def probe(self) -> None:
-        """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
+        """Request the version, which needs no permission. Raises EngineUnavailableError if there is no response."""
         with suppress(EngineRefusedError):
             self.version()
 
@@ -167,7 +170,7 @@ class Cluster:
         return str(told.get("gitVersion") or ""), str(response.headers.get("Date") or "")
 
     def is_allowed(self, permission: Permission, namespace: str) -> bool:
-        """Ask the cluster whether these credentials have a permission."""
+        """Query the cluster whether these credentials have a permission."""
         resource, _, subresource = permission.resource.partition("/")
         attributes = {"group": permission.group, "resource": resource, "subresource": subresource}
         spec = {"resourceAttributes": {**attributes, "verb": permission.verb, "namespace": namespace}}
@@ -210,7 +213,7 @@ class Cluster:
         return text
 
     def _send(self, request: Request, limits_s: float | tuple[float, float]) -> Any:
-        """Send a request, with a limit in all, or one for connecting and one for silence."""
+        """Send a request, with a total limit, or one limit for connecting and one for silence."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
@@ -253,7 +256,7 @@ class Cluster:
 def _refusals_as_unavailable() -> Iterator[None]:
     """Turn refusals of reads into EngineUnavailableError: a missing permission may be granted at any moment.
 
-    In the middle of a change the read must be repeated: to give up would leave the change behind.
+    In the middle of a change the read must be repeated: otherwise the change would stay unfinished.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""One action on one workload: what each of its steps needs, and its limits of time."""
+"""One action on one workload: the functions for its steps, and its time limits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class WorkloadContext:
         return self.address.words
 
     def workload(self) -> Workload | None:
-        """Return the workload as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        """Return the current workload; None if it is gone. Raises EngineRefusedError if it must be ignored."""
         return self.cluster.workload(self.address)
 
     def view(self) -> WorkloadView | None:
@@ -42,15 +42,16 @@ class WorkloadContext:
         return replacement_s(view.workload)
 
     def failure(self, reason: str, culprit: Pod | None, main: str) -> tuple[str, str]:
-        """Return the reason of a failure, and the output of the culprit's failing container, else of its `main` one.
+        """Return the reason of a failure, and the output of the culprit's failing container, else of its `main`
+        container.
 
-        Whatever keeps the output from being read does not hide the reason; a missing permission is named.
+        An error while reading the output does not hide the reason; a missing permission is named.
         """
         if culprit is None:
             return reason, ""
         container = culprit.failing or culprit.exited or culprit.container(main)
         read = partial(self.cluster.log, culprit.namespace, culprit.name, container.name, lines=LOG_LINES)
-        # Of two that have ended, the node keeps the last one only. One that was started again has not failed yet.
+        # Of two ended instances, the node keeps only the last. An instance that was started again has not failed yet.
         is_again = container.restarts > 0 and not container.has_ended
         text, problem = "", ""
         try:
@@ -77,17 +78,17 @@ class WorkloadContext:
         self.change(delete_once)
 
     def change(self, change: Callable[[], T]) -> T:
-        """Return what `change` returns, after as many attempts as conflicts make necessary."""
+        """Return the result of `change`, after as many attempts as conflicts make necessary."""
         return retry_on_conflict(self.run, self.timing, change)
 
 
-# The cluster gives a Deployment up by itself, and says why: it must come first.
+# The cluster gives up a Deployment by itself, with a reason: its limit must come first.
 _MARGIN_S = 30.0
 _PROBES = ("startupProbe", "readinessProbe")
 
 
 def report_progress(context: WorkloadContext, view: WorkloadView, new: Sequence[Pod], gone: int) -> None:
-    """Report how far a change came, with its new pods and the number of old ones that are gone, and set its limits."""
+    """Report the progress of a change, with its new pods and the number of removed old pods, and set its limits."""
     context.run.advance("created", len(new))
     context.run.advance("started", sum(pod.started for pod in new))
     context.run.advance("ready", sum(pod.ready for pod in new))
@@ -99,18 +100,18 @@ def report_progress(context: WorkloadContext, view: WorkloadView, new: Sequence[
 def limits_of(workload: Workload, *, is_pulling: bool = False, is_held: bool = False) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a workload.
 
-    StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment counts, as the nodes must
-    pull the same images within it.
+    StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment applies, since the nodes
+    must pull the same images within it.
 
     Args:
-        is_held: All that is waited for is a pod that should have stopped by now, so nothing is pulled.
+        is_held: Whether only an overdue old pod is waited for, so that nothing is pulled.
     """
     step_s = replacement_s(workload) if is_held else max(replacement_s(workload), workload.progress_deadline_s)
     return parse_labels([workload.annotations]).limits(step_s + _MARGIN_S, is_pulling=is_pulling)
 
 
 def replacement_s(workload: Workload) -> int:
-    """Return how long one pod may take to stop, and another one to become available."""
+    """Return how many seconds one pod may take to stop, and another pod to become available."""
     containers = workload.template["spec"]["containers"]
     probes_s = max(sum(_probe_s(each[name]) for name in _PROBES if each.get(name)) for each in containers)
     return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s

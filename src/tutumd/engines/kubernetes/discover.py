@@ -1,4 +1,4 @@
-"""Snapshots of workloads: what the rest of tutumd knows of them."""
+"""Snapshots of workloads for the rest of tutumd."""
 
 import shlex
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapsho
 
 _PART_OF = "app.kubernetes.io/part-of"
 _HELM_RELEASE = "meta.helm.sh/release-name"
-# Marks of tools that restore a workload to what a repository says.
+# Marks of tools that restore a workload from a repository.
 _TRACKERS = (
     ("labels", "argocd.argoproj.io/instance", "Argo CD"),
     ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD"),
@@ -37,7 +37,7 @@ _WITHOUT_EFFECT = {
 
 
 def take_snapshots(workloads: Iterable[Workload], pods: Iterable[Pod]) -> tuple[ServiceSnapshot, ...]:
-    """Return the snapshots of the workloads that are shown, ordered by selector."""
+    """Return the snapshots of the workloads that are not ignored, ordered by selector."""
     by_owner: dict[Address | None, list[Pod]] = {}
     for pod in pods:
         by_owner.setdefault(pod.owner, []).append(pod)
@@ -102,20 +102,22 @@ def warnings(workload: Workload) -> tuple[str, ...]:
 
 
 def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
-    """Return the digest that all ready pods run; None if they differ or do not say."""
+    """Return the digest that all ready pods run; None if they differ or do not report it."""
     name = workload.main["name"]
     digests = {pod.container(name).digest for pod in pods if pod.alive and pod.ready}
     return digests.pop() if len(digests) == 1 else None
 
 
 def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
-    """Return the digest that ready pods run. If they differ, as when a tag is moved between two pulls: the newest's."""
+    """Return the digest that ready pods run. If they differ, for example because a tag moved between two pulls: the
+    digest of the newest pod.
+    """
     ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
     return running_digest(workload, ready) or running_digest(workload, ready[-1:])
 
 
 def _run_command(workload: Workload) -> str:
-    """Return the command in the template; empty if it is the image's own."""
+    """Return the command in the template; empty if the image's own command applies."""
     return shlex.join([*(workload.main.get("command") or ()), *(workload.main.get("args") or ())])
 
 

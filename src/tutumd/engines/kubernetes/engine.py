@@ -37,13 +37,13 @@ _HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
-# Without a probe, a container that has ended was shown as ready for up to 4.1 s.
+# Without a probe, an ended container was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
 _POLL_S = 0.15
 
 
 class KubernetesEngine:
-    """Workloads of a cluster, bound by kind, namespace and name. The contract is that of `ports.Engine`."""
+    """Workloads of a cluster, bound by kind, namespace and name. The contract is on `ports.Engine`."""
 
     def __init__(
         self,
@@ -58,11 +58,12 @@ class KubernetesEngine:
         """Create the engine; nothing is connected yet.
 
         Args:
-            namespaces: Namespaces whose workloads are services, `*` for all; empty means the one of the credentials.
-            server_cap: Most containers that a service may be scaled to.
-            limits: Limits of a run, as the server's settings say.
+            namespaces: Namespaces whose workloads are services, `*` for all; empty means the namespace of the
+                credentials.
+            server_cap: Maximum number of containers of a service.
+            limits: Limits of a run, from the server's settings.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="kubernetes", hint=_HINT)
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
@@ -74,10 +75,6 @@ class KubernetesEngine:
             for namespace in self._namespaces
         }
         self._pods = {namespace: Informer(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces}
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="kubernetes", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return all services: from the informers, or from the cluster while nobody watches.
@@ -174,7 +171,7 @@ class KubernetesEngine:
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many pods as it had when it was stopped; with one if that is unknown.
 
-        An autoscaler works again as soon as there is one pod, so the number is brought within its limits.
+        An autoscaler works again as soon as there is one pod, so the number is adjusted to its limits.
         """
 
         def plan(view: WorkloadView) -> ScaleJournal:
@@ -191,7 +188,7 @@ class KubernetesEngine:
         return carry_out(Scale(self._context(service, run), plan))
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """Scale the service to none and note in an annotation how many pods there were."""
+        """Scale the service to 0 and store the number of pods in an annotation."""
 
         def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
@@ -217,7 +214,7 @@ class KubernetesEngine:
         self._cluster.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._name}"
+        subject = f"engine {self.info.name}"
         findings: list[Finding] = []
         try:
             findings += check_connection(subject, self._cluster.version)
@@ -240,7 +237,7 @@ class KubernetesEngine:
         return address
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
-        """Return the context of a run, which gets as much time as the workload's own annotations allow."""
+        """Return the context of a run, with the time limits of the workload's own annotations."""
         context = WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
         workload = context.workload()
         if workload is not None:

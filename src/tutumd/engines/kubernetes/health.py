@@ -1,7 +1,7 @@
-"""The status of a rollout or of a change of replicas, decided from what is seen of the workload and its pods.
+"""The status of a rollout or of a change of replicas, decided from a view of the workload and its pods.
 
 A StatefulSet waits until each pod is ready before it replaces one, even by a template that would repair that pod
-(kubernetes/kubernetes#67250; its docs call the way out a forced rollback: the pod has to be deleted).
+(kubernetes/kubernetes#67250; its docs call the solution a forced rollback: the pod must be deleted).
 """
 
 import re
@@ -21,10 +21,10 @@ from tutumd.errors import EngineRefusedError
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:
     """Return the status of the rollout of the template with the fingerprint `ordered`, by its own new pods.
 
-    The workload's status alone is not believed: it may be that of a moment ago.
+    The workload's status alone is not sufficient: it may be out of date.
 
     Args:
-        was_stopped: The service was stopped when the rollout began.
+        was_stopped: Whether the service was stopped when the rollout began.
     """
     if fingerprint(view.workload.template) != ordered:
         return RolloutStatus.SUPERSEDED
@@ -37,7 +37,7 @@ def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_st
 
 
 def describe_emptied(workload: Workload, *, was_stopped: bool) -> str:
-    """Return why a rollout replaces no pod any more; empty if it does, or if the service was stopped all the time."""
+    """Return why a rollout no longer replaces pods; empty if it does, or if the service was stopped all the time."""
     if workload.moving or (was_stopped and workload.is_stopped):
         return ""
     if workload.kind is Kind.DAEMON_SET:
@@ -50,7 +50,7 @@ def describe_emptied(workload: Workload, *, was_stopped: bool) -> str:
 
 
 def describe_unobserved(workload: Workload) -> str:
-    """Return that the controller has not seen the present specification; empty if it has."""
+    """Return a note if the controller has not observed the current specification; empty if it has."""
     if workload.observed:
         return ""
     seen, present = workload.count("observedGeneration"), workload.generation
@@ -61,10 +61,10 @@ def describe_unobserved(workload: Workload) -> str:
 
 
 def window_s(view: WorkloadView, timing: Timing) -> float:
-    """Return for how long all new pods have to stay ready before they count.
+    """Return for how many seconds all new pods must stay ready before they count.
 
-    Probes have tried all their containers already. Without one, a dead container may be shown as ready for several
-    seconds.
+    With probes, all containers have already been checked. Without a probe, a dead container may be shown as ready for
+    several seconds.
     """
     if view.workload.is_stopped or not view.unprobed:
         return timing.poll_s
@@ -73,10 +73,10 @@ def window_s(view: WorkloadView, timing: Timing) -> float:
 
 
 def is_finished(workload: Workload) -> bool:
-    """Return whether every pod that a restart replaces is of the present template and available.
+    """Return whether every pod that a restart replaces has the current template and is available.
 
     kubectl: pkg/polymorphichelpers/rollout_status.go. Until the controller has observed the specification, the status
-    is that of the previous one.
+    belongs to the previous one.
     """
     replicas, updated = workload.replicas, workload.count("updatedReplicas")
     if not workload.observed or _is_given_up(workload):
@@ -93,27 +93,27 @@ def is_finished(workload: Workload) -> bool:
 
 
 def is_rolled_back(view: WorkloadView, restarted_at: str, ready_before: int) -> bool:
-    """Return whether as many pods are ready as before the rollout, and none of the rollout is left.
+    """Return whether as many pods are ready as before the rollout, and no pod of the rollout is left.
 
     A workload that was incomplete before need not become complete.
 
     Args:
-        restarted_at: Of the rollout that is rolled back.
+        restarted_at: Time of the rollout that is rolled back.
     """
     if view.of(restarted_at):
         return False
     as_before = view.workload.observed and len(view.ready) >= ready_before
-    # kubernetes: pkg/controller/daemon/daemon_controller.go also counts pods that are stopping.
+    # kubernetes: pkg/controller/daemon/daemon_controller.go also counts stopping pods.
     return as_before or (is_finished(view.workload) and len(view.ready) >= view.workload.replicas)
 
 
 def target_of(journal: ScaleJournal, workload: Workload) -> int:
-    """Return the number of pods that must be ready. An autoscaler may have changed the one that we set."""
+    """Return the number of pods that must be ready. An autoscaler may have changed the number that was set."""
     return workload.replicas if journal.shared_with and journal.target and workload.replicas else journal.target
 
 
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
-    """Return whether as many pods are ready as wanted, no new one has ended, and the surplus ones are gone."""
+    """Return whether as many pods are ready as requested, no new pod has ended, and the surplus pods are gone."""
     target = target_of(journal, view.workload)
     has_exited = any(pod.exited for pod in view.alive if pod.uid not in journal.present_before)
     if has_exited or not view.workload.observed or len(view.ready) < target:
@@ -132,12 +132,12 @@ def describe_progress(view: WorkloadView, restarted_at: str) -> str:
 def describe_failure(
     view: WorkloadView, restarted_at: str, failed: Pod | None, refusal: str, overdue: str
 ) -> tuple[str, Pod | None]:
-    """Return why a rollout failed, and the pod to blame.
+    """Return why a rollout failed, and the culprit.
 
     Args:
-        failed: A new pod that has failed for good.
+        failed: A new pod that has failed permanently.
         refusal: Why the cluster creates no pod; empty if it does.
-        overdue: Which limit is over; empty if none is.
+        overdue: The exceeded limit as text; empty if none is exceeded.
     """
     new = view.of(restarted_at)
     culprit = failed or find_culprit(new) or (None if refusal else find_culprit(view.alive))
@@ -154,13 +154,10 @@ def describe_failure(
     return (f"{what}: {cause}" if cause else what), culprit
 
 
-def replica_failure(workload: Workload) -> str:
-    """Return why the cluster creates no pods of a Deployment, such as a quota; empty if it does."""
-    return str(_condition(workload, "ReplicaFailure").get("message") or "") if workload.observed else ""
-
-
 def _is_given_up(workload: Workload) -> bool:
-    """Return whether the cluster has given the rollout up: only Deployments report that, and continue all the same."""
+    """Return whether the cluster has given up the rollout: only Deployments report that, and they continue
+    nevertheless.
+    """
     progressing = _condition(workload, "Progressing")
     return workload.observed and progressing.get("reason") == "ProgressDeadlineExceeded"
 
@@ -170,16 +167,16 @@ def _condition(workload: Workload, kind: str) -> Json:
     return next((condition for condition in conditions if condition["type"] == kind), {})
 
 
-# A pull that fails with these words fails again (containerd, distribution); after any other the node tries once more.
+# A pull that fails with these words fails again (containerd, distribution); after any other words the node retries.
 _HOPELESS_PULL = re.compile(r"not found|manifest unknown|denied|unauthorized|authorization|no match")
 _PULLS = ("ErrImagePull", "ImagePullBackOff")
 
 
 def find_stuck(view: WorkloadView, restarted_at: str | None = None) -> list[Pod]:
-    """Return the pods that are failing and that the restart at this time did not make.
+    """Return the failing pods that the restart at this time did not create.
 
-    One that runs but is not ready is none of them: it may be recovering. Below the partition a pod would come back as
-    it was.
+    A pod that runs but is not ready is excluded: it may be recovering. Below the partition, a pod would be created
+    again as it was.
     """
     if view.workload.kind is not Kind.STATEFUL_SET:
         return []
@@ -189,7 +186,7 @@ def find_stuck(view: WorkloadView, restarted_at: str | None = None) -> list[Pod]
 
 
 def describe_stuck(view: WorkloadView) -> str:
-    """Return a sentence about the pods that are stuck, and what becomes of them; empty if there are none."""
+    """Return a sentence about the stuck pods and what happens to them; empty if there are none."""
     stuck = find_stuck(view)
     if not stuck:
         return ""
@@ -202,7 +199,7 @@ def describe_stuck(view: WorkloadView) -> str:
 def describe_late(view: WorkloadView, now: datetime) -> str:
     """Return which pod should have stopped by now, for how long it has been stopping, and why; empty if there is none.
 
-    On one that has finalizers only these are left to be removed once its node has ended its containers.
+    If a pod has finalizers, only these are left to remove after its node has ended its containers.
     """
     pod = next(iter(view.late(now)), None)
     if pod is None or pod.due is None:
@@ -221,15 +218,15 @@ def _command(pods: Sequence[Pod]) -> str:
 
 
 class PodWatch:
-    """Follows the pods of one run, by our own clock.
+    """Follows the pods of one run, measured by our own clock.
 
-    That a container has exited stays true. All else may pass, as when a Secret or a registry comes a moment late, so
-    it is believed once it has lasted.
+    An exit of a container is final. Any other failure may be temporary, for example if a Secret or a registry is late,
+    so it counts only after it has lasted.
 
     Attributes:
-        failed: A new pod that has failed for good; None if there is none.
-        refusal: Why the cluster has been creating no pod for a while; empty if it has.
-        problem: Why pods that are stuck could not be deleted, and what to do; empty if they could.
+        failed: A new pod that has failed permanently; None if there is none.
+        refusal: Why the cluster has created no pod for a while; empty if it has.
+        problem: Why stuck pods could not be deleted, and the remedy; empty if they could.
     """
 
     def __init__(self, context: WorkloadContext) -> None:
@@ -241,12 +238,12 @@ class PodWatch:
         self._refused = HoldTimer(context.timing.clock)
 
     def status(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "") -> RolloutStatus:
-        """Take a look; return whether all is as wanted, or has failed for good.
+        """Take a look; return whether the requested state is reached, or has failed permanently.
 
         Args:
-            new: The pods that the run has made.
-            is_whole: All is as wanted at this moment.
-            emptied: Why no pod is wanted any more; empty if one is.
+            new: The pods that the run has created.
+            is_whole: Whether the requested state is reached at this moment.
+            emptied: Why no pod is wanted any more; empty if pods are wanted.
         """
         self.failed = next((pod for pod in new if pod.exited), None) or next(iter(self._lasting(new)), None)
         self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied)
@@ -266,7 +263,7 @@ class PodWatch:
         return lasting
 
     def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str) -> str:
-        # A pod that stops makes room, and one that becomes ready lets another one stop.
+        # A stopping pod frees room, and a pod that becomes ready lets another pod stop.
         if not refusal and not view.stopping and all(pod.ready for pod in new):
             with suppress(EngineRefusedError):
                 refusal = self._creation_refusal(view)
@@ -274,13 +271,15 @@ class PodWatch:
         return refusal if held_s >= self._context.timing.doubt_s else ""
 
     def _creation_refusal(self, view: WorkloadView) -> str:
+        """Return why the cluster creates no pods, such as a quota; empty if it does."""
         if view.workload.kind is Kind.DEPLOYMENT:
-            return replica_failure(view.workload)
+            message = _condition(view.workload, "ReplicaFailure").get("message")
+            return str(message or "") if view.workload.observed else ""
         may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
         return self._context.cluster.refused_creation(view) if may_miss else ""
 
     def explain_missing(self, view: WorkloadView) -> str:
-        """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""
+        """Return why the cluster does not create a missing pod, or why that is unknown; empty if it does."""
         try:
             return self.refusal or describe_unobserved(view.workload) or self._creation_refusal(view)
         except EngineRefusedError as error:

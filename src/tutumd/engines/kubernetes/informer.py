@@ -1,4 +1,4 @@
-"""Informers: copies of the objects of one kind in one namespace, kept up to date by a watch."""
+"""Informers: copies of the objects of one kind in one namespace, kept current by a watch."""
 
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Informer(Generic[T]):
-    """All objects of one kind in one namespace (empty: in all), each as `read` returns it.
+    """All objects of one kind in one namespace (empty: in all), each as the result of `read`.
 
     One thread follows; any thread may read.
     """
@@ -29,14 +29,14 @@ class Informer(Generic[T]):
         self._lock = Lock()
 
     def objects(self) -> list[T]:
-        """Return the objects: the copies, or those of the cluster while nobody follows it."""
+        """Return the objects: the copies, or the cluster's objects while nobody follows it."""
         with self._lock:
             if self._objects is not None:
                 return list(self._objects.values())
         return [self._read(json) for json in self._cluster.list_all(self.kind, self.namespace)[0]]
 
     def follow(self, changed: Callable[[], None], stopping: Event) -> None:
-        """Keep the copies up to date and call `changed` after each change, until `stopping` is set.
+        """Keep the copies current and call `changed` after each change, until `stopping` is set.
 
         Raises:
             EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more.
@@ -54,7 +54,7 @@ class Informer(Generic[T]):
             self._objects = None
 
     def interrupt(self) -> None:
-        """End a read in progress, once `stopping` is set."""
+        """End a read in progress, after `stopping` is set."""
         response = self._response
         if response is not None:
             with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself
@@ -72,7 +72,7 @@ class Informer(Generic[T]):
         return version
 
     def _apply(self, event: str, json: Json) -> bool:
-        """Apply one event to the copies; return whether that changed what `read` returns."""
+        """Apply one event to the copies; return whether that changed the result of `read`."""
         uid = json["metadata"]["uid"]
         value = None if event == "DELETED" else self._read(json)
         with self._lock:

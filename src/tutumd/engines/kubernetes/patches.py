@@ -1,4 +1,4 @@
-"""Patches of a redeploy: the one that begins it, and the one that restores the pod template."""
+"""Patches of a redeploy: the patch that begins it, and the patch that restores the pod template."""
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
 from tutumd.engines.labels import IMAGE_TAGGED, Json
-from tutumd.engines.rollout.journal import Result, Stage, restore_entries, set_entries, store_entries
+from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
-# Environment variables that a redeploy sets in the main container; None removes one.
+# Environment variables that a redeploy sets in the main container; None removes a variable.
 Variables = Mapping[str, str | None]
 
 _LISTS = ("containers", "initContainers")
@@ -20,20 +20,20 @@ class RedeployJournal:
     """One redeploy.
 
     Attributes:
-        before: The changed parts of the pod template, as they were (`stored_parts`).
-        old: Fingerprint of the whole template as it was.
-        generation: That of the workload as it was. Our patch makes the next one.
+        before: The changed parts of the pod template before the change (`stored_parts`).
+        old: Fingerprint of the complete template before the change.
+        generation: Generation of the workload before the change. Our patch creates the next generation.
         image: Image of the main container.
-        restarted_at: The time written into the template; no other restart has the same.
+        restarted_at: Time written into the template; unique to this restart.
         min_ready_before, min_ready: minReadySeconds before this redeploy (None: absent) and during it (None: not
             changed).
         running_before: UIDs of the pods that were ready.
         image_before: Digest that they ran.
-        stopped: The service was stopped when the redeploy began.
-        pull_note: Why the nodes may not look for a newer image; empty if they do.
-        ordered: Fingerprint of the template that the API made of our patch; empty until it is known.
-        undone: The same of the patch that rolled it back.
-        result: How it ended; None while that is open.
+        stopped: Whether the service was stopped when the redeploy began.
+        pull_note: Why the nodes may not check for a newer image; empty if they do.
+        ordered: Fingerprint of the template that resulted from our patch; empty until it is known.
+        undone: Fingerprint of the template after the rollback.
+        result: Result of the redeploy; None until it is known.
     """
 
     before: Json
@@ -55,7 +55,9 @@ class RedeployJournal:
 
 
 def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict[str, Any]:
-    """Return what a redeploy changes, for its rollback. Of the environment only `names` are stored with values."""
+    """Return the parts that a redeploy changes, for its rollback. Of the environment, only `names` are stored with
+    values.
+    """
     main = workload.main
     parts: dict[str, Any] = {"restarted_at": workload.restarted_at, "main": main["name"]}
     if image != main["image"]:
@@ -66,14 +68,14 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
         ]
         parts |= {"image": main["image"], "containers": same, "tagged": workload.annotations.get(IMAGE_TAGGED)}
     if names:
-        parts["env"] = store_entries(main.get("env") or (), names, _variable_name)
+        parts["env"] = store_variables(main, "env", names)
     return parts
 
 
 def restart_patch(workload: Workload, journal: RedeployJournal, variables: Variables) -> list[Json]:
     """Return the JSON patch that begins a redeploy of the workload at the version that was read.
 
-    The image is changed in the main container and in all others that have the same one.
+    The image is changed in the main container and in all other containers with the same image.
     """
     template: dict[str, Any] = copy.deepcopy(dict(workload.template))
     main, tagged = workload.main, workload.annotations.get(IMAGE_TAGGED)
@@ -84,7 +86,7 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
             entries = {
                 name: None if text is None else {"name": name, "value": text} for name, text in variables.items()
             }
-            _set_env(container, set_entries(container.get("env") or (), entries, _variable_name))
+            set_variables(container, "env", entries)
         if container["image"] == main["image"]:
             container["image"] = journal.image
     if journal.image != main["image"]:
@@ -94,21 +96,20 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
 
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
-    """Return the JSON patch that restores the whole template, as `kubectl rollout undo` does."""
+    """Return the JSON patch that restores the complete template, as `kubectl rollout undo` does."""
     before = journal.before
     template: dict[str, Any] = copy.deepcopy(dict(workload.template))
     metadata = template["metadata"]
     annotations = {**(metadata.pop("annotations", None) or {}), RESTARTED_AT: before["restarted_at"]}
     if not before["restarted_at"]:
         del annotations[RESTARTED_AT]
-    if annotations:  # the API leaves out what is empty
+    if annotations:  # the API omits empty values
         metadata["annotations"] = annotations
     for part, container in _all_containers(template):
         if [part, container["name"]] in before.get("containers", ()):
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_LISTS[0], before["main"]):
-            entries = restore_entries(container.get("env") or (), before["env"], names, _variable_name)
-            _set_env(container, entries)
+            restore_variables(container, "env", before["env"], names)
     return _patch(workload, template, before.get("tagged", workload.annotations.get(IMAGE_TAGGED)), {})
 
 
@@ -131,14 +132,3 @@ def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
     for part in _LISTS:
         for container in template["spec"].get(part) or ():
             yield part, container
-
-
-def _set_env(container: dict[str, Any], env: list[Json]) -> None:
-    # The API leaves out an empty one.
-    container.pop("env", None)
-    if env:
-        container["env"] = env
-
-
-def _variable_name(entry: Json) -> str:
-    return str(entry["name"])

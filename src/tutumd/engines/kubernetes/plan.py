@@ -1,4 +1,4 @@
-"""The plan of a redeploy, decided from the workload alone: what it changes, in which order, and why it is refused."""
+"""The plan of a redeploy, decided from the workload alone: its changes, their order, and reasons to refuse it."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
         old=fingerprint(workload.template),
         generation=workload.generation,
         image=image,
-        # The microseconds distinguish two restarts: one with the same time would change nothing.
+        # The microseconds distinguish two restarts: a restart with the same time would change nothing.
         restarted_at=timing.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
         min_ready_before=workload.spec.get("minReadySeconds"),
         min_ready=min_ready,
@@ -51,7 +51,7 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
 
 
 def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:
-    """Return the dry-run plan of a redeploy that has these limits."""
+    """Return the dry-run plan of a redeploy with these limits."""
     workload = view.workload
     order, order_reason = order_of(workload)
     main = workload.main
@@ -79,7 +79,7 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
 
 
 def all_notes(workload: Workload, journal: RedeployJournal) -> tuple[str, ...]:
-    """Return what people should know before the redeploy begins."""
+    """Return the notes for people before the redeploy begins."""
     return tuple(filter(None, (*journal.notes, journal.pull_note, *warnings(workload))))
 
 
@@ -97,7 +97,7 @@ def refuse_impossible(workload: Workload, variables: Variables) -> None:
             "redeploy would change nothing; use RollingUpdate"
         )
     if workload.kind is Kind.DAEMON_SET and workload.observed and not workload.replicas:
-        # Its controller wants no pod on a node that is not ready either.
+        # Nor does its controller want a pod on a node that is not ready.
         raise EngineRefusedError(
             f"no node fits {name}, or the nodes that fit are not ready (kubectl get nodes): nothing would run the new "
             "version; the service was left as it is"
@@ -107,7 +107,7 @@ def refuse_impossible(workload: Workload, variables: Variables) -> None:
             f"{name} has the partition {workload.rolling.get('partition')} and {workload.replicas} replicas: a "
             "redeploy would replace none of them; lower the partition"
         )
-    # A patch changes the first of two variables of the same name, but the last one counts.
+    # A patch changes the first of two variables of the same name, but the last variable counts.
     names = [entry["name"] for entry in workload.main.get("env") or ()]
     repeated = next((variable for variable in sorted(variables) if names.count(variable) > 1), None)
     if repeated is not None:
@@ -146,7 +146,7 @@ def order_of(workload: Workload) -> tuple[str, str]:
 
 
 def pull_note(workload: Workload, image: str) -> str:
-    """Return why nodes may not look for a newer image; empty if they do, or if the image has a digest."""
+    """Return why nodes may not check for a newer image; empty if they do, or if the image has a digest."""
     policy = workload.main.get("imagePullPolicy") or "Always"
     if policy == "Always" or "@" in image:
         return ""
@@ -171,9 +171,9 @@ def _notes(workload: Workload) -> tuple[str, ...]:
 
 
 def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[str, ...]]:
-    """Return the minReadySeconds of this redeploy (None: the present value will do), and notes about it.
+    """Return the minReadySeconds of this redeploy (None: the current value suffices), and notes about it.
 
-    Without readiness probes a pod is ready as soon as its containers run: an image that crashes a second later would
+    Without readiness probes, a pod is ready as soon as its containers run: an image that crashes a second later would
     have replaced all working pods.
     """
     workload, seconds = view.workload, math.ceil(stable_s)
@@ -181,7 +181,8 @@ def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[s
         return None, ()
     notes: tuple[str, ...] = ()
     deadline = workload.progress_deadline_s
-    # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Others have none.
+    # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Other kinds have none.
+    # Others have none.
     if workload.kind is Kind.DEPLOYMENT and seconds >= deadline:
         notes = (
             f"a new pod has to run for {deadline - 1} s, not for {seconds} s: minReadySeconds has to be "
@@ -192,7 +193,7 @@ def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[s
 
 
 def _resolve(value: int | str, total: int, rounded: Callable[[float], int]) -> int:
-    """Return a number of pods that is given as such or as a percentage."""
+    """Return a number of pods that is given as a number or as a percentage."""
     if isinstance(value, str) and value.endswith("%"):
         return rounded(total * int(value[:-1]) / 100)
     return int(value)

@@ -1,4 +1,4 @@
-"""The redeploy of one workload: the patch of its pod template, minReadySeconds in the meantime, and the way back."""
+"""The redeploy of one workload: the patch of its pod template, its temporary minReadySeconds, and the rollback."""
 
 from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
@@ -31,7 +31,7 @@ _ROUNDING_S = 1.0
 
 
 class Redeploy:
-    """One redeploy. The contract is that of `rollout.driver.Change`."""
+    """One redeploy. The contract is on `rollout.driver.Change`."""
 
     journal_type = RedeployJournal
     journal: RedeployJournal
@@ -57,8 +57,8 @@ class Redeploy:
     def _wait_for_young_pods(self) -> None:
         """Wait until all ready pods of a DaemonSet have been ready for `min_ready` seconds.
 
-        A raised minReadySeconds applies to them too: younger pods become unavailable, and all of them are deleted at
-        once. In a StatefulSet younger pods are waited for, and the old ReplicaSets of a Deployment keep theirs
+        A raised minReadySeconds also applies to them: younger pods become unavailable, and all of them are deleted at
+        the same time. A StatefulSet waits for younger pods, and the old ReplicaSets of a Deployment keep theirs
         (kubernetes: pkg/controller/daemon/update.go, statefulset/stateful_set_control.go, deployment/sync.go).
         """
         context, timing = self.context, self.context.timing
@@ -78,7 +78,8 @@ class Redeploy:
         if workload is None:
             return fail(self, f"{context.words} was removed in the meantime")
         if workload.restarted_at == journal.restarted_at:
-            # It was sent, but the process was killed before the response. Nobody else may have changed it since.
+            # The patch was sent, but the process was killed before the response. Nobody else may have changed the
+            # workload since.
             if workload.generation == journal.generation + 1:
                 return save(self, ordered=fingerprint(workload.template))
             return fail(self, f"superseded: {_superseded(workload, journal)}")
@@ -126,7 +127,7 @@ class Redeploy:
         self.context.change(self._undo_once)
 
     def _undo_once(self) -> None:
-        """Restore the template unless that is done, or it is not ours any more."""
+        """Restore the template unless that is done, or the template is no longer ours."""
         context = self.context
         workload = context.workload()
         if workload is None or fingerprint(workload.template) != self.journal.ordered:
@@ -150,7 +151,7 @@ class Redeploy:
         return Look(status=RolloutStatus.IN_PROGRESS, progress=progress)
 
     def _delete_failed_pods(self, view: WorkloadView) -> None:
-        """Delete the pods that a StatefulSet waits for: it does not replace a pod that never became ready.
+        """Delete the pods for which a StatefulSet waits: it does not replace a pod that never became ready.
 
         kubernetes/kubernetes#67250, also in its docs as "Forced rollback".
         """
@@ -162,7 +163,7 @@ class Redeploy:
                 self.context.delete(pod)
 
     def settle(self) -> None:
-        """Restore minReadySeconds, which restarts nothing, unless somebody else has set it in the meantime."""
+        """Restore minReadySeconds, which restarts nothing, unless somebody else has changed it in the meantime."""
         if self.journal.min_ready is not None:
             self.context.change(self._restore_min_ready)
 

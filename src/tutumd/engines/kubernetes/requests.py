@@ -1,4 +1,4 @@
-"""Requests to the API as values: path, permission, name for people; and what their responses say."""
+"""Requests to the API as values: path, permission and name for people; and the interpretation of their responses."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -38,10 +38,10 @@ class Request:
         verb: The verb of RBAC: get, list, watch, patch, update, delete, create.
         resource: With its subresource: `deployments`, `deployments/scale`.
         namespace: Empty means all.
-        name: Of the object; empty for list and watch.
+        name: Name of the object; empty for list and watch.
         path: The path below the API server's address (Kubernetes: API concepts, "Resource URIs").
         permission: The RBAC permission that it needs.
-        words: What it does, as words that follow "cannot".
+        words: Phrase that follows "cannot".
     """
 
     verb: str
@@ -95,7 +95,7 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
 
 def on_autoscalers(verb: str, namespace: str) -> Request:
     """Return the request for the HorizontalPodAutoscalers of a namespace."""
-    # v1 has all that is read and set here, and every cluster serves it; v2 only since 1.23.
+    # v1 has all fields that are read and set here, and every cluster serves it; v2 is available only since 1.23.
     return Request(verb=verb, group="autoscaling", resource="horizontalpodautoscalers", namespace=namespace)
 
 
@@ -104,11 +104,11 @@ _PART_BYTES = 64 * 1024
 
 
 def events(response: Any) -> Iterator[tuple[str, Json]]:
-    """Yield the events of a watch until it ends: what happened, and to which object.
+    """Yield the events of a watch until it ends: the kind of event and its object.
 
     Raises:
-        EngineUnavailableError: The connection broke, or the API ended the watch, such as because it does not remember
-            what came after the version at which the watch began.
+        EngineUnavailableError: The connection broke, or the API ended the watch, for example because it has discarded
+            the changes since the start version of the watch.
     """
     rest = b""
     with translated("watching the cluster was interrupted", (*CONNECTION_ERRORS, ValueError)):
@@ -124,7 +124,7 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
 
 @contextmanager
 def translated(what: str, errors: tuple[type[Exception], ...] = CONNECTION_ERRORS) -> Iterator[None]:
-    """Turn errors of the client and those given into EngineUnavailableError."""
+    """Turn errors of the client and the given errors into EngineUnavailableError."""
     try:
         yield
     except ApiException as error:

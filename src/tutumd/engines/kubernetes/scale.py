@@ -36,15 +36,15 @@ def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Json | Non
 
 
 def least_of(autoscaler: Json) -> int:
-    """Return the fewest pods that an autoscaler keeps (HorizontalPodAutoscalerSpec: minReplicas defaults to 1)."""
+    """Return the minimum number of pods of an autoscaler (HorizontalPodAutoscalerSpec: minReplicas defaults to 1)."""
     return int(autoscaler["spec"].get("minReplicas") or 1)
 
 
 def refuse_scaling(autoscaler: Json, address: Address, target: int, *, raise_min: bool) -> None:
-    """Raise EngineRefusedError if an autoscaler would undo the new number, or may not be changed.
+    """Raise EngineRefusedError if an autoscaler would undo the new number, or must not be changed.
 
     Args:
-        raise_min: The workload's annotation allows us to raise minReplicas.
+        raise_min: Whether the workload's annotation allows raising minReplicas.
     """
     low, high = least_of(autoscaler), int(autoscaler["spec"]["maxReplicas"])
     name = autoscaler["metadata"]["name"]
@@ -76,7 +76,7 @@ def plan_scaling(
     Args:
         noted: Value of the annotation of a stopped workload afterwards; 0 means no annotation.
         raised: The autoscaler whose minimum is raised to the target.
-        shared_with: The autoscaler that sets the replicas too.
+        shared_with: The autoscaler that also sets the replicas.
     """
     return ScaleJournal(
         before=view.workload.replicas if raised is None else raised["spec"].get("minReplicas"),
@@ -100,10 +100,10 @@ def refuse_daemon_set(workload: Workload) -> None:
 
 
 class Scale:
-    """One change of the number of pods. The contract is that of `rollout.driver.Change`.
+    """One change of the number of pods. The contract is on `rollout.driver.Change`.
 
     Args:
-        plan: Plans the change for the workload as it is. Raises EngineRefusedError.
+        plan: Plans the change for the current workload. Raises EngineRefusedError.
     """
 
     journal_type = ScaleJournal
@@ -130,7 +130,7 @@ class Scale:
     def _set_replicas(self, number: int | None, instead_of: int | None) -> bool:
         context = self.context
         scale = context.cluster.scale(context.address)
-        # The API leaves out a number that is 0.
+        # The API omits a number that is 0.
         present = int(scale["spec"].get("replicas") or 0) if scale else None
         if scale is None or present == number or (present != instead_of and not self.journal.shared_with):
             return False
@@ -203,7 +203,7 @@ class Scale:
         return fail(self, reason, log_tail, stage=stage)
 
     def undo(self) -> None:
-        """Restore the number before; or keep the pods that became ready, if there are any."""
+        """Restore the previous number, or keep the pods that became ready, if there are any."""
         run, kept = self.context.run, self.journal.fallback
         text = "restoring the previous number" if kept is None else f"keeping the {kept} pods that are ready"
         run.log(text, Phase.RESTORING)
@@ -215,7 +215,7 @@ class Scale:
 
     def judge_undo(self, view: WorkloadView) -> Look:
         status = RolloutStatus.IN_PROGRESS
-        # An autoscaler takes its time to lower the number again: five minutes by default.
+        # An autoscaler takes time to lower the number again: five minutes by default.
         if not self.journal.autoscaler and view.workload.replicas != self.journal.before:
             status = RolloutStatus.SUPERSEDED
         elif self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
@@ -223,7 +223,7 @@ class Scale:
         return Look(status=status, progress=f"{len(view.alive)} of {self.journal.before} pods are left")
 
     def settle(self) -> None:
-        """Remove the annotation of a stopped workload once it runs."""
+        """Remove the annotation of a stopped workload after it runs."""
         if self.journal.result is None:
             self._annotate(self.journal.noted)
 

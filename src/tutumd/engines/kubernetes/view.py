@@ -1,4 +1,4 @@
-"""A workload with its pods at one moment, and what keeps a pod from running."""
+"""A workload with its pods at one moment, and the obstacles to a pod."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_un
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.journal import restarts_text
 
-# Reasons for which a waiting container does not start by itself
-# (kubernetes: pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).
+# Reasons for which a waiting container does not start by itself (kubernetes: pkg/kubelet/images/types.go,
+# pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).
 _HOPELESS = frozenset(
     {
         "CrashLoopBackOff",
@@ -29,7 +29,7 @@ _HOPELESS = frozenset(
         "SignatureValidationFailed",
     }
 )
-# Reasons of a container that was not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
+# Reasons of a container that has not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
 _BEFORE_START = frozenset({"ContainerCreating", "PodInitializing"})
 # Reasons of an end before the first instruction (containerd, dockershim).
 _NEVER_RAN = ("StartError", "ContainerCannotRun")
@@ -41,14 +41,14 @@ class PodContainer:
     """One container of a pod.
 
     Attributes:
-        digest: Of the image that it runs; None if the node does not say.
-        started: When it started; None unless it runs.
-        waiting: The engine's reason why it does not run yet, or not again; empty if it runs or has ended.
-        message: The engine's words for that, or for how it ended.
-        exit_code, ended: How it ended, now or the time before; None and empty if it never did.
-        is_lasting: It runs as long as its pod does, as a sidecar does too. An init container has to end first.
-        is_failing: It does not run, and at this look nothing suggests that it will.
-        has_exited: It has ended although it is lasting. It may have been started again since.
+        digest: Digest of the running image; None if the node does not report it.
+        started: Start time; None unless it runs.
+        waiting: The engine's reason why it does not run yet, or does not run again; empty if it runs or has ended.
+        message: The engine's message about the wait or the end.
+        exit_code, ended: How its last instance ended; None and empty if none has ended.
+        is_lasting: Whether it runs as long as its pod does, which includes sidecars. An init container must end first.
+        is_failing: Whether it does not run, and this look gives no sign that it will.
+        has_exited: Whether it has ended although it is lasting. It may have been started again since.
     """
 
     name: str
@@ -64,7 +64,7 @@ class PodContainer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended and was not started again. Some kubelets show it so until its next start.
+        """Whether it ended and was not started again. Some kubelets show this state until the next start.
 
         kubernetes/kubernetes#133066; others show CrashLoopBackOff.
         """
@@ -72,7 +72,7 @@ class PodContainer:
 
     @property
     def is_failing(self) -> bool:
-        # The kubelet repeats an init container that failed; many wait in this way for what they need.
+        # The kubelet repeats a failed init container; many wait in this way for their dependencies.
         has_failed = self.is_lasting or (self.exit_code != 0 and self.restarts > 0)
         return self.waiting in _HOPELESS or (self.has_ended and has_failed)
 
@@ -86,22 +86,23 @@ class Pod:
     """One pod.
 
     Attributes:
-        owner: The workload that it belongs to; None if it belongs to none.
-        restarted_at: The value in the template that it was made from.
-        ready_since: When it became ready; None if it is not ready.
+        owner: The workload that owns it; None if there is none.
+        restarted_at: The value in the template of the pod.
+        ready_since: Time at which it became ready; None if it is not ready.
         unscheduled: Why no node accepts it; empty if one does.
-        pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
+        pulling: Whether its node pulls the image of a container, or runs init containers first. Known since Kubernetes
+            1.29.
         inits: Its init containers, in order.
-        unprobed: Name of a container that lasts and has no readiness probe; empty if there is none.
+        unprobed: Name of a lasting container without a readiness probe; empty if there is none.
         node: Name of its node; empty if it has none.
-        due: When it has to be gone; None unless it was deleted.
+        due: Time by which it must be gone; None unless it was deleted.
         grace_s: Seconds from its deletion to that moment.
-        is_lost: Its node no longer responds.
-        alive: It runs or shall run.
+        is_lost: Whether its node no longer responds.
+        alive: Whether it runs or should run.
         failing: The first container that is failing; None if there is none.
-        exited: The first container that has exited; None if there is none. It tells about new pods only: older ones
-            may have been started again for any reason.
-        started: Number of its containers that have run at any time.
+        exited: The first container that has exited; None if there is none. It is meaningful for new pods only: older
+            pods may have been started again for any reason.
+        started: Number of its containers that have ever run.
     """
 
     uid: str
@@ -141,7 +142,7 @@ class Pod:
         return sum(bool(each.started) or each.exit_code is not None for each in (*self.inits, *self.containers))
 
     def container(self, name: str) -> PodContainer:
-        """Return one of its containers; the first if it has none of that name."""
+        """Return the container with this name, else the first container."""
         return next((container for container in self.containers if container.name == name), self.containers[0])
 
 
@@ -150,8 +151,8 @@ class WorkloadView:
     """A workload and its own pods at one moment.
 
     Attributes:
-        pods: All of them; `alive` are those that run or shall run, `ready` those of them that work.
-        unprobed: Name of a container that lasts and has no readiness probe; empty if there is none. Pods may have
+        pods: All pods; `alive` are the pods that run or should run, `ready` those of them that work.
+        unprobed: Name of a lasting container without a readiness probe; empty if there is none. Pods may have
             containers that the template does not have: an admission webhook adds them.
         stopping: Number of pods that are stopping.
     """
@@ -181,7 +182,7 @@ class WorkloadView:
         return tuple(pod for pod in self.pods if pod.due is not None and pod.due < now)
 
     def of(self, restarted_at: str) -> tuple[Pod, ...]:
-        """Return the living pods that the restart at that time made."""
+        """Return the living pods that the restart at that time created."""
         return tuple(pod for pod in self.alive if pod.restarted_at == restarted_at)
 
 
@@ -219,7 +220,7 @@ def read_pod(json: Json) -> Pod:
 
 
 def describe_pod(pod: Pod) -> str:
-    """Return what is wrong with a pod."""
+    """Return the problem of a pod."""
     container = pod.failing or pod.exited
     if container is not None:
         return f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
@@ -231,7 +232,7 @@ def describe_pod(pod: Pod) -> str:
 
 
 def find_culprit(pods: Iterable[Pod]) -> Pod | None:
-    """Return the pod to blame: one with a failing container, else one that is not ready."""
+    """Return the culprit: a pod with a failing container, else a pod that is not ready."""
     unready = [pod for pod in pods if pod.alive and not pod.ready]
     return next((pod for pod in unready if pod.failing), next(iter(unready), None))
 
@@ -241,7 +242,7 @@ def _describe_container(container: PodContainer) -> str:
         return f"{container.waiting}: {container.message}" if container.message else container.waiting
     why = "" if container.ended in ("", "Error", "Completed") else f" ({container.ended})"
     ending = "ended" if container.exit_code is None else f"exited with {container.exit_code}{why}"
-    # What a container wrote itself as its message is in its output, too.
+    # A message that a container wrote itself is also in its output.
     message = f": {container.message}" if container.ended in _NEVER_RAN and container.message else ""
     return f"{ending}{restarts_text(container.restarts)}{message}"
 

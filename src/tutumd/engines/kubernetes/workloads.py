@@ -1,4 +1,4 @@
-"""Workloads as the API shows them: Deployments, StatefulSets and DaemonSets, and the selectors that name them."""
+"""Workloads in the API's form: Deployments, StatefulSets and DaemonSets, and the selectors that name them."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from tutumd.engines.labels import IGNORE, Json, is_true, stopped_replicas
+from tutumd.engines.labels import IGNORE, STOPPED_REPLICAS, Json, is_true, written_number
 
 # Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -15,7 +15,7 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
-# Kubernetes: "Object Names and IDs". A name with a slash would lead to another object.
+# Kubernetes: "Object Names and IDs". A name with a slash would refer to another object.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
@@ -42,7 +42,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a workload is bound by. As text it is the selector of its service; `words` is its name for people."""
+    """The identity of a workload. As text it is the selector of its service; `words` is its name for people."""
 
     kind: Kind
     namespace: str
@@ -82,7 +82,7 @@ class Workload:
 
     @property
     def status(self) -> Json:
-        """What the controller found last. Out of date until `observed`."""
+        """The last status from the controller. It is out of date until `observed`."""
         return self.json.get("status") or {}
 
     @property
@@ -95,12 +95,12 @@ class Workload:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """Its own annotations, not those of its pods."""
+        """Annotations of the workload, not of its pods."""
         return dict(self.metadata.get("annotations") or {})
 
     @property
     def is_shown(self) -> bool:
-        """Whether it is not annotated to be ignored."""
+        """Whether no annotation excludes it."""
         return not is_true(self.annotations.get(IGNORE))
 
     @property
@@ -115,17 +115,17 @@ class Workload:
 
     @property
     def observed(self) -> bool:
-        """Whether the controller has seen the present specification."""
+        """Whether the controller has observed the current specification."""
         return int(self.status.get("observedGeneration") or 0) >= self.generation
 
     @property
     def restarted_at(self) -> str:
-        """The time of the last restart, as it was written; empty if there was none."""
+        """Time of the last restart, unchanged; empty if there was none."""
         return restarted_at(self.template)
 
     @property
     def replicas(self) -> int:
-        """The pods that it should have; for a DaemonSet as counted by its controller."""
+        """The number of pods that it should have; for a DaemonSet as counted by its controller."""
         if self.kind is Kind.DAEMON_SET:
             return self.count("desiredNumberScheduled")
         replicas = self.spec.get("replicas")
@@ -138,12 +138,12 @@ class Workload:
 
     @property
     def replicas_before_stop(self) -> int:
-        """The replicas that it had when it was stopped; 0 if no annotation holds them."""
-        return stopped_replicas(self.annotations)
+        """The replicas that it had when it was stopped; 0 if no annotation has them."""
+        return written_number(self.annotations, STOPPED_REPLICAS)
 
     @property
     def main(self) -> Json:
-        """The main container: the one in the default-container annotation, else the first."""
+        """The main container: the container in the default-container annotation, else the first."""
         name = ((self.template.get("metadata") or {}).get("annotations") or {}).get(DEFAULT_CONTAINER)
         containers: list[Json] = self.template["spec"]["containers"]
         return next((container for container in containers if container["name"] == name), containers[0])
@@ -169,7 +169,7 @@ class Workload:
 
     @property
     def adds_pods(self) -> bool:
-        """Whether it is a DaemonSet that makes a new pod beside the old one: its maxSurge is not 0."""
+        """Whether it is a DaemonSet that creates a new pod beside the old pod: its maxSurge is not 0."""
         return self.kind is Kind.DAEMON_SET and self.rolling.get("maxSurge") not in (None, 0, "0", "0%")
 
     @property
@@ -181,7 +181,7 @@ class Workload:
         return max(0, min(self.replicas, first + self.replicas - int(self.rolling.get("partition") or 0)))
 
     def count(self, name: str) -> int:
-        """Return a number of the status. The API leaves out those that are 0."""
+        """Return a number of the status. The API omits numbers that are 0."""
         return int(self.status.get(name) or 0)
 
 
@@ -191,9 +191,9 @@ def is_sidecar(init: Json) -> bool:
 
 
 def find_unprobed(pod_spec: Json) -> str:
-    """Return the name of a container that lasts and that no readiness probe tests; empty if there is none.
+    """Return the name of a lasting container without a readiness probe; empty if there is none.
 
-    Such a container is ready as soon as it runs, or once its startup probe has succeeded. A liveness probe only
+    Such a container is ready as soon as it runs, or after its startup probe has succeeded. A liveness probe only
     restarts it.
     """
     inits: list[Json] = pod_spec.get("initContainers") or []
@@ -202,7 +202,7 @@ def find_unprobed(pod_spec: Json) -> str:
 
 
 def restarted_at(json: Json) -> str:
-    """Return the time of the restart that made this pod template, or this pod; empty if there was none."""
+    """Return the time of the restart that created this pod template, or this pod; empty if there was none."""
     return str(((json.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT) or "")
 
 

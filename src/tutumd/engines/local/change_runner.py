@@ -32,7 +32,7 @@ class ChangeRunner:
         server_cap: Maximum number of containers of a service.
         stable_s: Seconds that a new process must run.
         grace_s: Seconds that a process has to end after SIGTERM.
-        limits: Limits of a run, from the server's settings. A service has no labels of its own.
+        limits: Limits of a run, from the server's settings. A service has no labels.
     """
 
     folder: DataFolder

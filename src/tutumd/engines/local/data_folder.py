@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from tutumd.engines.local.records import ServiceRecord, record_from_json, record_to_json
+from tutumd.engines.local.records import RECORD_JSON, ServiceRecord
 
 RECORD = "service.json"
 MAX_OUTPUT_BYTES = 10 * 1024 * 1024
@@ -39,7 +39,7 @@ class DataFolder:
         self._path.chmod(0o700)
         for record_path in sorted(self._path.glob(f"*/{RECORD}")):
             try:
-                record = record_from_json(record_path.read_bytes())
+                record = RECORD_JSON.validate_json(record_path.read_bytes())
             except (OSError, ValueError) as error:
                 self.unreadable[record_path.parent.name] = f"{RECORD} cannot be read: {error!r}"
             else:
@@ -75,7 +75,7 @@ class DataFolder:
         folder = self._path / record.uuid
         for directory in (folder, folder / "output", folder / "work"):
             directory.mkdir(mode=0o700, exist_ok=True)
-        _write_durably(folder / RECORD, record_to_json(record))
+        _write_durably(folder / RECORD, RECORD_JSON.dump_json(record, indent=1))
         with self._lock:
             self._records[record.uuid] = record
         return record

@@ -137,7 +137,7 @@ class LocalEngine:
         boot_id: Changes with every start of the machine; default: the kernel's.
         limits: Limits of a run, from the server's settings.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="local", hint=_HINT, can_create=True, is_shared=False)
         self._folder = DataFolder(data_dir)
         for service, problem in self._folder.unreadable.items():
             structlog.stdlib.get_logger("tutumd.engines.local").error(
@@ -161,10 +161,6 @@ class LocalEngine:
             max_output_bytes=max_output_bytes,
             clock=clock,
         )
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="local", hint=_HINT, can_create=True, is_shared=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return the services that were started at least once."""
@@ -233,7 +229,7 @@ class LocalEngine:
         """Do nothing: the engine is this machine."""
 
     def check(self) -> tuple[Finding, ...]:
-        return tuple(check_machine(f"engine {self._name}", self._folder.path, self._folder.unreadable))
+        return tuple(check_machine(f"engine {self.info.name}", self._folder.path, self._folder.unreadable))
 
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""

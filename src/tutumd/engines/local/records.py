@@ -178,14 +178,5 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     return replace(record, containers=replaced(record.containers), change=change)
 
 
-def record_to_json(record: ServiceRecord) -> bytes:
-    """Return a record as JSON."""
-    return _JSON.dump_json(record, indent=1)
-
-
-def record_from_json(content: bytes) -> ServiceRecord:
-    """Return the record in `content`. Raises ValueError if there is none."""
-    return _JSON.validate_json(content)
-
-
-_JSON = TypeAdapter(ServiceRecord)
+# The JSON of a record. It raises ValueError for invalid content.
+RECORD_JSON = TypeAdapter(ServiceRecord)

@@ -1,8 +1,7 @@
 """The rollout of a change on every engine: send it, follow it to its end, roll it back if it fails, and clean up.
 
-Each stage is saved before it changes anything, and begins with a look at what is already there. After a kill, another
-process continues with the stage in the journal. A success is not saved: a run that is resumed looks at the new
-containers once more.
+Each stage is saved before its changes, and begins with a look at the current state. After a kill, another process
+continues with the stage in the journal. A success is not saved: a resumed run checks the new containers once more.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -22,19 +21,19 @@ from tutumd.ports.engine import Run
 
 # The pause between two looks grows while nothing changes.
 _SLOWER, _LONGEST_S = 1.1, 0.5
-# What an engine shows of a service at one moment.
+# The engine's view of a service at one moment.
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look at a service says about a change, or about its rollback.
+    """The result of one look at a service during a change or its rollback.
 
     Attributes:
-        progress: How far it came, as a sentence; the reason if it is superseded.
-        same: What has to stay the same for a success to last, such as the IDs of the new containers.
-        needed_s: Seconds that the status has to last before it is believed.
-        is_complete: Nothing else is waited for before a success counts.
+        progress: Sentence about its progress; the reason if it is superseded.
+        same: Value that must stay the same for a success to last, such as the IDs of the new containers.
+        needed_s: Seconds that the status must last before it is accepted.
+        is_complete: Whether a success needs no further wait.
     """
 
     status: RolloutStatus
@@ -60,18 +59,20 @@ class Context(Protocol[V]):
         """Name of the service for people, as in "the service web"."""
 
     def view(self) -> V | None:
-        """Return the service as it is now; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        """Return the current view of the service; None if it is gone. Raises EngineRefusedError if the service must be
+        ignored.
+        """
 
     def restart_s(self, view: V) -> float:
         """Return the seconds that a container may take to stop, and its successor to become ready."""
 
 
 class Change(Protocol[V]):
-    """One change of one service, as an engine describes it. A method may be called again after a kill.
+    """One change of one service, as described by an engine. A method may be called again after a kill.
 
     Attributes:
         journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
-        journal: What is stored of the change. `carry_out` sets it first.
+        journal: Stored state of the change. `carry_out` sets it first.
     """
 
     journal_type: type[Any]
@@ -82,10 +83,10 @@ class Change(Protocol[V]):
         """The run and the service."""
 
     def begin(self) -> Any:
-        """Return the journal of the change as it is planned. Raises EngineRefusedError."""
+        """Return the journal of the planned change. Raises EngineRefusedError."""
 
     def send(self) -> None:
-        """Send the change unless that was done."""
+        """Send the change unless it was already sent."""
 
     def judge(self, view: V) -> Look:
         """Report the progress of the run, and do what the engine needs to continue; return the status."""
@@ -94,7 +95,7 @@ class Change(Protocol[V]):
         """Store why the change failed or did not end in time, and its next stage."""
 
     def undo(self) -> None:
-        """Send what restores the previous state unless that was done."""
+        """Send the restoration of the previous state unless it was already sent."""
 
     def judge_undo(self, view: V) -> Look:
         """Do what the engine needs to continue; return the status of the rollback."""
@@ -103,7 +104,7 @@ class Change(Protocol[V]):
         """Restore the settings that were changed for the rollout alone. Raises EngineRefusedError."""
 
     def outcome(self, result: Result, view: V | None) -> Outcome:
-        """Return the outcome of a result, for the service as it was seen last; None means that it is gone."""
+        """Return the outcome of a result, for the last view of the service; None means that the service is gone."""
 
 
 def save(change: Change[V], **values: object) -> None:
@@ -113,7 +114,7 @@ def save(change: Change[V], **values: object) -> None:
 
 
 def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = Stage.FINISH) -> None:
-    """Store that a change failed, and its next stage: FINISH means that it is not rolled back."""
+    """Store that a change failed, and its next stage: FINISH means no rollback."""
     save(change, stage=stage, result=Result(success=False, reason=reason, log_tail=log_tail))
 
 
@@ -125,7 +126,7 @@ def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) ->
 
 
 def carry_out(change: Change[V]) -> Outcome:
-    """Carry a change out, or continue to, to the end. Raises EngineRefusedError if it is refused."""
+    """Carry out a change to its end, or continue it. Raises EngineRefusedError if the change is refused."""
     context = change.context
     change.journal = from_journal(change.journal_type, context.run.journal)
     if change.journal is None:
@@ -143,7 +144,7 @@ def carry_out(change: Change[V]) -> Outcome:
 
 
 def _follow(change: Change[V]) -> V | None:
-    """Follow a change to its end; return the service as it was seen last."""
+    """Follow a change to its end; return the last view of the service."""
     context, run, pause_s = change.context, change.context.run, change.context.timing.poll_s
     held, reported, settled = HoldTimer(context.timing.clock), "", None
     while True:
@@ -182,7 +183,7 @@ def _settle(change: Change[V]) -> None:
 
 
 def _roll_back(change: Change[V]) -> None:
-    """Roll a failed change back, or continue to."""
+    """Roll back a failed change, or continue the rollback."""
     context, timing = change.context, change.context.timing
     began = timing.clock()
     try:

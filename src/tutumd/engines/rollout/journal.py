@@ -1,20 +1,21 @@
-"""Journals: what a run stores so that another process can finish its work or roll it back; its outcome and its rules.
+"""Journals: the stored state of a run, with which another process can finish or roll back its work; its outcome and its
+rules.
 
-Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored as they are.
+Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored unchanged.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
-from typing import Any, TypeVar
+from typing import Any
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
 
 class Stage(StrEnum):
-    """How far an action came. A stage is saved before its first change is sent."""
+    """Progress of an action. A stage is saved before its first change is sent."""
 
     PROBE = "trial"
     APPLY = "order"
@@ -24,7 +25,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an action result. The fields mean the same as in `model.Outcome`."""
+    """The result of an action. The fields mean the same as in `model.Outcome`."""
 
     success: bool
     reason: str = ""
@@ -39,11 +40,11 @@ class ScaleJournal:
     Attributes:
         before, target: Replicas; with an autoscaler its minimum (`before` None: absent).
         least: `before` as a number: an autoscaler without a minimum means 1.
-        present_before: IDs of all containers, ended ones too.
-        running_before: IDs of those that worked.
+        present_before: IDs of all containers, including ended ones.
+        running_before: IDs of the working containers.
         noted_before, noted: Value of the label of a stopped service before and after; None means no label.
         autoscaler: Name of the autoscaler whose minimum is set; empty if replicas are set.
-        shared_with: Name of the autoscaler that sets the replicas too, unless they are 0; empty if there is none.
+        shared_with: Name of the autoscaler that also sets the replicas, unless they are 0; empty if there is none.
         fallback: Number to set if the target is not reached; None means `before`.
     """
 
@@ -69,7 +70,7 @@ def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
 
     Raises:
         EngineRefusedError: Another version wrote the journal, or it is lost. A retry would not help, and a fresh start
-            could take a half-done change for the original state.
+            could mistake a half-done change for the original state.
     """
     if not stored:
         return None
@@ -91,15 +92,15 @@ def join_sentences(*sentences: str) -> str:
     return "; ".join(filter(None, sentences))
 
 
-# Lines of a failed container's output that an outcome carries.
+# Lines of a failed container's output in an outcome.
 LOG_LINES = 20
 
 
 class RolloutStatus(Enum):
     """The status of a rollout.
 
-    SUCCEEDED: Every container that is replaced is new and works.
-    FAILED: It cannot succeed any more.
+    SUCCEEDED: Every replaced container is new and works.
+    FAILED: It can no longer succeed.
     SUPERSEDED: Somebody else has changed the service.
     """
 
@@ -110,7 +111,7 @@ class RolloutStatus(Enum):
 
 
 def restarts_text(restarts: int) -> str:
-    """Return the words after "it exited with 7" that tell how often a container was restarted since."""
+    """Return the words after "it exited with 7" about the number of restarts since."""
     how_often = "once" if restarts == 1 else f"{restarts} times"
     return f", restarted {how_often}" if restarts else ""
 
@@ -139,7 +140,7 @@ def build_outcome(
     )
 
 
-# What has no time was not written by the container: some engines answer with a sentence of their own.
+# A line without a time was not written by the container: some engines respond with their own sentence.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
 _MAX_BYTES = 64 * 1024
 
@@ -162,48 +163,54 @@ def refuse_over_cap(target: int, cap: int) -> None:
 
 
 def refuse_stopped(name: str, target: int, *, stopped: bool) -> None:
-    """Raise EngineRefusedError if a stopped service would be scaled: only a start may bring containers back."""
+    """Raise EngineRefusedError if a stopped service would be scaled: only a start may restore containers."""
     if stopped and target > 0:
         raise EngineRefusedError(f"the service {name} is stopped: start it before scaling it")
 
 
-# Of a definition's environment, only the variables that a redeploy sets or removes are stored whole: the values of
-# the others may be secrets.
-# One variable in the engine's own form: `NAME=value`, or an object with a name.
-Entry = TypeVar("Entry")
+# Of a definition's environment, only the variables that a redeploy sets or removes are stored with values: the other
+# values may be secrets. A variable has the engine's own form: `NAME=value`, or an object with a name.
 
 
-def store_entries(entries: Iterable[Entry], names: Collection[str], name_of: Callable[[Entry], str]) -> list[list[Any]]:
-    """Return the name of each variable in its order, with the whole entry for those in `names`, else None."""
-    return [[name_of(entry), entry if name_of(entry) in names else None] for entry in entries]
+def store_variables(container: Mapping[str, Any], field: str, names: Collection[str]) -> list[list[Any]]:
+    """Return the name of each variable in order, with the complete entry for those in `names`, else None."""
+    entries = [(_variable_name(entry), entry) for entry in container.get(field) or ()]
+    return [[name, entry if name in names else None] for name, entry in entries]
 
 
-def set_entries(
-    entries: Iterable[Entry], variables: Mapping[str, Entry | None], name_of: Callable[[Entry], str]
-) -> list[Entry]:
-    """Return the entries with variables set where they stand, new ones at the end; None removes one."""
+def set_variables(container: dict[str, Any], field: str, variables: Mapping[str, Any]) -> None:
+    """Set variables of a container in place, with new variables at the end; None removes a variable."""
     remaining = dict(variables)
-    made: list[Entry] = []
-    for entry in entries:
-        name = name_of(entry)
-        new = remaining.pop(name, None) if name in variables else entry
-        if new is not None:
-            made.append(new)
-    return made + [entry for entry in remaining.values() if entry is not None]
+    made = []
+    for entry in container.get(field) or ():
+        name = _variable_name(entry)
+        made.append(remaining.pop(name, None) if name in variables else entry)
+    _write_variables(container, field, [*made, *remaining.values()])
 
 
-def restore_entries(
-    entries: Iterable[Entry], stored: Iterable[Any], names: Collection[str], name_of: Callable[[Entry], str]
-) -> list[Entry]:
-    """Return the entries with the variables in `names` as they were stored, each in its place.
+def restore_variables(
+    container: dict[str, Any], field: str, stored: Iterable[Sequence[Any]], names: Collection[str]
+) -> None:
+    """Restore the variables in `names` as they were stored, each in its place.
 
-    What others changed or added in the meantime stays.
+    Changes and additions by others in the meantime stay.
     """
-    others = [entry for entry in entries if name_of(entry) not in names]
-    restored: list[Entry] = []
+    others = [entry for entry in container.get(field) or () if _variable_name(entry) not in names]
+    restored = []
     for name, entry in stored:
         if entry is not None:
             restored.append(entry)
-        elif (at := next((n for n, other in enumerate(others) if name_of(other) == name), None)) is not None:
+        elif (at := next((n for n, other in enumerate(others) if _variable_name(other) == name), None)) is not None:
             restored.append(others.pop(at))
-    return restored + others
+    _write_variables(container, field, restored + others)
+
+
+def _variable_name(entry: Any) -> str:
+    return str(entry.partition("=")[0] if isinstance(entry, str) else entry["name"])
+
+
+def _write_variables(container: dict[str, Any], field: str, entries: Iterable[Any]) -> None:
+    # The engines leave out an empty list.
+    container.pop(field, None)
+    if kept := [entry for entry in entries if entry is not None]:
+        container[field] = kept

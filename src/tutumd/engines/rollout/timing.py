@@ -1,4 +1,4 @@
-"""Durations of a rollout, the clocks that measure them, waiting, and another try after a conflict."""
+"""Durations of a rollout, the clocks that measure them, waiting, and retries after a conflict."""
 
 import random
 import time
@@ -21,13 +21,13 @@ class Timing:
     """Durations of a rollout and the clocks that measure them.
 
     Attributes:
-        stable_s: A new container without a health check must run for this long before it counts.
+        stable_s: Seconds that a new container without a health check must run before it counts.
         poll_s: Pause between two looks at the service.
-        idle_s: Longest wait for somebody else's update to end before ours starts.
-        rollback_s: Longest wait for a rollback, in addition to the time that containers may take to stop.
-        doubt_s: A failure that may pass by itself is believed after this long.
-        pull_doubt_s: The same, if a node repeats a pull: 10 s after the first one, and then it looks at the pod.
-        no_room_s: A new container may lack room for this long: one that is stopping may still occupy it.
+        idle_s: Maximum wait for somebody else's update to end before this one starts.
+        rollback_s: Maximum wait for a rollback, in addition to the time that containers may take to stop.
+        doubt_s: Seconds after which a possibly temporary failure counts.
+        pull_doubt_s: The same, if a node repeats a pull: it does so 10 s after the first pull, and then checks the pod.
+        no_room_s: Seconds that a new container may lack room: a stopping container may still occupy it.
         clock: Monotonic seconds.
         jitter: A new random number from 0 to 1 at each call.
         now: The time in UTC.
@@ -45,7 +45,7 @@ class Timing:
     now: Callable[[], datetime] = _UTC_NOW
 
     def adapted(self, limits: RunLimits) -> "Timing":
-        """Return these durations with the stability that the server's settings ask for, if they do."""
+        """Return these durations with the stability window of the server's settings, if they set one."""
         return self if limits.stable_s is None else replace(self, stable_s=limits.stable_s)
 
 
@@ -58,22 +58,22 @@ class HoldTimer:
         self._since = 0.0
 
     def seconds(self, value: object) -> float:
-        """Take the present value; return for how long it has been this one."""
+        """Record the current value; return for how many seconds it has been the same."""
         if value != self._value:
             self._value, self._since = value, self._clock()
         return self._clock() - self._since
 
 
 def unfinished(run: Run, state: str) -> str:
-    """Return the state in which a run ends, as in "it is not healthy yet", with the limit that is over.
+    """Return the state in which a run ends, such as "it is not healthy yet", with the exceeded limit.
 
-    A run that is canceled exceeds no limit.
+    A canceled run exceeds no limit.
     """
     return ", and ".join(filter(None, (state, run.overdue_reason())))
 
 
 def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[T], bool], limit_s: float) -> T:
-    """Call `look` until what it returns is `done`, or for `limit_s`; return the last value."""
+    """Call `look` until its result is `done`, or for `limit_s`; return the last value."""
     ends = timing.clock() + limit_s
     value = look()
     while not done(value) and timing.clock() < ends:
@@ -83,27 +83,27 @@ def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[
 
 
 _ATTEMPTS = 12
-# Attempts at a change that is not allowed; together they take about two seconds.
+# Attempts at a change that is not permitted; together they take about two seconds.
 _DENIED_ATTEMPTS = 6
 
 
 class StaleError(TutumdError):
-    """The object changed since it was read: read it again."""
+    """The object has changed since it was read: read it again."""
 
 
 class DeniedError(EngineRefusedError):
-    """The permission is missing, perhaps only briefly: an API server that starts knows no rules yet."""
+    """The permission is missing, perhaps only briefly: a starting API server knows no rules yet."""
 
 
 def retry_on_conflict(run: Run, timing: Timing, change: Callable[[], T]) -> T:
-    """Return what `change` returns, after as many attempts as conflicts make necessary.
+    """Return the result of `change`, after as many attempts as conflicts make necessary.
 
     Args:
         change: Reads the object, decides and sends. It raises StaleError if the object changed in between.
 
     Raises:
-        EngineUnavailableError: There was a conflict at each attempt; nothing was changed.
-        EngineRefusedError: The engine refused the change. A missing permission is retried a few times first.
+        EngineUnavailableError: Every attempt had a conflict; nothing was changed.
+        EngineRefusedError: The engine refused the change. A missing permission is retried several times first.
     """
     for attempt in range(_ATTEMPTS):
         try:

@@ -1,4 +1,4 @@
-"""Calls to the engine about services, tasks and nodes; each with a time limit, each error translated."""
+"""Requests to the engine about services, tasks and nodes; each with a time limit, each error translated."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ class SwarmApi:
     """The API of a swarm, through the connection to one manager."""
 
     def __init__(self, client: Client, config_dir: str | None) -> None:
-        # The SDK's types leave out the calls for tasks and nodes and the private ones used here.
+        # The SDK's types omit the methods for tasks and nodes and the private methods used here.
         self._sdk: Any = client
         self.client = client
         self._config_dir = config_dir
@@ -57,24 +57,24 @@ class SwarmApi:
             return _view(service, tasks, read_nodes(self._sdk.nodes()))
 
     def shown_view(self, name: str) -> ServiceView | None:
-        """Return one service; None if it is gone. Raises EngineRefusedError if it is to be ignored."""
+        """Return one service; None if it is gone. Raises EngineRefusedError if the service must be ignored."""
         view = self.view(name)
         if view is not None and not specs.is_shown(view.spec):
             raise EngineRefusedError(f"the service {name} is left as it is: it has the label {IGNORE}")
         return view
 
     def require_view(self, name: str) -> ServiceView:
-        """Return one service. Raises EngineRefusedError if it is gone or to be ignored."""
+        """Return one service. Raises EngineRefusedError if the service is gone or must be ignored."""
         view = self.shown_view(name)
         if view is None:
             raise EngineRefusedError(f"the service {name} is gone from the swarm")
         return view
 
     def update(self, view: ServiceView, spec: Json, auth: Mapping[str, Any]) -> None:
-        """Replace the specification of the service that was seen.
+        """Replace the specification of the given view's service.
 
         Args:
-            auth: Registry login that the engine keeps for the workers; empty keeps the present one.
+            auth: Registry login that the engine keeps for the workers; empty keeps the present login.
 
         Raises:
             StaleError: The service has changed since.
@@ -98,7 +98,7 @@ class SwarmApi:
                 raise
 
     def create(self, spec: Json, auth: Mapping[str, Any]) -> None:
-        """Create a service unless there is one of that name. `auth` as in `update`."""
+        """Create a service unless its name exists. `auth` as in `update`."""
         name = spec["Name"]
         address = self._sdk._url("/services/create")
         with translated(f"create the service {name}"):
@@ -108,13 +108,13 @@ class SwarmApi:
                 self._sdk._raise_for_status(response)
 
     def remove(self, name: str, action_uuid: str) -> None:
-        """Remove a service that an action has created; do nothing if it is gone, or is somebody else's."""
+        """Remove a service that an action has created; do nothing if it is gone, or belongs to somebody else."""
         with translated(f"remove the service {name}"), contextlib.suppress(docker.errors.NotFound):
             if specs.label_sets(self._sdk.inspect_service(name)["Spec"])[0].get(ACTION) == action_uuid:
                 self._sdk.remove_service(name)
 
     def auth(self, image: str) -> Mapping[str, Any]:
-        """Return the login for an image's registry, read from the Docker configuration now; empty if there is none.
+        """Return the current login for an image's registry from the Docker configuration; empty if there is none.
 
         Raises:
             EngineRefusedError: The Docker configuration cannot be used.
@@ -122,14 +122,14 @@ class SwarmApi:
         return registry_auth(self._config_dir, parse_reference(image))
 
     def stored_or_fresh_auth(self, image: str) -> Mapping[str, Any]:
-        """Return the same login; if it cannot be read, an empty one, which keeps the one that the engine has."""
+        """Return the same login; if it cannot be read, an empty login, which keeps the engine's login."""
         try:
             return self.auth(image)
         except EngineRefusedError:
             return {}
 
     def local_image(self, name: str) -> Json | None:
-        """Return an image of this node; None if it has none of that name."""
+        """Return an image of this node; None if the node has no image of that name."""
         with translated_read(f"inspect the image {name}"):
             try:
                 return cast(Json, self._sdk.inspect_image(name))
@@ -146,20 +146,19 @@ class SwarmApi:
             return bool(targets & {"host", self._sdk.inspect_network("host", scope="swarm")["Id"]})
 
     def log_tail(self, view: ServiceView, task: Task | None) -> str:
-        """Return the last lines of a task, also of an ended one; empty without one, or if they cannot be read."""
+        """Return the last lines of a task, also of an ended task; empty without a task, or if the lines cannot be
+        read.
+        """
         if task is None:
             return ""
         try:
-            return self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
+            return self.log(f"/tasks/{task.id}/logs", view, LOG_LINES)
         except (EngineRefusedError, EngineUnavailableError):
-            # The node that has them may be down: that must not hide how the update went.
+            # The task's node may be down: that must not hide the result of the update.
             return ""
 
-    def service_log(self, view: ServiceView, lines: int) -> str:
-        """Return the last lines of a service's tasks in order of time."""
-        return self._log(f"/services/{view.service['ID']}/logs", view, lines)
-
-    def _log(self, path: str, view: ServiceView, lines: int) -> str:
+    def log(self, path: str, view: ServiceView, lines: int) -> str:
+        """Return the last lines of a service, or of one of its tasks, in order of time."""
         parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1}
         with translated("read output of the service"):
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)

@@ -1,4 +1,4 @@
-"""One action on one Swarm service: what each of its steps needs, and its limits of time."""
+"""One action on one Swarm service: the functions for its steps, and its time limits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class ServiceContext:
     """One run on the service `name`.
 
     Attributes:
-        limits: Time limits of a run, as the server's settings say.
+        limits: Time limits of a run, from the server's settings.
     """
 
     api: SwarmApi
@@ -42,9 +42,10 @@ class ServiceContext:
         return restart_s(self.api, view.spec)
 
     def wait_until_idle(self) -> ServiceView:
-        """Return the service once no update runs, or after `idle_s`. Raises EngineRefusedError if it is gone.
+        """Return the service once no update runs, or after `idle_s`. Raises EngineRefusedError if the service is gone.
 
-        An update sent in between ends the engine's monitoring of the one before, and its way back.
+        An update sent in between would end the engine's monitoring of the earlier update, and the means to roll it
+        back.
         """
         view = self.api.require_view(self.name)
         if not view.updating:
@@ -59,11 +60,11 @@ class ServiceContext:
         )
 
     def change(self, make_spec: MakeSpec) -> None:
-        """Send what `make_spec` returns, again after each conflict. Raises what `retry_on_conflict` raises."""
+        """Send the result of `make_spec`, again after each conflict. Raises the errors of `retry_on_conflict`."""
         retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_spec))
 
     def nudge_updater(self, version: specs.Version, config: dict[str, Any]) -> None:
-        """Restart the engine's updater: it keeps one new task in each place, and stops waiting for lost ones.
+        """Restart the engine's updater: it keeps one new task in each place, and stops waiting for lost tasks.
 
         Args:
             config: The UpdateConfig that the update to `version` was sent with.
@@ -96,7 +97,8 @@ _PULLING, _PULLED = "preparing", ("ready", "starting", "running", "complete")
 
 def restart_s(api: SwarmApi, spec: Json) -> float:
     """Return the seconds that a task may take to stop, and its successor to become healthy, by their settings."""
-    # The health check of the image is known once this node has the image. What is 0 in the service's own is inherited.
+    # The health check of the image is known only if this node has the image. A 0 in the service's own health check is
+    # inherited.
     image: Json = api.local_image(specs.version(spec).image) or {}
     own = {name: value for name, value in (specs.container_spec(spec).get("Healthcheck") or {}).items() if value}
     return specs.grace_s(spec) + patience_s({**((image.get("Config") or {}).get("Healthcheck") or {}), **own})
@@ -106,7 +108,7 @@ def limits_of(api: SwarmApi, spec: Json, *, is_pulling: bool = False) -> dict[st
     """Return the arguments of `Run.set_limits` for an action on a service.
 
     Args:
-        spec: With the UpdateConfig that the update is sent with.
+        spec: Specification with the UpdateConfig of the update.
     """
     config = spec.get(specs.UPDATE_CONFIG) or {}
     pauses_s = (int(config.get("Delay") or 0) + int(config.get("Monitor") or 0)) / specs.NANO
@@ -114,12 +116,12 @@ def limits_of(api: SwarmApi, spec: Json, *, is_pulling: bool = False) -> dict[st
 
 
 def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) -> None:
-    """Report what the new tasks have reached, and set the limits of the run.
+    """Report the progress of the new tasks, and set the limits of the run.
 
-    A task that takes the place of a failed one is progress only if it gets further than any before it.
+    A task that replaces a failed task is progress only if it gets further than any earlier task.
 
     Args:
-        spec: Of the service, with the UpdateConfig that the update is sent with.
+        spec: Specification of the service, with the UpdateConfig of the update.
     """
     for task in new:
         ran = task.phase is TaskPhase.RUNNING or task.state == "complete"

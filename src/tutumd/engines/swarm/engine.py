@@ -63,7 +63,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     return ServiceSnapshot(
         selector=spec["Name"],
         name=spec["Name"],
-        full_name=spec["Name"],  # `docker stack deploy` has put the stack into the name
+        full_name=spec["Name"],  # `docker stack deploy` has included the stack in the name
         alias=spec["Name"].replace(f"{stack}_", f"{stack}/", 1) if stack else "",
         target=specs.replicas_before_stop(spec) if stopped else desired_count(view),
         containers=tuple(_container(view, task) for task in shown),
@@ -88,7 +88,7 @@ def split_digest(image: str) -> tuple[str, str | None]:
 
 
 def _run_command(spec: Json) -> str:
-    """Return the command in the specification; empty if it is the image's own."""
+    """Return the command in the specification; empty if the image's own command applies."""
     container = specs.container_spec(spec)
     return shlex.join([*(container.get("Command") or ()), *(container.get("Args") or ())])
 
@@ -132,7 +132,7 @@ _PAUSE_PER_CPU_SECOND = 20.0
 
 
 class SwarmEngine:
-    """Services of a swarm, bound by name. The contract is that of `ports.Engine`."""
+    """Services of a swarm, bound by name. The contract is on `ports.Engine`."""
 
     def __init__(
         self,
@@ -150,18 +150,14 @@ class SwarmEngine:
         Args:
             url: URL of a manager; None means DOCKER_HOST of `environment`, else the usual socket.
             config_dir: Directory of the Docker client's configuration, for registry logins.
-            server_cap: Most containers that a service may be scaled to.
-            limits: Time limits of a run, as the server's settings say.
+            server_cap: Maximum number of containers of a service.
+            limits: Time limits of a run, from the server's settings.
         """
-        self._name = name
+        self.info = EngineInfo(name=name, kind="swarm", hint=_HINT)
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
         self._timing = (timing or Timing(poll_s=0.3, doubt_s=2.0)).adapted(limits)
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="swarm", hint=_HINT)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return tuple(take_snapshot(view) for view in self._api.views() if specs.is_shown(view.spec))
@@ -171,9 +167,9 @@ class SwarmEngine:
         return take_snapshot(view) if view is not None and specs.is_shown(view.spec) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Compare the services with those of a second ago: tasks of other nodes cause no events here.
+        """Compare the services every second with their previous state: tasks of other nodes cause no events here.
 
-        A large swarm is compared less often, so that this takes at most a twentieth of a core.
+        A large swarm is compared less often, so that the comparison takes at most a twentieth of a core.
         """
         before = self.discover()
         pause_s = _WATCH_S
@@ -214,7 +210,7 @@ class SwarmEngine:
         return carry_out(Scale(self._context(service, run), plan))
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """Scale the service to none and note in a label how many containers there were."""
+        """Scale the service to 0 and store the number of containers in a label."""
 
         def plan(view: ServiceView) -> ScaleJournal:
             refuse_impossible(view, 0, self._server_cap)
@@ -230,21 +226,23 @@ class SwarmEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._api.require_view(service.selector)
-        return self._api.service_log(view, lines)
+        return self._api.log(f"/services/{view.service['ID']}/logs", view, lines)
 
     def probe(self) -> None:
-        """Ask the manager, which answers even if the swarm has no leader."""
+        """Query the manager, which responds even if the swarm has no leader."""
         self._api.client.probe()
 
     def check(self) -> tuple[Finding, ...]:
-        subject = f"engine {self._name}"
+        subject = f"engine {self.info.name}"
         return check_engine(subject, self._api.client, NEEDED, partial(check_manager, subject))
 
     def close(self) -> None:
         self._api.client.close()
 
     def _cap(self, view: ServiceView) -> int:
-        """Return the number of replicas that the service may have. It may keep what it has, or had when stopped."""
+        """Return the maximum number of replicas of the service. It may keep the number that it has, or had when it was
+        stopped.
+        """
         service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
         present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
         return max(min(self._server_cap, service_cap), present)

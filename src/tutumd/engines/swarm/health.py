@@ -1,4 +1,6 @@
-"""The status of an update, a job or a change of replicas, decided from what is seen of the service, in words."""
+"""The status of an update, a job or a change of replicas, decided from views of the service, with sentences about
+it.
+"""
 
 import re
 from collections import Counter
@@ -16,16 +18,16 @@ from tutumd.ports.engine import Run
 def check_update(
     view: ServiceView, new: Version, old: Version, lost: Collection[str] = (), *, was_stopped: bool = False
 ) -> RolloutStatus:
-    """Return the status of our update from `old` to `new`, once it was sent. The new tasks decide it.
+    """Return the status of our update from `old` to `new`, after it was sent. The new tasks decide it.
 
-    The update status is about our update: sending it has reset the one before
-    (swarmkit: manager/controlapi/service.go `UpdateService`). The engine watches a new task for its `Monitor` only,
-    and after a change in mid-update not at all, but reports `completed`.
+    The update status refers to our update: sending it has reset the earlier status (swarmkit:
+    manager/controlapi/service.go `UpdateService`). The engine watches a new task only during its `Monitor`, and after a
+    change in mid-update not at all, but reports `completed`.
 
     Args:
-        lost: IDs of tasks whose node went down, which is no fault of theirs.
-        was_stopped: The service was stopped before the update. If it was scaled to 0 since, nothing shows that the new
-            version runs.
+        lost: IDs of tasks whose node went down, which is not their fault.
+        was_stopped: Whether the service was stopped before the update. If it was scaled to 0 since, nothing shows that
+            the new version runs.
     """
     if view.version == new:
         is_emptied = specs.is_stopped(view.spec) and not was_stopped
@@ -38,9 +40,9 @@ def check_update(
 
 
 def check_job(view: ServiceView, new: Version) -> RolloutStatus:
-    """Return the status of a job's run: it succeeds when enough tasks completed.
+    """Return the status of a job's run: it succeeds when enough tasks have completed.
 
-    It fails when a task failed and the engine starts no other instead.
+    It fails when a task has failed and the engine starts no replacement.
     """
     if view.version != new:
         return RolloutStatus.SUPERSEDED
@@ -54,7 +56,7 @@ def check_job(view: ServiceView, new: Version) -> RolloutStatus:
 
 
 def check_scaling(view: ServiceView, journal: ScaleJournal, lost: Collection[str] = ()) -> RolloutStatus:
-    """Return the status of a change of the number of replicas, once it was sent. It fails when a new task does."""
+    """Return the status of a change of the number of replicas, after it was sent. It fails when a new task does."""
     if specs.replicas_of(view.spec) != journal.target:
         return RolloutStatus.SUPERSEDED
     if journal.target < journal.least:
@@ -66,9 +68,9 @@ def check_scaling(view: ServiceView, journal: ScaleJournal, lost: Collection[str
 
 
 def has_failed(tasks: Sequence[Task], lost: Collection[str] = ()) -> bool:
-    """Return whether a task exited, or no node takes one.
+    """Return whether a task exited, or no node accepts one.
 
-    A single node may reject a task, as one that cannot pull the image does, and another run its replacement.
+    A single node may reject a task, for example if it cannot pull the image, and another node run its replacement.
 
     Args:
         lost: As for `check_update`.
@@ -83,7 +85,7 @@ def has_failed(tasks: Sequence[Task], lost: Collection[str] = ()) -> bool:
 
 
 def lost_tasks(tasks: Iterable[Task]) -> frozenset[str]:
-    """Return the IDs of tasks whose node does not respond. Once it is back, it may report them as failed."""
+    """Return the IDs of tasks whose node does not respond. When the node returns, it may report them as failed."""
     return frozenset(task.id for task in tasks if not task.node_ready)
 
 
@@ -98,12 +100,12 @@ def is_converged(view: ServiceView, version: Version) -> bool:
 
 
 def is_idle(view: ServiceView) -> bool:
-    """Return whether no update runs or is about to: the engine reports nothing of one that it has not begun."""
+    """Return whether no update runs or is about to run: the engine does not report an update that it has not begun."""
     return not view.updating and (bool(view.update_state) or is_converged(view, view.version))
 
 
 def is_rolled_back(view: ServiceView, old: Version, running_before: int) -> bool:
-    """Return whether the old version runs as far as it did before the update.
+    """Return whether the old version runs to the same extent as before the update.
 
     A service that was incomplete before need not become complete.
     """
@@ -112,11 +114,11 @@ def is_rolled_back(view: ServiceView, old: Version, running_before: int) -> bool
 
 
 def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
-    """Return the IDs of new tasks that would stay as they are because the engine's updater does nothing more.
+    """Return the IDs of new tasks that would not change because the engine's updater does nothing more.
 
-    If the node of a new task goes down before the task runs, the engine starts a replacement, but its updater waits
-    for the first task forever (measured on Engine 26). If the node of an old task is drained, both the engine and its
-    updater replace that task. The engine removes one of the two once the update is completed, unless the updater has
+    If the node of a new task goes down before the task runs, the engine starts a replacement, but its updater waits for
+    the first task forever (measured on Engine 26). If the node of an old task is drained, both the engine and its
+    updater replace that task. The engine removes one of the two after the update is completed, unless the updater has
     not ended at that moment (swarmkit: manager/orchestrator/update/updater.go `Supervisor.Update`). The set is empty
     while a new task is starting.
     """
@@ -132,21 +134,21 @@ def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
 
 
 def needs_room(view: ServiceView, new: Version) -> bool:
-    """Return whether all starting tasks of the new version lack room that old tasks would give."""
+    """Return whether all starting tasks of the new version lack room that old tasks would free."""
     starting = [task for task in view.of(new) if task.phase is TaskPhase.STARTING]
     return bool(starting) and all(task.lacks_room for task in starting) and old_tasks_give_room(view, new)
 
 
 def old_tasks_give_room(view: ServiceView, new: Version) -> bool:
-    """Return whether a new task could replace each old one on its node.
+    """Return whether a new task could replace each old task on its node.
 
-    A paused or drained node accepts none: the old task would stop, and neither version could start again.
+    A paused or drained node accepts no task: the old task would stop, and neither version could start again.
     """
     return all(task.node_open for task in view.running if task.version != new)
 
 
 def find_culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:
-    """Return the task to blame: the one in the engine's message, else the newest that failed or waits."""
+    """Return the culprit: the task in the engine's message, else the newest task that failed or waits."""
     candidates = [task for task in tasks if task.version == version]
     named = [task for task in candidates if task.id in message]
     ended = [task for task in candidates if task.ended_early]
@@ -206,10 +208,10 @@ def describe_failure(view: ServiceView, culprit: Task | None, run: Run) -> str:
 
 
 def describe_task(task: Task, tasks: Iterable[Task]) -> str:
-    """Return what is wrong with a task.
+    """Return the problem of a task.
 
     Args:
-        tasks: Among them are those that took the same place before and after it.
+        tasks: Tasks, including those with the same place before and after it.
     """
     exited = _NON_ZERO.fullmatch(task.error)
     if exited or task.state == "complete":

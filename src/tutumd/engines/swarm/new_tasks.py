@@ -1,8 +1,8 @@
-"""How new tasks start: before or after the old ones stop, and whether a probe task of the new image runs first.
+"""How new tasks start: before or after the old tasks stop, and whether a probe task of the new image runs first.
 
-Without a health check the engine counts a new task as running at once and stops an old one for it. Until it sees the
-new one fail, a part of the service is down: all of it if there is one task. The probe task runs beside the service and
-gets no traffic: it has neither the network aliases nor the ports and labels of the service.
+Without a health check, the engine counts a new task as running immediately and stops an old task for it. Until the
+engine notices that the new task fails, a part of the service is down: all of it if there is one task. The probe task
+runs beside the service and gets no traffic: it has no network aliases, ports or labels of the service.
 """
 
 import copy
@@ -28,8 +28,8 @@ def choose_order(spec: Json, nodes: Nodes, requested: Order, *, host_network: bo
     """Return the order of one update, never `auto`, and its reason in a sentence.
 
     Args:
-        requested: The value of the label `tutum.redeploy.order`.
-        host_network: The tasks share the network of their node.
+        requested: Value of the label `tutum.redeploy.order`.
+        host_network: Whether the tasks share the network of their node.
     """
     if requested is Order.STOP_FIRST:
         return Order.STOP_FIRST, "the label tutum.redeploy.order requests it"
@@ -65,7 +65,7 @@ def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:
 
 
 def shared_mount(spec: Json) -> str:
-    """Return the first mount that two tasks at once would write to; empty if there is none."""
+    """Return the first mount to which two simultaneous tasks would write; empty if there is none."""
     for mount in specs.container_spec(spec).get("Mounts") or []:
         if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):
             return str(mount.get("Target"))
@@ -73,16 +73,18 @@ def shared_mount(spec: Json) -> str:
 
 
 def has_health_check(spec: Json, *, in_image: bool) -> bool:
-    """Return whether the tasks of a service have a health check: its own, which may be none, or that of the image."""
+    """Return whether the tasks of a service have a health check: their own, which may be disabled, or that of the
+    image.
+    """
     own = (specs.container_spec(spec).get("Healthcheck") or {}).get("Test")
     return is_health_check(own) if own else in_image
 
 
 def needs_probe(spec: Json, order: Order, *, health_checked: bool) -> bool:
-    """Return whether an update could stop an old task for a new one that does not last.
+    """Return whether an update could stop an old task for a new task that does not last.
 
     Args:
-        health_checked: The new tasks have a health check: the engine waits until each is healthy.
+        health_checked: Whether the new tasks have a health check: the engine then waits until each is healthy.
     """
     runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
     return runs and order is Order.START_FIRST and not shared_mount(spec) and not health_checked
@@ -95,9 +97,9 @@ def probe_name(name: str, action_uuid: str) -> str:
 
 
 def probe_spec(spec: Json, name: str, action_uuid: str) -> dict[str, Any]:
-    """Return the specification of a probe, made from the one that the update would send."""
+    """Return the specification of a probe, made from the specification of the update."""
     template: dict[str, Any] = copy.deepcopy(dict(spec["TaskTemplate"]))
-    # A second try, for a task whose node rejects it or goes down.
+    # A second attempt, for a task whose node rejects it or goes down.
     template["RestartPolicy"] = {"Condition": "on-failure", "MaxAttempts": 1, "Delay": specs.NANO}
     template["ContainerSpec"].pop("Labels", None)
     for network in template.get("Networks") or ():
@@ -115,14 +117,14 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
     """Run a probe until it is stable or fails, then remove it.
 
     Args:
-        spec: The specification that the update would send.
+        spec: The specification of the update.
 
     Returns:
-        Why it failed, and its last output lines; both empty if it is stable. The reason is `NO_ROOM` if no node had
-        room for it.
+        Why the probe failed, and its last output lines; both empty if it is stable. The reason is `NO_ROOM` if no node
+        had room for the probe.
 
     Raises:
-        EngineRefusedError: The engine does not accept the probe; none is left behind.
+        EngineRefusedError: The engine does not accept the probe; no probe remains.
     """
     name = probe_name(context.name, context.run.action_uuid)
     try:
@@ -137,15 +139,15 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
 
 
 def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
-    """Create the probe unless it exists. If it ended while no server looked, it is created again."""
+    """Create the probe unless it exists. If the probe ended while no server watched, it is created again."""
     view = context.api.view(name)
     if view is not None and not any(task.ended_early for task in view.tasks):
         return
     context.run.check()
     if view is not None:
-        # The engine itself may have been restarted under it.
+        # The engine itself may have been restarted in the meantime.
         context.api.remove(name, context.run.action_uuid)
-    # If an earlier process sent it, it may have appeared only after our look.
+    # If an earlier process sent it, the probe may have appeared only after our look.
     auth = context.api.stored_or_fresh_auth(specs.version(spec).image)
     context.api.create(probe_spec(spec, name, context.run.action_uuid), auth)
 
@@ -172,7 +174,7 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
         no_room = any(task.lacks_room for task in view.tasks)
         if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
             return NO_ROOM, ""
-        # A second node may take what one rejected, but an exit stays one.
+        # A second node may accept what the first rejected, but an exit is final.
         exited = any(task.exited and task.id not in lost for task in view.tasks)
         ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:

@@ -1,4 +1,4 @@
-"""The plan of a redeploy: the newest image, and what to change, decided from what was seen."""
+"""The plan of a redeploy: the newest image and the changes, decided from a view of the service."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,20 +24,20 @@ class RedeployJournal:
     """One redeploy.
 
     Attributes:
-        before: The changed parts of the specification, as they were (`spec.stored_parts`), and as `HighestForce` the
-            highest ForceUpdate of a task, ended ones too.
+        before: The changed parts of the specification before the change (`spec.stored_parts`), and as `HighestForce`
+            the highest ForceUpdate of a task, including ended tasks.
         image: The image of the new tasks, with its digest if known.
         config: The UpdateConfig of this update; None for a job, which has none.
         platforms: Platforms of the image; None changes nothing.
         status_before: The engine's report on the last update before ours, to distinguish the two.
         running_before: IDs of the tasks that ran.
-        image_after: Digest of the new image, also if its name carries none.
-        order_reason: Why new tasks start before or after the old ones stop.
+        image_after: Digest of the new image, even if its name has none.
+        order_reason: Why new tasks start before or after the old tasks stop.
         note: A sentence for the result of a success.
-        stopped: The service was stopped when the redeploy began.
-        result: How it ended; None while that is open.
-        old, new: The version before, and that of the update.
-        is_job: The service is a job: an update runs it once more.
+        stopped: Whether the service was stopped when the redeploy began.
+        result: Result of the redeploy; None until it is known.
+        old, new: The version before the update, and the version of the update.
+        is_job: Whether the service is a job: an update runs it once more.
         stable_s: Seconds that a new task must run before it counts.
     """
 
@@ -75,15 +75,15 @@ class RedeployJournal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedImage:
-    """The image that a redeploy brings.
+    """The image of a redeploy.
 
     Attributes:
-        image: Its name as it goes into the specification.
+        image: Its name in the specification.
         digest: `sha256:…` of the manifest if known, else of the image.
         platforms: Its platforms; None if unknown.
-        note: A sentence about what is unusual; empty if nothing is.
-        health_checked: It has a health check, as far as this node knows. If this node does not have it yet: the image
-            that runs has one.
+        note: Sentence about a peculiarity; empty if there is none.
+        health_checked: Whether it has a health check, as far as this node knows. If this node does not have the image
+            yet: whether the running image has one.
     """
 
     image: str
@@ -94,7 +94,7 @@ class ResolvedImage:
 
 
 def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> ResolvedImage:
-    """Return the image that the service's tag stands for now. An old digest beside a tag is ignored.
+    """Return the image to which the service's tag refers now. An old digest beside a tag is ignored.
 
     Args:
         tag: Replaces the service's own tag; the repository stays.
@@ -176,7 +176,7 @@ def prepare_redeploy(
     timing: Timing,
     limits: RunLimits,
 ) -> RedeployJournal:
-    """Return the journal of a redeploy, after asking the engine and the registry. Raises as `plan_redeploy`."""
+    """Return the journal of a redeploy, after queries to the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
     host_network = api.is_on_host_network(view.spec)
     return plan_redeploy(
@@ -194,14 +194,14 @@ def plan_redeploy(
     timeout_s: float = RunLimits().timeout_s,
     host_network: bool = False,
 ) -> RedeployJournal:
-    """Return the journal of a redeploy that replaces every task by one of the image.
+    """Return the journal of a redeploy that replaces every task by a new task of the image.
 
     Args:
-        variables: Set in the new tasks' environment; None removes one.
-        tag: The tag that the call named.
-        stable_s, timeout_s: Seconds that a new task must run, and that the redeploy may take, unless a label says
-            otherwise.
-        host_network: The tasks share the network of their node.
+        variables: Variables to set in the new tasks' environment; None removes a variable.
+        tag: The tag of the call.
+        stable_s, timeout_s: Seconds that a new task must run, and maximum duration of the redeploy, unless a label sets
+            others.
+        host_network: Whether the tasks share the network of their node.
 
     Raises:
         EngineRefusedError: No node can run the image, or none accepts new tasks.
@@ -283,7 +283,7 @@ def _steps(journal: RedeployJournal, view: ServiceView) -> tuple[str, ...]:
 
 
 def _refuse_without_node(view: ServiceView, image: ResolvedImage) -> None:
-    """Raise EngineRefusedError if no node would accept a new task: it would wait forever."""
+    """Raise EngineRefusedError if no node would accept a new task: the task would wait forever."""
     if not view.nodes.open and not specs.is_stopped(view.spec):
         raise EngineRefusedError(
             "no node of the swarm takes new containers: all are paused, drained or away, see `docker node ls`; "

@@ -1,4 +1,4 @@
-"""The redeploy of one service: the update, the settings that it is sent with, and the way back."""
+"""The redeploy of one service: the update, its settings, and the rollback."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,14 +35,14 @@ _EMPTIED = "somebody else scaled the service to 0 during the update, so nothing 
 
 
 def redeploy(context: ServiceContext) -> Outcome:
-    """Redeploy a service, or continue to, to the end."""
+    """Redeploy a service to the end, or continue the redeploy."""
     if context.run.journal == LOST_JOURNAL:
         remove_probe(context)
     return carry_out(Redeploy(context))
 
 
 class Redeploy:
-    """One redeploy. The contract is that of `rollout.driver.Change`."""
+    """One redeploy. The contract is on `rollout.driver.Change`."""
 
     journal_type = RedeployJournal
     journal: RedeployJournal
@@ -50,7 +50,7 @@ class Redeploy:
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
         self._crowded = HoldTimer(context.timing.clock)
-        # IDs of the tasks whose node went down, and of the stalled ones for which the updater was made to continue.
+        # IDs of the tasks whose node went down, and of the stalled tasks for which the updater was made to continue.
         self._lost: frozenset[str] = frozenset()
         self._given_up: set[str] = set()
 
@@ -93,7 +93,7 @@ class Redeploy:
         report_progress(context, view.spec, new)
         self._lost |= lost_tasks(new)
         if journal.is_job:
-            # Between two tasks of one slot, and before those of all nodes exist, a job looks as if it had ended.
+            # Between two tasks of one slot, and before the tasks of all nodes exist, a job appears to have ended.
             status, stable_s = check_job(view, journal.new), context.timing.stable_s
         else:
             status = check_update(view, journal.new, journal.old, self._lost, was_stopped=journal.stopped)
@@ -103,7 +103,7 @@ class Redeploy:
             return Look(status=status, progress=text)
         if status is RolloutStatus.IN_PROGRESS:
             self._help_updater(view)
-        # A failure that a single look shows may pass. A rollback by the engine does not.
+        # A failure in a single look may be temporary. A rollback by the engine is not.
         doubt_s = 0.0 if view.version == journal.old else context.timing.doubt_s
         return Look(
             status=status,
@@ -125,7 +125,7 @@ class Redeploy:
         self._nudge(view, self.journal.new, self.journal.config)
 
     def _make_room(self) -> None:
-        """Store that old tasks stop first, because none of the nodes has room for a new one beside them."""
+        """Store that old tasks stop first, because no node has room for a new task beside them."""
         self.context.run.log(f"{NO_ROOM}: stopping old ones first")
         config = {**(self.journal.config or {}), "Order": str(Order.STOP_FIRST)}
         save(self, stage=Stage.APPLY, config=config, order_reason=NO_ROOM)
@@ -156,7 +156,7 @@ class Redeploy:
         status = RolloutStatus.IN_PROGRESS
         if view.version != journal.old:
             status = RolloutStatus.SUPERSEDED
-        # Failed tasks should be gone first, but the deadline limits how long that is waited for.
+        # Failed tasks should be gone first, but the deadline limits that wait.
         elif is_rolled_back(view, journal.old, len(journal.running_before)) and not view.stopping:
             status = RolloutStatus.SUCCEEDED
         else:
@@ -200,8 +200,8 @@ class Redeploy:
 def _update_spec(
     view: ServiceView, journal: RedeployJournal, variables: Mapping[str, str | None], tag: str | None
 ) -> dict[str, Any] | None:
-    """Return the specification of the update; None if it was sent."""
-    # If the engine has rolled our update back, its report differs from the one before the update.
+    """Return the specification of the update; None if it was already sent."""
+    # If the engine has rolled our update back, its report differs from the report before the update.
     rolled_back = view.update_state.startswith("rollback") and view.status != journal.status_before
     if view.version != journal.old or rolled_back:
         return None
@@ -217,7 +217,7 @@ def _stop_first_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, A
 
 
 def _rollback_spec(view: ServiceView, journal: RedeployJournal, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the specification of the previous version; None unless the service is at ours."""
+    """Return the specification of the previous version; None unless the service has our version."""
     if view.version != journal.new:
         return None
     return specs.rollback_spec(view.spec, journal.before, journal.config or {}, names)
@@ -227,7 +227,7 @@ def _settled_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, Any]
     """Return the specification with the user's UpdateConfig.
 
     It is None while a task is replaced: while an update with start-first waits for its first new task, a change to
-    stop-first makes the engine stop the old one at once (measured on Engine 26).
+    stop-first makes the engine stop the old task immediately (measured on Engine 26).
     """
     is_due = is_idle(view) or is_converged(view, journal.new)
     return specs.with_config_of(view.spec, journal.before) if is_due and _has_our_config(view, journal) else None

@@ -33,7 +33,7 @@ def plan_scaling(view: ServiceView, target: int, *, noted: int = 0) -> ScaleJour
 
 
 def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
-    """Raise EngineRefusedError if the service cannot have `target` replicas, or not as many as that by the cap."""
+    """Raise EngineRefusedError if the service cannot have `target` replicas, or its cap does not allow as many."""
     name, mode = view.spec["Name"], specs.mode_of(view.spec)
     if mode is specs.Mode.GLOBAL:
         raise EngineRefusedError(
@@ -51,10 +51,10 @@ def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
 
 
 class Scale:
-    """One change of the number of replicas. The contract is that of `rollout.driver.Change`.
+    """One change of the number of replicas. The contract is on `rollout.driver.Change`.
 
     Args:
-        plan: Plans the change for the service once nobody updates it. Raises EngineRefusedError.
+        plan: Plans the change for the service when nobody updates it. Raises EngineRefusedError.
     """
 
     journal_type = ScaleJournal
@@ -124,7 +124,7 @@ class Scale:
         return Look(status=status, progress=f"{len(view.running)} of {self.journal.before} containers run")
 
     def settle(self) -> None:
-        """Do nothing: the change is all that was sent."""
+        """Do nothing: nothing else was sent."""
 
     def outcome(self, result: Result, view: ServiceView | None) -> Outcome:
         image = parse_reference(view.version.image).digest if view else None

@@ -1,4 +1,4 @@
-"""Specifications of services: what is read from them, and new ones made from them. Nothing is sent here."""
+"""Specifications of services: reading them, and making new ones from them. Nothing is sent here."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
@@ -14,25 +14,25 @@ from tutumd.engines.labels import (
     ServiceLabels,
     is_true,
     parse_labels,
-    stopped_replicas,
+    written_number,
 )
-from tutumd.engines.rollout.journal import restore_entries, set_entries, store_entries
+from tutumd.engines.rollout.journal import restore_variables, set_variables, store_variables
 from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"
 UPDATE_CONFIG = "UpdateConfig"
 NANO = 1_000_000_000
-# Number of steps of an update without the user's own settings, about.
+# Approximate number of steps of an update without the user's own settings.
 _STEPS = 4
 # Pause between two steps of a probed image as a share of `stable_s`.
 _PROBED_PAUSE_SHARE = 0.5
-# Limit for all pauses of one update as a share of the time that it may take, at the end of which we would undo it.
+# Limit for all pauses of one update as a share of its time limit, after which it would be undone.
 _MAX_DELAY_SHARE = 0.375
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The version of a service: the image, and a counter that makes two updates to the same image differ."""
+    """The version of a service: the image, and a counter that distinguishes two updates to the same image."""
 
     image: str
     force: int
@@ -45,7 +45,7 @@ def version_of(template: Json) -> Version:
 
 
 class Mode(StrEnum):
-    """What determines the number of a service's tasks."""
+    """The mode, which determines the number of a service's tasks."""
 
     REPLICATED = "replicated"
     GLOBAL = "global"
@@ -67,7 +67,7 @@ def replicas_of(spec: Json) -> int:
 
 
 def completions_of(spec: Json) -> int | None:
-    """Return how many tasks of a job must complete; None means one on each node."""
+    """Return how many tasks of a job must complete; None means one task on each node."""
     job: Json | None = (spec.get("Mode") or {}).get("ReplicatedJob")
     if job is None:
         return None
@@ -81,8 +81,8 @@ def is_stopped(spec: Json) -> bool:
 
 
 def replicas_before_stop(spec: Json) -> int:
-    """Return the replicas that a stopped service had; 0 if no label holds them."""
-    return stopped_replicas(spec.get("Labels") or {})
+    """Return the replicas that a stopped service had; 0 if no label has them."""
+    return written_number(spec.get("Labels") or {}, STOPPED_REPLICAS)
 
 
 def container_spec(spec: Json) -> Json:
@@ -107,17 +107,17 @@ def version(spec: Json) -> Version:
 
 
 def label_sets(spec: Json) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the labels of the service, and those that it gives its containers. Neither has labels of the image."""
+    """Return the labels of the service, and the labels of its containers. Neither includes labels of the image."""
     return dict(spec.get("Labels") or {}), dict(container_spec(spec).get("Labels") or {})
 
 
 def is_shown(spec: Json) -> bool:
-    """Return whether a service is made of containers and not labelled to be ignored."""
+    """Return whether a service consists of containers and is not ignored by its label."""
     return bool(container_spec(spec)) and not any(is_true(labels.get(IGNORE)) for labels in label_sets(spec))
 
 
 def read_labels(spec: Json) -> ServiceLabels:
-    """Return the configuration in the labels: those of the service win over those of its containers."""
+    """Return the configuration in the labels: labels of the service override labels of its containers."""
     service, containers = label_sets(spec)
     return parse_labels([{**containers, **service}])
 
@@ -132,17 +132,17 @@ def update_config(
 ) -> dict[str, Any]:
     """Return the UpdateConfig of one redeploy.
 
-    The user's Parallelism and Delay are kept, the Delay within what the time limit allows. By default the tasks are
-    replaced in about four steps with a pause between them, so that an image that crashes soon after its start
-    takes down the tasks of one step at most. An automatic rollback follows the RollbackConfig of the specification
-    that it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`), so none is set here.
+    The user's Parallelism and Delay are kept, the Delay within the time limit. By default the tasks are replaced in
+    about four steps with a pause between them, so that an image that crashes soon after its start takes down the tasks
+    of one step at most. An automatic rollback follows the RollbackConfig of the specification to which it returns
+    (swarmkit: manager/orchestrator/update/updater.go `Run`), so none is set here.
 
     Args:
         order: `start-first` or `stop-first`.
         stable_s: Seconds that a new task must run before the next step, and before the update counts.
-        timeout_s: Seconds that the redeploy may take.
-        is_probed: A probe of the image has run for `stable_s` before: what it has not shown is how the image fares
-            with requests.
+        timeout_s: Maximum duration of the redeploy in seconds.
+        is_probed: Whether a probe of the image has run for `stable_s` before. It shows nothing about requests to the
+            image.
     """
     given: Json = spec.get(UPDATE_CONFIG) or {}
     replicas = replicas_of(spec)
@@ -169,12 +169,12 @@ def nudged_config(config: Json) -> dict[str, Any]:
 
 
 def rollback_config(config: Json) -> dict[str, Any]:
-    """Return the UpdateConfig of the update that rolls back one sent with `config`."""
+    """Return the UpdateConfig for rolling back an update with `config`."""
     return {**config, "FailureAction": "continue", "Delay": 0}
 
 
 def has_config(spec: Json, config: Json | None) -> bool:
-    """Return whether the specification has that UpdateConfig; None means none at all."""
+    """Return whether the specification has that UpdateConfig; None means no UpdateConfig."""
     return _without_zeros(spec.get(UPDATE_CONFIG)) == _without_zeros(config)
 
 
@@ -186,20 +186,19 @@ def redeploy_spec(
     variables: Mapping[str, str | None],
     tag: str | None = None,
 ) -> dict[str, Any]:
-    """Return the specification that replaces every task by one of the new version.
+    """Return the specification that replaces every task by a task of the new version.
 
     Args:
         config: The UpdateConfig; None for a job, which has none.
         platforms: Platforms of the image, so that no task lands on a node that cannot run it; None changes nothing.
-        tag: The tag that the call named, which a label then tells.
+        tag: The tag of the call, which a label records.
     """
     made = _with_version(spec, new, new.image.partition("@")[0] if tag else label_sets(spec)[0].get(IMAGE_TAGGED))
     if config is not None:
         made[UPDATE_CONFIG] = dict(config)
     if variables:
-        container = made["TaskTemplate"]["ContainerSpec"]
         entries = {name: None if text is None else f"{name}={text}" for name, text in variables.items()}
-        _set_env(container, set_entries(container.get("Env") or (), entries, _variable_name))
+        set_variables(made["TaskTemplate"]["ContainerSpec"], "Env", entries)
     if platforms:
         placement = made["TaskTemplate"].setdefault("Placement", {})
         placement["Platforms"] = [dict(platform) for platform in platforms]
@@ -207,12 +206,12 @@ def redeploy_spec(
 
 
 def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str] = ()) -> dict[str, Any]:
-    """Return the specification with the old version, keeping what others changed in the meantime.
+    """Return the specification with the old version, keeping the changes of others in the meantime.
 
-    The update that rolls back continues after failures: a half-done rollback helps nobody.
+    The rollback continues after failures, because a half-done rollback helps nobody.
 
     Args:
-        before: What `stored_parts` returned.
+        before: Result of `stored_parts`.
         names: Names of the variables that the redeploy set or removed.
     """
     made = _with_version(spec, version(before), before.get("Tagged"))
@@ -226,23 +225,23 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
         if not placement and "Placement" not in template:
             del made["TaskTemplate"]["Placement"]
     if names:
-        container = made["TaskTemplate"]["ContainerSpec"]
         stored = template["ContainerSpec"]["Env"]
-        _set_env(container, restore_entries(container.get("Env") or (), stored, names, _variable_name))
+        restore_variables(made["TaskTemplate"]["ContainerSpec"], "Env", stored, names)
     made[UPDATE_CONFIG] = rollback_config(config)
     return made
 
 
 def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
-    """Return what a redeploy changes, for its rollback. Of the environment only `names` are stored with values."""
+    """Return the parts that a redeploy changes, for its rollback. Of the environment, only `names` are stored with
+    values.
+    """
     template: Json = spec["TaskTemplate"]
     parts: dict[str, Any] = {
         "ContainerSpec": {"Image": template["ContainerSpec"]["Image"]},
         "ForceUpdate": template.get("ForceUpdate", 0),
     }
     if names:
-        env: Sequence[str] = template["ContainerSpec"].get("Env") or ()
-        parts["ContainerSpec"]["Env"] = store_entries(env, names, _variable_name)
+        parts["ContainerSpec"]["Env"] = store_variables(template["ContainerSpec"], "Env", names)
     if "Placement" in template:
         platforms = (template["Placement"] or {}).get("Platforms")
         parts["Placement"] = {} if platforms is None else {"Platforms": platforms}
@@ -251,7 +250,7 @@ def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
 
 
 def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
-    """Return the specification with the UpdateConfig of `before`, without one if that has none."""
+    """Return the specification with the UpdateConfig of `before`, or without one if `before` has none."""
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made.pop(UPDATE_CONFIG, None)
     if UPDATE_CONFIG in before:
@@ -260,7 +259,7 @@ def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
 
 
 def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None) -> dict[str, Any]:
-    """Return the specification with other replicas; `noted` goes into the label of a stopped service."""
+    """Return the specification with other replicas; `noted` is stored in the label of a stopped service."""
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["Mode"] = {"Replicated": {"Replicas": replicas}}
     labels = {name: value for name, value in label_sets(spec)[0].items() if name != STOPPED_REPLICAS}
@@ -277,17 +276,6 @@ def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any
     return made
 
 
-def _variable_name(entry: str) -> str:
-    return entry.partition("=")[0]
-
-
-def _set_env(container: dict[str, Any], env: list[str]) -> None:
-    # The engine leaves out an empty one.
-    container.pop("Env", None)
-    if env:
-        container["Env"] = env
-
-
 def _without_zeros(config: Json | None) -> dict[str, Any] | None:
-    # The engine leaves out what is zero.
+    # The engine omits zero.
     return None if config is None else {name: value for name, value in config.items() if value}

@@ -12,7 +12,7 @@ from tutumd.engines.swarm import spec as specs
 
 
 class TaskPhase(StrEnum):
-    """The part of its life that a task is in."""
+    """The phase of a task's life."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -23,12 +23,13 @@ class TaskPhase(StrEnum):
 
 # Docker Engine API v1.44 TaskState, in the order of a task's life.
 _STARTING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
-# A task that was told to stop is `shutdown`. A `complete` one exited by itself or was found unhealthy.
+# A task that the engine has stopped on request is `shutdown`. A `complete` task exited by itself or was found
+# unhealthy.
 _ENDED_EARLY = frozenset({"failed", "rejected", "complete"})
 _UNDESIRED = frozenset({"shutdown", "remove", "orphaned"})
 # swarmkit: manager/scheduler/filter.go `platformEqual`.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# swarmkit: manager/scheduler/filter.go, what `Explain` says of nodes that other tasks occupy.
+# swarmkit: manager/scheduler/filter.go, texts of `Explain` about nodes that other tasks occupy.
 _NO_ROOM = ("insufficient resources", "max replicas per node limit exceed", "host-mode port already in use")
 
 
@@ -40,14 +41,14 @@ class Task:
         slot: Number of the replica, or in global mode the node's name. A task and its replacement share it.
         state: The engine's own word.
         error: The engine's reason why the task does not run; empty if there is none.
-        desired: The engine wants the task to run.
-        node_ready: Its node responds; True while it has no node.
-        node_open: Its node accepts new tasks; True while it has no node.
-        phase: On a node that does not respond no task counts as running.
-        lost_before_start: Its node went down before it ran, so that the engine gave it up.
-        lacks_room: No node accepts it as long as other tasks keep their places.
-        ended_early: It ended although nobody stopped it.
-        exited: It ended early, and not before its container started on the node.
+        desired: Whether the engine wants the task to run.
+        node_ready: Whether its node responds; True while it has no node.
+        node_open: Whether its node accepts new tasks; True while it has no node.
+        phase: Phase of the task. On a node that does not respond, no task counts as running.
+        lost_before_start: Whether its node went down before it ran, so that the engine gave it up.
+        lacks_room: Whether no node accepts it as long as other tasks keep their places.
+        ended_early: Whether it ended although nobody stopped it.
+        exited: Whether it ended early, after its container started on the node.
     """
 
     id: str
@@ -65,7 +66,7 @@ class Task:
     @property
     def phase(self) -> TaskPhase:
         if self.state == "starting" and not self.desired and self.node_ready:
-            return TaskPhase.STOPPING  # its container runs already, and has to be stopped
+            return TaskPhase.STOPPING  # its container already runs, and must be stopped
         if self.state in _STARTING:
             return TaskPhase.STARTING if self.desired else TaskPhase.ENDED
         if self.state != "running":
@@ -117,10 +118,10 @@ class Nodes:
     """The nodes of the swarm.
 
     Attributes:
-        ready: IDs of those that respond.
+        ready: IDs of the nodes that respond.
         names: ID and host name of each.
-        open: IDs of those that accept new tasks.
-        platforms: Operating systems and architectures of the open ones, in the words of images.
+        open: IDs of the nodes that accept new tasks.
+        platforms: Operating systems and architectures of the open nodes, in the terms of images.
     """
 
     ready: frozenset[str]
@@ -129,7 +130,9 @@ class Nodes:
     platforms: frozenset[tuple[str, str]]
 
     def host(self, node: str) -> str:
-        """Return the name of a node. The start of its ID replaces a missing name, and follows one that others share."""
+        """Return the name of a node. The start of its ID replaces a missing name, and follows a name that other nodes
+        share.
+        """
         name = dict(self.names).get(node, "")
         is_shared = sum(other == name for _, other in self.names) > 1
         return "-".join(part for part in (name, "" if name and not is_shared else node[:12]) if part)
@@ -160,11 +163,11 @@ class ServiceView:
 
     Attributes:
         service: As inspected.
-        tasks: Oldest first; `running` are those that run, `desired` those that run or shall run.
+        tasks: Oldest first; `running` are the running tasks, `desired` those that run or should run.
         stopping: Number of tasks that are stopping.
         status: The engine's report on the last update; empty if there is none.
-        update_state: The state of the last update in the engine's word; empty if there is none.
-        updating: The engine is working on an update.
+        update_state: The state of the last update in the engine's term; empty if there is none.
+        updating: Whether the engine is working on an update.
     """
 
     service: Json
@@ -210,5 +213,5 @@ class ServiceView:
         return sum(task.version == version for task in self.running)
 
     def of(self, version: specs.Version) -> tuple[Task, ...]:
-        """Return the tasks of a version, ended ones too."""
+        """Return the tasks of a version, including ended tasks."""
         return tuple(task for task in self.tasks if task.version == version)

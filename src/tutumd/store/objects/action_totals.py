@@ -85,7 +85,7 @@ def final_state(outcome: Outcome) -> ActionState:
 def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:
     """Return the reason of an outcome.
 
-    If the action succeeds, the text also names what limits omitted, and a cancel that was too late.
+    If the action succeeds, the text also names the effect of limits, and a cancel that was too late.
     """
     reason = storable(outcome.reason)
     if not outcome.success:

@@ -115,8 +115,7 @@ class SqlActions(StorePart):
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
         now = self._clock()
         with self._database.read() as connection:
-            running = read_running(connection, viewer, now, limit)
-            return running + read_waiting(connection, viewer, now, limit - len(running))
+            return read_running(connection, viewer, now, limit) + read_waiting(connection, viewer, now, limit)
 
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         now = self._clock()

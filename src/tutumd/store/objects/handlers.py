@@ -18,6 +18,7 @@ from tutumd.model import (
     Page,
     Query,
     Rotation,
+    Service,
     User,
 )
 from tutumd.store.objects import audit
@@ -69,14 +70,14 @@ class SqlHandlers(StorePart):
         now = self._clock()
         new = [_row_of(viewer, service_uuid, entry, now) for entry in entries]
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
+            service = read_service(connection, viewer, service_uuid)
             if not new:
                 return ()
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
             check_handlers(connection, viewer.uuid, now, len(made))
             for handler in made:
-                self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
+                self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler, service=service)
             return made
 
     def add_handler_once(
@@ -141,22 +142,22 @@ class SqlHandlers(StorePart):
             self._record_handler(connection, viewer, AuditEvent.HANDLER_REVOKED, handler)
             connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
 
-    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
+    def unused_handlers(
+        self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
+    ) -> Page[Handler]:
         with self._database.read() as connection:
             statement = (
                 sa.select(handlers)
                 .join(services, services.c.uuid == handlers.c.service_uuid)
                 .where(_is_visible(viewer))
             )
+            last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
             if before is not None:
-                statement = statement.where(
-                    handlers.c.created < before,
-                    sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
-                    handlers.c.seq.not_in(
-                        sa.select(deliveries.c.handler_seq).where(delivery_log.is_uncounted(connection))
-                    ),
-                )
-            order = [services.c.name, handlers.c.seq]
+                statement = statement.where(last_used < before)
+            if before is not None and not by_age:
+                uncounted = sa.select(deliveries.c.handler_seq).where(delivery_log.is_uncounted(connection))
+                statement = statement.where(handlers.c.seq.not_in(uncounted))
+            order = [last_used, handlers.c.seq] if by_age else [services.c.name, handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
 
     def _read_handler(
@@ -168,9 +169,16 @@ class SqlHandlers(StorePart):
         return self._make(connection, [row])[0]
 
     def _record_handler(
-        self, connection: sa.Connection, viewer: User, what: AuditEvent, handler: Handler, more: str = ""
+        self,
+        connection: sa.Connection,
+        viewer: User,
+        what: AuditEvent,
+        handler: Handler,
+        more: str = "",
+        *,
+        service: Service | None = None,
     ) -> None:
-        service = read_service(connection, viewer, handler.service_uuid)
+        service = service or read_service(connection, viewer, handler.service_uuid)
         details = "; ".join(filter(None, (_describe(handler), more)))
         audit.record(connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details)
 

@@ -173,7 +173,7 @@ def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
     return "true"
 
 
-# Random bytes, because PostgreSQL compresses repetitive ones.
+# Random bytes, because PostgreSQL compresses repetitive bytes.
 _PROBE_BYTES = 16_384
 
 

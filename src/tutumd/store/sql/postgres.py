@@ -19,9 +19,9 @@ OUTCOME_TIMEOUT_S = 10.0
 """Maximum wait for a lost database, to learn whether it committed the transaction in flight."""
 
 _RETRY_PAUSE_S = 0.1
-# After a crash, PostgreSQL reuses the number of a lost transaction for another one. It then also resets its statistics,
-# so this time shows whether a number still means the same transaction. A connection to PgBouncer outlives a crash: its
-# time is then too old, which never makes a lost transaction appear committed.
+# After a crash, PostgreSQL reuses the number of a lost transaction for another transaction. It then also resets its
+# statistics, so this time shows whether a number still means the same transaction. A connection to PgBouncer outlives a
+# crash: its time is then too old, which never makes a lost transaction appear committed.
 _EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")

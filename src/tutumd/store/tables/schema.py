@@ -20,7 +20,7 @@ meta = sa.Table(
 
 
 def is_known(revision: str, head: str = HEAD) -> bool:
-    """Return whether a revision of the schema is `head` or an older one."""
+    """Return whether a revision of the schema is `head` or older."""
     return revision in map(str, range(1, int(head) + 1))
 
 

@@ -1,1 +1,1 @@
-"""What people read about deliveries, senders, handlers and engines."""
+"""Texts for people about deliveries, senders, handlers and engines."""

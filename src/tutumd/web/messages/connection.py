@@ -1,4 +1,4 @@
-"""Whether a sender is connected: each check of its newest call, and how to fix a check that failed."""
+"""Whether a sender is connected: each check of its newest call, and the remedy for a failed check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tutumd.web.messages.reasons import find_status, write_reason, write_reasons
 from tutumd.web.messages.senders import Kind, Sender
 
 MAX_DELIVERIES = 10
-"""Newest deliveries that tell whether a sender is connected."""
+"""Number of newest deliveries that decide whether a sender is connected."""
 
 _RAN = (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED, DeliveryOutcome.SUPERSEDED, DeliveryOutcome.REPEATED)
 _ACTION_STATES: Mapping[str, "CheckState"] = {"Success": "passed", "Failed": "failed", "Canceled": "failed"}
@@ -58,10 +58,10 @@ class Connection:
     """The state of a connection.
 
     Attributes:
-        stage: How far it is.
-        fix: What to do now; empty if nothing.
-        delivery: The call that is shown; None if there is none.
-        is_settled: The state is final unless another call arrives.
+        stage: Stage of the connection.
+        fix: Remedy; empty if none is needed.
+        delivery: The shown call; None if there is none.
+        is_settled: Whether the state is final unless another call arrives.
     """
 
     stage: Literal["waiting", "connected", "skipped", "refused", "failed"]
@@ -73,7 +73,7 @@ class Connection:
 
 
 def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequence[Delivery]) -> Connection:
-    """Return whether a sender is connected to a handler, by the handler's newest deliveries, newest first."""
+    """Return whether a sender is connected to a handler, from the handler's newest deliveries, newest first."""
     delivery, sender = choose_delivery(deliveries), sender or _UNKNOWN
     if delivery is None:
         return _waiting(sender, handler)
@@ -84,7 +84,7 @@ def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequen
 
 
 def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
-    """Return the delivery to show: the newest one, unless it was skipped and an earlier one ran.
+    """Return the delivery to show: the newest, unless it was skipped and an earlier delivery ran.
 
     Registries call several times for one push, and all but one of these calls are skipped.
     """
@@ -97,7 +97,7 @@ def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
 
 
 def describe_calls(handler: Handler) -> str:
-    """Return which calls of a handler count, as one or several sentences."""
+    """Return one or several sentences about the calls of a handler that count."""
     return " ".join(dict(describe(handler))[FIELDS["filter"].group])
 
 
@@ -119,7 +119,7 @@ def _arrived(delivery: Delivery) -> Check:
 
 
 def _refused(sender: Sender, delivery: Delivery) -> Connection:
-    """Return the connection of a handler that refused a call: any call at this time, or a call without its secret."""
+    """Return the connection of a handler that refused a call: all calls at this time, or a call without its secret."""
     reason = delivery.reasons[0]
     status = find_status(reason)
     why = f"{write_reason(reason)}. The sender got a {status}."
@@ -138,7 +138,7 @@ def _fix_signature(sender: Sender, reason: Reason) -> str:
     place = f"its field {sender.proof_field}" if sender.proof_field else "its settings"
     fix = _SIGNATURE_FIXES.get(reason.code, _DEFAULT_FIX).format(start=_start(sender), place=place)
     if sender.key == "gitea" and reason.code not in _SIGNATURE_FIXES:
-        # Gitea and Forgejo sign the JSON also if they send a form around it.
+        # Gitea and Forgejo sign the JSON even if they send it in a form.
         fix += " A wrong content type fails in the same way. Choose application/json."
     return fix
 
@@ -211,5 +211,5 @@ def _carried_out(sender: Sender, handler: Handler, delivery: Delivery, signature
 
 
 def _start(sender: Sender) -> str:
-    """Return a sender as the first word of a sentence. Names are written as their makers write them."""
+    """Return the name of a sender at the beginning of a sentence. Names are written as their makers write them."""
     return "The sender" if sender is _UNKNOWN else sender.name

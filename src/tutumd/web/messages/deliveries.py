@@ -1,4 +1,4 @@
-"""Deliveries for people: their content, laid out without a change to what it says, and what became of them."""
+"""Deliveries for people: their content, formatted without changes, and their results."""
 
 import base64
 import html
@@ -14,14 +14,14 @@ from tutumd.model import Delivery, DeliveryOutcome, Operation
 from tutumd.web.messages.reasons import write_delivery_reason
 
 MAX_DEPTH = 40
-"""Bodies that are nested deeper are shown as they are: their indentation would outgrow them."""
+"""Deeper bodies are shown unchanged: their indentation would exceed their content."""
 
 _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _MAX_FIELDS = 1000
 _HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
-"""The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
+"""The password in a handler's URL, also escaped or truncated. GitHub's pings and headers of proxies contain it."""
 _MAX_ENCODINGS = 8
 _ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}")
@@ -32,8 +32,8 @@ class DeliveryText:
     """What was received.
 
     Attributes:
-        body: For people; `kind` says what it is: `JSON`, `form`, `text`, `binary` (as hexadecimal), or empty.
-        notes: What is missing.
+        body: The body for people; `kind` is its kind: `JSON`, `form`, `text`, `binary` (as hexadecimal), or empty.
+        notes: Sentences about missing parts.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -49,7 +49,7 @@ class DeliveryText:
 
 
 def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
-    """Return the stored content of a delivery for people, who may see it without the right to call handlers."""
+    """Return the stored content of a delivery for people who may see it without the right to call handlers."""
     headers = tuple((str(name), hide_uuids(str(value))) for name, value in content.get("headers", ()))
     media_type = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
     text, is_cut = hide_uuids(str(content.get("body", ""))), bool(content.get("is_cut"))
@@ -64,11 +64,11 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
 def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool:
     """Return whether people without the right to call handlers may see nothing of a delivery.
 
-    So it is if the URL of a handler is left in it in any form, and if its body is no text: that may be compressed.
+    This is so if the URL of a handler remains in any form, or if the body is not text, because it may be compressed.
     """
     values = chain(*(reason.values for reason in delivery.reasons))
     texts = ["\n".join((*chain(*text.headers, *text.query), text.body, delivery.user_agent, *values))]
-    for each in texts:  # what was written as base64 is added below
+    for each in texts:  # the content of base64 is added below
         for _ in range(_MAX_ENCODINGS):
             digits = re.sub("[^0-9a-f]", "", each.lower())
             if handler_uuid.replace("-", "") in digits or _HANDLER_URL.search(each):
@@ -82,12 +82,12 @@ def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool
 
 
 def hide_uuids(text: str) -> str:
-    """Return a text without the passwords in URLs of handlers."""
+    """Return a text without the passwords in handler URLs."""
     return _HANDLER_URL.sub(r"\1…", text)
 
 
 def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, str]:
-    """Return what kind of text a body is, and the body for people."""
+    """Return the kind of a body, and the body for people."""
     if not text.strip():
         return "", text
     if text.lstrip()[:1] in ("{", "["):
@@ -98,14 +98,14 @@ def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, s
         fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         return "text", text
-    # GitHub's form has its JSON in the field `payload`.
+    # In GitHub's form, the field `payload` has the JSON.
     return "form", "\n".join(f"{name} = {indent_json(value) if _is_json(value) else value}" for name, value in fields)
 
 
 def indent_json(text: str) -> str:
-    """Return JSON with line breaks and indentation; numbers, texts and repeated names stay to the letter.
+    """Return JSON with line breaks and indentation; numbers, texts and repeated names do not change.
 
-    Also of JSON that is cut. One that is nested deeper than MAX_DEPTH is returned as it is.
+    Truncated JSON is also accepted. JSON that is nested deeper than MAX_DEPTH is returned unchanged.
     """
     parts: list[str] = []
     tokens, depth = _TOKEN.findall(text), 0
@@ -124,7 +124,7 @@ def indent_json(text: str) -> str:
 
 
 def write_hex(encoded: str) -> str:
-    """Return bytes that are stored as base64 as rows of hexadecimal digits, 16 bytes each."""
+    """Return bytes that are stored as base64 in rows of hexadecimal digits, 16 bytes each."""
     raw = base64.b64decode(encoded)
     rows = (raw[start : start + 16] for start in range(0, len(raw), 16))
     return "\n".join(f"{index * 16:06x}  {row.hex(' ')}" for index, row in enumerate(rows))
@@ -150,14 +150,16 @@ OUTCOMES = {
 
 
 def describe_reason(delivery: Delivery) -> str:
-    """Return why a delivery has its outcome, for a page that links to the action of the delivery that it repeats."""
+    """Return the reason for a delivery's outcome, for a page that links to the action of the repeated delivery."""
     if delivery.repeats:
         return "it repeats an earlier delivery"
     return hide_uuids(write_delivery_reason(delivery))
 
 
 def describe_wish(delivery: Delivery, operation: Operation) -> str:
-    """Return what a delivery asked for beyond the operation: a tag, or how many containers; empty if nothing."""
+    """Return the request of a delivery beyond the operation: a tag, or a number of containers; empty if there is
+    none.
+    """
     if operation is Operation.SCALEUP:
         return f"{delivery.amount} more"
     return f"tag {delivery.tag}" if delivery.tag else ""

@@ -1,4 +1,4 @@
-"""The state of an engine, in words."""
+"""The state of an engine, for people."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ class EngineHealth:
     """The state of an engine, for people.
 
     Attributes:
-        state: `healthy`; `warning`: some of its services cannot be read, or another installation changes them, too;
+        state: `healthy`; `warning`: some of its services cannot be read, or another installation also changes them;
             `away` or `no worker`: its actions wait.
         why: A sentence; empty if it is healthy.
     """
@@ -24,7 +24,7 @@ class EngineHealth:
 
 
 def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
-    """Return the state of an engine as its worker reported it."""
+    """Return the state of an engine, as reported by its worker."""
     if not has_worker(info, now):
         why = "No worker serves this engine. Actions wait until a worker serves it."
         return EngineHealth(info=info, state="no worker", why=why)

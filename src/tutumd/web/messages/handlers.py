@@ -1,4 +1,4 @@
-"""Handlers in words: a sentence for each field that is set, and whether a handler can be called."""
+"""Handlers for people: a sentence for each field that is set, and whether a handler can be called."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ UNSET = {
 
 
 def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return headings, each with sentences: what a handler does, who may call it, which calls count, its limits."""
+    """Return headings, each with sentences: the effect of a handler, its callers, the calls that count, its limits."""
     options, sentences = public_options(handler), dict[str, list[str]]()
     for title in (*GROUPS, *(field.group for field in FIELDS.values())):
         sentences.setdefault(title, [])
@@ -146,7 +146,7 @@ class HandlerState:
     """The state of a handler, for people.
 
     Attributes:
-        word: `unused`: the handler can be called, and nobody has called it for 30 days.
+        word: `unused`: the handler can be called, but nobody has called it for 30 days.
         why: A sentence; empty if there is nothing to say.
     """
 

@@ -6,7 +6,7 @@ from tutumd.model import Delivery
 from tutumd.reasons import Reason
 
 SENTENCES: Mapping[str, str] = {
-    # The handler takes no call now, or none from there.
+    # The handler accepts no call now, or none from this address.
     "disabled": "disabled",
     "expired": "expired",
     "used-up": "used up",
@@ -94,12 +94,13 @@ def write_reasons(reasons: Sequence[Reason]) -> str:
 
 
 def find_status(reason: Reason) -> int:
-    """Return the status that a refused call got."""
+    """Return the status of a refused call."""
     return _STATUSES.get(reason.code, 401)
 
 
 def write_delivery_reason(delivery: Delivery) -> str:
-    """Return why a delivery has its outcome, with the status of a call that was refused before its sender was checked.
+    """Return the reason for a delivery's outcome, with the status of a call that was refused before its sender was
+    checked.
 
     Empty if there is nothing to say.
     """

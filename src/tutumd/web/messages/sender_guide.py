@@ -1,4 +1,6 @@
-"""What to enter at a sender: the fields of its form, a command or a configuration; and whether it can reach us."""
+"""What to enter at a sender: the fields of its form, a command or a configuration; and whether it can reach the
+server.
+"""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +43,7 @@ def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> lis
     """Return the fields to fill in at a sender, for its handler: name, value, and whether the page offers to copy it.
 
     Args:
-        secret: Empty: the secret is no longer known, or the handler has none.
+        secret: Secret of the handler; empty: it is no longer known, or the handler has none.
     """
     options = public_options(handler)
     condition = options["filter"]
@@ -59,7 +61,9 @@ def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> lis
 
 
 def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
-    """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
+    """Return the text to paste for a sender without a form: a command, or its configuration; empty for a sender with a
+    form.
+    """
     if sender.key == "alertmanager":
         secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
         credential = snippets.ALERTMANAGER_CREDENTIAL.format(secret=json.dumps(secret)) if secret else ""
@@ -68,7 +72,9 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
 
 
 def write_call(handler: Handler, url: str) -> str:
-    """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, a password."""
+    """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, which is a
+    password.
+    """
     return snippets.write_call(url, public_options(handler) | {"operation": handler.operation.value})
 
 

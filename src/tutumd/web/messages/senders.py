@@ -1,4 +1,4 @@
-"""The table of senders: when each sender calls, what it can sign, and what to enter in its form, in its own words."""
+"""The table of senders: when each sender calls, how it can sign, and what to enter in its form, in its own terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tutumd.model import Operation
 
 
 class Kind(StrEnum):
-    """The kind of event that a sender calls for. The form sends the value."""
+    """The kind of event for which a sender calls. The form sends the value."""
 
     BRANCH = "branch"
     """Commits that were pushed to a branch."""
@@ -31,7 +31,7 @@ OPERATION_LABELS = {
 
 
 class Blank(StrEnum):
-    """A value that a page fills into a field of a sender."""
+    """A value that a page inserts into a field of a sender."""
 
     URL = "url"
     SECRET = "secret"  # noqa: S105 (the name of a blank)
@@ -43,22 +43,22 @@ class Sender:
     """A program that calls handlers.
 
     Attributes:
-        key: Its name in forms and addresses.
+        key: Name of the sender in forms and addresses.
         label: Its label in the list of senders; empty: its name.
-        group: Heading under which people look for it.
+        group: Heading of the list of senders under which it appears.
         tells: When it calls, as the end of "Calls when …".
-        kinds: What can be chosen; the first one is the default.
+        kinds: The choices of events; the first is the default.
         verify: Fields of `verify`, without secrets; None if it signs nothing.
-        proof_field: Where the secret is entered at the sender.
-        sends_content_type: Its form has a content type, which must be JSON.
-        tag_source: Expression that finds the pushed image tag.
-        names_repository: One webhook of it may be for several repositories.
-        operations: What a call may do; the first one is the default.
-        is_remote: It usually calls from the internet, by a name that is known there.
-        place: Where its form is; without a form, what to do with the text to paste.
-        entries: The fields of its form: the name of each there, and what to enter or choose, or a `Blank`.
-        events: What to choose as its events, by kind.
-        first_call: What makes it call for the first time.
+        proof_field: Location of the secret at the sender.
+        sends_content_type: Whether its form has a content type, which must be JSON.
+        tag_source: Expression that returns the pushed image tag.
+        names_repository: Whether one of its webhooks may serve several repositories.
+        operations: The possible operations of a call; the first is the default.
+        is_remote: Whether it usually calls from the internet, with a publicly known name.
+        place: Location of its form; without a form, what to do with the text to paste.
+        entries: The fields of its form: the name of each, and what to enter or choose, or a `Blank`.
+        events: Choices for its events, by kind.
+        first_call: How to make it call for the first time.
         resend: Where it sends a call again.
     """
 
@@ -198,7 +198,7 @@ _SENDERS = (
         verify={"preset": "github"},
         proof_field="Secret",
         sends_content_type=True,
-        # GitHub documents two events for the same: `registry_package` and the older `package`.
+        # GitHub documents two events for the same push: `registry_package` and the older `package`.
         tag_source="(body.registry_package || body.package).package_version.container_metadata.tag.name",
         names_repository=True,
         place=f"In the repository that the package is linked to, or in the organization: {_ADD_GITHUB}",
@@ -220,7 +220,7 @@ _SENDERS = (
         group=_REGISTRY,
         tells="an image is pushed to a project",
         kinds=(Kind.IMAGE,),
-        verify={"preset": "token", "header": "Authorization"},  # Harbor sends the Auth Header as it is entered
+        verify={"preset": "token", "header": "Authorization"},  # Harbor sends the Auth Header unchanged
         proof_field="Auth Header",
         tag_source="(body.event_data || body.data).resources[0].tag",
         names_repository=True,
@@ -286,13 +286,13 @@ SENDERS: Mapping[str, Sender] = {sender.key: sender for sender in _SENDERS}
 
 
 def find_sender(key: str, preset: str = "") -> Sender | None:
-    """Return a sender by its key, else the first one whose signature a handler's `verify` reads; None if unknown."""
+    """Return a sender by its key, else the first sender whose signature a handler's `verify` reads; None if unknown."""
     by_preset = (each for each in _SENDERS if preset and each.verify and each.verify["preset"] == preset)
     return SENDERS.get(key) or next(by_preset, None)
 
 
 def group_senders() -> dict[str, list[Sender]]:
-    """Return the senders by the headings under which people look for them."""
+    """Return the senders by heading."""
     groups: dict[str, list[Sender]] = {}
     for sender in _SENDERS:
         groups.setdefault(sender.group, []).append(sender)

@@ -13,9 +13,9 @@ class Step:
 
     Attributes:
         state: `done`, `now`, `failed` or `canceled`.
-        at: A moment to show; None: only how long it took.
-        seconds: How long it took, or takes so far; None: it is a moment.
-        since: When it began, if it goes on.
+        at: The time of a momentary step; None: the step has a duration only.
+        seconds: Duration, or duration so far; None: the step is momentary.
+        since: Start time, if it continues.
         note: More about the step; may be empty.
     """
 
@@ -47,7 +47,7 @@ _ENDS = {ActionState.SUCCESS: ("Done", "done"), ActionState.CANCELED: ("Canceled
 
 
 def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step, ...]:
-    """Return the steps of an action. `lines`: all lines of its log."""
+    """Return the steps of an action. `lines` are all lines of its log."""
     return tuple(_build(action, lines, now))
 
 
@@ -66,7 +66,9 @@ def _build(action: Action, lines: Sequence[LogLine], now: datetime) -> Iterator[
 
 
 def _build_run(action: Action, lines: Sequence[LogLine], began: datetime, now: datetime) -> Iterator[Step]:
-    """Yield a step for each phase, from the preparation on. An action that ended before its first phase has none."""
+    """Yield a step for each phase, from the preparation on. An action that ended before its first phase has no
+    steps.
+    """
     phases: list[tuple[Phase | None, datetime]] = [(None, began)]
     for line in lines:
         phase, since = phases[-1]

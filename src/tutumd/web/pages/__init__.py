@@ -1,1 +1,1 @@
-"""The dashboard: pages for people, made on the server, which work without scripts."""
+"""The dashboard: pages for people, rendered on the server, which work without scripts."""

@@ -1,4 +1,6 @@
-"""Signing in and out; the account with its sessions and API keys, for admins those of all users; and the audit log."""
+"""Sign-in and sign-out; the account with its sessions and API keys, for admins those of all users; and the audit
+log.
+"""
 
 import re
 from typing import Annotated
@@ -23,7 +25,6 @@ from tutumd.web.pages.visitors import (
     at_origin,
     begin_visit,
     end_session,
-    field,
     find_visitor,
     hash_form,
     make_session,
@@ -33,7 +34,7 @@ from tutumd.web.pages.visitors import (
 router = APIRouter()
 
 _NEWEST = 20
-"""Sessions, keys and users that the page shows of each list, unless it is to show all."""
+"""Maximum number of sessions, keys and users that the page shows unless it shows all."""
 
 _FIELDS = ("scope", "service", "stack", "expires")
 _SCOPES = {
@@ -47,15 +48,15 @@ _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "nev
 
 @router.get("/account/")
 def show_account(request: Request, visitor: Reader, show: str = "") -> Response:
-    """Show the account: of sessions, keys and users the newest ones, or all."""
+    """Show the account: the newest sessions, keys and users, or all."""
     return _render(request, visitor, most=None if show == "all" else _NEWEST)
 
 
 @router.post("/account/key/")
 def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
-    """Make an API key, and show it, only now. The same form, sent again, makes nothing."""
-    web, document = context(request), {name: field(form, name).strip() for name in _FIELDS}
-    owner = field(form, "owner") or visitor.name
+    """Create an API key, and show it in this response only. If the same form is sent again, nothing is created."""
+    web, document = context(request), {name: form.get(name, "").strip() for name in _FIELDS}
+    owner = form.get("owner", "") or visitor.name
     try:
         key, _ = rules.make_key(
             web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
@@ -70,14 +71,14 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
 
 @router.post("/account/key/{key_id}/revoke/")
 def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
-    """Revoke an API key of one's own, or as an admin of another `owner`."""
-    rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
+    """Revoke one of the visitor's own API keys, or as an admin a key of another `owner`."""
+    rules.revoke_key(context(request).store, visitor, key_id, form.get("owner", "") or None)
     return go_to(request, "/account/", "key-revoked")
 
 
 @router.post("/account/session/{number}/end/")
 def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
-    """End one of one's sessions."""
+    """End one of the visitor's own sessions."""
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
         raise NotFoundError(NOT_FOUND)
@@ -86,7 +87,7 @@ def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Pat
 
 @router.post("/account/sessions/end/")
 def end_other_sessions(request: Request, visitor: Admin) -> Response:
-    """End all of one's sessions but this one."""
+    """End all of the visitor's own sessions except the current one."""
     require_everything(visitor)
     store = context(request).store
     for session in store.sessions(visitor.name):
@@ -98,11 +99,11 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
 def _render(
     request: Request, visitor: User, status: int = 200, most: int | None = _NEWEST, **values: object
 ) -> Response:
-    """Return the page. Narrow credentials show nothing of the others of their user.
+    """Return the page. Narrow credentials do not show other credentials of their user.
 
     Args:
         most: Rows of each list; None: all.
-        values: `made`, a key that is shown now, and `owner`, whose it is; or of a wrong form `sent`, `owner`, and
+        values: `made`, a key that is shown now, and `owner`, its user; or after an invalid form `sent`, `owner`, and
             `errors` by field.
     """
     store, access = context(request).store, visitor.access
@@ -134,7 +135,7 @@ _VIA = {"api": "API", "page": "page", "command": "command"}
 def show_audit(
     request: Request, visitor: Reader, before: Annotated[int | None, Query(ge=1, le=2**62)] = None
 ) -> Response:
-    """Show what users did, newest first: admins see all, members what they did. Filters choose among it."""
+    """Show the audit log, newest first: admins see all entries, members their own. Filters select entries."""
     web, query = context(request), request.query_params
     page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=_PAGE)
     sent = {name: query.get(name, "").strip() for name in AUDIT_FILTERS}
@@ -157,19 +158,19 @@ def show_audit(
 
 
 def _describe_details(entry: AuditEntry) -> str:
-    """Return the details of an entry. Those of actions and handlers begin with what these do."""
+    """Return the details of an entry. Details of actions and handlers begin with their verb."""
     if not entry.what.startswith(("action ", "handler ")):
         return entry.details
     return re.sub("^[A-Z]+", lambda word: verb(word[0]), entry.details)
 
 
-# One slash at the start: browsers take `//` and `/\` for the start of a host.
+# One slash at the start: browsers interpret `//` and `/\` as the start of a host.
 _OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~/?=&%+-]*", re.ASCII)
 
 
 @router.get("/sign-in/")
 def show_sign_in(request: Request, next: str = "") -> Response:
-    """Show the form to sign in."""
+    """Show the sign-in form."""
     if find_visitor(request) is not None:
         return _go_on(request, next)
     begin_visit(request)
@@ -179,9 +180,9 @@ def show_sign_in(request: Request, next: str = "") -> Response:
 @router.post("/sign-in/")
 def sign_in(request: Request, form: SentForm) -> Response:
     """Begin a session for the owner of an API key."""
-    web, name, after = context(request), field(form, "user").strip(), field(form, "next")
+    web, name, after = context(request), form.get("user", "").strip(), form.get("next", "")
     try:
-        user = web.sign_ins.authenticate(web.read_client(request.scope), name, field(form, "key").strip())
+        user = web.sign_ins.authenticate(web.read_client(request.scope), name, form.get("key", "").strip())
     except (UnauthorizedError, TooManyCallsError) as error:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
@@ -192,7 +193,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
 
 @router.get("/sign-in/link/{token}/")
 def show_link(request: Request, token: str) -> Response:
-    """Show the button that uses a link: previews of links, in chats and mails, only get it."""
+    """Show the button that uses a link: link previews in chats and mails only send GET."""
     find_visitor(request)
     begin_visit(request)
     return render(request, "sign_in_link.html", error="")
@@ -221,7 +222,7 @@ def sign_out(request: Request) -> Response:
 
 
 def _go_on(request: Request, path: str) -> Response:
-    """Redirect to a page of ours, for anything but its path to the overview."""
+    """Redirect to one of our pages; a path that is not one of ours redirects to the overview."""
     return go_to(request, path if _OUR_PATH.fullmatch(path) else "/")
 
 

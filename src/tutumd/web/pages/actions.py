@@ -1,4 +1,4 @@
-"""The page of an action: why it failed or waits, its steps, its log, and what it changed."""
+"""The page of an action: the reason of its failure or wait, its steps, its log, and its changes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -39,9 +39,9 @@ def show_action(request: Request, visitor: Reader, uuid: str) -> Response:
 
 @router.get("/log/")
 def show_new_lines(request: Request, visitor: Reader, uuid: str, after: After = 0) -> Response:
-    """Return the lines of the log with a number above `after`, for the page that shows the others already."""
+    """Return the log lines with a number above `after`, for a page that already shows the others."""
     store, uuid = context(request).store, parse_uuid(uuid)
-    action = store.action(visitor, uuid)  # before the lines, so that none is missed once it has ended
+    action = store.action(visitor, uuid)  # before the lines, so that no line is missed after the end
     return render(request, "action_log.html", lines=store.log_lines(visitor, uuid, after), is_open=action.ended is None)
 
 
@@ -59,7 +59,7 @@ def abandon(request: Request, visitor: Admin, uuid: str) -> Response:
 
 @router.post("/retry/")
 def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
-    """Repeat an action, and show the new one. The same form, sent again, leads to it as well."""
+    """Repeat an action, and show the new action. If the same form is sent again, it redirects to the same action."""
     web = context(request)
     origin = web.read_origin(request.scope)
     return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_form(form)))
@@ -68,7 +68,7 @@ def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
 def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:
     try:
         action = change()
-    except ConflictError as error:  # it has gone on since the page was loaded
+    except ConflictError as error:  # the action has progressed since the page was loaded
         return _show(request, visitor, uuid, error=str(error))
     return go_to(request, f"/action/{action.uuid}/")
 
@@ -92,7 +92,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         live_at=f"{at}/",
         service_at=f"{web.public_path}/service/{service.uuid}",
         steps=build(action, lines, web.clock()),
-        # A page that refreshes itself has the lines already, and asks for the next ones apart.
+        # A page that refreshes itself already has the lines, and requests the next lines separately.
         lines=() if is_part else lines,
         last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
@@ -108,14 +108,16 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
 
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:
-    """Return the UUID of the action that runs on the same service; empty if none does."""
+    """Return the UUID of the running action on the same service; empty if there is none."""
     unfinished = read_unfinished(store, visitor, action.service_uuid)
     running = (each.uuid for each in unfinished if each.state is not ActionState.PENDING)
     return next((uuid for uuid in running if uuid != action.uuid), "")  # it may have begun just now
 
 
 def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:
-    """Return the users who asked for an action, as far as the visitor may know: admins all, others themselves."""
+    """Return the users who requested an action, as far as the visitor may know: admins see all, others see
+    themselves.
+    """
     until = (action.started or action.ended or now) + _CLOCKS_DIFFER
     filters = AuditFilters(service_name=service.full_name, since=action.created - _CLOCKS_DIFFER, until=until)
     found = [each for each in store.audit(visitor, filters).entries if each.action_uuid == action.uuid]
@@ -123,14 +125,14 @@ def _find_askers(store: Store, visitor: User, action: Action, service: Service, 
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:
-    """Return the names of containers, with what tells an old one from a new one of the same name."""
+    """Return the names of containers, with a suffix that distinguishes old and new containers of the same name."""
     shown = [_name_container(request, visitor, uuid) for uuid in uuids[:_CONTAINERS]]
     more = len(uuids) - len(shown)
     return [*shown, *([f"and {more} more"] if more else [])]
 
 
 def _name_container(request: Request, visitor: User, uuid: str) -> str:
-    with suppress(NotFoundError):  # it is deleted by now
+    with suppress(NotFoundError):  # it has been deleted in the meantime
         return f"{context(request).store.container(visitor, uuid).name} ({uuid[:_SHORT]})"
     return uuid[:_SHORT]
 

@@ -1,4 +1,4 @@
-"""Files that pages load: scripts, styles and icons, under names that change with their content."""
+"""Files that pages load: scripts, styles and icons, with names that change with their content."""
 
 import gzip
 import hashlib

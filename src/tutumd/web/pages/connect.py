@@ -1,4 +1,4 @@
-"""Pages that connect a sender: choose a service and a sender, and what shall count; then the handler is created."""
+"""Pages that connect a sender: choose a service, a sender, and the calls that count; then the handler is created."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, hash_form
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
 
 @router.get("/service/{service_uuid}/connect/")
 def choose_sender(request: Request, visitor: Reader, service_uuid: str, sender: str = "") -> Response:
-    """Show the senders; or for one of them, what to choose."""
+    """Show the senders, or the form of one sender."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
     if sender not in SENDERS:
         return render(request, "connect_sender.html", service=service, groups=group_senders(), notes=NOTES)
@@ -61,12 +61,12 @@ def choose_sender(request: Request, visitor: Reader, service_uuid: str, sender: 
 
 @router.post("/service/{service_uuid}/connect/")
 def connect(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
-    """Create a handler, and show what to enter at its sender. The same form, sent again, creates nothing."""
+    """Create a handler, and show what to enter at its sender. If the same form is sent again, nothing is created."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
-    sender = SENDERS.get(field(form, "sender"))
+    sender = SENDERS.get(form.get("sender", ""))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
-    secret = make_secret(sender.verify["preset"]) if sender.verify and field(form, "verifies") else ""
+    secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
     texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
     if not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, hash_form(form))
@@ -104,11 +104,11 @@ def _show_form(
 
 
 def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> dict[str, str]:
-    """Return what the form of a sender holds at first. A box that is checked holds `1`.
+    """Return the initial values of a sender's form. A checked box has the value `1`.
 
     Args:
         image: The service's.
-        taken: Names of the service's other handlers: commands know a handler by its name only if it is the only one.
+        taken: Names of the service's other handlers: commands accept a handler's name only if it is unique.
     """
     kind = sender.kinds[0]
     harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
@@ -131,11 +131,11 @@ def find_tag(image: str) -> str:
 
 
 def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
-    """Return the texts of the form of a handler that fits a sender.
+    """Return the texts of a handler's form that fits a sender.
 
     Args:
-        sent: Fields of the form of the sender, as `propose` returns them.
-        secret: For the sender, if the form wants one.
+        sent: Fields of the sender's form, as `propose` returns them.
+        secret: Secret for the sender, if the form requires one.
     """
     kind, operation = _find_kind(sender, sent), sender.operations[0].value
     if sent.get("operation") in sender.operations:
@@ -166,7 +166,7 @@ def _find_kind(sender: Sender, sent: Texts) -> Kind:
 
 
 def _check_patterns(sender: Sender, sent: Texts) -> dict[str, str]:
-    """Return the error of a form that names no branch or tag, though its sender calls for all of them."""
+    """Return the error of a form that names no branch or tag, although its sender calls for all of them."""
     kind = _find_kind(sender, sent)
     if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):
         return {}

@@ -1,4 +1,4 @@
-"""The second half of connecting a sender: what to enter there, and each check of its first call."""
+"""The second half of connecting a sender: what to enter there, and the checks of its first call."""
 
 import base64
 import secrets
@@ -23,14 +23,14 @@ from tutumd.web.pages.handler_routes import (
     fingerprint,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import SentForm, field
+from tutumd.web.pages.visitors import SentForm
 
 router = APIRouter()
 
 
 @router.get(f"{BASE}connect/")
 def wait_for_call(found: ReadHandler, sender: str = "", after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Response:
-    """Show each check of the newest call behind the delivery `after`, or that none has arrived."""
+    """Show each check of the newest call after the delivery `after`, or that no call has arrived."""
     caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, found.web.clock())
     received = [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
     connection = judge_connection(caller, found.handler, received)
@@ -52,19 +52,21 @@ def wait_for_call(found: ReadHandler, sender: str = "", after: Annotated[int, Qu
 @router.post(f"{BASE}connect/")
 def show_url(found: CalledHandler, form: SentForm) -> Response:
     """Show the URL again, without the secret."""
-    return show_entries(found, _find_sender(found.handler, field(form, "sender")))
+    return show_entries(found, _find_sender(found.handler, form.get("sender", "")))
 
 
 @router.post(f"{BASE}connect/secret/")
 def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
-    """Replace the secrets of a handler by a new one, and show it. The same form, sent again, replaces nothing."""
+    """Replace the secrets of a handler by a new secret, and show it. If the same form is sent again, nothing is
+    replaced.
+    """
     sender, verify = (
-        _find_sender(found.handler, field(form, "sender")),
+        _find_sender(found.handler, form.get("sender", "")),
         handlers.public_options(found.handler)["verify"],
     )
     if verify is None:
         raise InvalidInputError("this handler checks no secret: edit who may call it first")
-    if field(form, "replaces") != _identify_secrets(found.handler):
+    if form.get("replaces", "") != _identify_secrets(found.handler):
         return show_entries(found, sender)
     secret = make_secret(verify["preset"])
     settings = {name: value for name, value in verify.items() if name != "secrets_set"}
@@ -73,7 +75,7 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
 
 
 def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -> Response:
-    """Return the page that says what to enter at a sender: the one page that shows the URL, and a new secret."""
+    """Return the page with the values to enter at a sender: the only page that shows the URL, and a new secret."""
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
     return render(
         found.request,

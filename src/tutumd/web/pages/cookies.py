@@ -1,7 +1,7 @@
-"""The cookie of the dashboard, and the token of forms that follows from it.
+"""The cookie of the dashboard, and the form token that is derived from it.
 
-The cookie holds a random token. After a sign-in it is that of a session, of which the store knows the hash. Before, and
-for users that a proxy has signed in, no store knows it: it only ties forms to the browser that loaded them.
+The cookie holds a random token. After a sign-in, the token belongs to a session, and the store has its hash. Before a
+sign-in, and for users that a proxy has signed in, no store has it: it only ties forms to the browser that loaded them.
 """
 
 import hmac
@@ -21,7 +21,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def keep_own_cookies(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request without the cookies of others: FastAPI parses all, which can take 25 ms."""
+    """Return the headers of a request without other sites' cookies: FastAPI parses all of them, which can take 25
+    ms.
+    """
     cookies = [value for name, value in headers if name == b"cookie" and len(value) <= _MAX_BYTES]
     own = [cookie for value in cookies for cookie in _OWN.findall(value)][:4]
     return [header for header in headers if header[0] != b"cookie"] + [(b"cookie", cookie) for cookie in own]
@@ -39,10 +41,11 @@ def read_token(request: Request) -> str:
 
 
 def make_csrf(token: str, user_name: str = "") -> str:
-    """Return the token of the forms for a cookie. It depends on nothing else, so that all replicas know it.
+    """Return the form token for a cookie. The token depends on nothing else, so that all replicas can compute it.
 
     Args:
-        user_name: Of the user whom a proxy has signed in: when it names another one, older forms are void.
+        user_name: Name of the user whom a proxy has signed in: if the proxy names another user, older forms become
+            invalid.
     """
     return hmac.new(
         token.encode(), b"tutumd form " + user_name.encode("utf-8", "surrogateescape"), "sha256"
@@ -50,7 +53,7 @@ def make_csrf(token: str, user_name: str = "") -> str:
 
 
 def set_cookie(request: Request, response: Response, token: str, lasts_s: int | None = None) -> None:
-    """Set the cookie; without `lasts_s`, until the browser ends."""
+    """Set the cookie; without `lasts_s`, it lasts until the browser ends."""
     response.set_cookie(
         _cookie_name(request),
         token,
@@ -63,9 +66,9 @@ def set_cookie(request: Request, response: Response, token: str, lasts_s: int | 
 
 
 def is_secure(request: Request) -> bool:
-    """Return whether the browser uses TLS, which a proxy ends.
+    """Return whether the browser uses TLS, which a proxy terminates.
 
-    A direct connection, without a proxy, says so itself: its address is not the public one.
+    On a direct connection without a proxy, the connection itself decides, because its address is not the public one.
     """
     web = context(request)
     is_of_proxy = (request.client.host if request.client else "") in web.trusted_proxies
@@ -78,7 +81,7 @@ def is_secure(request: Request) -> bool:
 
 
 def _cookie_name(request: Request) -> str:
-    # Browsers accept these names only over TLS, and the first one only from the host itself (RFC 6265bis, 4.1.3).
+    # Browsers accept these names only over TLS, and the first name only from the host itself (RFC 6265bis, 4.1.3).
     if not is_secure(request):
         return _NAME
     return f"__Secure-{_NAME}" if context(request).public_path else f"__Host-{_NAME}"

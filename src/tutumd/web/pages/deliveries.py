@@ -1,4 +1,4 @@
-"""Pages of deliveries: what a handler received, what became of it, and sending it again."""
+"""Pages of deliveries: the calls that a handler received, their results, and redelivery."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -45,7 +45,7 @@ _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 @router.get(f"{BASE}deliveries/")
 def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber = None) -> Response:
-    """Show what a handler received, newest first: all, or those of one outcome."""
+    """Show the deliveries of a handler, newest first: all, or those with one outcome."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
     shown, here = received[:PAGE_SIZE], f"{found.values['path']}deliveries/"
@@ -65,15 +65,15 @@ def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber =
 
 @router.get(_DELIVERY)
 def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: OtherNumber = None) -> Response:
-    """Show what was received, without what grants access, and what became of it. `again`: which one it repeats."""
+    """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
     return _show(found, delivery_number, again=again)
 
 
 @router.post(f"{_DELIVERY}redeliver/")
 async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumber, form: SentForm) -> Response:
-    """Call the handler with the content of a delivery, and show the delivery that this makes.
+    """Call the handler with the content of a delivery, and show the resulting delivery.
 
-    The same form, sent again, repeats that call: nothing is carried out twice.
+    If the same form is sent again, it repeats that call: nothing is carried out twice.
     """
     web = found.web
     try:
@@ -97,9 +97,9 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
 
 
 def _find_made(found: FoundHandler, after: int) -> int | None:
-    """Return the number of the newest delivery that came from this visitor's address since another one.
+    """Return the number of the newest delivery from this visitor's address after another delivery.
 
-    A form that was sent twice made one more, as repeated, that says nothing new.
+    A form that was sent twice created one more delivery, marked as repeated, which contains nothing new.
     """
     address = found.web.read_origin(found.request.scope).address
     own = (each for each in found.deliveries(_NEWEST) if each.number > after and each.address == address)
@@ -109,7 +109,7 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
 def _show(found: FoundHandler, number: int, *, again: int | None = None, error: TutumdError | None = None) -> Response:
     delivery = _read(found, number)
     if delivery is None:
-        return render(found.request, "error.html", 404, heading="Not found", error=_NOT_STORED)
+        raise NotFoundError(_NOT_STORED)
     repeated = _read(found, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw

@@ -1,6 +1,6 @@
-"""The inputs of a form for one handler field, as its JSON Schema wants them.
+"""The inputs of a form for one handler field, derived from its JSON Schema.
 
-A value that they cannot show exactly is shown, and read, as JSON.
+A value that the inputs cannot show exactly is shown, and read, as JSON.
 """
 
 import json
@@ -16,7 +16,7 @@ from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
 
 Texts = Mapping[str, str]
-"""The texts of the inputs of a form, by their names. A box that is checked holds `on`."""
+"""The texts of the inputs of a form, by their names. A checked box has the value `on`."""
 
 ON, OFF = "on", "off"
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -28,12 +28,12 @@ class Input:
     """One input.
 
     Attributes:
-        kind: How it is drawn: `checkbox`, `number`, `text`, `select`, `lines`, `secrets`, `date` or `json`.
+        kind: Kind of the HTML input: `checkbox`, `number`, `text`, `select`, `lines`, `secrets`, `date` or `json`.
         schema: JSON Schema of its value.
-        key: Key of the value within that of the field; empty if it is the whole value.
-        preset: The kind of filter that it belongs to; empty if to none.
-        of_presets: Presets of the same object that it is for; empty: all.
-        takes_flag: `true` and `false` are values, too.
+        key: Key of the value within the field's value; empty if it is the complete value.
+        preset: The kind of filter to which it belongs; empty if there is none.
+        of_presets: Presets of the same object to which it applies; empty: all.
+        takes_flag: `true` and `false` are also values.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Input:
 
 
 def write_example(example: Any) -> str:
-    """Return a JSON value as people type it into an input."""
+    """Return a JSON value in the form in which people type it."""
     if isinstance(example, list) and all(isinstance(each, str) for each in example):
         return join_texts(example)
     return example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
@@ -63,11 +63,14 @@ def json_name(field: HandlerField) -> str:
 
 
 def make_inputs(field: HandlerField) -> tuple[Input, ...]:
-    """Return the inputs of a field, without the one for JSON."""
+    """Return the inputs of a field, except the input for JSON."""
     schema = field.schema
     if schema.get("type") == "object":
+        presets = PRESET_FIELDS if field.name == "verify" else {}
         inputs = [
-            _make_input(f"{field.name}.{key}", each, key=key, of_presets=_presets_with(field, key))
+            _make_input(
+                f"{field.name}.{key}", each, key=key, of_presets=tuple(name for name in presets if key in presets[name])
+            )
             for key, each in schema.get("properties", {}).items()
         ]
     elif any("properties" in each for each in schema.get("anyOf", ())):
@@ -81,7 +84,7 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
 
 
 def write_texts(field: HandlerField, value: Any) -> dict[str, str]:
-    """Return the texts of the inputs for a value as the API shows it. Secrets are never among them."""
+    """Return the texts of the inputs for a value in the API's form. Secrets are never among them."""
     inputs = make_inputs(field)
     empty = {each.name: OFF if each.kind == "checkbox" else "" for each in inputs} | {json_name(field): ""}
     shown = {key: value[key] for key in value if key != "secrets_set"} if isinstance(value, dict) else value
@@ -93,10 +96,10 @@ def write_texts(field: HandlerField, value: Any) -> dict[str, str]:
 
 
 def read_texts(field: HandlerField, texts: Texts) -> Any:
-    """Return the JSON value that the inputs hold; None if they hold none.
+    """Return the JSON value of the inputs; None if they are empty.
 
     Raises:
-        InvalidInputError: The JSON is none, or there is a value besides it. The text contains no secret.
+        InvalidInputError: The JSON is invalid, or another input also has a value. The text contains no secret.
     """
     value, text = _collect(field, make_inputs(field), texts), texts.get(json_name(field), "").strip()
     if not text:
@@ -122,7 +125,7 @@ def _make_input(name: str, schema: Mapping[str, Any], **more: Any) -> Input:
 
 
 def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[Input]:
-    """Yield the inputs of presets, and of the text that may stand for one."""
+    """Yield the inputs of presets, and of the text that may replace a preset."""
     for schema in schemas:
         properties = schema.get("properties", {})
         preset = properties.get("preset", {}).get("const", "")
@@ -144,14 +147,8 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
     return _KINDS.get(schema.get("type", ""), "json")
 
 
-def _presets_with(field: HandlerField, key: str) -> tuple[str, ...]:
-    if field.name != "verify" or not any(key in keys for keys in PRESET_FIELDS.values()):
-        return ()
-    return tuple(preset for preset, keys in PRESET_FIELDS.items() if key in keys)
-
-
 def _spread(field: HandlerField, inputs: tuple[Input, ...], value: Any) -> dict[str, str]:
-    """Return a value's parts for the inputs. What fits none of them is missing."""
+    """Return the parts of a value for the inputs. A part that fits no input is missing."""
     if value is None:
         return {}
     if field.name in (each.name for each in inputs):
@@ -169,7 +166,7 @@ def _spread(field: HandlerField, inputs: tuple[Input, ...], value: Any) -> dict[
 
 
 def _collect(field: HandlerField, inputs: tuple[Input, ...], texts: Texts) -> Any:
-    """Return the value that the inputs besides JSON hold. The inverse of `_spread`."""
+    """Return the value of the inputs other than JSON. The inverse of `_spread`."""
     values = [(each, value) for each in inputs if (value := _read(each, texts.get(each.name, ""))) is not None]
     if field.name in (each.name for each in inputs):
         return values[0][1] if values else None
@@ -215,13 +212,13 @@ def _read(each: Input, text: str) -> Any:
 
 def _read_date(name: str, text: str) -> str:
     try:
-        return write_date(parse_date(name, text)) or text  # browsers leave out seconds of 0
+        return write_date(parse_date(name, text)) or text  # browsers omit seconds of 0
     except (InvalidInputError, OverflowError):
-        return text  # the field's own check says what is wrong
+        return text  # the field's own check reports the error
 
 
 def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
-    """Return the same value for all that mean the same: a list of one item, another order of filters, a default."""
+    """Return the same value for all equivalent values: a list of one item, another order of filters, a default."""
     if isinstance(value, list):
         items = [_simplify(each, {}) for each in value]
         return items[0] if len(items) == 1 else sorted(items, key=str) if dict in map(type, items) else items

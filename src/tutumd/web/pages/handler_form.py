@@ -1,4 +1,4 @@
-"""The form of a webhook handler, made from the table of handler fields: a new field appears by itself."""
+"""The form of a webhook handler, derived from the table of handler fields: a new field appears by itself."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ CHANGED_MEANWHILE = (
     "somebody changed this handler since you opened the form. What you see is what you typed: saving it again changes"
 )
 Errors = dict[str, str]
-"""Texts about what is wrong, by the names of fields; `""` is the form as a whole."""
+"""Error texts by the names of fields; `""` is the form as a whole."""
 
 
 @router.get("/service/{service_uuid}/handler/new/")
@@ -50,7 +50,7 @@ def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response
 
 @router.post("/service/{service_uuid}/handler/new/")
 def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
-    """Create a handler, and show it. The same form, sent again, creates nothing."""
+    """Create a handler, and show it. If the same form is sent again, nothing is created."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
     made, _, errors = create_from_form(request, visitor, service, form, hash_form(form))
     if made is None:
@@ -83,7 +83,7 @@ def show_edit(found: ChangedHandler) -> Response:
 
 @router.post(f"{BASE}edit/")
 def change_handler(found: ChangedHandler, form: SentForm) -> Response:
-    """Change what differs in the form, and show the handler."""
+    """Change the fields that differ in the form, and show the handler."""
     document, errors = read_form(form, found.handler, found.web.clock())
     if errors:
         return _show_edit(found, form, errors)
@@ -129,26 +129,26 @@ def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dic
 
 
 def _options_of(each: Input) -> list[tuple[str, str]]:
-    """Return the values of a select with their texts; none of them is chosen at first."""
+    """Return the values of a select with their texts; none of them is selected initially."""
     nothing = "Anyone: nothing is checked" if each.key == "preset" else "The usual one"
     return [("", nothing), *((choice, name_choice(choice)) for choice in each.schema["enum"])]
 
 
 def _fingerprint(handler: Handler) -> str:
-    """Return a text that differs once somebody changes the name or a field."""
+    """Return a text that changes when somebody changes the name or a field."""
     return fingerprint(handler.name, rules.public_options(handler))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:
-    """A field with its inputs, each with the text that it holds.
+    """A field with its inputs, each with its text.
 
     Attributes:
         json: The input for JSON and its text; None if the field needs none.
-        json_holds: The stored value is more than the other inputs can say.
-        error: What is wrong with what was typed; empty if nothing is.
-        secrets_set: How many secrets are stored.
-        is_set: It is not, or will not be, the default.
+        json_holds: Whether the stored value contains more than the other inputs can express.
+        error: Error in the typed text; empty if there is none.
+        secrets_set: Number of stored secrets.
+        is_set: Whether its value is not, or will not be, the default.
     """
 
     entry: HandlerField
@@ -165,10 +165,10 @@ class FormField:
 def make_form(
     handler: Handler | None, *, typed: Texts | None = None, errors: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the form of a handler, or of a new one: groups of fields with `title`, `note`, `is_open` and `fields`.
+    """Return the form of a handler, or of a new handler: groups of fields with `title`, `note`, `is_open` and `fields`.
 
     Args:
-        typed: The texts of the inputs, as a person left them; None: the handler's values. Secrets are left out.
+        typed: Texts of the inputs as a person left them; None: the handler's values. Secrets are omitted.
         errors: Texts by the names of fields.
     """
     values = _read_values(handler)
@@ -192,10 +192,11 @@ def make_form(
 
 
 def read_form(typed: Texts, handler: Handler | None, now: datetime) -> tuple[dict[str, Any], Errors]:
-    """Return what a person changed in the form of a handler, or chose for a new one, and the errors, field by field.
+    """Return the changes that a person made in the form of a handler, or the choices for a new handler, and the errors
+    by field.
 
-    The first value is the JSON object for `handlers.create` or `handlers.change`. A field whose inputs are missing is
-    left as it is.
+    The first value is the JSON object for `handlers.create` or `handlers.change`. A field whose inputs are missing does
+    not change.
     """
     values, document, errors = _read_values(handler), dict[str, Any](), Errors()
     operation = handler.operation if handler else Operation.REDEPLOY

@@ -1,7 +1,7 @@
-"""What all pages of handlers share: the handler of an address, with what a visitor does to it."""
+"""Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Request
 
 from tutumd.application import handlers as rules
 from tutumd.application.digests import sha256_hex
-from tutumd.errors import NotFoundError
+from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.cookies import is_secure
@@ -21,11 +21,15 @@ from tutumd.web.uris import call_uri
 BASE = "/service/{service_uuid}/handler/{number}/"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 _UNKNOWN = "HANDLER"
-"""Stands for a handler whose name does not tell it from others: the CLI then wants the start of its UUID."""
+"""Replaces a handler whose name is not unique: the CLI then requires the start of its UUID."""
+_HAS_NEW_URL = (
+    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
+    " again, and repeat it"
+)
 
 
 class HandlerGoneError(Exception):
-    """A service of the visitor has no such handler: it was revoked, or never was."""
+    """The service has no such handler: it was revoked, or never existed."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(f"no such handler of {service.uuid}")
@@ -34,10 +38,10 @@ class HandlerGoneError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundHandler:
-    """A handler of a page's address, with its service.
+    """The handler of a page's address, with its service.
 
     Attributes:
-        service_word, handler_word: The names of both in commands, as words of a shell.
+        service_word, handler_word: The names of both in commands, quoted for a shell.
     """
 
     request: Request
@@ -49,7 +53,7 @@ class FoundHandler:
 
     @property
     def web(self) -> WebContext:
-        """What the server is made of."""
+        """The objects of the server."""
         return context(self.request)
 
     @property
@@ -59,14 +63,14 @@ class FoundHandler:
 
     @property
     def call_url(self) -> str:
-        """The whole URL, which is a password: by the public URL, else as the visitor came here."""
+        """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
         scheme = "https" if is_secure(self.request) else "http"
         start = self.web.public_url or f"{scheme}://{self.request.url.netloc}"
         return start + call_uri(self.service.uuid, self.handler.uuid)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values that all templates of a handler know."""
+        """The values for all templates of a handler."""
         return {
             "service": self.service,
             "handler": self.handler,
@@ -78,7 +82,7 @@ class FoundHandler:
         }
 
     def command(self, verb: str, *options: str) -> str:
-        """Return a command. If it does not name the handler, a comment says where to find the UUID."""
+        """Return a command. If the command does not name the handler, a comment says where to find the UUID."""
         words = ["tutum webhook-handler", verb, self.service_word, self.handler_word, *options]
         if self.handler_word == _UNKNOWN:
             words.append(f"  # its UUID is in: tutum webhook-handler list {self.service_word}")
@@ -127,13 +131,22 @@ def find_handler(request: Request, visitor: User, service_uuid: str, number: int
     )
 
 
-def _found_with(scope: Scope) -> Callable[..., FoundHandler]:
-    """Return the dependency of a route about a handler that needs a scope."""
+def _found_with(scope: Scope) -> Callable[..., Iterator[FoundHandler]]:
+    """Return the dependency of a route about a handler that requires a scope.
+
+    If the handler gets a new URL during the request, the request is refused.
+    """
 
     def find(
         request: Request, visitor: Annotated[User, Depends(visitor_with(scope))], service_uuid: str, number: Number
-    ) -> FoundHandler:
-        return find_handler(request, visitor, service_uuid, number)
+    ) -> Iterator[FoundHandler]:
+        found = find_handler(request, visitor, service_uuid, number)
+        try:
+            yield found
+        except NotFoundError:
+            if find_handler(request, visitor, service_uuid, number).handler.uuid != found.handler.uuid:
+                raise ConflictError(_HAS_NEW_URL) from None
+            raise
 
     return find
 
@@ -144,16 +157,16 @@ ChangedHandler = Annotated[FoundHandler, Depends(_found_with(Scope.OPERATE))]
 
 
 def read_outcome(text: str) -> DeliveryOutcome | None:
-    """Return the outcome that a page's address names; None if it names none."""
+    """Return the outcome in a page's address; None if there is none."""
     return DeliveryOutcome(text) if text in list(DeliveryOutcome) else None
 
 
 def outcome_filters(address: str, chosen: DeliveryOutcome | None) -> list[tuple[str, str, None, bool]]:
-    """Return the links that choose deliveries by outcome, as `ui.filters` takes them."""
+    """Return the links that filter deliveries by outcome, as `ui.filters` takes them."""
     links = [("All", address, None, chosen is None)]
     return links + [(each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
 
 
 def fingerprint(*values: object) -> str:
-    """Return a text that changes with some values, and tells nothing about them."""
+    """Return a text that changes with the given values, and reveals nothing about them."""
     return sha256_hex(json.dumps(values, sort_keys=True))[:16]

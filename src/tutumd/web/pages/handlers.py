@@ -1,4 +1,4 @@
-"""Pages of a handler: what it does and who called it, its URL, the buttons that change it, and a trial."""
+"""Pages of a handler: its effect and its calls, its URL, the buttons that change it, and a trial."""
 
 from contextlib import suppress
 from typing import Any
@@ -27,14 +27,14 @@ from tutumd.web.pages.handler_routes import (
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Form, SentForm, field
+from tutumd.web.pages.visitors import Form, SentForm
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
 
 RECENT = 20
 GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
-"""How long an old URL may still work, as the CLI writes it."""
+"""How long an old URL may still work, in the CLI's form."""
 
 
 @router.get(BASE)
@@ -66,7 +66,7 @@ def leave_url(found: CalledHandler) -> Response:
 @router.get(f"{BASE}connect/secret/")
 @router.get(f"{BASE}delivery/{{delivery_number}}/redeliver/")
 def leave_button(found: ReadHandler) -> Response:
-    """Redirect to the page with the button: this address only takes its form."""
+    """Redirect to the page with the button: this address only accepts its form."""
     return go_to(found.request, found.request.url.path.rstrip("/").rpartition("/")[0] + "/")
 
 
@@ -93,12 +93,15 @@ def disable_handler(found: ChangedHandler) -> Response:
 
 @router.post(f"{BASE}rotate/")
 def rotate_handler(found: ChangedHandler, form: SentForm) -> Response:
-    """Give the handler a new URL instead of the one that the form names. The same form, sent again, changes nothing."""
-    web, service, handler, grace = found.web, found.service, found.handler, field(form, "grace")
+    """Give the handler a new URL instead of the URL that the form names. If the same form is sent again, nothing
+    changes.
+    """
+    web, service, handler, grace = found.web, found.service, found.handler, form.get("grace", "")
     if grace not in GRACES_S:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
-    if field(form, "url_id") == fingerprint(handler.uuid):
-        with suppress(NotFoundError):  # sent twice at once; or it was revoked, which `find_handler` says
+    if form.get("url_id", "") == fingerprint(handler.uuid):
+        # The form was sent twice at the same time, or the handler was revoked, which `find_handler` reports.
+        with suppress(NotFoundError):
             rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, GRACES_S[grace], now=web.clock())
     return go_to(
         found.request, find_handler(found.request, found.visitor, service.uuid, handler.number).place, "rotated"
@@ -140,7 +143,7 @@ def show_try(found: CalledHandler, delivery: str = "") -> Response:
 
 @router.post(f"{BASE}try/")
 def try_handler(found: CalledHandler, form: SentForm) -> Response:
-    """Show what a call would do."""
+    """Show the predicted effect of a call."""
     try:
         trial = _try(found, form)
     except InvalidInputError as error:
@@ -149,8 +152,8 @@ def try_handler(found: CalledHandler, form: SentForm) -> Response:
 
 
 def _try(found: FoundHandler, form: Form) -> Trial:
-    web, number = found.web, field(form, "delivery")
-    if field(form, "source") == "delivery":
+    web, number = found.web, form.get("delivery", "")
+    if form.get("source", "") == "delivery":
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
@@ -159,11 +162,11 @@ def _try(found: FoundHandler, form: Form) -> Trial:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
     call = CallInput(
-        headers=parse_headers(field(form, "headers")),
-        query=parse_query_text(field(form, "query")),
-        # Browsers send each end of a line as two characters, which no sender does.
-        body=field(form, "body").replace("\r\n", "\n").encode(),
-        address=field(form, "address").strip(),
+        headers=parse_headers(form.get("headers", "")),
+        query=parse_query_text(form.get("query", "")),
+        # Browsers send each line end as two characters, which no sender does.
+        body=form.get("body", "").replace("\r\n", "\n").encode(),
+        address=form.get("address", "").strip(),
         now=web.clock(),
     )
     return try_call(found.handler, call, cipher=web.cipher)

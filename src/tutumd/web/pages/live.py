@@ -1,8 +1,8 @@
-"""Open pages that ask for their changed parts: what says "nothing changed" in microseconds, and bounds all else.
+"""Open pages that request their changed parts: reports "nothing changed" in microseconds, and bounds all other work.
 
-A page asks with `HX-Request: true` and, in `If-None-Match`, the tag of what it shows. A tag is a keyed hash of the
-revision of the page's subject, the session, the rights of the viewer, the address and the query. So a session gets 304
-only for a tag that it was given itself, with the rights that it has now, and only while it lasts.
+A page sends `HX-Request: true` and, in `If-None-Match`, the tag of its content. A tag is a keyed hash of the revision
+of the page's subject, the session, the rights of the viewer, the address and the query. So a session gets 304 only for
+its own tag, with its current rights, and only while it lasts.
 """
 
 import asyncio
@@ -23,29 +23,36 @@ from tutumd.web.context import WebContext
 from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
-"""Older revisions, and with them the knowledge that a session goes on, do not count."""
+"""An older revision does not count, nor does its proof that a session still exists. A slow database is read less."""
 ASKED_S = 10.0
-"""A page counts as open for this time after it asked."""
+"""A page counts as open for this time after its last request."""
+MAX_WATCHED = 5_000
+"""Pages whose revisions a process keeps. Those of others are read when they ask."""
+_PAUSE_PER_READ = 20.0
+"""Pause after a read of all open pages, as a multiple of its time."""
+_MAX_PAUSE_S = 3.0
 _READ_AT_ONCE = 500
 
 Watched = tuple[str, str]
-"""SHA-256 of the token of a session, and the UUID of the service or action that its page is about; empty for all."""
+"""SHA-256 of the token of a session, and the UUID of the page's service or action; empty for all."""
 
 RENDERING_SHARE = 0.2
 BUSY_RENDERING_SHARE = 0.01
 BUSY_CALLS = 100
-"""Share of the time in which a process renders changed pages for scripts; the second one while there are more than this
-many calls a second. Beyond it, pages show what they have, and ask again: calls go on, however many pages are open."""
+"""Share of the time in which a process renders changed pages for scripts; the second value applies while there are more
+than this many calls a second. Beyond the share, pages keep their content and ask again: calls continue, however many
+pages are open.
+"""
 COUNTED_S = 1.0
-"""Time over which calls are counted at least: they come in batches, and between two of them there is none."""
+"""Minimum time over which calls are counted, because they arrive in batches with nothing in between."""
 RENDERING_AT_ONCE_S = 0.5
-"""Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
+"""Maximum saved rendering time: enough for all open pages on a server with few calls."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _PATH = re.compile(
     rf"/(?:(?:service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
 )
-"""Addresses of pages that scripts refresh. Those that ask an engine are none: all others would wait with them."""
+"""Addresses of pages that scripts refresh. Pages that query an engine are excluded: all others would wait with them."""
 CORNER = "/running/"
 """Address of the corner of unfinished actions, which each page has besides its own live part."""
 _SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
@@ -57,8 +64,8 @@ class Asked:
 
     Attributes:
         page: Address and query of the page, and the user whom a proxy names.
-        tag: Of what the page shows; empty if it does not know it.
-        is_script: It asks for the part that changes.
+        tag: Tag of the page's content; empty if the page has none.
+        is_script: Whether it requests only the part that changes.
     """
 
     watched: Watched
@@ -68,7 +75,7 @@ class Asked:
 
 
 class LivePages:
-    """The dashboard, for browsers and for the pages that they have open. For one event loop."""
+    """The dashboard, for browsers and for their open pages. An instance serves one event loop."""
 
     def __init__(self, site: ASGIApp, context: WebContext, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Wrap the dashboard. `clock_s` is monotonic."""
@@ -76,12 +83,14 @@ class LivePages:
         self._revisions = Revisions(context.store, clock_s)
         self._secret = context.cipher.derive("live pages")
         self._allowance = Allowance(lambda: context.call_metrics.total, clock_s)
-        # One after the other: several threads at once would keep the event loop from its calls.
+        # One after the other: several parallel threads would block the event loop's calls.
         self._turn = asyncio.Lock()
         self._user_header = context.user_header.lower().encode()
 
     def handle_fast(self, scope: Scope, respond: Respond) -> bool:
-        """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
+        """Respond 304 if nothing has changed, without a task, a thread or the database; return False if something
+        has.
+        """
         asked = self._parse(scope, scope["path"].removeprefix(self._context.public_path))
         if asked is None or not asked.is_script or not self._context.shows_dashboard(scope):
             return False
@@ -95,9 +104,9 @@ class LivePages:
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond as the dashboard does. Pages get a tag; those that ask again get 304, if nothing has changed."""
+        """Respond as the dashboard does. Pages get a tag. A page that asks again gets 304 if nothing has changed."""
         asked = self._parse(scope, scope["path"])
-        # Before what is rendered: a change in between is then shown twice, but never missed.
+        # Read before rendering: a change in between is then shown twice, but never missed.
         tag = await self._find_tag(asked) if asked else b""
         if asked is None or not tag:
             await self._site(scope, receive, send)
@@ -112,7 +121,9 @@ class LivePages:
             await self._refresh(asked, tag, scope, receive, send)
 
     async def _find_tag(self, asked: Asked) -> bytes:
-        """Return the tag; empty if the session has ended or the database is away, which the dashboard tells."""
+        """Return the tag; empty if the session has ended or the database is unavailable, which the dashboard
+        reports.
+        """
         try:
             revision = self._revisions.recall(asked.watched) or await self._revisions.read(asked.watched)
         except UnavailableError:
@@ -120,7 +131,7 @@ class LivePages:
         return self._make_tag(asked, revision) if revision else b""
 
     async def _refresh(self, asked: Asked, tag: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        """Render a page that has changed; later, if others have used up the time for that."""
+        """Render a changed page; later, if others have used up the time for that."""
 
         async def send_tagged(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
@@ -138,7 +149,7 @@ class LivePages:
                 self._allowance.use(asked.watched[0], self._clock_s() - began_s)
 
     def _parse(self, scope: Scope, path: str) -> Asked | None:
-        """Return what a page asks; None if it is another request, or does not say which session it is of."""
+        """Return the request of an open page; None if it is another request, or names no session."""
         if scope["method"] != "GET" or (match := _PATH.fullmatch(path)) is None:
             return None
         headers: dict[bytes, list[bytes]] = {}
@@ -147,7 +158,7 @@ class LivePages:
         tokens = _SESSION.findall(b"; ".join(headers.get(b"cookie", ())))
         if len(tokens) != 1:
             return None
-        # As when a page is rendered, which checks the user that a proxy names.
+        # As for a rendered page, which checks the user that a proxy names.
         is_of_proxy = (scope.get("client") or ("",))[0] in self._context.trusted_proxies
         user = b",".join(headers.get(self._user_header, ())) if is_of_proxy else b""
         return Asked(
@@ -163,19 +174,19 @@ class LivePages:
 
 
 class Allowance:
-    """Time for rendering: a share of all time, which is smaller while there are many calls, saved up to a limit.
+    """Time for rendering: a share of all time, smaller during many calls, saved up to a limit.
 
-    One session gets half of it at most, so that it leaves some to others.
+    One session gets at most half of it, so that some is left for others.
     """
 
     def __init__(self, count_calls: Callable[[], int], clock_s: Callable[[], float]) -> None:
-        """Begin with all that can be saved up. `count_calls` returns how many calls there have been."""
+        """Begin with the maximum saved time. `count_calls` returns the total number of calls."""
         self._count_calls, self._clock_s = count_calls, clock_s
         self._left_s, self._filled_s, self._calls = RENDERING_AT_ONCE_S, clock_s(), count_calls()
         self._of_each_s, self._used_s = RENDERING_AT_ONCE_S / 2, dict[str, float]()
 
     def has_some(self, session: str) -> bool:
-        """Return whether time is left for a session."""
+        """Return whether a session has time left."""
         now_s, calls = self._clock_s(), self._count_calls()
         if (passed_s := now_s - self._filled_s) >= COUNTED_S:
             share = BUSY_RENDERING_SHARE if calls - self._calls > BUSY_CALLS * passed_s else RENDERING_SHARE
@@ -185,63 +196,85 @@ class Allowance:
         return self._left_s > 0 and self._used_s.get(session, 0.0) < self._of_each_s
 
     def use(self, session: str, seconds: float) -> None:
-        """Count time that was used, also if it was more than was left."""
+        """Count used time, even if it exceeds the remaining time."""
         self._left_s -= seconds
         self._used_s[session] = self._used_s.get(session, 0.0) + seconds
 
 
-class Revisions:
-    """The revisions of the pages that are open on one event loop.
+@dataclass(slots=True)
+class Known:
+    """The revision of an open page, when the page asked last, and until when and which `Store.ended` it counts."""
 
-    A revision is a text that changes with the subject of a page, and with what its viewer may see and do.
+    revision: str
+    asked_s: float
+    until_s: float
+    ended: int
+
+
+class Revisions:
+    """The revisions of the open pages of one event loop.
+
+    A revision is a text that changes with the subject of a page, and with the rights of its viewer. Open pages are read
+    together, at most once a second. A page that is not known is read alone.
     """
 
     def __init__(self, store: Store, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Watch nothing yet. `clock_s` is monotonic."""
         self._store, self._clock_s = store, clock_s
-        self._asked_s: dict[Watched, float] = {}
-        self._known: dict[Watched, str] = {}
-        self._read_s, self._ended = 0.0, -1
-        self._batch: list[Watched] = []
-        self._reading: asyncio.Future[None] | None = None
+        self._known: dict[Watched, Known] = {}
+        self._next_s = clock_s()
+        self._readings: dict[Watched | None, asyncio.Future[dict[Watched, str]]] = {}
 
     def recall(self, watched: Watched) -> str | None:
-        """Return the revision that was read last, if it is fresh."""
-        now_s = self._clock_s()
-        if watched not in self._known or now_s - self._read_s > FRESH_S or self._ended != self._store.ended:
+        """Return the revision from the last read, if it is fresh."""
+        known = self._known.get(watched)
+        if known is None:
             return None
-        self._asked_s[watched] = now_s
-        return self._known[watched]
+        known.asked_s = now_s = self._clock_s()
+        return known.revision if now_s <= known.until_s and known.ended == self._store.ended else None
 
     async def read(self, watched: Watched) -> str | None:
-        """Return the revision as it is now, read together with those of all open pages; None if the session has ended.
+        """Return the current revision; None if the session has ended.
 
         Raises:
             UnavailableError: The database cannot be read.
         """
-        now_s = self._asked_s[watched] = self._clock_s()
-        if self._reading is None or self._reading.done():
-            self._batch = [each for each, asked_s in self._asked_s.items() if now_s - asked_s <= ASKED_S]
-            self._reading = asyncio.ensure_future(self._read(self._batch))
-        elif watched not in self._batch:
-            await asyncio.wait([self._reading])
-            return self.recall(watched) or await self.read(watched)
-        await asyncio.shield(self._reading)  # others wait for it, too
-        return self._known.get(watched)
+        if watched in self._known and self._clock_s() >= self._next_s:
+            found = await self._share(None)
+            if watched in found:
+                return found[watched]
+        return (await self._share(watched)).get(watched)
 
-    async def _read(self, batch: list[Watched]) -> None:
-        read_s, ended, known = self._clock_s(), self._store.ended, dict[Watched, str]()
+    async def _share(self, watched: Watched | None) -> dict[Watched, str]:
+        """Read a page, or all open pages. Requests that come meanwhile wait for the same result."""
+        if watched not in self._readings:
+            reading = self._readings[watched] = asyncio.ensure_future(self._read(watched))
+            reading.add_done_callback(lambda _: self._readings.pop(watched))
+        return await asyncio.shield(self._readings[watched])
+
+    async def _read(self, watched: Watched | None) -> dict[Watched, str]:
+        began_s, ended, found = self._clock_s(), self._store.ended, dict[Watched, str]()
+        if watched is None or len(self._known) >= MAX_WATCHED:
+            open_since_s = began_s - ASKED_S
+            self._known = {each: known for each, known in self._known.items() if known.asked_s >= open_since_s}
+        batch = list(self._known) if watched is None else [watched]
         for start in range(0, len(batch), _READ_AT_ONCE):
             some = batch[start : start + _READ_AT_ONCE]
-            known |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
-        self._known, self._read_s, self._ended = known, read_s, ended
-        # Invented sessions are not read again.
-        gone = set(batch) - known.keys()
-        self._asked_s = {each: self._asked_s[each] for each in (*batch, *self._asked_s) if each not in gone}
+            found |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
+        now_s = self._clock_s()
+        if watched is None:
+            pause_s = min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S)
+            self._next_s = now_s + max(FRESH_S, pause_s)
+        until_s = max(now_s + FRESH_S, self._next_s)
+        for each in batch:
+            before = self._known.pop(each, None)
+            if each in found and len(self._known) < MAX_WATCHED:
+                self._known[each] = Known(found[each], before.asked_s if before else now_s, until_s, ended)
+        return found
 
 
 def read_revisions(store: Store, watched: list[Watched]) -> dict[Watched, str]:
     """Return the revisions of at most 500 pages, except those of sessions that have ended."""
     users = store.session_users(list({session for session, _ in watched}))
-    texts = store.revisions({uuid for session, uuid in watched if session in users})
+    texts = store.revisions({uuid for session, uuid in watched if session in users}) if users else {}
     return {(session, uuid): repr((users[session], texts.get(uuid))) for session, uuid in watched if session in users}

@@ -1,4 +1,4 @@
-"""The first page: what failed, what runs, what waits; the corner of all pages; and the list of services."""
+"""The first page: failed, running and waiting actions; the corner of all pages; and the list of services."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
 
-_MAX_UNFINISHED = 40
+_MAX_UNFINISHED = 20
 _MAX_UNUSED = 5
 _MAX_WARNED = 10
 
@@ -38,7 +38,7 @@ def show_overview(request: Request, visitor: Reader) -> Response:
         failed=store.failed_actions(visitor),
         running=[each for each in unfinished if each.state is not ActionState.PENDING],
         waiting=[each for each in unfinished if each.state is ActionState.PENDING],
-        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED)),
+        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED), by_age=True),
         warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
         steps=_list_steps(store, visitor, engines, groups),
         engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
@@ -53,14 +53,14 @@ def show_overview(request: Request, visitor: Reader) -> Response:
 
 @router.get("/running/")
 def show_running(request: Request, visitor: Reader) -> Response:
-    """Show the corner of unfinished actions alone, for a script that refreshes it."""
+    """Show only the corner of unfinished actions, for a script that refreshes it."""
     return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
 
 
 def _list_steps(
     store: Store, visitor: User, engines: Sequence[EngineInfo], groups: Sequence[ServiceGroup]
 ) -> list[dict[str, str]]:
-    """Return what a new installation needs, for `ui.timeline`; nothing once there is a handler."""
+    """Return the steps of a new installation, for `ui.timeline`; none once there is a handler."""
     if store.unused_handlers(visitor, None, Query.newest(1)).objects:
         return []
     number = sum(group.number for group in groups if group.bound)
@@ -87,6 +87,8 @@ def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
 
 PAGE_SIZE = 50
 GONE = "Gone"
+NO_STACK = "-"
+"""Represents services of no stack in an address: no stack can have this name."""
 _FILTERS = ("search", "state", "stack", "engine")
 _MAX_DIGITS = 10
 _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
@@ -102,21 +104,23 @@ _ORDER = (
     ServiceState.STOPPED,
     GONE,
 )
-"""States as filters show them: first what may need a person."""
+"""Order of states in filters: states that may need a person come first."""
 
 
 @router.get("/services/")
 def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
-    """Show the services that the filters in the address let through, from the position `after` on."""
+    """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request)
     state, is_gone = filters["state"], filters["state"] == GONE
     begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
     given = filters | {"state": "" if is_gone else state, "gone": "yes" if is_gone else "no"}
     given = {name: value for name, value in given.items() if value}
+    if filters["stack"] == NO_STACK:
+        given["stack"] = ""
     found = store.services(visitor, Query(filters=given, limit=PAGE_SIZE, offset=begin, by_stack=True))
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
-    stacks, engines = (sorted({getattr(group, name) for group in groups} - {""}) for name in ("stack", "engine"))
+    stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
     end = begin + PAGE_SIZE
     return render(
         request,
@@ -127,7 +131,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
         is_filtered=bool(begin or any(filters.values())),
         is_gone=is_gone,
         states=_link_states(request, filters, groups),
-        stack_options=[("", "All stacks"), *((name, name) for name in stacks)],
+        stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
         first_href=services_address(request, **filters) if begin else "",
         next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
@@ -137,7 +141,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
 
 
 def services_address(request: Request, **filters: str) -> str:
-    """Return the address of the list of services. Empty filters are left out."""
+    """Return the address of the list of services. Empty filters are omitted."""
     query = urlencode({name: value for name, value in filters.items() if value})
     return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
 
@@ -156,15 +160,19 @@ def _read_filters(request: Request) -> dict[str, str]:
 def _link_states(
     request: Request, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
 ) -> list[tuple[str, str, int, bool]]:
-    """Return the links that choose a state, for `ui.filters`: all, each that a service is in, and those that are gone.
+    """Return the links that select a state, for `ui.filters`: all, each state with services, and gone services.
 
     Args:
-        filters: Of the list; empty: the page is another one.
-        groups: All services that the search lets through.
+        filters: Filters of the list; empty: another page shows the links.
+        groups: All services that match the search.
     """
     chosen, counts = filters.get("state"), Counter[str]()
     for group in groups:
-        if filters.get("stack") in (None, "", group.stack) and filters.get("engine") in (None, "", group.engine):
+        if filters.get("stack") in (None, "", group.stack or NO_STACK) and filters.get("engine") in (
+            None,
+            "",
+            group.engine,
+        ):
             counts[group.state if group.bound else GONE] += group.number
     shown = [("", "All", counts.total() - counts[GONE])]
     shown += [(state, state, counts[state]) for state in _ORDER if counts[state] or chosen == state]

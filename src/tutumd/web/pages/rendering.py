@@ -1,4 +1,4 @@
-"""Pages as HTML: the templates, what all of them know, and how values are written."""
+"""Pages as HTML: the templates, their common values, and the format of values."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,24 +20,24 @@ from tutumd.web.pages.cookies import set_cookie
 
 
 def iso(at: datetime) -> str:
-    """Return a moment for machines, in UTC with milliseconds."""
+    """Return a time for machines, in UTC with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def exact(at: datetime) -> str:
-    """Return a moment for people, to the second."""
+    """Return a time for people, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def clock(at: datetime) -> str:
-    """Return the time of day of a moment, in UTC, for lines of a log."""
+    """Return the time of day in UTC, for log lines."""
     return at.astimezone(UTC).strftime("%H:%M:%S")
 
 
 def relative(at: datetime, now: datetime) -> str:
-    """Return how long before or after `now` a moment is: `just now`, `3 min ago`, `in 2 h`, `5 days ago`.
+    """Return the distance between a time and `now`: `just now`, `3 min ago`, `in 2 h`, `5 days ago`.
 
-    A moment more than 30 days away is a date.
+    A time more than 30 days away is a date.
     """
     seconds = (now - at).total_seconds()
     size = abs(seconds)
@@ -47,14 +47,14 @@ def relative(at: datetime, now: datetime) -> str:
         return at.astimezone(UTC).strftime("%Y-%m-%d")
     units = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (30 * 86400, 86400, "day"))
     unit_s, unit = next((unit_s, unit) for limit, unit_s, unit in units if size < limit)
-    # What lasts for 7 days ends "in 7 days", also a second later.
+    # A period of 7 days ends "in 7 days", also a second later.
     count = int(size // unit_s) if seconds > 0 else round(size / unit_s)
     text = f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in at most two units: `850 ms`, `4.2 s`, `12 s`, `3 min 4 s`, `2 h 5 min`, `3 d 1 h`."""
+    """Return a duration in at most two units: `850 ms`, `4.2 s`, `12 s`, `3 min 4 s`, `2 h 5 min`, `3 d 1 h`."""
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
     if seconds < 9.95:
@@ -73,7 +73,7 @@ def short_digest(digest: str) -> str:
 
 
 def verb(word: str) -> str:
-    """Return what an action or a handler does, from its name in the API: `Redeploy`, `Scale up`."""
+    """Return the verb of an action or a handler for people, from its name in the API: `Redeploy`, `Scale up`."""
     return word.replace("SCALEUP", "SCALE UP").capitalize()
 
 
@@ -87,7 +87,7 @@ _PROGRAMS = (
     ("Chrome/", "Chrome"),
     ("Safari/", "Safari"),
 )
-"""What stands in a user agent, and whose it is. The first one counts: most of them name others, too."""
+"""What stands in a user agent, and whose it is. The first match counts: most user agents also name others."""
 
 _SYSTEMS = (
     ("Android", "Android"),
@@ -101,9 +101,9 @@ _SYSTEMS = (
 
 
 def agent(user_agent: str) -> str:
-    """Return the browser and the system that a user agent names, such as `Firefox on Linux`; else its first word.
+    """Return the browser and the system of a user agent, such as `Firefox on Linux`; else its first word.
 
-    People look for a session that is not theirs by it. A client can write anything into its user agent.
+    It helps people to find a session that is not theirs. A client can send any user agent.
     """
     program = next((name for part, name in _PROGRAMS if part in user_agent), "")
     system = next((name for part, name in _SYSTEMS if part in user_agent), "")
@@ -154,9 +154,9 @@ RESULTS = {
 
 
 def go_to(request: Request, path: str, did: str = "") -> RedirectResponse:
-    """Redirect to a page of ours, which says what was done: a key of `RESULTS`.
+    """Redirect to one of our pages, with a result to show: a key of `RESULTS`.
 
-    The browser follows with GET, and loading the page again repeats nothing.
+    The browser follows with GET, and reloading the page repeats nothing.
     """
     address = context(request).public_path + path
     return RedirectResponse(f"{address}?did={did}" if did else address, 303)
@@ -166,9 +166,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `asset(path)`, `ui`
-    (the macros) and `values`; all but the block `live` know `unfinished` (actions that run or wait). For a
-    request of a script that refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `asset(path)`, `ui` (the
+    macros) and `values`; all but the block `live` know `unfinished` (actions that run or wait). If a script refreshes a
+    page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
@@ -203,4 +203,4 @@ def _read_unfinished(request: Request) -> tuple[Action, ...]:
     try:
         return context(request).store.unfinished_actions(visitor) if visitor else ()
     except TutumdError:
-        return ()  # the database is away, which the page says
+        return ()  # the database is unavailable, which the page reports

@@ -1,4 +1,4 @@
-"""Headers that keep browsers from doing with pages what they are not for."""
+"""Headers that keep browsers from misusing pages."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +21,7 @@ SAFETY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAF
 
 
 def with_safety(app: ASGIApp) -> ASGIApp:
-    """Return an application that adds the headers to every response, also to redirects and errors."""
+    """Return an application that adds the headers to every response, including redirects and errors."""
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async def add_headers(message: Message) -> None:

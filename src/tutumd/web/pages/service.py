@@ -20,7 +20,7 @@ from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.overview import services_address
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
-from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm
 
 router = APIRouter()
 
@@ -40,10 +40,10 @@ def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
 def render_service(
     request: Request, visitor: User, uuid: str, error: TutumdError | None = None, *, typed_target: str | None = None
 ) -> Response:
-    """Return the page of a service; after a form that was refused with what is wrong.
+    """Return the page of a service; after a refused form, with the error.
 
     Args:
-        typed_target: What the form to scale it had, which then shows the error; None: it was another form.
+        typed_target: Typed text of the form to scale, which then shows the error; None: another form.
     """
     web, at = context(request), f"{context(request).public_path}/service/{uuid}"
     status, text, _ = describe_error(error) if error else (200, "", {})
@@ -89,7 +89,7 @@ def render_service(
 
 
 def read_history(store: Store, viewer: User, uuid: str, before: int | None = None) -> tuple[Action, ...]:
-    """Return actions of a service, newest first: the newest ones, or those below a number."""
+    """Return actions of a service, newest first: the newest, or those below a number."""
     return store.actions(viewer, Query.newest(_HISTORY, object=uuid, number__lt=before)).objects
 
 
@@ -99,7 +99,7 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
 
 
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
-    """Return one page of a list, and the addresses of the older and of the newest ones."""
+    """Return one page of a list, and the addresses of the older page and of the newest page."""
     older = f"{at}/?{urlencode({name: found[RECENT - 1].number})}" if len(found) > RECENT else ""
     return {"rows": found[:RECENT], "older": older, "newest": f"{at}/" if before else ""}
 
@@ -128,7 +128,7 @@ _MAX_DIGITS = 9
 
 @router.get("/service/{uuid}/redeploy/")
 def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
-    """Show what a redeploy would do, and the button that does it."""
+    """Show the plan of a redeploy, and the button that starts it."""
     web = context(request)
     service = web.store.service(visitor, parse_uuid(uuid))
     name = name_in_command(web.store, visitor, service)
@@ -172,7 +172,7 @@ def terminate(request: Request, visitor: Admin, uuid: str) -> Response:
 
 @router.post("/service/{uuid}/forget/")
 def forget(request: Request, visitor: Operator, uuid: str) -> Response:
-    """Forget a service that is gone, and show the others."""
+    """Remove a service that is gone, and show the list of services."""
     uuid = parse_uuid(uuid)
     try:
         context(request).store.forget(visitor, uuid)
@@ -185,7 +185,7 @@ def forget(request: Request, visitor: Operator, uuid: str) -> Response:
 def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
     """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
     web, uuid = context(request), parse_uuid(uuid)
-    text = field(form, "target").strip()
+    text = form.get("target", "").strip()
     try:
         document = {"target_num_containers": _parse_target(text, web.server_cap)}
         origin = web.read_origin(request.scope)
@@ -207,7 +207,7 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     try:
         _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
-    except ConflictError as error:  # it has gone on since the page was loaded
+    except ConflictError as error:  # the service has changed since the page was loaded
         return render_service(request, visitor, uuid, error)
     if action is None:
         return go_to(request, "/services/", "forgotten")
@@ -242,9 +242,9 @@ Answer = TypeVar("Answer")
 
 
 def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
-    """Return the answer of a service's engine, or None and why there is none.
+    """Return the response of a service's engine, or None and the reason.
 
-    An engine that is known to be away is not asked: nobody waits 10 s for a page that says so.
+    An engine that is known to be unavailable is not queried: nobody waits 10 s for a page that says so.
     """
     web = context(request)
     if service.gone_since is not None:

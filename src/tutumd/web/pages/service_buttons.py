@@ -1,4 +1,4 @@
-"""The buttons of a service: what a visitor may do with it now, and the command that does the same."""
+"""The buttons of a service: the operations that a visitor may perform now, and the equivalent commands."""
 
 import shlex
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ class Button:
     """A button that changes a service.
 
     Attributes:
-        path: Below that of the service.
-        command: Of the CLI, which does the same.
-        confirm: What will happen, to be confirmed; empty if it can be undone by another button.
+        path: Path below that of the service.
+        command: Equivalent command of the CLI.
+        confirm: Consequences to confirm; empty if another button can undo the operation.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Button:
 
 
 def name_in_command(store: Store, viewer: User, service: Service) -> str:
-    """Return the name of a service, or its UUID where a command would take the name for another one or an option."""
+    """Return the name of a service, or its UUID if a command would mistake the name for another one or an option."""
     name = service.full_name
     with suppress(NotFoundError, ConflictError):
         if not name.startswith("-") and find(store, viewer, name) == service.uuid:
@@ -42,12 +42,12 @@ def name_in_command(store: Store, viewer: User, service: Service) -> str:
 
 
 def command(verb: str, name: str, *arguments: str) -> str:
-    """Return the command of the CLI that acts on a service, which it names as `name_in_command`."""
+    """Return the command of the CLI that acts on a service, named as by `name_in_command`."""
     return shlex.join(["tutum", "service", verb, name, *arguments])
 
 
 def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> Iterator[Button]:
-    """Yield the buttons that a visitor may press now. `name`: of the service in commands."""
+    """Yield the buttons that a visitor may press now. `name` is the name of the service in commands."""
     may_operate = visitor.may(Scope.OPERATE)
     if service.gone_since is not None:
         if may_operate:

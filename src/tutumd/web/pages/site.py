@@ -41,29 +41,31 @@ from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 _MAX_NEXT = 1000
 _NOT_FOUND = {
     NO_ROUTE: "there is no such page, or it is not yours: check the address, or begin at the overview",
-    # Also where the page of the action that terminated a service asks how far it is.
+    # Also applies if the page of the action that terminated a service asks for its progress.
     errors.NOT_FOUND: "it is not there, or not yours. A service that is terminated or forgotten takes its actions and "
     "webhook handlers with it",
 }
 _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
-# Without routers within routers: what is done with all routes would miss theirs.
+# Without nested routers: code that handles all routes would miss their routes.
 PAGES = (
     overview,
     service,
     connect,
     connect_wait,
-    handler_form,  # before `handlers`: `new` is no number
+    handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
     actions,
     account,
     assets,
 )
-"""Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""
+"""Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:
-    """Return the application that serves the dashboard. Each of its routes is protected, and each response safe."""
+    """Return the application that serves the dashboard. Each of its routes is protected, and each response has the
+    safety headers.
+    """
     app = FastAPI(
         title="tutumd",
         version=version,
@@ -89,7 +91,7 @@ def _lead_to_sign_in(request: Request, _: Exception) -> Response:
     if request.method != "POST" and here != "/" and len(here) <= _MAX_NEXT:
         address += f"?next={quote(here, safe='/')}"
     if request.headers.get("hx-request") == "true":
-        # The whole page leads there, not the part of it that a script asked for.
+        # The complete page redirects there, not the part that a script requested.
         return Response(status_code=401, headers={"HX-Redirect": address})
     return RedirectResponse(address, 303)
 
@@ -101,7 +103,8 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     try:
         is_signed_out = find_visitor(request) is None
     except errors.TutumdError:
-        request.state.visitor = None  # the database is away, or the proxy names no user: which is the error
+        # The database is unavailable, or the proxy names no user: the page shows that error.
+        request.state.visitor = None
     heading = _HEADINGS.get(status, "That did not work")
     text = _NOT_FOUND.get(text, text)
     response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)

@@ -1,4 +1,4 @@
-"""Who visits a page, what they may do, and that a form is one of ours."""
+"""The visitor of a page with their rights, and the check that a form is one of ours."""
 
 import hmac
 import json
@@ -30,26 +30,26 @@ PROXY = "proxy"
 SESSION_LASTS = timedelta(days=14)
 CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
-"""Bytes of a form of a visitor that is not signed in: a user and a key."""
+"""Maximum bytes of a form of a visitor who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
+_MAX_NAME = 100
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class SignInNeededError(Exception):
-    """The page is for users who are signed in, and nobody is."""
+    """The page requires a signed-in user."""
 
 
 Form = dict[str, str]
-"""The fields of a form. The last value of a name counts."""
+"""The fields of a form. The last value of a repeated name counts."""
 
 
 async def protect(request: Request) -> None:
     """Let only forms of our own pages change something. For all routes.
 
     Raises:
-        ForbiddenError: Another site's page sent the form, or its token does not fit the browser's cookie.
-        InvalidInputError: The body is not a form.
-        HTTPException: It is too long.
+        ForbiddenError: Another site's page sent the form, or its token does not match the browser's cookie.
+        InvalidInputError: The body is not a form. The body is too long.
     """
     if request.method in ("GET", "HEAD"):
         return
@@ -67,7 +67,7 @@ async def protect(request: Request) -> None:
             "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
         )
     expected = make_csrf(token, read_user_name(request))
-    if not hmac.compare_digest(expected.encode(), field(form, CSRF_FIELD).encode()):
+    if not hmac.compare_digest(expected.encode(), form.get(CSRF_FIELD, "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
@@ -83,17 +83,12 @@ def _parse(body: bytes) -> Form:
 
 
 def read_form(request: Request) -> Form:
-    """Return the fields of the form that was sent."""
+    """Return the fields of the submitted form."""
     form: Form = request.state.form
     return form
 
 
 SentForm = Annotated[Form, Depends(read_form)]
-
-
-def field(form: Form, name: str) -> str:
-    """Return the value of a field; empty if it was not sent."""
-    return form.get(name, "")
 
 
 def hash_form(form: Form) -> str:
@@ -102,10 +97,10 @@ def hash_form(form: Form) -> str:
 
 
 def read_user_name(request: Request) -> str:
-    """Return the name in the header; empty if there is none, or if the client is no trusted proxy.
+    """Return the name in the header; empty if there is none, or if the client is not a trusted proxy.
 
     Raises:
-        ForbiddenError: There are several headers, so that one of them is the client's own.
+        ForbiddenError: There are several headers, so one of them is from the client itself.
     """
     web = context(request)
     peer = request.client.host if request.client else ""
@@ -122,20 +117,21 @@ def read_user_name(request: Request) -> str:
 
 
 def find_proxy_user(request: Request) -> User | None:
-    """Return the user that a trusted proxy names, with all rights of theirs; None if it names none.
+    """Return the user that a trusted proxy names, with all of the user's rights; None if it names none.
 
     Raises:
-        ForbiddenError: There is no such user, or the header does not count.
+        ForbiddenError: The user does not exist, or the header is not accepted.
     """
     name = read_user_name(request)
     if not name:
         return None
+    can_be_added = is_storable(name) and len(name) <= _MAX_NAME
     try:
-        user = context(request).store.user_named(name if is_storable(name) else "")
+        user = context(request).store.user_named(name if can_be_added else "")
     except NotFoundError:
+        advice = f" An admin adds it with: tutumd user add {shlex.quote(name)}" if can_be_added else ""
         raise ForbiddenError(
-            f"the proxy has signed you in as {name[:100]!r}, and this server has no such user."
-            f" An admin adds it with: tutumd user add {shlex.quote(name)}"
+            f"the proxy has signed you in as {name[:_MAX_NAME]!r}, and this server has no such user.{advice}"
         ) from None
     return replace(user, access=Access(via=Via.PAGE, credential=PROXY))
 
@@ -161,7 +157,7 @@ def find_visitor(request: Request) -> User | None:
 
 
 def _find_session_user(request: Request, named: User | None) -> User | None:
-    """Return the user of the session. One that a proxy began counts only while the proxy names the same user."""
+    """Return the user of the session. A session that a proxy began counts only while the proxy names the same user."""
     token = read_token(request)
     user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is None or named is None:
@@ -170,13 +166,14 @@ def _find_session_user(request: Request, named: User | None) -> User | None:
 
 
 def _begin_proxy_session(request: Request, named: User) -> User:
-    """Begin a session of a user whom a proxy names, once the browser has shown that it keeps the cookie.
+    """Begin a session of a user whom a proxy names, after the browser has shown that it keeps the cookie.
 
-    It is for the audit log, the list of sessions and open pages. It opens nothing without the proxy's word.
+    The session is for the audit log, the list of sessions and open pages. It grants no access without the proxy's
+    header.
     """
     web, token = context(request), read_token(request)
     if not token or web.store.session_user(sha256_hex(token)) is not None:
-        request.state.new_token = make_token()  # none, or that of another user's session
+        request.state.new_token = make_token()  # no session, or a session of another user
         return named
     try:
         new = NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS)
@@ -187,14 +184,14 @@ def _begin_proxy_session(request: Request, named: User) -> User:
 
 
 def at_origin(request: Request, user: User) -> User:
-    """Return the user with where the request came from."""
+    """Return the user with the origin of the request."""
     origin = context(request).read_origin(request.scope)
     access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
     return replace(user, access=access)
 
 
 def begin_visit(request: Request) -> None:
-    """Let the page that is rendered have forms: it ties them to the browser's cookie, or sets one."""
+    """Let the rendered page have forms: tie them to the browser's cookie, or set a cookie."""
     token = getattr(request.state, "new_token", "") or read_token(request)
     if not token:
         request.state.new_token = token = make_token()
@@ -202,7 +199,7 @@ def begin_visit(request: Request) -> None:
 
 
 def visitor_with(scope: Scope) -> Callable[[Request], User]:
-    """Return the dependency of a route that needs a scope."""
+    """Return the dependency of a route that requires a scope."""
 
     def require(request: Request) -> User:
         user = find_visitor(request)
@@ -222,10 +219,7 @@ Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
 
 
 def make_session(request: Request, response: Response) -> NewSession:
-    """Return a session to begin, with a new token, which the response gives to the browser instead of the one it had.
-
-    Nothing is stored.
-    """
+    """Return a session to begin, with a new token, which replaces the browser's old token. Nothing is stored."""
     token, before = make_token(), read_token(request)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
     expires = context(request).clock() + SESSION_LASTS

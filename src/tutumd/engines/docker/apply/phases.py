@@ -28,8 +28,8 @@ _LINGER_S = 1.0
 class _ReplacementFailedError(Exception):
     """A new container cannot replace its old one."""
 
-    def __init__(self, swap: Swap, reason: str) -> None:
-        super().__init__(f"the new container of {swap.name} failed: {reason}")
+    def __init__(self, swap: Swap, reason: str, verb: str = "failed") -> None:
+        super().__init__(f"the new container of {swap.name} {verb}: {reason}")
         self.swap = swap
 
 
@@ -107,7 +107,7 @@ class SwapPhases:
             self._removed.add(swap.old)
             try:
                 for old in filter(None, (swap.old, swap.spare)):
-                    # The new container mounts the old one's anonymous volumes.
+                    # The new container mounts the anonymous volumes of the old container.
                     self._api.remove(old, self._run, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
@@ -146,7 +146,7 @@ class SwapPhases:
             self._begin(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
-        # Some may have failed while later ones were replaced.
+        # Some new containers may have failed while later ones were replaced.
         self._check_all()
 
     def _attach(self) -> None:
@@ -178,7 +178,7 @@ class SwapPhases:
             self._check_all()
             self._at = swap
             park(self._context, swap)
-        # Some may have failed while the old containers of later ones ended.
+        # Some new containers may have failed while the old containers of later ones ended.
         self._check_all()
 
     def _start_first_swaps(self) -> list[Swap]:
@@ -192,10 +192,9 @@ class SwapPhases:
         return any(always or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
-        """Stop a dependent. Its name tells a server that lost its journal to start it again; its restart policy does
-        not change.
+        """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
 
-        The engine cannot start it by that policy while its dependency is stopped.
+        Its restart policy does not change: the engine cannot start it by that policy while its dependency is stopped.
         """
         old = self._api.container(swap.old)
         if old is not None and old.is_active:
@@ -263,7 +262,10 @@ class SwapPhases:
         if failure is not None:
             container_id, reason = failure
             swap = next(swap for swap in self.journal.swaps if swap.new == container_id)
-            raise _ReplacementFailedError(swap, ENDED if reason == REMOVED and swap.auto_remove else reason)
+            # In a canceled run, a container that is not ready yet has not failed.
+            is_canceled = self._run.remaining_s() <= 0 and not self._run.overdue_reason()
+            reason = ENDED if reason == REMOVED and swap.auto_remove else reason
+            raise _ReplacementFailedError(swap, reason, "was not ready" if is_canceled else "failed")
 
     def _save(self, journal: RedeployJournal) -> None:
         self.journal = journal

@@ -18,6 +18,7 @@ from tutumd.engines.docker.plan.config import (
     replacement_config,
 )
 from tutumd.engines.docker.plan.constraints import check_no_dependents
+from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
 from tutumd.engines.rollout.journal import refuse_stopped
@@ -179,9 +180,20 @@ class Scaler:
         if target <= len(containers):
             return ScaleJournal(before=before, doomed=list(reversed(before[target:])))
         check_scalable(group, containers[0])
+        self._check_image(containers[0])
         taken = {container.name for container in all_containers}
         names = name_replicas(group, containers[0], target - len(containers), taken)
         return ScaleJournal(before=before, copies=names)
+
+    def _check_image(self, first: InspectedContainer) -> None:
+        """Check that a replica would run the same image as the existing containers."""
+        image = self._api.image(first.image_name)
+        if image is None or image["Id"] != first.image_id:
+            change = "is gone" if image is None else "is another one by now"
+            raise EngineRefusedError(
+                f"a replica would differ from the others: the image {first.image_name} {change} on this engine; "
+                "redeploy first"
+            )
 
     def _add(self, journal: ScaleJournal) -> tuple[str, str] | None:
         """Create and start the replicas and wait until all are ready; return the first that failed, and the reason."""
@@ -220,7 +232,7 @@ class Scaler:
         copy_compose_files(self._api, first, new, self._run)
         # Another installation's redeploy creates its containers and then checks for new ones, and so does this action.
         self._find()
-        self._api.start(new, self._run)
+        self._api.apply(SwapStep(verb="start", container=new), self._run)
         self._run.log(f"started {name}", Phase.STARTING)
 
     def _created(self, journal: ScaleJournal) -> dict[str, InspectedContainer]:

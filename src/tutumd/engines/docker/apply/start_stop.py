@@ -8,6 +8,7 @@ from typing import Any
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.readiness import TAIL_LINES, ActionContext
+from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -56,9 +57,9 @@ def _start_all(
     for container in containers:
         try:
             if container.status == "paused":
-                api.unpause(container.id, run)
+                api.apply(SwapStep(verb="unpause", container=container.id), run)
             elif not container.is_active:
-                api.start(container.id, run)
+                api.apply(SwapStep(verb="start", container=container.id), run)
                 run.log(f"started {container.name}", Phase.STARTING)
         except EngineRefusedError as error:
             return str(error), ""

@@ -44,7 +44,7 @@ class ContainerCache:
         self._enabled = False
         self._is_stale = True
         self._touched: set[str] = set()
-        self._images_changed = False
+        self._touched_images: set[str] = set()
         self._containers: dict[str, InspectedContainer] = {}
         self._summaries: dict[str, tuple[Any, ...]] = {}
         # Of the last look at one service.
@@ -62,25 +62,22 @@ class ContainerCache:
             self._enabled = False
 
     def invalidate(self, event: Mapping[str, Any]) -> None:
-        """Mark the container of an event for inspection, or all images: an event of an image may affect two."""
-        reference = str((event.get("Actor") or {}).get("ID", ""))
-        with self._lock:
-            if event.get("Type") == "image":
-                self._images_changed = True
-            elif reference:
-                self._touched.add(reference)
+        """Mark the container or image of an event for inspection."""
+        if reference := str((event.get("Actor") or {}).get("ID", "")):
+            with self._lock:
+                (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
 
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Return all containers, running or not; inspect new and possibly changed containers."""
         with self._refreshing:
             with self._lock:
                 touched, self._touched = self._touched, set()
-                images_changed, self._images_changed = self._images_changed, False
+                touched_images, self._touched_images = self._touched_images, set()
                 is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
                 known = {} if is_stale else self._containers
-                return self._refresh(self._with_images(known) if images_changed else known, touched)
+                return self._refresh(self._with_images(known, touched_images), touched)
             except BaseException:
                 with self._lock:
                     self._is_stale = True
@@ -155,11 +152,28 @@ class ContainerCache:
                 images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
             return parse_entry(entry, images.get(entry["ImageID"]), str(error))
 
-    def _with_images(self, known: Mapping[str, InspectedContainer]) -> dict[str, InspectedContainer]:
-        """Return containers with the current documents of their images."""
-        images = {image_id: self._api.image(image_id) for image_id in {each.image_id for each in known.values()}}
+    def _with_images(
+        self, known: Mapping[str, InspectedContainer], touched: set[str]
+    ) -> Mapping[str, InspectedContainer]:
+        """Return containers with the current documents of the images that events named by ID or by name.
+
+        An image whose name moved is affected as well: its document still has the name.
+        """
+        changed = {*touched, *(f"sha256:{reference}" for reference in touched)}
+        for reference in touched:
+            with suppress(EngineRefusedError):
+                changed.add(str((self._api.image(reference) or {}).get("Id")))
+        images: dict[str, Json | None] = {}
+        for each in known.values():
+            names = (each.image or {}).get("RepoTags") or ()
+            if not each.fault and (each.image_id in changed or not touched.isdisjoint(names)):
+                with suppress(EngineRefusedError):
+                    images.setdefault(each.image_id, self._api.image(each.image_id))
         return {
-            key: each if each.fault else parse_container(each.raw, images[each.image_id]) for key, each in known.items()
+            key: parse_container(each.raw, images[each.image_id])
+            if each.image_id in images and not each.fault
+            else each
+            for key, each in known.items()
         }
 
 

@@ -13,7 +13,7 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, listed_name
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, base_name, run_of
 from tutumd.engines.docker.plan.journal import Swap
-from tutumd.engines.labels import ACTION, INSTALLATION, action_timeout_s, parse_labels
+from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, parse_labels, written_number
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
 from tutumd.ports.engine import Run
@@ -53,7 +53,7 @@ def require_free(
         run_id = run_of(member.name)
         theirs = [each for each in others if each.labels.get(ACTION, "").startswith(run_id)]
         made = [each.created for each in theirs if each.created]
-        longest_s = max([limits.timeout_s, *(action_timeout_s(each.labels) for each in theirs)])
+        longest_s = max([limits.timeout_s, *(written_number(each.labels, ACTION_TIMEOUT) for each in theirs)])
         limit = timedelta(seconds=labels.timeout_s or longest_s) + _ROLLBACK
         if made and run_id != run.action_uuid[:8] and api.facts().now < (ends := max(made) + limit):
             raise OtherInstallationError(

@@ -27,7 +27,7 @@ _MAX_CHECK_OUTPUT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionContext:
-    """One action on one service: what each of its steps needs, and how new containers are watched.
+    """One action on one service: the functions for its steps, and the watch of new containers.
 
     Attributes:
         stable_s: Seconds that a new container must run without a restart, and be healthy if it has a health check.

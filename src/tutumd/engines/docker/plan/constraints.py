@@ -198,7 +198,7 @@ def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent
 
 
 def check_no_dependents(old: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
-    """Check that no other container lives in this one's namespaces or is linked to it."""
+    """Check that no other container shares the namespaces of this container or is linked to it."""
     for dependent in find_dependents([old], all_containers):
         raise EngineRefusedError(
             f"the container {dependent.container.name} {dependent.reason} and would break if that is removed: "

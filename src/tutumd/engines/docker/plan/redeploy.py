@@ -205,7 +205,7 @@ def choose_order(
 
 
 def fixed_ports(host: Json) -> list[tuple[str, str]]:
-    """Return pairs of container port, such as `80/tcp`, and the one host port that it is bound to."""
+    """Return pairs of container port, such as `80/tcp`, and the single host port to which it is bound."""
     bindings = [(port, each) for port, listed in (host.get("PortBindings") or {}).items() for each in listed or ()]
     ports = [(port, str(binding.get("HostPort") or "0")) for port, binding in bindings]
     # The engine chooses a port for 0, and from a range such as 8000-8010.

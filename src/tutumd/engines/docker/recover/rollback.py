@@ -81,7 +81,7 @@ def _make_way(context: ActionContext, swap: Swap, other: InspectedContainer) -> 
         if old is None or old.name != prev_name(swap.name, context.run_id):
             return f"{said}: the new one was removed"
         if swap.ran and not other.is_active:
-            context.api.start(old.id, context.run)
+            context.api.apply(SwapStep(verb="start", container=old.id), context.run)
             return f"{said}, and does not run: the new one was removed, and the old one runs as {old.name}"
         park(context, swap)
     except EngineRefusedError as refusal:
@@ -127,7 +127,8 @@ def _start_anyway(context: ActionContext, swap: Swap) -> str:
         return ""
     try:
         old = inspect_old(context, swap)
-        context.api.start(swap.old if old is None else old.id, context.run)
+        container = swap.old if old is None else old.id
+        context.api.apply(SwapStep(verb="start", container=container), context.run)
     except EngineRefusedError:
         return "; it does not run"
     return "; it runs, but not under its own name"
