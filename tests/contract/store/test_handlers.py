@@ -116,13 +116,13 @@ def test_without_a_date_all_handlers_are_listed_also_those_that_are_called_just_
     assert page.total == 2
 
 
-def test_many_handlers_are_created_with_as_few_reads_as_one(bed: StoreBed) -> None:
+def test_the_service_of_many_new_handlers_is_read_once(bed: StoreBed) -> None:
     web, reads = bed.service_uuid("web"), list[int]()
     for number in (1, 20):
         with recorded() as statements:
             bed.store.add_handlers(bed.admin, web, [NewHandler(name="hook", operation=Operation.REDEPLOY)] * number)
-        reads.append(len(statements))
-    assert reads[0] == reads[1]
+        reads.append(sum("FROM services" in sql for sql, _ in statements))
+    assert reads[0] == reads[1] > 0
 
 
 def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
