@@ -92,3 +92,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'tutum' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tutum.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

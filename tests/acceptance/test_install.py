@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 LISTED = "import importlib.metadata as m; print(*sorted(d.name.lower().replace('_', '-') for d in m.distributions()))"
-LOADED = "import sys, tutum, tutum.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+LOADED = "import sys, tutum.auth, tutum.cli.services; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 TOOLS = {
     "pipx": (["pipx", "install"], "pipx install --force 'tutumd[kubernetes]'"),
     "uv": (["uv", "tool", "install"], "uv tool install 'tutumd[kubernetes]'"),

@@ -12,7 +12,7 @@ from tutum.resource import Resource
 _GAP = "  "
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
-_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 14, "": 20}
+_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 10, "": 20}
 """Minimum widths of columns that may be cut."""
 _LEFT_OUT = ("CREATED", "CALLS", "DEPLOYED", "FROM", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION", "UUID")
 """Columns that may be omitted on a narrow terminal, the least important first."""

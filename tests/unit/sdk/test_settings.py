@@ -131,5 +131,6 @@ def test_authenticate_sets_the_modules_credentials(api: FakeApi) -> None:
 
 def test_every_public_name_exists() -> None:
     assert {name for name in tutum.__all__ if not hasattr(tutum, name)} == set()
+    assert set(tutum.__all__) - set(dir(tutum)) == set()
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         getattr(tutum, "Nonsense")  # noqa: B009 - mypy would rightly refuse the attribute
