@@ -32,8 +32,8 @@ def says(done: Ran, pattern: str) -> None:
     assert "Traceback" not in text
 
 
-def users(data: Path) -> list[str]:
-    with closing(sqlite3.connect(data / "tutumd.db")) as database:
+def users(data: Path, name: str = "tutumd.db") -> list[str]:
+    with closing(sqlite3.connect(data / name)) as database:
         return [name for (name,) in database.execute("SELECT name FROM users ORDER BY created")]
 
 

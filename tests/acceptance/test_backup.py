@@ -1,5 +1,6 @@
 """`tutumd backup`: what was answered is in a backup, and a backup is whole or not at all."""
 
+import fcntl
 import os
 import signal
 import sqlite3
@@ -155,6 +156,27 @@ def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert users(tmp_path / "other") == users(tmp_path / "data")
     assert not list((tmp_path / "data").glob("*.backup*"))
+
+
+def test_a_terminal_gets_no_backup(backup: Path, tmp_path: Path) -> None:
+    main, terminal = os.openpty()
+    command = [str(BIN / "tutumd"), "backup", "-", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
+    says(done, "a terminal cannot show a backup: redirect the output, or give a file instead of -")
+    os.close(main)
+    os.close(terminal)
+
+
+def test_a_backup_waits_for_no_turn_of_a_server_and_not_beside_another_one(backup: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    turn = os.open(data, os.O_RDONLY)
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    done = tutumd("backup", backup, "--data-dir", data)
+    assert done.returncode == 0, done.stderr
+    os.close(turn)
+    with (data / "backup.lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        says(tutumd("backup", backup, "--data-dir", data), "another backup of this database is being written")
 
 
 @pytest.mark.slow

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.databases import small_disk
 from tests.support.hanging_host import HangingHost
 from tests.support.https_site import make_certificate, site
 from tests.support.programs import finished, without_settings
 from tests.support.server import BIN, LIMIT_S, LiveServer, free_port
 from tests.support.waiting import wait_until
 from tutumd.application.admission.encryption import make_key
+from tutumd.store.upkeep.checkup import check
 
 Findings = list[dict[str, str]]
 VERIFY = {"preset": "token", "header": "X-Hook", "secrets": ["the-token-of-a-sender"]}
@@ -199,6 +201,34 @@ def test_a_data_folder_of_another_user_is_found(data: Path) -> None:
     assert f"user 65534 cannot write {data}: Permission denied" in done.stdout
     assert "as the owner of the folder, user 10001" in done.stdout
     assert f"there is no database {data}/tutumd.db that this user can see" in done.stdout
+
+
+def test_a_full_disk_is_found(tmp_path: Path) -> None:
+    with small_disk(tmp_path) as disk:
+        disk.fill()
+        found = texts(broken(disk.data))
+    assert any(re.search("data folder: user .* cannot write .*: No space left on device", text) for text in found), (
+        found
+    )
+
+
+def test_a_database_is_read_without_its_write_lock(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def write(connection: object) -> None:
+        execute("PRAGMA busy_timeout = 0; UPDATE users SET created = created")(data / "tutumd.db")
+        written.append(connection)
+
+    monkeypatch.setattr("tutumd.store.upkeep.checkup.read_installation", write)
+    check(f"sqlite:///{data}/tutumd.db")
+    assert written
+
+
+def test_a_check_that_fails_is_a_finding_and_the_others_go_on(data: Path) -> None:
+    execute("UPDATE deliveries SET content = '[]'")(data / "tutumd.db")
+    code, found = doctor(data)
+    failed = [each["subject"] for each in found if each["text"].startswith("the check failed: ")]
+    assert code == 1 and failed == ["database"] and found[-1]["subject"] == "key", found
 
 
 @pytest.mark.slow

@@ -226,6 +226,8 @@ def test_a_worker_that_cannot_start_ends_the_server_with_its_message_and_no_admi
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
     command = [str(BIN / "tutumd"), "serve", "--port", "0", "--data-dir", str(data), "--engine", "kubernetes:none"]
     broken = environment | {"KUBECONFIG": str(tmp_path / "broken")}
+    data.mkdir()
+    (data / "tutumd.db").touch(0o600)  # as after a first start: before that, the server itself tries the engines
     (tmp_path / "broken").write_text(json.dumps({"contexts": 1}))
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=broken)
     assert done.returncode == 1

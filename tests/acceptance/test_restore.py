@@ -203,10 +203,15 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
 @pytest.mark.nightly
 def test_a_restore_that_is_killed_at_any_step_can_be_repeated(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with closing(sqlite3.connect(data / "tutumd.db")) as database:
-        database.execute("PRAGMA journal_mode = DELETE")
     (data / "secret.key").write_text("another key\n")
-    before = {name: (data / name).read_bytes() for name in ("tutumd.db", "secret.key")}
+    with closing(sqlite3.connect(data / "tutumd.db")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', 'staging')")
+        database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.execute("UPDATE users SET name = 'crashed' WHERE name = 'after'")  # it is in the -wal alone
+        database.commit()
+        before = {name: (data / name).read_bytes() for name in ("tutumd.db", "tutumd.db-wal", "secret.key")}
     half_restored = 0
     for nth in range(1, 100):
         for path in data.glob("*.before-*"):
@@ -226,5 +231,9 @@ def test_a_restore_that_is_killed_at_any_step_can_be_repeated(backup: Path, tmp_
             assert (users(data)[-1] == "before") == has_new_key
         restore(str(backup), {"data_dir": data}, force=True)
         assert users(data)[-1] == "before"
+        with closing(sqlite3.connect(data / "tutumd.db")) as database:
+            assert database.execute("SELECT value FROM meta WHERE key = 'installation'").fetchone() == ("staging",)
+        kept = [path for path in data.glob("tutumd.db.before-*") if not path.name.endswith(("-wal", "-shm"))]
+        assert "crashed" in [name for path in kept for name in users(data, path.name)]
         assert not list(data.glob("tutumd.db.restor*"))
     assert nth > 10 and half_restored > 3

@@ -1,6 +1,5 @@
 """`tutumd backup`: a copy of the SQLite database with the key for secrets, in one file, while the server runs."""
 
-import fcntl
 import glob
 import hashlib
 import os
@@ -21,8 +20,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
-from tutumd.main.storage import is_new
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, give_to_owner, open_private
+from tutumd.main.storage import is_new, locked
 from tutumd.settings import Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
@@ -46,14 +45,17 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     source = database_path(settings)
     if is_new(settings):
         raise SettingsError(f"there is no database {source}: give the right --data-dir")
+    if target == STDOUT and sys.stdout.isatty():
+        raise SettingsError("a terminal cannot show a backup: redirect the output, or give a file instead of -")
     if target != STDOUT and not _may_replace(Path(target)):
         raise SettingsError(f"{target} exists and is not a tutumd backup: give another name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a half-written file is removed
     os.nice(_NICE)  # with a lower priority than the server, whose calls must not wait
     final = Path(f"{source}.backup" if target == STDOUT else target)
     place = "standard output" if target == STDOUT else target
-    with archive.told_faults("no backup was written", source, place):
-        _lock_out_others(settings.data_dir)
+    lock, hint = settings.data_dir / "backup.lock", "another backup of this database is being written: wait for it"
+    with locked(lock, hint, exclusive=True), archive.told_faults("no backup was written", source, place):
+        give_to_owner(lock, settings.data_dir)
         _remove_left_behind(final)
         # Beside the final file, and not writable for anybody else.
         with TemporaryDirectory(prefix=f"{final.name}.part-", dir=final.parent, ignore_cleanup_errors=True) as name:
@@ -94,15 +96,6 @@ def _may_replace(target: Path) -> bool:
     with suppress(OSError), target.open("rb") as file:
         return file.read(len(archive.MANIFEST)) in (b"", archive.MANIFEST.encode())
     return False
-
-
-def _lock_out_others(data_dir: Path) -> None:
-    """Take a lock that lasts as long as this process. Raises SettingsError if another backup holds it."""
-    folder = os.open(data_dir, os.O_RDONLY)  # not a file, which would have an owner, and owners differ
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SettingsError("another backup of this database is being written: wait for it") from None
 
 
 def _remove_left_behind(final: Path) -> None:

@@ -38,7 +38,9 @@ from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 
 _FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
 _LITTLE_BYTES = 200_000_000
+_TRIAL_BYTES = 256 * 1024
 _MANY_CALLS = 5
+_REPORT = "report this: it is a fault of tutumd doctor"
 _IN_THE_FUTURE = timedelta(seconds=60)
 _WIDTH = max(len(level) for level in Level)
 _SUBJECT_WIDTH = len("engine docker")
@@ -96,7 +98,7 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("settings", f"all settings are valid (tutumd {version('tutumd')})")
     except TutumdError as error:
         yield wrong("settings", str(error), "correct the setting: no engine can be checked before")
-    yield from check_folder(settings)
+    yield from _guarded(_FOLDER, check_folder(settings), "correct TUTUMD_DATA_DIR or --data-dir")
     read: list[Contents] = []
     yield from _guarded(DATABASE, check_database(settings, read), "correct TUTUMD_DATABASE or --database")
     contents = read[0] if read else None
@@ -106,20 +108,26 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
     key_fix = "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used"
     yield from _guarded(_KEY, _check_key(settings, contents.secret if contents else None), key_fix)
     if contents:
-        yield from _check_workers(contents)
-        yield _check_calls(settings, contents)
+        yield from _guarded(_WORKER, _check_workers(contents))
+        yield from _guarded(_CALLS, _check_calls(settings, contents))
     if settings.public_url or settings.trusted_proxies:
-        yield from _check_public_url(settings.public_url)
+        yield from _guarded(SUBJECT, _check_public_url(settings.public_url))
 
 
-def _guarded(subject: str, findings: Iterable[Finding], fix: str) -> Iterator[Finding]:
-    """Yield the findings, and a finding for the error that ends a check."""
+def _guarded(subject: str, findings: Iterable[Finding], fix: str = "") -> Iterator[Finding]:
+    """Yield the findings, and a finding for the error that ends a check.
+
+    Args:
+        fix: What to do about an error that is raised on purpose.
+    """
     try:
         yield from findings
     except ModuleNotFoundError as error:
         yield wrong(subject, tell_missing(error.name or ""), "then run tutumd doctor again")
     except TutumdError as error:
-        yield wrong(subject, str(error), fix)
+        yield wrong(subject, str(error), fix or _REPORT)
+    except Exception as error:  # noqa: BLE001 (the other checks go on)
+        yield wrong(subject, f"the check failed: {type(error).__name__}: {error}", _REPORT)
 
 
 def check_folder(settings: Settings) -> Iterator[Finding]:
@@ -130,7 +138,10 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(folder).free
     try:
-        tempfile.TemporaryFile(dir=folder).close()  # without a name
+        with tempfile.TemporaryFile(dir=folder) as file:  # without a name
+            file.write(bytes(_TRIAL_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         fix = (
             f"free some space ({megabytes(free)} are free), or run tutumd and this command as the owner of the folder,"
@@ -208,8 +219,8 @@ def _check_workers(contents: Contents) -> Iterator[Finding]:
             yield ok(_WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
 
 
-def _check_calls(settings: Settings, contents: Contents) -> Finding:
-    """Return whether the server sees the addresses of its callers."""
+def _check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:
+    """Yield whether the server sees the addresses of its callers."""
     callers = set(contents.direct)
     is_behind_proxy = bool(settings.public_url or settings.trusted_proxies)
     if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and len(callers) == 1:
@@ -220,8 +231,9 @@ def _check_calls(settings: Settings, contents: Contents) -> Finding:
                 f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
                 " see docs/how-to/proxy.md"
             )
-            return warning(_CALLS, f"{text}: allow_from and limits see one caller", fix)
-    return ok(_CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")
+            yield warning(_CALLS, f"{text}: allow_from and limits see one caller", fix)
+            return
+    yield ok(_CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")
 
 
 def _check_public_url(url: str) -> Iterator[Finding]:

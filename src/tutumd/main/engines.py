@@ -113,6 +113,31 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
     return instances
 
 
+def check(settings: Settings) -> None:
+    """Build the engines that the settings name, so that a wrong option fails before a new database is made.
+
+    Another process does so, because the edge loads no client of an engine, and reads no credentials of one. That
+    process connects to nothing.
+
+    Raises:
+        SettingsError: An option is wrong.
+        ModuleNotFoundError: The client of an engine is not installed.
+    """
+    specs = [spec for spec in parse_specs([text for text in settings.engine if text != "auto"]) if spec.kind != "local"]
+    if specs:
+        # Both are slow to import.
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
+            pool.submit(_try_to_build, specs, settings).result()
+
+
+def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
+    for spec in specs:
+        build_engine(spec, settings)
+
+
 def _detect(settings: Settings) -> list[Spec]:
     url = settings.docker_host or _SOCKET
     if not _is_reachable(url):

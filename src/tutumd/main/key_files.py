@@ -101,6 +101,14 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, OWNER_ONLY)
 
 
+def give_to_owner(file: Path, folder: Path) -> None:
+    """Give the file to the folder's owner, and let no other user read it."""
+    file.chmod(OWNER_ONLY)
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(file, owner.st_uid, owner.st_gid)
+
+
 def make_private(database: Path, data_dir: Path) -> None:
     """Restrict an SQLite database, which is created if it does not exist, and the keys and locks to their owners."""
     with contextlib.suppress(OSError):  # SQLite reports the problem with the file

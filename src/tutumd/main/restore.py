@@ -4,7 +4,7 @@ All files are complete and checked before the first is replaced. From then until
 and no server starts. A killed restore can be run again.
 """
 
-import os
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes
-from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
+from tutumd.main.key_files import SECRET_KEY_FILE, give_to_owner
 from tutumd.main.storage import lock_folder, restoring_file
 from tutumd.settings import Settings, read_settings
-from tutumd.store.sql.sqlite_backup import check_database, keep_installation, unfinished_actions
+from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
 from tutumd.store.tables.schema import is_known
 
 STDIN = "-"
@@ -45,7 +45,7 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock_folder(settings), archive.told_faults(_FAILED, path, path.parent):
         for lock in settings.data_dir.glob("*.lock"):
-            _give_to_owner(lock, settings.data_dir)
+            give_to_owner(lock, settings.data_dir)
         if path.exists() and path.stat().st_size and not force:
             raise SettingsError(
                 f"there is a database {path} already: --force replaces it, and keeps it under another name"
@@ -84,33 +84,45 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
     """Replace the key, then the database. Return the new locations of the old files."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for file in staged.values():
-        _give_to_owner(file, path.parent)
+        give_to_owner(file, path.parent)
     marker = restoring_file(path)
     staged[archive.DATABASE].rename(marker)
     archive.sync_folder(path.parent)
     key, new_key = settings.data_dir / SECRET_KEY_FILE, staged.get(SECRET_KEY_FILE)
-    # The side files of SQLite are included: they belong to the old database, and must not be applied to the new one.
-    aside = {Path(f"{path}{end}"): f"{path}.before-{stamp}{end}" for end in ("", *_SIDE_FILES)}
-    kept = [old.rename(name) for old, name in aside.items() if old.exists()]
+    kept = []
     if new_key:
         if key.exists() and key.read_bytes() != new_key.read_bytes():
-            former = Path(f"{key}.before-{stamp}")
-            former.unlink(missing_ok=True)
-            former.hardlink_to(key)  # so that a key exists at any moment
-            kept.append(former)
+            kept.append(_keep(key, stamp))
         new_key.replace(key)
         archive.sync_folder(key.parent)
+    kept += _set_aside(path, stamp)
     marker.replace(path)
     archive.sync_folder(path.parent)
     return kept
 
 
-def _give_to_owner(file: Path, folder: Path) -> None:
-    """Give the file to the folder's owner, and let no other user read it."""
-    file.chmod(OWNER_ONLY)
-    owner = folder.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(file, owner.st_uid, owner.st_gid)
+def _set_aside(path: Path, stamp: str) -> list[Path]:
+    """Keep the old database, if there is one, as a whole under another name, too. Return the names."""
+    kept = []
+    if path.exists():
+        try:
+            settle(path)
+        except sqlite3.DatabaseError as error:  # a damaged database is kept as it is
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise
+        kept.append(_keep(path, stamp))
+    for end in _SIDE_FILES:  # of a database that is damaged or was deleted: they must not be applied to the new one
+        if (beside := Path(f"{path}{end}")).exists():
+            kept.append(beside.rename(f"{path}.before-{stamp}{end}"))
+    return kept
+
+
+def _keep(path: Path, stamp: str) -> Path:
+    """Give a file a second name. It has the first name, too, until a new file replaces it."""
+    kept = Path(f"{path}.before-{stamp}")
+    if not kept.exists():  # a restore that was killed in the same second has kept what was there first
+        kept.hardlink_to(path)
+    return kept
 
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:

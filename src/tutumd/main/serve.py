@@ -1,5 +1,6 @@
 """`tutumd serve`, and `tutumd web`, its edge alone: build the objects, serve until a signal, stop."""
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from tutumd.main import demo
+from tutumd.main import demo, engines
+from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
-from tutumd.main.storage import Storage, ensure_admin, open_storage
+from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings
 from tutumd.store.intake.intake import SqlIntake
@@ -35,6 +37,10 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     settings = configure(options)
     check_host(settings)
     check_user_header(settings)
+    if settings.secret_key or os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK):
+        load_cipher(settings)  # a wrong key must not fail only after something was made
+    if worker_command and is_new(settings):
+        engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=bool(worker_command)))
         listener = stack.enter_context(listen(settings))
@@ -74,7 +80,6 @@ def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, w
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
     from tutumd.main import http
-    from tutumd.main.key_files import load_cipher
     from tutumd.web.context import WebContext
 
     def report_ready() -> None:

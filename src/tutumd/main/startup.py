@@ -14,7 +14,6 @@ from tutumd import logs
 from tutumd.application import accounts
 from tutumd.errors import SettingsError
 from tutumd.main import engines
-from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.settings import Settings, environment_warnings, read_settings
 
 BACKLOG = 2048
@@ -43,8 +42,6 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey:
             accounts.check_key(settings.admin_apikey)
-        if settings.secret_key or os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK):
-            load_cipher(settings)
         for warning in environment_warnings(os.environ):
             _log.warning(warning)
     return settings

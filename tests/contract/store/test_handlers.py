@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.query_plans import recorded
 from tests.support.stores import ORIGIN, StoreBed, call, query
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Accepted, ActionState, NewHandler, Operation, Query
@@ -113,6 +114,15 @@ def test_without_a_date_all_handlers_are_listed_also_those_that_are_called_just_
     page = bed.store.unused_handlers(bed.admin, None, query())
     assert {handler.uuid for handler in page.objects} == {handler.uuid for handler in listed}
     assert page.total == 2
+
+
+def test_the_service_of_many_new_handlers_is_read_once(bed: StoreBed) -> None:
+    web, reads = bed.service_uuid("web"), list[int]()
+    for number in (1, 20):
+        with recorded() as statements:
+            bed.store.add_handlers(bed.admin, web, [NewHandler(name="hook", operation=Operation.REDEPLOY)] * number)
+        reads.append(sum("FROM services" in sql for sql, _ in statements))
+    assert reads[0] == reads[1] > 0
 
 
 def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:

@@ -1,6 +1,7 @@
 """Migrations: a new database gets its tables, and an older one what it lacks, beside calls and other processes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -164,6 +165,21 @@ def test_a_process_waits_while_another_one_migrates(
     for each in (database, other):
         each.close()
     assert "the database was migrated" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_process_waits_for_locked_tables_only_for_some_minutes(
+    tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tutumd.store.tables.upgrade.GIVE_UP_S", 0.0)
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    with (
+        closing(made_by_this_release(url)) as database,
+        closing(Database(url)) as other,
+        other.write(),
+        pytest.raises(SettingsError, match="other transactions use its tables: end them"),
+    ):
+        migrate(database, scripts)
 
 
 def has_failed(caplog: pytest.LogCaptureFixture, times: int) -> bool:

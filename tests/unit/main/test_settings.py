@@ -1,5 +1,6 @@
 """Settings from options and variables, and the engines that they name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def test_a_secret_is_read_from_its_file_without_the_end_of_the_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str
 ) -> None:
     value = "postgresql://user:p@db/x" if name in ("database", "listen_url") else "0123456789abcdef"
-    (tmp_path / "secret").write_text(f"{value}{end}", newline="")
+    (tmp_path / "mounted").write_text(f"{value}{end}", newline="")
+    (tmp_path / "secret").symlink_to("mounted")  # as in a volume of Kubernetes
     monkeypatch.setenv(f"TUTUMD_{name.upper()}", "")
     monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / "secret"))
     assert getattr(read_settings({}), name) == value
@@ -151,11 +153,14 @@ def test_a_secret_in_a_variable_and_in_a_file_is_refused(monkeypatch: pytest.Mon
     ("make", "fault"),
     [
         (lambda path: None, "cannot be read: No such file or directory; name a file that this user can read"),
-        (Path.mkdir, "cannot be read: Is a directory; name a file that this user can read"),
+        (Path.mkdir, "must be a regular file"),
+        (os.mkfifo, "must be a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "must be a regular file"),
         (lambda path: path.write_text(""), ONE_LINE),
         (lambda path: path.write_text(" \n\n"), ONE_LINE),
         (lambda path: path.write_text("hidden\nhidden\n"), ONE_LINE),
         (lambda path: path.write_bytes(b"hidden\xff"), ONE_LINE),
+        (lambda path: path.write_text("hidden" * 100_000), ONE_LINE),
     ],
 )
 def test_a_file_that_holds_no_secret_is_named_with_its_variable(

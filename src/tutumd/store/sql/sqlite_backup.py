@@ -82,6 +82,16 @@ def keep_installation(replaced: Path, copy: Path) -> None:
             target.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('installation', ?)", rows[0])
 
 
+def settle(path: Path) -> None:
+    """Write the `-wal` of a database that no other process uses into its main file, so that this file is all of it.
+
+    Raises:
+        sqlite3.Error: Another process uses the database, or it is damaged.
+    """
+    with closing(_open(path)) as database:
+        database.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
 def _open(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=rw"  # the database is not created
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)

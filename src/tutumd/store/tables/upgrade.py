@@ -15,6 +15,7 @@ from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.sql.faults import is_locked
 from tutumd.store.tables.schema import HEAD, is_known, metadata
 
+GIVE_UP_S = 600.0
 SCRIPTS = Path(__file__).parent / "migrations"
 _RETRY_PAUSE_S = 1.0
 _OURS = f"this tutumd {version_of('tutumd')}"
@@ -34,7 +35,7 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
 
     Raises:
         SettingsError: The schema belongs to another application, to a newer tutumd, or to an older tutumd and must not
-            change.
+            change. Or its tables were locked for 10 minutes.
         UnavailableError: The database cannot be used.
     """
     with database.read() as connection:
@@ -48,6 +49,7 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
                 f"the database has the schema {version} of an older tutumd, and {_OURS} needs {head}:"
                 " start its server first, which upgrades the database; see UPGRADING.md"
             )
+    end = time.monotonic() + GIVE_UP_S
     while True:
         try:
             with database.write() as connection:
@@ -56,6 +58,10 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
         except UnavailableError as error:
             if not is_locked(error):
                 raise
+            if time.monotonic() > end:
+                raise SettingsError(
+                    "the database cannot be migrated, because other transactions use its tables: end them"
+                ) from error
             _log.warning("the database is not migrated yet: waiting for transactions that use its tables")
             time.sleep(_RETRY_PAUSE_S)
 

@@ -61,7 +61,8 @@ def check(url: str) -> tuple[list[Finding], Contents | None]:
                 findings.append(_check_file(connection, path) if path else _check_server(connection, shown))
             with database.write() as connection:  # a standby, a lock and a full disk refuse it
                 findings.append(_check_schema(connection))
-                if findings[-1].level is Level.OK:
+            if findings[-1].level is Level.OK:
+                with database.read() as connection:  # no server has to wait
                     return findings, _read(connection, path)
         except UnavailableError as error:
             cause, said = explain(error)
