@@ -12,7 +12,7 @@ from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, PLAN, spec
 from tutumd.engines.images import parse_reference
 from tutumd.engines.rollout.journal import Stage
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout.timing import StaleError, Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
@@ -92,6 +92,21 @@ def test_an_image_that_cannot_be_read_now_is_no_reason_to_leave_an_update_half_d
     run = FakeRun(journal=asdict(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
     with pytest.raises(EngineUnavailableError, match="layer store is locked"):
         redeploy(context_of(client, run))
+
+
+def test_a_change_by_another_client_at_the_same_moment_is_logged_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, conflicts = FakeRun(), [StaleError("changed")]
+    context = context_of(FakeClient(), run)
+
+    def update(*arguments: object) -> None:
+        if conflicts:
+            raise conflicts.pop()
+
+    monkeypatch.setattr(context.api, "update", update)
+    context.change(lambda view: dict(view.spec))
+    assert run.lines.count("the service was changed by somebody else at the same moment: trying again") == 1
 
 
 def test_a_service_whose_name_is_taken_is_not_created() -> None:
