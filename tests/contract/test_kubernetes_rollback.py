@@ -163,3 +163,13 @@ def test_what_a_webhook_adds_to_the_template_is_no_change_by_another_client(
     if outcome.rolled_back:
         del after["template"]["metadata"]["annotations"]
         assert after == before
+
+
+def test_what_a_webhook_adds_counts_as_another_clients_change_after_a_lost_response(
+    kubernetes: ClusterAndEngine,
+) -> None:
+    cluster, engine = kubernetes
+    cluster.before = mark
+    outcome = engine.redeploy(WEB, lose_response(cluster, engine))
+    assert (outcome.success, outcome.rolled_back) == (False, False)
+    assert outcome.reason.startswith("superseded: ")
