@@ -6,7 +6,7 @@ A container that cannot be inspected hides no other container: it is represented
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -164,17 +164,21 @@ class ContainerCache:
             with suppress(EngineRefusedError):
                 changed.add(str((self._api.image(reference) or {}).get("Id")))
         images: dict[str, Json | None] = {}
-        for each in known.values():
-            names = (each.image or {}).get("RepoTags") or ()
-            if not each.fault and (each.image_id in changed or not touched.isdisjoint(names)):
+        for image_id, names in {each.image_id: _names_of(each) for each in known.values() if not each.fault}.items():
+            if image_id in changed or not touched.isdisjoint(names):
                 with suppress(EngineRefusedError):
-                    images.setdefault(each.image_id, self._api.image(each.image_id))
+                    images[image_id] = self._api.image(image_id)
         return {
             key: parse_container(each.raw, images[each.image_id])
             if each.image_id in images and not each.fault
             else each
             for key, each in known.items()
         }
+
+
+def _names_of(container: InspectedContainer) -> Sequence[str]:
+    """Return the names of a container's image."""
+    return (container.image or {}).get("RepoTags") or ()
 
 
 def summarize(entry: Json) -> tuple[Any, ...]:
