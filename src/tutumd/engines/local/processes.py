@@ -27,7 +27,7 @@ DEFAULT_ENVIRONMENT = {
     "HOME": "/",
     "LANG": "C.UTF-8",
 }
-POLL_S = 0.1
+POLL_S = 0.01
 KILL_LIMIT_S = 5.0  # a process in an uninterruptible wait takes longer
 Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: unknown whether any was started
 
@@ -143,7 +143,7 @@ class Processes:
                 _send(stat, signal.SIGKILL)
             if time.monotonic() > deadline:
                 break
-            pause(POLL_S / 10)
+            pause(POLL_S)
         return left
 
     def _members(self, leaders: Leaders) -> tuple[Stat, ...]:

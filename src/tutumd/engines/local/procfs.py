@@ -58,15 +58,18 @@ def read_stat(pid: int) -> Stat | None:
 
 def read_environment(pid: int) -> frozenset[bytes]:
     """Return the `NAME=value` entries with which a process was started; none if they cannot be read."""
+    seen = 0
     try:
         for _ in range(_EXEC_TRIES):
             if content := _read(f"/proc/{pid}/environ"):
                 return frozenset(content.split(b"\0"))
             Path(f"/proc/{pid}/exe").readlink()  # a zombie or a kernel thread has none
-            # proc_pid_stat(5), fields 50 and 51: both are 0 while a process replaces its program.
+            # proc_pid_stat(5), fields 50 and 51. While a process replaces its program, both are 0, and then equal for a
+            # moment. An environment is empty if they are equal twice, at one address.
             begin, end = map(int, _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[47:49])
-            if begin == end != 0:
+            if begin == end == seen != 0:
                 break
+            seen = end
             time.sleep(0.001)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
