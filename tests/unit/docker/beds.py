@@ -156,3 +156,7 @@ def without_journal(run: FakeRun) -> FakeRun:
 def shape(engine: FakeDocker) -> dict[str, tuple[str, str, str]]:
     """State, restart policy and image of every container by name."""
     return {name: (status, policy, image_id) for name, (_, status, policy, image_id) in engine.summary().items()}
+
+
+RESUMED = {"journal": with_journal, "older journal": with_older_journal, "lost database": without_journal}
+"""What the next process has of the run of a killed one."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,25 +12,21 @@ from tests.unit.docker.beds import (
     CRASHING,
     NEW,
     OLD,
+    RESUMED,
     Case,
     EndingIn,
     Named,
     Recorded,
     every_kill,
     redeploy,
-    scale_to,
     shape,
     with_journal,
-    with_neighbours,
-    with_older_journal,
-    without_journal,
 )
-from tests.unit.docker.documents import ALWAYS, NO, compose_labels, identity, image
+from tests.unit.docker.documents import ALWAYS, NO, compose_labels, identity
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.errors import EngineBusyError, EngineUnavailableError
+from tutumd.errors import EngineBusyError
 from tutumd.model import Phase
 
-RESUMED = {"journal": with_journal, "older journal": with_older_journal, "lost database": without_journal}
 NAMED: dict[str, dict[str, Any]] = {
     "by its name": {"front": {}},
     "by its name and an alias": {"front": {"Aliases": ["www"]}, "back": {}},
@@ -253,119 +249,6 @@ def test_no_spare_is_kept_of_a_container_that_was_never_stopped() -> None:
     assert outcome.containers_after == outcome.containers_before
 
 
-NAMES = ("shop-web-1", "sidecar", "linker")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbours:
-    """A service with dependents, one of which may be stopped."""
-
-    policy: Mapping[str, Any] = field(default_factory=lambda: ALWAYS)
-    stopped: str = ""
-    newest: Mapping[str, Any] | None = None
-
-    def engine(self) -> FakeDocker:
-        engine = with_neighbours(self.newest)
-        for raw in engine.all.values():
-            raw["HostConfig"]["RestartPolicy"] = dict(self.policy)
-            if raw["Name"] == f"/{self.stopped}":
-                raw["State"].update(Status="exited", FinishedAt=raw["State"]["StartedAt"])
-        return engine
-
-
-@pytest.mark.parametrize("resumed", ["journal", "lost database"])
-@pytest.mark.parametrize("stopped", ["", "sidecar"], ids=["running", "one of them stopped"])
-@pytest.mark.parametrize("policy", [ALWAYS, NO], ids=["restarted", "not restarted"])
-def test_dependents_are_re_created_with_a_container(policy: Mapping[str, Any], stopped: str, resumed: str) -> None:
-    case = Neighbours(policy=policy, stopped=stopped)
-    before = case.engine().summary()
-    for step, engine, outcome in every_kill(case.engine, redeploy, RESUMED[resumed], least=15):
-        assert outcome.success, (step, outcome)
-        after = engine.summary()
-        assert outcome.containers_after == (after["shop-web-1"][0],)
-        assert "re-created with it, since they depend on it: sidecar, linker" in outcome.reason
-        assert set(after) == set(NAMES), (step, after)
-        assert not {entry[0] for entry in before.values()} & {entry[0] for entry in after.values()}
-        for name, (_, state, restarts, image_id) in after.items():
-            assert (restarts, image_id) == (policy["Name"], NEW), (step, name, after)
-            assert (state == "running") is (name != stopped), (step, name, after)
-        mode = engine.all[after["sidecar"][0]]["HostConfig"]["NetworkMode"]
-        assert mode == f"container:{after['shop-web-1'][0]}", step
-
-
-def test_dependents_are_rolled_back_with_a_container() -> None:
-    case = Neighbours(newest=CRASHING)
-    before = case.engine().summary()
-    for step, engine, outcome in every_kill(case.engine, redeploy, with_journal, least=15):
-        assert outcome.rolled_back, (step, outcome)
-        assert engine.summary() == before, step
-
-
-def test_a_dependent_that_appears_during_the_pull_delays_the_redeploy() -> None:
-    engine = Named().engine()
-    (old,) = engine.all
-
-    class Interrupted(Recorded):
-        def check(self) -> None:
-            super().check()
-            if "sidecar" not in engine.summary():
-                engine.add(2, "sidecar", host={"NetworkMode": f"container:{old}"}, networks={})
-
-    run = Interrupted()
-    with pytest.raises(EngineUnavailableError, match="containers that depend on web changed in the meantime"):
-        redeploy(engine, run)
-    assert run.journal == {}
-    assert set(engine.summary()) == {"shop-web-1", "sidecar"}
-    outcome = redeploy(engine, Recorded(journal=run.journal))
-    assert outcome.success, outcome
-    mode = engine.all[engine.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"]
-    assert mode == f"container:{engine.summary()['shop-web-1'][0]}"
-
-
-@pytest.mark.parametrize("how", ["begins", "ended"])
-def test_a_dependency_may_be_redeployed_during_the_pull(how: str) -> None:
-    engine = FakeDocker()
-    parent = engine.add(9, "parent", networks={})
-    old = engine.add(
-        1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={}
-    )
-
-    class Interrupted(Recorded):
-        def save(self, journal: Mapping[str, object]) -> None:
-            super().save(journal)
-            if journal.get("phase") != "pull":
-                return
-            if how == "begins":
-                engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
-            else:
-                # The other run has re-created this one as well.
-                del engine.all[old]
-                engine.add(2, "shop-web-1", labels=compose_labels(1), networks={})
-
-    with pytest.raises(EngineUnavailableError, match=r"in the meantime|is being redeployed at present"):
-        redeploy(engine, Interrupted())
-    assert "shop-web-1" in engine.summary()
-    assert not [name for name in engine.summary() if name.startswith("shop-web-1-")]
-
-
-@pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])
-def test_images_of_dependents_do_not_count_as_newer(newer: bool) -> None:
-    engine = with_neighbours()
-    theirs = image(0xD0)
-    engine.images_by_name[theirs["Id"]] = engine.images_by_name["neighbour"] = theirs
-    for raw in engine.all.values():
-        if raw["Name"] in ("/sidecar", "/linker"):
-            raw["Config"]["Image"] = "neighbour"
-            raw["Image"] = theirs["Id"]
-    superseded = image(0xE0, digests=[f"app@sha256:{identity(0xE0)}"])
-    engine.dangling = (superseded,)
-    if not newer:
-        engine.tagged = engine.newest = OLD
-    outcome = redeploy(engine, Recorded(pulled=superseded["RepoDigests"]))
-    assert outcome.success, outcome
-    assert engine.removed_images == ([superseded["Id"]] if newer else [])
-
-
 class MovingTag(FakeDocker):
     """An engine on which somebody moves the tag back just before a container is created."""
 
@@ -381,31 +264,6 @@ def test_a_tag_that_moves_before_the_container_is_created_changes_nothing() -> N
     with pytest.raises(EngineBusyError, match="changed on the engine while a container was created from it"):
         redeploy(engine, Recorded())
     assert engine.summary() == before
-
-
-def test_scaling_up_adds_each_replica_once() -> None:
-    case = Case(newest=image(0xA0))
-    for step, engine, outcome in every_kill(case.engine, scale_to(4), with_journal):
-        assert outcome.success, (step, outcome)
-        assert shape(engine) == {f"shop-web-{number}": ("running", "always", OLD) for number in (1, 2, 3, 4)}, step
-        assert set(outcome.containers_after) == set(engine.all)
-
-
-def test_replicas_that_fail_are_removed() -> None:
-    case = Case(newest=image(0xA0, Crashes=True))
-    before = case.engine().summary()
-    for step, engine, outcome in every_kill(case.engine, scale_to(4), with_journal):
-        assert not outcome.success, (step, outcome)
-        assert engine.summary() == before, step
-        assert outcome.containers_after == outcome.containers_before
-
-
-@pytest.mark.parametrize("resumed", ["journal", "older journal"])
-def test_scaling_down_removes_the_highest_numbers(resumed: str) -> None:
-    case = Case(states=["running"] * 4)
-    for step, engine, outcome in every_kill(case.engine, scale_to(2), RESUMED[resumed], least=2):
-        assert outcome.success, (step, outcome)
-        assert set(engine.summary()) == {"shop-web-1", "shop-web-2"}, step
 
 
 @pytest.mark.parametrize("verb", ["rename", "stop", "start", "policy"])
@@ -440,36 +298,3 @@ def test_a_redeploy_past_its_deadline_is_rolled_back(saves: int) -> None:
     assert not outcome.success
     assert "it was not started" in outcome.reason
     assert engine.summary() == before
-
-
-def test_a_scaling_past_its_deadline_adds_nothing() -> None:
-    engine = Case(newest=image(0xA0)).engine()
-    before = engine.summary()
-    outcome = scale_to(4)(engine, Recorded(deadline_s=0))
-    assert (outcome.success, outcome.reason) == (
-        False,
-        "shop-web-3 was not added, and the action did not end within 0 s",
-    )
-    assert engine.summary() == before
-
-
-@pytest.mark.parametrize("crashes", [False, True], ids=["good", "bad"])
-def test_a_container_that_somebody_else_gave_the_name_of_a_replica_stays(crashes: bool) -> None:
-    case = Case(newest=image(0xA0, Crashes=crashes))
-    for step in itertools.count(1):
-        engine, run = case.engine(), Recorded(kill_at=step)
-        try:
-            scale_to(4)(engine, run)
-        except Killed:
-            pass
-        else:
-            break
-        for raw in list(engine.all.values()):
-            if raw["Name"] == "/shop-web-4":
-                engine.remove_container(raw["Id"], v=True, force=True)
-        theirs = engine.add(0xE0, "shop-web-4", labels=compose_labels(4))
-        outcome = scale_to(4)(engine, Recorded(journal=run.journal))
-        # Without a journal it counts as one of the service's own.
-        assert outcome.success is (not run.journal and not crashes), (step, outcome)
-        assert theirs in engine.all, step
-    assert step > 3

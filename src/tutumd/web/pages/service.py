@@ -17,9 +17,9 @@ from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages.overview import services_address
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
+from tutumd.web.pages.service_list import services_address
 from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm
 
 router = APIRouter()

@@ -32,6 +32,7 @@ from tutumd.web.pages import (
     handlers,
     overview,
     service,
+    service_list,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -49,6 +50,7 @@ _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
 # Without nested routers: code that handles all routes would miss their routes.
 PAGES = (
     overview,
+    service_list,
     service,
     connect,
     connect_wait,

@@ -1,0 +1,113 @@
+"""The list of services, with its filters."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tutumd.application.admission.json_checks import is_storable
+from tutumd.errors import InvalidInputError
+from tutumd.model import ActionState, Query, ServiceGroup, ServiceState
+from tutumd.web.context import context
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Reader
+
+router = APIRouter()
+
+PAGE_SIZE = 50
+GONE = "Gone"
+NO_STACK = "-"
+"""Represents services of no stack in an address: no stack can have this name."""
+_FILTERS = ("search", "state", "stack", "engine")
+_MAX_DIGITS = 10
+_UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
+_ORDER = (
+    ServiceState.NOT_RUNNING,
+    ServiceState.PARTLY_RUNNING,
+    ServiceState.REDEPLOYING,
+    ServiceState.SCALING,
+    ServiceState.STARTING,
+    ServiceState.STOPPING,
+    ServiceState.TERMINATING,
+    ServiceState.RUNNING,
+    ServiceState.STOPPED,
+    GONE,
+)
+"""Order of states in filters: states that may need a person come first."""
+
+
+@router.get("/services/")
+def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
+    """Show the services that match the filters in the address, from the position `after` on."""
+    store, filters = context(request).store, _read_filters(request)
+    state, is_gone = filters["state"], filters["state"] == GONE
+    begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
+    given = filters | {"state": "" if is_gone else state, "gone": "yes" if is_gone else "no"}
+    given = {name: value for name, value in given.items() if value}
+    if filters["stack"] == NO_STACK:
+        given["stack"] = ""
+    found = store.services(visitor, Query(filters=given, limit=PAGE_SIZE, offset=begin, by_stack=True))
+    groups = store.service_groups(visitor, filters["search"])
+    newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
+    stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
+    end = begin + PAGE_SIZE
+    return render(
+        request,
+        "services.html",
+        services=found.objects,
+        newest=newest,
+        filters=filters,
+        is_filtered=bool(begin or any(filters.values())),
+        is_gone=is_gone,
+        states=link_states(request, filters, groups),
+        stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
+        engine_options=[("", "All engines"), *((name, name) for name in engines)],
+        first_href=services_address(request, **filters) if begin else "",
+        next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
+        all_href=services_address(request),
+        busy=any(action.state in _UNFINISHED for action in newest.values()),
+    )
+
+
+def services_address(request: Request, **filters: str) -> str:
+    """Return the address of the list of services. Empty filters are omitted."""
+    query = urlencode({name: value for name, value in filters.items() if value})
+    return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
+
+
+def _read_filters(request: Request) -> dict[str, str]:
+    """Return the filters in the address. Raises InvalidInputError for a state or a text that no service can have."""
+    filters = {name: request.query_params.get(name, "").strip() for name in _FILTERS}
+    if not all(map(is_storable, (*filters.values(), request.query_params.get("after", "")))):
+        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    if filters["state"] not in ("", *_ORDER):
+        states = ", ".join([GONE, *_ORDER[:-1]])
+        raise InvalidInputError(f"there is no state {filters['state'][:50]!r}: services are {states}")
+    return filters
+
+
+def link_states(
+    request: Request, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
+) -> list[tuple[str, str, int, bool]]:
+    """Return the links that select a state, for `ui.filters`: all, each state with services, and gone services.
+
+    Args:
+        filters: Filters of the list; empty: another page shows the links.
+        groups: All services that match the search.
+    """
+    chosen, counts = filters.get("state"), Counter[str]()
+    for group in groups:
+        if filters.get("stack") in (None, "", group.stack or NO_STACK) and filters.get("engine") in (
+            None,
+            "",
+            group.engine,
+        ):
+            counts[group.state if group.bound else GONE] += group.number
+    shown = [("", "All", counts.total() - counts[GONE])]
+    shown += [(state, state, counts[state]) for state in _ORDER if counts[state] or chosen == state]
+    return [
+        (label, services_address(request, **{**filters, "state": state}), number, chosen == state)
+        for state, label, number in shown
+    ]
