@@ -82,7 +82,7 @@ def list_keys(
     options: Options,
     name: Annotated[str | None, typer.Argument(help="Only keys of this user.")] = None,
 ) -> None:
-    """List keys: first characters, name, user, when made, scope, what it is for, when it expires, when it was last used."""
+    """List keys: first characters, name, user, when made, scope, what they are for, expiry, last use."""
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none

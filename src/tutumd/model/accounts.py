@@ -40,7 +40,8 @@ class Access:
     Attributes:
         service_uuid, stack: The only service, or the only stack, that the credentials cover; None: all.
         expires: Expiry of the API key that the credentials are or derive from; None: never.
-        credential: Name of the credentials for people: hint and name of an API key, `login link`, `proxy`, or a command.
+        credential: Name of the credentials for people: hint and name of an API key, `login link`, `proxy`, or a
+            command.
         key_sha256: SHA-256 of the API key; None if there was none. Keys and sessions that derive from a key end with
             it.
         session: Number of the session; None if there is none.
