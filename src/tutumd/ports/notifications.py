@@ -18,8 +18,9 @@ class Targets(Protocol):
     """
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
-        """Return targets, oldest first. Filters: uuid, uuid__startswith, name, and service (UUID): targets that cover the
-        service.
+        """Return targets, oldest first.
+
+        Filters: uuid, uuid__startswith, name, and service (UUID): targets that cover the service.
         """
 
     def target(self, viewer: User, uuid: str) -> Target:
