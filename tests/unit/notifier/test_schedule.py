@@ -29,6 +29,9 @@ def test_a_receiver_may_delay_the_next_attempt_up_to_a_day(wanted_s: float, seco
     assert next_attempt(2, result, NOW, 0.5) == NOW + timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("what", ["sent", "is_final", "is_gone"])
-def test_no_attempt_follows(what: str) -> None:
-    assert next_attempt(1, SendResult(**{"sent": False, what: True}), NOW, 0.5) is None
+@pytest.mark.parametrize(
+    "result",
+    [SendResult(sent=True), SendResult(sent=False, is_final=True), SendResult(sent=False, is_gone=True)],
+)
+def test_no_attempt_follows(result: SendResult) -> None:
+    assert next_attempt(1, result, NOW, 0.5) is None
