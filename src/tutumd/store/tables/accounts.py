@@ -23,6 +23,7 @@ api_keys = sa.Table(
     sa.Column("key_sha256", sa.String(64), primary_key=True),
     sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("hint", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(50), nullable=False, server_default=""),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("scope", sa.String(16), nullable=False),
     sa.Column("service_uuid", Uuid),
