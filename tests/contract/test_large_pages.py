@@ -89,7 +89,7 @@ def test_the_overview_costs_the_same_beside_a_hundred_thousand_actions(database_
 
 
 def count_statements(visitor: Visitor, address: str) -> int:
-    """Return how many different statements render a page. With GET, the revisions of open pages are read now and then."""
+    """Return how many different statements render a page. GET would sometimes read the revisions of open pages, too."""
     with recorded() as statements:
         assert visitor.send("HEAD", address).status == 200
     return len({(sql, str(parameters)) for sql, parameters in statements})
