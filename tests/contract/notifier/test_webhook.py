@@ -28,7 +28,7 @@ NOW = datetime.now(UTC)
 PAYLOAD = {"type": "action.failed", "timestamp": "2026-01-01T00:00:00Z", "data": {"service": {"name": "wéb"}}}
 
 
-def claim(port: int, *, secret: str = SECRET) -> ClaimedNotification:
+def claim(port: int) -> ClaimedNotification:
     url = f"http://127.0.0.1:{port}/path?token=s3cr3t"
     return ClaimedNotification(
         notification=Notification(
@@ -47,7 +47,7 @@ def claim(port: int, *, secret: str = SECRET) -> ClaimedNotification:
         target=Target(
             name="oncall",
             kind=TargetKind.WEBHOOK,
-            settings={"url": CIPHER.encrypt(url), "secret": CIPHER.encrypt(secret)},
+            settings={"url": url, "secret": {"shown": "…", "encrypted": CIPHER.encrypt(SECRET)}},
             uuid="t",
             number=1,
             owner="ann",
