@@ -19,6 +19,7 @@ from tutumd.model import (
 )
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
+from tutumd.reasons import encode_reasons
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_totals import describe, final_state
@@ -75,8 +76,10 @@ class SqlQueue(SqlEngineSync, Queue):
         self._wakeup.topics.update(info.name for info in served)
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
-                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
+                kept = () if has_looked else ("error", "faults", "away", "note")
+                upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)
