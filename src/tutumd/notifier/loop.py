@@ -27,7 +27,6 @@ STUCK_S = 120.0
 POLL_S = 5.0
 """A wake-up may be lost."""
 
-_FAULT_PAUSE_S = 1.0
 _STORE_TRIES = 30
 _INTERNAL = "internal error: see the notifier's log"
 _log = structlog.get_logger(__name__)
@@ -44,13 +43,20 @@ class Notifier:
         *,
         name: str,
         monotonic: Callable[[], float] = time.monotonic,
+        pause_s: float = 1.0,
     ) -> None:
-        """Create a notifier; `start` starts it. `clock` is the clock of the queue."""
+        """Create a notifier; `start` starts it.
+
+        Args:
+            clock: The clock of the queue.
+            pause_s: Pause in seconds after a fault of the database.
+        """
         self._name = name
         self._queue = queue
         self._senders = senders
         self._clock = clock
         self._monotonic = monotonic
+        self._pause_s = pause_s
         self._stop = Event()
         self._sending: set[str] = set()
         self._changed = Condition()
@@ -90,10 +96,10 @@ class Notifier:
                 self._queue.wait(self._claim())
             except UnavailableError as error:
                 _log.debug("notifications cannot be read", error=str(error))
-                self._stop.wait(_FAULT_PAUSE_S)
+                self._stop.wait(self._pause_s)
             except Exception:
                 _log.exception("claiming notifications failed")
-                self._stop.wait(_FAULT_PAUSE_S)
+                self._stop.wait(self._pause_s)
 
     def _claim(self) -> float:
         """Claim what is due and start to send it; return the time in seconds until there may be more."""
@@ -147,6 +153,6 @@ class Notifier:
             try:
                 return self._queue.finish_notification(claimed, result, due)
             except UnavailableError:
-                if self._stop.wait(_FAULT_PAUSE_S):
+                if self._stop.wait(self._pause_s):
                     break
         return self._queue.finish_notification(claimed, result, due)
