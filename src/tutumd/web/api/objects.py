@@ -192,6 +192,7 @@ _KEY = {
     "resource_uri": Shown(str, of=lambda key: f"{PREFIX}/apikey/{key.id}/"),
     "user": Shown(str, of="user_name"),
     "hint": Shown(str, "Its first characters."),
+    "name": Shown(str, "Name that a person chose; empty: none."),
     "scope": Shown(str),
     "service": Shown(
         str | None,
@@ -216,7 +217,7 @@ _AUDIT_ENTRY = describe(
         "datetime": Shown(Moment, of="at"),
         "user": Shown(str, of="user_name"),
         "via": Shown(str, "`api`, `page` or `command`."),
-        "credential": Shown(str, "First characters of the API key, `login link`, `proxy`, or a command."),
+        "credential": Shown(str, "First characters and name of the API key, `login link`, `proxy`, or a command."),
         "address": Shown(str),
         "user_agent": Shown(str),
         "what": Shown(str, "Object and event, such as `handler created`."),
