@@ -152,7 +152,7 @@ def test_the_web_part_has_no_way_to_the_docker_socket(host: Host) -> None:
 
 
 def test_figures_stay_inside_and_callers_cannot_pretend_an_address(host: Host) -> None:
-    key = host.shell("docker compose exec -T web tutumd apikey add admin").splitlines()[-1]
+    key = host.shell("docker compose exec -T web tutumd apikey add admin --scope admin").splitlines()[-1]
     code = "curl -sS -o /dev/null -w '%{http_code}' --cacert root.crt https://localhost"
     assert host.shell(f"{code}/metrics") == "404"
     assert host.shell(f"{code}//metrics/") == "404"

@@ -179,7 +179,7 @@ def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
     names = {"apikey add admin": f"apikey add {USER}", "login-link admin": f"login-link {USER}"}
     page = Guide("docs/how-to/users.md", tmp_path, environment, names)
-    told = page.run("tutumd apikey add admin   ")
+    told = page.run("tutumd apikey add admin --scope admin")
     assert "bob" in told
     assert console.server.request("GET", "/api/v1/auth/").status == 200
     page.run("tutumd apikey add admin --scope read")

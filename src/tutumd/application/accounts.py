@@ -22,6 +22,7 @@ KEY_PREFIX = "tutumd_"
 
 MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
+MAX_NAME_LENGTH = 50
 LINK_LASTS = timedelta(minutes=15)
 
 
@@ -101,7 +102,7 @@ def make_key(
     """Create a key, and return it with its stored fields. The key cannot be read again: only its SHA-256 is stored.
 
     Args:
-        document: `scope`, and perhaps `service` (a reference), `stack`, and `expires` (`90d` or a date).
+        document: `scope`, and perhaps `name`, `service` (a reference), `stack`, and `expires` (`90d` or a date).
         user_name: Owner of the key; None: the viewer.
         form_sha256: Hash of the form that creates the key. A form creates one key only.
 
@@ -113,6 +114,8 @@ def make_key(
         ConflictError: Several services match the reference, or the form has already created a key.
     """
     owner = _find_owner(store, viewer, user_name, changes=True)
+    with about("name"):
+        name = parse_key_name(document.get("name"))
     with about("scope"):
         scope = parse_scope(document.get("scope"))
     with about("expires"):
@@ -125,6 +128,7 @@ def make_key(
     new = NewKey(
         key_sha256=sha256_hex(key),
         hint=make_hint(key),
+        name=name,
         scope=scope,
         service_uuid=service_uuid,
         stack=stack,
@@ -157,6 +161,14 @@ def revoke_key(store: Store, viewer: User, key_id: str, user_name: str | None = 
     if not is_storable(key_id):
         raise NotFoundError(NOT_FOUND)
     store.revoke_key(owner.name, key_id, viewer)
+
+
+def parse_key_name(text: object) -> str:
+    """Return the name of a key, without spaces around it; empty: none. Raises InvalidInputError."""
+    name = str(text or "").strip()
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} printable characters, got {name[:60]!r}")
+    return name
 
 
 def parse_scope(text: object) -> Scope:

@@ -33,7 +33,7 @@ def require_everything(viewer: User) -> None:
     if viewer.access.is_narrow:
         raise ForbiddenError(
             f"this key is for {describe_limits(viewer.access)} only: use another key, or make one with"
-            f" tutumd apikey add {viewer.name}"
+            f" tutumd apikey add {viewer.name} --scope {viewer.access.scope.value}"
         )
 
 

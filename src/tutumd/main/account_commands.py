@@ -33,7 +33,7 @@ def add_user(
 ) -> None:
     """Add a user."""
     accounts.add_user(open_store(options), name, is_admin=admin, by=operator("tutumd user add"))
-    typer.echo(f"user {name} was added; create a key with: tutumd apikey add {name}")
+    typer.echo(f"user {name} was added; create a key with: tutumd apikey add {name} --scope admin")
 
 
 @users.command("list")
@@ -60,16 +60,20 @@ def remove_user(options: Options, name: Name) -> None:
 def add_key(
     options: Options,
     name: Name,
-    scope: Annotated[str, typer.Option(help="What the key may do: read, call, operate or admin.")] = "admin",
+    key_name: Annotated[str, typer.Option("--name", help="Name of the key, for lists and the audit log.")] = "",
+    scope: Annotated[str, typer.Option(help="What the key may do: read, call, operate or admin.")] = "call",
     service: Annotated[str | None, typer.Option(help="The only service it is for: name or UUID.")] = None,
     stack: Annotated[str | None, typer.Option(help="The only stack it is for.")] = None,
     expires: Annotated[str | None, typer.Option(help="When it expires: days such as 90d, or a date.")] = None,
 ) -> None:
-    """Create a key for a user and print it, once, on the last line. Without options it may do all that the user may."""
+    """Create a key for a user, and print it once, on the last line.
+
+    Without options, the key redeploys services. A person who signs in and manages services needs --scope admin.
+    """
     store = open_store(options)
-    document = {"scope": scope, "service": service, "stack": stack, "expires": expires}
-    key, _ = accounts.make_key(store, operator("tutumd apikey add"), document, now=datetime.now(UTC), user_name=name)
-    typer.echo(f"this key of {name} is shown only now:\n{key}")
+    document = {"name": key_name, "scope": scope, "service": service, "stack": stack, "expires": expires}
+    key, made = accounts.make_key(store, operator("tutumd apikey add"), document, now=datetime.now(UTC), user_name=name)
+    typer.echo(f"this key of {name} has the scope {made.scope} and is shown only now:\n{key}")
 
 
 @keys.command("list")
@@ -78,7 +82,7 @@ def list_keys(
     options: Options,
     name: Annotated[str | None, typer.Argument(help="Only keys of this user.")] = None,
 ) -> None:
-    """List keys: first characters, user, when made, scope, what it is for, when it expires, when it was last used."""
+    """List keys: first characters, name, user, when made, scope, what they are for, expiry, last use."""
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none
@@ -86,6 +90,7 @@ def list_keys(
         limits = (key.service_uuid and f"service {key.service_uuid}", key.stack and f"stack {key.stack}")
         columns = [
             key.hint,
+            key.name,
             key.user_name,
             _minute(key.created),
             key.scope.value,

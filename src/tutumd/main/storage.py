@@ -187,7 +187,7 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
     if admin is not None:
         # The URL of a database may contain a password.
         place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
-        hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}"
+        hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} --scope admin {place}"
         if settings.log_format == "text":  # otherwise a program reads it
             print(hint, file=sys.stderr, flush=True)  # not through the log, which hides any text after `apikey`
         return False

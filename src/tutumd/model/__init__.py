@@ -26,6 +26,7 @@ from tutumd.model.actions import (
     Progress,
     ReasonCode,
     Reference,
+    Requester,
     RunLimits,
     Verb,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "Query",
     "ReasonCode",
     "Reference",
+    "Requester",
     "Rotation",
     "RunLimits",
     "Scope",

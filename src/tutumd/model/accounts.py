@@ -40,7 +40,8 @@ class Access:
     Attributes:
         service_uuid, stack: The only service, or the only stack, that the credentials cover; None: all.
         expires: Expiry of the API key that the credentials are or derive from; None: never.
-        credential: Name of the credentials for people: hint of an API key, `login link`, `proxy`, or a command.
+        credential: Name of the credentials for people: hint and name of an API key, `login link`, `proxy`, or a
+            command.
         key_sha256: SHA-256 of the API key; None if there was none. Keys and sessions that derive from a key end with
             it.
         session: Number of the session; None if there is none.
@@ -93,6 +94,7 @@ class NewKey:
 
     Attributes:
         key_sha256: Hexadecimal. The key itself is not stored.
+        name: Name that a person chose; empty: none.
         hint: Its first characters, to distinguish keys.
         expires: Time from which the key is refused; None: never.
         form_sha256: Hash of the form that creates the key. A form creates one key only; None: no form.
@@ -100,11 +102,17 @@ class NewKey:
 
     key_sha256: str = field(repr=False)
     hint: str
+    name: str = ""
     scope: Scope = Scope.ADMIN
     service_uuid: str | None = None
     stack: str | None = None
     expires: datetime | None = None
     form_sha256: str | None = None
+
+    @property
+    def shown_name(self) -> str:
+        """The hint, with the name if the key has one."""
+        return f"{self.hint} {self.name}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,7 @@ class Notification:
     Attributes:
         uuid: Its ID, and the receiver's `webhook-id`; the same for each attempt.
         number: Increases with each notification.
-        payload: The JSON object that docs/reference/notifications.md describes, at most 20 kB when encoded.
+        payload: The JSON object to send, without links: `type`, `timestamp` and `data`; at most 20 kB when encoded.
         attempts: Number of attempts that have ended.
         due: Time of the next attempt.
         last_status: HTTP status of the last attempt; None if there was no response.

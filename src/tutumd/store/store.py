@@ -15,6 +15,7 @@ from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
 from tutumd.store.objects.notifications import SqlTargets
+from tutumd.store.objects.recent_actions import SqlRecentActions
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
     container_from,
@@ -42,7 +43,17 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices, SqlRevisions, SqlTargets, Store):
+class SqlStore(
+    SqlActions,
+    SqlRecentActions,
+    SqlHandlers,
+    SqlDeliveries,
+    SqlAccounts,
+    SqlServices,
+    SqlRevisions,
+    SqlTargets,
+    Store,
+):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:

@@ -44,15 +44,26 @@ def with_access(user: User, **access: object) -> User:
 
 
 def test_a_key_has_what_was_asked_for(bed: StoreBed, ann: User) -> None:
-    key, made = make(bed, ann, scope="call", service="shop/web", stack="shop", expires="90d")
+    key, made = make(bed, ann, scope="call", service="shop/web", stack="shop", expires="90d", name=" ci of shop ")
     web = bed.service_uuid("web")
     access = sign_in(bed, "ann", key).access
     assert (access.scope, access.service_uuid, access.stack) == (Scope.CALL, web, "shop")
     assert access.expires == made.expires == bed.clock() + 90 * DAY
-    assert (access.credential, access.key_sha256) == (key[:12], sha256_hex(key))
-    (listed,) = keys.list_keys(bed.store, ann)
+    assert (access.credential, access.key_sha256) == (f"{key[:12]} ci of shop", sha256_hex(key))
+    assert sign_in(bed, "ann", make(bed, ann)[0]).access.credential.startswith("tutumd_")
+    listed, _ = keys.list_keys(bed.store, ann)
     assert listed == replace(made, last_used=bed.clock())
     assert key not in repr(listed)
+    keys.revoke_key(bed.store, ann, made.id)
+    told = [entry.details for entry in bed.store.audit(bed.admin).entries if entry.what.startswith("key ")]
+    assert all(text.startswith(f"{key[:12]} ci of shop of ann") for text in (told[0], told[-1])), told
+
+
+@pytest.mark.parametrize("name", ["x" * 51, "a\nb", "\x1b[2J"])
+def test_a_name_that_no_list_can_show_is_refused(bed: StoreBed, ann: User, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="name must have at most 50 printable characters"):
+        make(bed, ann, name=name)
+    assert make(bed, ann, name="x" * 50)[1].name == "x" * 50
 
 
 def test_an_expired_key_is_refused_from_that_moment_on(bed: StoreBed, ann: User) -> None:

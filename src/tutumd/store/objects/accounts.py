@@ -19,6 +19,7 @@ from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 
 _key_id: sa.ColumnElement[str] = sa.func.substr(api_keys.c.key_sha256, 1, 16)
+_shown_name = sa.func.rtrim(api_keys.c.hint + " " + api_keys.c.name).label("shown_name")
 _MADE = (
     "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"
     " another one"
@@ -30,7 +31,7 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def user_by_key(self, key_sha256: str) -> User | None:
         now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256
-        credentials = sa.select(users, *KEY_COLUMNS, api_keys.c.hint, api_keys.c.last_used)
+        credentials = sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used)
         with self._database.read() as connection:
             row = connection.execute(credentials.join(api_keys).where(this_key)).first()
         if row is None or (row.key_expires is not None and row.key_expires <= now):
@@ -38,7 +39,7 @@ class SqlAccounts(SqlSessions, Accounts):
         if row.last_used is None or now - row.last_used >= NOTE_AFTER:
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
                 connection.execute(sa.update(api_keys).where(this_key).values(last_used=now))
-        return user_from(row, credential=row.hint)
+        return user_from(row, credential=row.shown_name)
 
     def users(self) -> tuple[User, ...]:
         with self._database.read() as connection:
@@ -103,11 +104,11 @@ class SqlAccounts(SqlSessions, Accounts):
                 raise NotFoundError(NOT_FOUND)
 
     def _revoke(self, connection: sa.Connection, by: User | None, *which: sa.ColumnElement[bool]) -> int:
-        keys = sa.select(api_keys.c.key_sha256, api_keys.c.hint, users.c.name).join(users).where(*which)
+        keys = sa.select(api_keys.c.key_sha256, _shown_name, users.c.name).join(users).where(*which)
         revoked = connection.execute(keys.with_for_update(of=api_keys)).all()
         for row in revoked:
             connection.execute(sa.delete(api_keys).where(api_keys.c.key_sha256 == row.key_sha256))
-            details = f"{row.hint} of {row.name}"
+            details = f"{row.shown_name} of {row.name}"
             audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=details)
         return len(revoked)
 
@@ -126,6 +127,7 @@ class SqlAccounts(SqlSessions, Accounts):
             key_sha256=key.key_sha256,
             user_uuid=user.uuid,
             hint=key.hint,
+            name=key.name,
             created=now,
             scope=key.scope.value,
             service_uuid=key.service_uuid,
@@ -144,6 +146,6 @@ class SqlAccounts(SqlSessions, Accounts):
             "stack": key.stack,
             "until": key.expires and f"{key.expires:%Y-%m-%d %H:%M} UTC",
         }
-        details = [f"{key.hint} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
+        details = [f"{key.shown_name} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
         audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
         return ApiKey(**asdict(key), user_name=user.name, created=now)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, NotFoundError, about
+from tutumd.errors import ConflictError, about
 from tutumd.model import AuditEvent, Page, Query, User
 from tutumd.model.notifications import (
     MAX_PENDING,
@@ -197,8 +197,6 @@ def _check(connection: sa.Connection, viewer: User, new: NewTarget, before: Row 
             raise ConflictError(f"you have a notification target {new.name!r} already: choose another name")
     if before is None or (before.service_uuid, before.stack) != (new.service_uuid, new.stack):
         check_scope(connection, viewer, new.service_uuid, new.stack)
-        if viewer.access.is_narrow and new.service_uuid is None and new.stack is None:
-            raise NotFoundError("these credentials cover one service or stack: give the target the same scope")
 
 
 def _columns(new: NewTarget) -> dict[str, Any]:

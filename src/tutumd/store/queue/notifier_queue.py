@@ -114,6 +114,9 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         self._wakeup.topics.add(NOTIFICATIONS)
         self._seen = self._wakeup.wait(self._seen, timeout_s)
 
+    def wake(self) -> None:
+        self._wakeup.notify()
+
 
 def _select_next(lease_now: datetime) -> sa.Select[Any]:
     """Select the next notification of each target that is enabled, or tested, and has no claimed notification."""

@@ -19,6 +19,7 @@ from tutumd.model import (
 )
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
+from tutumd.reasons import encode_reasons
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_log import add_line
@@ -79,8 +80,10 @@ class SqlQueue(SqlEngineSync, Queue):
                     before = sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
                     was_away = connection.scalar(before)
                     woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
-                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
+                kept = () if has_looked else ("error", "faults", "away", "note")
+                upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)

@@ -23,6 +23,7 @@ api_keys = sa.Table(
     sa.Column("key_sha256", sa.String(64), primary_key=True),
     sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("hint", sa.String(16), nullable=False),
+    sa.Column("name", sa.String(50), nullable=False, server_default=""),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("scope", sa.String(16), nullable=False),
     sa.Column("service_uuid", Uuid),
@@ -91,3 +92,5 @@ audit = sa.Table(
     sa.Index("audit_of_via", "via", "seq"),
     sqlite_autoincrement=True,
 )
+_OF_ACTION = audit.c.action_uuid.isnot(None)
+sa.Index("audit_of_action", audit.c.action_uuid, sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION)

@@ -171,6 +171,18 @@ PLAN = describe(
     },
 )
 
+ENGINE = describe(
+    "EngineOut",
+    "An engine: where services run.",
+    {
+        "name": Shown(str, of="info.name"),
+        "kind": Shown(str, "`docker`, `swarm`, `kubernetes` or `local`.", of="info.kind"),
+        "state": Shown(str, "`healthy`, `warning`, or with actions that wait: `away`, `no worker`."),
+        "reason": Shown(str, "What happened; empty if it is healthy.", of="why"),
+        "remedy": Shown(str, "What to do; empty if unknown.", of="fix"),
+    },
+)
+
 LOGS = describe("LogsOut", "Output lines.", {"logs": Shown(str)})
 ACCOUNT = describe("AccountOut", "The credentials that were sent.", {"username": Shown(str), "key": Shown(str)})
 ERROR = describe("ErrorOut", "Why a request failed, and what to do.", {"error": Shown(str)})
@@ -180,6 +192,7 @@ _KEY = {
     "resource_uri": Shown(str, of=lambda key: f"{PREFIX}/apikey/{key.id}/"),
     "user": Shown(str, of="user_name"),
     "hint": Shown(str, "Its first characters."),
+    "name": Shown(str, "Name that a person chose; empty: none."),
     "scope": Shown(str),
     "service": Shown(
         str | None,
@@ -204,7 +217,7 @@ _AUDIT_ENTRY = describe(
         "datetime": Shown(Moment, of="at"),
         "user": Shown(str, of="user_name"),
         "via": Shown(str, "`api`, `page` or `command`."),
-        "credential": Shown(str, "First characters of the API key, `login link`, `proxy`, or a command."),
+        "credential": Shown(str, "First characters and name of the API key, `login link`, `proxy`, or a command."),
         "address": Shown(str),
         "user_agent": Shown(str),
         "what": Shown(str, "Object and event, such as `handler created`."),

@@ -236,6 +236,7 @@ class TestIn(RequestBody):
 class ApiKeyIn(RequestBody):
     """An API key to make."""
 
+    name: str | None = Field(None, description="For people: at most 50 characters.")
     scope: str = Field(description="`read`, `call`, `operate` or `admin`; each includes those before it.")
     service: str | None = Field(None, description="The only service that it is for: UUID or name.")
     stack: str | None = Field(None, description="The only stack that it is for.")
