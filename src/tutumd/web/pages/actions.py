@@ -15,6 +15,8 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
+from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
@@ -25,6 +27,7 @@ router = APIRouter(prefix="/action/{uuid}")
 
 _DELIVERIES = 10
 _CONTAINERS = 12
+_MESSAGES = 10
 _SHORT = 8
 _ASKED = (AuditEvent.ACTION_SUBMITTED, AuditEvent.ACTION_RETRIED)
 _CLOCKS_DIFFER = timedelta(seconds=2)
@@ -98,6 +101,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
+        messages=store.notifications(visitor, Query.newest(_MESSAGES, action=uuid)).objects,
+        name_event=name_event,
+        message_states=MESSAGE_STATES,
         asked_by=_find_askers(store, visitor, action, service, web.clock()),
         buttons=list_buttons(action, visitor),
         busy=action.ended is None,

@@ -149,6 +149,11 @@ RESULTS = {
     "key-revoked": "The key is revoked: requests with it are refused.",
     "session-ended": "The session is ended.",
     "sessions-ended": "All other sessions are ended.",
+    "target-created": "The target is created. Send a test to see whether messages arrive.",
+    "target-enabled": "The target is enabled: messages are sent again.",
+    "target-disabled": "The target is disabled: nothing is sent.",
+    "target-deleted": "The target is deleted.",
+    "retried": "The messages are queued again.",
 }
 """What a form did, as the page that follows says once: `app.js` removes the key from the address."""
 

@@ -30,6 +30,7 @@ from tutumd.web.pages import (
     deliveries,
     handler_form,
     handlers,
+    notifications,
     overview,
     service,
     service_list,
@@ -58,6 +59,7 @@ PAGES = (
     handlers,
     deliveries,
     actions,
+    notifications,
     account,
     assets,
 )
