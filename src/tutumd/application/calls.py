@@ -94,6 +94,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         verified=options.verify is not None,
         tag=verdict.tag,
         variable=verdict.variable,
+        revision=verdict.revision,
         notes=verdict.notes,
         max_uses=options.max_uses,
         handler_cap=options.max_containers,

@@ -45,6 +45,7 @@ class Evaluation:
         invalid: Reason why the call is invalid and not stored; empty if it is valid.
         verified: Whether the handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
+        revision: Commit that a verified payload names, 40 or 64 lower-case hexadecimal digits; None: it names none.
         max_uses: Number of calls that the handler accepts in all.
         rate: Number of calls that the handler accepts, and the period in seconds.
     """
@@ -56,6 +57,7 @@ class Evaluation:
     verified: bool = False
     tag: str | None = None
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
+    revision: str | None = None
     notes: tuple[Reason, ...] = ()
     max_uses: int | None = None
     handler_cap: int | None = None

@@ -96,3 +96,6 @@ class NotificationQueue(Protocol):
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a notification is stored, or the time is over."""
+
+    def wake(self) -> None:
+        """Let a `wait` of this process return."""

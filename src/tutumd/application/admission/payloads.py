@@ -1,6 +1,7 @@
 """Payloads of senders: which branches, tags and files were pushed, if any."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ MAX_VALUES = 50_000
 
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PING = Reason("ping")
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
@@ -72,6 +74,18 @@ def read_push(headers: Headers, body: Any) -> Push:
         if push is not None:
             return push
     return Push(event=event)
+
+
+def find_revision(body: Any) -> str | None:
+    """Return the commit of a push to GitHub, GitLab, Gitea or Forgejo; None if there is none.
+
+    GitLab: `checkout_sha`, because `after` may be a tag. The others: `head_commit`, for the same reason, or `after`.
+    """
+    if not _text(body, "ref").startswith("refs/"):
+        return None
+    names = (("checkout_sha",), ("head_commit", "id"), ("after",))
+    text = next(filter(None, (_text(body, *keys) for keys in names)), "")
+    return text if _COMMIT.fullmatch(text) and text.strip("0") else None
 
 
 def dig(document: Any, *keys: str) -> Any:
