@@ -41,7 +41,9 @@ def test_unknown_fields_are_named_with_their_line_and_the_nearest_known_one() ->
 
 
 def test_values_that_json_does_not_know_are_read_as_texts() -> None:
-    [service], _ = read_handler_file(handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {})
+    [service], _ = read_handler_file(
+        handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {}
+    )
     assert service.handlers[0].body.items() > {"debounce": "NaN", "max_uses": "08:30:00"}.items()
     assert service.handlers[0].body["tag"] == {"allow": "2020-01-01"}
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
 from fastapi.responses import Response
 
@@ -23,7 +23,6 @@ from tutumd.web.pages.visitors import Admin, Form, Reader, SentForm
 
 router = APIRouter(prefix="/notifications")
 
-Kind = Annotated[TargetKind, Path()]
 Before = Annotated[int | None, Parameter(ge=1, le=2**62)]
 _MESSAGES = 25
 _MAX_TARGETS = 100
@@ -49,14 +48,14 @@ def show_notifications(request: Request, visitor: Reader, state: str = "", befor
     )
 
 
-@router.get("/new/{kind}/")
-def show_new(request: Request, visitor: Admin, kind: Kind) -> Response:
+@router.get("/new/")
+def show_new(request: Request, visitor: Admin, kind: TargetKind = TargetKind.WEBHOOK) -> Response:
     """Show the form of a new target."""
     return _show_form(request, visitor, kind)
 
 
-@router.post("/new/{kind}/")
-def create_target(request: Request, visitor: Admin, kind: Kind, form: SentForm) -> Response:
+@router.post("/new/")
+def create_target(request: Request, visitor: Admin, form: SentForm, kind: TargetKind = TargetKind.WEBHOOK) -> Response:
     """Create a target, and show it; a signing secret that the server generated is shown only now."""
     try:
         target, secret = context(request).target_rules(visitor).create(_read_form(kind, form) | {"kind": kind.value})
@@ -212,6 +211,7 @@ def _show_form(
     error: TutumdError | None = None,
 ) -> Response:
     """Show the form of a target, or of a new target, as a person left it."""
+    context(request).target_rules(visitor)  # refuses narrow credentials
     shown = shown_settings(target) if target else {}
     typed = _write_form(request, visitor, target) if form is None else form
     if kind is not TargetKind.WEBHOOK:  # a typed secret is not repeated; the URL of a webhook hardly is one
