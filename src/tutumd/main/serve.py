@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tutumd.main import demo, engines
+from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
-from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings
 from tutumd.store.intake.intake import SqlIntake
 
@@ -48,7 +48,9 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         if worker_command:
             # The worker gets the settings that the edge has read: a file may change, or be missing when a new worker
             # starts.
-            worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
+            worker = ChildProcess(
+                "worker", worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace
+            )
             stack.callback(worker.close)
             from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
@@ -75,7 +77,7 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
     )
 
 
-def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None) -> None:
+def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, worker: ChildProcess | None) -> None:
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
