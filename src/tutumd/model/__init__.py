@@ -25,6 +25,7 @@ from tutumd.model.actions import (
     Plan,
     Progress,
     Reference,
+    Requester,
     RunLimits,
     Verb,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "Progress",
     "Query",
     "Reference",
+    "Requester",
     "Rotation",
     "RunLimits",
     "Scope",

@@ -229,6 +229,22 @@ class Action(Effect):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who requested an action.
+
+    Attributes:
+        users: Names of the users, as far as the viewer may know them.
+        is_call: Whether a call of a handler created the action.
+        handler: Number of that handler; None if it was revoked.
+    """
+
+    users: tuple[str, ...] = ()
+    is_call: bool = False
+    handler: int | None = None
+    handler_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
     """The result of a SCALEUP if limits allowed fewer containers than requested.
 

@@ -14,6 +14,7 @@ from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.recent_actions import SqlRecentActions
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
     container_from,
@@ -41,7 +42,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices, SqlRevisions, Store):
+class SqlStore(SqlActions, SqlRecentActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices, SqlRevisions, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
