@@ -97,7 +97,9 @@ def process_health(name: str, state: Callable[[], str], liveness: Callable[[], s
         with suppress(OSError):
             listener.bind(_address())
             listener.listen()
-            Thread(target=_answer, args=(listener, lambda: f"{name}\n{state()}\n{liveness()}"), name="health", daemon=True).start()
+            Thread(
+                target=_answer, args=(listener, lambda: f"{name}\n{state()}\n{liveness()}"), name="health", daemon=True
+            ).start()
         try:
             yield
         finally:
