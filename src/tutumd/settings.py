@@ -181,7 +181,11 @@ class Settings(BaseSettings):
     notify_allow: _Networks = _setting(
         (), "Networks that are not public, or are reached without TLS, to which notifications may be sent.", _NOTIFY
     )
-    demo: bool = _setting(False, "Run a service `hello` with two handlers on the engine `local`.", "serve")
+    demo: bool = _setting(
+        False,
+        "Run a service `hello` with two handlers on the engine `local`. `auto` then finds no other engine.",
+        "serve",
+    )
     docker_host: str = _setting(
         "", "Engine of `docker` and `swarm`.", shown="the usual socket", validation_alias="DOCKER_HOST"
     )

@@ -156,8 +156,8 @@ class ChildProcess:
             except OSError as error:
                 code, ended = 0, f"cannot be started: {error}"
             if not self.ready.done() and self._is_needed is None:
-                error = SettingsError(f"the {self._name} {ended}")
-                self.ready.set_exception(SystemExit(code) if code > 0 else error)
+                failure = SettingsError(f"the {self._name} {ended}")
+                self.ready.set_exception(SystemExit(code) if code > 0 else failure)
                 return
             task["is_successor"] = True
             pause_s = 0.0 if time.monotonic() - began > HEALTHY_S else next_pause_s

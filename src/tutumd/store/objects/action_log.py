@@ -1,0 +1,34 @@
+"""The log lines of actions."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from tutumd.model import Phase
+from tutumd.store.tables.actions import action_lines
+from tutumd.store.tables.schema import storable
+
+MAX_LINES = 1_000
+"""Maximum number of log lines of an action: the first 100, and the newest."""
+
+MAX_LENGTH = 4_000
+LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
+
+_FIRST = 100
+_AT_ONCE = 100
+
+
+def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
+    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
+    deletion.
+    """
+    line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
+    connection.execute(sa.insert(action_lines).values(line))
+    of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)
+    lines = connection.execute(of_action.order_by(action_lines.c.seq)).scalars().all()
+    if len(lines) > MAX_LINES:
+        left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
+        connection.execute(
+            sa.update(action_lines).where(action_lines.c.seq == left_out).values(line=LEFT_OUT, phase=None)
+        )
+        connection.execute(sa.delete(action_lines).where(action_lines.c.seq.in_(deleted)))
