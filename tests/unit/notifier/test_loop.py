@@ -78,6 +78,9 @@ class Queue:
             raise self.finish_faults.pop()
         self.results[claimed.notification.uuid] = (result, next_attempt)
 
+    def has_targets(self) -> bool:
+        return True
+
     def next_due(self) -> datetime | None:
         return self.due
 
