@@ -158,6 +158,7 @@ class Delivery:
         action_state, action_reason: Current state and reason of the action.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
+        revision: Commit that its verified payload named; None: it named none.
         handler_number, handler_name: Set only on values for pages. None: the handler is revoked, or has no name.
     """
 
@@ -175,6 +176,7 @@ class Delivery:
     tag: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: str = field(default="", repr=False)
+    revision: str | None = None
     handler_number: int | None = None
     handler_name: str | None = None
 
