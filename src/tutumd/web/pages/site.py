@@ -34,6 +34,7 @@ from tutumd.web.pages import (
     overview,
     service,
     service_list,
+    users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -61,6 +62,7 @@ PAGES = (
     actions,
     notifications,
     account,
+    users,
     assets,
 )
 """Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""
