@@ -55,6 +55,7 @@ OF_NOBODY = {
     ("GET", "/api/v1/apikey/"),
     ("POST", "/api/v1/apikey/"),
     ("GET", "/api/v1/audit/"),
+    ("GET", "/api/v1/engine/"),
     ("GET", "/api/v1/notification/target/"),
     ("POST", "/api/v1/notification/target/"),
     ("POST", "/api/v1/notification/target/plan/"),
