@@ -1,5 +1,6 @@
 """Calls of handlers, their results, and deliveries."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,14 @@ class DeliveryOutcome(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     REPEATED = "repeated"
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def is_commit(text: str) -> bool:
+    """Return whether a text is the full ID of a Git commit: SHA-1 or SHA-256 in lower case."""
+    return bool(_COMMIT.fullmatch(text) and text.strip("0"))
 
 
 MAX_AMOUNT = 100
