@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tutum.action import Action
-from tutum.client import Client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
+from tutum.client import Client, current_client
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
@@ -60,7 +60,25 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
         except ObjectNotFound as error:
             raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
     matches = _list_matches(kind, identifier, client) if identifier else []
+    if kind is Service and not matches and (outages := list_outages(client)):
+        text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
+        raise ObjectNotFound(" ".join([text, *outages]))
     return pick(matches, noun, identifier)
+
+
+def list_outages(client: Client | None = None) -> list[str]:
+    """Return a text for each engine that cannot be reached: what happened, and what to do. A server without a list of
+    engines has none.
+    """
+    try:
+        engines = list((client or current_client()).pages("engine"))
+    except TutumApiError:
+        return []
+    return [
+        f"Engine {engine['name']}: {engine['reason']} {engine['remedy']}"
+        for engine in engines
+        if engine["state"] in ("away", "no worker")
+    ]
 
 
 def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> Sequence[Kind]:

@@ -177,7 +177,11 @@ class Settings(BaseSettings):
     user_header: Annotated[
         str, _like(_USER_HEADER, "must be the name of a header that a proxy sets, such as X-Forwarded-User")
     ] = _setting("", "Header in which proxies of `--trusted-proxies` name the signed-in user.", _EDGE)
-    demo: bool = _setting(False, "Run a service `hello` with two handlers on the engine `local`.", "serve")
+    demo: bool = _setting(
+        False,
+        "Run a service `hello` with two handlers on the engine `local`. `auto` then finds no other engine.",
+        "serve",
+    )
     docker_host: str = _setting(
         "", "Engine of `docker` and `swarm`.", shown="the usual socket", validation_alias="DOCKER_HOST"
     )

@@ -167,8 +167,8 @@ class Engine(Protocol):
     def check(self) -> tuple[Finding, ...]:
         """Return the obstacles to a redeploy: no connection, a missing permission, a wrong clock.
 
-        Changes nothing on the engine, and may run beside the worker that serves it. An engine that does not respond
-        within 10 s is a finding; nothing is raised.
+        Changes nothing on the engine, and may run beside the worker that serves it. Raises EngineUnavailableError if
+        the engine does not respond within 10 s.
         """
 
     def close(self) -> None:

@@ -2,65 +2,26 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from ipaddress import ip_network
 
 import pytest
 from standardwebhooks import Webhook
 
+from tests.contract.notifier.claims import CIPHER, LOOPBACK, NOW, claim
 from tests.contract.notifier.receiver import Behave, Receiver, answers, receiver
-from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.model.notifications import (
-    ClaimedNotification,
-    Event,
-    Notification,
-    NotificationState,
-    SendResult,
-    Target,
-    TargetKind,
-)
+from tutumd.model.notifications import SendResult
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.webhook import WebhookSender
 
-CIPHER = SecretCipher([make_key()])
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NOW = datetime.now(UTC)
 PAYLOAD = {"type": "action.failed", "timestamp": "2026-01-01T00:00:00Z", "data": {"service": {"name": "wéb"}}}
 
 
-def claim(port: int) -> ClaimedNotification:
-    url = f"http://127.0.0.1:{port}/path?token=s3cr3t"
-    return ClaimedNotification(
-        notification=Notification(
-            uuid="8f14e45f",
-            number=1,
-            target_uuid="t",
-            target_name="oncall",
-            event=Event.ACTION_FAILED,
-            state=NotificationState.PENDING,
-            payload=PAYLOAD,
-            created=NOW,
-            due=NOW,
-            action_uuid="a-1",
-            service_uuid="s-1",
-        ),
-        target=Target(
-            name="oncall",
-            kind=TargetKind.WEBHOOK,
-            settings={"url": url, "secret": {"shown": "…", "encrypted": CIPHER.encrypt(SECRET)}},
-            uuid="t",
-            number=1,
-            owner="ann",
-            owner_is_admin=False,
-            created=NOW,
-        ),
-        token=1,
-    )
-
-
 def send(server: Receiver, *, public_url: str = "") -> SendResult:
-    outbound = Outbound([ip_network("127.0.0.0/8")], user_agent="tutumd/0.1.0")
-    return WebhookSender(outbound, CIPHER, public_url=public_url, now=lambda: NOW).send(claim(server.port))
+    outbound = Outbound(LOOPBACK, user_agent="tutumd/0.1.0")
+    settings = {"url": f"http://127.0.0.1:{server.port}/path?token=s3cr3t", "secret": SECRET}
+    return WebhookSender(outbound, CIPHER, public_url=public_url, now=lambda: NOW).send(
+        claim("webhook", settings, PAYLOAD)
+    )
 
 
 def test_a_receiver_verifies_the_bytes_with_its_library() -> None:

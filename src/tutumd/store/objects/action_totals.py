@@ -9,7 +9,8 @@ from functools import cache
 
 import sqlalchemy as sa
 
-from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, Verb
+from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, ReasonCode, Verb
+from tutumd.store.queue import outbox
 from tutumd.store.sql.dialect import Dialect, dialect_of, insert
 from tutumd.store.tables.actions import action_totals, actions
 from tutumd.store.tables.schema import storable
@@ -28,11 +29,18 @@ _BOUND = sa.case(
 ).label("bound")
 
 
-def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
-    """Count actions that have ended in this transaction."""
-    if action_uuids:
-        statement = _count_ended(dialect_of(connection))  # type: ignore[arg-type] # mypy: protocols have no hash
-        connection.execute(statement, {"action_uuids": list(action_uuids)})
+def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str]:
+    """Count actions that have ended in this transaction, and queue the notifications of their ends.
+
+    Returns:
+        The topics to publish.
+    """
+    if not action_uuids:
+        return set()
+    told = outbox.add_ended(connection, action_uuids)
+    statement = _count_ended(dialect_of(connection))  # type: ignore[arg-type] # mypy: protocols have no hash
+    connection.execute(statement, {"action_uuids": list(action_uuids)})
+    return told
 
 
 @cache
@@ -85,6 +93,13 @@ def final_state(outcome: Outcome) -> ActionState:
     if outcome.success:
         return ActionState.SUCCESS
     return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
+
+
+def code_of(outcome: Outcome) -> str:
+    """Return the `ReasonCode` of an outcome; empty for a success."""
+    if outcome.success:
+        return ""
+    return ReasonCode.CANCELED if outcome.canceled else outcome.reason_code or ReasonCode.OTHER
 
 
 def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:

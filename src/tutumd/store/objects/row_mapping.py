@@ -47,7 +47,7 @@ SERVICE_STATE = sa.case(
 """State of a service: from its action in progress, otherwise as its engine reported it."""
 
 
-def value_from(row: Row, kind: type[T], **others: object) -> T:
+def value_from(row: Row, kind: type[T], /, **others: object) -> T:
     """Return a dataclass from `others` and the columns of a row that have the names of its fields."""
     columns = {name: getattr(row, name) for name in _field_names(cast(Any, kind)) if name not in others}
     return kind(**columns, **others)

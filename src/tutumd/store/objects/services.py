@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
+from tutumd.reasons import decode_reasons
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,
@@ -43,7 +44,8 @@ class SqlServices(StorePart):
             seen = select_services(viewer).with_only_columns(services.c.engine)
             statement = statement.where(engines.c.name.in_(seen))
         with self._database.read() as connection:
-            return tuple(value_from(row, EngineInfo) for row in connection.execute(statement))
+            rows = connection.execute(statement)
+            return tuple(value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in rows)
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         filters = dict(query.filters)

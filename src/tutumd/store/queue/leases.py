@@ -10,25 +10,27 @@ import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
-from tutumd.model import ActionState, Claim, Service
+from tutumd.model import ActionState, Claim, ReasonCode, Service
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue import outbox
 from tutumd.store.queue.locks import raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
+from tutumd.store.tables.notifications import LEASED, notifications
 from tutumd.store.tables.schema import EPOCH, meta, storable
 from tutumd.store.tables.services import discoveries, services, worker_slots
 
 _BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 
-_CLOCK_SKEW = timedelta(milliseconds=50)
+CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action immediately."""
 
-_SET_BACK = timedelta(seconds=1)
+SET_BACK = timedelta(seconds=1)
 """An action created this far in the future was created before a clock was set back, and is due."""
 _LONGEST = timedelta(minutes=5)
 """Longer than any lease or pause. A lease that ends later dates from before PostgreSQL's clock was set back."""
@@ -49,8 +51,8 @@ def claim_parameters(engine_names: Sequence[str], now: datetime, lease_now: date
     return {
         "engines": list(engine_names),
         "now": now,
-        "due_by": now + _CLOCK_SKEW,
-        "set_back_from": now + _SET_BACK,
+        "due_by": now + CLOCK_SKEW,
+        "set_back_from": now + SET_BACK,
         "lease_now": lease_now,
         "latest_lease": lease_now + _LONGEST,
         "failing_until": lease_now - GIVE_UP_AFTER,
@@ -97,19 +99,20 @@ _CAN_END_UNASKED = sa.and_(
 _DUE = sa.or_(RUNNING, actions.c.due <= sa.bindparam("due_by"), actions.c.created > sa.bindparam("set_back_from"))
 
 
-def is_unleased(lease_now: Any, latest: Any = None) -> sa.ColumnElement[bool]:
+def is_unleased(
+    lease_now: Any, until: sa.ColumnElement[datetime | None] = actions.c.lease_until, latest: Any = None
+) -> sa.ColumnElement[bool]:
     """Return the condition that no worker holds an action and that it does not wait for a retry.
 
     Args:
         lease_now: A time.
         latest: The latest end of a valid lease; None: as it follows from the time.
     """
-    until = actions.c.lease_until
     latest = lease_now + _LONGEST if latest is None else latest
     return sa.or_(until.is_(None), until <= lease_now, until > latest)
 
 
-_UNLEASED = is_unleased(sa.bindparam("lease_now"), sa.bindparam("latest_lease"))
+_UNLEASED = is_unleased(sa.bindparam("lease_now"), latest=sa.bindparam("latest_lease"))
 
 
 def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> Clock:
@@ -123,6 +126,7 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
         if connection.scalar(sa.select(meta.c.value).where(meta.c.key == _BOOT)) != boot:
             connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None, failing_since=None))
             connection.execute(sa.delete(discoveries))
+            connection.execute(sa.update(notifications).where(LEASED).values(lease_until=None))
             upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
     return lambda: EPOCH + timedelta(seconds=seconds())
 
@@ -276,8 +280,9 @@ def _key(claim: Claim) -> tuple[str, int]:
 _LAST_LINES = 5
 
 
-def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> None:
-    """End an action in progress whose service is locked. Its holder can store nothing afterwards.
+def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> set[str]:
+    """End an action in progress whose service is locked, and return the topics to publish. Its holder can store nothing
+    afterwards.
 
     Raises:
         ConflictError: The action has ended, or has not begun.
@@ -291,6 +296,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
             state=ActionState.FAILED.value,
             ended=now,
             reason=storable(_describe(connection, row, admin)),
+            reason_code=ReasonCode.ABANDONED.value,
             token=actions.c.token + 1,
             worker=None,
             lease_until=None,
@@ -301,7 +307,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
         raise ConflictError(f"the action is {row.state}: only a running one can be abandoned; a pending one, canceled")
     settle_target(connection, uuid, success=False)
     raise_revision(connection, row.service_uuid)
-    action_totals.count_ended(connection, [uuid])
+    return action_totals.count_ended(connection, [uuid])
 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
@@ -320,11 +326,14 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
 
 @cache
 def select_with_leftover() -> sa.Select[Any]:
-    """Select an action to claim, without columns about deliveries, with its service's abandoned action."""
+    """Select an action to claim, without columns about deliveries, with its service's abandoned action and whether
+    anybody is told of its start.
+    """
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
+    columns = (uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
     found = select_actions(counts_deliveries=False).where(actions.c.uuid == sa.bindparam("action_uuid"))
-    return found.add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
+    return found.add_columns(*columns)
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:

@@ -18,12 +18,13 @@ from tutumd.model import (
 )
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
+from tutumd.reasons import encode_reasons
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals
-from tutumd.store.objects.action_totals import describe, final_state
-from tutumd.store.objects.actions import add_line
+from tutumd.store.objects.action_log import add_line
+from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import leases
+from tutumd.store.queue import leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
@@ -72,10 +73,16 @@ class SqlQueue(SqlEngineSync, Queue):
     ) -> None:
         now = self._clock()
         self._wakeup.topics.update(info.name for info in served)
-        with self._database.write() as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
-                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
+                if has_looked:
+                    before = sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
+                    was_away = connection.scalar(before)
+                    woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
+                kept = () if has_looked else ("error", "faults", "away", "note")
+                upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)
@@ -103,7 +110,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
                     return None
         for _ in range(_TRIES):
-            with self._database.write() as connection:
+            with self._wakeup.write(self._database) as (connection, woken):
                 candidate = _lock_candidate(connection, parameters, are_away=are_away)
                 if candidate is None:
                     return None
@@ -121,6 +128,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 row = connection.execute(leases.select_with_leftover(), {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
+                if row.token == 1 and row.has_forges:
+                    woken |= outbox.add_started(connection, uuid, now)
             return leases.claim_from(row, service, leftover, lease_now)
         return None
 
@@ -189,11 +198,13 @@ class SqlQueue(SqlEngineSync, Queue):
                 state=final_state(outcome).value,
                 ended=now,
                 reason=describe(connection, claim, outcome),
+                reason_code=code_of(outcome),
                 log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
                 image_tried=outcome.image_tried,
+                image_revision=outcome.image_revision,
                 containers_before=before,
                 containers_after=after,
                 worker=None,
@@ -208,10 +219,10 @@ class SqlQueue(SqlEngineSync, Queue):
             raise_revision(connection, service_uuid)
             settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
-                snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
+                woken |= snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
-            action_totals.count_ended(connection, [claim.action.uuid])
+            woken |= action_totals.count_ended(connection, [claim.action.uuid])
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         return retention.prune(self._database, self._clock(), keep, limit, keep_audit)

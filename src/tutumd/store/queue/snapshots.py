@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ReasonCode, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
 from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
@@ -137,13 +137,16 @@ def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: dat
     connection.execute(sa.update(containers).where(which).values(values))
 
 
-def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> None:
+def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> set[str]:
     """Mark a locked service as terminated; delete its handlers and cancel its pending actions.
 
     The row stays until its last action is deleted.
 
     Args:
         reason: Reason of the canceled actions.
+
+    Returns:
+        The topics to publish.
     """
     connection.execute(
         sa.update(services)
@@ -155,10 +158,16 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     canceled = connection.execute(
         sa.update(actions)
         .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
-        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason=reason)
+        .values(
+            state=ActionState.CANCELED.value,
+            open=False,
+            ended=now,
+            reason=reason,
+            reason_code=ReasonCode.CANCELED.value,
+        )
         .returning(actions.c.uuid)
     )
-    action_totals.count_ended(connection, canceled.scalars().all())
+    return action_totals.count_ended(connection, canceled.scalars().all())
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:
