@@ -16,6 +16,7 @@ from tutumd.model import (
     ServiceSnapshot,
     Verb,
 )
+from tutumd.model.calls import is_commit
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.reasons import encode_reasons
@@ -192,6 +193,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
+            revision = (outcome.image_revision or "").lower()
             leases.update_claimed(
                 connection,
                 claim,
@@ -204,7 +206,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
                 image_tried=outcome.image_tried,
-                image_revision=outcome.image_revision,
+                image_revision=revision if is_commit(revision) else None,
                 containers_before=before,
                 containers_after=after,
                 worker=None,

@@ -39,7 +39,7 @@ _NEWEST = 20
 _FIELDS = ("name", "scope", "service", "stack", "expires")
 _SCOPES = {
     Scope.READ: "look, without the URLs of handlers",
-    Scope.CALL: "also see those, redeploy, and send calls again",
+    Scope.CALL: "also see these URLs, redeploy, and redeliver calls",
     Scope.OPERATE: "also scale, start and stop, and change handlers",
     Scope.ADMIN: "all that the user may do, also make keys",
 }
