@@ -8,6 +8,7 @@ import pytest
 from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, open_store, snapshot
+from tutumd.reasons import Reason
 
 
 def _now(page: Page) -> str:
@@ -122,6 +123,25 @@ def test_a_public_url_is_judged(tmp_path: Path) -> None:
         ):
             page = dashboard.visit().get("/")
             assert ("Public URL:" in page.text) == bool(text) and text in page.text
+
+
+def test_it_says_which_engine_cannot_be_reached_and_what_to_do(dashboard: DashboardBed) -> None:
+    denied = Reason("socket-denied", ("/run/docker.sock",))
+    other = replace(ENGINE, name="prod", away=True, error="no route to host")
+    away = replace(ENGINE, away=True, error="permission denied", faults=(denied,))
+    dashboard.bed.queue.register("worker", [away, other])
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    alerts = [each.text for each in visitor.get("/").find("div", role="alert")]
+    assert alerts[0].startswith(
+        "Engine docker: The user of tutumd may not use the socket /run/docker.sock. Actions wait"
+    )
+    assert "sudo usermod -aG docker USER" in alerts[0]
+    assert alerts[1].startswith("Engine prod: The engine does not respond.") and "no route to host" in alerts[1]
+    logs = visitor.get(f"/service/{dashboard.bed.service_uuid('web')}/logs/")
+    assert "sudo usermod -aG docker USER" in logs.text
+    dashboard.bed.queue.register("worker", [ENGINE])
+    assert not visitor.get("/").find("div", role="alert")
 
 
 def test_it_says_that_another_installation_redeploys_on_an_engine(dashboard: DashboardBed) -> None:

@@ -70,6 +70,31 @@ class LogLine:
     phase: Phase | None = None
 
 
+class ReasonCode(StrEnum):
+    """Why an action did not succeed: equal failures have the same code.
+
+    REFUSED: The engine, or a rule of tutumd, refused the change before anything was changed.
+    CHANGED_MEANWHILE: Somebody else changed the service at the same time.
+    NO_PROGRESS, TIMEOUT: The time limits of a run (`RunLimits`).
+    EXITED, UNHEALTHY: A new container.
+    """
+
+    IMAGE_NOT_FOUND = "image-not-found"
+    PULL_FAILED = "pull-failed"
+    EXITED = "exited"
+    UNHEALTHY = "unhealthy"
+    NO_PROGRESS = "no-progress"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    CHANGED_MEANWHILE = "changed-meanwhile"
+    ENGINE_UNAVAILABLE = "engine-unavailable"
+    WORKER_DIED = "worker-died"
+    ABANDONED = "abandoned"
+    CANCELED = "canceled"
+    INTERNAL = "internal"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """The effect of an action on its service.
@@ -80,14 +105,18 @@ class Effect:
         rolled_back: The service was changed and then restored.
         image_before, image_after: `sha256:…`; None if unknown.
         image_tried: Digest of the image that a failed redeploy could not run; None if there was none.
+        reason_code: A `ReasonCode`; empty if it succeeded or has not ended.
+        image_revision: Commit of the new image, from its label `org.opencontainers.image.revision`; None if unknown.
     """
 
     reason: str = ""
+    reason_code: str = ""
     log_tail: str = ""
     rolled_back: bool = False
     image_before: str | None = None
     image_after: str | None = None
     image_tried: str | None = None
+    image_revision: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
 

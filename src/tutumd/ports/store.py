@@ -32,6 +32,7 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.ports.notifications import Targets
 
 EVERY_ENTRY = AuditFilters()
 
@@ -148,7 +149,7 @@ class Revisions(Protocol):
         """
 
 
-class Store(Accounts, Revisions, Protocol):
+class Store(Accounts, Revisions, Targets, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service

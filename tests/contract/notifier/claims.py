@@ -40,3 +40,21 @@ def claim(
         target=Target(**fields, uuid="t", number=1, owner="ann", owner_is_admin=owner_is_admin, created=NOW),
         token=1,
     )
+
+
+def payload(event: str = "action.failed", **data: Any) -> dict[str, Any]:
+    """Return a payload as the store makes it, with some of its data replaced."""
+    return {
+        "type": event,
+        "timestamp": "2026-01-31T03:04:05.000Z",
+        "data": {
+            "service": {"uuid": "s-1", "name": "web", "stack": "shop", "engine": "docker"},
+            "action": {"uuid": "a-1", "operation": "REDEPLOY", "state": "Failed"},
+            "reason": {"code": "image-not-found", "text": "the image shop/web:v2 was not found"},
+            "image": {"before": f"sha256:{'a' * 64}", "after": None, "tried": f"sha256:{'b' * 64}"},
+            "containers": {"before": 2, "after": 2},
+            "calls": {"count": 2, "newest": [{"handler": {"number": 7, "name": "deploy"}, "tag": "v2"}]},
+            "suppressed": 0,
+            **data,
+        },
+    }

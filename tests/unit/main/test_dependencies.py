@@ -18,7 +18,7 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
 }
 """Names of distributions that differ from those of their modules."""
-INDIRECT = {"uvloop", "httptools", "fastapi-swagger", "apprise"}
+INDIRECT = {"uvloop", "httptools", "fastapi-swagger"}
 """Used without an import: by uvicorn, and as files."""
 EXTRAS = {
     "src/tutum": ["base"],

@@ -276,6 +276,7 @@ class Coalescer:
                 content,
                 size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
                 before,
+                evaluation.revision,
             ]
         )
 

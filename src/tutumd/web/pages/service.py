@@ -252,7 +252,10 @@ def ask(request: Request, visitor: User, service: Service, question: Callable[[]
     engine = next((each for each in web.store.engines() if each.name == service.engine), None)
     health = judge_engine(engine, web.clock()) if engine else None
     if health is None or health.state in ("away", "no worker"):
-        return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
+        return (
+            None,
+            f"Engine {service.engine}: {f'{health.why} {health.fix}' if health else 'no worker has served it yet.'}",
+        )
     try:
         return web.ask_engine(visitor, question), ""
     except (UnavailableError, AnswerTimeoutError) as error:

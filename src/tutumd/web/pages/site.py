@@ -33,6 +33,7 @@ from tutumd.web.pages import (
     overview,
     service,
     service_list,
+    users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -59,6 +60,7 @@ PAGES = (
     deliveries,
     actions,
     account,
+    users,
     assets,
 )
 """Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""
