@@ -17,6 +17,8 @@ from tutumd.main.key_files import load_cipher
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.model.notifications import TargetKind
+from tutumd.notifier.apprise_kind import AppriseSender
+from tutumd.notifier.forge import ForgeSender
 from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.webhook import WebhookSender
@@ -66,6 +68,8 @@ def _build_senders(settings: Settings) -> dict[TargetKind, Sender]:
     public_url = settings.public_url if settings.dashboard else ""  # links are addresses of pages
     return {
         TargetKind.WEBHOOK: WebhookSender(outbound, cipher, public_url=public_url),
+        TargetKind.APPRISE: AppriseSender(cipher, public_url=public_url),
+        TargetKind.FORGE: ForgeSender(outbound, cipher, public_url=public_url),
     }
 
 
