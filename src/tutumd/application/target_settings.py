@@ -30,11 +30,12 @@ APPRISE_SCHEMES = (
     *("tgram", "workflow", "workflows"),
 )
 _APPRISE_PARAMETERS = (
-    *("auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "email", "emojis", "expire"),
-    *("fields", "flags", "footer", "footer_logo", "format", "from", "href", "id", "image", "inline", "interval", "key"),
-    *("markdown", "mdv", "mode", "msgtype", "name", "overflow", "pass", "password", "ping", "port", "preview"),
-    *("priority", "reply", "route", "routeid", "rto", "sig", "signature", "silent", "smtp", "sound", "tags", "thread"),
-    *("to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v", "ver", "verify", "version", "workflow"),
+    *("auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "discovery", "email", "emojis"),
+    *("expire", "fields", "flags", "footer", "footer_logo", "format", "from", "href", "hsreq", "id", "image", "inline"),
+    *("interval", "key", "markdown", "mdv", "mode", "msgtype", "name", "overflow", "pa", "pass", "password", "ping"),
+    *("port", "preview", "priority", "reply", "route", "routeid", "rto", "sig", "signature", "silent", "smtp", "sound"),
+    *("tags", "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v", "ver"),
+    *("verify", "version", "workflow"),
 )
 """Parameters of Apprise that neither read files nor attach them, nor store anything."""
 _REPOSITORY = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)

@@ -1,7 +1,6 @@
 """Payloads of senders: which branches, tags and files were pushed, if any."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
+from tutumd.model.calls import is_commit
 from tutumd.reasons import Reason
 
 # Parsing a body of this size takes at most 30 ms and 10 MB. A GitHub push of 1,000 commits has 25,000 values.
@@ -16,7 +16,6 @@ MAX_VALUES = 50_000
 
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PING = Reason("ping")
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
@@ -85,7 +84,7 @@ def find_revision(body: Any) -> str | None:
         return None
     names = (("checkout_sha",), ("head_commit", "id"), ("after",))
     text = next(filter(None, (_text(body, *keys) for keys in names)), "")
-    return text if _COMMIT.fullmatch(text) and text.strip("0") else None
+    return text if is_commit(text) else None
 
 
 def dig(document: Any, *keys: str) -> Any:
