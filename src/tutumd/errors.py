@@ -92,7 +92,15 @@ class SettingsError(TutumdError):
 
 
 class EngineUnavailableError(TutumdError):
-    """The engine cannot be reached or does not respond: the action waits and is retried."""
+    """The engine cannot be reached or does not respond: the action waits and is retried.
+
+    Attributes:
+        faults: The fault of the connection; empty if it is unknown, or if the engine responds.
+    """
+
+    def __init__(self, text: str, faults: tuple[Reason, ...] = ()) -> None:
+        super().__init__(text)
+        self.faults = faults
 
 
 class EngineBusyError(EngineUnavailableError):

@@ -23,7 +23,7 @@ from tutum.cli.options import (
 from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report, show_plans
 from tutum.errors import TutumApiError
-from tutum.lookup import Utils
+from tutum.lookup import Utils, list_outages
 from tutum.results import Accepted
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
@@ -62,7 +62,11 @@ def list_services(
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]
-    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json)
+    outages = list_outages()
+    none = "No service is known." if outages else ""
+    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json, none=none)
+    for outage in outages:
+        print(printable(outage), file=sys.stderr)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
 

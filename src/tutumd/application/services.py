@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tutumd.application.admission.json_checks import check_number, is_storable
@@ -21,6 +22,7 @@ from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
+_MAX_FORGOTTEN = 1_000
 _POLL_S = 0.2
 _PAUSE_S = 0.01
 _IDLE = (ServiceState.NOT_RUNNING, ServiceState.STOPPED)
@@ -152,6 +154,30 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
         require_admin(viewer, _RUNS_COMMANDS, is_about_a_service=True)
     action = store.submit(viewer, uuid, verb, target=None, origin=origin)
     return store.service(viewer, uuid), action
+
+
+def forget_gone(store: Store, viewer: User, filters: Mapping[str, str], until: datetime) -> bool:
+    """Remove the services that match filters and were gone at a time, each as `Store.forget` does.
+
+    At most 1,000 services are removed, each in its own transaction.
+
+    Args:
+        filters: Those of `Store.services`, with `gone`.
+
+    Returns:
+        Whether none remains. A service on which an action runs remains.
+    """
+    found = store.services(viewer, Query(filters=filters, limit=_MAX_FORGOTTEN))
+    is_complete = found.total <= _MAX_FORGOTTEN
+    for service in found.objects:
+        if service.gone_since is not None and service.gone_since <= until:
+            try:
+                store.forget(viewer, service.uuid)
+            except NotFoundError:
+                pass  # another request removed it
+            except ConflictError:  # an action runs, or the engine shows the service again
+                is_complete = False
+    return is_complete
 
 
 def abandon(store: Store, viewer: User, action_uuid: str) -> Action:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from tutumd import logs
 from tutumd.application.public_url import SUBJECT, is_local, judge_address
-from tutumd.errors import TutumdError
+from tutumd.errors import EngineUnavailableError, TutumdError
 from tutumd.main import engines
 from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
@@ -35,6 +35,7 @@ from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
+from tutumd.web.messages.engines import describe_fault
 
 _FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
 _LITTLE_BYTES = 200_000_000
@@ -184,7 +185,11 @@ def _check_engine(spec: engines.Spec, settings: Settings, installation: str) -> 
         yield ok(f"engine {spec.name}", "runs services as processes of this machine; none was started yet")
         return
     with closing(engines.build_engine(spec, settings, installation)) as engine:
-        yield from engine.check()
+        try:
+            yield from engine.check()
+        except EngineUnavailableError as error:
+            what, fix = describe_fault(error.faults)
+            yield wrong(f"engine {spec.name}", what or str(error), fix)
 
 
 def _check_key(settings: Settings, secret: str | None) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import probe
@@ -45,6 +46,7 @@ class Storage:
     store: SqlStore
     figures: SqlFigures
     queue: SqlQueue
+    notifications: SqlNotificationQueue
     wakeup: Wakeup
     clock: Clock
     lock: int
@@ -137,6 +139,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
             store=SqlStore(database, clock, wakeup),
             figures=SqlFigures(database, clock, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
+            notifications=SqlNotificationQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,
             clock=clock,
             lock=lock,

@@ -54,6 +54,10 @@ class Run(Protocol):
         """Environment variables that a REDEPLOY sets in the new containers; None removes a variable."""
 
     @property
+    def skip_unchanged(self) -> bool | None:
+        """Whether a REDEPLOY without a newer image does nothing; None: the service's label decides."""
+
+    @property
     def journal(self) -> Mapping[str, object]:
         """The last saved journal, also from an earlier process; empty at first. Or `LOST_JOURNAL`."""
 
@@ -177,8 +181,8 @@ class Engine(Protocol):
     def check(self) -> tuple[Finding, ...]:
         """Return the obstacles to a redeploy: no connection, a missing permission, a wrong clock.
 
-        Changes nothing on the engine, and may run beside the worker that serves it. An engine that does not respond
-        within 10 s is a finding; nothing is raised.
+        Changes nothing on the engine, and may run beside the worker that serves it. Raises EngineUnavailableError if
+        the engine does not respond within 10 s.
         """
 
     def close(self) -> None:

@@ -11,12 +11,17 @@ from tutumd.model.notifications import ClaimedNotification, NewTarget, Notificat
 class Targets(Protocol):
     """The application's reads and writes. Each method is one transaction, with its audit entry.
 
-    A user, admin or not, sees only their own targets and notifications. All others raise NotFoundError with the same
-    text as an object that does not exist.
+    A user, admin or not, sees only their own targets and notifications. Credentials for one service or stack see only
+    the targets that are limited to this service, to this stack, or to a service of this stack. All others raise
+    NotFoundError with the same text as an object that does not exist. Callers check before each change that the
+    credentials have the scope ADMIN and are not limited.
     """
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
-        """Return targets, oldest first. Filters: uuid, name, and service (UUID): targets that cover the service."""
+        """Return targets, oldest first.
+
+        Filters: uuid, uuid__startswith, name, and service (UUID): targets that cover the service.
+        """
 
     def target(self, viewer: User, uuid: str) -> Target:
         """Return a target."""
@@ -40,10 +45,13 @@ class Targets(Protocol):
         """Delete a target and its notifications."""
 
     def notifications(self, viewer: User, query: Query) -> Page[Notification]:
-        """Return notifications, newest first. Filters: uuid, state, target (UUID), action (UUID), and number__lt."""
+        """Return notifications, newest first.
+
+        Filters: uuid, uuid__startswith, state, target (UUID), action (UUID), and number__lt.
+        """
 
     def queue_test(self, viewer: User, target_uuid: str) -> Notification:
-        """Queue a test of a target, also of a disabled one."""
+        """Queue a test of a target, also of a disabled one. A test has one attempt."""
 
     def retry_notification(self, viewer: User, uuid: str) -> Notification:
         """Queue a dead notification again, with the same ID. Raises ConflictError if it is not dead."""
@@ -83,8 +91,14 @@ class NotificationQueue(Protocol):
                 in a row disables its target, as `is_gone` does, and notifies the owner's other targets.
         """
 
+    def has_targets(self) -> bool:
+        """Return whether any target exists."""
+
     def next_due(self) -> datetime | None:
         """Return when the next notification is due, also if that is in the past; None if there is none."""
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a notification is stored, or the time is over."""
+
+    def wake(self) -> None:
+        """Let a `wait` of this process return."""

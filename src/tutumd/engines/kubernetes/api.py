@@ -26,6 +26,7 @@ from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import IGNORE, Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.reasons import Reason
 
 PAGE = 500
 WATCH_S = 50
@@ -261,7 +262,8 @@ class Cluster:
         if status == 401:
             # The next request reads the credentials again: they may have been renewed.
             self.close()
-            return EngineUnavailableError(f"cannot {request.words}: the cluster refused the credentials: {message}")
+            text = f"cannot {request.words}: the cluster refused the credentials: {message}"
+            return EngineUnavailableError(text, (Reason("credentials-refused", (message,)),))
         if status == 403 and "system:anonymous" in message:
             self.close()
             return EngineUnavailableError(

@@ -31,7 +31,6 @@ from tutumd.engines.rollout.journal import ScaleJournal, refuse_over_cap, refuse
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.model.findings import wrong
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
 _HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
@@ -233,14 +232,8 @@ class KubernetesEngine:
 
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self.info.name}"
-        findings: list[Finding] = []
-        try:
-            findings += check_connection(subject, self._cluster.version)
-            findings += check_permissions(subject, self._namespaces, self._cluster.is_allowed)
-        except TutumdError as error:
-            mend = "check KUBECONFIG and its context, or the pod's service account: kubectl cluster-info"
-            findings.append(wrong(subject, f"the cluster cannot be used: {error}", mend))
-        return tuple(findings)
+        connection = check_connection(subject, self._cluster.version)
+        return (*connection, *check_permissions(subject, self._namespaces, self._cluster.is_allowed))
 
     def close(self) -> None:
         self._cluster.close()

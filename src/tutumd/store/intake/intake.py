@@ -45,6 +45,7 @@ _COLUMN_TYPES = {
     "content": "TEXT",
     "kept_bytes": "INTEGER",
     "before": "BIGINT",
+    "revision": "TEXT",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 

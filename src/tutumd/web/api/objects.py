@@ -171,6 +171,18 @@ PLAN = describe(
     },
 )
 
+ENGINE = describe(
+    "EngineOut",
+    "An engine: where services run.",
+    {
+        "name": Shown(str, of="info.name"),
+        "kind": Shown(str, "`docker`, `swarm`, `kubernetes` or `local`.", of="info.kind"),
+        "state": Shown(str, "`healthy`, `warning`, or with actions that wait: `away`, `no worker`."),
+        "reason": Shown(str, "What happened; empty if it is healthy.", of="why"),
+        "remedy": Shown(str, "What to do; empty if unknown.", of="fix"),
+    },
+)
+
 LOGS = describe(
     "LogsOut",
     "Output lines.",

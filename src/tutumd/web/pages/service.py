@@ -28,6 +28,7 @@ RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
 _HISTORY = 50
+_TARGETS = 20
 _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
 
 
@@ -74,6 +75,7 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
+        targets=web.store.targets(visitor, Query.newest(_TARGETS, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -252,7 +254,10 @@ def ask(request: Request, visitor: User, service: Service, question: Callable[[]
     engine = next((each for each in web.store.engines() if each.name == service.engine), None)
     health = judge_engine(engine, web.clock()) if engine else None
     if health is None or health.state in ("away", "no worker"):
-        return None, f"Engine {service.engine}: {health.why if health else 'no worker has served it yet.'}"
+        return (
+            None,
+            f"Engine {service.engine}: {f'{health.why} {health.fix}' if health else 'no worker has served it yet.'}",
+        )
     try:
         return web.ask_engine(visitor, question), ""
     except (UnavailableError, AnswerTimeoutError) as error:

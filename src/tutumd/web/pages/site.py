@@ -30,9 +30,11 @@ from tutumd.web.pages import (
     deliveries,
     handler_form,
     handlers,
+    notifications,
     overview,
     service,
     service_list,
+    users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -58,7 +60,9 @@ PAGES = (
     handlers,
     deliveries,
     actions,
+    notifications,
     account,
+    users,
     assets,
 )
 """Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""
