@@ -34,9 +34,10 @@ _PLAN = {
     "steps": ["fetch app:latest"],
     "notes": [],
 }
+_OUTPUT = {"text": "\n".join(f"web-1 | {number} a line of a log" for number in range(300)), "position": {}}
 _ANSWERS: dict[str, dict[str, object]] = {
     "/redeploy/": {"plan": _PLAN},
-    "/logs/": {"logs": "\n".join(f"web-1 | {number} a line of a log" for number in range(300))},
+    "/logs/": {"logs": _OUTPUT},
 }
 
 

@@ -45,7 +45,10 @@ PLAN = {
     "steps": [EVERYTHING],
     "notes": [EVERYTHING],
 }
-ANSWERS: dict[str, dict[str, object]] = {"/redeploy/": {"plan": PLAN}, "/logs/": {"logs": f"web-1 | {EVERYTHING}"}}
+ANSWERS: dict[str, dict[str, object]] = {
+    "/redeploy/": {"plan": PLAN},
+    "/logs/": {"logs": {"text": f"web-1 | {EVERYTHING}", "position": {}}},
+}
 SHOWN = {
     "/services/": [f"{SHORT}/web-{SHORT}", EVERYTHING],
     "/service/{uuid}/": [f"web-{SHORT}", *MARKUP, EVERYTHING],

@@ -34,57 +34,59 @@ _MAX_SEARCH = 200
 
 
 @router.get("/")
-def show_logs(
-    request: Request, visitor: Reader, uuid: str, since: str = "", search: str = "", follow: str = ""
-) -> Response:
-    """Show the last lines that the containers wrote. With `follow`, scripts add new lines."""
-    web = context(request)
-    tail = parse_number(
-        [("tail", each) for each in request.query_params.getlist("tail")], "tail", 1, 10_000, default=300
-    )
-    service, search = web.store.service(visitor, parse_uuid(uuid)), _check_search(search)
-    if since and since not in _PERIODS:
-        raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
+def show_logs(request: Request, visitor: Reader, uuid: str, after: str = "") -> Response:
+    """Show the last lines that the containers wrote; with the cursor `after`, only the lines that were written since.
+
+    With `follow`, scripts request the lines after those of the page, and add them.
+    """
+    web, chosen = context(request), _parse(request)
+    service, tail, since = web.store.service(visitor, parse_uuid(uuid)), chosen["tail"], chosen["since"]
+    if after:
+        return _show_new_lines(request, visitor, service, after, chosen["search"])
     try:
-        output, missing = _read(request, visitor, service, tail, since=since)
+        output, missing = _read(request, visitor, service, int(tail), since=since)
     except InvalidInputError as error:  # its engine stores no times
         output, missing = None, str(error)
     text, cursor = output or ("", "")
-    at = f"{web.public_path}/service/{service.uuid}"
-    chosen = {"tail": str(tail), "since": since, "search": search, "follow": follow}
-    name = name_in_command(web.store, visitor, service)
-    options = ["-f"] if follow else []
-    options += ["--tail", str(tail), *(["--since", since] if since else [])]
+    options = [*(["-f"] if chosen["follow"] else []), "--tail", tail, *(["--since", since] if since else [])]
     return render(
         request,
         "service_logs.html",
         service=service,
-        at=at,
-        lines=_select(text, search),
+        at=(at := f"{web.public_path}/service/{service.uuid}"),
+        lines=_select(text, chosen["search"]),
         cursor=cursor,
         has_output=bool(text),
         missing=missing,
-        tails=[(f"Last {each}", _link(at, {**chosen, "tail": str(each)}), None, each == tail) for each in _TAILS],
+        tails=[(f"Last {each}", _link(at, chosen, tail=str(each)), None, str(each) == tail) for each in _TAILS],
         chosen=chosen,
         periods=_PERIOD_LABELS if service.engine_kind != "local" else (),
         refresh_href=_link(at, chosen),
-        follow_href=_link(at, {**chosen, "follow": "" if follow else "1"}),
-        new_href=f"{at}/logs/new/?{urlencode({'search': search})}",
-        command=command("logs", name, *options),
+        follow_href=_link(at, chosen, follow="" if chosen["follow"] else "1"),
+        command=command("logs", name_in_command(web.store, visitor, service), *options),
     )
 
 
-@router.get("/new/")
-def show_new_lines(request: Request, visitor: Reader, uuid: str, after: str, search: str = "") -> Response:
-    """Return the lines that were written after the cursor `after`, for a page that already shows the others."""
-    service = context(request).store.service(visitor, parse_uuid(uuid))
+def _parse(request: Request) -> dict[str, str]:
+    """Return `tail`, `since`, `search` and `follow` of the address. Raises InvalidInputError."""
+    query = request.query_params
+    tail = parse_number([("tail", each) for each in query.getlist("tail")], "tail", 1, 10_000, default=300)
+    since, search = query.get("since", ""), query.get("search", "").strip()[:_MAX_SEARCH]
+    if since and since not in _PERIODS:
+        raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
+    if not is_storable(search):
+        raise InvalidInputError("search must not contain NUL characters or unpaired surrogates")
+    return {"tail": str(tail), "since": since, "search": search, "follow": "1" if query.get("follow") else ""}
+
+
+def _show_new_lines(request: Request, visitor: User, service: Service, after: str, search: str) -> Response:
     output, missing = _read(request, visitor, service, _NEW_LINES, after=after)
     if output is None:
         raise UnavailableError(missing)
     text, cursor = output
     if cursor == after:
         return Response(status_code=204)
-    return render(request, "service_log_lines.html", lines=_select(text, _check_search(search)), cursor=cursor)
+    return render(request, "service_log_lines.html", lines=_select(text, search), cursor=cursor)
 
 
 def _read(
@@ -106,11 +108,5 @@ def _select(text: str, search: str) -> list[str]:
     return [line for line in text.removesuffix("\n").split("\n") if wanted in line.casefold()] if text else []
 
 
-def _check_search(search: str) -> str:
-    if not is_storable(search):
-        raise InvalidInputError("search must not contain NUL characters or unpaired surrogates")
-    return search.strip()[:_MAX_SEARCH]
-
-
-def _link(at: str, chosen: Mapping[str, str]) -> str:
-    return f"{at}/logs/?{urlencode({name: value for name, value in chosen.items() if value})}"
+def _link(at: str, chosen: Mapping[str, str], **changed: str) -> str:
+    return f"{at}/logs/?{urlencode({name: value for name, value in {**chosen, **changed}.items() if value})}"

@@ -51,7 +51,8 @@
     if (etag) ctx.request.headers["If-None-Match"] = etag;
     if (!log.after) return;
     const next = [...target.querySelectorAll("[data-next]")].pop()?.dataset.next || target.querySelector("p:last-of-type")?.id.slice(5);
-    ctx.request.action += `${ctx.request.action.includes("?") ? "&" : "?"}after=${encodeURIComponent(next || log.after)}`;
+    const address = ctx.request.action || location.search; // an empty address: that of the page
+    ctx.request.action = `${address}${address.includes("?") ? "&" : "?"}after=${encodeURIComponent(next || log.after)}`;
   });
 
   document.addEventListener("htmx:before:response", event => {
