@@ -43,7 +43,7 @@ from tutumd.model.calls import (
     Origin,
 )
 from tutumd.model.engines import EngineInfo, EngineRequest
-from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
+from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
@@ -100,6 +100,7 @@ __all__ = [
     "NewKey",
     "NewSession",
     "NotQueued",
+    "NotificationFigures",
     "Operation",
     "Origin",
     "Outcome",
