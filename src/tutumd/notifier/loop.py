@@ -141,11 +141,11 @@ class Notifier:
         result = replace(result, error=result.error[:MAX_ERROR_CHARS])
         due = next_attempt(notification.attempts + 1, result, self._clock(), random.random())  # noqa: S311 (spreads attempts)
         self._store(claimed, result, due)
-        about = {"notification": notification.uuid, "event": notification.event, "target": claimed.target.uuid}
+        log = _log.bind(notification=notification.uuid, target=claimed.target.uuid, told=notification.event.value)
         if result.sent:
-            _log.info("notification was sent", **about)
+            log.info("notification was sent")
         else:
-            _log.warning("notification was not sent", error=result.error, next_attempt=due, **about)
+            log.warning("notification was not sent", error=result.error, next_attempt=str(due) if due else "none")
 
     def _store(self, claimed: ClaimedNotification, result: SendResult, due: datetime | None) -> None:
         """Store the result, also if the database is away for some time: otherwise the message is sent twice."""

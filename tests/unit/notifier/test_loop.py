@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError, UnavailableError
@@ -77,6 +78,9 @@ class Queue:
             raise self.finish_faults.pop()
         self.results[claimed.notification.uuid] = (result, next_attempt)
 
+    def has_targets(self) -> bool:
+        return True
+
     def next_due(self) -> datetime | None:
         return self.due
 
@@ -101,10 +105,12 @@ class Sender:
 def running(queue: Queue, send: Callable[[ClaimedNotification], SendResult]) -> Iterator[Notifier]:
     notifier = Notifier(queue, {TargetKind.WEBHOOK: Sender(send)}, lambda: NOW, name="test", pause_s=0.01)
     notifier.start()
-    try:
-        yield notifier
-    finally:
-        notifier.stop(5.0)
+    with capture_logs() as logs:
+        try:
+            yield notifier
+        finally:
+            notifier.stop(5.0)
+    assert "result of a notification was not stored" not in {log["event"] for log in logs}
 
 
 def test_eight_are_sent_at_once_and_the_next_when_one_has_ended() -> None:

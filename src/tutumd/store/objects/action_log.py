@@ -17,15 +17,21 @@ LEFT_OUT = "… lines were left out here: an action keeps its first and its newe
 _FIRST = 100
 _AT_ONCE = 100
 
+_INSERT_LINE = sa.insert(action_lines).inline()
+_LINES_OF_ACTION = (
+    sa.select(action_lines.c.seq)
+    .where(action_lines.c.action_uuid == sa.bindparam("action_uuid"))
+    .order_by(action_lines.c.seq)
+)
+
 
 def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
     """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
     deletion.
     """
     line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
-    connection.execute(sa.insert(action_lines).values(line))
-    of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)
-    lines = connection.execute(of_action.order_by(action_lines.c.seq)).scalars().all()
+    connection.execute(_INSERT_LINE, line)
+    lines = connection.execute(_LINES_OF_ACTION, {"action_uuid": action_uuid}).scalars().all()
     if len(lines) > MAX_LINES:
         left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
         connection.execute(

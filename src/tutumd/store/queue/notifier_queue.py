@@ -100,6 +100,10 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
                 woken |= _disable(connection, target, result, now)
 
+    def has_targets(self) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(sa.select(targets.c.seq).limit(1)).first() is not None
+
     def next_due(self) -> datetime | None:
         now, lease_now = self._clock(), self._lease_clock()
         due = sa.case((notifications.c.created > now + SET_BACK, sa.literal(now, UtcTime)), else_=notifications.c.due)

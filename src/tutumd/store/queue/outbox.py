@@ -50,6 +50,7 @@ _SELECT_COVERING = (
     .join(services, sa.true())
     .join(actions, actions.c.service_uuid == services.c.uuid)
 )
+_SELECT_ENDED = _SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
 
 
 _FORGE = targets.c.kind == sa.literal_column(f"'{TargetKind.FORGE}'")
@@ -63,7 +64,7 @@ def add_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str
     The rights of the targets' owners at this time decide. Equal failures are suppressed as the targets require.
     """
     told: set[str] = set()
-    covering = connection.execute(_SELECT_COVERING.where(actions.c.uuid.in_(action_uuids))).all()
+    covering = connection.execute(_SELECT_ENDED, {"action_uuids": list(action_uuids)}).all()
     for uuid in sorted({row.action_uuid for row in covering}):
         told |= _add_end(connection, uuid, [row for row in covering if row.action_uuid == uuid])
     return told

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -106,14 +105,14 @@ class SqlQueue(SqlEngineSync, Queue):
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = leases.find_claimable(engine_names, now, lease_now, are_away=are_away)
+        parameters = leases.claim_parameters(engine_names, now, lease_now)
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
-                if connection.execute(claimable).first() is None:
+                if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
                     return None
         for _ in range(_TRIES):
             with self._wakeup.write(self._database) as (connection, woken):
-                candidate = _lock_candidate(connection, claimable)
+                candidate = _lock_candidate(connection, parameters, are_away=are_away)
                 if candidate is None:
                     return None
                 if candidate.worker not in (None, worker):
@@ -122,12 +121,12 @@ class SqlQueue(SqlEngineSync, Queue):
                     continue
                 service_uuid = candidate.service_uuid
                 # Check again now that the service is locked: its actions may have changed before.
-                oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
-                uuid = leases.claim_one(connection, oldest, worker, now, lease_now, lease)
+                holder = {"claimed_service": service_uuid, "claiming_worker": worker, "leased_until": lease_now + lease}
+                uuid = connection.execute(leases.claim_oldest(are_away=are_away), {**parameters, **holder}).scalar()
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
-                row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
+                row = connection.execute(leases.select_with_leftover(), {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
                 if row.token == 1 and row.has_forges:
@@ -277,12 +276,11 @@ def _is_of(table: sa.Table, workers: Sequence[str] | None) -> sa.ColumnElement[b
     return sa.true() if workers is None else table.c.worker.in_(workers)
 
 
-def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row | None:
+def _lock_candidate(connection: sa.Connection, parameters: Mapping[str, object], *, are_away: bool) -> Row | None:
     """Lock the service of a claimable action and return the action; None if there is none."""
-    with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
     # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
     for skip_locked in (True, False):
-        locked = with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
-        if candidate := connection.execute(locked).first():
+        locked = leases.lock_claimable(are_away=are_away, skip_locked=skip_locked)
+        if candidate := connection.execute(locked, parameters).first():
             return candidate
     return None
