@@ -1,14 +1,13 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
-from typing import Any, Self
+from typing import Any
 
-from tutum.client import Client
-from tutum.resource import Resource
+from tutum.resource import EditableResource, Resource
 from tutum.responses import ApiResponse
 from tutum.results import Accepted, Plan
 
 
-class Service(Resource):
+class Service(EditableResource):
     """A service. Set attributes and `save`; `start`, `stop`, `redeploy`, `scale` and `delete` start an action.
 
     Attributes:
@@ -37,34 +36,6 @@ class Service(Resource):
     def shown_name(self) -> str:
         """The name for people, with its stack: `shop/web`."""
         return self.full_name or self.name
-
-    @classmethod
-    def create(cls, *, client: Client | None = None, **fields: Any) -> Self:
-        """Return a new local service; `save` sends it.
-
-        Args:
-            fields: Such as name, image, run_command, target_num_containers.
-        """
-        return cls(client=client, **fields)
-
-    def save(self) -> bool:
-        """Create the service, or send the attributes that were set since it was fetched.
-
-        Returns:
-            True. A failure raises.
-
-        Raises:
-            TutumApiError: The server refused.
-        """
-        if self.uuid and not self.is_dirty:
-            return True
-        changes = {name: getattr(self, name) for name in sorted(self._changed)}
-        if self.uuid:
-            response = self.client.send("PATCH", self.endpoint, self.uuid, body=changes)
-        else:
-            response = self.client.send("POST", self.endpoint, body=changes)
-        self._load(response.body)
-        return True
 
     def start(self) -> Accepted:
         """Start the containers."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "apply": ("apply", "Make the webhook handlers of services as a file says."),
     "export": ("export", "Print the webhook handlers of services as such a file."),
     "login": ("login", "Check and save a user and an API key."),
+    "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),
     "service": ("services", "List, inspect and operate services."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
 }

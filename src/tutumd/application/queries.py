@@ -27,6 +27,8 @@ ACTION_FILTERS = frozenset(
     {"uuid", "uuid__startswith", "state", "object"}
     | {f"{side}_date__{test}" for side in ("start", "end") for test in ("gte", "lte")}
 )
+TARGET_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "service"})
+NOTIFICATION_FILTERS = frozenset({"uuid", "uuid__startswith", "state", "target", "action"})
 AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until")
 
 
@@ -171,7 +173,7 @@ def _parse_filter(name: str, value: str) -> str:
         raise InvalidInputError(f"{name} must not contain a NUL character")
     if "_date__" in name:
         return parse_date(name, value).isoformat()
-    if name in ("service", "object") and value.endswith("/"):
+    if name in ("service", "object", "target", "action") and value.endswith("/"):
         return value.rstrip("/").rpartition("/")[2]
     return value
 

@@ -214,6 +214,7 @@ class Action(Effect):
         held_until: Start time if no more calls arrive; None if no debounce delays it.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
+        skip_unchanged: Whether a REDEPLOY without a newer image does nothing; None: the service's label decides.
     """
 
     uuid: str
@@ -229,6 +230,7 @@ class Action(Effect):
     deliveries: int
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    skip_unchanged: bool | None = None
     number: int = 0
     service_name: str = ""
     open: bool = False

@@ -53,6 +53,10 @@ class Run(Protocol):
         """Environment variables that a REDEPLOY sets in the new containers; None removes a variable."""
 
     @property
+    def skip_unchanged(self) -> bool | None:
+        """Whether a REDEPLOY without a newer image does nothing; None: the service's label decides."""
+
+    @property
     def journal(self) -> Mapping[str, object]:
         """The last saved journal, also from an earlier process; empty at first. Or `LOST_JOURNAL`."""
 

@@ -136,6 +136,10 @@ class LeasedRun(Run):
         return self._subject.action.variables
 
     @property
+    def skip_unchanged(self) -> bool | None:
+        return self._subject.action.skip_unchanged
+
+    @property
     def journal(self) -> Mapping[str, object]:
         return self._journal
 

@@ -43,7 +43,8 @@ class Redeploy:
     def begin(self) -> RedeployJournal:
         context = self.context
         view = context.cluster.require_view(context.address)
-        journal = plan_redeploy(view, context.run.tag, context.run.variables, context.timing)
+        inputs = context.run.tag, context.run.variables, context.timing, context.run.skip_unchanged
+        journal = plan_redeploy(view, *inputs)
         for note in (*all_notes(view.workload, journal), describe_stuck(view)):
             if note:
                 context.run.log(note)
@@ -177,7 +178,8 @@ class Redeploy:
         journal, digest = self.journal, None
         notes = [*journal.notes] if result.success else []
         if view is not None:
-            digest = result_digest(view.workload, view.of(journal.restarted_at) if result.success else view.alive)
+            is_restarted = result.success and journal.ordered
+            digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
             if _has_our_min_ready(view.workload, journal):
                 notes.append(f"minReadySeconds is still {journal.min_ready}")
         if result.success and digest == journal.image_before:

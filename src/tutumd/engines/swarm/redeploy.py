@@ -57,7 +57,8 @@ class Redeploy:
     def begin(self) -> RedeployJournal:
         context, run = self.context, self.context.run
         view = context.wait_until_idle()
-        journal = prepare_redeploy(context.api, view, run.tag, run.variables, context.timing, context.limits)
+        inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged
+        journal = prepare_redeploy(context.api, view, *inputs)
         if journal.result is None:
             order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
             run.log(f"updating to {journal.image}{order}")

@@ -13,7 +13,7 @@ from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
-from tutumd.engines.labels import parse_labels
+from tutumd.engines.labels import describe_skip, parse_labels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -27,9 +27,7 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
     if journal is None or journal.phase == "pull":
         journal = prepare(context, find, self_id)
     if journal.phase == "unchanged":
-        return _success_outcome(
-            api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
-        )
+        return _success_outcome(api, journal, [describe_skip(journal.digest_before)])
     # Again, now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
