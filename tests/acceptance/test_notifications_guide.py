@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from email import message_from_string
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Mailbox:
         self.mails: list[Any] = []
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        self.mails.append(message_from_string(bytes(envelope.content or b"").decode()))
+        assert isinstance(envelope.content, bytes)
+        self.mails.append(message_from_bytes(envelope.content))
         return "250 OK"
 
 
