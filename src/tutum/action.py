@@ -151,7 +151,7 @@ class Action(Resource, Run):
             try:
                 self.refresh(force=True)
             except TutumApiError as error:
-                if error.status is not None and error.status < 500 and error.status != 429:
+                if not error.is_temporary:
                     raise
                 failure = error
             if on_poll is not None and failure is None:

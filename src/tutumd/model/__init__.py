@@ -41,7 +41,7 @@ from tutumd.model.calls import (
     NotQueued,
     Origin,
 )
-from tutumd.model.engines import EngineInfo, EngineRequest
+from tutumd.model.engines import SINCE, EngineInfo, EngineRequest, Output
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
@@ -63,6 +63,7 @@ from tutumd.reasons import ReasonCode
 __all__ = [
     "DURATION_BOUNDS_S",
     "MAX_AMOUNT",
+    "SINCE",
     "TAG",
     "VARIABLE",
     "Accepted",
@@ -103,6 +104,7 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
+    "Output",
     "Page",
     "Phase",
     "Plan",

@@ -26,6 +26,7 @@ from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.heavy_work import HeavyWork
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
@@ -96,6 +97,7 @@ class WebContext:
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
         self.pace, self.heavy_work = Pace(), HeavyWork()
+        self.followers = Followers()
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url

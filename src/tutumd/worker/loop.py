@@ -12,7 +12,14 @@ from threading import Event, Thread
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
+from tutumd.errors import (
+    EngineBusyError,
+    EngineUnavailableError,
+    InvalidInputError,
+    LeaseLostError,
+    TutumdError,
+    UnavailableError,
+)
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
@@ -326,8 +333,11 @@ class Worker:
             if request.kind == "plan":
                 response = {"plan": asdict(plan(engine, request.service))}
             else:
-                lines = int(str(request.arguments["lines"]))
-                response = {"logs": engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES))}
+                lines, after = int(str(request.arguments["lines"])), request.arguments.get("after")
+                given = {str(key): str(value) for key, value in after.items()} if isinstance(after, dict) else None
+                response = {"logs": asdict(engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES), given))}
+        except InvalidInputError as error:
+            response = {"invalid": str(error)}
         except TutumdError as error:
             response = {"error": str(error)}
         except Exception:

@@ -4,7 +4,6 @@ rules.
 Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored unchanged.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
@@ -145,22 +144,6 @@ def build_outcome(
         containers_before=containers_before,
         containers_after=containers_after,
     )
-
-
-# A line without a time was not written by the container: some engines respond with their own sentence.
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
-_MAX_BYTES = 64 * 1024
-
-
-def merge_log_lines(texts: Iterable[str], limit: int) -> str:
-    """Return the last `limit` lines of timestamped outputs, at most 64 KiB, in order of time and without the times."""
-    if limit <= 0:
-        return ""
-    dated = [line.rstrip("\r").partition(" ") for text in texts for line in text.split("\n") if _TIME.match(line)]
-    # RFC 3339 times in UTC sort as text. The sort is stable, so equal times keep their order.
-    ordered = sorted(dated, key=lambda parts: parts[0])
-    merged = "\n".join(line for _, _, line in ordered[-limit:])
-    return merged.encode()[-_MAX_BYTES:].decode(errors="ignore")
 
 
 def refuse_over_cap(target: int, cap: int) -> None:

@@ -184,7 +184,11 @@ ENGINE = describe(
     },
 )
 
-LOGS = describe("LogsOut", "Output lines.", {"logs": Shown(str)})
+LOGS = describe(
+    "LogsOut",
+    "Output lines.",
+    {"logs": Shown(str), "next": Shown(str, "Value of `after` for a read that continues here.")},
+)
 ACCOUNT = describe("AccountOut", "The credentials that were sent.", {"username": Shown(str), "key": Shown(str)})
 ERROR = describe("ErrorOut", "Why a request failed, and what to do.", {"error": Shown(str)})
 
