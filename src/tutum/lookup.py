@@ -7,6 +7,7 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client, current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
+from tutum.notification import Notification, NotificationTarget
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
@@ -51,9 +52,19 @@ class Utils:
         """
         return _find(Action, identifier, client)
 
+    @staticmethod
+    def fetch_remote_notification_target(identifier: str, *, client: Client | None = None) -> NotificationTarget:
+        """Return a notification target, by its UUID, name, or start of the UUID. Raises as `fetch_remote_action`."""
+        return _find(NotificationTarget, identifier, client)
+
+    @staticmethod
+    def fetch_remote_notification(identifier: str, *, client: Client | None = None) -> Notification:
+        """Return a notification, by its UUID or the start of it. Raises as `fetch_remote_action`."""
+        return _find(Notification, identifier, client)
+
 
 def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
-    noun = kind.__name__.lower()
+    noun = kind.noun()
     if _UUID.fullmatch(identifier):
         try:
             return kind.fetch(identifier.lower(), client=client)

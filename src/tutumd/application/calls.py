@@ -100,6 +100,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         handler_cap=options.max_containers,
         rate=(options.rate_limit.count, options.rate_limit.seconds) if options.rate_limit else None,
         debounce_s=options.debounce,
+        skip_unchanged=options.skip_unchanged,
     )
 
 

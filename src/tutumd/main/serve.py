@@ -125,6 +125,7 @@ def _serve_http(
             has_dashboard=settings.dashboard,
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
+            notify_networks=settings.notify_allow,
             scrapes=_open_metrics(settings, storage),
         )
 

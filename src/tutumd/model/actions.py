@@ -70,31 +70,6 @@ class LogLine:
     phase: Phase | None = None
 
 
-class ReasonCode(StrEnum):
-    """Why an action did not succeed: equal failures have the same code.
-
-    REFUSED: The engine, or a rule of tutumd, refused the change before anything was changed.
-    CHANGED_MEANWHILE: Somebody else changed the service at the same time.
-    NO_PROGRESS, TIMEOUT: The time limits of a run (`RunLimits`).
-    EXITED, UNHEALTHY: A new container.
-    """
-
-    IMAGE_NOT_FOUND = "image-not-found"
-    PULL_FAILED = "pull-failed"
-    EXITED = "exited"
-    UNHEALTHY = "unhealthy"
-    NO_PROGRESS = "no-progress"
-    TIMEOUT = "timeout"
-    REFUSED = "refused"
-    CHANGED_MEANWHILE = "changed-meanwhile"
-    ENGINE_UNAVAILABLE = "engine-unavailable"
-    WORKER_DIED = "worker-died"
-    ABANDONED = "abandoned"
-    CANCELED = "canceled"
-    INTERNAL = "internal"
-    OTHER = "other"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """The effect of an action on its service.
@@ -214,6 +189,7 @@ class Action(Effect):
         held_until: Start time if no more calls arrive; None if no debounce delays it.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
+        skip_unchanged: Whether a REDEPLOY without a newer image does nothing; None: the service's label decides.
     """
 
     uuid: str
@@ -229,6 +205,7 @@ class Action(Effect):
     deliveries: int
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    skip_unchanged: bool | None = None
     number: int = 0
     service_name: str = ""
     open: bool = False

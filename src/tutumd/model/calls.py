@@ -57,6 +57,7 @@ class Evaluation:
         revision: Commit that a verified payload names, 40 or 64 lower-case hexadecimal digits; None: it names none.
         max_uses: Number of calls that the handler accepts in all.
         rate: Number of calls that the handler accepts, and the period in seconds.
+        skip_unchanged: Whether a redeploy without a newer image does nothing; None: the service's label decides.
     """
 
     version: int
@@ -72,6 +73,7 @@ class Evaluation:
     handler_cap: int | None = None
     rate: tuple[int, int] | None = None
     debounce_s: int = 0
+    skip_unchanged: bool | None = None
 
 
 HandlerPath = tuple[str, str]

@@ -15,6 +15,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 from tutumd.application.admission.addresses import Network, allows, client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics import CallMetrics
@@ -25,6 +26,7 @@ from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.heavy_work import HeavyWork
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
@@ -67,6 +69,7 @@ class WebContext:
         has_dashboard: bool = False,
         dashboard_networks: Iterable[Network] = (),
         user_header: str = "",
+        notify_networks: Iterable[Network] = (),
     ) -> None:
         """Create the instance with the objects from `main`.
 
@@ -82,6 +85,7 @@ class WebContext:
             has_dashboard: Whether there are pages.
             dashboard_networks: Networks whose clients may see the pages; empty: all.
             user_header: Header in which trusted proxies name the user; empty: none.
+            notify_networks: Networks of `--notify-allow`.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.notifier_state, self.notification_delay_s = notifier_state, notification_delay_s
@@ -93,11 +97,12 @@ class WebContext:
         self.scrapes = scrapes
         self.logs_requests = logs_requests
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
-        self.user_header = user_header
+        self.user_header, self.notify_networks = user_header, tuple(notify_networks)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
         self.pace, self.heavy_work = Pace(), HeavyWork()
+        self.followers = Followers()
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
@@ -151,6 +156,15 @@ class WebContext:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
+    def target_rules(self, viewer: User) -> TargetRules:
+        """Return the rules for changes to a viewer's notification targets."""
+        return TargetRules(self.store, viewer, self.cipher, self.notify_networks)
+
+    def test_target(self, viewer: User, uuid: str) -> TargetTest:
+        """Return the result of a test of a notification target. It takes a place of `ask_engine`."""
+        rules = self.target_rules(viewer)
+        return self.ask_engine(viewer, lambda: rules.test(uuid))
+
     def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
         """Return the result of `ask`, which waits for a worker.
 
@@ -161,7 +175,7 @@ class WebContext:
         """
         with self._questions_lock:
             if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
-                raise UnavailableError("too many requests are waiting for logs or plans of engines; try again")
+                raise UnavailableError("too many requests are waiting for logs, plans or tests; try again")
             self._questions[viewer.uuid] += 1
         try:
             return ask()

@@ -136,6 +136,8 @@ def fill(edge: DashboardBed) -> Hostile:
     )
     edge.make_handler(service, name="tagged", filter={"preset": "tag", "tag": [SHORT], "repository": SHORT})
     loose = edge.make_handler(service, name=f"loose {SHORT}", filter={"preset": "branch", "branch": [SHORT]})
+    document = {"name": SHORT, "kind": "webhook", "settings": {"url": "https://example.com/"}, "service": service}
+    target = edge.request("POST", "/api/v1/notification/target/", document).json
     action, *_ = [call(edge, str(each["url"])) for each in (plain, strict, loose)]
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)
     add_limited_key(edge, USER_NAME, stack=SHORT)
@@ -145,6 +147,7 @@ def fill(edge: DashboardBed) -> Hostile:
         "service_uuid": service,
         "action_uuid": action.split("/")[-2],
         "number": numbers[plain["uuid"]],
+        "target_uuid": target["uuid"],
         "delivery_number": 1,
         "token": quote("<b data-xss>'\"", safe=""),
         "name": quote("<b data-xss>'\"", safe=""),

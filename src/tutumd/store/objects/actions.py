@@ -75,6 +75,7 @@ def new_action(
         "journal": {},
         "tag": None,
         "variables": {},
+        "skip_unchanged": None,
     }
 
 
@@ -140,6 +141,8 @@ class SqlActions(StorePart):
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
                 held = sa.and_(actions.c.uuid == uuid, actions.c.due > now)
                 connection.execute(sa.update(actions).where(held).values(due=now))
+                skips = sa.and_(actions.c.uuid == uuid, actions.c.skip_unchanged)
+                connection.execute(sa.update(actions).where(skips).values(skip_unchanged=None))
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
@@ -207,7 +210,7 @@ class SqlActions(StorePart):
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables)}
+            inputs = {"tag": old.tag, "variables": dict(old.variables), "skip_unchanged": old.skip_unchanged}
             seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
             action = read_action(connection, uuid_of_new, self._clock())

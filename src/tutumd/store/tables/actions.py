@@ -47,6 +47,8 @@ actions = sa.Table(
     # Inputs of the newest deliveries that had inputs.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
+    # Whether a redeploy without a newer image does nothing, for all of its calls. NULL: the service's label decides.
+    sa.Column("skip_unchanged", sa.Boolean),
     # The service's target before this action, restored if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
     # Result of the amounts of a SCALEUP (`Growth`). NULL: they were added, or not yet.

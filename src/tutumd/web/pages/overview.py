@@ -11,6 +11,7 @@ from tutumd.ports.store import Store
 from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER
+from tutumd.web.pages.notifications import may_change
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_list import link_states, services_address
 from tutumd.web.pages.visitors import Reader
@@ -52,6 +53,7 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
         states=link_states(request, {}, groups),
         has_services=bool(groups),
         can_connect=visitor.may(Scope.OPERATE),
+        tells_nobody=may_change(visitor) and not store.targets(visitor, Query.newest(1)).objects,
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,
         busy=bool(unfinished),

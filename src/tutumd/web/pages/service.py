@@ -28,6 +28,7 @@ RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
 _HISTORY = 50
+_TARGETS = 20
 _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
 
 
@@ -74,6 +75,7 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
+        targets=web.store.targets(visitor, Query.newest(_TARGETS, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -230,7 +232,7 @@ def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
         "service_logs.html",
         service=service,
         at=at,
-        lines=(output or "").removesuffix("\n").split("\n") if output else [],
+        lines=output.text.split("\n") if output and output.text else [],
         missing=missing,
         tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
         tail=lines,
