@@ -24,7 +24,6 @@ from tutumd.model.actions import (
     Phase,
     Plan,
     Progress,
-    ReasonCode,
     Reference,
     Requester,
     RunLimits,
@@ -59,6 +58,7 @@ from tutumd.model.services import (
     ServiceSnapshot,
     ServiceState,
 )
+from tutumd.reasons import ReasonCode
 
 __all__ = [
     "DURATION_BOUNDS_S",
