@@ -111,7 +111,7 @@ class Hostile:
     def address(self, path: str) -> str:
         return PageRoute(method="GET", path=path).fill(self.values)
 
-    def answering(self, address: str) -> AbstractContextManager[None]:
+    def answering(self, address: str) -> AbstractContextManager[object]:
         """Answer the question that some pages ask an engine."""
         response = next((ANSWERS[part] for part in ANSWERS if address.endswith(part)), None)
         return nullcontext() if response is None else self.edge.answering(response)
