@@ -32,7 +32,7 @@ def check_workers(contents: Contents) -> Iterator[Finding]:
 
 def check_notifications(contents: Contents) -> Iterator[Finding]:
     """Yield whether notifications are sent."""
-    state, fix = explain_delay(contents.notification_delay_s), "read its reason: tutum notification list --state dead"
+    state, fix = explain_delay(contents.notification_delay_s), "read its reason: tutum notification list --status dead"
     if state != "ok":
         yield wrong(NOTIFIER, state, "start tutumd serve, or tutumd notifier beside tutumd web, or read its log")
     if contents.disabled:
