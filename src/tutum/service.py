@@ -1,10 +1,16 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from tutum.client import FilterValue
+from tutum.errors import TutumApiError
 from tutum.resource import EditableResource, Resource
 from tutum.responses import ApiResponse
 from tutum.results import Accepted, Plan
+
+FOLLOW_POLL_S = 2.0
+_LONGEST_POLL_S = 5.0
 
 
 class Service(EditableResource):
@@ -97,17 +103,54 @@ class Service(EditableResource):
         """The last output of the containers, fetched with each access."""
         return self.fetch_logs()
 
-    def fetch_logs(self, tail: int | None = None) -> str:
+    def fetch_logs(self, tail: int | None = None, since: str | None = None) -> str:
         """Return the last output of the containers.
 
         Args:
-            tail: Number of lines of each container; default: as many as the server returns.
+            tail: Maximum number of lines of each container; default: as many as the server returns.
+            since: Date in ISO 8601; older lines are left out. Services of the engine `local` have no times.
 
         Raises:
             TutumApiError: The server could not read the output.
         """
-        body = self._send("GET", "logs", params={"tail": tail}).body
+        body = self._send("GET", "logs", params={"tail": tail, "since": since}).body
         return str(body.get("logs") or "") if isinstance(body, dict) else ""
+
+    def follow_logs(
+        self,
+        tail: int | None = None,
+        since: str | None = None,
+        *,
+        on_failure: Callable[[TutumApiError], None] | None = None,
+    ) -> Iterator[str]:
+        """Yield the output of the containers, then what they write, without an end. Each text consists of whole lines.
+
+        New containers are included. After the first response, a server or engine that does not respond is asked again.
+
+        Args:
+            tail, since: The start, as for `fetch_logs`.
+            on_failure: Called when a request fails and will be repeated.
+
+        Raises:
+            TutumApiError: The service is gone, you follow too many logs, or the first request failed.
+        """
+        params: dict[str, FilterValue] = {"tail": tail, "since": since}
+        pause_s = FOLLOW_POLL_S
+        while True:
+            try:
+                body = self._send("GET", "logs", params=params).body
+            except TutumApiError as error:
+                if "after" not in params or not error.is_temporary:
+                    raise
+                if on_failure is not None:
+                    on_failure(error)
+            else:
+                params = {"after": body["next"]}
+                if body["logs"]:
+                    yield body["logs"]
+                    pause_s = FOLLOW_POLL_S
+            self.client.clock.sleep(pause_s)
+            pause_s = min(pause_s * 1.2, _LONGEST_POLL_S)
 
     def _perform(self, method: str, *segments: str, body: Any = None) -> Accepted:
         response = self._send(method, *segments, body=body)

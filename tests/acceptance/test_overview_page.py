@@ -140,7 +140,7 @@ def test_it_says_which_engine_cannot_be_reached_and_what_to_do(dashboard: Dashbo
     assert alerts[1].startswith("Engine prod: The engine does not respond.") and "no route to host" in alerts[1]
     logs = visitor.get(f"/service/{dashboard.bed.service_uuid('web')}/logs/")
     assert "sudo usermod -aG docker USER" in logs.text
-    dashboard.bed.queue.register("worker", [ENGINE])
+    dashboard.bed.queue.register("worker", [ENGINE, replace(other, away=False, error="")])
     assert not visitor.get("/").find("div", role="alert")
 
 

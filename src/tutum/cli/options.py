@@ -145,15 +145,16 @@ def seconds_of(option: str, text: str) -> int:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def moment_of(text: str, *, now: datetime | None = None) -> str:
-    """Return the date a span from now, in ISO 8601. Any other text is returned as it is."""
+def moment_of(text: str, *, now: datetime | None = None, ago: bool = False) -> str:
+    """Return the date a span from now, or a span ago, in ISO 8601. Any other text is returned as it is."""
     match = _SPAN.fullmatch(text.strip())
     if match is None or not match[2]:
         return text
     try:
-        moment = (now or datetime.now(UTC)) + timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        span = timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        moment = (now or datetime.now(UTC)) + (-span if ago else span)
     except OverflowError as error:
-        raise typer.BadParameter(f"{text} from now is too far away") from error
+        raise typer.BadParameter(f"{text} {'ago' if ago else 'from now'} is too far away") from error
     return moment.isoformat(timespec="seconds")
 
 

@@ -16,6 +16,7 @@ from tutum.cli.options import (
     Timeout,
     Wait,
     complete_service,
+    moment_of,
     parse_pairs,
     parse_state,
 )
@@ -100,11 +101,26 @@ def print_logs(
     tail: Annotated[
         int | None, typer.Option("--tail", min=1, metavar="LINES", help="Only the last lines of each container.")
     ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="SPAN", help="Only lines since a span ago (10m, 2h) or a date.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C. For one service.")] = False,
 ) -> None:
     """Print the last output of services."""
-    for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
-        text = printable(service.fetch_logs(tail), keep="\n\t")
-        print(text, end="" if text.endswith("\n") or not text else "\n")
+    since = None if since is None else moment_of(since, ago=True)
+    found = _find(services)
+    if follow and len(found) > 1:
+        raise typer.BadParameter(f"--follow is for one service, got {len(found)}")
+    for service in found:
+        texts = (
+            service.follow_logs(tail, since, on_failure=_tell_failure) if follow else [service.fetch_logs(tail, since)]
+        )
+        for text in filter(None, texts):
+            print(printable(text, keep="\n\t").removesuffix("\n"), flush=True)
+
+
+def _tell_failure(error: TutumApiError) -> None:
+    print(printable(f"tutum: {error.message}; trying again"), file=sys.stderr)
 
 
 @app.command("create")

@@ -232,7 +232,7 @@ def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
         "service_logs.html",
         service=service,
         at=at,
-        lines=(output or "").removesuffix("\n").split("\n") if output else [],
+        lines=output.text.split("\n") if output and output.text else [],
         missing=missing,
         tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
         tail=lines,
