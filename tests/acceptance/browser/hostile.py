@@ -45,7 +45,10 @@ PLAN = {
     "steps": [EVERYTHING],
     "notes": [EVERYTHING],
 }
-ANSWERS: dict[str, dict[str, object]] = {"/redeploy/": {"plan": PLAN}, "/logs/": {"logs": f"web-1 | {EVERYTHING}"}}
+ANSWERS: dict[str, dict[str, object]] = {
+    "/redeploy/": {"plan": PLAN},
+    "/logs/": {"logs": {"text": f"web-1 | {EVERYTHING}", "position": {}}},
+}
 SHOWN = {
     "/services/": [f"{SHORT}/web-{SHORT}", EVERYTHING],
     "/service/{uuid}/": [f"web-{SHORT}", *MARKUP, EVERYTHING],
@@ -111,7 +114,7 @@ class Hostile:
     def address(self, path: str) -> str:
         return PageRoute(method="GET", path=path).fill(self.values)
 
-    def answering(self, address: str) -> AbstractContextManager[None]:
+    def answering(self, address: str) -> AbstractContextManager[object]:
         """Answer the question that some pages ask an engine."""
         response = next((ANSWERS[part] for part in ANSWERS if address.endswith(part)), None)
         return nullcontext() if response is None else self.edge.answering(response)
