@@ -61,6 +61,9 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/deliveries/": [SHORT],
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
+    "/notifications/": [SHORT],
+    "/notifications/target/{target_uuid}/": [SHORT],
+    "/notifications/target/{target_uuid}/edit/": [SHORT],
     "/account/": [USER_NAME],
 }
 
@@ -212,4 +215,5 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     tried = ("headers", "query", "body", "address")
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")
     yield path, "Try this payload", lambda name: name in tried, [SHORT]
+    yield "/notifications/new/", "Create the target", lambda name: name in ("name", "service", "stack"), [SHORT]
     yield "/account/", "Make a key", lambda name: name in ("service", "stack"), [SHORT]
