@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tutum.action import Action
-from tutum.client import Client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
+from tutum.client import Client, current_client
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
+from tutum.notification import Notification, NotificationTarget
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
@@ -51,16 +52,44 @@ class Utils:
         """
         return _find(Action, identifier, client)
 
+    @staticmethod
+    def fetch_remote_notification_target(identifier: str, *, client: Client | None = None) -> NotificationTarget:
+        """Return a notification target, by its UUID, name, or start of the UUID. Raises as `fetch_remote_action`."""
+        return _find(NotificationTarget, identifier, client)
+
+    @staticmethod
+    def fetch_remote_notification(identifier: str, *, client: Client | None = None) -> Notification:
+        """Return a notification, by its UUID or the start of it. Raises as `fetch_remote_action`."""
+        return _find(Notification, identifier, client)
+
 
 def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
-    noun = kind.__name__.lower()
+    noun = kind.noun()
     if _UUID.fullmatch(identifier):
         try:
             return kind.fetch(identifier.lower(), client=client)
         except ObjectNotFound as error:
             raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
     matches = _list_matches(kind, identifier, client) if identifier else []
+    if kind is Service and not matches and (outages := list_outages(client)):
+        text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
+        raise ObjectNotFound(" ".join([text, *outages]))
     return pick(matches, noun, identifier)
+
+
+def list_outages(client: Client | None = None) -> list[str]:
+    """Return a text for each engine that cannot be reached: what happened, and what to do. A server without a list of
+    engines has none.
+    """
+    try:
+        engines = list((client or current_client()).pages("engine"))
+    except TutumApiError:
+        return []
+    return [
+        f"Engine {engine['name']}: {engine['reason']} {engine['remedy']}"
+        for engine in engines
+        if engine["state"] in ("away", "no worker")
+    ]
 
 
 def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> Sequence[Kind]:

@@ -56,7 +56,7 @@ def _setting(default: Any, text: str, commands: str = "", *, shown: str = "", **
 
     Args:
         text: A sentence in Markdown.
-        commands: Those of `serve`, `web` and `worker` that have an option for it.
+        commands: Those of `serve`, `web`, `worker` and `notifier` that have an option for it.
         shown: The default in Markdown, if the value does not express it.
         limits: As in pydantic's `Field`.
     """
@@ -64,6 +64,7 @@ def _setting(default: Any, text: str, commands: str = "", *, shown: str = "", **
 
 
 _ALL, _EDGE, _WORK = "serve web worker", "serve web", "serve worker"
+_EACH, _NOTIFY = f"{_ALL} notifier", f"{_EDGE} notifier"
 _List = (NoDecode, BeforeValidator(_split_at_commas))
 _Networks = Annotated[tuple[IPvAnyNetwork, ...], *_List]
 
@@ -84,16 +85,16 @@ class Settings(BaseSettings):
     port: Annotated[int, BeforeValidator(_ignore_injected_port)] = _setting(
         _DEFAULT_PORT, "Port to listen on; 0 chooses a free port.", _EDGE, ge=0, le=65535
     )
-    data_dir: Path = _setting(Path("data"), "Folder of the database and of local services.", _ALL)
+    data_dir: Path = _setting(Path("data"), "Folder of the database and of local services.", _EACH)
     database: str = _setting(
         "",
         "`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.",
-        _ALL,
+        _EACH,
         shown="a file in the data folder",
         repr=False,
     )
     listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = _setting(
-        "", "URL of the same PostgreSQL database without the pooler.", _ALL, shown="as `--database`", repr=False
+        "", "URL of the same PostgreSQL database without the pooler.", _EACH, shown="as `--database`", repr=False
     )
     pool_size: int = _setting(24, "Maximum number of connections of this process to the database.", _ALL, ge=2, le=1000)
     engine: Annotated[tuple[str, ...], *_List] = _setting(
@@ -118,9 +119,9 @@ class Settings(BaseSettings):
         str,
         _like(_PUBLIC_URL, "must be like https://hooks.example.com or https://example.com/hooks, without /api/v1"),
         AfterValidator(lambda url: url.rstrip("/")),
-    ] = _setting("", "Start of all URLs that the server hands out.", _EDGE)
+    ] = _setting("", "Start of all URLs that the server hands out.", _NOTIFY)
     max_containers: int = _setting(100, "Maximum number of containers of a service.", _ALL, ge=1, le=10_000)
-    grace: float = _setting(30.0, "Seconds that running actions have to finish after SIGTERM.", _ALL, ge=0, le=3600)
+    grace: float = _setting(30.0, "Seconds that running actions have to finish after SIGTERM.", _EACH, ge=0, le=3600)
     stop_delay: float = _setting(
         0.0, "Seconds to keep taking calls after SIGTERM, while `/readyz` is 503.", _EDGE, ge=0, le=300
     )
@@ -162,10 +163,10 @@ class Settings(BaseSettings):
     pull_timeout: float = _setting(1800.0, "Maximum duration of a pull in seconds.", _WORK, ge=1, allow_inf_nan=False)
     trusted_proxies: _Networks = _setting((), "Networks whose `X-Forwarded-For` the server trusts.", _EDGE)
     log_format: Literal["text", "json"] = _setting(
-        "text", "Format of the log on standard error: `text` for people, `json` for programs.", _ALL
+        "text", "Format of the log on standard error: `text` for people, `json` for programs.", _EACH
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "Lowest level to log: `debug`, `info`, `warning` or `error`.", _ALL
+        "info", "Lowest level to log: `debug`, `info`, `warning` or `error`.", _EACH
     )
     access_log: bool = _setting(False, "Log a line for each request, with its route and never its path.", _EDGE)
     metrics_token: Annotated[
@@ -177,7 +178,14 @@ class Settings(BaseSettings):
     user_header: Annotated[
         str, _like(_USER_HEADER, "must be the name of a header that a proxy sets, such as X-Forwarded-User")
     ] = _setting("", "Header in which proxies of `--trusted-proxies` name the signed-in user.", _EDGE)
-    demo: bool = _setting(False, "Run a service `hello` with two handlers on the engine `local`.", "serve")
+    notify_allow: _Networks = _setting(
+        (), "Networks that are not public, or are reached without TLS, to which notifications may be sent.", _NOTIFY
+    )
+    demo: bool = _setting(
+        False,
+        "Run a service `hello` with two handlers on the engine `local`. `auto` then finds no other engine.",
+        "serve",
+    )
     docker_host: str = _setting(
         "", "Engine of `docker` and `swarm`.", shown="the usual socket", validation_alias="DOCKER_HOST"
     )

@@ -81,6 +81,7 @@ _TAG = st.fixed_dictionaries(
 _OF_REDEPLOY = {
     "tag": _TAG,
     "pass_body": st.one_of(st.booleans(), st.just("TUTUM_BODY")),
+    "skip_unchanged": st.booleans(),
 }
 
 

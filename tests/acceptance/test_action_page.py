@@ -34,16 +34,16 @@ def test_it_names_the_users_who_asked_for_an_action_to_those_who_may_know(dashbo
     ann, bob = dashboard.visit("ann", is_admin=False), dashboard.visit("bob")
     bed.sync(snapshot("web", owner="ann"))
     called = bed.call(bed.handler("web"))
-    assert "Asked by" not in open_action(dashboard, called).text
+    assert "Requested by" not in open_action(dashboard, called).text
     bed.finish(bed.claimed())
     page, joined = (_redeploy(visitor, bed.service_uuid("web")) for visitor in (ann, bob))
     assert joined.path == page.path
     bed.clock.move(60)
     bed.finish(bed.claimed())
     bed.clock.move(60)
-    assert "Asked by bob" in _redeploy(bob, bed.service_uuid("web")).text
-    assert "Asked by ann, bob" in bob.get(page.path).text
-    assert "Asked by ann From" in ann.get(page.path).text
+    assert "Requested by bob" in _redeploy(bob, bed.service_uuid("web")).text
+    assert "Requested by ann, bob" in bob.get(page.path).text
+    assert "Requested by ann From" in ann.get(page.path).text
 
 
 def _redeploy(visitor: Visitor, service: str) -> Page:

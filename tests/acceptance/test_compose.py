@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(1800)]
 PAGE = "docs/quickstart/docker.md"
 NAME = "ghcr.io/tutumd/tutumd:0.1.0"
 REPOSITORY = f"{ANONYMOUS}/tutumd"
-PARTS = ("caddy", "web", "worker", "socket")
+PARTS = ("caddy", "web", "worker", "notifier", "socket")
 UPGRADE = (
     "docker compose restart socket && docker compose up -d --pull always --no-deps --wait web"
-    " && docker compose up -d --no-deps worker"
+    " && docker compose up -d --no-deps worker notifier"
 )
 
 
@@ -120,7 +120,7 @@ def test_containers_may_do_no_more_than_they_need(host: Host) -> None:
         assert limits["SecurityOpt"] == ["no-new-privileges:true"], part
         assert limits["RestartPolicy"]["Name"] == "unless-stopped", part
         assert limits["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, part
-        if part in ("web", "worker"):
+        if part in ("web", "worker", "notifier"):
             assert config["User"] == "10001:10001", part
         mounts = shown["Mounts"]
         assert isinstance(mounts, list)
@@ -140,15 +140,16 @@ def test_doctor_finds_nothing_that_the_filter_refuses(host: Host) -> None:
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], 2375), timeout=float(sys.argv[2]))"
 
 
-def test_the_web_part_has_no_way_to_the_docker_socket(host: Host) -> None:
+def test_web_and_notifier_have_no_way_to_the_docker_socket(host: Host) -> None:
     networks = host.bed.inspect("container", "tutumd-socket-1")["NetworkSettings"]
     assert isinstance(networks, dict)
     address = networks["Networks"]["tutumd_engine"]["IPAddress"]
     reach = f"docker compose exec -T %s /opt/tutumd/bin/python -c {shlex.quote(REACH)} %s %s"
     host.shell(reach % ("worker", address, 60))
-    for target in ("socket", address):
-        with pytest.raises(AssertionError, match=r"gaierror|TimeoutError|unreachable"):
-            host.shell(reach % ("web", target, 3))
+    for part in ("web", "notifier"):
+        for target in ("socket", address):
+            with pytest.raises(AssertionError, match=r"gaierror|TimeoutError|unreachable"):
+                host.shell(reach % (part, target, 3))
 
 
 def test_figures_stay_inside_and_callers_cannot_pretend_an_address(host: Host) -> None:

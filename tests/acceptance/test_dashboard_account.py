@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member
-from tests.support.dashboard_bed import find_card
+from tests.support.dashboard_bed import DashboardBed, find_card
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import USER, LiveServer
@@ -157,3 +157,14 @@ def test_a_session_of_a_narrow_key_shows_nothing_of_other_credentials(live_serve
     token = page.form("Sign out").csrf
     for address in ("/account/key/", "/account/sessions/end/", "/account/session/1/end/"):
         assert visitor.post(address, {"csrf": token, "scope": "read"}).status == 403, address
+
+
+def test_a_key_has_a_name_and_may_call_unless_told_otherwise(dashboard: DashboardBed) -> None:
+    visitor = dashboard.visit()
+    page = visitor.get("/account/").submit("Make a key", name="gitlab")
+    row = rows(page, "API keys")[1].text
+    assert row.startswith(f"{page.copies['Copy key'][:12]}… gitlab call everything")
+    assert "gitlab" in visitor.get("/audit/").text
+    wrong = visitor.get("/account/").submit("Make a key", name="x" * 51)
+    assert (wrong.status, len(rows(wrong, "API keys"))) == (400, 2)
+    assert "name must have at most 50 printable characters" in find_card(wrong, "Make a key").text

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
-from tests.support.stores import ENGINE, open_store
+from tests.support.stores import ENGINE, open_store, snapshot
+from tutumd.reasons import Reason
 
 
 def _now(page: Page) -> str:
@@ -82,6 +83,34 @@ def test_links_to_different_pages_have_different_names(dashboard: DashboardBed) 
         assert not {name: found for name, found in targets.items() if len(found) > 1}
 
 
+def test_recent_actions_say_who_requested_what_and_how_it_ended(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.sync(replace(snapshot("web"), owner="bob"), snapshot("db"))
+    visitor, member = dashboard.visit(), dashboard.visit("bob", is_admin=False)
+    assert "There have been no actions yet." in find_card(visitor.get("/"), "Recent actions").text
+    for name, success in (("web", False), ("web", True), ("db", False)):
+        bed.call(bed.handler(name))
+        claim = bed.claimed()
+        bed.clock.move(62)
+        bed.finish(claim, success=success)
+    page = visitor.get("/")
+    assert _recent(page) == ["db Failed 1 min 2 s", "web Success 1 min 2 s", "web Failed 1 min 2 s"]
+    row = find_card(page, "Recent actions").find("tr")[3]
+    assert row.find("a", "handler 1")[0].attributes["href"] == f"/service/{bed.service_uuid('web')}/handler/1/"
+    failed = page.follow("Failed", within=find_card(page, "Recent actions"))
+    assert _recent(failed) == ["db Failed 1 min 2 s", "web Failed 1 min 2 s"]
+    assert _recent(failed.follow("All results")) == _recent(page)
+    assert _recent(visitor.get_part("/?state=Failed")) == _recent(failed)
+    assert _recent(member.get("/")) == ["web Success 1 min 2 s", "web Failed 1 min 2 s"]
+
+
+def _recent(page: Page) -> list[str]:
+    """Return service, result and duration of each recent action."""
+    columns = ("Service", "Result", "Took")
+    rows = find_card(page, "Recent actions").find("tr")[1:]
+    return [" ".join(row.find("td", data_label=column)[0].text for column in columns) for row in rows]
+
+
 def test_a_public_url_is_judged(tmp_path: Path) -> None:
     for name, url, text in (
         ("local", "http://127.0.0.1:8000", "is an address of this machine"),
@@ -94,6 +123,25 @@ def test_a_public_url_is_judged(tmp_path: Path) -> None:
         ):
             page = dashboard.visit().get("/")
             assert ("Public URL:" in page.text) == bool(text) and text in page.text
+
+
+def test_it_says_which_engine_cannot_be_reached_and_what_to_do(dashboard: DashboardBed) -> None:
+    denied = Reason("socket-denied", ("/run/docker.sock",))
+    other = replace(ENGINE, name="prod", away=True, error="no route to host")
+    away = replace(ENGINE, away=True, error="permission denied", faults=(denied,))
+    dashboard.bed.queue.register("worker", [away, other])
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    alerts = [each.text for each in visitor.get("/").find("div", role="alert")]
+    assert alerts[0].startswith(
+        "Engine docker: The user of tutumd may not use the socket /run/docker.sock. Actions wait"
+    )
+    assert "sudo usermod -aG docker USER" in alerts[0]
+    assert alerts[1].startswith("Engine prod: The engine does not respond.") and "no route to host" in alerts[1]
+    logs = visitor.get(f"/service/{dashboard.bed.service_uuid('web')}/logs/")
+    assert "sudo usermod -aG docker USER" in logs.text
+    dashboard.bed.queue.register("worker", [ENGINE, replace(other, away=False, error="")])
+    assert not visitor.get("/").find("div", role="alert")
 
 
 def test_it_says_that_another_installation_redeploys_on_an_engine(dashboard: DashboardBed) -> None:

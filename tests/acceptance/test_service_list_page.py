@@ -1,6 +1,7 @@
 """The list of services: filters in the address, pages, and whose services are shown."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page
@@ -68,6 +69,37 @@ def test_a_member_sees_only_what_is_theirs(dashboard: DashboardBed) -> None:
     assert "tutum.owner=bob" in overview.text
     for shown in (page, overview, visitor.get("/services/?search=secret")):
         assert "of-ann" not in shown.html and "hidden" not in shown.find("main")[0].text
+
+
+def test_gone_services_are_removed_together(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    of_shop = [replace(snapshot(name), stack="shop", owner="ann") for name in ("web", "db", "job")]
+    bed.sync(*of_shop, snapshot("api"), snapshot("late"))
+    visitor, member = dashboard.visit(), dashboard.visit("bob", is_admin=False)
+    assert not visitor.get("/services/?state=Gone").find("button", "Remove all")
+    bed.call(bed.handler("job"))
+    claim = bed.claimed()
+    bed.sync(snapshot("late"))
+    bed.clock.move(5)
+    page = visitor.get("/services/?state=Gone&stack=shop")
+    assert not member.get("/services/?state=Gone").find("button", "Remove all")
+    bed.clock.move(5)
+    bed.sync()
+    page = page.submit("Remove 3 services")
+    assert (page.alert[:27], _names(page)) == ("Some gone services remain: ", ["shop/job"])
+    assert page.path.startswith("/services/?state=Gone&stack=shop")
+    bed.finish(claim)
+    page = page.submit("Remove 1 service")
+    assert page.alert == "The gone services are removed, and their handlers are revoked."
+    assert _names(visitor.get("/services/?state=Gone")) == ["api", "late"]
+    seen = visitor.get("/services/?state=Gone").form("Remove 2 services")
+    bed.sync(snapshot("api"))
+    early = dict(seen.fields) | {"seen": (bed.clock() - timedelta(seconds=6)).isoformat()}
+    assert visitor.post(seen.address, early).status == 200
+    assert _names(visitor.get("/services/?state=Gone")) == ["late"], "it was not gone yet when the page was rendered"
+    assert visitor.post(seen.address, early | {"seen": "x"}).status == 400
+    told = [entry.service_name for entry in bed.store.audit(bed.admin).entries if entry.what == "service forgotten"]
+    assert sorted(told) == ["shop/db", "shop/job", "shop/web"]
 
 
 def test_a_script_gets_the_changing_part_alone(dashboard: DashboardBed) -> None:

@@ -25,7 +25,7 @@ PAGE = "docs/quickstart/swarm.md"
 IMAGE = f"{ANONYMOUS}/tutumd"
 LONGEST_S = 30.0
 """As long as Caddy keeps a request."""
-TASKS = {"caddy": 1, "postgres": 1, "socket": 1, "web": 2, "worker": 2}
+TASKS = {"caddy": 1, "notifier": 1, "postgres": 1, "socket": 1, "web": 2, "worker": 2}
 
 # Calls until the file is there, one after another, then prints how many there were, which failed, and the longest.
 _CALLER = """
@@ -202,7 +202,7 @@ def test_the_stack_names_only_what_it_has() -> None:
         assert files == {f"/run/secrets/{secret}" for secret in secrets}, name
         own = {variable for variable in variables if variable.startswith("TUTUMD_")}
         assert environment_warnings(own) == []
-    for name in ("web", "worker"):
+    for name in ("web", "worker", "notifier"):
         # Swarm ends what is unhealthy. A restart brings no database back.
         assert stack["services"][name]["healthcheck"] == {"test": ["CMD", "tutumd", "healthcheck", "--live"]}
     with_socket = {name for name, service in stack["services"].items() if "socket:" in str(service.get("volumes"))}

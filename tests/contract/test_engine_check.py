@@ -4,6 +4,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,8 @@ from tutumd.errors import EngineUnavailableError
 from tutumd.model import Finding, Level
 from tutumd.model.findings import compare_clocks
 from tutumd.ports.engine import Engine
+from tutumd.reasons import Reason
+from tutumd.web.messages.engines import judge_engine
 
 
 def wrong(engine: Engine) -> list[Finding]:
@@ -53,13 +57,12 @@ def test_a_check_finds_nothing_wrong_and_changes_nothing(bed: EngineBed) -> None
 @pytest.mark.slow
 @pytest.mark.every_engine
 @pytest.mark.needs(Ability.AWAY)
-def test_an_engine_that_is_away_is_a_finding(bed: EngineBed) -> None:
+def test_an_engine_that_is_away_cannot_be_checked(bed: EngineBed) -> None:
     bed.create()
     engine = bed.engine()
     bed.go_away()
-    found = wrong(engine)
-    assert [finding.level for finding in found] == [Level.WRONG]
-    assert "cannot be used" in found[0].text
+    with pytest.raises(EngineUnavailableError):
+        engine.check()
     bed.come_back()
     assert wrong(engine) == []
 
@@ -97,9 +100,11 @@ def test_a_filter_that_refuses_even_the_first_request_is_named(clean_bed: Docker
     refusal = (403, b'{"message": "the socket proxy refuses GET /_ping"}')
     with proxied(tmp_path, clean_bed.url, lambda path: refusal if path.endswith("/_ping") else None) as proxy:
         engine = DockerEngine("prod", proxy.url, config_dir=None, server_cap=10)
-        (found,) = wrong(engine)
+        with pytest.raises(EngineUnavailableError) as raised:
+            engine.check()
         engine.close()
-    assert "the socket proxy refuses GET /_ping" in found.text and "allow it in the proxy" in found.mend
+    assert raised.value.faults == (Reason("request-refused", (str(raised.value),)),)
+    assert "the socket proxy refuses GET /_ping" in str(raised.value)
 
 
 def test_every_permission_that_the_manifests_grant_is_asked_for() -> None:
@@ -153,18 +158,14 @@ def host() -> Iterator[HangingHost]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [docker, swarm, kubernetes])
-def test_a_host_that_hangs_is_a_finding_and_answers_no_probe_within_ten_seconds(
-    host: HangingHost, tmp_path: Path, build: Build
-) -> None:
+def test_a_host_that_hangs_is_told_within_ten_seconds(host: HangingHost, tmp_path: Path, build: Build) -> None:
     engine = build(host.port, tmp_path)
-    began = time.monotonic()
-    (found,) = wrong(engine)
-    assert time.monotonic() - began < CALL_LIMIT_S
-    assert "did not respond in time" in found.text
-    began = time.monotonic()
-    with pytest.raises(EngineUnavailableError, match="did not respond in time"):
-        engine.probe()
-    assert time.monotonic() - began < CALL_LIMIT_S
+    for ask in (engine.check, engine.probe):
+        began = time.monotonic()
+        with pytest.raises(EngineUnavailableError, match="did not respond in time") as raised:
+            ask()
+        assert time.monotonic() - began < CALL_LIMIT_S
+        assert raised.value.faults == (Reason("silent", (f"127.0.0.1:{host.port}",)),)
     engine.close()
 
 
@@ -191,11 +192,17 @@ def test_calls_to_a_host_that_hangs_do_not_wait_for_each_other(host: HangingHost
     engine.close()
 
 
-def test_a_socket_that_is_missing_or_closed_to_this_user_is_told(tmp_path: Path) -> None:
+def test_an_engine_without_a_socket_is_away_and_the_socket_is_named(tmp_path: Path) -> None:
     engine = DockerEngine("docker", f"unix://{tmp_path}/none.sock", config_dir=None, server_cap=10)
-    (found,) = wrong(engine)
-    assert "none.sock cannot be used" in found.text and "mount its socket" in found.mend
+    with pytest.raises(EngineUnavailableError) as raised:
+        engine.probe()
     engine.close()
+    now = datetime.now(UTC)
+    health = judge_engine(replace(engine.info, away=True, faults=raised.value.faults, last_heartbeat=now), now)
+    assert (
+        health.why == f"The socket {tmp_path}/none.sock does not exist. Actions wait until the engine can be reached."
+    )
+    assert health.fix.startswith("Start the engine, mount its socket into this container")
 
 
 @pytest.mark.parametrize(("there", "text"), [(100.0, "90 s ahead of"), (-30.0, "30 s behind")])

@@ -11,7 +11,7 @@ from tests.support.programs import Finished, finished
 
 WORKER = """
 import sys, tutumd.main.healthcheck as h
-with h.worker_health(lambda: sys.argv[1], lambda: sys.argv[2]):
+with h.process_health("worker", lambda: sys.argv[1], lambda: sys.argv[2]):
     try:
         print(h.check_health({}, live="--live" in sys.argv))
     except Exception as error:

@@ -115,7 +115,7 @@ def test_network_policies_cover_every_pod_by_ports_that_it_has(objects: list[Obj
         for rule in policy["spec"].get("ingress", ()):
             assert {port["port"] for port in rule["ports"]} <= ports(pod)
             for source in rule.get("from", ()):
-                assert len(selected(objects, source["podSelector"]["matchLabels"])) == 2
+                assert len(selected(objects, source["podSelector"]["matchLabels"])) == 3
     assert len(covered) == len(list(pods(objects)))
 
 

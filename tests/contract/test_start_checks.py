@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 from tests.support.guards import lacking
 from tests.support.programs import Finished, finished, without_settings
 from tests.support.server import BIN
-from tutumd.errors import SettingsError
+from tutumd.errors import EngineUnavailableError, SettingsError
 from tutumd.main import engines
 from tutumd.main.startup import check_host, check_user_header
+from tutumd.reasons import Reason
 from tutumd.settings import Settings, read_settings
 
 NOBODY = 65534
@@ -111,18 +112,22 @@ def test_commands_as_root_are_warned_about(shared_folder: Path, user: int, count
     assert sum("as root" in entry["event"] for entry in logged) == count
 
 
-def test_a_socket_without_rights_is_told_with_the_remedy(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_without_rights_is_an_engine_that_says_so(
+    shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = shared_folder / "docker.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))  # nobody listens
         path.chmod(0o600)
         monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-        with capture_logs() as logged, as_user(NOBODY), ExitStack() as stack:
+        with as_user(NOBODY), ExitStack() as stack:
             built = engines.build(read_settings({"data_dir": shared_folder / "data"}), stack)
-    assert list(built) == ["local"]
-    (told,) = [entry["event"] for entry in logged if "no rights" in entry["event"]]
-    assert f"{path}: add it to the socket's group" in told
-    assert any("the engine is local" in entry["event"] for entry in logged)
+            with pytest.raises(EngineUnavailableError) as raised:
+                built["docker"].probe()
+            demo = engines.find_specs(read_settings({"demo": True}))
+    assert list(built) == ["docker", "local"]
+    assert raised.value.faults == (Reason("socket-denied", (str(path),)),)
+    assert [spec.name for spec in demo] == ["local"], "the demo needs no other engine"
 
 
 def proxies(*trusted: str) -> Settings:

@@ -5,13 +5,13 @@ Without arguments it is the worker of its `tutumd serve`.
 
 import sys
 
-from tutumd.main import worker_child
+from tutumd.main import child_process
 
 
 def main() -> None:
     """Run the command line, or the worker."""
     if sys.argv[1:]:
-        worker_child.COMMAND = (sys.executable, "-P", "-u", __file__)
+        child_process.COMMAND = (sys.executable, "-P", "-u", __file__)
         from tutumd.main import main as run  # binds the command
 
         run()

@@ -54,6 +54,7 @@ class FakeRun:
         stall_s: float = 300.0,
         tag: str | None = None,
         variables: Mapping[str, str | None] | None = None,
+        skip_unchanged: bool | None = None,
         pulled: Collection[str] = (),
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
@@ -76,6 +77,7 @@ class FakeRun:
         self._reached: dict[str, int] = {}
         self.tag = tag
         self.variables = dict(variables or {})
+        self.skip_unchanged = skip_unchanged
         self._on_log = on_log
         self._on_sleep = on_sleep
         self._on_progress = on_progress
@@ -163,6 +165,7 @@ class FakeRun:
             stall_s=self._server_limits.stall_s,
             tag=self.tag,
             variables=self.variables,
+            skip_unchanged=self.skip_unchanged,
             pulled=self.pulled,
         )
 

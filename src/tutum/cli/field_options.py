@@ -100,6 +100,12 @@ def fields_of(
         str | None,
         typer.Option(metavar="SPAN", help="Start after this time without a call: 30s, 5m."),
     ] = None,
+    skip_unchanged: Annotated[
+        bool | None,
+        typer.Option(
+            "--skip-unchanged/--no-skip-unchanged", help="REDEPLOY: do nothing if the newest image already runs."
+        ),
+    ] = None,
     show_log: Annotated[
         bool | None,
         typer.Option("--show-log/--hide-log", help="Show callers the log of a failed run."),
@@ -128,6 +134,7 @@ def fields_of(
         "tag": {"allow": _text(tags)} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
         "pass_body": pass_body if pass_body_as is None else pass_body_as,
         "debounce": seconds_of("--debounce", debounce) if debounce is not None else None,
+        "skip_unchanged": skip_unchanged,
         "show_log": show_log,
     }
     return {name: value for name, value in fields.items() if value is not None} | _parse_settings(settings or [])
@@ -143,7 +150,9 @@ def check_field(option: str, name: str) -> None:
         raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, FIELDS)}")
 
 
-def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
+def takes_fields(
+    command: Callable[..., None], fields_of: Callable[..., dict[str, Any]] = fields_of
+) -> Callable[..., None]:
     """Give a command the options of `fields_of`, whose result is passed as `fields`."""
     own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
     options: list[Parameter] = list(signature(fields_of).parameters.values())

@@ -16,13 +16,14 @@ from tutum.cli.options import (
     Timeout,
     Wait,
     complete_service,
+    moment_of,
     parse_pairs,
     parse_state,
 )
 from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report, show_plans
 from tutum.errors import TutumApiError
-from tutum.lookup import Utils
+from tutum.lookup import Utils, list_outages
 from tutum.results import Accepted
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
@@ -61,7 +62,11 @@ def list_services(
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]
-    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json)
+    outages = list_outages()
+    none = "No service is known." if outages else ""
+    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json, none=none)
+    for outage in outages:
+        print(printable(outage), file=sys.stderr)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
 
@@ -96,11 +101,26 @@ def print_logs(
     tail: Annotated[
         int | None, typer.Option("--tail", min=1, metavar="LINES", help="Only the last lines of each container.")
     ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="SPAN", help="Only lines since a span ago (10m, 2h) or a date.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C. For one service.")] = False,
 ) -> None:
     """Print the last output of services."""
-    for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
-        text = printable(service.fetch_logs(tail), keep="\n\t")
-        print(text, end="" if text.endswith("\n") or not text else "\n")
+    since = None if since is None else moment_of(since, ago=True)
+    found = _find(services)
+    if follow and len(found) > 1:
+        raise typer.BadParameter(f"--follow is for one service, got {len(found)}")
+    for service in found:
+        texts = (
+            service.follow_logs(tail, since, on_failure=_tell_failure) if follow else [service.fetch_logs(tail, since)]
+        )
+        for text in filter(None, texts):
+            print(printable(text, keep="\n\t").removesuffix("\n"), flush=True)
+
+
+def _tell_failure(error: TutumApiError) -> None:
+    print(printable(f"tutum: {error.message}; trying again"), file=sys.stderr)
 
 
 @app.command("create")

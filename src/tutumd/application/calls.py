@@ -94,11 +94,13 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         verified=options.verify is not None,
         tag=verdict.tag,
         variable=verdict.variable,
+        revision=verdict.revision,
         notes=verdict.notes,
         max_uses=options.max_uses,
         handler_cap=options.max_containers,
         rate=(options.rate_limit.count, options.rate_limit.seconds) if options.rate_limit else None,
         debounce_s=options.debounce,
+        skip_unchanged=options.skip_unchanged,
     )
 
 

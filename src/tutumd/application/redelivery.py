@@ -49,7 +49,8 @@ async def redeliver(
     async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(call.handler_path, needed), verify=None, allow_from=())
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
-        return replace(call, evaluation=_note_missing(evaluation, delivery))
+        # The sender of the delivery was verified when it arrived.
+        return replace(call, evaluation=replace(_note_missing(evaluation, delivery), revision=delivery.revision))
 
     try:
         return await accept(call, store_call, evaluate)

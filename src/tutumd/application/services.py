@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tutumd.application.admission.json_checks import check_number, is_storable
@@ -16,11 +17,12 @@ from tutumd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Query, Service, ServiceState, User, Verb
+from tutumd.model import Action, Autorestart, Definition, Origin, Output, Plan, Query, Service, ServiceState, User, Verb
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
+_MAX_FORGOTTEN = 1_000
 _POLL_S = 0.2
 _PAUSE_S = 0.01
 _IDLE = (ServiceState.NOT_RUNNING, ServiceState.STOPPED)
@@ -154,6 +156,30 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
     return store.service(viewer, uuid), action
 
 
+def forget_gone(store: Store, viewer: User, filters: Mapping[str, str], until: datetime) -> bool:
+    """Remove the services that match filters and were gone at a time, each as `Store.forget` does.
+
+    At most 1,000 services are removed, each in its own transaction.
+
+    Args:
+        filters: Those of `Store.services`, with `gone`.
+
+    Returns:
+        Whether none remains. A service on which an action runs remains.
+    """
+    found = store.services(viewer, Query(filters=filters, limit=_MAX_FORGOTTEN))
+    is_complete = found.total <= _MAX_FORGOTTEN
+    for service in found.objects:
+        if service.gone_since is not None and service.gone_since <= until:
+            try:
+                store.forget(viewer, service.uuid)
+            except NotFoundError:
+                pass  # another request removed it
+            except ConflictError:  # an action runs, or the engine shows the service again
+                is_complete = False
+    return is_complete
+
+
 def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
     """End an action in progress whose engine does not return.
 
@@ -167,15 +193,17 @@ def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
     return store.abandon(viewer, action_uuid)
 
 
-def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
-    """Return the last output lines of a service's containers.
+def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, str] | None = None) -> Output:
+    """Return the last output lines of a service's containers, as `Engine.logs` of tutumd.ports.
 
     Raises:
         NotFoundError: The viewer has no such service.
+        InvalidInputError: The position is not one of this engine, or this engine does not store times.
         UnavailableError: The engine cannot be reached.
         AnswerTimeoutError: No worker responded within 10 s.
     """
-    return str(_ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
+    document: Any = _ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"]
+    return Output(**document)
 
 
 def plan(store: Store, viewer: User, uuid: str) -> Plan:
@@ -193,6 +221,8 @@ def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[st
     while time.monotonic() < deadline:
         reply = store.pop_response(request)
         if reply is not None:
+            if "invalid" in reply:
+                raise InvalidInputError(str(reply["invalid"]))
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
             return reply

@@ -125,6 +125,11 @@ def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
     return ServiceLabels(**values, problems=tuple(problems))
 
 
+def describe_skip(digest: str | None) -> str:
+    """Return the reason of a redeploy that does nothing. None: the digest is unknown, or nothing runs."""
+    return f"Skipped: {digest[:19]} is already running" if digest else "Skipped: the image has not changed"
+
+
 def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
     """Return the labels that configure a service, by name, with their original values.
 

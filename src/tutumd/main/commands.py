@@ -1,4 +1,4 @@
-"""The command line: `tutumd serve|web|worker|healthcheck|…`, and the commands about users of `account_commands`."""
+"""The command line: `tutumd serve|web|worker|notifier|…`, and the commands about users of `account_commands`."""
 
 import os
 from typing import Annotated, Any
@@ -63,12 +63,21 @@ def worker(options: dict[str, Any]) -> None:
 
 
 @app.command()
+@with_settings(*settings_of("notifier"))
+def notifier(options: dict[str, Any]) -> None:
+    """Only send notifications. Beside web and worker processes; one is enough, and several share the work."""
+    from tutumd.main import notify
+
+    notify.notify(options)
+
+
+@app.command()
 def healthcheck(
     live: Annotated[
         bool, typer.Option("--live", help="Fail only where a restart helps: also 0 while the database is away.")
     ] = False,
 ) -> None:
-    """Exit with 0 if the worker that runs here works, else the server on TUTUMD_PORT; with 1 if not. For containers."""
+    """Exit with 0 if the worker or notifier of this container works, else the server on TUTUMD_PORT; with 1 if not."""
     from tutumd.main.healthcheck import check_health
 
     typer.echo(check_health(os.environ, live=live))

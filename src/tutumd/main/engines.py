@@ -72,7 +72,7 @@ def _parse(text: str) -> Spec:
 def find_specs(settings: Settings) -> list[Spec]:
     """Return the engines that the settings name or that `auto` finds."""
     specs = list(parse_specs([text for text in settings.engine if text != "auto"]))
-    if "auto" in settings.engine:
+    if "auto" in settings.engine and not settings.demo:
         specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
@@ -139,10 +139,14 @@ def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
 
 
 def _detect(settings: Settings) -> list[Spec]:
-    url = settings.docker_host or _SOCKET
-    if not _is_reachable(url):
-        _log.info("no Docker was found that this user can reach: the engine is local, whose services are commands")
-        return [Spec(name="local", kind="local")]
+    url, local = settings.docker_host or _SOCKET, Spec(name="local", kind="local")
+    try:
+        if not _is_reachable(url):
+            _log.info("no Docker was found: the engine is local, whose services are commands")
+            return [local]
+    except PermissionError:
+        # The engine docker reports this to people until they grant the rights.
+        return [Spec(name="docker", kind="docker"), local]
     kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
     return [Spec(name=kind, kind=kind) for kind in kinds]
 
@@ -160,11 +164,7 @@ def _is_reachable(url: str) -> bool:
         elif parts.hostname:
             socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
     except PermissionError:
-        _log.warning(
-            f"this user has no rights on the socket {parts.path}: add it to the socket's group (sudo usermod -aG docker"
-            " USER), and start tutumd in a new login"
-        )
-        return False
+        raise
     except OSError:
         return False
     return True

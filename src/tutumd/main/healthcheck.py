@@ -1,4 +1,4 @@
-"""`tutumd healthcheck`: whether the server or the worker in this container works.
+"""`tutumd healthcheck`: whether the server, worker or notifier in this container works.
 
 A container runs it every few seconds, so this module imports no slow module, such as the settings.
 """
@@ -20,7 +20,7 @@ _LIMIT_BYTES = 4096
 
 
 def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
-    """Return the state of the worker in this container, else of the server on the port of `TUTUMD_HOST` and
+    """Return the state of the worker or notifier in this container, else of the server on the port of `TUTUMD_HOST` and
     `TUTUMD_PORT`.
 
     A server that accepts calls is healthy, even while an engine is unavailable: a restart would not restore the engine.
@@ -29,14 +29,15 @@ def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
         live: Accept faults that a restart cannot fix, such as an unavailable database.
 
     Raises:
-        TutumdError: The server or worker does not work, or nothing responds. The text gives the reason.
+        TutumdError: The process does not work, or nothing responds. The text gives the reason.
     """
-    states = _ask_worker()
+    states = _ask_process()
     if states is None:
         return _ask_server(*server_address(variables), "/healthz" if live else "/readyz")
-    found = states[1] if live else states[0]
+    name, state, liveness = states
+    found = liveness if live else state
     if found != OK:
-        raise TutumdError(f"the worker is unhealthy: {found}")
+        raise TutumdError(f"the {name} is unhealthy: {found}")
     return found
 
 
@@ -54,6 +55,7 @@ def _ask_server(host: str, port: int, path: str) -> str:
             connection.request("GET", path)
             answer = json.loads(connection.getresponse().read())
         status, worker, engines = answer["status"], answer.get("worker"), answer.get("engines", {})
+        notifier = answer.get("notifier", OK)
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
         raise TutumdError(
             f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
@@ -62,39 +64,44 @@ def _ask_server(host: str, port: int, path: str) -> str:
         raise TutumdError("the server is unhealthy: the database cannot be used; its log says why")
     if worker not in (None, OK):
         raise TutumdError(f"the server is unhealthy: its worker {worker}")
-    away = "; ".join(f"engine {name}: {state}" for name, state in engines.items() if state != OK)
+    states = {**{f"engine {name}": state for name, state in engines.items()}, "notifier": notifier}
+    away = "; ".join(f"{name}: {state}" for name, state in states.items() if state != OK)
     return f"{status}: {away}" if away else str(status)
 
 
-def _ask_worker() -> tuple[str, str] | None:
-    """Return the state and the liveness of the worker; None if no worker runs here."""
+def _ask_process() -> tuple[str, str, str] | None:
+    """Return the name, the state and the liveness of the worker or notifier; None if neither runs here."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
         try:
-            connection.connect(_worker_address())
+            connection.connect(_address())
         except ConnectionRefusedError:
             return None
         try:
-            state, _, liveness = connection.recv(_LIMIT_BYTES).decode().partition("\n")
+            name, _, states = connection.recv(_LIMIT_BYTES).decode().partition("\n")
         except OSError as error:
-            state = liveness = f"it does not respond ({error})"
-    return (state, liveness) if state else ("it is ending", "it is ending")
+            name, states = "process", f"it does not respond ({error})"
+    state, _, liveness = states.partition("\n")
+    return (name, state, liveness or state) if name else ("process", "it is ending", "it is ending")
 
 
 @contextmanager
-def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iterator[None]:
-    """Respond to `tutumd healthcheck` in this container, where a worker has no port.
+def process_health(name: str, state: Callable[[], str], liveness: Callable[[], str]) -> Iterator[None]:
+    """Respond to `tutumd healthcheck` in this container, where a worker or notifier has no port.
 
     Args:
-        state: Returns `ok`, or the reason why the worker does not work.
-        liveness: Returns `ok`, or the reason why only a restart makes the worker work again.
+        name: `worker` or `notifier`.
+        state: Returns `ok`, or the reason why the process does not work.
+        liveness: Returns `ok`, or the reason why only a restart makes the process work again.
     """
     with socket.socket(socket.AF_UNIX) as listener:
-        # A second worker outside of containers: the first worker responds.
+        # A second process outside of containers: the first process responds.
         with suppress(OSError):
-            listener.bind(_worker_address())
+            listener.bind(_address())
             listener.listen()
-            Thread(target=_answer, args=(listener, state, liveness), name="health", daemon=True).start()
+            Thread(
+                target=_answer, args=(listener, lambda: f"{name}\n{state()}\n{liveness()}"), name="health", daemon=True
+            ).start()
         try:
             yield
         finally:
@@ -102,15 +109,15 @@ def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iter
                 listener.shutdown(socket.SHUT_RDWR)
 
 
-def _answer(listener: socket.socket, state: Callable[[], str], liveness: Callable[[], str]) -> None:
+def _answer(listener: socket.socket, write: Callable[[], str]) -> None:
     with suppress(OSError):  # it was closed
         while True:
             connection, _ = listener.accept()
             with connection, suppress(OSError):
-                connection.sendall(f"{state()}\n{liveness()}".encode())
+                connection.sendall(write().encode())
 
 
-def _worker_address() -> str:
+def _address() -> str:
     """Return a name without a file, known only in this container: unix(7), "abstract"."""
     # Pods and `network_mode: host` share the names of a network; the view of the file system is unique to each
     # container.

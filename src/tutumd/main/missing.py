@@ -5,11 +5,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-_EXTRAS = {"psycopg": "postgres", "kubernetes": "kubernetes", "yaml": "kubernetes"}
+_EXTRAS = {"psycopg": "postgres", "kubernetes": "kubernetes", "yaml": "kubernetes", "apprise": "notify"}
 _NEEDS = {
     "server": "the server needs",
     "postgres": "a PostgreSQL database needs",
     "kubernetes": "the engine kubernetes needs",
+    "notify": "a notification target of the kind apprise needs",
 }
 _ROOT = Path(__file__).parents[3]
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from threading import Thread
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tutumd.main import demo, engines
+from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
-from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings
 from tutumd.store.intake.intake import SqlIntake
 
@@ -25,10 +25,10 @@ _log = structlog.get_logger(__name__)
 
 
 def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -> None:
-    """Serve the API until SIGTERM or SIGINT, with a worker as a child process.
+    """Serve the API until SIGTERM or SIGINT, with a worker and a notifier as child processes.
 
     Args:
-        worker_command: Replaces the worker, for tests. Empty: no worker.
+        worker_command: Replaces the worker, for tests. Empty: no worker and no notifier.
 
     Raises:
         SettingsError: The server cannot start with these settings. The text gives the reason. The worker cannot start,
@@ -44,16 +44,25 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=bool(worker_command)))
         listener = stack.enter_context(listen(settings))
-        worker = None
-        if worker_command:
-            # The worker gets the settings that the edge has read: a file may change, or be missing when a new worker
-            # starts.
-            worker = WorkerChild(worker_command, settings.as_options(), lock=storage.lock, grace_s=settings.grace)
-            stack.callback(worker.close)
+        children = _start_children(settings, storage, worker_command) if worker_command else []
+        for child in children:
+            stack.callback(child.close)
+        if children:
             from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
-            worker.ready.result()  # first: first, so that a wrong option does not hide the new admin's key
-        _serve_http(settings, storage, listener, worker)
+            children[0].ready.result()  # first, so that a wrong option does not hide the new admin's key
+        _serve_http(settings, storage, listener, children)
+
+
+def _start_children(settings: Settings, storage: Storage, worker_command: Sequence[str]) -> list[ChildProcess]:
+    """Start the worker, and a notifier as soon as a notification target exists."""
+
+    def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
+        # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
+        options = settings.as_options()
+        return ChildProcess(name, command, options, lock=storage.lock, grace_s=settings.grace, is_needed=is_needed)
+
+    return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.has_targets)]
 
 
 def web(options: Mapping[str, Any]) -> None:
@@ -75,7 +84,9 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
     )
 
 
-def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None) -> None:
+def _serve_http(
+    settings: Settings, storage: Storage, listener: socket.socket, children: Sequence[ChildProcess]
+) -> None:
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
@@ -84,7 +95,7 @@ def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, w
 
     def report_ready() -> None:
         _log.info("server is ready", url=url)
-        if worker and settings.demo:
+        if children and settings.demo:
             arguments = (storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard)
             Thread(target=demo.run, args=arguments, daemon=True).start()
 
@@ -107,18 +118,21 @@ def _serve_http(settings: Settings, storage: Storage, listener: socket.socket, w
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
-            worker_state=(lambda: worker.state) if worker else None,
+            worker_state=(lambda: children[0].state) if children else None,
+            notifier_state=(lambda: children[1].state) if children else (lambda: "ok"),
+            notification_delay_s=storage.figures.notification_delay_s,
             logs_requests=settings.access_log,
             has_dashboard=settings.dashboard,
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
+            notify_networks=settings.notify_allow,
             scrapes=_open_metrics(settings, storage),
         )
 
         def report_stop() -> None:
             _log.info("server is stopping", grace_s=settings.grace)
-            if worker:
-                worker.stop()
+            for child in children:
+                child.stop()
             context.long_poll.stop()
 
         http.serve(

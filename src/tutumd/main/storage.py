@@ -13,14 +13,13 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
-from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import probe
@@ -45,6 +44,7 @@ class Storage:
     store: SqlStore
     figures: SqlFigures
     queue: SqlQueue
+    notifications: SqlNotificationQueue
     wakeup: Wakeup
     clock: Clock
     lock: int
@@ -137,6 +137,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
             store=SqlStore(database, clock, wakeup),
             figures=SqlFigures(database, clock, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
+            notifications=SqlNotificationQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,
             clock=clock,
             lock=lock,
@@ -188,6 +189,10 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
         if settings.log_format == "text":  # otherwise a program reads it
             print(hint, file=sys.stderr, flush=True)  # not through the log, which hides any text after `apikey`
         return False
+    # These are slow to import, and the worker is without them.
+    from tutumd.application import accounts
+    from tutumd.main import demo
+
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (
         read_or_create(settings.data_dir / demo.KEY_FILE, accounts.generate_key)

@@ -25,6 +25,7 @@ from tutumd.model.actions import (
     Plan,
     Progress,
     Reference,
+    Requester,
     RunLimits,
     Verb,
 )
@@ -40,8 +41,8 @@ from tutumd.model.calls import (
     NotQueued,
     Origin,
 )
-from tutumd.model.engines import EngineInfo, EngineRequest
-from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
+from tutumd.model.engines import SINCE, EngineInfo, EngineRequest, Output
+from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
@@ -57,10 +58,12 @@ from tutumd.model.services import (
     ServiceSnapshot,
     ServiceState,
 )
+from tutumd.reasons import ReasonCode
 
 __all__ = [
     "DURATION_BOUNDS_S",
     "MAX_AMOUNT",
+    "SINCE",
     "TAG",
     "VARIABLE",
     "Accepted",
@@ -98,16 +101,20 @@ __all__ = [
     "NewKey",
     "NewSession",
     "NotQueued",
+    "NotificationFigures",
     "Operation",
     "Origin",
     "Outcome",
+    "Output",
     "Page",
     "Phase",
     "Plan",
     "Port",
     "Progress",
     "Query",
+    "ReasonCode",
     "Reference",
+    "Requester",
     "Rotation",
     "RunLimits",
     "Scope",

@@ -186,6 +186,12 @@ class AuditEvent(StrEnum):
     KEY_MADE = "key made"
     KEY_REVOKED = "key revoked"
     LOGIN_LINK_MADE = "login link made"
+    TARGET_CREATED = "notification target created"
+    TARGET_CHANGED = "notification target changed"
+    TARGET_DELETED = "notification target deleted"
+    TARGET_DISABLED = "notification target disabled"
+    TARGET_TESTED = "notification target tested"
+    NOTIFICATION_RETRIED = "notification retried"
     SESSION_STARTED = "session started"
     SESSION_ENDED = "session ended"
 

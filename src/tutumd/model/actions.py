@@ -80,14 +80,18 @@ class Effect:
         rolled_back: The service was changed and then restored.
         image_before, image_after: `sha256:…`; None if unknown.
         image_tried: Digest of the image that a failed redeploy could not run; None if there was none.
+        reason_code: A `ReasonCode`; empty if it succeeded or has not ended.
+        image_revision: Commit of the new image, from its label `org.opencontainers.image.revision`; None if unknown.
     """
 
     reason: str = ""
+    reason_code: str = ""
     log_tail: str = ""
     rolled_back: bool = False
     image_before: str | None = None
     image_after: str | None = None
     image_tried: str | None = None
+    image_revision: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
 
@@ -185,6 +189,7 @@ class Action(Effect):
         held_until: Start time if no more calls arrive; None if no debounce delays it.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
+        skip_unchanged: Whether a REDEPLOY without a newer image does nothing; None: the service's label decides.
     """
 
     uuid: str
@@ -200,6 +205,7 @@ class Action(Effect):
     deliveries: int
     tag: str | None = None
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    skip_unchanged: bool | None = None
     number: int = 0
     service_name: str = ""
     open: bool = False
@@ -226,6 +232,22 @@ class Action(Effect):
     def can_be_retried(self) -> bool:
         """Whether the action failed or was canceled."""
         return self.state in (ActionState.FAILED, ActionState.CANCELED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who requested an action.
+
+    Attributes:
+        users: Names of the users, as far as the viewer may know them.
+        is_call: Whether a call of a handler created the action.
+        handler: Number of that handler; None if it was revoked.
+    """
+
+    users: tuple[str, ...] = ()
+    is_call: bool = False
+    handler: int | None = None
+    handler_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

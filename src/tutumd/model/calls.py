@@ -1,5 +1,6 @@
 """Calls of handlers, their results, and deliveries."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,14 @@ class DeliveryOutcome(StrEnum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     REPEATED = "repeated"
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def is_commit(text: str) -> bool:
+    """Return whether a text is the full ID of a Git commit: SHA-1 or SHA-256 in lower case."""
+    return bool(_COMMIT.fullmatch(text) and text.strip("0"))
 
 
 MAX_AMOUNT = 100
@@ -45,8 +54,10 @@ class Evaluation:
         invalid: Reason why the call is invalid and not stored; empty if it is valid.
         verified: Whether the handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
+        revision: Commit that a verified payload names, 40 or 64 lower-case hexadecimal digits; None: it names none.
         max_uses: Number of calls that the handler accepts in all.
         rate: Number of calls that the handler accepts, and the period in seconds.
+        skip_unchanged: Whether a redeploy without a newer image does nothing; None: the service's label decides.
     """
 
     version: int
@@ -56,11 +67,13 @@ class Evaluation:
     verified: bool = False
     tag: str | None = None
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
+    revision: str | None = None
     notes: tuple[Reason, ...] = ()
     max_uses: int | None = None
     handler_cap: int | None = None
     rate: tuple[int, int] | None = None
     debounce_s: int = 0
+    skip_unchanged: bool | None = None
 
 
 HandlerPath = tuple[str, str]
@@ -147,6 +160,7 @@ class Delivery:
         action_state, action_reason: Current state and reason of the action.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
+        revision: Commit that its verified payload named; None: it named none.
         handler_number, handler_name: Set only on values for pages. None: the handler is revoked, or has no name.
     """
 
@@ -164,6 +178,7 @@ class Delivery:
     tag: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: str = field(default="", repr=False)
+    revision: str | None = None
     handler_number: int | None = None
     handler_name: str | None = None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tutumd.model.services import Service
+from tutumd.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class EngineInfo:
         is_shared: Whether several workers can serve it.
         hint: Sentence that describes the services of this kind of engine.
         error: Error of the last attempt to reach it; empty if it succeeded.
+        faults: Fault of the connection while it is away; empty if it is unknown.
         away: It does not respond, and its worker has parked it: its actions wait.
         note: Remark about an engine that works; empty if there is none.
         last_heartbeat: Time of its worker's last report. Set only on values from the store.
@@ -29,9 +31,28 @@ class EngineInfo:
     is_shared: bool = True
     hint: str = ""
     error: str = ""
+    faults: tuple[Reason, ...] = ()
     away: bool = False
     note: str = ""
     last_heartbeat: datetime | None = None
+
+
+SINCE = "since"
+"""Key of positions: the time, in ISO 8601 and UTC, from which output is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Output of the containers of a service.
+
+    Attributes:
+        text: Lines. If there are several containers, a line may begin with the name of its container.
+        position: Where each container's output ends, by a key of the container: a later read continues there. Only the
+            engine knows the meaning of the values, except for `SINCE`.
+    """
+
+    text: str
+    position: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +61,7 @@ class EngineRequest:
 
     Attributes:
         kind: `logs` or `plan`.
-        arguments: JSON values; for `logs`, the number of `lines`.
+        arguments: JSON values; for `logs`, the number of `lines`, and `after`, a position or null.
     """
 
     uuid: str

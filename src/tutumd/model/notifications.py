@@ -1,5 +1,6 @@
 """Notifications: who is told about the end of which actions, and the messages that wait to be sent."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,10 +46,16 @@ class Event(StrEnum):
 CHOSEN_EVENTS = tuple(event for event in Event if event not in (Event.ACTION_STARTED, Event.TEST))
 DEFAULT_EVENTS = (Event.ACTION_FAILED, Event.ACTION_RECOVERED, Event.ENGINE_DOWN, Event.ENGINE_UP)
 DEFAULT_REPEAT_S = 3600
+MAX_REPEAT_S = 30 * 24 * 3600
 MAX_TARGETS = 50
 MAX_PENDING = 10_000
 MAX_PAYLOAD_BYTES = 20_000
 MAX_ERROR_CHARS = 500
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Return the JSON of a payload, as it is sent."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class NotificationState(StrEnum):
@@ -73,7 +80,8 @@ class NewTarget:
         events: Without effect on forge targets.
         service_uuid, stack: Only actions of this service or stack; both None: of all services that the owner sees.
         include_log: Send the last lines of a failed container.
-        repeat_s: An equal failure of a service is sent at most once in this time, in seconds; 0: each one.
+        repeat_s: An equal failure of a service is sent at most once in this time, in seconds, at most `MAX_REPEAT_S`;
+            0: each one.
     """
 
     name: str

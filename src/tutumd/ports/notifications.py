@@ -91,8 +91,14 @@ class NotificationQueue(Protocol):
                 in a row disables its target, as `is_gone` does, and notifies the owner's other targets.
         """
 
+    def has_targets(self) -> bool:
+        """Return whether any target exists."""
+
     def next_due(self) -> datetime | None:
         """Return when the next notification is due, also if that is in the past; None if there is none."""
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a notification is stored, or the time is over."""
+
+    def wake(self) -> None:
+        """Let a `wait` of this process return."""

@@ -25,12 +25,14 @@ from tutumd.model import (
     Progress,
     Query,
     Reference,
+    Requester,
     Service,
     ServiceGroup,
     Session,
     User,
     Verb,
 )
+from tutumd.ports.notifications import Targets
 
 EVERY_ENTRY = AuditFilters()
 
@@ -147,7 +149,7 @@ class Revisions(Protocol):
         """
 
 
-class Store(Accounts, Revisions, Protocol):
+class Store(Accounts, Revisions, Targets, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
@@ -279,6 +281,14 @@ class Store(Accounts, Revisions, Protocol):
 
     def failed_actions(self, viewer: User) -> tuple[Action, ...]:
         """Return the newest actions of services that failed within 7 days: newest first, at most 10."""
+
+    def recent_actions(self, viewer: User, limit: int, *, failed: bool = False) -> tuple[Action, ...]:
+        """Return the newest actions of all services, or the newest failed ones. The cost does not grow with the number
+        of actions that succeeded.
+        """
+
+    def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
+        """Return who requested actions, by UUID. Admins learn the names of all users, members only their own."""
 
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         """Queue an action, or join a pending action that does the same.

@@ -14,6 +14,8 @@ from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.notifications import SqlTargets
+from tutumd.store.objects.recent_actions import SqlRecentActions
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
     container_from,
@@ -41,7 +43,17 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices, SqlRevisions, Store):
+class SqlStore(
+    SqlActions,
+    SqlRecentActions,
+    SqlHandlers,
+    SqlDeliveries,
+    SqlAccounts,
+    SqlServices,
+    SqlRevisions,
+    SqlTargets,
+    Store,
+):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
@@ -125,7 +137,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlServices,
             details = f"handlers revoked: {connection.execute(of_service).scalar_one()}"
             what, now = AuditEvent.SERVICE_FORGOTTEN, self._clock()
             audit.record(connection, viewer, what, now, service=service, details=details)
-            end_service(connection, uuid, now, "the service was forgotten")
+            woken |= end_service(connection, uuid, now, "the service was forgotten")
             return replace(service, state=ServiceState.TERMINATED)
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:

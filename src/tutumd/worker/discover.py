@@ -119,7 +119,8 @@ class Discovery:
     def info(self) -> EngineInfo:
         """The engine, with the reason why it is parked, else the error of the last pass."""
         reason = self.parking.reason
-        return replace(self._engine.info, error=reason or self._error or "", away=bool(reason))
+        faults = self.parking.faults if reason else ()
+        return replace(self._engine.info, error=reason or self._error or "", faults=faults, away=bool(reason))
 
     def _parking_changed(self) -> None:
         self._queue.wake()

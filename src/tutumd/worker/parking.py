@@ -8,6 +8,7 @@ import structlog
 
 from tutumd.errors import EngineUnavailableError
 from tutumd.ports.engine import Engine
+from tutumd.reasons import Reason
 
 PROBE_PAUSE_S = 1.0
 """Pause between two probes. A probe takes at most 5 s."""
@@ -20,6 +21,7 @@ class Parking:
 
     Attributes:
         reason: Reason why the engine is parked; empty if it is not.
+        faults: Fault of its connection; empty if it is unknown.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Parking:
             stop: Ends the probes when it is set.
         """
         self.reason = ""
+        self.faults: tuple[Reason, ...] = ()
         self._engine = engine
         self._on_change = on_change
         self._stop = stop
@@ -76,6 +79,7 @@ class Parking:
         try:
             self._engine.probe()
         except EngineUnavailableError as error:
+            self.faults = error.faults
             return str(error) or "the engine does not answer"
         except Exception:  # probing too often is better than never again
             _log.exception("probing failed", engine=self._engine.info.name)

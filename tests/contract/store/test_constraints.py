@@ -14,7 +14,7 @@ from tutumd.model import ActionState, Handler, NewHandler, Verb
 from tutumd.store.intake import action_inputs
 from tutumd.store.intake.handler_lookup import find_handlers
 from tutumd.store.objects.actions import insert_actions, new_action
-from tutumd.store.queue.leases import find_claimable
+from tutumd.store.queue.leases import claim_parameters, select_claimable
 from tutumd.store.queue.locks import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
@@ -53,12 +53,12 @@ def test_no_pending_action_is_found_while_its_service_is_busy(bed: StoreBed) -> 
     bed.call(handler)
     claim = bed.claimed()
     bed.call(handler)
-    claimable = find_claimable(["docker"], bed.clock(), bed.clock())
+    claimable = select_claimable(are_away=False), claim_parameters(["docker"], bed.clock(), bed.clock())
     with bed.database.read() as connection:
-        assert connection.execute(claimable).first() is None
+        assert connection.execute(*claimable).first() is None
     bed.finish(claim)
     with bed.database.read() as connection:
-        assert connection.execute(claimable).first() is not None
+        assert connection.execute(*claimable).first() is not None
 
 
 def test_an_action_is_not_deleted_while_its_amounts_are_read(postgres_bed: PostgresBed) -> None:

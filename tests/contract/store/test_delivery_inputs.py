@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ORIGIN, StoreBed, call
-from tutumd.model import Accepted, Operation, Outcome
+from tutumd.model import Accepted, Operation, Outcome, Verb
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.actions import action_inputs, actions, deliveries
 from tutumd.worker.perform import Cap, add_amounts
@@ -42,6 +42,37 @@ def test_a_call_with_the_same_tag_overrides_nothing(bed: StoreBed) -> None:
         bed.send(handler, bed.evaluate(handler, tag=tag))
     assert bed.claimed().action.tag == "v2"
     assert [outcome for outcome, _ in bed.outcomes(handler)] == ["superseded", "superseded", "joined", "joined"]
+
+
+@pytest.mark.parametrize("first", [True, None, False])
+@pytest.mark.parametrize("second", [True, None, False])
+@pytest.mark.parametrize("are_together", [True, False])
+def test_an_unchanged_image_is_skipped_only_if_every_call_allows_it(
+    bed: StoreBed, first: bool | None, second: bool | None, are_together: bool
+) -> None:
+    """None: a handler without options, for which the label of the service decides."""
+    wishes = (first, second)
+    calls = []
+    for wish in wishes:
+        handler = bed.handler("web") if wish is None else bed.handler("web", skip_unchanged=wish)
+        evaluation = None if wish is None else bed.evaluate(handler, skip_unchanged=wish)
+        calls.append(replace(call(handler), evaluation=evaluation))
+    for batch in [calls] if are_together else [calls[:1], calls[1:]]:
+        stored = Future[Sequence[CallResult]]()
+        bed.intake.store(batch, stored.set_result)
+        assert all(isinstance(result, Accepted) for result in stored.result(60))
+    action = bed.claimed().action
+    joined = False if False in wishes else None if None in wishes else True
+    assert (action.skip_unchanged, bed.store.action(bed.admin, action.uuid).deliveries) == (joined, 2)
+    bed.store.abandon(bed.admin, action.uuid)
+    assert bed.store.retry(bed.admin, action.uuid, ORIGIN).skip_unchanged is joined
+
+
+def test_a_person_who_redeploys_does_not_skip_what_a_handler_would(bed: StoreBed) -> None:
+    handler = bed.handler("web", skip_unchanged=True)
+    bed.send(handler, bed.evaluate(handler, skip_unchanged=True))
+    bed.store.submit(bed.admin, handler.service_uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    assert bed.claimed().action.skip_unchanged is None
 
 
 def test_a_body_is_kept_no_longer_than_a_retry_may_need_it(bed: StoreBed) -> None:

@@ -1,10 +1,12 @@
-"""The overview: what failed and is not mended, what runs, what waits and why, and what is odd."""
+"""The overview: what failed and was not fixed, what runs, what waits and why, what happened, and what is odd."""
 
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import Access, Action, Outcome, User, Verb
+from tutumd.model import Access, Action, NewHandler, Operation, Outcome, Requester, User, Verb
 
 
 def failed(bed: StoreBed, viewer: User | None = None) -> list[str]:
@@ -86,6 +88,46 @@ def test_a_member_sees_no_failure_of_other_services(bed: StoreBed) -> None:
     member = bed.store.add_user("mia", is_admin=False)
     run(bed, "web", success=False)
     assert (failed(bed), failed(bed, member)) == (["web"], [])
+
+
+@pytest.mark.dialect
+@pytest.mark.parametrize("owned", [1, 4])
+def test_the_newest_actions_are_those_that_the_viewer_sees(bed: StoreBed, owned: int) -> None:
+    names = [f"s{number}" for number in range(6)]
+    mia = bed.store.add_user("mia", is_admin=False)
+    bed.sync(*(replace(snapshot(name), owner="mia" if name in names[:owned] else None) for name in names))
+    wanted: list[tuple[str, bool]] = []
+    for turn in range(3):
+        for name in names:
+            run(bed, name, success=(success := (turn + len(name)) % 2 == 0))
+            wanted.insert(0, (name, success))
+    narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("s0")))
+    for viewer, seen in ((bed.admin, names), (mia, names[:owned]), (narrow, names[:1])):
+        of_viewer = [(name, success) for name, success in wanted if name in seen]
+        for failed in (False, True):
+            expected = [each for each in of_viewer if not (failed and each[1])][:5]
+            found = bed.store.recent_actions(viewer, 5, failed=failed)
+            assert [(each.service_name, each.state == "Success") for each in found] == expected, viewer.name
+
+
+@pytest.mark.dialect
+def test_an_action_is_requested_by_users_and_a_handler(bed: StoreBed) -> None:
+    ann, bob = (bed.store.add_user(name, is_admin=name == "bob") for name in ("ann", "bob"))
+    bed.sync(replace(snapshot("web"), owner="ann"))
+    new = NewHandler(name="github", operation=Operation.REDEPLOY)
+    (handler,) = bed.store.add_handlers(bed.admin, bed.service_uuid("web"), [new])
+    called = bed.call(handler)
+    bed.store.submit(bob, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
+    bed.call(bed.handler("web"))
+    bed.finish(bed.claimed(), success=False)
+    retried = bed.store.retry(ann, called, ORIGIN).uuid
+    both = bed.store.requesters(bed.admin, [called, retried])
+    call = Requester(is_call=True, handler=handler.number, handler_name="github")
+    assert both == {called: replace(call, users=("bob",)), retried: Requester(users=("ann",))}
+    assert bed.store.requesters(ann, [called, retried]) == {called: call, retried: Requester(users=("ann",))}
+    bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
+    assert bed.store.requesters(ann, [called])[called] == Requester(is_call=True)
+    assert not bed.store.requesters(bed.store.add_user("mia", is_admin=False), [called])
 
 
 def test_a_narrow_key_sees_no_engine_of_other_services(bed: StoreBed) -> None:

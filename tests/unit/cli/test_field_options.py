@@ -43,6 +43,8 @@ HANDLERS = f"/service/{WEB}/webhook/handler/"
         (("--pass-body-as", "TUTUM_PUSH"), {"pass_body": "TUTUM_PUSH"}),
         (("--debounce", "2m"), {"debounce": 120}),
         (("--debounce", "0"), {"debounce": 0}),
+        (("--skip-unchanged",), {"skip_unchanged": True}),
+        (("--no-skip-unchanged",), {"skip_unchanged": False}),
         (("--show-log",), {"show_log": True}),
         (("--hide-log",), {"show_log": False}),
     ],

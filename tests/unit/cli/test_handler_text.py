@@ -31,6 +31,7 @@ ALL: dict[str, Any] = {
     "rate_limit": "30/minute",
     "allow_from": ["10.0.0.0/8", "::1/128"],
     "debounce": 30,
+    "skip_unchanged": False,
     "show_log": True,
     "last_called_datetime": OLD_DATE,
     "calls": 31,
@@ -77,6 +78,7 @@ def test_show_prints_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tut
         "tag": "allow v*, latest; from body.tag",
         "pass_body": "TUTUM_TRIGGER_BODY",
         "debounce": "30",
+        "skip_unchanged": "no",
         "show_log": "yes",
     }
 
@@ -87,7 +89,7 @@ def test_show_of_a_plain_handler_marks_fields_that_are_not_set(api: FakeApi, tut
     assert lines["calls"] == "none"
     assert {name for name, value in lines.items() if value == "-"} == {
         *("expires_datetime", "max_uses", "max_containers", "rate_limit", "allow_from"),
-        *("verify", "filter", "tag", "pass_body", "debounce"),
+        *("verify", "filter", "tag", "pass_body", "debounce", "skip_unchanged"),
     }
 
 

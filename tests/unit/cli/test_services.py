@@ -187,3 +187,16 @@ def test_a_dry_run_of_what_is_not_possible_says_why_and_exits_with_1(api: FakeAp
         1,
         "REDEPLOY of web is not possible: it was created with --rm\nImage: now sha256:111111111111\n",
     )
+
+
+def test_logs_are_followed_until_the_user_interrupts(api: FakeApi, tutum_command: Tutum) -> None:
+    web = httpx2.Response(200, json={"objects": api.services})
+    api.script([web, httpx2.Response(200, json={"logs": "one\n\x1b[2Jtwo", "next": "x.y"})])
+    api.clock.interrupts = True
+    ran = tutum_command("service", "logs", "web", "-f", "--since", "10m")
+    assert (ran.code, ran.out, ran.err) == (130, "one\n?[2Jtwo\n", "")
+    assert api.requests[-1].url.params["since"].endswith("+00:00")
+    api.clock.interrupts = False
+    api.services.append(service(DB, "db"))
+    ran = tutum_command("service", "logs", "web", "db", "-f")
+    assert (ran.code, "--follow is for one service, got 2" in ran.err) == (2, True)

@@ -216,20 +216,22 @@ def test_a_copy_replaces_a_container_that_its_stop_deleted() -> None:
         assert "a copy of it was put in its place" in outcome.reason or kept == outcome.containers_before[0]
 
 
-def unchanged() -> FakeDocker:
+def unchanged(label: str = "true") -> FakeDocker:
     engine = REMOVED.engine()
     (raw,) = engine.all.values()
-    raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
+    raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = label
     engine.newest = engine.tagged
     return engine
 
 
-def test_an_unchanged_service_keeps_no_spare() -> None:
-    engine = unchanged()
+@pytest.mark.parametrize(("label", "wish"), [("true", None), ("false", True), ("true", False), ("false", None)])
+def test_an_unchanged_service_is_left_alone_if_its_calls_or_its_label_say_so(label: str, wish: bool | None) -> None:
+    engine = unchanged(label)
     before = engine.summary()
-    outcome = redeploy(engine, Recorded())
-    assert outcome.reason.startswith("skipped")
-    assert engine.summary() == before
+    outcome = redeploy(engine, Recorded(skip_unchanged=wish))
+    may_skip = label == "true" if wish is None else wish
+    assert outcome.success and outcome.reason.startswith("Skipped: ") is may_skip
+    assert (engine.summary() == before) is may_skip, "no spare is kept either"
 
 
 def test_variables_of_a_call_count_as_a_change() -> None:

@@ -21,6 +21,7 @@ from tutumd.engines.kubernetes.plan import (
 )
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
+from tutumd.engines.rollout.journal import Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
@@ -294,3 +295,37 @@ def test_a_view_knows_its_living_pods() -> None:
     seen = WorkloadView(workload=workload(deployment()), pods=(pod("a"), pod("b", due=SINCE), pod("c", phase="Failed")))
     assert [subject.uid for subject in seen.alive] == ["a"]
     assert seen.stopping == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "annotation", "wish", "tag", "said"),
+    [
+        ("IfNotPresent", "", True, None, "Skipped: sha256:"),
+        ("IfNotPresent", "true", None, "v1", "Skipped: sha256:"),
+        ("IfNotPresent", "true", False, None, ""),
+        ("IfNotPresent", "", None, None, ""),
+        ("IfNotPresent", "", True, "v2", ""),
+        (
+            "Always",
+            "",
+            True,
+            None,
+            "not skipped: only a pull by the nodes shows whether registry.test/app:v1 has changed",
+        ),
+    ],
+)
+def test_a_redeploy_is_skipped_if_the_nodes_would_start_what_runs(
+    policy: str, annotation: str, wish: bool | None, tag: str | None, said: str
+) -> None:
+    annotations = {"tutum.redeploy.skip-unchanged": annotation} if annotation else {}
+    made = deployment(annotations=annotations, template=template(container(imagePullPolicy=policy)))
+    subject = workload(made, replicas=2, updatedReplicas=2, availableReplicas=2)
+    seen = WorkloadView(workload=subject, pods=(pod("a"),))
+    plan = plan_redeploy(seen, tag, {}, Timing(), wish)
+    shown = plan.result.reason if plan.result else next(iter(plan.notes), "")
+    assert shown.startswith(said) and (plan.stage is Stage.FINISH) is said.startswith("Skipped")
+    assert not plan_redeploy(seen, tag, {"TUTUM_X": "y"}, Timing(), wish).result
+    unfinished = WorkloadView(
+        workload=workload(made, replicas=2, updatedReplicas=2, availableReplicas=1), pods=seen.pods
+    )
+    assert not plan_redeploy(unfinished, tag, {}, Timing(), wish).result

@@ -25,6 +25,7 @@ EXTRAS = {
     "src/tutumd": ["base", "server"],
     "src/tutumd/store": ["base", "server", "postgres"],
     "src/tutumd/engines/kubernetes": ["base", "server", "kubernetes"],
+    "src/tutumd/notifier": ["base", "server", "notify"],
 }
 
 
@@ -54,7 +55,7 @@ def test_every_import_is_declared_where_it_is_used() -> None:
 
 
 def test_what_is_declared_is_used_and_explained() -> None:
-    everything = set().union(*map(declared, ["base", "server", "postgres", "kubernetes"]))
+    everything = set().union(*map(declared, ["base", "server", "postgres", "kubernetes", "notify"]))
     assert everything - set().union(*map(imported, EXTRAS)) == INDIRECT
     lines = (ROOT / "docs" / "adr" / "0004-dependencies.md").read_text().splitlines()
     named = " ".join(line.split("|")[1] for line in lines if line.startswith("|"))
@@ -62,11 +63,12 @@ def test_what_is_declared_is_used_and_explained() -> None:
 
 
 LOCKS = {
-    "all": ["base", "server", "postgres", "kubernetes"],
+    "all": ["base", "server", "postgres", "kubernetes", "notify"],
     "server": ["base", "server"],
     "postgres": ["base", "server", "postgres"],
     "kubernetes": ["base", "server", "kubernetes"],
-    "dev": ["base", "server", "postgres", "kubernetes"],
+    "notify": ["base", "server", "notify"],
+    "dev": ["base", "server", "postgres", "kubernetes", "notify"],
 }
 
 
@@ -87,7 +89,7 @@ def test_a_lock_has_hashes_and_no_index(lock: str) -> None:
     assert not re.search(r"://|^--(?!hash)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("lock", ["all", "server", "postgres", "kubernetes", "build"])
+@pytest.mark.parametrize("lock", ["all", "server", "postgres", "kubernetes", "notify", "build"])
 def test_the_tests_run_the_versions_that_users_run(lock: str) -> None:
     assert set(pins(lock_text(lock))) <= set(pins(lock_text("dev")))
 

@@ -7,7 +7,7 @@ import pytest
 from tutumd.main.missing import install_command, tell_missing
 
 ROOT = Path(__file__).parents[3]
-PRESENT = "'tutumd[kubernetes,postgres,server]'"
+PRESENT = "'tutumd[kubernetes,notify,postgres,server]'"
 """The tests have all extras, and a new installation must keep them."""
 
 

@@ -164,29 +164,33 @@ def test_labels_of_the_service_win_over_those_of_its_containers() -> None:
 
 
 SAME = ResolvedImage(image=OLD.image, digest=OLD.image.partition("@")[2])
-SKIPPED = "skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"
+SKIPPED = f"Skipped: {str(SAME.digest)[:19]} is already running"
+LABELLED = labelled(redeploy__skip_unchanged="true")
 
 
-def test_an_unchanged_image_is_skipped_if_a_label_says_so() -> None:
-    inspected = labelled(redeploy__skip_unchanged="true")
-    plan = plan_redeploy(view(inspected, *RUNNING), SAME, {}, stable_s=3)
+@pytest.mark.parametrize(("inspected", "wish"), [(LABELLED, None), (spec(), True)])
+def test_an_unchanged_image_is_skipped_if_a_label_or_the_calls_say_so(
+    inspected: dict[str, Any], wish: bool | None
+) -> None:
+    plan = plan_redeploy(view(inspected, *RUNNING), SAME, {}, stable_s=3, skip_unchanged=wish)
     assert (plan.stage, plan.result) == (Stage.FINISH, Result(success=True, reason=SKIPPED))
-    assert describe_plan(plan, view(inspected, *RUNNING)).steps == (
-        "nothing: the image has not changed (label tutum.redeploy.skip-unchanged)",
-    )
+    assert describe_plan(plan, view(inspected, *RUNNING)).steps == (SKIPPED,)
 
 
 @pytest.mark.parametrize(
-    ("inspected", "newest", "tasks"),
+    ("inspected", "newest", "tasks", "wish"),
     [
-        (spec(), SAME, RUNNING),
-        (labelled(redeploy__skip_unchanged="true"), NEWEST, RUNNING),
-        (labelled(redeploy__skip_unchanged="true"), SAME, RUNNING[:1]),
+        (spec(), SAME, RUNNING, None),
+        (LABELLED, NEWEST, RUNNING, None),
+        (LABELLED, SAME, RUNNING[:1], True),
+        (LABELLED, SAME, RUNNING, False),
     ],
-    ids=["no label", "another image", "a task is missing"],
+    ids=["no label", "another image", "a task is missing", "a call wants a redeploy"],
 )
-def test_a_redeploy_is_not_skipped(inspected: dict[str, Any], newest: ResolvedImage, tasks: tuple[Any, ...]) -> None:
-    plan = plan_redeploy(view(inspected, *tasks), newest, {}, stable_s=3)
+def test_a_redeploy_is_not_skipped(
+    inspected: dict[str, Any], newest: ResolvedImage, tasks: tuple[Any, ...], wish: bool | None
+) -> None:
+    plan = plan_redeploy(view(inspected, *tasks), newest, {}, stable_s=3, skip_unchanged=wish)
     assert (plan.stage, plan.result) == (Stage.PROBE, None)
 
 

@@ -24,6 +24,7 @@ SET: dict[str, tuple[Any, str]] = {
     "rate_limit": ("1/minute", "Accepts at most 1 call a minute. Further calls get a 429."),
     "allow_from": (["::1"], "Accepts calls only from ::1/128. Other callers get a 404."),
     "debounce": (30, "An action starts when no call has arrived for 30 seconds."),
+    "skip_unchanged": (False, "A redeploy replaces the containers also if the image has not changed."),
     "show_log": (True, "Callers see the last lines of the log if their action fails."),
 }
 

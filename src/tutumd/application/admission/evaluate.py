@@ -12,7 +12,7 @@ from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
-from tutumd.application.admission.payloads import Push, find_skip_reason, parse_body, read_push
+from tutumd.application.admission.payloads import Push, find_revision, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
@@ -43,6 +43,7 @@ class Verdict:
             that count.
         tag: Image tag to deploy; None for the service's own.
         variable: Name and value of the variable for the new containers; the value None removes it.
+        revision: Commit that was pushed, if the handler verifies its sender; None: the payload names none.
         notes: Sentences for the caller.
     """
 
@@ -50,6 +51,7 @@ class Verdict:
     reason: Reason | None = None
     tag: str | None = None
     variable: tuple[str, str | None] | None = None
+    revision: str | None = None
     notes: tuple[Reason, ...] = ()
 
 
@@ -175,11 +177,14 @@ def _admit(options: HandlerOptions, call: CallInput) -> Verdict:
         return Verdict(kind=VerdictKind.INVALID, reason=Reason("invalid", (str(error),)))
     if isinstance(tag, Reason):
         return Verdict(kind=VerdictKind.SKIPPED, reason=tag)
+    # Anybody who knows the URL could name a commit. A signed payload comes from the forge.
+    revision = find_revision(call.payload) if options.verify else None
     if options.pass_body is None:
-        return Verdict(tag=tag)
+        return Verdict(tag=tag, revision=revision)
     text, note = _to_variable(call.body)
     # None removes the variable: new containers are copies of earlier ones, which may have the body of an earlier call.
-    return Verdict(tag=tag, variable=(options.pass_body, text), notes=(note,) if note else ())
+    variable, notes = (options.pass_body, text), (note,) if note else ()
+    return Verdict(tag=tag, variable=variable, revision=revision, notes=notes)
 
 
 def _to_variable(body: bytes) -> tuple[str | None, Reason | None]:

@@ -247,6 +247,17 @@ class HandlerOptions:
         help=f"Seconds without another call before the run starts, up to {MAX_DEBOUNCE_S}.",
         parse=partial(check_number, "debounce", low=0, high=MAX_DEBOUNCE_S),
     )
+    skip_unchanged: bool | None = _entry(
+        None,
+        title="Skip if the image has not changed",
+        schema={"type": "boolean"},
+        operation=Operation.REDEPLOY,
+        example=True,
+        group=_EFFECT,
+        help="Whether a redeploy does nothing if the newest image already runs. If not set, the service's label"
+        " `tutum.redeploy.skip-unchanged` decides.",
+        parse=partial(check_flag, "skip_unchanged"),
+    )
     show_log: bool = _entry(
         False,
         title="Show callers the log of a failed run",

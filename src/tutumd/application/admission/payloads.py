@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
+from tutumd.model.calls import is_commit
 from tutumd.reasons import Reason
 
 # Parsing a body of this size takes at most 30 ms and 10 MB. A GitHub push of 1,000 commits has 25,000 values.
@@ -72,6 +73,18 @@ def read_push(headers: Headers, body: Any) -> Push:
         if push is not None:
             return push
     return Push(event=event)
+
+
+def find_revision(body: Any) -> str | None:
+    """Return the commit of a push to GitHub, GitLab, Gitea or Forgejo; None if there is none.
+
+    GitLab: `checkout_sha`, because `after` may be a tag. The others: `head_commit`, for the same reason, or `after`.
+    """
+    if not _text(body, "ref").startswith("refs/"):
+        return None
+    names = (("checkout_sha",), ("head_commit", "id"), ("after",))
+    text = next(filter(None, (_text(body, *keys) for keys in names)), "")
+    return text if is_commit(text) else None
 
 
 def dig(document: Any, *keys: str) -> Any:

@@ -12,7 +12,7 @@ import docker.errors
 from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.dockerapi.failures import explanation, translated
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineRefusedError
 from tutumd.model.findings import Finding, Level, compare_clocks, ok, wrong
 
 _LIMIT_S = 4
@@ -22,21 +22,6 @@ _REFUSED = (401, 403, 405)
 _ABSENT = "{absent}"
 _ALLOW = (
     "allow it in the proxy or plugin before the socket; haproxy.cfg in deploy/compose or deploy/swarm has all rules"
-)
-# By a part of the error.
-_FIXES = (
-    (" refuses ", _ALLOW),
-    (
-        "Permission denied",
-        "let this user use the socket: sudo usermod -aG docker USER and a new login, or group_add in compose",
-    ),
-    (
-        "No such file",
-        "start the engine, mount its socket into this container, or set DOCKER_HOST or --engine to its address",
-    ),
-    ("did not respond in time", "check whether the engine hangs, and whether a firewall drops packets to it"),
-    ("refused", "start the engine, and check host and port in DOCKER_HOST or --engine"),
-    ("", "check DOCKER_HOST or --engine, and that the engine runs: docker version"),
 )
 
 
@@ -69,6 +54,9 @@ def check_engine(
         needed: Requests that the engine must let through. They are also the findings if the engine refuses to describe
             itself.
         judge: Judges the engine's description of itself.
+
+    Raises:
+        EngineUnavailableError: The engine does not respond.
     """
     findings: list[Finding] = []
     try:
@@ -78,8 +66,8 @@ def check_engine(
             findings += _check_state(subject, client, judge)
         if findings[-1].level is not Level.WRONG:
             findings += _check_requests(subject, client, needed)
-    except (EngineUnavailableError, EngineRefusedError) as error:
-        findings.append(_unreachable(subject, client.address, error))
+    except EngineRefusedError as error:
+        findings.append(wrong(subject, f"{client.address} cannot be used: {error}", _ALLOW))
     return tuple(findings)
 
 
@@ -126,10 +114,3 @@ def _refusal(client: Client, request: Needed, absent: str) -> str | None:
             except docker.errors.APIError as error:
                 return f"{response.status_code}: {' '.join(explanation(error).split())[:200]}"
     return str(response.status_code)
-
-
-def _unreachable(subject: str, address: str, error: EngineUnavailableError | EngineRefusedError) -> Finding:
-    """Return a finding about an engine that cannot be used, with a remedy."""
-    text = str(error)
-    fix = next(fix for part, fix in _FIXES if part in text)
-    return wrong(subject, f"{address} cannot be used: {text}", _ALLOW if isinstance(error, EngineRefusedError) else fix)

@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.ssh import SshHost
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
+from tutumd.reasons import Reason
 
 # Connects within a number of seconds. If it raises OSError, no connection stays open.
 OpenSocket = Callable[[Any], socket.socket]
@@ -35,8 +36,9 @@ def open_unix(path: str, timeout_s: float) -> socket.socket:
     unix.settimeout(timeout_s)
     try:
         unix.connect(path)
-    except OSError:
+    except OSError as error:
         unix.close()  # The SDK leaves it to the garbage collector.
+        error.filename = path
         raise
     return unix
 
@@ -164,7 +166,7 @@ class Client(docker.APIClient):
             with translated("reach the engine"):
                 sdk._raise_for_status(self.get(f"{self.base_url}/_ping", timeout=limit))
         except EngineRefusedError as error:  # by a proxy
-            raise EngineUnavailableError(str(error)) from error
+            raise EngineUnavailableError(str(error), (Reason("request-refused", (str(error),)),)) from error
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request. A number as its `timeout` limits the engine's silence in seconds."""

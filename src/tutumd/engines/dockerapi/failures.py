@@ -10,6 +10,7 @@ import requests.exceptions
 import urllib3.exceptions
 from requests import PreparedRequest
 
+from tutumd.engines.faults import causes, explain
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
@@ -27,7 +28,6 @@ _TEMPORARY = (
     "too few managers are online",
 )
 _NEEDS_LOGIN = ("no basic auth credentials", "authentication required", "incorrect username or password")
-_MAX_CAUSES = 10
 
 
 @contextmanager
@@ -50,10 +50,10 @@ def translated(attempt: str) -> Iterator[None]:
     except requests.exceptions.InvalidJSONError as error:
         raise EngineUnavailableError(f"cannot {attempt}: the engine's response is not JSON") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        innermost = _causes(error)[-1]
+        innermost = causes(error)[-1]
         text = str(innermost) or type(innermost).__name__
         cause = "the engine did not respond in time" if timed_out(error) else text
-        raise EngineUnavailableError(f"cannot {attempt}: {cause}") from error
+        raise EngineUnavailableError(f"cannot {attempt}: {cause}", explain(error)) from error
     except docker.errors.DockerException as error:
         raise EngineRefusedError(f"cannot {attempt}: {error}") from error
 
@@ -101,7 +101,7 @@ def timed_out(error: BaseException) -> bool:
     """Return True if a connection error means that the engine was silent for too long."""
     # Not urllib3's TimeoutError: a refused connection is also a TimeoutError.
     silent = TimeoutError | urllib3.exceptions.ReadTimeoutError | requests.exceptions.ReadTimeout
-    return any(isinstance(cause, silent) for cause in _causes(error))
+    return any(isinstance(cause, silent) for cause in causes(error))
 
 
 def explanation(error: docker.errors.APIError) -> str:
@@ -126,10 +126,3 @@ def with_advice(text: str) -> str:
     text = re.sub(r"\b([^:]+): \1$", r"\1", text)
     wants_login = any(words in text for words in _NEEDS_LOGIN)
     return f"{text}; run docker login as the user that runs tutumd" if wants_login else text
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    causes = [error]
-    while len(causes) < _MAX_CAUSES and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes

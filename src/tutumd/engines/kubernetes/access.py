@@ -14,6 +14,7 @@ from urllib3.util.retry import Retry
 
 from tutumd.errors import EngineUnavailableError, SettingsError
 from tutumd.model.findings import Finding, Level, compare_clocks, ok
+from tutumd.reasons import Reason
 
 # The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON.
 Client = Any
@@ -59,7 +60,8 @@ class Access:
             loader.load_and_set(settings)
             return client.ApiClient(settings)
         except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            raise EngineUnavailableError(f"cannot read the credentials for the cluster: {error}") from error
+            faults = (Reason("credentials-unreadable", (self.kubeconfig or str(self.account), str(error))),)
+            raise EngineUnavailableError(f"cannot read the credentials for the cluster: {error}", faults) from error
 
 
 def find_access(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from threading import Lock
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import IGNORE, Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.reasons import Reason
 
 PAGE = 500
 WATCH_S = 50
@@ -145,7 +147,16 @@ class Cluster:
         is_over = any(pod.created and f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" >= latest for pod in view.pods)
         return "" if is_over or latest < changed else messages.get(latest, "")
 
-    def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        previous: bool = False,
+        since: datetime | None = None,
+    ) -> str:
         """Return the last lines of a container, each with its time; empty if there are none or the container is
         gone.
         """
@@ -155,6 +166,7 @@ class Cluster:
             "limitBytes": str(_LOG_BYTES),
             "timestamps": "true",
             **({"previous": "true"} if previous else {}),
+            **({"sinceTime": since.isoformat()} if since else {}),
         }
         request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
         # 400: the container has not started, or has no previous instance.
@@ -250,7 +262,8 @@ class Cluster:
         if status == 401:
             # The next request reads the credentials again: they may have been renewed.
             self.close()
-            return EngineUnavailableError(f"cannot {request.words}: the cluster refused the credentials: {message}")
+            text = f"cannot {request.words}: the cluster refused the credentials: {message}"
+            return EngineUnavailableError(text, (Reason("credentials-refused", (message,)),))
         if status == 403 and "system:anonymous" in message:
             self.close()
             return EngineUnavailableError(

@@ -11,7 +11,6 @@ from tutumd.engines.labels import (
     ORDER,
     OWNER,
     SERVICE,
-    SKIP_UNCHANGED,
     describe_lasting_tag,
     found_settings,
     parse_labels,
@@ -32,7 +31,6 @@ _WITHOUT_EFFECT = {
     DRAIN: "a preStop hook and terminationGracePeriodSeconds say how long an old pod serves on",
     KEEP_IMAGES: "nodes clean up their images by themselves",
     SERVICE: "a workload has its own name",
-    SKIP_UNCHANGED: "only the nodes know which image a tag stands for, and only once they have pulled it",
 }
 
 

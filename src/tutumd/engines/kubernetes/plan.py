@@ -6,20 +6,25 @@ from dataclasses import replace
 
 from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.discover import running_digest, warnings
+from tutumd.engines.kubernetes.health import is_finished
 from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
-from tutumd.engines.labels import describe_lasting_tag, parse_labels
+from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip, parse_labels
+from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
 
 
-def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, timing: Timing) -> RedeployJournal:
+def plan_redeploy(
+    view: WorkloadView, tag: str | None, variables: Variables, timing: Timing, skip_unchanged: bool | None = None
+) -> RedeployJournal:
     """Return the journal of a redeploy.
 
     Args:
         tag: Replaces the tag of the image; None leaves its name as it is.
+        skip_unchanged: Whether an unchanged image is skipped; None: the workload's annotation decides.
 
     Raises:
         EngineRefusedError: The redeploy cannot be done, or the cluster would not carry it out.
@@ -27,9 +32,9 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     workload = view.workload
     refuse_impossible(workload, variables)
     image = new_image(workload, tag)
-    stable_s = parse_labels([workload.annotations]).stable_s
-    min_ready, capped = _min_ready(view, timing.stable_s if stable_s is None else stable_s)
-    return RedeployJournal(
+    labels = parse_labels([workload.annotations])
+    min_ready, capped = _min_ready(view, timing.stable_s if labels.stable_s is None else labels.stable_s)
+    journal = RedeployJournal(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
         image=image,
@@ -47,6 +52,30 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
         pull_note=pull_note(workload, image),
         stopped=workload.is_stopped,
     )
+    may_skip = labels.skip_unchanged if skip_unchanged is None else skip_unchanged
+    return _skip_unchanged(journal, workload) if may_skip and not variables else journal
+
+
+def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJournal:
+    """Return the journal of a redeploy that does nothing if its nodes would start the images that already run."""
+    is_whole = journal.stopped or (journal.image_before is not None and is_finished(workload))
+    if journal.image != workload.main["image"] or not is_whole:
+        return journal
+    pod = workload.template["spec"]
+    pulled = next((each for each in (*pod["containers"], *(pod.get("initContainers") or ())) if _is_pulled(each)), None)
+    if pulled is not None:
+        note = f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)"
+        return replace(journal, notes=(*journal.notes, note))
+    result = Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before))
+    return replace(journal, min_ready=None, stage=Stage.FINISH, result=result)
+
+
+def _is_pulled(container: Json) -> bool:
+    """Return whether nodes check for a newer image at each start."""
+    return container.get("imagePullPolicy", "Always") == "Always" and "@" not in container["image"]
+
+
+_RESTORE = "restore the pod template if that fails"
 
 
 def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:
@@ -57,7 +86,9 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
     steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
     if journal.image != main["image"]:
         steps.append(f"change the image of the container {main['name']} to {journal.image}")
-    if journal.min_ready is not None:
+    if journal.result is not None:
+        steps = [journal.result.reason]
+    elif journal.min_ready is not None:
         steps.append(
             f"set minReadySeconds to {journal.min_ready} during the rollout, because the container {view.unprobed} "
             "has no readiness probe"
@@ -70,8 +101,7 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
         image_after=journal.image.partition("@")[2] or None,
         steps=(
             *steps,
-            f"wait until {workload.moving} new pods are ready",
-            "restore the pod template if that fails",
+            *(() if journal.result else (f"wait until {workload.moving} new pods are ready", _RESTORE)),
         ),
         notes=(*all_notes(workload, journal), str(limits)),
     )

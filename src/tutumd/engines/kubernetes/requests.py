@@ -9,6 +9,7 @@ from typing import Any
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from tutumd.engines.faults import causes, explain
 from tutumd.engines.kubernetes.workloads import Address
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineUnavailableError
@@ -133,9 +134,9 @@ def translated(what: str, errors: tuple[type[Exception], ...] = CONNECTION_ERROR
     try:
         yield
     except ApiException as error:
-        raise EngineUnavailableError(f"{what}: {error.reason}") from error
+        raise EngineUnavailableError(f"{what}: {error.reason}", explain(error)) from error
     except errors as error:
-        raise EngineUnavailableError(f"{what}: {_cause(error)}") from error
+        raise EngineUnavailableError(f"{what}: {_cause(error)}", explain(error)) from error
 
 
 def read(response: Any, request: Request) -> str:
@@ -153,9 +154,7 @@ def message_of(text: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    innermost = error
-    while (cause := innermost.__cause__ or innermost.__context__) is not None:
-        innermost = cause
+    innermost = causes(error)[-1]
     if isinstance(innermost, TimeoutError):
         return "the cluster did not respond in time"
     return str(innermost) or type(innermost).__name__

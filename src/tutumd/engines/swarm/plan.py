@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tutumd.engines.dockerapi.documents import is_health_check
 from tutumd.engines.dockerapi.registry import inspect_manifest
 from tutumd.engines.images import ImageReference, parse_reference
-from tutumd.engines.labels import Json, describe_lasting_tag
+from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
@@ -164,7 +164,6 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
 
 
 _STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
-_UNCHANGED = "skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"
 _RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
 
 
@@ -175,12 +174,20 @@ def prepare_redeploy(
     variables: Mapping[str, str | None],
     timing: Timing,
     limits: RunLimits,
+    skip_unchanged: bool | None = None,
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after queries to the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
     host_network = api.is_on_host_network(view.spec)
     return plan_redeploy(
-        view, image, variables, tag, stable_s=timing.stable_s, timeout_s=limits.timeout_s, host_network=host_network
+        view,
+        image,
+        variables,
+        tag,
+        stable_s=timing.stable_s,
+        timeout_s=limits.timeout_s,
+        host_network=host_network,
+        skip_unchanged=skip_unchanged,
     )
 
 
@@ -193,6 +200,7 @@ def plan_redeploy(
     stable_s: float,
     timeout_s: float = RunLimits().timeout_s,
     host_network: bool = False,
+    skip_unchanged: bool | None = None,
 ) -> RedeployJournal:
     """Return the journal of a redeploy that replaces every task by a new task of the image.
 
@@ -202,6 +210,7 @@ def plan_redeploy(
         stable_s, timeout_s: Seconds that a new task must run, and maximum duration of the redeploy, unless a label sets
             others.
         host_network: Whether the tasks share the network of their node.
+        skip_unchanged: Whether an unchanged image is skipped; None: the service's label decides.
 
     Raises:
         EngineRefusedError: No node can run the image, or none accepts new tasks.
@@ -217,7 +226,9 @@ def plan_redeploy(
     config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_probed=probed)
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
-    skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None
+    may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
+    reason = describe_skip(None if is_job or stopped else image.digest)
+    skipped = Result(success=True, reason=reason) if may_skip and is_same and is_whole else None
     stage = Stage.APPLY
     if skipped is not None:
         stage = Stage.FINISH
@@ -264,7 +275,7 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
 
 def _steps(journal: RedeployJournal, view: ServiceView) -> tuple[str, ...]:
     if journal.result is not None:
-        return ("nothing: the image has not changed (label tutum.redeploy.skip-unchanged)",)
+        return (journal.result.reason,)
     update = f"update the service to {journal.image}"
     if journal.config is None:
         return (update, "follow the job until enough of its tasks have completed")

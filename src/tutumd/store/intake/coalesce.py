@@ -45,6 +45,7 @@ DELIVERY_COLUMNS = {
     "content": "TEXT",
     "kept_bytes": "INTEGER",
     "before": "BIGINT",
+    "revision": "TEXT",
 }
 """Columns of the rows of `new_delivery`, with their SQL types."""
 
@@ -76,6 +77,7 @@ class CalledHandler(NamedTuple):
     action_seq: int | None
     action_due: int | None
     action_created: int | None
+    action_skips: bool | None = None
 
 
 class Coalescer:
@@ -132,6 +134,7 @@ class Coalescer:
             and call.key is None
             and handler.uuid == call.handler_uuid
             and (handler.action_due or 0) <= self._now
+            and not handler.action_skips
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
             before = self._add_amount(call, handler, handler.action_seq, None)
@@ -197,6 +200,7 @@ class Coalescer:
         action: int | str = handler.action_seq or action_uuid
         if outcome is _JOINED:
             self._reschedule(action, handler, opened, evaluation)
+            self._join_skips(action, opened["skip_unchanged"] if opened else handler.action_skips, evaluation)
         if evaluation.tag is not None or evaluation.variable is not None:
             changes = self.action_changes.setdefault(action, {})
             if evaluation.tag is not None:
@@ -226,6 +230,7 @@ class Coalescer:
         verb = Verb(handler.operation)
         action = new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
         action["due"] = now + timedelta(seconds=evaluation.debounce_s)
+        action["skip_unchanged"] = evaluation.skip_unchanged
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
         self.engines.add(handler.engine)
@@ -247,6 +252,16 @@ class Coalescer:
         next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
         self.engines.add(handler.engine)
         self.action_changes.setdefault(action, {})["due"] = from_microseconds(max(next_due, self._now))
+
+    def _join_skips(self, action: int | str, stored: bool | None, evaluation: Evaluation) -> None:
+        """Let an action skip an unchanged image only if all of its calls allow that: a call without the option leaves
+        it to the service's label.
+        """
+        before = self.action_changes.get(action, {}).get("skip_unchanged", stored)
+        wishes = (before, evaluation.skip_unchanged)
+        after = False if False in wishes else None if None in wishes else True
+        if after is not before:
+            self.action_changes.setdefault(action, {})["skip_unchanged"] = after
 
     def _add_delivery(
         self,
@@ -316,6 +331,7 @@ def new_delivery(
         content,
         size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
         before,
+        evaluation.revision,
     ]
 
 

@@ -46,6 +46,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             actions.c.seq.label("action_seq"),
             actions.c.due.label("action_due"),
             actions.c.created.label("action_created"),
+            actions.c.skip_unchanged.label("action_skips"),
         )
         .join(services, services.c.uuid == handlers.c.service_uuid)
         .outerjoin(
@@ -165,8 +166,8 @@ TRIGGERS = (
     f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
-    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created, due ON actions"
-    " WHEN (OLD.state = 'Pending' AND OLD.open) OR (NEW.state = 'Pending' AND NEW.open)"
+    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created, due,"
+    " skip_unchanged ON actions WHEN (OLD.state = 'Pending' AND OLD.open) OR (NEW.state = 'Pending' AND NEW.open)"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
     f" BEGIN {_LOG} (OLD.service_uuid); END",

@@ -1,7 +1,7 @@
 """Plain calls on PostgreSQL: one statement, a function of the database, stores a few of them in one round trip.
 
 A plain call has no key, no tag and no evaluation, and calls a redeploy handler without options by its current UUID. The
-call queues an action or joins an action that is due. `Coalescer` processes all other calls, and treats plain calls in
+call queues an action, or joins an action that is due and does not skip an unchanged image. `Coalescer` processes all other calls, and treats plain calls in
 the same way.
 """
 
@@ -65,7 +65,7 @@ BEGIN
             INTO STRICT handler FROM handlers JOIN services ON services.uuid = service_uuid
             WHERE handlers.uuid = handler_uuids[place] AND service_uuid = service_uuids[place] AND NOT terminated
             AND operation = '{Operation.REDEPLOY}' AND options = '{{}}';
-        SELECT seq, uuid, due INTO action FROM actions WHERE {_IS_OPEN};
+        SELECT seq, uuid, due, skip_unchanged INTO action FROM actions WHERE {_IS_OPEN};
         queued := NOT FOUND;
         IF queued THEN
             INSERT INTO actions (
@@ -75,9 +75,9 @@ BEGIN
                 gen_random_uuid()::text, handler.service_uuid, handler.engine, handler.operation,
                 '{ActionState.PENDING}', true, false, received, received, {_VALUES["address"]},
                 {_VALUES["user_agent"]}, '', '', false, '[]', '[]', 0, 0, '{{}}'
-            ) RETURNING seq, uuid, due INTO action;
+            ) RETURNING seq, uuid INTO action;
             PERFORM pg_notify({CHANNEL.format("handler.engine")}, '');
-        ELSIF action.due > received THEN
+        ELSIF action.due > received OR action.skip_unchanged THEN
             RAISE no_data_found;
         END IF;
         INSERT INTO deliveries ({", ".join(f'"{name}"' for name in _VALUES)})

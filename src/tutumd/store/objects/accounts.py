@@ -6,12 +6,12 @@ from dataclasses import asdict
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError, about
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError
 from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
 from tutumd.ports.store import EVERY_ENTRY, Accounts
 from tutumd.store.objects import audit
-from tutumd.store.objects.quotas import check_keys
-from tutumd.store.objects.row_mapping import value_from, visible_to
+from tutumd.store.objects.quotas import check_keys, check_scope
+from tutumd.store.objects.row_mapping import value_from
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
 from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
@@ -120,7 +120,7 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> ApiKey:
         now = self._clock()
-        _check_limits(connection, user, key)
+        check_scope(connection, user, key.service_uuid, key.stack)
         is_new = insert_missing(
             connection,
             api_keys,
@@ -149,15 +149,3 @@ class SqlAccounts(SqlSessions, Accounts):
         details = [f"{key.shown_name} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
         audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
         return ApiKey(**asdict(key), user_name=user.name, created=now)
-
-
-def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:
-    """Raise NotFoundError if the user sees no part of the service or stack that a key is for."""
-    for field, column, wanted, noun in (
-        ("service", services.c.uuid, key.service_uuid, "service"),
-        ("stack", services.c.stack, key.stack, "service of the stack"),
-    ):
-        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
-        if wanted is not None and connection.execute(found.limit(1)).first() is None:
-            with about(field):
-                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")

@@ -48,3 +48,18 @@ def seqs(action_seq: int) -> sa.Select[Any]:
 def count() -> sa.ScalarSelect[int]:
     """Return how many deliveries an action of the surrounding query has."""
     return sa.select(sa.func.count()).select_from(deliveries).where(IS_OF_ACTION).correlate(actions).scalar_subquery()
+
+
+_IS_NEAR_START = IndexHint(
+    sa.text(
+        f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
+        f" actions.first_delivery >> {CHUNK_BITS} AND (actions.first_delivery >> {CHUNK_BITS}) + 1)"
+    )
+)
+"""The action and the call that created it are stored together, with at most 255 other calls."""
+
+
+def first_handler() -> sa.ScalarSelect[int]:
+    """Return the number of the handler whose call created an action of the surrounding query; NULL without a call."""
+    of_action = sa.select(deliveries.c.handler_seq).where(deliveries.c.action_seq == actions.c.seq, _IS_NEAR_START)
+    return of_action.order_by(deliveries.c.seq).limit(1).correlate(actions).scalar_subquery()

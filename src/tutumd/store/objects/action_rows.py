@@ -1,6 +1,7 @@
 """Rows of actions, and actions read from them, including what they wait for."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from tutumd.store.tables.services import engines, services
 _running = actions.alias("running")
 
 
+@cache
 def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     """Select actions, each with its number of deliveries, its service's name, and the reasons for a wait."""
     heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine)

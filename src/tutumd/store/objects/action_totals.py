@@ -5,11 +5,13 @@ transactions may update the same row, so each updates it last, after it has lock
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import sqlalchemy as sa
 
-from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, Verb
-from tutumd.store.sql.dialect import insert
+from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, ReasonCode, Verb
+from tutumd.store.queue import outbox
+from tutumd.store.sql.dialect import Dialect, dialect_of, insert
 from tutumd.store.tables.actions import action_totals, actions
 from tutumd.store.tables.schema import storable
 
@@ -27,19 +29,30 @@ _BOUND = sa.case(
 ).label("bound")
 
 
-def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
-    """Count actions that have ended in this transaction."""
+def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str]:
+    """Count actions that have ended in this transaction, and queue the notifications of their ends.
+
+    Returns:
+        The topics to publish.
+    """
     if not action_uuids:
-        return
+        return set()
+    told = outbox.add_ended(connection, action_uuids)
+    statement = _count_ended(dialect_of(connection))  # type: ignore[arg-type] # mypy: protocols have no hash
+    connection.execute(statement, {"action_uuids": list(action_uuids)})
+    return told
+
+
+@cache
+def _count_ended(dialect: Dialect) -> sa.Insert:
     ended = (
         sa.select(actions.c.engine, actions.c.verb, actions.c.state, _BOUND, sa.func.count(), sa.func.sum(_DURATION))
-        .where(actions.c.uuid.in_(action_uuids))
+        .where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
         .group_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
         # Sorted by the whole key, so that no two transactions deadlock.
         .order_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
     )
-    added = insert(connection, action_totals).from_select([column.name for column in action_totals.c], ended)
-    connection.execute(_or_add(added))
+    return _or_add(dialect.insert(action_totals).from_select([column.name for column in action_totals.c], ended))
 
 
 def count_takeover(connection: sa.Connection, engine: str, verb: str) -> None:
@@ -80,6 +93,13 @@ def final_state(outcome: Outcome) -> ActionState:
     if outcome.success:
         return ActionState.SUCCESS
     return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
+
+
+def code_of(outcome: Outcome) -> str:
+    """Return the `ReasonCode` of an outcome; empty for a success."""
+    if outcome.success:
+        return ""
+    return ReasonCode.CANCELED if outcome.canceled else outcome.reason_code or ReasonCode.OTHER
 
 
 def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:

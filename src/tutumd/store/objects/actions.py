@@ -9,9 +9,23 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, ActionState, AuditEvent, Growth, LogLine, Origin, Page, Phase, Query, User, Verb
+from tutumd.model import (
+    Action,
+    ActionState,
+    AuditEvent,
+    Growth,
+    LogLine,
+    Origin,
+    Page,
+    Phase,
+    Query,
+    ReasonCode,
+    User,
+    Verb,
+)
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, audit
+from tutumd.store.objects.action_log import MAX_LINES
 from tutumd.store.objects.action_rows import action_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import leases
@@ -19,17 +33,8 @@ from tutumd.store.queue.locks import lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
-from tutumd.store.tables.schema import new_uuid, storable
+from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
-
-MAX_LINES = 1_000
-"""Maximum number of log lines of an action: the first 100, and the newest."""
-
-MAX_LENGTH = 4_000
-LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
-
-_FIRST = 100
-_AT_ONCE = 100
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:
@@ -70,6 +75,7 @@ def new_action(
         "journal": {},
         "tag": None,
         "variables": {},
+        "skip_unchanged": None,
     }
 
 
@@ -135,6 +141,8 @@ class SqlActions(StorePart):
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
                 held = sa.and_(actions.c.uuid == uuid, actions.c.due > now)
                 connection.execute(sa.update(actions).where(held).values(due=now))
+                skips = sa.and_(actions.c.uuid == uuid, actions.c.skip_unchanged)
+                connection.execute(sa.update(actions).where(skips).values(skip_unchanged=None))
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
@@ -163,11 +171,12 @@ class SqlActions(StorePart):
                     "open": False,
                     "ended": self._clock(),
                     "reason": "canceled on request before it began",
+                    "reason_code": ReasonCode.CANCELED.value,
                 }
                 settle_target(connection, uuid, success=False)
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.state is ActionState.PENDING:
-                action_totals.count_ended(connection, [uuid])
+                woken |= action_totals.count_ended(connection, [uuid])
             self._record_action(connection, viewer, AuditEvent.ACTION_CANCELED, action, str(action.verb))
             return read_action(connection, uuid, self._clock())
 
@@ -175,7 +184,7 @@ class SqlActions(StorePart):
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             action = _lock_action(connection, viewer, uuid, woken)
-            leases.abandon(connection, uuid, viewer.name, now)
+            woken |= leases.abandon(connection, uuid, viewer.name, now)
             self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
             return read_action(connection, uuid, now)
 
@@ -201,7 +210,7 @@ class SqlActions(StorePart):
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables)}
+            inputs = {"tag": old.tag, "variables": dict(old.variables), "skip_unchanged": old.skip_unchanged}
             seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
             action = read_action(connection, uuid_of_new, self._clock())
@@ -281,19 +290,3 @@ def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, tar
     if newest is not None and (newest.verb, newest.target) == (verb.value, target):
         return str(newest.uuid)
     return None
-
-
-def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
-    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
-    deletion.
-    """
-    line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
-    connection.execute(sa.insert(action_lines).values(line))
-    of_action = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid == action_uuid)
-    lines = connection.execute(of_action.order_by(action_lines.c.seq)).scalars().all()
-    if len(lines) > MAX_LINES:
-        left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
-        connection.execute(
-            sa.update(action_lines).where(action_lines.c.seq == left_out).values(line=LEFT_OUT, phase=None)
-        )
-        connection.execute(sa.delete(action_lines).where(action_lines.c.seq.in_(deleted)))

@@ -2,7 +2,7 @@
 neither.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ _APART = frozenset(
     }
 )
 """Events that are combined only if equal: `quotas` limits how often they happen."""
+_REQUESTS = (AuditEvent.ACTION_SUBMITTED.value, AuditEvent.ACTION_RETRIED.value)
 _READ_AT_ONCE = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
 """Maximum difference between the clocks of replicas."""
@@ -123,9 +124,7 @@ def read_page(
     read_entries = newest_first.limit(read).subquery()
     newest = read_entries.c
     chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
-    if not viewer.administers:
-        # A user of the operating system or a removed user may have the same name.
-        chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
+    chosen = chosen.where(*_visible_to(viewer, newest))
     if filters.since is not None:
         chosen = chosen.where(sa.func.coalesce(newest.last_at, newest.at) >= filters.since)
     if filters.until is not None:
@@ -140,6 +139,27 @@ def read_page(
         for row in rows[:limit]
     )
     return AuditPage(entries=entries, next=below)
+
+
+def read_requesters(
+    connection: sa.Connection, viewer: User, action_uuids: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the names of the users who requested actions, by UUID, from the entries that the viewer sees."""
+    entries = sa.select(audit.c.action_uuid, audit.c.user_name).where(audit.c.action_uuid.in_(action_uuids))
+    requests = entries.where(audit.c.what.in_(_REQUESTS), *_visible_to(viewer, audit.c)).distinct()
+    found: dict[str, tuple[str, ...]] = {}
+    for uuid, name in connection.execute(requests.order_by(audit.c.user_name)):
+        found[uuid] = (*found.get(uuid, ()), name)
+    return found
+
+
+def _visible_to(viewer: User, entries: Any) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions that a user who does not administer the server sees entries of any service."""
+    if not viewer.administers:
+        yield entries.user_name == viewer.name
+        # A user of the operating system or a removed user may have the same name.
+        yield entries.via != Via.COMMAND.value
+        yield entries.at >= viewer.created
 
 
 def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:

@@ -6,12 +6,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, TooManyCallsError
+from tutumd.errors import ConflictError, NotFoundError, TooManyCallsError, about
+from tutumd.model import User
+from tutumd.model.notifications import MAX_TARGETS
 from tutumd.store.intake.rate_limits import take_token
-from tutumd.store.objects.row_mapping import Row, read_one
+from tutumd.store.objects.row_mapping import Row, read_one, visible_to
 from tutumd.store.tables.accounts import api_keys, users
+from tutumd.store.tables.notifications import targets
 from tutumd.store.tables.schema import microseconds
-from tutumd.store.tables.services import handlers
+from tutumd.store.tables.services import handlers, services
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
@@ -54,6 +57,29 @@ def check_handlers(connection: sa.Connection, user_uuid: str, now: datetime, add
 def check_rotation(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
     """Check the rate of new handler URLs. Raises TooManyCallsError if a user gets too many in a day."""
     _take(connection, _lock(connection, user_uuid), now, 1)
+
+
+def check_targets(connection: sa.Connection, user_uuid: str, added: int = 0) -> None:
+    """Check the number of a user's notification targets, and keep others from changing them until the transaction ends.
+
+    Raises:
+        ConflictError: The user has too many targets.
+    """
+    user = _lock(connection, user_uuid)
+    if _count(connection, targets.c.user_uuid == user_uuid) + added > MAX_TARGETS:
+        raise ConflictError(f"{user.name} has {MAX_TARGETS} notification targets, and may not have more: delete some")
+
+
+def check_scope(connection: sa.Connection, user: User, service_uuid: str | None, stack: str | None) -> None:
+    """Raise NotFoundError if the user sees no part of a service or stack that a key or target is limited to."""
+    for field, column, wanted, noun in (
+        ("service", services.c.uuid, service_uuid, "service"),
+        ("stack", services.c.stack, stack, "service of the stack"),
+    ):
+        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
+        if wanted is not None and connection.execute(found.limit(1)).first() is None:
+            with about(field):
+                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")
 
 
 def _take(connection: sa.Connection, user: Row, now: datetime, urls: int) -> None:

@@ -1,13 +1,12 @@
-"""The store's lists of services by name, their counts, and their newest and failed actions."""
+"""The store's lists of services by name, and their counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Action, ActionState, EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
-from tutumd.store.objects.action_rows import action_from, select_actions
+from tutumd.model import EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
+from tutumd.reasons import decode_reasons
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,
@@ -17,18 +16,12 @@ from tutumd.store.objects.row_mapping import (
     select_services,
     service_from,
     value_from,
-    visible_to,
 )
 from tutumd.store.sql.database import StorePart
-from tutumd.store.tables.actions import FAILED, actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import containers, engines, services
 
-MAX_FAILURE_AGE = timedelta(days=7)
-"""Older failures are not listed."""
-
 _MAX_SEARCH = 255
-_MAX_FAILED = 10
 _HAS_WARNINGS = sa.and_(services.c.bound, sa.cast(services.c.warnings, sa.Text) != "[]")
 _FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "uuid": services.c.uuid,
@@ -51,7 +44,8 @@ class SqlServices(StorePart):
             seen = select_services(viewer).with_only_columns(services.c.engine)
             statement = statement.where(engines.c.name.in_(seen))
         with self._database.read() as connection:
-            return tuple(value_from(row, EngineInfo) for row in connection.execute(statement))
+            rows = connection.execute(statement)
+            return tuple(value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in rows)
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         filters = dict(query.filters)
@@ -77,27 +71,6 @@ class SqlServices(StorePart):
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
         return tuple(value_from(row, ServiceGroup, state=ServiceState(row.state_now)) for row in rows)
-
-    def newest_actions(self, viewer: User, service_uuids: Sequence[str]) -> Mapping[str, Action]:
-        of_service = sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid)
-        newest = sa.select(of_service.scalar_subquery()).where(services.c.uuid.in_(service_uuids), visible_to(viewer))
-        found = select_actions(counts_deliveries=False).where(actions.c.seq.in_(newest))
-        with self._database.read() as connection:
-            rows = connection.execute(found).all()
-        return {row.service_uuid: action_from(row, self._clock()) for row in rows}
-
-    def failed_actions(self, viewer: User) -> tuple[Action, ...]:
-        now = self._clock()
-        later = actions.alias("later")
-        has_later = sa.select(later.c.seq).where(
-            later.c.service_uuid == actions.c.service_uuid, later.c.seq > actions.c.seq
-        )
-        ended = later.c.state.in_([ActionState.SUCCESS.value, ActionState.FAILED.value])
-        failed = select_actions(counts_deliveries=False).where(FAILED, actions.c.created > now - MAX_FAILURE_AGE)
-        is_newest = sa.and_(~has_later.where(ended).exists(), visible_to(viewer), sa.not_(services.c.terminated))
-        with self._database.read() as connection:
-            rows = connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
-            return tuple(action_from(row, now) for row in rows)
 
 
 def _matches(search: str) -> sa.ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,27 @@ import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
-from tutumd.model import ActionState, Claim, Service
+from tutumd.model import ActionState, Claim, ReasonCode, Service
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue import outbox
 from tutumd.store.queue.locks import raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
+from tutumd.store.tables.notifications import LEASED, notifications
 from tutumd.store.tables.schema import EPOCH, meta, storable
-from tutumd.store.tables.services import discoveries, worker_slots
+from tutumd.store.tables.services import discoveries, services, worker_slots
 
 _BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 
-_CLOCK_SKEW = timedelta(milliseconds=50)
+CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action immediately."""
 
-_SET_BACK = timedelta(seconds=1)
+SET_BACK = timedelta(seconds=1)
 """An action created this far in the future was created before a clock was set back, and is due."""
 _LONGEST = timedelta(minutes=5)
 """Longer than any lease or pause. A lease that ends later dates from before PostgreSQL's clock was set back."""
@@ -39,9 +42,25 @@ _MOST_APART_S = 60
 """Actions that wait after the same death resume at intervals of a second: one of them may be the cause."""
 
 
-def find_claimable(
-    engine_names: Sequence[str], now: datetime, lease_now: datetime, *, are_away: bool = False
-) -> sa.Select[Any]:
+def claim_parameters(engine_names: Sequence[str], now: datetime, lease_now: datetime) -> dict[str, object]:
+    """Return the parameters of the statements of a claim.
+
+    These statements are built once: building them takes longer than SQLite needs to execute them, and calls wait while
+    a claim holds its write lock.
+    """
+    return {
+        "engines": list(engine_names),
+        "now": now,
+        "due_by": now + CLOCK_SKEW,
+        "set_back_from": now + SET_BACK,
+        "lease_now": lease_now,
+        "latest_lease": lease_now + _LONGEST,
+        "failing_until": lease_now - GIVE_UP_AFTER,
+    }
+
+
+@cache
+def select_claimable(*, are_away: bool) -> sa.Select[Any]:
     """Select the oldest due action that is pending on an idle service, or in progress without a valid lease.
 
     Args:
@@ -54,32 +73,46 @@ def find_claimable(
         .exists()
     )
     pending = sa.and_(actions.c.state == ActionState.PENDING.value, ~service_is_busy)
-    unheld = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
+    unheld = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, _UNLEASED)
+    is_of_engines = actions.c.engine.in_(sa.bindparam("engines", expanding=True))
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid, actions.c.worker, actions.c.engine, actions.c.verb)
-        .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
-        .where(_can_end_unasked(lease_now) if are_away else sa.true())
+        .where(LIVE, _DUE, is_of_engines, sa.or_(pending, unheld))
+        .where(_CAN_END_UNASKED if are_away else sa.true())
         .order_by(actions.c.seq)
         .limit(1)
     )
 
 
-def _can_end_unasked(lease_now: datetime) -> sa.ColumnElement[bool]:
-    has_changed_nothing = sa.cast(actions.c.journal, sa.Text) == "{}"
-    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.failing_since <= lease_now - GIVE_UP_AFTER))
+@cache
+def lock_claimable(*, are_away: bool, skip_locked: bool) -> sa.Select[Any]:
+    """Select the action of `select_claimable`, and lock its service."""
+    with_service = select_claimable(are_away=are_away).join(services, services.c.uuid == actions.c.service_uuid)
+    return with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
 
 
-def is_due(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that an action is due. The due time of an action in progress is measured by the lease
-    clock.
+_CAN_END_UNASKED = sa.and_(
+    sa.cast(actions.c.journal, sa.Text) == "{}",
+    sa.or_(actions.c.cancel, actions.c.failing_since <= sa.bindparam("failing_until")),
+)
+# The due time of an action in progress is measured by the lease clock.
+_DUE = sa.or_(RUNNING, actions.c.due <= sa.bindparam("due_by"), actions.c.created > sa.bindparam("set_back_from"))
+
+
+def is_unleased(
+    lease_now: Any, until: sa.ColumnElement[datetime | None] = actions.c.lease_until, latest: Any = None
+) -> sa.ColumnElement[bool]:
+    """Return the condition that no worker holds an action and that it does not wait for a retry.
+
+    Args:
+        lease_now: A time.
+        latest: The latest end of a valid lease; None: as it follows from the time.
     """
-    return sa.or_(RUNNING, actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
+    latest = lease_now + _LONGEST if latest is None else latest
+    return sa.or_(until.is_(None), until <= lease_now, until > latest)
 
 
-def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition that no worker holds an action and that it does not wait for a retry."""
-    until = actions.c.lease_until
-    return sa.or_(until.is_(None), until <= lease_now, until > lease_now + _LONGEST)
+_UNLEASED = is_unleased(sa.bindparam("lease_now"), latest=sa.bindparam("latest_lease"))
 
 
 def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> Clock:
@@ -93,6 +126,7 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
         if connection.scalar(sa.select(meta.c.value).where(meta.c.key == _BOOT)) != boot:
             connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None, failing_since=None))
             connection.execute(sa.delete(discoveries))
+            connection.execute(sa.update(notifications).where(LEASED).values(lease_until=None))
             upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
     return lambda: EPOCH + timedelta(seconds=seconds())
 
@@ -150,32 +184,25 @@ def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime
         connection.execute(sa.update(actions).where(excused).values(deaths=_SUSPICIOUS))
 
 
-def claim_one(
-    connection: sa.Connection,
-    oldest: sa.Select[Any],
-    worker: str,
-    now: datetime,
-    lease_now: datetime,
-    lease: timedelta,
-) -> str | None:
-    """Claim the action that `oldest` selects, whose service is locked; return its UUID, or None if it is already
-    claimed.
-    """
-    claimed = connection.execute(
+@cache
+def claim_oldest(*, are_away: bool) -> sa.UpdateBase:
+    """Claim the oldest action of a locked service, and return its UUID; no row if it is already claimed."""
+    of_service = select_claimable(are_away=are_away).where(actions.c.service_uuid == sa.bindparam("claimed_service"))
+    oldest = of_service.with_only_columns(actions.c.uuid).correlate(None).scalar_subquery()
+    return (
         sa.update(actions)
         # The holder may renew the lease at the same time, because a renewal locks no service.
-        .where(actions.c.uuid == oldest.correlate(None).scalar_subquery(), LIVE, is_due(now), is_unleased(lease_now))
+        .where(actions.c.uuid == oldest, LIVE, _DUE, _UNLEASED)
         .values(
             state=ActionState.IN_PROGRESS.value,
             open=False,
-            worker=worker,
+            worker=sa.bindparam("claiming_worker"),
             token=actions.c.token + 1,
-            lease_until=lease_now + lease,
-            started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
+            lease_until=sa.bindparam("leased_until"),
+            started=sa.func.coalesce(actions.c.started, sa.bindparam("now", type_=actions.c.started.type)),
         )
         .returning(actions.c.uuid)
     )
-    return claimed.scalar()
 
 
 def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
@@ -199,17 +226,25 @@ def update_claimed(connection: sa.Connection, claim: Claim, **values: object) ->
     Raises:
         LeaseLostError: Another claim has been made since, or the action has ended; nothing was updated.
     """
+    computed = {name: value for name, value in values.items() if isinstance(value, sa.ClauseElement)}
+    stored = {name: value for name, value in values.items() if name not in computed}
+    update = _update_claimed(tuple(stored))
+    parameters = {f"new_{name}": value for name, value in stored.items()}
     updated = connection.execute(
-        sa.update(actions)
-        .where(
-            actions.c.uuid == claim.action.uuid,
-            actions.c.token == claim.token,
-            actions.c.state == ActionState.IN_PROGRESS.value,
-        )
-        .values(**values)
+        update.values(computed) if computed else update,
+        {"claimed_action": claim.action.uuid, "claim_token": claim.token, **parameters},
     )
     if not updated.rowcount:
         raise LeaseLostError("another worker holds this action now")
+
+
+@cache
+def _update_claimed(names: tuple[str, ...]) -> sa.Update:
+    is_held = sa.and_(
+        actions.c.uuid == sa.bindparam("claimed_action"), actions.c.token == sa.bindparam("claim_token"), RUNNING
+    )
+    new = {name: sa.bindparam(f"new_{name}", type_=actions.c[name].type) for name in names}
+    return sa.update(actions).where(is_held).values(new)
 
 
 def renew_claims(
@@ -245,8 +280,9 @@ def _key(claim: Claim) -> tuple[str, int]:
 _LAST_LINES = 5
 
 
-def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> None:
-    """End an action in progress whose service is locked. Its holder can store nothing afterwards.
+def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> set[str]:
+    """End an action in progress whose service is locked, and return the topics to publish. Its holder can store nothing
+    afterwards.
 
     Raises:
         ConflictError: The action has ended, or has not begun.
@@ -260,6 +296,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
             state=ActionState.FAILED.value,
             ended=now,
             reason=storable(_describe(connection, row, admin)),
+            reason_code=ReasonCode.ABANDONED.value,
             token=actions.c.token + 1,
             worker=None,
             lease_until=None,
@@ -270,7 +307,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
         raise ConflictError(f"the action is {row.state}: only a running one can be abandoned; a pending one, canceled")
     settle_target(connection, uuid, success=False)
     raise_revision(connection, row.service_uuid)
-    action_totals.count_ended(connection, [uuid])
+    return action_totals.count_ended(connection, [uuid])
 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
@@ -287,11 +324,16 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
     return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
 
 
+@cache
 def select_with_leftover() -> sa.Select[Any]:
-    """Select actions to claim, without columns about deliveries, each with its service's abandoned action."""
+    """Select an action to claim, without columns about deliveries, with its service's abandoned action and whether
+    anybody is told of its start.
+    """
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    return select_actions(counts_deliveries=False).add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
+    columns = (uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
+    found = select_actions(counts_deliveries=False).where(actions.c.uuid == sa.bindparam("action_uuid"))
+    return found.add_columns(*columns)
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:

@@ -35,9 +35,14 @@ def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> s
     return set(connection.execute(requested).scalars()) - set(locked_now)
 
 
+_TARGETS = sa.select(actions.c.service_uuid, actions.c.target, actions.c.target_before).where(
+    actions.c.uuid == sa.bindparam("action_uuid")
+)
+
+
 def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
     """Set the target of a created service after an action: the action's target, or the target before it."""
-    action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
+    action = connection.execute(_TARGETS, {"action_uuid": action_uuid}).one()
     if action.target is None:
         return
     created = sa.update(services).where(services.c.uuid == action.service_uuid, services.c.definition.isnot(None))

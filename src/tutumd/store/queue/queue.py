@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,14 +16,16 @@ from tutumd.model import (
     ServiceSnapshot,
     Verb,
 )
+from tutumd.model.calls import is_commit
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
+from tutumd.reasons import encode_reasons
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals
-from tutumd.store.objects.action_totals import describe, final_state
-from tutumd.store.objects.actions import add_line
+from tutumd.store.objects.action_log import add_line
+from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import leases
+from tutumd.store.queue import leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
@@ -73,10 +74,16 @@ class SqlQueue(SqlEngineSync, Queue):
     ) -> None:
         now = self._clock()
         self._wakeup.topics.update(info.name for info in served)
-        with self._database.write() as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
-                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away", "note"))
+                if has_looked:
+                    before = sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
+                    was_away = connection.scalar(before)
+                    woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
+                kept = () if has_looked else ("error", "faults", "away", "note")
+                upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
                     row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
                     upsert(connection, worker_slots, ("worker", "engine"), row)
@@ -98,14 +105,14 @@ class SqlQueue(SqlEngineSync, Queue):
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = leases.find_claimable(engine_names, now, lease_now, are_away=are_away)
+        parameters = leases.claim_parameters(engine_names, now, lease_now)
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
-                if connection.execute(claimable).first() is None:
+                if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
                     return None
         for _ in range(_TRIES):
-            with self._database.write() as connection:
-                candidate = _lock_candidate(connection, claimable)
+            with self._wakeup.write(self._database) as (connection, woken):
+                candidate = _lock_candidate(connection, parameters, are_away=are_away)
                 if candidate is None:
                     return None
                 if candidate.worker not in (None, worker):
@@ -114,14 +121,16 @@ class SqlQueue(SqlEngineSync, Queue):
                     continue
                 service_uuid = candidate.service_uuid
                 # Check again now that the service is locked: its actions may have changed before.
-                oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
-                uuid = leases.claim_one(connection, oldest, worker, now, lease_now, lease)
+                holder = {"claimed_service": service_uuid, "claiming_worker": worker, "leased_until": lease_now + lease}
+                uuid = connection.execute(leases.claim_oldest(are_away=are_away), {**parameters, **holder}).scalar()
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
-                row = connection.execute(leases.select_with_leftover().where(actions.c.uuid == uuid)).one()
+                row = connection.execute(leases.select_with_leftover(), {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
+                if row.token == 1 and row.has_forges:
+                    woken |= outbox.add_started(connection, uuid, now)
             return leases.claim_from(row, service, leftover, lease_now)
         return None
 
@@ -184,17 +193,20 @@ class SqlQueue(SqlEngineSync, Queue):
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
+            revision = (outcome.image_revision or "").lower()
             leases.update_claimed(
                 connection,
                 claim,
                 state=final_state(outcome).value,
                 ended=now,
                 reason=describe(connection, claim, outcome),
+                reason_code=code_of(outcome),
                 log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
                 image_tried=outcome.image_tried,
+                image_revision=revision if is_commit(revision) else None,
                 containers_before=before,
                 containers_after=after,
                 worker=None,
@@ -209,10 +221,10 @@ class SqlQueue(SqlEngineSync, Queue):
             raise_revision(connection, service_uuid)
             settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
-                snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
+                woken |= snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
-            action_totals.count_ended(connection, [claim.action.uuid])
+            woken |= action_totals.count_ended(connection, [claim.action.uuid])
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         return retention.prune(self._database, self._clock(), keep, limit, keep_audit)
@@ -264,12 +276,11 @@ def _is_of(table: sa.Table, workers: Sequence[str] | None) -> sa.ColumnElement[b
     return sa.true() if workers is None else table.c.worker.in_(workers)
 
 
-def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row | None:
+def _lock_candidate(connection: sa.Connection, parameters: Mapping[str, object], *, are_away: bool) -> Row | None:
     """Lock the service of a claimable action and return the action; None if there is none."""
-    with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
     # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
     for skip_locked in (True, False):
-        locked = with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
-        if candidate := connection.execute(locked).first():
+        locked = leases.lock_claimable(are_away=are_away, skip_locked=skip_locked)
+        if candidate := connection.execute(locked, parameters).first():
             return candidate
     return None

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ReasonCode, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
 from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.actions import LIVE, actions
@@ -53,24 +54,53 @@ def store_snapshot(
         "image_name": snapshot.image_name,
         "run_command": snapshot.run_command,
     }
-    row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
+    row = connection.execute(_DEFINITION, {"service_uuid": uuid}).one()
     if row.definition is not None:
         # A service created through tutumd: its owner sets these columns, which apply even before the next redeploy. Its
         # target is the requested target, whatever the engine reports.
         kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
-    if not final and _is_being_changed(connection, uuid):
+    if not final and connection.execute(_BEING_CHANGED, {"of_service": uuid}).first():
         values.update(fingerprint="")
         for as_it_was in ("target", "warnings"):  # a redeploy runs old and new containers side by side
             values.pop(as_it_was, None)
-    connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**_fit(services, values)))
+    new = {f"new_{name}": value for name, value in _fit(services, values).items()}
+    connection.execute(_update_service(tuple(values)), {"service_uuid": uuid, **new})
     _store_containers(connection, uuid, snapshot.containers, now)
+
+
+# The statements for a snapshot are built once: calls wait while SQLite's write lock is held.
+_DEFINITION = sa.select(services.c.definition).where(services.c.uuid == sa.bindparam("service_uuid"))
+_NAMED_CONTAINERS = sa.select(containers).where(
+    containers.c.service_uuid == sa.bindparam("of_service"),
+    containers.c.object_id.in_(sa.bindparam("object_ids", expanding=True)),
+)
+# Not all containers that the service ever had: a crash loop leaves thousands.
+_SHOWN_CONTAINERS = sa.union_all(
+    sa.select(containers).where(containers.c.service_uuid == sa.bindparam("of_service"), containers.c.present),
+    _NAMED_CONTAINERS.where(sa.not_(containers.c.present)),
+)
+_BEING_CHANGED = (
+    sa.select(actions.c.uuid)
+    .where(
+        actions.c.service_uuid == sa.bindparam("of_service"),
+        LIVE,
+        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE"),
+    )
+    .limit(1)
+)
+
+
+@cache
+def _update_service(names: tuple[str, ...]) -> sa.Update:
+    new = {name: sa.bindparam(f"new_{name}", type_=services.c[name].type) for name in names}
+    return sa.update(services).where(services.c.uuid == sa.bindparam("service_uuid")).values(new)
 
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
     """Return tutumd's UUIDs of containers. Containers without a row get a row, as terminated."""
-    named = sa.select(containers).where(containers.c.service_uuid == uuid, containers.c.object_id.in_(object_ids))
-    by_id = {row.object_id: row.uuid for row in connection.execute(named)}
+    named = connection.execute(_NAMED_CONTAINERS, {"of_service": uuid, "object_ids": list(object_ids)})
+    by_id = {row.object_id: row.uuid for row in named}
     unknown = [
         ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED, stopped=now)
         for id_ in dict.fromkeys(object_ids)
@@ -107,13 +137,16 @@ def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: dat
     connection.execute(sa.update(containers).where(which).values(values))
 
 
-def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> None:
+def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> set[str]:
     """Mark a locked service as terminated; delete its handlers and cancel its pending actions.
 
     The row stays until its last action is deleted.
 
     Args:
         reason: Reason of the canceled actions.
+
+    Returns:
+        The topics to publish.
     """
     connection.execute(
         sa.update(services)
@@ -125,10 +158,16 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     canceled = connection.execute(
         sa.update(actions)
         .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
-        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason=reason)
+        .values(
+            state=ActionState.CANCELED.value,
+            open=False,
+            ended=now,
+            reason=reason,
+            reason_code=ReasonCode.CANCELED.value,
+        )
         .returning(actions.c.uuid)
     )
-    action_totals.count_ended(connection, canceled.scalars().all())
+    return action_totals.count_ended(connection, canceled.scalars().all())
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:
@@ -149,23 +188,11 @@ def _fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
-    statement = sa.select(actions.c.uuid).where(
-        actions.c.service_uuid == uuid,
-        LIVE,
-        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE"),
-    )
-    return connection.execute(statement.limit(1)).first() is not None
-
-
 def _store_containers(
     connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
 ) -> None:
     shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
-    of_service = sa.select(containers).where(containers.c.service_uuid == uuid)
-    # Not all containers that the service ever had: a crash loop leaves thousands.
-    returning = of_service.where(sa.not_(containers.c.present), containers.c.object_id.in_(shown))
-    rows = connection.execute(sa.union_all(of_service.where(containers.c.present), returning)).all()
+    rows = connection.execute(_SHOWN_CONTAINERS, {"of_service": uuid, "object_ids": list(shown)}).all()
     stored = {row.object_id: row for row in rows}
     new = [values for object_id, values in shown.items() if object_id not in stored]
     if new:

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from tutumd.store.sql.database import Database
 
 ENDS = "*"
-"""The topic of ended actions and stored responses. Every other topic is the name of an engine whose work has
-changed.
-"""
+"""The topic of ended actions and stored responses."""
+NOTIFICATIONS = "*notifications"
+"""The topic of stored notifications. Every other topic is the name of an engine whose work has changed."""
 
 MIN_PAUSE_S = 0.005
 """Notifications from other processes within this time wake this process once."""

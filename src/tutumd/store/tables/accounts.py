@@ -92,3 +92,5 @@ audit = sa.Table(
     sa.Index("audit_of_via", "via", "seq"),
     sqlite_autoincrement=True,
 )
+_OF_ACTION = audit.c.action_uuid.isnot(None)
+sa.Index("audit_of_action", audit.c.action_uuid, sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION)

@@ -24,11 +24,15 @@ actions = sa.Table(
     sa.Column("address", sa.String(64), nullable=False),
     sa.Column("user_agent", sa.String(512), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    # A `ReasonCode`; empty: the action succeeded, or has not ended.
+    sa.Column("reason_code", sa.String(32), nullable=False, server_default=""),
     sa.Column("log_tail", sa.Text, nullable=False),
     sa.Column("rolled_back", sa.Boolean, nullable=False),
     sa.Column("image_before", sa.Text),
     sa.Column("image_after", sa.Text),
     sa.Column("image_tried", sa.Text),
+    # Commit of the new image, from its label.
+    sa.Column("image_revision", sa.String(64)),
     sa.Column("containers_before", sa.JSON, nullable=False),
     sa.Column("containers_after", sa.JSON, nullable=False),
     sa.Column("worker", sa.String(64)),
@@ -43,6 +47,8 @@ actions = sa.Table(
     # Inputs of the newest deliveries that had inputs.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
+    # Whether a redeploy without a newer image does nothing, for all of its calls. NULL: the service's label decides.
+    sa.Column("skip_unchanged", sa.Boolean),
     # The service's target before this action, restored if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
     # Result of the amounts of a SCALEUP (`Growth`). NULL: they were added, or not yet.
@@ -148,6 +154,8 @@ deliveries = sa.Table(
     sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),
     # Containers requested from the action before this call. NULL: the action is no SCALEUP.
     sa.Column("before", sa.BigInteger),
+    # Commit that its verified payload names.
+    sa.Column("revision", sa.String(64)),
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. With an index by handler, or by any random value,

@@ -129,6 +129,8 @@ engines = sa.Table(
     # `error` gives the reason why its worker has parked it: its actions wait. Otherwise, `error` concerns some services
     # only.
     sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Why it is away, as `encode_reasons` writes it.
+    sa.Column("faults", sa.Text, nullable=False, server_default=""),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("is_shared", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("hint", sa.Text, nullable=False, server_default=""),

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.model.notifications import NotificationState
 from tutumd.store.intake.plain_calls import KEEP_BATCHES
 from tutumd.store.intake.sender_keys import select_dead
 from tutumd.store.objects.audit import select_old
@@ -23,6 +24,7 @@ from tutumd.store.tables.actions import (
     sender_keys,
     stored_batches,
 )
+from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
 from tutumd.store.tables.services import (
     containers,
     discoveries,
@@ -42,6 +44,9 @@ FORGET_WORKER_AFTER = timedelta(minutes=10)
 
 MAX_REQUEST_AGE = timedelta(minutes=1)
 """An unread request to a worker, or its response, is deleted after this time."""
+
+KEEP_SENT, KEEP_UNSENT = timedelta(days=7), timedelta(days=30)
+"""How long notifications are kept after their end, and what targets were told of failures."""
 
 MAX_GONE_CONTAINERS = 100
 """Gone containers of a service to keep: the newest. A crash loop creates 1,440 a day."""
@@ -89,7 +94,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     has_action = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid).exists()
     has_container = sa.select(containers.c.uuid).where(containers.c.service_uuid == services.c.uuid).exists()
     is_gone = sa.not_(containers.c.present)
-    statements: dict[sa.Table, sa.Select[Any]] = {
+    statements: dict[sa.Table, sa.Select[Any] | sa.CompoundSelect[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
         discoveries: sa.select(discoveries.c.engine).where(discoveries.c.engine.not_in(sa.select(engines.c.name))),
         worker_slots: sa.select(worker_slots.c.worker, worker_slots.c.engine).where(
@@ -106,6 +111,8 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
         api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),
         login_links: sa.select(login_links.c.token_sha256).where(login_links.c.expires <= now),
+        notifications: _select_old_notifications(now),
+        repeats: sa.select(*repeats.primary_key.columns).where(repeats.c.told < now - KEEP_UNSENT),
         **{table: select_dead(table, now) for table in (sender_keys, key_counts)},
     }
     found = {table: list(connection.execute(select.limit(limit))) for table, select in statements.items()}
@@ -114,6 +121,17 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         newest_first = surplus.order_by(containers.c.stopped.desc()).offset(MAX_GONE_CONTAINERS)
         found[containers] += connection.execute(newest_first.limit(max(0, limit - len(found[containers]))))
     return found
+
+
+def _select_old_notifications(now: datetime) -> sa.CompoundSelect[Any]:
+    """Select old notifications. Only those of disabled targets are pending for longer than the schedule of attempts."""
+    c = notifications.c
+    is_sent, is_disabled = c.state == NotificationState.SENT.value, sa.not_(targets.c.enabled)
+    return sa.union_all(
+        sa.select(c.seq).where(is_sent, c.ended < now - KEEP_SENT),
+        sa.select(c.seq).where(c.state == NotificationState.DEAD.value, c.ended < now - KEEP_UNSENT),
+        sa.select(c.seq).join(targets).where(is_disabled, PENDING, c.due < now - KEEP_UNSENT),
+    )
 
 
 def _select_crowded() -> sa.Select[Any]:

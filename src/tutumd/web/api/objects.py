@@ -112,6 +112,7 @@ ACTION = describe(
         "start_date": Shown(DateOf2015, "When it was created.", of="created"),
         "end_date": Shown(DateOf2015 | None, of="ended"),
         "reason": Shown(str, "Why it failed or waits; after a success often empty."),
+        "reason_code": Shown(str, "Equal failures have the same code; empty unless it failed or was canceled."),
         "log_tail": Shown(str, "On failure the last output lines of what failed."),
         "rolled_back": Shown(bool),
         "image_before": Shown(str | None),
@@ -171,7 +172,23 @@ PLAN = describe(
     },
 )
 
-LOGS = describe("LogsOut", "Output lines.", {"logs": Shown(str)})
+ENGINE = describe(
+    "EngineOut",
+    "An engine: where services run.",
+    {
+        "name": Shown(str, of="info.name"),
+        "kind": Shown(str, "`docker`, `swarm`, `kubernetes` or `local`.", of="info.kind"),
+        "state": Shown(str, "`healthy`, `warning`, or with actions that wait: `away`, `no worker`."),
+        "reason": Shown(str, "What happened; empty if it is healthy.", of="why"),
+        "remedy": Shown(str, "What to do; empty if unknown.", of="fix"),
+    },
+)
+
+LOGS = describe(
+    "LogsOut",
+    "Output lines.",
+    {"logs": Shown(str), "next": Shown(str, "Value of `after` for a read that continues here.")},
+)
 ACCOUNT = describe("AccountOut", "The credentials that were sent.", {"username": Shown(str), "key": Shown(str)})
 ERROR = describe("ErrorOut", "Why a request failed, and what to do.", {"error": Shown(str)})
 

@@ -8,10 +8,11 @@ from starlette.exceptions import HTTPException
 
 from tutumd.application import health
 from tutumd.errors import ForbiddenError, NotFoundError
-from tutumd.web.api.objects import ACCOUNT
+from tutumd.web.api.objects import ACCOUNT, ENGINE
 from tutumd.web.api.schemas import list_of, write_list
 from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
+from tutumd.web.messages.engines import judge_engine
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.uris import PREFIX
 
@@ -25,6 +26,13 @@ def check_credentials(request: Request, viewer: Reader) -> dict[str, Any]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
     return write_list([{"username": viewer.name, "key": key}])
+
+
+@router.get(f"{PREFIX}/engine/", tags=["server"], response_model=list_of(ENGINE))
+def list_engines(request: Request, viewer: Reader) -> dict[str, Any]:
+    """List the engines. For an engine that cannot be reached: what happened, and what to do."""
+    web = context(request)
+    return write_list([judge_engine(info, web.clock()) for info in web.store.engines(viewer)])
 
 
 @router.get("/healthz", tags=["server"], openapi_extra={"security": []})
@@ -44,7 +52,9 @@ def check_readiness(request: Request, response: Response) -> health.Readiness:
     `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
     web = context(request)
-    readiness = health.check(web.store, web.intake, web.clock, web.worker_state())
+    readiness = health.check(
+        web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
+    )
     if web.is_stopping:
         readiness = replace(readiness, status="stopping")
     if not (web.is_local(request.scope) or may_scrape(request)):

@@ -56,7 +56,7 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def name_choice(value: str) -> str:
     """Return the label of a value of a select."""
-    return _SENDERS.get(value, value)
+    return {"true": "Yes", "false": "No, always redeploy"}.get(value) or _SENDERS.get(value, value)
 
 
 def _write_any(title: str, value: Any) -> list[str]:
@@ -122,6 +122,9 @@ _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
     "rate_limit": _write_rate,
     "allow_from": lambda value: [f"Accepts calls only from {_either(value)}. Other callers get a 404."],
     "debounce": lambda value: [f"An action starts when no call has arrived for {_count(value, 'second')}."],
+    "skip_unchanged": lambda value: [
+        f"A redeploy {'does nothing' if value else 'replaces the containers also'} if the image has not changed."
+    ],
     "show_log": lambda _: ["Callers see the last lines of the log if their action fails."],
 }
 

@@ -36,10 +36,10 @@ router = APIRouter()
 _NEWEST = 20
 """Maximum number of sessions, keys and users that the page shows unless it shows all."""
 
-_FIELDS = ("scope", "service", "stack", "expires")
+_FIELDS = ("name", "scope", "service", "stack", "expires")
 _SCOPES = {
     Scope.READ: "look, without the URLs of handlers",
-    Scope.CALL: "also see those, redeploy, and send calls again",
+    Scope.CALL: "also see these URLs, redeploy, and redeliver calls",
     Scope.OPERATE: "also scale, start and stop, and change handlers",
     Scope.ADMIN: "all that the user may do, also make keys",
 }
@@ -49,7 +49,7 @@ _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "nev
 @router.get("/account/")
 def show_account(request: Request, visitor: Reader, show: str = "") -> Response:
     """Show the account: the newest sessions, keys and users, or all."""
-    return _render(request, visitor, most=None if show == "all" else _NEWEST)
+    return render_account(request, visitor, most=None if show == "all" else _NEWEST)
 
 
 @router.post("/account/key/")
@@ -65,8 +65,8 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
         if not error.field and not isinstance(error, ConflictError):
             raise
         status = 400 if error.field else 409
-        return _render(request, visitor, status, sent=document, owner=owner, errors={error.field: str(error)})
-    return _render(request, visitor, 201, made=key, owner=owner)
+        return render_account(request, visitor, status, sent=document, owner=owner, errors={error.field: str(error)})
+    return render_account(request, visitor, 201, made=key, owner=owner)
 
 
 @router.post("/account/key/{key_id}/revoke/")
@@ -96,25 +96,28 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
     return go_to(request, "/account/", "sessions-ended")
 
 
-def _render(
+def render_account(
     request: Request, visitor: User, status: int = 200, most: int | None = _NEWEST, **values: object
 ) -> Response:
     """Return the page. Narrow credentials do not show other credentials of their user.
 
     Args:
         most: Rows of each list; None: all.
-        values: `made`, a key that is shown now, and `owner`, its user; or after an invalid form `sent`, `owner`, and
-            `errors` by field.
+        values: What is shown only now: `made`, a key of the user `owner`, or `link`, a link that signs in the user
+            `owner`. After an invalid form: `sent`, `owner`, and `errors` by field.
     """
     store, access = context(request).store, visitor.access
+    users = store.users() if visitor.administers else ()
+    admins = [user.name for user in users if user.is_admin]
     known: dict[str, object] = {
         "most": most,
         "limits": describe_limits(access),
         "is_of_proxy": access.credential == PROXY,
         "sessions": () if access.is_narrow else store.sessions(visitor.name),
         "keys": rules.list_keys(store, visitor),
-        "users": store.users() if visitor.administers else (),
+        "users": users,
         "all_keys": store.keys() if visitor.administers else (),
+        "last_admin": admins[0] if len(admins) == 1 else "",
         "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_key": access.key_sha256,
@@ -122,6 +125,8 @@ def _render(
         "sent": dict.fromkeys(_FIELDS, ""),
         "errors": {},
         "made": "",
+        "link": "",
+        "new_user": "",
         "owner": "",
     }
     return render(request, "account.html", status, **known | values)

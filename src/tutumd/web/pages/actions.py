@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -12,9 +11,11 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, AuditEvent, AuditFilters, Query, Scope, Service, User, Verb
+from tutumd.model import Action, ActionState, Query, Requester, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
+from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
@@ -25,9 +26,8 @@ router = APIRouter(prefix="/action/{uuid}")
 
 _DELIVERIES = 10
 _CONTAINERS = 12
+_MESSAGES = 10
 _SHORT = 8
-_ASKED = (AuditEvent.ACTION_SUBMITTED, AuditEvent.ACTION_RETRIED)
-_CLOCKS_DIFFER = timedelta(seconds=2)
 After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 
@@ -98,7 +98,10 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
-        asked_by=_find_askers(store, visitor, action, service, web.clock()),
+        messages=store.notifications(visitor, Query.newest(_MESSAGES, action=uuid)).objects,
+        name_event=name_event,
+        message_states=MESSAGE_STATES,
+        requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,
         buttons=list_buttons(action, visitor),
         busy=action.ended is None,
         is_waiting=action.ended is None and bool(action.reason),
@@ -112,16 +115,6 @@ def _find_running(store: Store, visitor: User, action: Action) -> str:
     unfinished = read_unfinished(store, visitor, action.service_uuid)
     running = (each.uuid for each in unfinished if each.state is not ActionState.PENDING)
     return next((uuid for uuid in running if uuid != action.uuid), "")  # it may have begun just now
-
-
-def _find_askers(store: Store, visitor: User, action: Action, service: Service, now: datetime) -> list[str]:
-    """Return the users who requested an action, as far as the visitor may know: admins see all, others see
-    themselves.
-    """
-    until = (action.started or action.ended or now) + _CLOCKS_DIFFER
-    filters = AuditFilters(service_name=service.full_name, since=action.created - _CLOCKS_DIFFER, until=until)
-    found = [each for each in store.audit(visitor, filters).entries if each.action_uuid == action.uuid]
-    return sorted({each.user_name for each in found if each.what in _ASKED})
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:

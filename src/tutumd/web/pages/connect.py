@@ -121,6 +121,7 @@ def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> dict[str
         "deploys_tag": "",
         "operation": sender.operations[0].value,
         "max_containers": DEFAULT_CAP,
+        "skips_unchanged": "",
         "verifies": "1" if sender.verify else "",
     }
 
@@ -152,6 +153,8 @@ def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
             texts |= {"filter.tag.tag": patterns, "filter.tag.repository": repository}
         case Kind.ALERT:
             texts["filter.expression"] = _FIRING
+    if operation == Operation.REDEPLOY and sent.get("skips_unchanged"):
+        texts["skip_unchanged"] = "true"
     if operation == Operation.SCALEUP:
         texts["max_containers"] = sent.get("max_containers", "").strip() or DEFAULT_CAP
     elif sender.tag_source and sent.get("deploys_tag"):

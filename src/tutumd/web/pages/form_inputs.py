@@ -76,8 +76,10 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
     elif any("properties" in each for each in schema.get("anyOf", ())):
         inputs = list(_make_alternatives(field.name, schema["anyOf"]))
     else:
-        takes_flag = {"type": "boolean"} in schema.get("anyOf", ())
+        takes_flag = {"type": "boolean"} in (schema, *schema.get("anyOf", ()))
         shown = field.shown_schema or schema
+        if takes_flag and field.default is None and shown is schema:  # a checkbox has only two states
+            shown = {"enum": ["true", "false"]}
         kind = "date" if field.is_date else _kind_of(shown)
         inputs = [Input(name=field.name, kind=kind, schema=shown, takes_flag=takes_flag)]
     return tuple(each for each in inputs if each.kind != "json")
@@ -189,6 +191,8 @@ def _write(each: Input, value: Any) -> str:
         return ON if value is True else OFF
     if each.kind == "date":
         return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
+    if isinstance(value, bool):
+        return str(value).lower()
     return join_texts(value) if isinstance(value, list) else str(value)
 
 

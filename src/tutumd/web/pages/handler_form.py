@@ -130,7 +130,8 @@ def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dic
 
 def _options_of(each: Input) -> list[tuple[str, str]]:
     """Return the values of a select with their texts; none of them is selected initially."""
-    nothing = "Anyone: nothing is checked" if each.key == "preset" else "The usual one"
+    nothings = {"verify.preset": "Anyone: nothing is checked", "skip_unchanged": "As the service's label says"}
+    nothing = nothings.get(each.name, "The usual one")
     return [("", nothing), *((choice, name_choice(choice)) for choice in each.schema["enum"])]
 
 

@@ -13,7 +13,7 @@ from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
-from tutumd.web.pages.cookies import is_secure
+from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import visitor_with
 from tutumd.web.uris import call_uri
@@ -64,9 +64,7 @@ class FoundHandler:
     @property
     def call_url(self) -> str:
         """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
-        scheme = "https" if is_secure(self.request) else "http"
-        start = self.web.public_url or f"{scheme}://{self.request.url.netloc}"
-        return start + call_uri(self.service.uuid, self.handler.uuid)
+        return start_of_urls(self.request) + call_uri(self.service.uuid, self.handler.uuid)
 
     @property
     def values(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The first page: failed, running and waiting actions, and what needs a person. And the corner of all pages."""
+"""The first page: failed, running, waiting and recent actions, and what needs a person. And the corner of all pages."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from tutumd.ports.store import Store
 from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER
+from tutumd.web.pages.notifications import may_change
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_list import link_states, services_address
 from tutumd.web.pages.visitors import Reader
@@ -18,23 +19,33 @@ from tutumd.web.pages.visitors import Reader
 router = APIRouter()
 
 _MAX_UNFINISHED = 20
+_MAX_RECENT = 15
 _MAX_UNUSED = 5
 _MAX_WARNED = 10
 
 
 @router.get("/")
-def show_overview(request: Request, visitor: Reader) -> Response:
-    """Show the overview."""
+def show_overview(request: Request, visitor: Reader, state: str = "") -> Response:
+    """Show the overview. With the state `Failed`, the recent actions are those that failed."""
     web = context(request)
     store, now = web.store, web.clock()
     engines, groups = store.engines(visitor), store.service_groups(visitor)
     unfinished = store.unfinished_actions(visitor, _MAX_UNFINISHED)
+    is_failed = state == ActionState.FAILED
+    recent = store.recent_actions(visitor, _MAX_RECENT, failed=is_failed)
+    overview = f"{web.public_path}/"
     return render(
         request,
         "overview.html",
         failed=store.failed_actions(visitor),
         running=[each for each in unfinished if each.state is not ActionState.PENDING],
         waiting=[each for each in unfinished if each.state is ActionState.PENDING],
+        recent=recent,
+        requesters=store.requesters(visitor, [each.uuid for each in recent]),
+        results=[
+            ("All results", f"{overview}#recent", None, not is_failed),
+            ("Failed", f"{overview}?state=Failed#recent", None, is_failed),
+        ],
         unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED), by_age=True),
         warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
         steps=_list_steps(store, visitor, engines, groups),
@@ -42,6 +53,7 @@ def show_overview(request: Request, visitor: Reader) -> Response:
         states=link_states(request, {}, groups),
         has_services=bool(groups),
         can_connect=visitor.may(Scope.OPERATE),
+        tells_nobody=may_change(visitor) and not store.targets(visitor, Query.newest(1)).objects,
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,
         busy=bool(unfinished),

@@ -16,7 +16,7 @@ from tutumd.web.context import context
 from tutumd.web.messages.deliveries import describe_reason
 from tutumd.web.messages.reasons import write_reason
 from tutumd.web.pages.assets import name_assets
-from tutumd.web.pages.cookies import set_cookie
+from tutumd.web.pages.cookies import is_secure, set_cookie
 
 
 def iso(at: datetime) -> str:
@@ -138,17 +138,28 @@ _templates.filters.update(FILTERS)
 
 RESULTS = {
     "created": "The handler is created. Show its URL and give it to the sender.",
-    "changed": "The change is saved. Calls from now on follow it.",
+    "changed": "The change is saved. It applies from the next call on.",
     "unchanged": "Nothing was different, so nothing is changed.",
     "enabled": "The handler is enabled: calls count again.",
     "disabled": "The handler is disabled.",
     "rotated": "The handler has a new URL. Show it and give it to the sender.",
     "revoked": "The handler is revoked: its URL returns 404, for good.",
     "forgotten": "The service is forgotten, and its handlers are revoked.",
+    "all-forgotten": "The gone services are removed, and their handlers are revoked.",
+    "some-forgotten": "Some gone services remain: an action runs on them, or there were more than 1,000. Press the"
+    " button again for the rest.",
     "scaled": "The number of containers is set: as many start with the service.",
     "key-revoked": "The key is revoked: requests with it are refused.",
+    "user-removed": "The user is removed: the keys are refused, and the sessions have ended.",
+    "user-removed-labelled": "The user is removed: the keys are refused, and the sessions have ended. Services still"
+    " have the label tutum.owner with this name. Change the label: the next user with this name gets the services.",
     "session-ended": "The session is ended.",
     "sessions-ended": "All other sessions are ended.",
+    "target-created": "The target is created. Send a test to see whether messages arrive.",
+    "target-enabled": "The target is enabled: messages are sent again.",
+    "target-disabled": "The target is disabled: nothing is sent.",
+    "target-deleted": "The target is deleted.",
+    "retried": "The messages are queued again.",
 }
 """What a form did, as the page that follows says once: `app.js` removes the key from the address."""
 
@@ -159,7 +170,13 @@ def go_to(request: Request, path: str, did: str = "") -> RedirectResponse:
     The browser follows with GET, and reloading the page repeats nothing.
     """
     address = context(request).public_path + path
-    return RedirectResponse(f"{address}?did={did}" if did else address, 303)
+    return RedirectResponse(f"{address}{'&' if '?' in path else '?'}did={did}" if did else address, 303)
+
+
+def start_of_urls(request: Request) -> str:
+    """Return the start of complete URLs: the public URL, or else the visitor's address of the server."""
+    scheme = "https" if is_secure(request) else "http"
+    return context(request).public_url or f"{scheme}://{request.url.netloc}"
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.errors import InvalidInputError
-from tutumd.model import ActionState, Query, ServiceGroup, ServiceState
+from tutumd.model import ActionState, Query, Scope, ServiceGroup, ServiceState
 from tutumd.web.context import context
-from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.visitors import Operator, Reader, SentForm
 
 router = APIRouter()
 
@@ -41,14 +43,11 @@ _ORDER = (
 @router.get("/services/")
 def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
-    store, filters = context(request).store, _read_filters(request)
-    state, is_gone = filters["state"], filters["state"] == GONE
+    store, filters = context(request).store, _read_filters(request.query_params)
+    is_gone = filters["state"] == GONE
     begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
-    given = filters | {"state": "" if is_gone else state, "gone": "yes" if is_gone else "no"}
-    given = {name: value for name, value in given.items() if value}
-    if filters["stack"] == NO_STACK:
-        given["stack"] = ""
-    found = store.services(visitor, Query(filters=given, limit=PAGE_SIZE, offset=begin, by_stack=True))
+    query = Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin, by_stack=True)
+    found = store.services(visitor, query)
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
@@ -61,6 +60,8 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
         filters=filters,
         is_filtered=bool(begin or any(filters.values())),
         is_gone=is_gone,
+        total=found.total,
+        can_forget=visitor.may(Scope.OPERATE),
         states=link_states(request, filters, groups),
         stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
@@ -71,21 +72,42 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
     )
 
 
+@router.post("/services/forget/")
+def forget_all(request: Request, visitor: Operator, form: SentForm) -> Response:
+    """Remove the gone services that match the filters, and that were gone when the visitor's page was rendered."""
+    filters = _read_filters({**form, "state": GONE})
+    try:
+        seen = datetime.fromisoformat(form.get("seen", "")).astimezone(UTC)
+    except ValueError:
+        raise InvalidInputError("seen must be the time at which the page was rendered: load the page again") from None
+    is_complete = rules.forget_gone(context(request).store, visitor, _store_filters(filters), seen)
+    address = services_address(request, **filters).removeprefix(context(request).public_path)
+    return go_to(request, address, "all-forgotten" if is_complete else "some-forgotten")
+
+
 def services_address(request: Request, **filters: str) -> str:
     """Return the address of the list of services. Empty filters are omitted."""
     query = urlencode({name: value for name, value in filters.items() if value})
     return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
 
 
-def _read_filters(request: Request) -> dict[str, str]:
-    """Return the filters in the address. Raises InvalidInputError for a state or a text that no service can have."""
-    filters = {name: request.query_params.get(name, "").strip() for name in _FILTERS}
-    if not all(map(is_storable, (*filters.values(), request.query_params.get("after", "")))):
+def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
+    """Return the sent filters. Raises InvalidInputError for a state or a text that no service can have."""
+    filters = {name: sent.get(name, "").strip() for name in _FILTERS}
+    if not all(map(is_storable, (*filters.values(), sent.get("after", "")))):
         raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
     if filters["state"] not in ("", *_ORDER):
         states = ", ".join([GONE, *_ORDER[:-1]])
         raise InvalidInputError(f"there is no state {filters['state'][:50]!r}: services are {states}")
     return filters
+
+
+def _store_filters(filters: Mapping[str, str]) -> dict[str, str]:
+    """Return the filters of the page as those of `Store.services`."""
+    is_gone = filters["state"] == GONE
+    given = {**filters, "state": "" if is_gone else filters["state"], "gone": "yes" if is_gone else "no"}
+    given = {name: value for name, value in given.items() if value}
+    return given | ({"stack": ""} if filters["stack"] == NO_STACK else {})
 
 
 def link_states(

@@ -19,6 +19,7 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.model.notifications import NewTarget, TargetKind
 
 KEY, OTHER_KEY, TOKEN, LINK = "aa" * 32, "dd" * 32, "bb" * 32, "cc" * 32
 """SHA-256 of two keys, of a session's token and of a login link."""
@@ -54,6 +55,14 @@ def _with_action(do: Callable[[StoreBed, User, str], object]) -> Callable[[Store
     def prepare(bed: StoreBed, user: User) -> Callable[[], object]:
         action = bed.store.submit(user, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
         return lambda: do(bed, user, action.uuid)
+
+    return prepare
+
+
+def _with_target(do: Callable[[StoreBed, User, str], object]) -> Callable[[StoreBed, User], Callable[[], object]]:
+    def prepare(bed: StoreBed, user: User) -> Callable[[], object]:
+        target = bed.store.add_target(user, TARGET)
+        return lambda: do(bed, user, target.uuid)
 
     return prepare
 
@@ -117,6 +126,8 @@ def soon(bed: StoreBed) -> datetime:
 
 CHANGED = NewHandler(name="hook", operation=Operation.REDEPLOY, options={"verify": {"secrets": [SECRETS[0]]}})
 LIMITED = NewKey(key_sha256=KEY, hint="tutumd_12345", scope=Scope.CALL, stack="shop")
+TARGET = NewTarget(name="oncall", kind=TargetKind.WEBHOOK, settings={"secret": SECRETS[0]})
+CHANGED_TARGET = replace(TARGET, settings={"secret": SECRETS[1]}, repeat_s=0)
 CHANGES = (
     Change(
         event=AuditEvent.HANDLER_CREATED,
@@ -176,6 +187,31 @@ CHANGES = (
         event=AuditEvent.LOGIN_LINK_MADE,
         prepare=lambda bed, user: lambda: bed.store.add_login_link(user.name, LINK, soon(bed), user),
         details="for ann",
+    ),
+    Change(
+        event=AuditEvent.TARGET_CREATED,
+        prepare=lambda bed, user: lambda: bed.store.add_target(user, TARGET),
+        details="oncall (webhook)",
+    ),
+    Change(
+        event=AuditEvent.TARGET_CHANGED,
+        prepare=_with_target(lambda bed, user, uuid: bed.store.change_target(user, uuid, lambda _: CHANGED_TARGET)),
+        details="oncall (webhook); changed: repeat_s, settings",
+    ),
+    Change(
+        event=AuditEvent.TARGET_DELETED,
+        prepare=_with_target(lambda bed, user, uuid: bed.store.delete_target(user, uuid)),
+        details="oncall (webhook)",
+    ),
+    Change(
+        event=AuditEvent.TARGET_TESTED,
+        prepare=_with_target(lambda bed, user, uuid: bed.store.queue_test(user, uuid)),
+        details="oncall (webhook)",
+    ),
+    Change(
+        event=AuditEvent.NOTIFICATION_RETRIED,
+        prepare=_with_target(lambda bed, user, uuid: bed.store.retry_dead(user, uuid)),
+        details="oncall (webhook); notifications: 0",
     ),
     Change(
         event=AuditEvent.SESSION_STARTED,

@@ -12,6 +12,7 @@ from tutumd.reasons import Reason
 from tutumd.web.messages.reasons import write_reason
 
 GITHUB = {"preset": "github", "secrets": ["s3cret"]}
+COMMIT = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 ODD_BODIES = [b"", b"\xff\0", b"{", b'{"zen": "x", "hook_id": 1}', b"payload=%7B%7D"]
 NOT_ALLOWED = Reason("address-not-allowed", ("192.0.2.1",))
 
@@ -78,8 +79,9 @@ def test_a_signature_comes_before_what_the_payload_says() -> None:
     call = payload("github-push")
     assert evaluation(call, verify=GITHUB, filter=branch).kind is VerdictKind.UNAUTHORIZED
     assert evaluation(signed(call), verify=GITHUB, filter=branch).kind is VerdictKind.SKIPPED
-    assert evaluation(signed(call), verify=GITHUB) == Verdict()
-    assert evaluation(signed(payload("github-push", as_form=True)), verify=GITHUB) == Verdict()
+    assert evaluation(signed(call), verify=GITHUB) == Verdict(revision=COMMIT)
+    assert evaluation(signed(payload("github-push", as_form=True)), verify=GITHUB) == Verdict(revision=COMMIT)
+    assert evaluation(call) == evaluation(call, filter={"preset": "branch", "branch": "main"}) == Verdict()
     assert evaluation(signed(call, "other"), verify=GITHUB).kind is VerdictKind.UNAUTHORIZED
 
 

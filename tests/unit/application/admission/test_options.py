@@ -37,6 +37,7 @@ ALL: dict[str, object] = {
     "rate_limit": "30/minute",
     "allow_from": ["10.0.0.0/8", "2001:db8::/32"],
     "debounce": 5,
+    "skip_unchanged": False,
     "show_log": True,
 }
 
@@ -61,6 +62,7 @@ def test_all_fields_are_read() -> None:
         rate_limit=Rate(count=30, seconds=60),
         allow_from=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
         debounce=5,
+        skip_unchanged=False,
         show_log=True,
     )
 

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from tests.unit.application.admission.calls import NAMES, payload, received
-from tutumd.application.admission.payloads import MAX_VALUES, Push, find_skip_reason, parse_body, read_push
+from tutumd.application.admission.payloads import (
+    MAX_VALUES,
+    Push,
+    find_revision,
+    find_skip_reason,
+    parse_body,
+    read_push,
+)
 from tutumd.reasons import Reason
 
 BRANCHES = {
@@ -70,6 +77,30 @@ def test_a_recorded_payload_is_understood(name: str) -> None:
     assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
     assert list(push.tags) == TAGS.get(name, [])
     assert push.paths == PATHS.get(name)
+
+
+SHA1, SHA256, TAG_OBJECT = "a1" * 20, "b2" * 32, "c3" * 20
+
+
+@pytest.mark.parametrize(
+    ("body", "revision"),
+    [
+        ({"after": SHA1}, SHA1),
+        ({"after": SHA256, "head_commit": None}, SHA256),
+        ({"after": TAG_OBJECT, "head_commit": {"id": SHA1}}, SHA1),
+        ({"after": TAG_OBJECT, "checkout_sha": SHA1}, SHA1),
+        ({"after": SHA1, "checkout_sha": None}, SHA1),
+        ({"after": SHA1, "ref": None}, None),
+        ({"after": "0" * 40}, None),
+        ({"after": SHA1.upper()}, None),
+        ({"after": SHA1 + "/../x"}, None),
+        ({"after": SHA1[:12]}, None),
+        ({"after": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_commit_of_a_push_is_that_which_is_checked_out(body: dict[str, object], revision: str | None) -> None:
+    assert find_revision({"ref": "refs/heads/main", **body}) == revision
 
 
 def test_githubs_registry_of_before_names_tags_too() -> None:

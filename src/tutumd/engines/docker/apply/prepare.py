@@ -45,7 +45,7 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
     """Pull images and create containers. No running container changes, and an error leaves nothing behind.
 
     Returns:
-        The journal, saved, at phase `swap`, or `unchanged` if the service's labels skip the redeploy.
+        The journal, saved, at phase `swap`, or `unchanged` if the redeploy does nothing.
 
     Raises:
         EngineRefusedError: The service cannot be redeployed.
@@ -130,7 +130,8 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
     spares = {swap.old: create_spare(context, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
     swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
-    is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
+    may_skip = plan.labels.skip_unchanged if run.skip_unchanged is None else run.skip_unchanged
+    is_unchanged = may_skip and not run.variables and _is_unchanged(plan, own, images)
     if is_unchanged:
         for spare in spares.values():
             api.remove(spare, run, volumes=False)

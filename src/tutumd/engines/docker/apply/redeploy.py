@@ -7,13 +7,13 @@ from dataclasses import replace
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.phases import SwapPhases
 from tutumd.engines.docker.apply.prepare import prepare
-from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer, revision_of
 from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
-from tutumd.engines.labels import parse_labels
+from tutumd.engines.labels import describe_skip, parse_labels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -27,9 +27,7 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
     if journal is None or journal.phase == "pull":
         journal = prepare(context, find, self_id)
     if journal.phase == "unchanged":
-        return _success_outcome(
-            api, journal, ["skipped: the image has not changed (label tutum.redeploy.skip-unchanged)"]
-        )
+        return _success_outcome(api, journal, [describe_skip(journal.digest_before)])
     # Again, now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
@@ -75,6 +73,7 @@ def _success_outcome(api: DockerApi, journal: RedeployJournal, sentences: Sequen
         reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
+        image_revision=revision_of(first.image) if first else None,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )
@@ -96,6 +95,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
     return Outcome(
         success=False,
         reason="; ".join((journal.reason, *copied, *problems)),
+        reason_code=journal.reason_code,
         log_tail=journal.log_tail,
         rolled_back=not problems,
         image_before=journal.digest_before,

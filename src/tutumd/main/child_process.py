@@ -1,0 +1,193 @@
+"""The worker and the notifier of `tutumd serve` from the edge's view: child processes, replaced whenever they end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Condition, Event, Thread
+from typing import Any
+
+import structlog
+
+from tutumd.errors import SettingsError, UnavailableError
+
+COMMAND = (sys.executable, "-P", "-m", "tutumd.main.work")
+NOTIFIER_COMMAND = (sys.executable, "-P", "-m", "tutumd.main.notify")
+READY, STOP = b"ready\n", b"stop\n"
+
+MAX_PAUSE_S = 10.0
+"""Not longer than a lease: the obstacle to its start, such as an unavailable database, may be gone."""
+
+HEALTHY_S = 60.0
+"""After a process that lived this long, the pauses start from 0 again."""
+
+NEED_POLL_S = 2.0
+"""Interval of checks whether a process is needed."""
+
+_SIGNALED_S = 0.25
+"""Time for the edge to learn about a signal that the process also received."""
+
+_STOP_S = 10.0
+_log = structlog.get_logger(__name__)
+
+
+class _Children:
+    """Starts processes and waits for them in several threads. If the edge is the first process of a container, it reaps
+    orphans here as well.
+    """
+
+    def __init__(self) -> None:
+        self._statuses: dict[int, int | None] = {}
+        self._is_waiting = False
+        self._changed = Condition()
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a process. Raises OSError if it cannot be started."""
+        with self._changed:  # another thread cannot take its end for the end of an orphan
+            process = subprocess.Popen(command, **options)
+            self._statuses[process.pid] = None
+            return process
+
+    def wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait until a process has ended, and return its exit code. One thread waits for all processes at a time."""
+        with self._changed:
+            while (status := self._statuses[process.pid]) is None:
+                if self._is_waiting:
+                    self._changed.wait()
+                else:
+                    self._wait_for_any()
+            del self._statuses[process.pid]
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode
+
+    def _wait_for_any(self) -> None:
+        self._is_waiting = True
+        self._changed.release()
+        try:
+            ended, status = os.waitpid(-1, 0)
+        finally:
+            self._changed.acquire()
+            self._is_waiting = False
+            self._changed.notify_all()
+        if ended in self._statuses:
+            self._statuses[ended] = status
+
+
+_CHILDREN = _Children()
+
+
+class ChildProcess:
+    """A process that the edge starts, watches and stops.
+
+    Attributes:
+        ready: Done when the first process works. Otherwise it raises the SystemExit of a process that has printed its
+            reason, or a SettingsError. Without `is_needed` only.
+        state: `ok`, or the reason why no process runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        lock: int,
+        grace_s: float,
+        is_needed: Callable[[], bool] | None = None,
+    ) -> None:
+        """Start the process; `close` ends it.
+
+        Args:
+            name: `worker` or `notifier`, for the log.
+            command: A program with the function of `tutumd.main.work` or `tutumd.main.notify`.
+            options: Options of `tutumd serve`.
+            lock: File descriptor of the lock that it shares with the edge.
+            grace_s: Maximum duration of its work after a request to stop.
+            is_needed: Start the process when it first returns true, and again if the first process cannot start.
+        """
+        self.state = "ok" if is_needed else "starting"
+        self._name = name
+        self._command = command
+        self._options = dict(options)
+        self._lock = lock
+        self._grace_s = grace_s
+        self._is_needed = is_needed
+        self.ready: Future[None] = Future()
+        self._stop = Event()
+        self._edge: socket.socket | None = None
+        self._pid: int | None = None
+        self._thread = Thread(target=self._keep_running, name=f"{name} process", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the process, and wait until it has ended."""
+        self.stop()
+        self._thread.join(self._grace_s + _STOP_S)
+        if self._thread.is_alive() and self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            self._thread.join()
+
+    def stop(self) -> None:
+        """Request the end of the process after its work or the grace period, and return immediately."""
+        self._stop.set()
+        if self._edge:
+            with suppress(OSError):  # it has ended
+                self._edge.sendall(STOP)
+
+    def _keep_running(self) -> None:
+        # The processes inherit this setting, so that a signal does not interrupt their imports.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        # Each process has the name of its dead predecessor, and takes over its actions.
+        task = {"options": self._options, "name": str(uuid.uuid4()), "is_successor": False}
+        pause_s = next_pause_s = 0.0
+        self._wait_for_need()
+        while not self._stop.wait(pause_s):
+            began = time.monotonic()
+            try:
+                code = self._run(task)
+                ended = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+            except OSError as error:
+                code, ended = 0, f"cannot be started: {error}"
+            if not self.ready.done() and self._is_needed is None:
+                failure = SettingsError(f"the {self._name} {ended}")
+                self.ready.set_exception(SystemExit(code) if code > 0 else failure)
+                return
+            task["is_successor"] = True
+            pause_s = 0.0 if time.monotonic() - began > HEALTHY_S else next_pause_s
+            next_pause_s = min(2 * pause_s + 1, MAX_PAUSE_S)
+            self.state = f"{ended}; a new one starts in {pause_s:g} s"
+            if not self._stop.wait(_SIGNALED_S):
+                _log.warning(f"{self._name} is not running", state=self.state)
+
+    def _wait_for_need(self) -> None:
+        """Wait until the process is needed. A database that cannot be read needs none."""
+        while self._is_needed and not self._stop.is_set():
+            with suppress(UnavailableError):
+                if self._is_needed():
+                    return
+            self._stop.wait(NEED_POLL_S)
+
+    def _run(self, task: Mapping[str, object]) -> int:
+        """Run one process until it ends, and return its exit code. Raises OSError if it cannot be started."""
+        edge, other = socket.socketpair()
+        with edge:
+            with other:
+                edge.sendall(json.dumps(task, default=str).encode() + b"\n")
+                self._edge = edge  # from here on, `stop` reaches the process, after the task
+                if self._stop.is_set():
+                    return 0
+                process = _CHILDREN.start(self._command, stdin=other.fileno(), pass_fds=[self._lock])
+            self._pid = process.pid
+            with suppress(OSError):
+                if edge.recv(len(READY)):
+                    self.state = "ok"
+                    if not self.ready.done():
+                        self.ready.set_result(None)
+            return _CHILDREN.wait(process)

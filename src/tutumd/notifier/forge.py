@@ -1,0 +1,111 @@
+"""The kind `forge`: the status of a commit on GitHub, GitLab, Gitea or Forgejo."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from tutumd.application.admission.encryption import SecretCipher
+from tutumd.application.notifications import decrypted
+from tutumd.model.notifications import ClaimedNotification, Event, SendResult
+from tutumd.notifier.links import page_links
+from tutumd.notifier.outbound import Outbound, Response, UnreachableError
+from tutumd.notifier.texts import shorten, write_result
+from tutumd.notifier.webhook import judge_response
+
+MAX_DESCRIPTION = 140  # GitHub's limit
+NO_COMMIT = "0" * 40
+"""The commit of a test: no repository has it, so the forge checks the token and changes nothing."""
+
+_STATES = {
+    Event.TEST: "pending",
+    Event.ACTION_STARTED: "pending",
+    Event.ACTION_SUCCEEDED: "success",
+    Event.ACTION_FAILED: "failure",
+    Event.ACTION_CANCELED: "error",
+}
+_GITLAB_STATES = {"pending": "running", "failure": "failed", "error": "canceled"}
+_TRANSITION = re.compile(rb"Cannot transition status .{0,40}? from :(\w+)")
+_REFUSALS = {
+    401: "the forge refuses the token: set a valid token",
+    403: "the forge refuses the token: it needs the right to write commit statuses, and nothing may limit its requests",
+    404: "the forge does not find the repository or the commit, or the token may not read them",
+}
+
+
+class ForgeSender:
+    """Sets commit statuses. The repository is that of the target, whatever a payload names."""
+
+    def __init__(self, outbound: Outbound, cipher: SecretCipher, *, public_url: str = "") -> None:
+        """Create the sender; an empty `public_url` sends no links."""
+        self._outbound = outbound
+        self._cipher = cipher
+        self._public_url = public_url
+
+    def send(self, claimed: ClaimedNotification) -> SendResult:
+        notification, target = claimed.notification, claimed.target
+        settings = decrypted(target, self._cipher)
+        url, headers, status = make_status(
+            settings, notification.event, notification.payload, page_links(notification, self._public_url)
+        )
+        try:
+            response = self._outbound.post(
+                url, headers, json.dumps(status).encode(), may_use_proxy=target.owner_is_admin
+            )
+        except UnreachableError as error:
+            return SendResult(sent=False, error=str(error), is_final=error.is_final)
+        return judge_status(response, notification.event, status["state"])
+
+
+def make_status(
+    settings: Mapping[str, str], event: Event, payload: Mapping[str, Any], links: Mapping[str, str]
+) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Return the URL, the headers and the JSON of a request.
+
+    Sources: https://docs.github.com/rest/commits/statuses (create a commit status),
+    https://docs.gitlab.com/api/commits (set commit pipeline status), https://docs.gitea.com/api (repoCreateStatus)
+    """
+    is_test, state, token = event is Event.TEST, _STATES[event], settings["token"]
+    commit = NO_COMMIT if is_test else payload["data"]["revision"]
+    service = "test" if is_test else payload["data"]["service"]["name"]
+    status: dict[str, Any] = {
+        "state": state,
+        "description": "Test" if is_test else shorten(write_result(payload), MAX_DESCRIPTION),
+        "context": settings["context"] or f"tutumd/{service}",
+    }
+    if link := links.get("action"):
+        status["target_url"] = link
+    if is_test and settings["forge"] in ("gitea", "forgejo"):
+        # They answer 500 to a commit that does not exist, and 422 to a wrong type, after they checked the token.
+        status["state"] = 0
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    if settings["forge"] == "gitlab":
+        status |= {"state": _GITLAB_STATES.get(state, state), "name": status.pop("context")}
+        path, headers["private-token"] = f"projects/{quote(settings['repository'], safe='')}", token
+    else:
+        path, headers["authorization"] = f"repos/{settings['repository']}", f"token {token}"
+    if settings["forge"] == "github":
+        headers |= {"authorization": f"Bearer {token}", "x-github-api-version": "2022-11-28"}
+    return f"{settings['api']}/{path}/statuses/{commit}", headers, status
+
+
+def judge_status(response: Response, event: Event, state: str) -> SendResult:
+    """Return the result of a request. GitLab refuses to set the state that a status already has.
+
+    Args:
+        state: The state that was requested.
+    """
+    status = response.status
+    if event is Event.TEST and (status == 422 or (status == 404 and b"commit not found" in response.body.lower())):
+        return SendResult(sent=True)  # the forge has checked the token before
+    found = _TRANSITION.search(response.body) if status == 400 else None
+    if found and (event is Event.ACTION_STARTED or found[1].decode() == state):
+        return SendResult(sent=True, status=status)
+    if found:
+        has = found[1].decode()
+        error = f"GitLab does not change a status from {has} to {state}: set another context if others use this one"
+        return SendResult(sent=False, status=status, error=error, is_final=True)
+    result = judge_response(response)
+    return replace(result, error=f"{_REFUSALS[status]} (status {status})") if status in _REFUSALS else result

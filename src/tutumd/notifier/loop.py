@@ -1,0 +1,158 @@
+"""The loop of the notifier: claim notifications, send each in a thread, and store the results."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Condition, Event, Thread
+
+import structlog
+
+from tutumd.boottime import boottime_s
+from tutumd.errors import TutumdError, UnavailableError
+from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
+from tutumd.notifier.schedule import next_attempt
+from tutumd.ports.clock import Clock
+from tutumd.ports.notifications import NotificationQueue, Sender
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+
+MAX_PARALLEL = 8
+LEASE = timedelta(seconds=90)
+"""Longer than the longest attempt, 30 s, and the tries to store its result."""
+
+STUCK_S = 120.0
+"""Longer than all time limits within one round of the loop."""
+
+POLL_S = 5.0
+"""A wake-up may be lost."""
+
+_STORE_TRIES = 30
+_INTERNAL = "internal error: see the notifier's log"
+_log = structlog.get_logger(__name__)
+
+
+class Notifier:
+    """Sends notifications in a bounded number of threads."""
+
+    def __init__(
+        self,
+        queue: NotificationQueue,
+        senders: Mapping[TargetKind, Sender],
+        clock: Clock,
+        *,
+        name: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause_s: float = 1.0,
+    ) -> None:
+        """Create a notifier; `start` starts it.
+
+        Args:
+            clock: The clock of the queue.
+            pause_s: Pause in seconds after a fault of the database.
+        """
+        self._name = name
+        self._queue = queue
+        self._senders = senders
+        self._clock = clock
+        self._monotonic = monotonic
+        self._pause_s = pause_s
+        self._stop = Event()
+        self._sending: set[str] = set()
+        self._changed = Condition()
+        self._read_at = boottime_s()
+        self._round_began = monotonic()
+        self._thread = Thread(target=self._keep_sending, name="notify", daemon=True)
+
+    def start(self) -> None:
+        """Start the loop."""
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Stop claiming, and give the attempts in progress time to end. The lease of others ends by itself."""
+        self._stop.set()
+        self._queue.wake()
+        self._thread.join(2.0)  # it may just have claimed a notification
+        with self._changed:
+            self._changed.wait_for(lambda: not self._sending, grace_s)
+
+    @property
+    def state(self) -> str:
+        """`ok`, or how long the database could not be used."""
+        age_s = boottime_s() - self._read_at
+        is_alive = age_s <= HEARTBEAT_TIMEOUT.total_seconds()
+        return "ok" if is_alive else f"the database has given it no work for {age_s:.0f} s"
+
+    @property
+    def liveness(self) -> str:
+        """`ok`, or that the loop is stuck. A loop that the database refuses still makes its rounds, so it is `ok`."""
+        age_s = self._monotonic() - self._round_began
+        return "ok" if self._stop.is_set() or age_s <= STUCK_S else f"stuck: notify for {age_s:.0f} s"
+
+    def _keep_sending(self) -> None:
+        while not self._stop.is_set():
+            self._round_began = self._monotonic()
+            try:
+                self._queue.wait(self._claim())
+            except UnavailableError as error:
+                _log.debug("notifications cannot be read", error=str(error))
+                self._stop.wait(self._pause_s)
+            except Exception:
+                _log.exception("claiming notifications failed")
+                self._stop.wait(self._pause_s)
+
+    def _claim(self) -> float:
+        """Claim what is due and start to send it; return the time in seconds until there may be more."""
+        with self._changed:
+            free = MAX_PARALLEL - len(self._sending)
+        claims = self._queue.claim_notifications(self._name, free, LEASE) if free else ()
+        for claimed in claims:
+            with self._changed:
+                self._sending.add(claimed.notification.uuid)
+            Thread(target=self._send_claimed, args=(claimed,), name="send", daemon=True).start()
+        # The end of an attempt, too, wakes the loop: it frees a slot and a target.
+        due = self._queue.next_due() if free else None
+        self._read_at = boottime_s()
+        wait_s = (due - self._clock()).total_seconds() if due else POLL_S
+        return min(wait_s, POLL_S) if wait_s > 0 else POLL_S
+
+    def _send_claimed(self, claimed: ClaimedNotification) -> None:
+        try:
+            self._finish(claimed, self._send(claimed))
+        except Exception:
+            _log.exception("result of a notification was not stored", notification=claimed.notification.uuid)
+        finally:
+            with self._changed:
+                self._sending.discard(claimed.notification.uuid)
+                self._changed.notify_all()
+            self._queue.wake()
+
+    def _send(self, claimed: ClaimedNotification) -> SendResult:
+        try:
+            return self._senders[claimed.target.kind].send(claimed)
+        except TutumdError as error:
+            return SendResult(sent=False, error=str(error))
+        except Exception:
+            _log.exception("sending failed unexpectedly", notification=claimed.notification.uuid)
+            return SendResult(sent=False, error=_INTERNAL)
+
+    def _finish(self, claimed: ClaimedNotification, result: SendResult) -> None:
+        notification = claimed.notification
+        result = replace(result, error=result.error[:MAX_ERROR_CHARS])
+        due = next_attempt(notification.attempts + 1, result, self._clock(), random.random())  # noqa: S311 (spreads attempts)
+        self._store(claimed, result, due)
+        log = _log.bind(notification=notification.uuid, target=claimed.target.uuid, told=notification.event.value)
+        if result.sent:
+            log.info("notification was sent")
+        else:
+            log.warning("notification was not sent", error=result.error, next_attempt=str(due) if due else "none")
+
+    def _store(self, claimed: ClaimedNotification, result: SendResult, due: datetime | None) -> None:
+        """Store the result, also if the database is away for some time: otherwise the message is sent twice."""
+        for _ in range(_STORE_TRIES):
+            try:
+                return self._queue.finish_notification(claimed, result, due)
+            except UnavailableError:
+                if self._stop.wait(self._pause_s):
+                    break
+        return self._queue.finish_notification(claimed, result, due)

@@ -1,0 +1,83 @@
+"""The text of a message, for chats, phones, mailboxes and commit statuses. docs/reference/notifications.md describes
+payloads.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tutumd.model.notifications import Event
+
+MAX_TITLE = 160
+_LOG_LINES, _LOG_CHARS = 10, 1000
+_OPERATIONS = {"SCALEUP": "scaling", "SCALE": "scaling", "TERMINATE": "removal"}
+_RESULTS = {
+    Event.ACTION_FAILED: "failed",
+    Event.ACTION_CANCELED: "was canceled",
+    Event.ACTION_RECOVERED: "works again",
+    Event.ACTION_SUCCEEDED: "succeeded",
+    Event.ACTION_STARTED: "has started",
+}
+
+
+def write_title(payload: Mapping[str, Any]) -> str:
+    """Return one line, such as `shop/web: redeploy failed: the image was not found`."""
+    data, event = payload["data"], Event(payload["type"])
+    reason = _reason(data)
+    if event in _RESULTS:
+        service = data["service"]
+        return shorten(f"{'/'.join(filter(None, [service['stack'], service['name']]))}: {write_result(payload)}")
+    if event is Event.TARGET_DISABLED:
+        return shorten(f"notification target {data['target']['name']}: disabled: {reason}")
+    if event is Event.TEST:
+        return f"test of the notification target {data['target']['name']}"
+    state = f"is unavailable: {reason}" if event is Event.ENGINE_DOWN else "is available again"
+    return shorten(f"engine {data['engine']['name']} {state}")
+
+
+def write_result(payload: Mapping[str, Any]) -> str:
+    """Return what happened to an action, such as `redeploy failed: the image was not found`."""
+    data, event = payload["data"], Event(payload["type"])
+    operation = str(data["action"]["operation"])
+    reason = f": {_reason(data)}" if event in (Event.ACTION_FAILED, Event.ACTION_CANCELED) and _reason(data) else ""
+    return f"{_OPERATIONS.get(operation, operation.lower())} {_RESULTS[event]}{reason}"
+
+
+def write_body(payload: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """Return one to seven lines, and the end of the log if the payload contains it."""
+    data = payload["data"]
+    lines = [_reason(data), *_facts(data)] if "action" in data else [write_title(payload)]
+    if data.get("suppressed"):
+        lines.append(f"Failures since the last message: {data['suppressed']}")
+    time = f"{payload['timestamp'][:19].replace('T', ' ')} UTC"
+    if "action" in data:
+        time += f", engine {data['service']['engine']}, after {data['action']['duration'] or 0:.1f} s"
+    lines += [time, links.get("action") or links.get("service") or ""]
+    log = str(data.get("log_tail") or "")[-_LOG_CHARS:].splitlines()[-_LOG_LINES:]
+    return "\n".join([*filter(None, lines), *(["", "Last lines of the log:", *log] if log else [])])
+
+
+def shorten(text: str, length: int = MAX_TITLE) -> str:
+    """Return a text on one line, with at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _reason(data: Mapping[str, Any]) -> str:
+    return str((data.get("reason") or {}).get("text") or "")
+
+
+def _facts(data: Mapping[str, Any]) -> list[str]:
+    image, containers, calls = data["image"], data["containers"], data["calls"]
+    facts = []
+    before, after = (
+        str(digest or "").removeprefix("sha256:")[:12] for digest in (image["before"], image["tried"] or image["after"])
+    )
+    if after and before != after:
+        facts.append(f"Image: {after}" + (f", before: {before}" if before else ""))
+    if containers["before"] != containers["after"]:
+        facts.append(f"Containers: {containers['after']}, before: {containers['before']}")
+    if calls["newest"]:
+        handler, tag = calls["newest"][0]["handler"], calls["newest"][0]["tag"]
+        start = "Called" if calls["count"] == 1 else f"{calls['count']} calls, the last"
+        facts.append(f"{start} by the handler {handler['name'] or handler['number']}" + (f", tag {tag}" if tag else ""))
+    return facts

@@ -1,0 +1,241 @@
+"""The store's notification targets and notifications, for the application."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, about
+from tutumd.model import AuditEvent, Page, Query, User
+from tutumd.model.notifications import (
+    MAX_PENDING,
+    Event,
+    NewTarget,
+    Notification,
+    NotificationState,
+    Target,
+    TargetKind,
+)
+from tutumd.ports.notifications import Targets
+from tutumd.store.objects import audit
+from tutumd.store.objects.quotas import check_scope, check_targets
+from tutumd.store.objects.row_mapping import Row, read_one, read_page, value_from, visible_to
+from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
+from tutumd.store.queue.payloads import payload_of
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.notifications import DEAD, PENDING, notifications, repeats, targets
+from tutumd.store.tables.schema import EPOCH, new_uuid
+from tutumd.store.tables.services import services
+
+_TARGET_FILTERS = {"uuid": targets.c.uuid, "name": targets.c.name}
+_FILTERS = {
+    "uuid": notifications.c.uuid,
+    "state": notifications.c.state,
+    "target": targets.c.uuid,
+    "action": notifications.c.action_uuid,
+    "number": notifications.c.seq,
+}
+
+
+class SqlTargets(StorePart, Targets):
+    """Targets of tutumd.ports."""
+
+    _wakeup: Wakeup
+
+    def targets(self, viewer: User, query: Query) -> Page[Target]:
+        filters = dict(query.filters)
+        found = select_targets().where(_is_visible(viewer))
+        if service_uuid := filters.pop("service", None):
+            covered = sa.exists().where(services.c.uuid == service_uuid.lower(), visible_to(viewer), IN_SCOPE)
+            found = found.where(covered)
+        page = replace(query, filters=filters)
+        with self._database.read() as connection:
+            return read_page(connection, found, page, [targets.c.seq], _targets_from, _TARGET_FILTERS)
+
+    def target(self, viewer: User, uuid: str) -> Target:
+        with self._database.read() as connection:
+            return target_from(_read(connection, viewer, uuid))
+
+    def add_target(self, viewer: User, new: NewTarget) -> Target:
+        uuid, now = new_uuid(), self._clock()
+        with self._database.write() as connection:
+            check_targets(connection, viewer.uuid, added=1)
+            _check(connection, viewer, new, None)
+            row = {"uuid": uuid, "user_uuid": viewer.uuid, "created": now, **_columns(new)}
+            connection.execute(sa.insert(targets).values(row))
+            return self._record(connection, viewer, AuditEvent.TARGET_CREATED, uuid)
+
+    def change_target(self, viewer: User, uuid: str, change: Callable[[Target], NewTarget]) -> Target:
+        with self._wakeup.write(self._database) as (connection, woken):
+            check_targets(connection, viewer.uuid)
+            row = _read(connection, viewer, uuid, locks=True)
+            new = change(target_from(row))
+            _check(connection, viewer, new, row)
+            values = _columns(new)
+            changed = sorted(name for name, value in values.items() if value != getattr(row, name))
+            if new.enabled and not row.enabled:
+                values |= {"disabled_reason": "", "deaths": 0, "failures": 0}
+            connection.execute(sa.update(targets).where(targets.c.seq == row.seq).values(values))
+            # The next failure is told at once: the target may have another scope, or another receiver.
+            connection.execute(sa.delete(repeats).where(repeats.c.target_seq == row.seq))
+            woken.add(NOTIFICATIONS)
+            details = f"changed: {', '.join(changed) or 'nothing'}"
+            return self._record(connection, viewer, AuditEvent.TARGET_CHANGED, uuid, details)
+
+    def delete_target(self, viewer: User, uuid: str) -> None:
+        with self._database.write() as connection:
+            row = _read(connection, viewer, uuid, locks=True)
+            self._record(connection, viewer, AuditEvent.TARGET_DELETED, uuid)
+            connection.execute(sa.delete(targets).where(targets.c.seq == row.seq))
+
+    def notifications(self, viewer: User, query: Query) -> Page[Notification]:
+        newest_first = [notifications.c.seq.desc()]
+        found = _select_notifications(viewer)
+        with self._database.read() as connection:
+            return read_page(connection, found, query, newest_first, _notifications_from, _FILTERS)
+
+    def queue_test(self, viewer: User, target_uuid: str) -> Notification:
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            row = _read(connection, viewer, target_uuid)
+            # Due before all others of its target, so that a backlog does not delay it.
+            new = {**new_row(row.seq, payload_of(Event.TEST, now, about_target(row)), now), "due": EPOCH}
+            connection.execute(sa.insert(notifications).values(new))
+            woken.add(NOTIFICATIONS)
+            self._record(connection, viewer, AuditEvent.TARGET_TESTED, target_uuid)
+            return _read_notification(connection, viewer, str(new["uuid"]))
+
+    def retry_notification(self, viewer: User, uuid: str) -> Notification:
+        with self._wakeup.write(self._database) as (connection, woken):
+            notification = _read_notification(connection, viewer, uuid)
+            if not self._queue_again(connection, notifications.c.uuid == uuid):
+                is_dead = notification.state is NotificationState.DEAD
+                state = "about the start of an action that has ended" if is_dead else notification.state.value
+                raise ConflictError(f"the notification is {state}: only a dead one can be sent again")
+            woken.add(NOTIFICATIONS)
+            uuid_of_target, details = notification.target_uuid, f"notification {uuid}"
+            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, uuid_of_target, details)
+            return _read_notification(connection, viewer, uuid)
+
+    def retry_dead(self, viewer: User, target_uuid: str) -> int:
+        with self._wakeup.write(self._database) as (connection, woken):
+            row = _read(connection, viewer, target_uuid, locks=True)
+            of_target = sa.select(notifications.c.seq).where(notifications.c.target_seq == row.seq, DEAD)
+            newest = of_target.order_by(notifications.c.seq.desc()).limit(max(0, MAX_PENDING - row.pending))
+            number = self._queue_again(connection, notifications.c.seq.in_(newest))
+            woken.add(NOTIFICATIONS)
+            details = f"notifications: {number}"
+            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, target_uuid, details)
+            return number
+
+    def _queue_again(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+        """Queue dead notifications, except starts of ended actions: a commit status must not go back to pending."""
+        is_live = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
+        may = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, is_live)
+        again = {"state": NotificationState.PENDING.value, "attempts": 0, "ended": None, "due": self._clock()}
+        done = connection.execute(sa.update(notifications).where(DEAD, which, may).values(**again))
+        return int(done.rowcount)
+
+    def _record(
+        self, connection: sa.Connection, viewer: User, what: AuditEvent, uuid: str, details: str = ""
+    ) -> Target:
+        """Record what the viewer did with a target, and return the target."""
+        target = target_from(_read(connection, viewer, uuid))
+        named = f"{target.name} ({target.kind})"
+        audit.record(connection, viewer, what, self._clock(), details="; ".join(filter(None, (named, details))))
+        return target
+
+
+def select_targets() -> sa.Select[Any]:
+    """Select targets with their owners, and how many of their notifications are pending or dead."""
+    of_target = sa.select(sa.func.count()).where(notifications.c.target_seq == targets.c.seq)
+    return sa.select(
+        targets,
+        users.c.name.label("owner"),
+        users.c.is_admin.label("owner_is_admin"),
+        of_target.where(PENDING).scalar_subquery().label("pending"),
+        of_target.where(DEAD).scalar_subquery().label("dead"),
+    ).join(users, users.c.uuid == targets.c.user_uuid)
+
+
+def target_from(row: Row) -> Target:
+    """Return the target of a row of `select_targets`."""
+    # A later release may know other events.
+    events = tuple(Event(each) for each in row.events if each in set(Event))
+    return value_from(row, Target, number=row.seq, kind=TargetKind(row.kind), events=events)
+
+
+def _targets_from(rows: Sequence[Row]) -> list[Target]:
+    return [target_from(row) for row in rows]
+
+
+def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+    """Return the condition that a target is the viewer's own, and is covered by their credentials."""
+    conditions = [targets.c.user_uuid == viewer.uuid]
+    if viewer.access.service_uuid is not None:
+        conditions.append(targets.c.service_uuid == viewer.access.service_uuid)
+    if viewer.access.stack is not None:
+        of_stack = sa.select(services.c.uuid).where(services.c.stack == viewer.access.stack)
+        conditions.append(sa.or_(targets.c.stack == viewer.access.stack, targets.c.service_uuid.in_(of_stack)))
+    return sa.and_(*conditions)
+
+
+def _read(connection: sa.Connection, viewer: User, uuid: str, *, locks: bool = False) -> Row:
+    found = select_targets().where(targets.c.uuid == uuid, _is_visible(viewer))
+    return read_one(connection, found.with_for_update(of=targets, key_share=True) if locks else found)
+
+
+def _check(connection: sa.Connection, viewer: User, new: NewTarget, before: Row | None) -> None:
+    """Check the name and the scope of a new or changed target of a locked user."""
+    same = sa.select(targets.c.seq).where(targets.c.user_uuid == viewer.uuid, targets.c.name == new.name)
+    if connection.scalar(same) not in (None, before and before.seq):
+        with about("name"):
+            raise ConflictError(f"you have a notification target {new.name!r} already: choose another name")
+    if before is None or (before.service_uuid, before.stack) != (new.service_uuid, new.stack):
+        check_scope(connection, viewer, new.service_uuid, new.stack)
+
+
+def _columns(new: NewTarget) -> dict[str, Any]:
+    return {
+        "name": new.name,
+        "kind": new.kind.value,
+        "settings": dict(new.settings),
+        "events": [event.value for event in new.events],
+        "service_uuid": new.service_uuid,
+        "stack": new.stack,
+        "include_log": new.include_log,
+        "repeat_s": new.repeat_s,
+        "enabled": new.enabled,
+    }
+
+
+def _select_notifications(viewer: User) -> sa.Select[Any]:
+    columns = (targets.c.uuid.label("target_uuid"), targets.c.name.label("target_name"))
+    joined = sa.select(notifications, *columns).join(targets, targets.c.seq == notifications.c.target_seq)
+    return joined.where(_is_visible(viewer))
+
+
+def _read_notification(connection: sa.Connection, viewer: User, uuid: str) -> Notification:
+    return notification_from(read_one(connection, _select_notifications(viewer).where(notifications.c.uuid == uuid)))
+
+
+def _notifications_from(rows: Sequence[Row]) -> list[Notification]:
+    return [notification_from(row) for row in rows]
+
+
+def notification_from(row: Row, target: Target | None = None) -> Notification:
+    """Return the notification of a row. Without `target`, the row has `target_uuid` and `target_name`."""
+    return value_from(
+        row,
+        Notification,
+        number=row.seq,
+        event=Event(row.event),
+        state=NotificationState(row.state),
+        due=max(row.due, row.created),
+        target_uuid=target.uuid if target else row.target_uuid,
+        target_name=target.name if target else row.target_name,
+    )

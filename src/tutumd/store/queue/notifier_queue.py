@@ -1,0 +1,187 @@
+"""The queue of the notifier: claims, leases and results of notifications."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import AuditEvent
+from tutumd.model.notifications import (
+    MAX_ERROR_CHARS,
+    ClaimedNotification,
+    Event,
+    NotificationState,
+    SendResult,
+)
+from tutumd.ports.clock import Clock
+from tutumd.ports.notifications import NotificationQueue
+from tutumd.store.objects import audit
+from tutumd.store.objects.notifications import notification_from, select_targets, target_from
+from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue import outbox
+from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
+from tutumd.store.sql.database import Database, StorePart
+from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.notifications import LEASED, PENDING, notifications, targets
+from tutumd.store.tables.schema import EPOCH, UtcTime, storable
+
+MAX_DEATHS = 10
+"""Dead notifications in a row that disable a target."""
+MAX_FAILING = 4
+"""Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
+
+_other = notifications.alias("other")
+
+
+class SqlNotificationQueue(StorePart, NotificationQueue):
+    """NotificationQueue of tutumd.ports."""
+
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
+        """Create the queue. `lease_clock` is as for `SqlQueue`."""
+        super().__init__(database, clock)
+        self._lease_clock = lease_clock or clock
+        self._wakeup = wakeup
+        self._seen = 0
+
+    def claim_notifications(self, notifier: str, limit: int, lease: timedelta) -> Sequence[ClaimedNotification]:
+        now, lease_now = self._clock(), self._lease_clock()
+        due = select_next(lease_now).where(_is_due(now))
+        if self._database.dialect.single_writer:
+            with self._database.read() as connection:
+                if connection.execute(due.limit(1)).first() is None:
+                    return ()
+        with self._database.write() as connection:
+            chosen = _lock_targets(connection, due, notifier, limit, lease_now)
+            # Now that the targets are locked, nobody else can claim their notifications.
+            found = sa.select(due.where(targets.c.seq.in_(chosen)).subquery().c.seq)
+            values = {"notifier": notifier, "token": notifications.c.token + 1, "lease_until": lease_now + lease}
+            claimed = sa.update(notifications).where(notifications.c.seq.in_(found)).values(values)
+            rows = connection.execute(claimed.returning(notifications)).all()
+            taken = [row.target_seq for row in rows]
+            connection.execute(sa.update(targets).where(targets.c.seq.in_(taken)).values(claimed=lease_now))
+            owned = connection.execute(select_targets().where(targets.c.seq.in_(taken)))
+            target_rows = {row.seq: row for row in owned}
+        return [_claimed_from(row, target_rows[row.target_seq]) for row in sorted(rows, key=lambda row: row.due)]
+
+    def finish_notification(
+        self, claimed: ClaimedNotification, result: SendResult, next_attempt: datetime | None
+    ) -> None:
+        now, uuid = self._clock(), claimed.notification.uuid
+        with self._wakeup.write(self._database) as (connection, woken):
+            of_target = select_targets().where(targets.c.uuid == claimed.target.uuid)
+            target = connection.execute(of_target.with_for_update(of=targets, key_share=True)).first()
+            held = sa.and_(notifications.c.uuid == uuid, notifications.c.token == claimed.token, PENDING, LEASED)
+            if target is None:
+                return
+            event = claimed.notification.event
+            if not result.sent and event is Event.ACTION_STARTED and _has_ended(connection, claimed):
+                # The status of its end was queued meanwhile, and must not be followed by this one.
+                connection.execute(sa.delete(notifications).where(held))
+                return
+            is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
+            state = NotificationState.DEAD if is_over else NotificationState.PENDING
+            state = NotificationState.SENT if result.sent else state
+            values: dict[str, Any] = {
+                "state": state.value,
+                "attempts": notifications.c.attempts + 1,
+                "last_status": result.status,
+                "error": storable(result.error)[:MAX_ERROR_CHARS],
+                "ended": now if result.sent or is_over else None,
+                "due": next_attempt or notifications.c.due,
+                "lease_until": None,
+            }
+            if not connection.execute(sa.update(notifications).where(held).values(values)).rowcount:
+                return
+            deaths = target.deaths + (is_over and event is not Event.TEST)
+            counts = {"failures": target.failures + 1, "deaths": deaths}
+            counts = {"failures": 0, "deaths": 0} if result.sent else counts
+            connection.execute(sa.update(targets).where(targets.c.seq == target.seq).values(counts))
+            if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
+                woken |= _disable(connection, target, result, now)
+            if state is not NotificationState.PENDING:
+                outbox.count(connection, claimed.target.kind.value, state)
+
+    def has_targets(self) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(sa.select(targets.c.seq).limit(1)).first() is not None
+
+    def next_due(self) -> datetime | None:
+        now, lease_now = self._clock(), self._lease_clock()
+        due = sa.case((notifications.c.created > now + SET_BACK, sa.literal(now, UtcTime)), else_=notifications.c.due)
+        free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
+        leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
+        with self._database.read() as connection:
+            first, lease_until = connection.scalar(free), connection.scalar(leased)
+        ends = [] if lease_until is None else [now + max(timedelta(0), lease_until - lease_now)]
+        return min([*ends, *([] if first is None else [first])], default=None)
+
+    def wait(self, timeout_s: float) -> None:
+        self._wakeup.topics.add(NOTIFICATIONS)
+        self._seen = self._wakeup.wait(self._seen, timeout_s)
+
+    def wake(self) -> None:
+        self._wakeup.notify()
+
+
+def select_next(lease_now: datetime) -> sa.Select[Any]:
+    """Select the next notification of each target that is enabled, or tested, and has no claimed notification."""
+    pending = sa.select(_other.c.seq).where(
+        _other.c.target_seq == targets.c.seq, _other.c.state == sa.literal_column("'pending'")
+    )
+    first = pending.order_by(_other.c.due, _other.c.seq).limit(1).scalar_subquery()
+    held = sa.and_(_other.c.target_seq == targets.c.seq, ~is_unleased(lease_now, _other.c.lease_until))
+    is_busy = sa.exists().where(held, _other.c.lease_until.isnot(None))
+    return (
+        sa.select(notifications.c.seq, targets.c.seq.label("target_seq"))
+        .select_from(targets.join(notifications, notifications.c.seq == first))
+        # Tests are due first.
+        .where(sa.or_(targets.c.enabled, notifications.c.event == Event.TEST.value), ~is_busy)
+    )
+
+
+def _is_due(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(notifications.c.due <= now + CLOCK_SKEW, notifications.c.created > now + SET_BACK)
+
+
+def _lock_targets(
+    connection: sa.Connection, due: sa.Select[Any], notifier: str, limit: int, lease_now: datetime
+) -> list[int]:
+    """Lock the targets whose turn it is, and return their numbers.
+
+    Targets whose last attempt failed come last, and get a part of the notifier's capacity only.
+    """
+    fails = targets.c.failures > 0
+    held = sa.and_(notifications.c.notifier == notifier, LEASED, ~is_unleased(lease_now, notifications.c.lease_until))
+    failing = sa.select(sa.func.count()).select_from(notifications.join(targets)).where(held, fails)
+    in_turn = due.order_by(sa.func.coalesce(targets.c.claimed, sa.literal(EPOCH, UtcTime)), targets.c.seq)
+    locked = in_turn.with_for_update(of=targets, key_share=True, skip_locked=True)
+    healthy = connection.execute(locked.where(~fails).limit(limit)).all()
+    room = min(limit - len(healthy), MAX_FAILING - (connection.scalar(failing) or 0))
+    others = connection.execute(locked.where(fails).limit(room)).all() if room > 0 else []
+    return [row.target_seq for row in (*healthy, *others)]
+
+
+def _claimed_from(row: Row, target_row: Row) -> ClaimedNotification:
+    target = target_from(target_row)
+    notification = notification_from(row, target)
+    return ClaimedNotification(notification=notification, target=target, token=row.token)
+
+
+def _has_ended(connection: sa.Connection, claimed: ClaimedNotification) -> bool:
+    is_live = sa.select(actions.c.uuid).where(actions.c.uuid == claimed.notification.action_uuid, LIVE)
+    return connection.execute(is_live).first() is None
+
+
+def _disable(connection: sa.Connection, target: Row, result: SendResult, now: datetime) -> set[str]:
+    """Disable a target, and return the topics to publish."""
+    code, text = "gone", f"its receiver wants no more messages ({result.error})"
+    if not result.is_gone:
+        code, text = "unreachable", f"{MAX_DEATHS} notifications in a row could not be sent; the last: {result.error}"
+    text = storable(text)
+    disabled = sa.update(targets).where(targets.c.seq == target.seq)
+    connection.execute(disabled.values(enabled=False, disabled_reason=text))
+    details = f"{target.name} ({target.kind}) of {target.owner}: {text}"
+    audit.record(connection, None, AuditEvent.TARGET_DISABLED, now, details=details)
+    return outbox.add_disabled(connection, target, code, text, now)

@@ -1,0 +1,282 @@
+"""The outbox: notifications are inserted in the transaction of their event."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState, EngineInfo, Verb
+from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
+from tutumd.store.objects.action_log import add_line
+from tutumd.store.objects.row_mapping import Row
+from tutumd.store.queue.payloads import event_of, payload_of, read_facts, read_revisions, reason_of
+from tutumd.store.sql.dialect import insert, upsert
+from tutumd.store.sql.wakeup import NOTIFICATIONS
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, repeats, targets
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import services
+
+OVERFLOW = "overflow: too many notifications of the target were pending, and this was one of the oldest"
+NO_REVISION = (
+    "no commit status is sent: neither a verified payload nor the image's label org.opencontainers.image.revision"
+    " names a commit (40 or 64 hexadecimal digits)"
+)
+_BLOCK = 500
+"""The pending notifications of a target are counted once per so many numbers."""
+_ENGINE = "engine"
+
+_newest = sa.select(sa.func.max(notifications.c.seq)).where(notifications.c.target_seq == targets.c.seq)
+
+
+def _select_targets(*covers: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Select enabled targets. A target that is being deleted is skipped, so that no transaction waits for that."""
+    owned = sa.select(targets, users.c.is_admin.label("owner_is_admin"), _newest.scalar_subquery().label("newest"))
+    joined = owned.join(users, users.c.uuid == targets.c.user_uuid).where(targets.c.enabled, *covers)
+    return joined.with_for_update(read=True, key_share=True, skip_locked=True, of=targets)
+
+
+IN_SCOPE = sa.and_(
+    sa.or_(targets.c.service_uuid.is_(None), targets.c.service_uuid == services.c.uuid),
+    sa.or_(targets.c.stack.is_(None), targets.c.stack == services.c.stack),
+)
+_owners = users.alias("owners")
+_VIEWERS = sa.select(_owners.c.uuid).where(sa.or_(_owners.c.is_admin, _owners.c.name == services.c.owner))
+_SELECT_COVERING = (
+    _select_targets(targets.c.user_uuid.in_(_VIEWERS), IN_SCOPE)
+    .add_columns(actions.c.uuid.label("action_uuid"))
+    .join(services, sa.true())
+    .join(actions, actions.c.service_uuid == services.c.uuid)
+)
+_SELECT_ENDED = _SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
+
+
+_FORGE = targets.c.kind == sa.literal_column(f"'{TargetKind.FORGE}'")
+HAS_FORGES = sa.select(targets.c.seq).where(targets.c.enabled, _FORGE).exists()
+"""Whether there is a target that is told of starts."""
+
+
+def add_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str]:
+    """Queue the notifications of actions that have ended in this transaction, and return the topics to publish.
+
+    The rights of the targets' owners at this time decide. Equal failures are suppressed as the targets require.
+    """
+    told: set[str] = set()
+    covering = connection.execute(_SELECT_ENDED, {"action_uuids": list(action_uuids)}).all()
+    for uuid in sorted({row.action_uuid for row in covering}):
+        told |= _add_end(connection, uuid, [row for row in covering if row.action_uuid == uuid])
+    return told
+
+
+def _add_end(connection: sa.Connection, uuid: str, covering: Sequence[Row]) -> set[str]:
+    action, facts = read_facts(connection, uuid)
+    event = event_of(action.state, is_recovery=_is_recovery(connection, action))
+    suppressed = _update_repeats(connection, action, event, covering)
+    new = []
+    for target in covering:
+        # A recovery is a success, too.
+        chosen = [each for each in dict.fromkeys((event, _basic(event))) if each.value in target.events]
+        if target.kind != TargetKind.FORGE and chosen and target.seq in suppressed:
+            log_tail = action.log_tail if target.include_log else ""
+            data = {**facts, "suppressed": suppressed[target.seq]}
+            new.append((target, payload_of(chosen[0], action.ended, data, log_tail)))
+    forges = [target for target in covering if target.kind == TargetKind.FORGE and action.verb == Verb.REDEPLOY]
+    if forges and action.started is not None:
+        new += _list_statuses(connection, forges, action, event, facts)
+    return _insert(connection, new, action.ended, action_uuid=uuid, service_uuid=action.service_uuid)
+
+
+def _basic(event: Event) -> Event:
+    return Event.ACTION_SUCCEEDED if event is Event.ACTION_RECOVERED else event
+
+
+def _is_recovery(connection: sa.Connection, action: Row) -> bool:
+    """Return whether an action is the first success of its verb on its service after a failure."""
+    if action.state != ActionState.SUCCESS.value:
+        return False
+    c = actions.c
+    earlier = sa.select(c.state).where(c.service_uuid == action.service_uuid, c.seq < action.seq, c.verb == action.verb)
+    decided = earlier.where(c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
+    return connection.scalar(decided.order_by(c.seq.desc()).limit(1)) == ActionState.FAILED.value
+
+
+def _update_repeats(connection: sa.Connection, action: Row, event: Event, covering: Sequence[Row]) -> dict[int, int]:
+    """Return the targets to tell, by number, each with how many equal failures it was not told of."""
+    told = dict.fromkeys((target.seq for target in covering), 0)
+    of_verb = sa.and_(repeats.c.subject == action.service_uuid, repeats.c.verb == action.verb)
+    if event is Event.ACTION_CANCELED:
+        return told
+    if event is not Event.ACTION_FAILED:
+        for row in connection.execute(sa.delete(repeats).where(of_verb).returning(repeats)):
+            told[row.target_seq] = told.get(row.target_seq, 0) + row.suppressed
+        return told
+    equal = sa.select(repeats).where(of_verb, repeats.c.reason_code == action.reason_code)
+    earlier = {row.target_seq: row for row in connection.execute(equal)}
+    key = {"subject": action.service_uuid, "verb": action.verb, "reason_code": action.reason_code}
+    for target in covering:
+        if event.value in target.events and target.kind != TargetKind.FORGE:
+            equal_one = earlier.get(target.seq)
+            if not _tell(connection, {**key, "target_seq": target.seq}, equal_one, target.repeat_s, action.ended):
+                del told[target.seq]
+            elif equal_one is not None:
+                told[target.seq] = equal_one.suppressed
+    return told
+
+
+def _tell(connection: sa.Connection, key: dict[str, Any], earlier: Row | None, repeat_s: int, now: datetime) -> bool:
+    """Record a failure, and return whether the target is told of it now.
+
+    Args:
+        earlier: The target's row of the equal failure that it was told last; None if there is none.
+    """
+    is_equal = _is_equal(earlier, repeat_s, now)
+    values: dict[str, Any] = {"told": now, "suppressed": 0, "is_over": False}
+    if earlier is not None and is_equal:
+        values = {"told": earlier.told, "suppressed": earlier.suppressed + 1, "is_over": earlier.is_over}
+    upsert(connection, repeats, list(key), {**key, **values})
+    return not is_equal
+
+
+def _is_equal(earlier: Row | None, repeat_s: int, now: datetime) -> bool:
+    # A clock that was set back does not suppress failures for long.
+    return earlier is not None and abs(now - earlier.told) < timedelta(seconds=repeat_s)
+
+
+def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:
+    """Queue a commit status for each commit of a redeploy that begins, and return the topics to publish."""
+    forges = _SELECT_COVERING.where(actions.c.uuid == action_uuid, _FORGE)
+    covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
+    if not covering:
+        return set()
+    action, facts = read_facts(connection, action_uuid)
+    new = [
+        (target, payload_of(Event.ACTION_STARTED, now, {**facts, "revision": revision}))
+        for target in covering
+        for revision in read_revisions(connection, action.seq)
+    ]
+    return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=action.service_uuid)
+
+
+def _list_statuses(
+    connection: sa.Connection, forges: Sequence[Row], action: Row, event: Event, facts: Mapping[str, Any]
+) -> list[tuple[Row, dict[str, Any]]]:
+    """Return the commit statuses of a redeploy's end, and remove those of its start that nobody has sent."""
+    unsent = sa.and_(PENDING, notifications.c.lease_until.is_(None), notifications.c.action_uuid == action.uuid)
+    connection.execute(sa.delete(notifications).where(unsent, notifications.c.event == Event.ACTION_STARTED.value))
+    revisions = read_revisions(connection, action.seq) or list(filter(None, [action.image_revision]))
+    if not revisions:
+        add_line(connection, action.uuid, action.ended, NO_REVISION)
+    return [
+        (target, payload_of(_basic(event), action.ended, {**facts, "revision": revision}))
+        for target in forges
+        for revision in revisions
+    ]
+
+
+def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | None, now: datetime) -> set[str]:
+    """Queue the notifications of an engine's health, and return the topics to publish.
+
+    Args:
+        was_away: As it was reported before; None: there was no report.
+    """
+    if not info.away and was_away is False:
+        return set()
+    of_engine = sa.and_(repeats.c.subject == info.name, repeats.c.verb == _ENGINE)
+    earlier = {row.target_seq: row for row in connection.execute(sa.select(repeats).where(of_engine))}
+    is_change = info.away and not was_away
+    if not is_change and not earlier:
+        return set()
+    event = Event.ENGINE_DOWN if info.away else Event.ENGINE_UP
+    runs_there = sa.select(services.c.uuid).where(services.c.engine == info.name, IN_SCOPE).exists()
+    covers = sa.or_(sa.and_(targets.c.service_uuid.is_(None), targets.c.stack.is_(None)), runs_there)
+    new = []
+    for target in connection.execute(_select_targets(users.c.is_admin, covers)):
+        row = earlier.get(target.seq)
+        key = {"subject": info.name, "verb": _ENGINE, "reason_code": "away", "target_seq": target.seq}
+        if target.kind == TargetKind.FORGE or not {Event.ENGINE_DOWN, Event.ENGINE_UP} & set(target.events):
+            continue
+        if info.away:
+            # A suppressed change is told if it still lasts when the time to repeat is over.
+            lasts = row is not None and row.suppressed > 0 and not _is_equal(row, target.repeat_s, now)
+            is_told = row is not None and not row.is_over
+            tells = (is_change or lasts) and not is_told and _tell(connection, key, row, target.repeat_s, now)
+        else:
+            tells = row is not None and not row.is_over
+            this_one = sa.and_(of_engine, repeats.c.target_seq == target.seq)
+            connection.execute(sa.update(repeats).where(this_one).values(is_over=True))
+        if tells and event.value in target.events:
+            data = {
+                "engine": {"name": info.name, "kind": info.kind},
+                "reason": reason_of("engine-unavailable", info.error) if info.away else reason_of("", ""),
+                "suppressed": row.suppressed if row else 0,
+            }
+            new.append((target, payload_of(event, now, data)))
+    return _insert(connection, new, now)
+
+
+def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str, now: datetime) -> set[str]:
+    """Tell the owner's other targets that a target was disabled, and return the topics to publish."""
+    others = _select_targets(targets.c.user_uuid == disabled.user_uuid, targets.c.seq != disabled.seq)
+    data = {**about_target(disabled), "reason": reason_of(code, text)}
+    new = [
+        (target, payload_of(Event.TARGET_DISABLED, now, data))
+        for target in connection.execute(others)
+        if Event.TARGET_DISABLED.value in target.events and target.kind != TargetKind.FORGE
+    ]
+    return _insert(connection, new, now)
+
+
+def about_target(target: Row) -> dict[str, Any]:
+    """Return the part of a payload that is about a target."""
+    return {"target": {"uuid": target.uuid, "name": target.name, "kind": target.kind}}
+
+
+def new_row(target_seq: int, payload: Mapping[str, Any], now: datetime, **values: str | None) -> dict[str, Any]:
+    """Return the row of a new notification."""
+    return {
+        "uuid": new_uuid(),
+        "target_seq": target_seq,
+        "event": payload["type"],
+        "state": NotificationState.PENDING.value,
+        "payload": payload,
+        "created": now,
+        "due": now,
+        **values,
+    }
+
+
+def _insert(
+    connection: sa.Connection, new: Sequence[tuple[Row, Mapping[str, Any]]], now: datetime, **values: str | None
+) -> set[str]:
+    if not new:
+        return set()
+    newest = {target.seq: target.newest or 0 for target, _ in new}
+    rows = [new_row(target.seq, payload, now, **values) for target, payload in new]
+    inserted = sa.insert(notifications).returning(notifications.c.target_seq, notifications.c.seq)
+    for row in connection.execute(inserted, rows).all():
+        if row.seq // _BLOCK != newest[row.target_seq] // _BLOCK:
+            _trim(connection, row.target_seq, now)
+    return {NOTIFICATIONS}
+
+
+def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:
+    """Keep a target's pending notifications below `MAX_PENDING` until the next trim: the oldest become dead."""
+    c = notifications.c
+    pending = sa.select(c.seq).where(c.target_seq == target_seq, PENDING)
+    newest_first = pending.order_by(c.seq.desc()).limit(1).offset(MAX_PENDING - _BLOCK)
+    surplus = pending.where(c.seq <= newest_first.scalar_subquery(), c.lease_until.is_(None))
+    dead = sa.update(notifications).where(c.seq.in_(surplus.with_for_update(skip_locked=True)))
+    done = connection.execute(dead.values(state=NotificationState.DEAD.value, ended=now, error=OVERFLOW))
+    kind = sa.select(targets.c.kind).where(targets.c.seq == target_seq).scalar_subquery()
+    count(connection, kind, NotificationState.DEAD, done.rowcount)
+
+
+def count(connection: sa.Connection, kind: object, state: NotificationState, number: int = 1) -> None:
+    """Count notifications that were sent or died. Two transactions may update the same row, so each updates it late."""
+    values = {"kind": kind, "state": state.value, "number": number}
+    added = insert(connection, notification_totals).values(values)
+    total = {"number": notification_totals.c.number + number}
+    if number:
+        connection.execute(added.on_conflict_do_update(index_elements=["kind", "state"], set_=total))

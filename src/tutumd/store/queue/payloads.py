@@ -1,0 +1,109 @@
+"""What notifications tell: the JSON objects that docs/reference/notifications.md describes."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState, DeliveryOutcome
+from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Event, encode
+from tutumd.store.objects.action_deliveries import IS_OF_ACTION
+from tutumd.store.objects.row_mapping import Row
+from tutumd.store.tables.actions import actions, deliveries
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import handlers, services
+
+MAX_CALLS = 20
+MAX_REVISIONS = 100
+_MAX_REASON_CHARS = 2_000
+
+_TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
+_COUNT = sa.func.count().over().label("count")
+_SELECT_CALLS = (
+    sa.select(deliveries.c.handler_seq, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
+    .select_from(actions)
+    .join(deliveries, IS_OF_ACTION)
+    .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+    .where(deliveries.c.outcome.in_(_TOLD))
+    .order_by(deliveries.c.seq.desc())
+    .limit(MAX_CALLS)
+)
+
+
+def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: str = "") -> dict[str, Any]:
+    """Return a payload of at most `MAX_PAYLOAD_BYTES`, with the end of a log and the newest calls that fit."""
+    payload: dict[str, Any] = {"type": event.value, "timestamp": _iso(at), "data": dict(data)}
+    if log_tail:
+        payload["data"]["log_tail"] = log_tail
+        excess = len(encode(payload)) - MAX_PAYLOAD_BYTES
+        if excess > 0:
+            payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
+    while len(encode(payload)) > MAX_PAYLOAD_BYTES and payload["data"]["calls"]["newest"]:
+        calls = payload["data"]["calls"]
+        payload["data"]["calls"] = {**calls, "newest": calls["newest"][:-1]}
+    return payload
+
+
+def read_facts(connection: sa.Connection, action_uuid: str) -> tuple[Row, dict[str, Any]]:
+    """Return the row of an action with its service, and the data of its payloads."""
+    columns = (services.c.name, services.c.stack, services.c.full_name)
+    with_service = sa.select(actions, *columns).join(services, services.c.uuid == actions.c.service_uuid)
+    row = connection.execute(with_service.where(actions.c.uuid == action_uuid)).one()
+    calls = connection.execute(_SELECT_CALLS.where(actions.c.seq == row.seq)).all()
+    return row, {
+        "service": {"uuid": row.service_uuid, "name": row.name, "stack": row.stack, "engine": row.engine},
+        "action": {
+            "uuid": row.uuid,
+            "operation": row.verb,
+            "state": row.state,
+            "created": _iso(row.created),
+            "started": row.started and _iso(row.started),
+            "ended": row.ended and _iso(row.ended),
+            "duration": _duration(row),
+        },
+        "reason": reason_of(row.reason_code, row.reason),
+        "image": {"before": row.image_before, "after": row.image_after, "tried": row.image_tried},
+        "containers": {"before": len(row.containers_before), "after": len(row.containers_after)},
+        "calls": {
+            "count": calls[0].count if calls else 0,
+            "newest": [
+                {
+                    "handler": {"number": call.handler_seq, "name": call.name},
+                    "received": _iso(call.received),
+                    "tag": call.tag,
+                }
+                for call in calls
+            ],
+        },
+    }
+
+
+def read_revisions(connection: sa.Connection, action_seq: int) -> list[str]:
+    """Return the distinct commits that an action's calls deploy, the newest first."""
+    of_action = sa.select(deliveries.c.revision).select_from(actions).join(deliveries, IS_OF_ACTION)
+    distinct = of_action.where(actions.c.seq == action_seq, deliveries.c.revision.isnot(None))
+    newest = distinct.group_by(deliveries.c.revision).order_by(sa.func.max(deliveries.c.seq).desc())
+    return list(connection.execute(newest.limit(MAX_REVISIONS)).scalars())
+
+
+def reason_of(code: str, text: str) -> dict[str, str]:
+    """Return the reason in a payload."""
+    return {"code": code, "text": storable(text)[:_MAX_REASON_CHARS]}
+
+
+def event_of(state: str, *, is_recovery: bool) -> Event:
+    """Return the event of an action's end."""
+    if state == ActionState.SUCCESS.value:
+        return Event.ACTION_RECOVERED if is_recovery else Event.ACTION_SUCCEEDED
+    return Event.ACTION_FAILED if state == ActionState.FAILED.value else Event.ACTION_CANCELED
+
+
+def _duration(row: Row) -> float | None:
+    if row.started is None or row.ended is None:
+        return None
+    return max(0.0, float((row.ended - row.started).total_seconds()))
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

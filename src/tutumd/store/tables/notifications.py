@@ -1,0 +1,107 @@
+"""Tables of notification targets, of notifications (the outbox), and of failures that targets were told."""
+
+import sqlalchemy as sa
+
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
+
+targets = sa.Table(
+    "notification_targets",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    # Values that are secret are encrypted.
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("events", sa.JSON, nullable=False),
+    # Without a reference: a removed service that its engine reports again has the same UUID, and a scope never widens.
+    sa.Column("service_uuid", Uuid),
+    sa.Column("stack", sa.String(255)),
+    sa.Column("include_log", sa.Boolean, nullable=False),
+    sa.Column("repeat_s", sa.Integer, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("created", UtcTime, nullable=False),
+    # Failed attempts since the last message that was sent, and dead notifications in a row.
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
+    # Time of the last claim: targets take turns.
+    sa.Column("claimed", UtcTime),
+    # Names are unique per user only: no user learns the names of another.
+    sa.UniqueConstraint("user_uuid", "name", name="notification_targets_name"),
+    sqlite_autoincrement=True,
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("target_seq", SERIAL, sa.ForeignKey(targets.c.seq, ondelete="CASCADE"), nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("due", UtcTime, nullable=False),
+    # Without references: notifications have their own retention.
+    sa.Column("action_uuid", Uuid, index=True),
+    sa.Column("service_uuid", Uuid),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ended", UtcTime),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.Column("notifier", sa.String(64)),
+    sa.Column("token", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("lease_until", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+PENDING = notifications.c.state == sa.literal_column("'pending'")
+DEAD = notifications.c.state == sa.literal_column("'dead'")
+LEASED = notifications.c.lease_until.isnot(None)
+_ENDED = notifications.c.ended.isnot(None)
+
+sa.Index("notifications_of_target", notifications.c.target_seq, notifications.c.seq)
+# Each claim searches for the due notifications of a target, and for its claimed notification.
+sa.Index(
+    "notifications_due",
+    notifications.c.target_seq,
+    notifications.c.due,
+    notifications.c.seq,
+    sqlite_where=PENDING,
+    postgresql_where=PENDING,
+)
+sa.Index("notifications_leased", notifications.c.target_seq, sqlite_where=LEASED, postgresql_where=LEASED)
+sa.Index(
+    "notifications_dead", notifications.c.target_seq, notifications.c.seq, sqlite_where=DEAD, postgresql_where=DEAD
+)
+# For retention.
+sa.Index(
+    "notifications_ended", notifications.c.state, notifications.c.ended, sqlite_where=_ENDED, postgresql_where=_ENDED
+)
+
+# Notifications that were sent or died, counted in the transaction of the event.
+notification_totals = sa.Table(
+    "notification_totals",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(8), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+# Failures that targets were told: equal ones are suppressed for a while.
+repeats = sa.Table(
+    "notification_repeats",
+    metadata,
+    # UUID of a service; or name of an engine, with the verb `engine`.
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("verb", sa.String(16), primary_key=True),
+    sa.Column("target_seq", SERIAL, sa.ForeignKey(targets.c.seq, ondelete="CASCADE"), primary_key=True, index=True),
+    sa.Column("reason_code", sa.String(32), primary_key=True),
+    sa.Column("told", UtcTime, nullable=False),
+    # Equal failures since then.
+    sa.Column("suppressed", sa.Integer, nullable=False),
+    # Only for engines: the target was told since that the engine is available again.
+    sa.Column("is_over", sa.Boolean, nullable=False, server_default=sa.false()),
+)

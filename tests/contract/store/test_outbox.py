@@ -1,0 +1,378 @@
+"""What is queued for whom, in the transaction that ends or starts an action."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.contract.store.test_notifier_queue import add, claim, fail, stored
+from tests.support.query_plans import recorded
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
+from tutumd.model import Outcome, User, Verb
+from tutumd.model.notifications import CHOSEN_EVENTS, MAX_PAYLOAD_BYTES, Event, SendResult, TargetKind, encode
+from tutumd.store.objects import notifications as objects
+from tutumd.store.queue import outbox
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
+from tutumd.store.sql.wakeup import Wakeup
+
+COMMITS = ("a" * 40, "b" * 64)
+ALL = tuple(CHOSEN_EVENTS)
+
+
+def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
+    """Let a redeploy end, and return the action's UUID."""
+    bed.call(bed.handler(service))
+    claimed = bed.claimed()
+    bed.queue.finish(claimed, Outcome(**{"success": False, "reason_code": "exited", **outcome}), None)
+    return claimed.action.uuid
+
+
+def events(bed: StoreBed, user: User | None = None, **filters: str) -> list[str]:
+    """Return the events of the stored notifications, oldest first."""
+    return [each.event.value for each in reversed(stored(bed, user, **filters))]
+
+
+def suppressed(bed: StoreBed) -> list[int]:
+    return [each.payload["data"]["suppressed"] for each in reversed(stored(bed))]
+
+
+def cancel_pending(bed: StoreBed) -> None:
+    bed.store.cancel(bed.admin, bed.call(bed.handler("web")))
+
+
+def cancel_running(bed: StoreBed) -> None:
+    end(bed, canceled=True)
+
+
+def abandon(bed: StoreBed) -> None:
+    action = bed.call(bed.handler("web"))
+    bed.claimed()
+    bed.store.abandon(bed.admin, action)
+
+
+def forget(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.show("db")
+    bed.store.forget(bed.admin, bed.service_uuid("web"))
+
+
+def terminate(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    bed.store.submit(bed.admin, web, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.START, target=None, origin=ORIGIN)
+    bed.queue.finish(bed.claimed(), Outcome(success=True), None)
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (lambda bed: end(bed), ["action.failed exited"]),
+        (lambda bed: end(bed, success=True), ["action.succeeded "]),
+        (cancel_running, ["action.canceled canceled"]),
+        (cancel_pending, ["action.canceled canceled"]),
+        (abandon, ["action.failed abandoned"]),
+        (forget, ["action.canceled canceled"]),
+        (terminate, ["action.canceled canceled", "action.succeeded "]),
+    ],
+    ids=["failed", "succeeded", "canceled", "canceled pending", "abandoned", "forgotten", "terminated"],
+)
+def test_each_end_is_told(bed: StoreBed, act: Callable[[StoreBed], object], expected: list[str]) -> None:
+    add(bed, events=ALL)
+    act(bed)
+    told = [f"{each.event} {each.payload['data']['reason']['code']}" for each in reversed(stored(bed))]
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ((Event.ACTION_RECOVERED,), ["action.recovered"]),
+        ((Event.ACTION_SUCCEEDED,), ["action.succeeded"] * 2),
+        ((Event.ACTION_SUCCEEDED, Event.ACTION_RECOVERED), ["action.recovered", "action.succeeded"]),
+        ((Event.ACTION_CANCELED,), ["action.canceled"]),
+        ((Event.ENGINE_UP,), []),
+    ],
+)
+def test_a_recovery_is_the_first_success_after_a_failure(
+    bed: StoreBed, chosen: tuple[Event, ...], expected: list[str]
+) -> None:
+    add(bed, events=chosen)
+    end(bed)
+    end(bed, canceled=True)
+    end(bed, success=True)
+    end(bed, success=True)
+    assert events(bed) == expected
+
+
+@pytest.mark.parametrize("is_admin", [True, False])
+def test_the_scope_and_the_rights_of_the_owner_decide(bed: StoreBed, is_admin: bool) -> None:
+    ann = bed.store.add_user("ann", is_admin=is_admin)
+    web, db = replace(snapshot("web", owner="ann"), stack="shop"), snapshot("db", owner="ann")
+    bed.sync(web, db)
+    add(bed, "all", ann)
+    add(bed, "web", ann, service_uuid=bed.service_uuid("web"))
+    add(bed, "shop", ann, stack="shop")
+    add(bed, "off", ann, enabled=False)
+    bed.sync(web, replace(db, owner="bob"))
+    fail(bed, "web")
+    assert {each.target_name for each in stored(bed, ann)} == {"all", "web", "shop"}
+    fail(bed, "db")
+    of_db = {each.target_name for each in stored(bed, ann) if each.service_uuid == bed.service_uuid("db")}
+    assert of_db == ({"all"} if is_admin else set())
+    assert not stored(bed)
+
+
+def test_equal_failures_are_told_once_in_the_time_to_repeat(bed: StoreBed) -> None:
+    add(bed, events=ALL, repeat_s=3600)
+    add(bed, "each", events=(Event.ACTION_FAILED,), repeat_s=0)
+    end(bed)
+    for _ in range(3):
+        end(bed)
+    end(bed, reason_code="unhealthy")
+    end(bed, "db")
+    bed.clock.move(3599)
+    end(bed)
+    bed.clock.move(1)
+    end(bed)
+    end(bed, success=True)
+    end(bed)
+    oncall, each = (bed.store.targets(bed.admin, query(name=name)).objects[0].uuid for name in ("oncall", "each"))
+    told = [(one.event, one.payload["data"]["suppressed"]) for one in reversed(stored(bed, target=oncall))]
+    failed, recovered = Event.ACTION_FAILED, Event.ACTION_RECOVERED
+    assert told == [(failed, 0), (failed, 0), (failed, 0), (failed, 4), (recovered, 0), (failed, 0)]
+    assert len(stored(bed, target=each)) == 9
+    bed.clock.move(-1800)
+    end(bed)
+    assert len(stored(bed, target=oncall)) == 6
+
+
+def test_a_service_that_fails_200_times_in_an_hour_is_told_twice_at_most(bed: StoreBed) -> None:
+    add(bed, repeat_s=3600)
+    handler = bed.handler("web")
+    for _ in range(200):
+        bed.call(handler)
+        bed.finish(bed.claimed(), success=False)
+        bed.clock.move(18)
+    assert len(stored(bed)) <= 2
+
+
+def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
+    add(bed, include_log=True)
+    handler = bed.handler("web")
+    for _ in range(25):
+        bed.call(handler)
+    claimed = bed.claimed()
+    bed.clock.move(2.5)
+    outcome = Outcome(
+        success=False,
+        reason="it exited with 7",
+        reason_code="exited",
+        log_tail="é" * 30_000 + "\nlast",
+        image_before="sha256:1",
+        image_tried="sha256:2",
+        containers_before=("web-c1", "web-c2"),
+        containers_after=("web-c1",),
+    )
+    bed.queue.finish(claimed, outcome, None)
+    (notification,) = stored(bed)
+    payload = dict(notification.payload)
+    assert MAX_PAYLOAD_BYTES - 4 < len(encode(payload)) <= MAX_PAYLOAD_BYTES
+    assert (payload["type"], payload["timestamp"]) == ("action.failed", "2026-01-01T00:00:02.500Z")
+    data = payload["data"]
+    log_tail = data.pop("log_tail")
+    assert log_tail.endswith("é\nlast")
+    assert data.pop("service") == {"uuid": handler.service_uuid, "name": "web", "stack": "", "engine": "docker"}
+    action = data.pop("action")
+    assert (action["uuid"], action["operation"], action["state"]) == (claimed.action.uuid, "REDEPLOY", "Failed")
+    assert (action["started"], action["duration"]) == ("2026-01-01T00:00:00.000Z", 2.5)
+    calls = data.pop("calls")
+    assert (calls["count"], len(calls["newest"])) == (25, 20)
+    assert calls["newest"][0] == {
+        "handler": {"number": handler.number, "name": None},
+        "received": "2026-01-01T00:00:00.000Z",
+        "tag": None,
+    }
+    assert data == {
+        "reason": {"code": "exited", "text": "it exited with 7"},
+        "image": {"before": "sha256:1", "after": None, "tried": "sha256:2"},
+        "containers": {"before": 2, "after": 1},
+        "suppressed": 0,
+    }
+    assert handler.uuid not in encode(notification.payload).decode()
+
+
+def test_without_include_log_no_log_is_stored(bed: StoreBed) -> None:
+    add(bed)
+    end(bed, log_tail="secret")
+    assert "log_tail" not in stored(bed)[0].payload["data"]
+
+
+def deploy(bed: StoreBed, *revisions: str | None, **outcome: Any) -> str:
+    """Let a redeploy with calls for these commits end, and return the action's UUID."""
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    for revision in revisions:
+        bed.accepted(handler, bed.evaluate(handler, verified=True, revision=revision))
+    claimed = bed.claimed()
+    bed.queue.finish(claimed, Outcome(**{"success": True, **outcome}), None)
+    return claimed.action.uuid
+
+
+FORGE: dict[str, Any] = {"kind": TargetKind.FORGE, "events": ()}
+
+
+def test_each_commit_gets_a_status_at_the_start_and_one_at_the_end(bed: StoreBed) -> None:
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    add(bed, **FORGE)
+    add(bed, "other", service_uuid=bed.service_uuid("db"), **FORGE)
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    for revision in (*COMMITS, COMMITS[0], None):
+        bed.accepted(handler, bed.evaluate(handler, verified=True, revision=revision))
+    claimed = bed.claimed()
+    assert events(bed) == ["action.started"] * 2
+    (sent,) = claim(queue)
+    queue.finish_notification(sent, SendResult(sent=True), None)
+    (waiting,) = claim(queue)
+    queue.finish_notification(waiting, SendResult(sent=False), bed.clock() + timedelta(minutes=5))
+    bed.queue.finish(claimed, Outcome(success=False, canceled=True), None)
+    told = [(each.event, each.payload["data"]["revision"]) for each in reversed(stored(bed))]
+    # The start that was not sent yet is dropped.
+    assert told[:1] == [(Event.ACTION_STARTED, sent.notification.payload["data"]["revision"])]
+    assert sorted(told[1:]) == [(Event.ACTION_CANCELED, commit) for commit in sorted(COMMITS)]
+
+
+def test_a_start_that_fails_after_the_end_is_not_repeated(bed: StoreBed) -> None:
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    add(bed, **FORGE)
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    bed.accepted(handler, bed.evaluate(handler, verified=True, revision=COMMITS[0]))
+    claimed = bed.claimed()
+    (start,) = claim(queue)
+    bed.queue.finish(claimed, Outcome(success=True), None)
+    assert events(bed) == ["action.started", "action.succeeded"]
+    queue.finish_notification(start, SendResult(sent=False, status=502), bed.clock())
+    assert events(bed) == ["action.succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "image_revision", "expected", "is_explained"),
+    [
+        (Verb.REDEPLOY, COMMITS[1], ["action.succeeded"], False),
+        (Verb.REDEPLOY, None, [], True),
+        (Verb.REDEPLOY, "main", [], True),
+        (Verb.STOP, COMMITS[1], [], False),
+    ],
+)
+def test_without_a_payload_the_label_of_the_image_names_the_commit(
+    bed: StoreBed, verb: Verb, image_revision: str | None, expected: list[str], is_explained: bool
+) -> None:
+    add(bed, **FORGE)
+    action = bed.store.submit(bed.admin, bed.service_uuid("web"), verb, target=None, origin=ORIGIN)
+    bed.queue.finish(bed.claimed(), Outcome(success=True, image_revision=image_revision), None)
+    assert events(bed) == expected
+    lines = [line.text for line in bed.store.log_lines(bed.admin, action.uuid, 0)]
+    assert (outbox.NO_REVISION in lines) == is_explained
+
+
+def report(bed: StoreBed, worker: str = "worker", *, away: bool) -> None:
+    bed.queue.register(worker, [replace(ENGINE, away=away, error="refused" if away else "")])
+
+
+def test_an_engine_that_is_lost_and_regained_is_told_once_to_admins(bed: StoreBed) -> None:
+    ann = bed.store.add_user("ann", is_admin=False)
+    add(bed, "of ann", ann, events=ALL)
+    bed.queue.sync(replace(ENGINE, name="far"), [replace(snapshot("far"), stack="far")], revisions={})
+    add(bed, "elsewhere", events=ALL, stack="far")
+    add(bed, events=ALL, repeat_s=3600)
+    for away in (False, True, True):
+        report(bed, away=away)
+        report(bed, "other", away=away)
+    assert events(bed) == ["engine.down"]
+    assert stored(bed)[0].payload["data"]["reason"] == {"code": "engine-unavailable", "text": "refused"}
+    for away in (False, False, True, False, True):  # it flaps
+        report(bed, away=away)
+    assert events(bed) == ["engine.down", "engine.up"]
+    bed.clock.move(3600)
+    report(bed, away=True)  # and is still away
+    report(bed, away=True)
+    assert events(bed)[2:] == ["engine.down"]
+    assert suppressed(bed)[2] == 2
+    bed.queue.take_over()  # a restart
+    report(bed, away=True)
+    report(bed, away=False)
+    assert events(bed)[3:] == ["engine.up"]
+    assert not stored(bed, ann)
+
+
+def test_the_oldest_pending_beyond_the_maximum_are_dead(bed: StoreBed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (outbox, objects):
+        monkeypatch.setattr(module, "MAX_PENDING", 12)
+    monkeypatch.setattr(outbox, "_BLOCK", 5)
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    target = add(bed)
+    fail(bed)
+    claim(queue)
+    most = 0
+    for _ in range(30):
+        fail(bed)
+        most = max(most, bed.store.target(bed.admin, target.uuid).pending)
+    assert 8 <= most <= 12
+    dead = stored(bed, state="dead")
+    assert {each.error for each in dead} == {outbox.OVERFLOW}
+    assert [each.number for each in dead] == sorted((each.number for each in dead), reverse=True)
+    assert stored(bed)[-1].state == "pending"  # it is being sent
+    assert bed.store.target(bed.admin, target.uuid).enabled
+    assert bed.store.retry_dead(bed.admin, target.uuid) <= 12
+
+
+def test_a_target_that_is_being_deleted_delays_no_end(bed: StoreBed) -> None:
+    target = add(bed)
+    bed.call(bed.handler("web"))
+    claimed = bed.claimed()
+    if bed.database.dialect.single_writer:
+        bed.store.delete_target(bed.admin, target.uuid)
+        bed.queue.finish(claimed, Outcome(success=False), None)
+    else:
+        with bed.database.write() as connection:
+            connection.execute(sa.text("DELETE FROM notification_targets"))
+            bed.queue.finish(claimed, Outcome(success=False), None)
+    assert not stored(bed)
+
+
+def test_without_targets_an_end_costs_one_query_and_a_start_none(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    with recorded() as at_start:
+        claimed = bed.claimed()
+    with recorded() as at_end:
+        bed.finish(claimed)
+    assert [sum("notification" in sql.partition("WHERE")[0] for sql, _ in each) for each in (at_start, at_end)] == [
+        0,
+        1,
+    ]
+    assert not [sql for sql, _ in at_start if sql.startswith("SELECT notif")]
+
+
+def test_two_users_learn_nothing_of_each_other(bed: StoreBed) -> None:
+    ann, bob = (bed.store.add_user(name, is_admin=name == "ann") for name in ("ann", "bob"))
+    target = add(bed, "oncall", ann)
+    add(bed, "oncall", bob)  # no conflict
+    fail(bed)
+    (notification,) = stored(bed, ann)
+    for act in (
+        lambda: bed.store.target(bob, target.uuid),
+        lambda: bed.store.change_target(bob, target.uuid, lambda found: found),
+        lambda: bed.store.delete_target(bob, target.uuid),
+        lambda: bed.store.queue_test(bob, target.uuid),
+        lambda: bed.store.retry_notification(bob, notification.uuid),
+        lambda: bed.store.retry_dead(bob, target.uuid),
+    ):
+        with pytest.raises(Exception, match="there is no such object, or it is not yours"):
+            act()
+    assert bed.store.targets(bob, query()).total == 1
+    assert bed.store.notifications(bob, query()).total == 0
+    bed.store.remove_user("ann")
+    assert bed.store.targets(bed.admin, query()).total == 0
+    with bed.database.read() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM notifications")) == 0

@@ -1,0 +1,84 @@
+"""The texts of messages."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract.notifier.claims import payload
+from tutumd.notifier.texts import write_body, write_result, write_title
+
+NOTHING: dict[str, Any] = {
+    "service": {"name": "web", "stack": None, "engine": "k8s"},
+    "action": {"operation": "SCALEUP", "duration": None},
+    "reason": {"code": "", "text": ""},
+    "image": {"before": None, "after": None, "tried": None},
+    "containers": {"before": 2, "after": 3},
+    "calls": {"count": 0, "newest": []},
+}
+
+
+def about(event: str, **data: Any) -> dict[str, Any]:
+    return {"type": event, "timestamp": "2026-01-31T03:04:05.000Z", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("message", "title"),
+    [
+        (payload(), "shop/web: redeploy failed: the image shop/web:v2 was not found"),
+        (payload("action.canceled"), "shop/web: redeploy was canceled: the image shop/web:v2 was not found"),
+        (payload("action.recovered", **NOTHING), "web: scaling works again"),
+        (payload("action.succeeded", **NOTHING), "web: scaling succeeded"),
+        (payload("action.failed", **NOTHING), "web: scaling failed"),
+        (
+            payload(reason={"text": "x\n" * 200}),
+            ("shop/web: redeploy failed: " + "x " * 200)[:159] + "…",
+        ),
+        (
+            about("engine.down", engine={"name": "edge"}, reason={"text": "refused"}),
+            "engine edge is unavailable: refused",
+        ),
+        (about("engine.up", engine={"name": "edge"}, reason={"text": ""}), "engine edge is available again"),
+        (
+            about("target.disabled", target={"name": "oncall"}, reason={"text": "it answered 410"}),
+            "notification target oncall: disabled: it answered 410",
+        ),
+        (about("test", target={"name": "oncall"}), "test of the notification target oncall"),
+    ],
+)
+def test_a_title_names_the_subject_and_the_reason(message: dict[str, Any], title: str) -> None:
+    assert write_title(message) == title
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"),
+    [
+        (
+            payload(suppressed=12, log_tail="\n".join(f"line {number}" for number in range(20))),
+            [
+                "the image shop/web:v2 was not found",
+                f"Image: {'b' * 12}, before: {'a' * 12}",
+                "2 calls, the last by the handler deploy, tag v2",
+                "Failures since the last message: 12",
+                "2026-01-31 03:04:05 UTC, engine docker, after 11.1 s",
+                "https://t/action/a/",
+                "",
+                "Last lines of the log:",
+                *(f"line {number}" for number in range(10, 20)),
+            ],
+        ),
+        (
+            payload(**NOTHING),
+            ["Containers: 3, before: 2", "2026-01-31 03:04:05 UTC, engine k8s, after 0.0 s", "https://t/action/a/"],
+        ),
+        (
+            about("test", target={"name": "oncall"}),
+            ["test of the notification target oncall", "2026-01-31 03:04:05 UTC", "https://t/action/a/"],
+        ),
+    ],
+)
+def test_a_body_has_what_is_known(message: dict[str, Any], lines: list[str]) -> None:
+    assert write_body(message, {"action": "https://t/action/a/"}).split("\n") == lines
+
+
+def test_a_status_names_no_service() -> None:
+    assert write_result(payload("action.started")) == "redeploy has started"
