@@ -1,8 +1,8 @@
 """Plain calls on PostgreSQL: one statement, a function of the database, stores a few of them in one round trip.
 
 A plain call has no key, no tag and no evaluation, and calls a redeploy handler without options by its current UUID. The
-call queues an action, or joins an action that is due and does not skip an unchanged image. `Coalescer` processes all other calls, and treats plain calls in
-the same way.
+call queues an action, or joins an action that is due and does not skip an unchanged image. `Coalescer` processes all
+other calls, and treats plain calls in the same way.
 """
 
 import json
