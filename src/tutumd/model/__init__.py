@@ -42,7 +42,7 @@ from tutumd.model.calls import (
     Origin,
 )
 from tutumd.model.engines import SINCE, EngineInfo, EngineRequest, Output
-from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
+from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
@@ -101,6 +101,7 @@ __all__ = [
     "NewKey",
     "NewSession",
     "NotQueued",
+    "NotificationFigures",
     "Operation",
     "Origin",
     "Outcome",
