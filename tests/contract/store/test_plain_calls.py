@@ -36,6 +36,10 @@ def store(bed: StoreBed, calls: Sequence[Call]) -> list[Accepted]:
     return accepted
 
 
+def without_ids(results: Sequence[Accepted]) -> list[Accepted]:
+    return [replace(each, action_uuid="", action_seq=0, handler_seq=0) for each in results]
+
+
 def rows(bed: StoreBed, table: sa.Table, service_uuid: str) -> list[dict[str, Any]]:
     """Return the rows of a service's actions or deliveries, without what identifies the service."""
     of_service = sa.select(actions.c.seq).where(actions.c.service_uuid == service_uuid)
@@ -46,16 +50,15 @@ def rows(bed: StoreBed, table: sa.Table, service_uuid: str) -> list[dict[str, An
 
 
 def test_plain_calls_store_the_same_as_calls_of_a_larger_batch(bed: StoreBed) -> None:
-    notes = {"notes": ("No image is pulled.",), "left_tags": ("It goes back to latest.",)}
-    bed.sync(*(replace(snapshot(name), **notes) for name in ("web", "db")))
+    notes, left_tags = ("No image is pulled.",), ("It goes back to latest.",)
+    bed.sync(*(replace(snapshot(name), notes=notes, left_tags=left_tags) for name in ("web", "db")))
     web, db = bed.handler("web"), bed.handler("db")
     sent = replace(call(web, 2), body_size=9, content='{"body": "ä\\n\'$$"}')
     of_db = replace(sent, service_uuid=db.service_uuid, handler_uuid=db.uuid)
     for number in (MAX_CALLS, 1):
         plain = store(bed, [sent] * number)
         larger = store(bed, [of_db] * number + [replace(of_db, key=f"key {number}")])[:number]
-        ids = {"action_uuid": "", "action_seq": 0, "handler_seq": 0}
-        assert [replace(each, **ids) for each in plain] == [replace(each, **ids) for each in larger]
+        assert without_ids(plain) == without_ids(larger)
         assert len({each.action_uuid for each in plain}) == 1
     assert rows(bed, actions, web.service_uuid) == rows(bed, actions, db.service_uuid)
     plain_rows = rows(bed, deliveries, web.service_uuid)
