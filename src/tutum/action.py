@@ -28,6 +28,7 @@ class Run:
             rules said that there was nothing to do.
         operation: Such as REDEPLOY.
         reason: Reason of a failure or skip, or a remark on the result.
+        reason_code: Code of a failure, such as `image-not-found`; only of actions.
         image_before, image_after: Digests of the image, where known.
         image_tried: Digest of the image that a failed redeploy tried to run.
         containers_before, containers_after: Numbers of containers, where known.
@@ -37,6 +38,7 @@ class Run:
     state: str = ""
     operation: str = ""
     reason: str | None = None
+    reason_code: str | None = None
     log_tail: str | None = None
     rolled_back: bool | None = None
     image_before: str | None = None

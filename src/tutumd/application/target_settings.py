@@ -30,14 +30,20 @@ APPRISE_SCHEMES = (
     *("tgram", "workflow", "workflows"),
 )
 _APPRISE_PARAMETERS = (
-    *("auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "discovery", "email", "emojis"),
+    *("api-version", "auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "discovery"),
+    *("email", "emojis"),
     *("expire", "fields", "flags", "footer", "footer_logo", "format", "from", "href", "hsreq", "id", "image", "inline"),
     *("interval", "key", "markdown", "mdv", "mode", "msgtype", "name", "overflow", "pa", "pass", "password", "ping"),
     *("port", "preview", "priority", "reply", "route", "routeid", "rto", "sig", "signature", "silent", "smtp", "sound"),
-    *("tags", "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v", "ver"),
-    *("verify", "version", "workflow"),
+    *("sp", "sv", "tags", "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v"),
+    *("ver", "verify", "version", "workflow"),
 )
 """Parameters of Apprise that neither read files nor attach them, nor store anything."""
+_PASTED = re.compile(
+    r"https://(hooks\.slack\.com|discord\.com|[\w.-]+\.logic\.azure\.com|[\w.-]+\.api\.powerplatform\.com)[:/]",
+    re.IGNORECASE,
+)
+"""Addresses that these services show, and that Apprise reads, too."""
 _REPOSITORY = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _PROJECT = re.compile(r"[1-9][0-9]*|(\w[\w.-]*/)+\w[\w.-]*", re.ASCII)
 _WORD = re.compile(r"[!-~]+")
@@ -67,13 +73,14 @@ def check_apprise_url(value: object, _allowed: Networks) -> str:
             "the kind apprise needs the Python package apprise, which this server does not have: install tutumd[notify]"
         )
     text = check_text("url", value).strip()
-    scheme, separator, rest = text.partition("://")
+    scheme, _, rest = text.partition("://")
     if scheme.lower() == "msteams":
         raise InvalidInputError("url: Microsoft has retired the connectors of msteams://, use workflows:// instead")
-    if not separator or scheme.lower() not in APPRISE_SCHEMES:
+    if scheme.lower() not in APPRISE_SCHEMES and not _PASTED.match(text):
         raise InvalidInputError(
             f"url must be an Apprise URL such as ntfys://ntfy.example.com/topic, and begin with one of"
-            f" {', '.join(APPRISE_SCHEMES)}; for https://, use a target of the kind webhook"
+            f" {', '.join(APPRISE_SCHEMES)}; or be the webhook of Slack, Discord or Teams."
+            " For another https:// address, use a target of the kind webhook"
         )
     if not rest or any(char.isspace() for char in text):
         raise InvalidInputError(f"url must be one Apprise URL without spaces: write %20 for a space ({scheme}://…)")

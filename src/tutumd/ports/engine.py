@@ -104,7 +104,9 @@ class Run(Protocol):
         """
 
     def overdue_reason(self) -> str:
-        """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded."""
+        """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded. The
+        text is a `Cause`.
+        """
 
     def log(self, line: str, phase: Phase | None = None) -> None:
         """Log a step in a few words for people. Never a credential.

@@ -62,6 +62,8 @@ class WebContext:
         trusted_proxies: Iterable[str] = (),
         public_url: str = "",
         worker_state: Callable[[], str] | None = None,
+        notifier_state: Callable[[], str] = lambda: "ok",
+        notification_delay_s: Callable[[], float] = lambda: 0.0,
         scrapes: Scrapes | None = None,
         logs_requests: bool = False,
         has_dashboard: bool = False,
@@ -76,6 +78,8 @@ class WebContext:
             trusted_proxies: Networks whose X-Forwarded-For counts.
             public_url: Prefix of the URLs that the server hands out; empty if unknown. A proxy may keep its path.
             worker_state: Returns whether the worker of this server works; None if the server has no worker.
+            notifier_state: Returns whether the notifier of this server works; `ok` if the server has none.
+            notification_delay_s: Returns `Figures.notification_delay_s`. Raises UnavailableError.
             scrapes: None: the metrics are disabled.
             logs_requests: Whether there is an access log.
             has_dashboard: Whether there are pages.
@@ -84,6 +88,7 @@ class WebContext:
             notify_networks: Networks of `--notify-allow`.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
+        self.notifier_state, self.notification_delay_s = notifier_state, notification_delay_s
         self.store = store
         self.clock = clock
         self.server_cap = server_cap

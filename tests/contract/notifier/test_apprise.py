@@ -64,7 +64,7 @@ def test_a_mail_has_the_reason_in_its_subject() -> None:
     message = message_from_string(mail.content.decode())
     assert (mail.rcpt_tos, message["Subject"]) == (["ops@example.com"], TITLE)
     assert not message.is_multipart()
-    assert "Called by the handler deploy" in message.get_payload(decode=True).decode()  # type: ignore[union-attr] # text
+    assert "the last by the handler deploy, tag v2" in message.get_payload(decode=True).decode()  # type: ignore[union-attr] # text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
+from tutumd.reasons import Cause, code_of
 
 
 class Stage(StrEnum):
@@ -28,6 +29,7 @@ class Result:
 
     success: bool
     reason: str = ""
+    reason_code: str = ""
     log_tail: str = ""
     rolled_back: bool = False
 
@@ -87,8 +89,13 @@ def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
 
 
 def join_sentences(*sentences: str) -> str:
-    """Join the sentences that are not empty."""
-    return "; ".join(filter(None, sentences))
+    """Join the sentences that are not empty. The text has their first code."""
+    return Cause("; ".join(filter(None, sentences)), code_of(*sentences))
+
+
+def blame(what: str, cause: str) -> str:
+    """Return a failure with its cause, if it is known. The text has the code of the cause, else of the failure."""
+    return Cause(f"{what}: {cause}" if cause else what, code_of(cause, what))
 
 
 # Lines of a failed container's output in an outcome.

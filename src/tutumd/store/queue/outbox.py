@@ -11,11 +11,11 @@ from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, Ta
 from tutumd.store.objects.action_log import add_line
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.payloads import event_of, payload_of, read_facts, read_revisions, reason_of
-from tutumd.store.sql.dialect import upsert
+from tutumd.store.sql.dialect import insert, upsert
 from tutumd.store.sql.wakeup import NOTIFICATIONS
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
+from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, repeats, targets
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 
@@ -268,4 +268,15 @@ def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:
     newest_first = pending.order_by(c.seq.desc()).limit(1).offset(MAX_PENDING - _BLOCK)
     surplus = pending.where(c.seq <= newest_first.scalar_subquery(), c.lease_until.is_(None))
     dead = sa.update(notifications).where(c.seq.in_(surplus.with_for_update(skip_locked=True)))
-    connection.execute(dead.values(state=NotificationState.DEAD.value, ended=now, error=OVERFLOW))
+    done = connection.execute(dead.values(state=NotificationState.DEAD.value, ended=now, error=OVERFLOW))
+    kind = sa.select(targets.c.kind).where(targets.c.seq == target_seq).scalar_subquery()
+    count(connection, kind, NotificationState.DEAD, done.rowcount)
+
+
+def count(connection: sa.Connection, kind: object, state: NotificationState, number: int = 1) -> None:
+    """Count notifications that were sent or died. Two transactions may update the same row, so each updates it late."""
+    values = {"kind": kind, "state": state.value, "number": number}
+    added = insert(connection, notification_totals).values(values)
+    total = {"number": notification_totals.c.number + number}
+    if number:
+        connection.execute(added.on_conflict_do_update(index_elements=["kind", "state"], set_=total))

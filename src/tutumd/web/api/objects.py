@@ -112,6 +112,7 @@ ACTION = describe(
         "start_date": Shown(DateOf2015, "When it was created.", of="created"),
         "end_date": Shown(DateOf2015 | None, of="ended"),
         "reason": Shown(str, "Why it failed or waits; after a success often empty."),
+        "reason_code": Shown(str, "Equal failures have the same code; empty unless it failed or was canceled."),
         "log_tail": Shown(str, "On failure the last output lines of what failed."),
         "rolled_back": Shown(bool),
         "image_before": Shown(str | None),
