@@ -12,7 +12,7 @@ from tutum.resource import Resource
 _GAP = "  "
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
-_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "FOR": 16, "REASON": 10, "DETAILS": 20, "": 20}
+_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "FOR": 16, "REASON": 10, "DETAILS": 16, "": 20}
 """Minimum widths of columns that may be cut."""
 _LEFT_OUT = (
     *("CREATED", "CALLS", "DEPLOYED", "FROM", "VIA", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION"),
@@ -131,7 +131,7 @@ def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> li
     widths = list(natural)
     positions = {heading: number for number, heading in enumerate(headings)}
     omitted = [(heading, 0) for heading in _LEFT_OUT]
-    steps = [*_CUT.items(), *omitted, *((name, room // part) for part in (2, 3) for name in _NAMES)]
+    steps = [*_CUT.items(), *omitted, *((name, room // part) for part in (2, 3, 5) for name in _NAMES)]
     for heading, least in steps:
         if heading in positions and _excess(widths, room) > 0:
             widths[positions[heading]] = min(widths[positions[heading]], least)

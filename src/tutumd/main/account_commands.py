@@ -190,7 +190,7 @@ def list_audit(
 def _audit_row(entry: Mapping[str, Any]) -> list[str]:
     handler = entry["handler_number"] and f"handler {entry['handler_number']}"
     return [
-        entry["datetime"][:19].replace("T", " "),
+        entry["datetime"][:16].replace("T", " "),
         entry["user"],
         f"{entry['via']} {entry['credential']}",
         entry["address"],
