@@ -1,6 +1,6 @@
 """Notification targets, which are told how actions ended, and the messages to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,17 +58,10 @@ class NotificationTarget(EditableResource):
     endpoint = "notification/target"
 
     name: str = ""
-    kind: str = ""
     settings: Mapping[str, Any] = {}
-    events: Sequence[str] = ()
     service: str | None = None
     stack: str | None = None
-    include_log: bool = False
-    repeat: int = 3600
     enabled: bool = True
-    disabled_reason: str = ""
-    pending: int = 0
-    dead: int = 0
     secret: str | None = None
 
     def plan(self) -> dict[str, Any]:
@@ -127,18 +120,7 @@ class Notification(Resource):
 
     endpoint = "notification"
 
-    target: str = ""
-    target_name: str = ""
-    event: str = ""
     state: str = ""
-    service: str | None = None
-    action: str | None = None
-    created_datetime: str = ""
-    due_datetime: str | None = None
-    ended_datetime: str | None = None
-    attempts: int = 0
-    status: int | None = None
-    error: str = ""
 
     def retry(self) -> bool:
         """Queue a notification that could not be sent again, with the same ID.

@@ -34,9 +34,10 @@ _PLAN = {
     "steps": ["fetch app:latest"],
     "notes": [],
 }
+_OUTPUT = {"text": "\n".join(f"web-1 | {number} a line of a log" for number in range(300)), "position": {}}
 _ANSWERS: dict[str, dict[str, object]] = {
     "/redeploy/": {"plan": _PLAN},
-    "/logs/": {"logs": "\n".join(f"web-1 | {number} a line of a log" for number in range(300))},
+    "/logs/": {"logs": _OUTPUT},
 }
 
 
@@ -167,7 +168,7 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     return faults
 
 
-def answering(dashboard: DashboardBed, address: str) -> AbstractContextManager[None]:
+def answering(dashboard: DashboardBed, address: str) -> AbstractContextManager[object]:
     """Answer the question that some pages ask an engine."""
     response = next((_ANSWERS[part] for part in _ANSWERS if address.endswith(part)), None)
     return nullcontext() if response is None else dashboard.answering(response, [each.name for each in ENGINES])

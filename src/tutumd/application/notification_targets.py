@@ -10,7 +10,7 @@ from tutumd.application.admission.addresses import Network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import check_target, decrypted, shown_settings
 from tutumd.application.scopes import require_everything, require_scope
-from tutumd.errors import AnswerTimeoutError, NotFoundError, about
+from tutumd.errors import NOT_FOUND, AnswerTimeoutError, NotFoundError, about
 from tutumd.model import Query, Scope, User
 from tutumd.model.notifications import NewTarget, Notification, NotificationState, Target
 from tutumd.ports.store import Store
@@ -101,7 +101,9 @@ class TargetRules:
         began, seen = time.monotonic(), 0
         queued = self._store.queue_test(self._viewer, uuid)
         while time.monotonic() < began + TEST_TIMEOUT_S:
-            [test] = self._store.notifications(self._viewer, Query.newest(1, uuid=queued.uuid)).objects
+            test = next(iter(self._store.notifications(self._viewer, Query.newest(1, uuid=queued.uuid)).objects), None)
+            if test is None:
+                raise NotFoundError(NOT_FOUND)  # the target was deleted
             if test.attempts:
                 return TargetTest(
                     sent=test.state is NotificationState.SENT,

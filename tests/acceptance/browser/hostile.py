@@ -45,7 +45,10 @@ PLAN = {
     "steps": [EVERYTHING],
     "notes": [EVERYTHING],
 }
-ANSWERS: dict[str, dict[str, object]] = {"/redeploy/": {"plan": PLAN}, "/logs/": {"logs": f"web-1 | {EVERYTHING}"}}
+ANSWERS: dict[str, dict[str, object]] = {
+    "/redeploy/": {"plan": PLAN},
+    "/logs/": {"logs": {"text": f"web-1 | {EVERYTHING}", "position": {}}},
+}
 SHOWN = {
     "/services/": [f"{SHORT}/web-{SHORT}", EVERYTHING],
     "/service/{uuid}/": [f"web-{SHORT}", *MARKUP, EVERYTHING],
@@ -58,6 +61,9 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/deliveries/": [SHORT],
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
+    "/notifications/": [SHORT],
+    "/notifications/target/{target_uuid}/": [SHORT],
+    "/notifications/target/{target_uuid}/edit/": [SHORT],
     "/account/": [USER_NAME],
 }
 
@@ -108,7 +114,7 @@ class Hostile:
     def address(self, path: str) -> str:
         return PageRoute(method="GET", path=path).fill(self.values)
 
-    def answering(self, address: str) -> AbstractContextManager[None]:
+    def answering(self, address: str) -> AbstractContextManager[object]:
         """Answer the question that some pages ask an engine."""
         response = next((ANSWERS[part] for part in ANSWERS if address.endswith(part)), None)
         return nullcontext() if response is None else self.edge.answering(response)
@@ -209,4 +215,5 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     tried = ("headers", "query", "body", "address")
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")
     yield path, "Try this payload", lambda name: name in tried, [SHORT]
+    yield "/notifications/new/", "Create the target", lambda name: name in ("name", "service", "stack"), [SHORT]
     yield "/account/", "Make a key", lambda name: name in ("service", "stack"), [SHORT]

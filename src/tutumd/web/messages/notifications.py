@@ -1,6 +1,8 @@
 """Notifications for people: what a target is told, and how it is reached."""
 
-from tutumd.model.notifications import Event, NewTarget, NotificationState, TargetKind
+from collections.abc import Mapping
+
+from tutumd.model.notifications import Event, NewTarget, Notification, NotificationState, TargetKind
 
 KINDS = {
     TargetKind.WEBHOOK: "Webhook",
@@ -32,6 +34,13 @@ SETTING_TITLES = {"url": "URL", "api": "API", "secret": "Signing secret"}
 def name_event(event: Event) -> str:
     """Return an event in a few words, such as `Action failed`."""
     return EVENTS.get(event, event.value.replace(".", " ").capitalize()).partition(":")[0].partition(",")[0]
+
+
+def name_subject(message: Notification) -> str:
+    """Return the name of the service, engine or target that a message is about; empty for a test."""
+    data = {} if message.event is Event.TEST else message.payload["data"]
+    about: Mapping[str, str] = data.get("service") or data.get("engine") or data.get("target") or {}
+    return "/".join(filter(None, (about.get("stack"), about.get("name"))))
 
 
 def list_events(target: NewTarget) -> str:

@@ -9,15 +9,23 @@ from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
 from fastapi.responses import Response
 
-from tutumd.application.notification_targets import TargetTest
 from tutumd.application.notifications import ADMIN_EVENTS, shown_settings
 from tutumd.application.target_settings import FORGE_APIS, MASK, SETTINGS
-from tutumd.errors import AnswerTimeoutError, ConflictError, NotFoundError, TutumdError, UnavailableError
+from tutumd.errors import AnswerTimeoutError, NotFoundError, TutumdError, UnavailableError
 from tutumd.model import Query, Scope, User
 from tutumd.model.notifications import DEFAULT_EVENTS, DEFAULT_REPEAT_S, NotificationState, Target, TargetKind
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
-from tutumd.web.messages.notifications import EVENTS, KIND_NOTES, KINDS, SETTING_TITLES, STATES, list_events, name_event
+from tutumd.web.messages.notifications import (
+    EVENTS,
+    KIND_NOTES,
+    KINDS,
+    SETTING_TITLES,
+    STATES,
+    list_events,
+    name_event,
+    name_subject,
+)
 from tutumd.web.pages.rendering import duration, go_to, render
 from tutumd.web.pages.visitors import Admin, Form, Reader, SentForm
 
@@ -95,14 +103,13 @@ def change_target(request: Request, visitor: Admin, target_uuid: str, form: Sent
 @router.post("/target/{target_uuid}/test/")
 def send_test(request: Request, visitor: Admin, target_uuid: str) -> Response:
     """Send a test to a target, and show the result."""
-    web = context(request)
-    target = web.store.target(visitor, parse_uuid(target_uuid))
+    web, uuid = context(request), parse_uuid(target_uuid)
+    result: dict[str, Any] = {}
     try:
-        test: TargetTest | None = web.test_target(visitor, target.uuid)
-        error = ""
-    except (AnswerTimeoutError, UnavailableError, ConflictError) as failure:
-        test, error = None, str(failure)
-    return _show(request, visitor, target, test=test, error=error)
+        result["test"] = web.test_target(visitor, uuid)
+    except (AnswerTimeoutError, UnavailableError) as error:
+        result["error"] = str(error)
+    return _show(request, visitor, web.store.target(visitor, uuid), **result)
 
 
 @router.post("/target/{target_uuid}/enabled/")
@@ -183,6 +190,7 @@ def read_messages(
         "older": f"{here}?{urlencode(kept | more)}" if more else "",
         "newest": here if before else "",
         "name_event": name_event,
+        "name_subject": name_subject,
         "state_words": STATES,
         "kind_words": KINDS,
         "list_events": list_events,

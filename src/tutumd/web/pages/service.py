@@ -1,4 +1,4 @@
-"""The page of a service, its buttons, the plan of a redeploy, and the output of its containers."""
+"""The page of a service, its buttons, and the plan of a redeploy."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.queries import parse_number, parse_position
+from tutumd.application.queries import parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import Action, ActionState, Delivery, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
@@ -214,30 +214,6 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     if action is None:
         return go_to(request, "/services/", "forgotten")
     return go_to(request, f"/action/{action.uuid}/")
-
-
-_TAILS = (100, 300, 1000, 5000)
-
-
-@router.get("/service/{uuid}/logs/")
-def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
-    """Show the last lines that the containers wrote."""
-    web = context(request)
-    lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
-    service = web.store.service(visitor, parse_uuid(uuid))
-    output, missing = ask(request, visitor, service, partial(rules.logs, web.store, visitor, service.uuid, lines))
-    at = f"{web.public_path}/service/{service.uuid}"
-    return render(
-        request,
-        "service_logs.html",
-        service=service,
-        at=at,
-        lines=output.text.split("\n") if output and output.text else [],
-        missing=missing,
-        tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
-        tail=lines,
-        command=command("logs", name_in_command(web.store, visitor, service), "--tail", str(lines)),
-    )
 
 
 Answer = TypeVar("Answer")
