@@ -195,7 +195,8 @@ SETTINGS: Mapping[TargetKind, tuple[TargetSetting, ...]] = {
     TargetKind.APPRISE: (
         TargetSetting(
             name="url",
-            help="Apprise URL, such as `ntfys://ntfy.example.com/topic` or `mailtos://user:password@example.com`.",
+            help="Webhook of Slack, Discord or Teams, or an Apprise URL such as `ntfys://ntfy.example.com/topic` or"
+            " `mailtos://user:password@smtp.example.com?to=you@example.com`.",
             check=check_apprise_url,
             mask=lambda text: f"{text.partition(':')[0]}://{MASK}",
         ),
