@@ -33,8 +33,6 @@ def _section(kind: type) -> Iterator[str]:
     yield f"## {kind.__name__}"
     yield ""
     yield _summary(kind) + (f" It also has all of {', '.join(bases)}." if bases else "")
-        f" It also has all of {', '.join(f'[`{base}`](#{base.lower()})' for base in bases)}." if bases else ""
-    )
     yield ""
     yield from _table([*_attributes(kind), *_members(kind)])
 
