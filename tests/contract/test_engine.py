@@ -101,6 +101,8 @@ def test_logs_have_the_last_lines_of_every_container(bed: EngineBed) -> None:
     bed.create(2)
     engine = bed.engine()
     wait_until(lambda: engine.logs(bed.service, 10).text.count("serving v1") == 2, "both containers have written")
+    names = {container.name for found in engine.discover() for container in found.containers}
+    assert {line.partition(" | ")[0] for line in engine.logs(bed.service, 10).text.splitlines()} == names
     assert engine.logs(bed.service, 0).text == ""
 
 

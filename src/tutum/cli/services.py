@@ -49,6 +49,8 @@ PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"
 
 
 @app.command("ps")
+@app.command("list", hidden=True)
+@app.command("ls", hidden=True)
 def list_services(
     state: ServiceState = None,
     stack: Annotated[
@@ -58,7 +60,7 @@ def list_services(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List services."""
+    """List services; also as list and ls."""
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]

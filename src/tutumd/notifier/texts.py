@@ -67,13 +67,8 @@ def _reason(data: Mapping[str, Any]) -> str:
 
 
 def _facts(data: Mapping[str, Any]) -> list[str]:
-    image, containers, calls = data["image"], data["containers"], data["calls"]
+    containers, calls = data["containers"], data["calls"]
     facts = []
-    before, after = (
-        str(digest or "").removeprefix("sha256:")[:12] for digest in (image["before"], image["tried"] or image["after"])
-    )
-    if after and before != after:
-        facts.append(f"Image: {after}" + (f", before: {before}" if before else ""))
     if containers["before"] != containers["after"]:
         facts.append(f"Containers: {containers['after']}, before: {containers['before']}")
     if calls["newest"]:

@@ -11,7 +11,6 @@ NOTHING: dict[str, Any] = {
     "service": {"name": "web", "stack": None, "engine": "k8s"},
     "action": {"operation": "SCALEUP", "duration": None},
     "reason": {"code": "", "text": ""},
-    "image": {"before": None, "after": None, "tried": None},
     "containers": {"before": 2, "after": 3},
     "calls": {"count": 0, "newest": []},
 }
@@ -56,7 +55,6 @@ def test_a_title_names_the_subject_and_the_reason(message: dict[str, Any], title
             payload(suppressed=12, log_tail="\n".join(f"line {number}" for number in range(20))),
             [
                 "the image shop/web:v2 was not found",
-                f"Image: {'b' * 12}, before: {'a' * 12}",
                 "2 calls, the last by the handler deploy, tag v2",
                 "Failures since the last message: 12",
                 "2026-01-31 03:04:05 UTC, engine docker, after 11.1 s",

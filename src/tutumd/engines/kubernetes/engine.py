@@ -222,6 +222,7 @@ class KubernetesEngine:
             Source(
                 id=pod.name,
                 text=self._cluster.log(pod.namespace, pod.name, main, lines=lines, since=since_of(after, [pod.name])),
+                label=f"{pod.name} | " if len(newest) > 1 else "",
             )
             for pod in newest
         ]

@@ -171,7 +171,11 @@ class SwarmApi:
         for line in self._log(f"/services/{view.service['ID']}/logs", view, lines, extra).split("\n"):
             if match := _DETAILS.fullmatch(line):
                 by_task.setdefault(match["task"], []).append(f"{match['time']} {match['text']}")
-        sources = [Source(id=task, text="\n".join(of_task)) for task, of_task in by_task.items()]
+        names = {task.id: f"{view.spec['Name']}.{task.slot} | " for task in view.tasks}
+        labels = names if len(set(names.values())) > 1 else {}
+        sources = [
+            Source(id=task, text="\n".join(of_task), label=labels.get(task, "")) for task, of_task in by_task.items()
+        ]
         return merge_output(sources, lines, after)
 
     def _log(self, path: str, view: ServiceView, lines: int, extra: Mapping[str, int] | None = None) -> str:

@@ -47,7 +47,7 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
             ("Failed", f"{overview}?state=Failed#recent", None, is_failed),
         ],
         unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED), by_age=True),
-        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
+        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED)),
         steps=_list_steps(store, visitor, engines, groups),
         engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
         states=link_states(request, {}, groups),
