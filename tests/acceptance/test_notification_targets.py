@@ -264,6 +264,9 @@ def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann:
     wrong: dict[str, Any] = {"name": "ci", "settings.repository": "nothing", "settings.token": "t0ken"}
     refused = visitor.get("/notifications/new/?kind=forge").submit("Create the target", **wrong)
     assert ("like owner/name" in refused.alert, "t0ken" in refused.html) == (True, False)
+    wrong |= {"settings.repository": "a/b"}
+    made = refused.submit("Create the target", **wrong)
+    assert made.submit("Delete the target").alert == "The target is deleted."
     service = objects(ann, "/api/v1/service/")[0]["uuid"]
     give(live_server, service, "username")  # the target keeps a service that its owner does not see any more
     kept = page.follow("Edit").submit("Save", repeat="86400")

@@ -272,15 +272,17 @@ def _read_form(kind: TargetKind, form: Form) -> dict[str, Any]:
     """Return the JSON object for the API. A secret that was not typed stays as it is."""
     settings = {each.name: form.get(f"settings.{each.name}", "").strip() for each in SETTINGS[kind]}
     kept = {each.name for each in SETTINGS[kind] if each.mask and not settings[each.name]}
-    repeat = form.get("repeat", "")
     document: dict[str, Any] = {
         "name": form.get("name", "").strip() or None,
         "service": form.get("service", "").strip() or None,
         "stack": form.get("stack", "").strip() or None,
-        "include_log": form.get("include_log") == "on",
-        "repeat": int(repeat) if repeat.isascii() and repeat.isdigit() and len(repeat) < 10 else repeat,
         "settings": {name: value or None for name, value in settings.items() if name not in kept},
     }
-    if kind is not TargetKind.FORGE:
-        document["events"] = [event.value for event in EVENTS if form.get(f"event.{event}") == "on"]
-    return document
+    if kind is TargetKind.FORGE:
+        return document
+    repeat = form.get("repeat", "")
+    return document | {
+        "events": [event.value for event in EVENTS if form.get(f"event.{event}") == "on"],
+        "include_log": form.get("include_log") == "on",
+        "repeat": int(repeat) if repeat.isascii() and repeat.isdigit() and len(repeat) < 10 else repeat,
+    }
