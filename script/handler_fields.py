@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "script")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from sdk_reference import sdk_tables  # noqa: E402 (needs the path above)
+from script.sdk_reference import sdk_tables  # noqa: E402 (needs the path above)
 
 from tutumd.application.admission.fields import FIELDS, HandlerField  # noqa: E402 (needs the path above)
 from tutumd.main.options import default_of, settings_of  # noqa: E402

@@ -71,7 +71,7 @@ def _arguments(function: Any) -> str:
         if each.kind is each.KEYWORD_ONLY and not is_keyword:
             shown.append("*")
         is_keyword |= each.kind in (each.KEYWORD_ONLY, each.VAR_POSITIONAL)
-        stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        stars = "*" * (each.kind is each.VAR_POSITIONAL) + "**" * (each.kind is each.VAR_KEYWORD)
         shown.append(stars + each.name + ("" if each.default is each.empty else f"={each.default!r}"))
     return f"({', '.join(shown)})"
 
