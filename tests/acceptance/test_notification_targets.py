@@ -261,6 +261,17 @@ def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann:
     assert "--notify-allow" in tested.alert
     assert "s3cret-path" not in tested.html
     assert tested.submit("Retry").alert == "The messages are queued again."
+    wrong: dict[str, Any] = {"name": "ci", "settings.repository": "nothing", "settings.token": "t0ken"}
+    refused = visitor.get("/notifications/new/?kind=forge").submit("Create the target", **wrong)
+    assert ("like owner/name" in refused.alert, "t0ken" in refused.html) == (True, False)
+    wrong |= {"settings.repository": "a/b"}
+    made = refused.submit("Create the target", **wrong)
+    assert made.submit("Delete the target").alert == "The target is deleted."
+    service = objects(ann, "/api/v1/service/")[0]["uuid"]
+    give(live_server, service, "username")  # the target keeps a service that its owner does not see any more
+    kept = page.follow("Edit").submit("Save", repeat="86400")
+    assert (kept.alert, "a service that you do not see" in kept.text) == ("The change is saved.", True)
+    give(live_server, service, ann.name)
     edited = page.follow("Edit")
     assert "It is set (https://127.0.0.1:9/…)" in edited.text
     nothing: dict[str, Any] = {f"event.action.{each}": [] for each in ("failed", "recovered")}
@@ -268,7 +279,6 @@ def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann:
     changed = edited.submit("Save", name="night", repeat="0", service="")
     assert (changed.title.startswith("night"), "all your services" in changed.text) == (True, True)
     assert changed.submit("Disable").alert == "The target is disabled: nothing is sent."
-    service = objects(ann, "/api/v1/service/")[0]["uuid"]
     assert visitor.get(f"/service/{service}/").follow("night").path == changed.path.partition("?")[0]
     assert not visitor.get("/").find("a", "Add a target")
     assert changed.submit("Delete the target").alert == "The target is deleted."
