@@ -232,10 +232,7 @@ class DockerApi:
         return created
 
     def apply(self, step: SwapStep, run: Run) -> None:
-        """Apply one step of a swap. A step that was already applied changes nothing."""
-        present = self.container(step.container) if step.verb == "rename" else None
-        if present is not None and present.name == step.name:
-            return
+        """Apply one step of a swap, as decided from the current state."""
         match step.verb:
             case "stop":
                 self.stop(step.container, run)

@@ -146,11 +146,10 @@ class SwapPhases:
             self._begin(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
-        # Some new containers may have failed while later ones were replaced.
-        self._check_all()
 
     def _attach(self) -> None:
         """Let clients find the start-first containers in addition to the old containers, for a while."""
+        # Some new containers may have failed while later ones were replaced.
         self._check_all()
         for swap in self._start_first_swaps():
             self._at = swap
@@ -200,7 +199,8 @@ class SwapPhases:
         if old is not None and old.is_active:
             self._at = swap
             name = prev_name(swap.name, self._context.run_id)
-            self._api.apply(SwapStep(verb="rename", container=old.id, name=name), self._run)
+            if old.name != name:
+                self._api.apply(SwapStep(verb="rename", container=old.id, name=name), self._run)
             self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
@@ -214,14 +214,14 @@ class SwapPhases:
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
-    def _begin(self, swap: Swap) -> None:
+    def _begin(self, swap: Swap) -> InspectedContainer | None:
         self._at = swap
-        advance(self._context, forward_step, swap, until_deadline=True)
+        return advance(self._context, forward_step, swap, until_deadline=True)
 
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
-        self._begin(swap)
-        new = self._api.container(swap.new)
+        # A start-first container has begun.
+        new = self._api.container(swap.new) if swap.start_first else self._begin(swap)
         self._raise_failed((swap.new, REMOVED) if new is None else None)
         if new is None or not swap.run:
             return
@@ -239,7 +239,8 @@ class SwapPhases:
         self._check_all()
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
-            self._check_all()
+            if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
+                self._check_all()
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 

@@ -1,5 +1,6 @@
 """Readiness of new containers: whether they run steadily and are healthy, and how long they may take."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ ENDED = (
     "run the image without --rm to see why"
 )
 _POLL_S = 0.3
+# Without an event of the engine, a steady container is looked at only this often.
+_TRUSTED_S = 5.0
 # A container counts as ended or unhealthy only if it stays so for this long, unless the engine has restarted it.
 _SECOND_LOOK_S = 1.5
 # Number of log lines in a failure.
@@ -33,7 +36,9 @@ class ActionContext:
         stable_s: Seconds that a new container must run without a restart, and be healthy if it has a health check.
         drain_s: Seconds that clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
+        activity: Returns a number that changes with each event of the engine's containers; None if no events arrive.
         timers: How long each new container has been in its state, as far as this process has seen it.
+        looks: The last look at each new container: the activity before it, its time, and the state that was seen.
     """
 
     api: DockerApi
@@ -41,7 +46,9 @@ class ActionContext:
     stable_s: float
     drain_s: float
     clock: Callable[[], float]
+    activity: Callable[[], int | None] = lambda: None
     timers: dict[str, HoldTimer] = field(default_factory=dict)
+    looks: dict[str, tuple[int | None, float, tuple[object, ...]]] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -65,10 +72,20 @@ class ActionContext:
             healthy_s: Seconds that a container with a health check must have been healthy.
         """
         left = list(container_ids)
+        is_first = True
         while True:
             is_over = self.run.remaining_s() <= 0
             doubt_s = 0.0 if is_over else _SECOND_LOOK_S
-            reasons = [(container_id, self._look(container_id, stable_s, healthy_s, doubt_s)) for container_id in left]
+            reasons = [
+                (
+                    container_id,
+                    self._look(container_id, stable_s, healthy_s, doubt_s)
+                    if is_first or is_over or self.needs_look(container_id, stable_s, healthy_s)
+                    else None,
+                )
+                for container_id in left
+            ]
+            is_first = False
             for container_id, reason in reasons:
                 if reason:
                     return container_id, reason
@@ -81,13 +98,28 @@ class ActionContext:
                 return left[0], unfinished(self.run, f"it is not {state} yet")
             self.run.sleep(_POLL_S)
 
+    def needs_look(self, container_id: str, stable_s: float = math.inf, healthy_s: float = math.inf) -> bool:
+        """Return whether a container may differ from the last look, or may have been ready for long enough since.
+
+        Args:
+            stable_s, healthy_s: As in `wait`.
+        """
+        activity, at, (_, status, health) = state = self.looks[container_id]
+        is_steady = status == "running" and health in ("", "healthy")
+        if activity is None or activity != self.activity() or not is_steady or self.clock() - at >= _TRUSTED_S:
+            return True
+        return self.timers[container_id].seconds(state[2]) >= (healthy_s if health else stable_s)
+
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
+        activity = self.activity()
         container = self.api.container(container_id)
         if container is None:
             return REMOVED
         timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
-        held_s = timer.seconds((container.started, container.status, container.health))
+        state = container.started, container.status, container.health
+        held_s = timer.seconds(state)
+        self.looks[container_id] = activity, self.clock(), state
         if container.status == "running":
             self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
