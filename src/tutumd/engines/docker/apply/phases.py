@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -36,15 +36,28 @@ class _ReplacementFailedError(Exception):
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point."""
 
-    def __init__(self, context: ActionContext, journal: RedeployJournal, labels: ServiceLabels) -> None:
+    def __init__(
+        self,
+        context: ActionContext,
+        journal: RedeployJournal,
+        labels: ServiceLabels,
+        known: Iterable[InspectedContainer],
+    ) -> None:
+        """Begin, or continue.
+
+        Args:
+            known: The containers of the swaps that are present.
+        """
         self._context = context
         self._api = context.api
         self._run = context.run
         self._labels = labels
         self.journal = journal
         # The variables are not stored, because they may be secrets.
-        self._old = {swap.old: context.api.container(swap.old) for swap in journal.swaps}
+        present = {container.id: container for container in known}
+        self._old = {swap.old: present.get(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
+        self._are_shared: bool | None = None
         # The swap to which a refusal of the engine is attributed.
         self._at = journal.swaps[0]
 
@@ -92,7 +105,7 @@ class SwapPhases:
         ready_s = f"{self._context.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
-        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
+        own = [self._context.last_seen(swap.new) for swap in self.journal.own_swaps]
         self._remove_images([container for container in own if container is not None])
         return problems
 
@@ -177,8 +190,6 @@ class SwapPhases:
             self._check_all()
             self._at = swap
             park(self._context, swap)
-        # Some new containers may have failed while the old containers of later ones ended.
-        self._check_all()
 
     def _start_first_swaps(self) -> list[Swap]:
         return [swap for swap in self.journal.swaps if swap.start_first]
@@ -187,8 +198,11 @@ class SwapPhases:
         """Return whether another container can look up a name of a start-first container."""
         networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
-        always = self._labels.drain_s is not None
-        return any(always or _is_shared(self._api.network(name), ours) for name in networks)
+        if self._labels.drain_s is not None:
+            return bool(networks)
+        if self._are_shared is None:
+            self._are_shared = any(_is_shared(self._api.network(name), ours) for name in networks)
+        return self._are_shared
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
@@ -220,14 +234,15 @@ class SwapPhases:
 
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
-        # A start-first container has begun.
-        new = self._api.container(swap.new) if swap.start_first else self._begin(swap)
-        self._raise_failed((swap.new, REMOVED) if new is None else None)
-        if new is None or not swap.run:
+        if not swap.start_first:  # others have begun
+            new = self._begin(swap)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
+        if not swap.run:
             return
         stable_s = self._context.stable_s
         self._raise_failed(self._context.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
-        if swap.paused and new.status != "paused":
+        new = self._context.last_seen(swap.new)
+        if swap.paused and new is not None and new.status != "paused":
             # Only now, because health checks pause with the container.
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")

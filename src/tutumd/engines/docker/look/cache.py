@@ -99,7 +99,7 @@ class ContainerCache:
         """
         entries = {entry["Id"]: entry for entry in self._api.list_containers()}
         known = {**self._known, **self._containers}
-        images = self._api.known_images
+        images = self._api.known_images = dict[str, Json | None]()
         with self._lock:
             if self._enabled and not self._touched_images:  # otherwise an image may be gone, or have other names
                 images.update({each.image_id: each.image for each in known.values() if each.image and not each.fault})

@@ -38,7 +38,7 @@ class ActionContext:
         clock: Monotonic seconds.
         activity: Returns a number that changes with each event of the engine's containers; None if no events arrive.
         timers: How long each new container has been in its state, as far as this process has seen it.
-        looks: The last look at each new container: the activity before it, its time, and the state that was seen.
+        looks: The last look at each new container: the activity before it, its time, and the container.
     """
 
     api: DockerApi
@@ -48,7 +48,7 @@ class ActionContext:
     clock: Callable[[], float]
     activity: Callable[[], int | None] = lambda: None
     timers: dict[str, HoldTimer] = field(default_factory=dict)
-    looks: dict[str, tuple[int | None, float, tuple[object, ...]]] = field(default_factory=dict)
+    looks: dict[str, tuple[int | None, float, InspectedContainer]] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -58,7 +58,9 @@ class ActionContext:
     def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
         """Wait until all have been ready for the stability window, then check once more; return as `wait` does."""
         ids = tuple(container_ids)
-        return self.wait(ids, self.stable_s, healthy_s=self.stable_s) or self.wait(ids, 0.0)
+        failure = self.wait(ids, self.stable_s, healthy_s=self.stable_s)
+        # The last of them was just looked at.
+        return failure or (self.wait(ids, 0.0) if len(ids) > 1 else None)
 
     def wait(self, container_ids: Iterable[str], stable_s: float, *, healthy_s: float = 0.0) -> tuple[str, str] | None:
         """Wait until all containers are ready; return None, or the ID of the first container that failed, and the
@@ -104,11 +106,16 @@ class ActionContext:
         Args:
             stable_s, healthy_s: As in `wait`.
         """
-        activity, at, (_, status, health) = state = self.looks[container_id]
-        is_steady = status == "running" and health in ("", "healthy")
+        activity, at, container = self.looks[container_id]
+        is_steady = container.status == "running" and container.health in ("", "healthy")
         if activity is None or activity != self.activity() or not is_steady or self.clock() - at >= _TRUSTED_S:
             return True
-        return self.timers[container_id].seconds(state[2]) >= (healthy_s if health else stable_s)
+        held_s = self.timers[container_id].seconds(_state_of(container))
+        return held_s >= (healthy_s if container.health else stable_s)
+
+    def last_seen(self, container_id: str) -> InspectedContainer | None:
+        """Return a new container as it was at the last look, for what never changes; None if it is gone."""
+        return self.looks[container_id][2] if container_id in self.looks else self.api.container(container_id)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
@@ -117,9 +124,8 @@ class ActionContext:
         if container is None:
             return REMOVED
         timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
-        state = container.started, container.status, container.health
-        held_s = timer.seconds(state)
-        self.looks[container_id] = activity, self.clock(), state
+        held_s = timer.seconds(_state_of(container))
+        self.looks[container_id] = activity, self.clock(), container
         if container.status == "running":
             self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
@@ -132,6 +138,10 @@ class ActionContext:
             doubt_s,
             exit_code=self.api.last_exit_code(container) if has_run_again else container.exit_code,
         )
+
+
+def _state_of(container: InspectedContainer) -> tuple[object, ...]:
+    return container.started, container.status, container.health
 
 
 def assess(
