@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TutumConnectionError,
     )
     from tutum.lookup import Utils
+    from tutum.notification import Notification, NotificationTarget, TargetTest
     from tutum.results import Accepted, Outcome, Plan, Trial
     from tutum.service import Container, Service
     from tutum.webhook_handler import Handler, WebhookHandler
@@ -46,10 +47,13 @@ _MODULES = {
     "Container": "service",
     "Handler": "webhook_handler",
     "NonUniqueIdentifier": "errors",
+    "Notification": "notification",
+    "NotificationTarget": "notification",
     "ObjectNotFound": "errors",
     "Outcome": "results",
     "Plan": "results",
     "Service": "service",
+    "TargetTest": "notification",
     "Trial": "results",
     "TutumApiError": "errors",
     "TutumAuthError": "errors",
@@ -66,10 +70,13 @@ __all__ = [
     "Container",
     "Handler",
     "NonUniqueIdentifier",
+    "Notification",
+    "NotificationTarget",
     "ObjectNotFound",
     "Outcome",
     "Plan",
     "Service",
+    "TargetTest",
     "Trial",
     "TutumApiError",
     "TutumAuthError",

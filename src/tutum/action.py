@@ -28,6 +28,7 @@ class Run:
             rules said that there was nothing to do.
         operation: Such as REDEPLOY.
         reason: Reason of a failure or skip, or a remark on the result.
+        reason_code: Code of a failure, such as `image-not-found`; only of actions.
         image_before, image_after: Digests of the image, where known.
         image_tried: Digest of the image that a failed redeploy tried to run.
         containers_before, containers_after: Numbers of containers, where known.
@@ -37,6 +38,7 @@ class Run:
     state: str = ""
     operation: str = ""
     reason: str | None = None
+    reason_code: str | None = None
     log_tail: str | None = None
     rolled_back: bool | None = None
     image_before: str | None = None
@@ -149,7 +151,7 @@ class Action(Resource, Run):
             try:
                 self.refresh(force=True)
             except TutumApiError as error:
-                if error.status is not None and error.status < 500 and error.status != 429:
+                if not error.is_temporary:
                     raise
                 failure = error
             if on_poll is not None and failure is None:

@@ -20,6 +20,11 @@ class TutumApiError(Exception):
         context = ", ".join(part for part in (f"HTTP {status}" if status else "", request or "") if part)
         super().__init__(f"{message} ({context})" if context else message)
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request may succeed later: the server cannot be reached, is overloaded or failed."""
+        return self.status is None or self.status >= 500 or self.status == 429
+
 
 class TutumAuthError(TutumApiError):
     """The credentials are missing or wrong (HTTP 401)."""

@@ -1,6 +1,7 @@
 """Base of the API's objects: fetching, listing, refreshing, and tracking changes."""
 
 import builtins
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -72,7 +73,7 @@ class Resource:
             TutumApiError: Any other failure.
         """
         client = client or current_client()
-        return cls._of(client.send("GET", cls.endpoint, str(uuid)).body, client)
+        return cls._of(client.send("GET", *cls._path(str(uuid))).body, client)
 
     @classmethod
     def list(cls, *, client: Client | None = None, **filters: FilterValue) -> builtins.list[Self]:
@@ -90,7 +91,7 @@ class Resource:
     def iterate(cls, *, client: Client | None = None, **filters: FilterValue) -> Iterator[Self]:
         """Yield the objects of `list`. Each page is fetched when it is needed."""
         client = client or current_client()
-        for fields in client.pages(cls.endpoint, params=filters):
+        for fields in client.pages(*cls._path(), params=filters):
             yield cls._of(fields, client)
 
     def refresh(self, force: bool = False) -> bool:
@@ -104,8 +105,17 @@ class Resource:
         """
         if self.is_dirty and not force:
             return False
-        self._load(self.client.send("GET", self.endpoint, self.uuid).body)
+        self._load(self.client.send("GET", *self._path(self.uuid)).body)
         return True
+
+    @classmethod
+    def noun(cls) -> str:
+        """Return what people call such an object, such as `notification target`."""
+        return re.sub("(?<=.)(?=[A-Z])", " ", cls.__name__).lower()
+
+    @classmethod
+    def _path(cls, *segments: str) -> tuple[str, ...]:
+        return (*cls.endpoint.split("/"), *segments)
 
     @classmethod
     def _of(cls, fields: object, client: Client) -> Self:
@@ -115,12 +125,41 @@ class Resource:
 
     def _load(self, fields: object) -> None:
         if not isinstance(fields, Mapping) or not fields.get("uuid"):
-            raise TutumApiError(
-                f"the server did not respond with a {type(self).__name__.lower()}; is the base URL right?"
-            )
+            raise TutumApiError(f"the server did not respond with a {self.noun()}; is the base URL right?")
         for name, value in fields.items():
             # A field with the name of a method or property would hide it.
             member = getattr(type(self), name, None)
             if not name.startswith("_") and not callable(member) and not isinstance(member, property):
                 object.__setattr__(self, name, value)
         self._changed.clear()
+
+
+class EditableResource(Resource):
+    """An object that clients create and change: set attributes and `save`."""
+
+    @classmethod
+    def create(cls, *, client: Client | None = None, **fields: Any) -> Self:
+        """Return a new local object; `save` sends it.
+
+        Args:
+            fields: Such as name.
+        """
+        return cls(client=client, **fields)
+
+    def save(self) -> bool:
+        """Create the object, or send the attributes that were set since it was fetched.
+
+        Returns:
+            True. A failure raises.
+
+        Raises:
+            TutumApiError: The server refused.
+        """
+        if self.uuid and not self.is_dirty:
+            return True
+        method, segments = ("PATCH", (self.uuid,)) if self.uuid else ("POST", ())
+        self._load(self.client.send(method, *self._path(*segments), body=self._changes()).body)
+        return True
+
+    def _changes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in sorted(self._changed)}

@@ -9,7 +9,7 @@ from tutum.client import Client
 from tutum.errors import TutumApiError
 
 
-class _Result:
+class Result:
     """Base of the dataclasses that a response fills."""
 
     @classmethod
@@ -20,7 +20,7 @@ class _Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(_Result, Run):
+class Outcome(Result, Run):
     """The result of a call, or its progress.
 
     Attributes:
@@ -40,7 +40,7 @@ class Outcome(_Result, Run):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(_Result):
+class Plan(Result):
     """What a redeploy of a service would do now.
 
     Attributes:
@@ -66,7 +66,7 @@ class Plan(_Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check(_Result):
+class Check(Result):
     """One check of a call: its name, whether it lets the call through, and the reason."""
 
     check: str
@@ -75,7 +75,7 @@ class Check(_Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial(_Result):
+class Trial(Result):
     """The predicted effect of a call on a handler.
 
     Attributes:

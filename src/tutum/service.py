@@ -1,14 +1,19 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from tutum.client import Client
-from tutum.resource import Resource
+from tutum.client import FilterValue
+from tutum.errors import TutumApiError
+from tutum.resource import EditableResource, Resource
 from tutum.responses import ApiResponse
 from tutum.results import Accepted, Plan
 
+FOLLOW_POLL_S = 2.0
+_LONGEST_POLL_S = 5.0
 
-class Service(Resource):
+
+class Service(EditableResource):
     """A service. Set attributes and `save`; `start`, `stop`, `redeploy`, `scale` and `delete` start an action.
 
     Attributes:
@@ -37,34 +42,6 @@ class Service(Resource):
     def shown_name(self) -> str:
         """The name for people, with its stack: `shop/web`."""
         return self.full_name or self.name
-
-    @classmethod
-    def create(cls, *, client: Client | None = None, **fields: Any) -> Self:
-        """Return a new local service; `save` sends it.
-
-        Args:
-            fields: Such as name, image, run_command, target_num_containers.
-        """
-        return cls(client=client, **fields)
-
-    def save(self) -> bool:
-        """Create the service, or send the attributes that were set since it was fetched.
-
-        Returns:
-            True. A failure raises.
-
-        Raises:
-            TutumApiError: The server refused.
-        """
-        if self.uuid and not self.is_dirty:
-            return True
-        changes = {name: getattr(self, name) for name in sorted(self._changed)}
-        if self.uuid:
-            response = self.client.send("PATCH", self.endpoint, self.uuid, body=changes)
-        else:
-            response = self.client.send("POST", self.endpoint, body=changes)
-        self._load(response.body)
-        return True
 
     def start(self) -> Accepted:
         """Start the containers."""
@@ -126,17 +103,54 @@ class Service(Resource):
         """The last output of the containers, fetched with each access."""
         return self.fetch_logs()
 
-    def fetch_logs(self, tail: int | None = None) -> str:
+    def fetch_logs(self, tail: int | None = None, since: str | None = None) -> str:
         """Return the last output of the containers.
 
         Args:
-            tail: Number of lines of each container; default: as many as the server returns.
+            tail: Maximum number of lines of each container; default: as many as the server returns.
+            since: Date in ISO 8601; older lines are left out. Services of the engine `local` have no times.
 
         Raises:
             TutumApiError: The server could not read the output.
         """
-        body = self._send("GET", "logs", params={"tail": tail}).body
+        body = self._send("GET", "logs", params={"tail": tail, "since": since}).body
         return str(body.get("logs") or "") if isinstance(body, dict) else ""
+
+    def follow_logs(
+        self,
+        tail: int | None = None,
+        since: str | None = None,
+        *,
+        on_failure: Callable[[TutumApiError], None] | None = None,
+    ) -> Iterator[str]:
+        """Yield the output of the containers, then what they write, without an end. Each text consists of whole lines.
+
+        New containers are included. After the first response, a server or engine that does not respond is asked again.
+
+        Args:
+            tail, since: The start, as for `fetch_logs`.
+            on_failure: Called when a request fails and will be repeated.
+
+        Raises:
+            TutumApiError: The service is gone, you follow too many logs, or the first request failed.
+        """
+        params: dict[str, FilterValue] = {"tail": tail, "since": since}
+        pause_s = FOLLOW_POLL_S
+        while True:
+            try:
+                body = self._send("GET", "logs", params=params).body
+            except TutumApiError as error:
+                if "after" not in params or not error.is_temporary:
+                    raise
+                if on_failure is not None:
+                    on_failure(error)
+            else:
+                params = {"after": body["next"]}
+                if body["logs"]:
+                    yield body["logs"]
+                    pause_s = FOLLOW_POLL_S
+            self.client.clock.sleep(pause_s)
+            pause_s = min(pause_s * 1.2, _LONGEST_POLL_S)
 
     def _perform(self, method: str, *segments: str, body: Any = None) -> Accepted:
         response = self._send(method, *segments, body=body)

@@ -16,6 +16,9 @@ _SIGNED = {
 }
 _READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
 
+#: Stands for the URL in lines that must not contain it.
+VARIABLE = "$TUTUM_URL"
+
 ALERTMANAGER = """\
 # Beside the routes and receivers that you have.
 route:
@@ -42,7 +45,7 @@ class _Sender:
         preset: How the handler can check the sender; empty if it signs nothing.
         text: Text to paste, with `{url}` and `{credential}`.
         credential: Replacement for `{credential}` if the handler checks the sender.
-        job: Step of a pipeline, for a handler that checks nothing.
+        job: Remark before the step of a pipeline, for a handler that checks nothing.
     """
 
     name: str
@@ -62,13 +65,7 @@ gh api repos/OWNER/REPOSITORY/hooks -f name=web -F active=true -f 'events[]=push
   -f 'config[url]={url}' -f 'config[content_type]=json'{credential}
 """,
         credential=' -f "config[secret]=$SECRET"',
-        job="""
-# Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:
-- name: Redeploy
-  run: curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
-  env:
-    TUTUM_URL: ${{ secrets.TUTUM_URL }}
-""",
+        job="# Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:",
     ),
     "gitlab": _Sender(
         name="GitLab",
@@ -80,13 +77,7 @@ curl -sS --fail-with-body -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" \\
   --data-urlencode 'url={url}' https://gitlab.com/api/v4/projects/PROJECT_ID/hooks
 """,
         credential=' --data-urlencode "token=$SECRET"',
-        job="""
-# Or a job in .gitlab-ci.yml, which fails if the run fails; save the URL as the masked variable TUTUM_URL:
-redeploy:
-  image: curlimages/curl
-  script:
-    - curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
-""",
+        job="# Or a job in .gitlab-ci.yml, which fails if the run fails; save the URL as masked variable TUTUM_URL:",
     ),
     "dockerhub": _Sender(
         name="Docker Hub",
@@ -111,6 +102,12 @@ Webhook URL:  {url}
 """,
         credential=ALERTMANAGER_CREDENTIAL.format(secret='"…"   # one of the handler\'s secrets'),  # noqa: S106
     ),
+}
+
+#: Text before the call in the step or job of a pipeline, and the indentation of further lines.
+_JOBS = {
+    "github": ("- name: Redeploy\n  env:\n    TUTUM_URL: ${{ secrets.TUTUM_URL }}\n  run: ", "\n    "),
+    "gitlab": ("redeploy:\n  image: curlimages/curl\n  script:\n    - ", "\n      "),
 }
 
 #: The senders that have snippets.
@@ -140,7 +137,8 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
         remark = f"\n# This handler checks {verify['preset']}, so {sender.name} gets a 401: create another one.\n"
     elif sender.preset:
         wanted = json.dumps({"verify": {"preset": sender.preset, "secrets": ["…"]}}, ensure_ascii=False)
-        remark = f"\n# This handler checks no signature. To accept only {sender.name}, set {wanted}.\n{sender.job}"
+        remark = f"\n# This handler checks no signature. To accept only {sender.name}, set {wanted}.\n"
+        remark += f"\n{sender.job}\n{write_job(target, handler)}\n" if sender.job else ""
     return text.replace("{credential}", "") + remark
 
 
@@ -154,20 +152,33 @@ def _curl(url: str, handler: _Fields) -> str:
     return "\n".join([*lines, write_call(url, handler)])
 
 
+def write_job(target: str, handler: _Fields) -> str:
+    """Return the step or job that calls a handler, for a pipeline of `github` or `gitlab`. It does not contain the URL.
+
+    The pipeline has the URL as the secret variable TUTUM_URL.
+    """
+    (start, indentation), call = _JOBS[target], write_call(VARIABLE, handler)
+    is_block = "\n" in call or ": " in call
+    return start + (indentation.join(["|", *call.splitlines()]) if is_block else call)
+
+
 def write_call(url: str, handler: _Fields) -> str:
     """Return the shell lines that call a handler with curl, and fail if its run fails. The server shows them too.
 
     Args:
-        url: The handler's whole URL, ending in `/call/`. The lines contain it, and it is a password.
+        url: The handler's whole URL, ending in `/call/`. The lines contain it, and it is a password. Or VARIABLE.
         handler: The handler as the API describes it.
     """
     lines, options = sign_call(handler.get("verify") or {})
     tag = handler.get("tag") or {}
     example = next((glob for glob in tag.get("allow", ()) if not set("*?[") & set(glob)), "TAG")
     query = f"?tag={example}&wait=300" if tag and tag.get("from", "query") == "query" else "?wait=300"
-    lines.append(f"curl -sS --fail-with-body -X POST{options} {quote(url + query)}")
+    is_variable = url == VARIABLE
+    called = f'"{url}{query}"' if is_variable else quote(url + query)
+    lines.append(f"curl -sS --fail-with-body -X POST{options} {called}")
     if handler.get("operation") == "SCALEUP":
-        lines.append(f"# Three containers instead of one: the same with {quote(url + '3/?wait=300')}")
+        three = '"${TUTUM_URL}3/?wait=300"' if is_variable else quote(url + "3/?wait=300")
+        lines.append(f"# Three containers instead of one: the same with {three}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,11 @@
+"""tutumd: redeploys and scales services of containers when their webhook handlers are called."""
+
+import sys
+
+if "rich" not in sys.modules:
+    # structlog would import rich to format tracebacks, which tutumd's logs do not use. That costs 5 MB and 40 ms of
+    # processor time in each process.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    import structlog  # noqa: F401
+
+    del sys.modules["rich"]

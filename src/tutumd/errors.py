@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tutumd.reasons import Reason
+from tutumd.reasons import Cause, Reason, ReasonCode, code_of
 
 
 class TutumdError(Exception):
@@ -108,7 +108,20 @@ class EngineBusyError(EngineUnavailableError):
 
 
 class EngineRefusedError(TutumdError):
-    """The engine, or a rule of tutumd, refuses the operation permanently: the action fails with this text."""
+    """The engine, or a rule of tutumd, refuses the operation permanently: the action fails with this text.
+
+    Attributes:
+        code: A `ReasonCode`, by default the code of the text if it has one.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code or code_of(text) or ReasonCode.REFUSED.value
+
+    @property
+    def cause(self) -> Cause:
+        """The text with its code."""
+        return Cause(str(self), self.code)
 
 
 class LeaseLostError(TutumdError):

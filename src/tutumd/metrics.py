@@ -127,7 +127,23 @@ def _describe(figures: Figures | None) -> Iterator[Metric]:
     )
     text = "Size of SQLite's write-ahead log, which grows while another process reads; 0 on PostgreSQL."
     yield GaugeMetricFamily("tutumd_sqlite_wal_bytes", text, value=figures.wal_bytes)
+    yield from _describe_notifications(figures)
     yield from _describe_totals([engine.name for engine in figures.engines], figures.totals)
+
+
+def _describe_notifications(figures: Figures) -> Iterator[Metric]:
+    text = "Notifications that were sent, or that died because no attempt reached the receiver."
+    told = CounterMetricFamily("tutumd_notifications", text, labels=["kind", "result"])
+    pending = GaugeMetricFamily(
+        "tutumd_notifications_pending", "Notifications that wait for an attempt.", labels=["kind"]
+    )
+    for each in figures.notifications:
+        told.add_metric([each.kind, "sent"], each.sent)
+        told.add_metric([each.kind, "dead"], each.dead)
+        pending.add_metric([each.kind], each.pending)
+    yield from (told, pending)
+    text = "For how long a notification has been due that no notifier has claimed."
+    yield GaugeMetricFamily("tutumd_notification_delay_seconds", text, value=figures.notification_delay_s)
 
 
 def _describe_totals(engines: Sequence[str], totals: Sequence[ActionTotal]) -> Iterator[Metric]:

@@ -33,6 +33,8 @@ def test_bad_credentials_are_refused_on_every_route(target: Target, credentials:
         "handler": target.handler,
         "container": UNKNOWN,
         "action": UNKNOWN,
+        "target": UNKNOWN,
+        "notification": UNKNOWN,
         "key_id": "0",
         "number": "1",
     }

@@ -1,6 +1,6 @@
 """Connecting a sender by the dashboard, from the choice of a service to the first call and what became of it."""
 
-import subprocess
+import os
 import uuid
 from collections.abc import Mapping
 
@@ -8,7 +8,8 @@ import pytest
 
 from tests.acceptance.sender_calls import send_payload
 from tests.support.pages import Page, Visitor
-from tests.support.server import LIMIT_S, LiveServer
+from tests.support.programs import finished
+from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
 PREFIX = "/api/v1/service/"
@@ -89,9 +90,9 @@ def test_a_sender_is_connected_and_its_first_call_passes_every_check(
 
 
 def test_the_command_for_a_pipeline_works_as_it_is(live_server: LiveServer, visitor: Visitor, service: str) -> None:
-    made, _, _ = make(visitor, service, "curl")
+    made, url, _ = make(visitor, service, "curl")
     [command] = [each.text for each in made.find("code") if each.text.startswith("curl ")]
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    run = finished(["sh", "-c", command], env={**os.environ, "TUTUM_URL": url})
     assert run.returncode == 0, run
     waiting = made.follow("Watch the first call arrive")
     assert checks(waiting) == ["Passed", "Skipped", "Passed", "Passed", "Passed"]

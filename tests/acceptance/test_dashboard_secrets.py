@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,10 @@ def use(server: LiveServer) -> Used:
     assert new_url != url
     handler.visitor.get(f"{handler.path}try/").submit("Try this payload", body=json.dumps({"ref": "x"}))
     (key,) = visitor.get("/account/").submit("Make a key").copies.values()
+    form = visitor.get("/notifications/new/")
+    fields: dict[str, Any] = {"name": "used", "settings.url": "https://example.com/p4th-of-hook"}
+    (signing,) = form.submit("Create the target", **fields).copies.values()
+    [made_target] = server.objects("/api/v1/notification/target/")
     other = signed_in(server)
     tokens = {
         f"token of {who}": value for who, each in (("a", visitor), ("b", other)) for value in each.cookies.values()
@@ -98,6 +103,8 @@ def use(server: LiveServer) -> Used:
         "API key": key,
         "API key of the setup": APIKEY,
         "login link": link,
+        "signing secret": signing,
+        "path of a webhook": "p4th-of-hook",
         **tokens,
     }
     values = {
@@ -105,6 +112,7 @@ def use(server: LiveServer) -> Used:
         "action_uuid": str(called.json["action"]).split("/")[-2],
         "number": handler.path.split("/")[-2],
         "delivery_number": "1",
+        "target_uuid": made_target["uuid"],
         "token": "x" * 43,
         "name": "mark.svg",
     }

@@ -23,6 +23,8 @@ class Owner:
     start: str
     number: str
     key_id: str
+    target: str
+    notification: str
 
     @property
     def values(self) -> dict[str, str]:
@@ -34,13 +36,18 @@ class Owner:
             "action": self.action,
             "number": self.number,
             "key_id": self.key_id,
+            "target": self.target,
+            "notification": self.notification,
         }
 
 
-UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action", "key_id"), UNKNOWN) | {"number": "999999999"}
+UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action", "key_id", "target", "notification"), UNKNOWN) | {
+    "number": "999999999"
+}
 QUERIES = ["", "?dry_run=1", "?tail=1", "?after=0", "?limit=1&offset=0"]
 OF_NOBODY = {
     ("GET", "/api/v1/auth/"),
+    ("GET", "/api/v1/whoami/"),
     ("GET", "/api/v1/service/"),
     ("POST", "/api/v1/service/"),
     ("GET", "/api/v1/container/"),
@@ -49,6 +56,11 @@ OF_NOBODY = {
     ("GET", "/api/v1/apikey/"),
     ("POST", "/api/v1/apikey/"),
     ("GET", "/api/v1/audit/"),
+    ("GET", "/api/v1/engine/"),
+    ("GET", "/api/v1/notification/target/"),
+    ("POST", "/api/v1/notification/target/"),
+    ("POST", "/api/v1/notification/target/plan/"),
+    ("GET", "/api/v1/notification/"),
 }
 """Routes that name no object; what they show and do is in tests of their own."""
 BODIES: list[object] = [
@@ -82,6 +94,9 @@ def _owner(server: LiveServer, name: str) -> Owner:
     handler = server.add_handler(service, f"hook of {name}")
     handlers = f"/api/v1/service/{service}/webhook/handler/{handler}/"
     called = server.request("POST", f"{handlers}call/", authorization=None).json
+    document = {"name": "oncall", "kind": "webhook", "settings": {"url": "https://127.0.0.1:9/"}}
+    target = member.send("POST", "/api/v1/notification/target/", document).json["resource_uri"]
+    member.send("POST", f"{target}test/")
     server.wait_for_action(called["action"])
     return Owner(
         member=member,
@@ -90,6 +105,8 @@ def _owner(server: LiveServer, name: str) -> Owner:
         container=server.service(service)["containers"][0].split("/")[-2],
         action=called["action"].split("/")[-2],
         start=server.request("GET", f"/api/v1/action/?object={service}").json["objects"][-1]["uuid"],
+        target=target.split("/")[-2],
+        notification=member.send("GET", "/api/v1/notification/").json["objects"][0]["uuid"],
         key_id=key_id_of(add_limited_key(server, name)),
         number=str(server.request("GET", f"{handlers}delivery/").json["objects"][0]["id"]),
     )
@@ -112,6 +129,8 @@ def test_lists_show_own_objects_only(owners: tuple[Owner, Owner]) -> None:
             ("/api/v1/service/", [owner.service]),
             ("/api/v1/container/", [owner.container]),
             ("/api/v1/action/", [owner.action, owner.start]),
+            ("/api/v1/notification/target/", [owner.target]),
+            ("/api/v1/notification/", [owner.notification]),
         ):
             page = owner.member.send("GET", path).json
             assert [each["uuid"] for each in page["objects"]] == uuids
@@ -178,6 +197,10 @@ def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
         f"container/?service=/api/v1/service/{ann.service}/",
         f"action/?object={ann.service}",
         f"action/?uuid={ann.action}",
+        f"notification/target/?uuid={ann.target}",
+        f"notification/target/?service={ann.service}",
+        f"notification/?target={ann.target}",
+        f"notification/?uuid={ann.notification}",
     ):
         page = bob.member.send("GET", f"/api/v1/{query}").json
         assert (page["objects"], page["meta"]["total_count"]) == ([], 0), query

@@ -1,4 +1,4 @@
-"""The page of a service, its plan and its logs, whatever its engine does."""
+"""The page of a service, and its plan, whatever its engine does."""
 
 from dataclasses import replace
 
@@ -154,18 +154,6 @@ def test_without_a_plan_it_can_be_redeployed_all_the_same(dashboard: DashboardBe
     page = _open(dashboard, visitor)
     assert "Redeploy pending, waiting: no worker serves engine 'docker' now" in page.text
     assert "waiting: no worker serves engine 'docker' now" in _card(visitor.get("/"), "Waiting")
-
-
-@pytest.mark.slow
-def test_logs_are_text(dashboard: DashboardBed) -> None:
-    visitor = _visit(dashboard)
-    with dashboard.answering({"logs": "one\n<script>two</script>\n\n"}):
-        page = _open(dashboard, visitor, path="logs/?tail=100")
-    assert [line.text for line in page.find("div", id="output")[0].find("p")] == ["one", "<script>two</script>", ""]
-    assert visitor.get(f"{page.path}0000000").status == 400
-    with dashboard.answering({"error": "the engine said <b>no</b>"}):
-        page = _open(dashboard, visitor, path="logs/")
-    assert "the engine said <b>no</b>" in page.text and not page.find("b")
 
 
 def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> None:

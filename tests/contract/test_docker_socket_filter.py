@@ -84,7 +84,7 @@ def follow(engine: DockerEngine, bed: DockerBed) -> str:
 
 def read_output(engine: DockerEngine, bed: DockerBed) -> str:
     def read() -> str:
-        text = engine.logs(service("name:web"), 10)
+        text = engine.logs(service("name:web"), 10).text
         return f"succeeded: {text}" if "serving v1" in text else f"failed: {text}" if "refuses" in text else ""
 
     return wait_until(read, "its output is there")

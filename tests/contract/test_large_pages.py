@@ -18,6 +18,7 @@ from tests.support.stores import ORIGIN, is_postgres, open_store, snapshot
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey, Verb
+from tutumd.model.notifications import NewTarget, TargetKind
 from tutumd.store.objects.actions import new_action
 from tutumd.store.tables.actions import actions
 
@@ -33,9 +34,10 @@ _PLAN = {
     "steps": ["fetch app:latest"],
     "notes": [],
 }
+_OUTPUT = {"text": "\n".join(f"web-1 | {number} a line of a log" for number in range(300)), "position": {}}
 _ANSWERS: dict[str, dict[str, object]] = {
     "/redeploy/": {"plan": _PLAN},
-    "/logs/": {"logs": "\n".join(f"web-1 | {number} a line of a log" for number in range(300))},
+    "/logs/": {"logs": _OUTPUT},
 }
 
 
@@ -103,6 +105,8 @@ def visitors(dashboard: DashboardBed, filled: LargeStore) -> Iterator[tuple[str,
         visitor, key = Visitor(dashboard.url), accounts.generate_key()
         new = NewKey(key_sha256=sha256_hex(key), hint="key", stack=stack)
         dashboard.bed.store.add_key(user.name, new)
+        told = NewTarget(name=stack or "oncall", kind=TargetKind.WEBHOOK, settings={}, stack=stack)
+        dashboard.bed.store.add_target(user, told)
         visitor.sign_in(user.name, key)
         yield stack or user.name, visitor, number
 
@@ -120,7 +124,10 @@ def addresses(filled: LargeStore, visitor: Visitor, number: int) -> Iterator[str
     listed = visitor.get(f"{of_handler}deliveries/")
     links = [link for each in listed.find("a") if "/delivery/" in (link := each.attributes.get("href", ""))]
     values["delivery_number"] = re.findall(r"/delivery/(\d+)/", " ".join(links))[0]
-    yield from (route.fill(values) for route in paths.values())
+    [values["target_uuid"]] = re.findall(r"/target/([^/]+)/", visitor.get("/notifications/").html)[:1]
+    may_change = visitor.get("/notifications/").find("section", id="add")
+    changes = () if may_change else ("/notifications/new/", "/notifications/target/{target_uuid}/edit/")
+    yield from (route.fill(values) for path, route in paths.items() if path not in changes)
     last = filled.services[-60]
     services = ("search=APPLICATION-1", "search=nothing", "state=Stopped&stack=stack-03", f"after={last}", "state=Gone")
     yield from (f"/services/?{query}" for query in services)
@@ -161,7 +168,7 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     return faults
 
 
-def answering(dashboard: DashboardBed, address: str) -> AbstractContextManager[None]:
+def answering(dashboard: DashboardBed, address: str) -> AbstractContextManager[object]:
     """Answer the question that some pages ask an engine."""
     response = next((_ANSWERS[part] for part in _ANSWERS if address.endswith(part)), None)
     return nullcontext() if response is None else dashboard.answering(response, [each.name for each in ENGINES])

@@ -18,7 +18,7 @@ def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:
     engine = host.engine()
     assert engine.discover() == ()
     assert engine.inspect(host.service()) is None
-    assert engine.logs(host.service(), 10) == ""
+    assert engine.logs(host.service(), 10).text == ""
 
 
 def test_processes_run_in_sessions_of_their_own_without_input_and_with_a_clean_environment(host: LocalHost) -> None:
@@ -97,9 +97,9 @@ def test_processes_run_where_the_definition_says_or_in_a_folder_that_stays_their
     engine = host.started(f"echo kept > note; {SLEEP}", target=1)
     engine.stop(host.service(), host.run())
     engine.start(host.service(f"cat note; {SLEEP}", target=1), host.run())
-    assert wait_until(lambda: engine.logs(host.service(), 5), "output") == "kept"
+    assert wait_until(lambda: engine.logs(host.service(), 5).text, "output") == "kept"
     engine.redeploy(host.service(f"pwd; {SLEEP}", target=1, working_dir=str(tmp_path)), host.run())
-    assert wait_until(lambda: engine.logs(host.service(), 5), "output") == str(tmp_path)
+    assert wait_until(lambda: engine.logs(host.service(), 5).text, "output") == str(tmp_path)
 
 
 def test_a_scale_up_that_dies_leaves_the_running_ones_and_the_target(host: LocalHost, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path, st
     note = tmp_path / "note"
     command = f"trap 'sleep 0.3; echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
     engine.start(host.service(command, target=1), host.run())
-    wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
+    wait_until(lambda: "ready" in engine.logs(host.service(), 5).text, "the trap")
     if stopped:
         os.kill(host.leader("web-1"), signal.SIGSTOP)
     assert engine.stop(host.service(), host.run()).success

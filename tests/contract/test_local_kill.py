@@ -177,8 +177,8 @@ def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, num
         server.wait(120)
     engine = host.engine()
     assert host.names(engine) == ["web-1", "web-2"]
-    written = engine.logs(host.service(), 10000)
-    wait_until(lambda: len(engine.logs(host.service(), 10000)) > len(written), "more output without a server")
+    written = engine.logs(host.service(), 10000).text
+    wait_until(lambda: len(engine.logs(host.service(), 10000).text) > len(written), "more output without a server")
     before = host.pids()
     assert engine.redeploy(host.service(NEWER), host.run(action_uuid="1")).success
     assert not before & host.pids()

@@ -143,7 +143,7 @@ def test_output_that_grew_too_large_is_rotated_while_it_is_written(host: LocalHo
     output = host.data_dir / host.uuid / "output"
     with watching(engine):
         wait_until(lambda: sorted(p.name.split(".", 1)[1] for p in output.iterdir()) == ["log", "log.1"], "a rotation")
-        assert engine.logs(host.service(), 1) == "line 400"
+        assert engine.logs(host.service(), 1).text == "line 400"
 
 
 def test_the_output_of_a_service_whose_record_is_damaged_is_rotated(host: LocalHost) -> None:

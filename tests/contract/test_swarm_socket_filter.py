@@ -51,7 +51,7 @@ def test_everything_that_the_engine_does_passes_and_uses_each_rule(clean_bed: Do
         assert engine.redeploy(swarm.service("web"), FakeRun()).success  # with a probe
         assert engine.redeploy(swarm.service("local"), FakeRun()).success
         assert engine.scale(swarm.service("web"), 3, FakeRun()).success
-        assert engine.logs(swarm.service("web"), 5)
+        assert engine.logs(swarm.service("web"), 5).text
         clean_bed.push("app", "v3-broken")
         assert "fatal" in engine.redeploy(swarm.service("web"), FakeRun()).log_tail
         stop.set()

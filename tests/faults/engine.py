@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -13,7 +13,17 @@ from typing import Any
 
 from tests.faults.journal import BEGIN, CREATE, END, REMOVE, START
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Finding, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import (
+    ContainerSnapshot,
+    ContainerState,
+    EngineInfo,
+    Finding,
+    Outcome,
+    Output,
+    Plan,
+    Service,
+    ServiceSnapshot,
+)
 from tutumd.ports.engine import Run
 
 NAME = "shared"
@@ -94,8 +104,8 @@ class SharedEngine:
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError("the shared engine terminates nothing")
 
-    def logs(self, service: Service, lines: int) -> str:
-        return ""
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
+        return Output(text="", position={})
 
     def probe(self) -> None:
         self._ask(kind="revision")

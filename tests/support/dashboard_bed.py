@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 from tutumd.application import accounts
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.digests import sha256_hex
-from tutumd.model import EngineInfo, NewKey, Scope
+from tutumd.model import EngineInfo, EngineRequest, NewKey, Scope
 from tutumd.ports.store import Accounts
 from tutumd.web.app import create_app
 from tutumd.web.call.fast_path import FastProtocol
@@ -61,17 +61,20 @@ class DashboardBed(Api):
         return self.visit(f"with-{scope.value}", scope=scope)
 
     @contextmanager
-    def answering(self, response: Mapping[str, object], engines: Sequence[str] = ("docker",)) -> Iterator[None]:
-        """Respond to the first question to an engine, as a worker would."""
+    def answering(
+        self, response: Mapping[str, object], engines: Sequence[str] = ("docker",)
+    ) -> Iterator[list[EngineRequest]]:
+        """Respond to the first question to an engine, as a worker would, and yield a list that gets the question."""
+        asked: list[EngineRequest] = []
 
         def respond() -> None:
-            (request,) = wait_until(lambda: self.bed.queue.take_requests(engines), "the page asks the engine")
-            self.bed.queue.save_response(request.uuid, response)
+            asked.extend(wait_until(lambda: self.bed.queue.take_requests(engines), "the page asks the engine"))
+            self.bed.queue.save_response(asked[0].uuid, response)
 
         thread = threading.Thread(target=respond, name=ANSWERER)
         thread.start()
         try:
-            yield
+            yield asked
         finally:
             thread.join()
 

@@ -28,6 +28,8 @@ from tests.support.waiting import wait_until
 PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
 """Replaces `tutumd` where a test holds a redeploy back by `run_gated_service`."""
 
+NOTIFIER = "tutumd.main.notify"
+
 
 class LiveServer(Api):
     """A server with one data folder. It can be killed and started again on the same port.
@@ -90,9 +92,16 @@ class LiveServer(Api):
         """The worker process, once there is one."""
         return wait_until(self.find_worker, "the server has a worker", pause_s=0.01)
 
+    def _children(self) -> Iterator[psutil.Process]:
+        return filter(runs, psutil.Process(self.pid).children())
+
     def find_worker(self) -> psutil.Process | None:
         """Return the worker process, if there is one."""
-        return next(filter(runs, psutil.Process(self.pid).children()), None)
+        return next((child for child in self._children() if NOTIFIER not in child.cmdline()), None)
+
+    def find_notifier(self) -> psutil.Process | None:
+        """Return the notifier process, if there is one."""
+        return next((child for child in self._children() if NOTIFIER in child.cmdline()), None)
 
     def start(self) -> None:
         """Start the server and wait until it responds."""

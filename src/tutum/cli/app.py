@@ -15,6 +15,7 @@ from tutum.settings import origin_of
 from tutum.version import __version__
 
 API_ERROR_EXIT_CODE = 3
+INTERRUPTED_EXIT_CODE = 130
 
 #: Command: (module of its typer app, summary).
 COMMANDS = {
@@ -22,8 +23,11 @@ COMMANDS = {
     "apply": ("apply", "Make the webhook handlers of services as a file says."),
     "export": ("export", "Print the webhook handlers of services as such a file."),
     "login": ("login", "Check and save a user and an API key."),
+    "logout": ("logout", "Remove what tutum login saved."),
+    "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),
     "service": ("services", "List, inspect and operate services."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
+    "whoami": ("whoami", "Show user, rights and server, and where the credentials come from."),
 }
 _EPILOG = """\b
 Environment:
@@ -42,6 +46,8 @@ def run(arguments: Sequence[str]) -> None:
     except TutumApiError as error:
         print("tutum:", printable(explain(error), keep="\n"), file=sys.stderr)
         sys.exit(API_ERROR_EXIT_CODE)
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first one ends the command
+        sys.exit(INTERRUPTED_EXIT_CODE)
 
 
 def build(*, only: str | None = None) -> typer.Typer:

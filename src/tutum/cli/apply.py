@@ -1,4 +1,4 @@
-"""`tutum apply`: makes the webhook handlers of services as a file says."""
+"""`tutum apply`: makes the webhook handlers of services, and notification targets, as a file says."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from tutum.cli.apply_plan import ServicePlan, Step, make_plans
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
 from tutum.cli.options import read_text
 from tutum.cli.output import count, printable
+from tutum.cli.target_file import TITLE, plan_targets
 from tutum.errors import TutumApiError
 
 DIFFERS_EXIT_CODE = 1
@@ -27,20 +28,25 @@ app = typer.Typer(rich_markup_mode=None)
 def apply(
     file: Annotated[str, typer.Argument(metavar="FILE", help="TOML file, as tutum export prints it; - for stdin.")],
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove the handlers of the file's services that are not in the file.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove the handlers of the file's services, and the notification targets, that it does not name.",
+        ),
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only show what would be done, and exit with 1 if that is anything.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for CI.")] = False,
 ) -> None:
-    """Make the webhook handlers of services as a file says. It shows what it would do, and asks.
+    """Make the webhook handlers of services, and notification targets, as a file says. It shows its plan, and asks.
 
-    Services that the file does not name are left alone. ${NAME} in verify.secrets is an environment variable.
+    Services that the file does not name are left alone. ${NAME} stands for a secret in an environment variable.
     """
     try:
         text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
-        plans = make_plans(read_handler_file(text, shown, os.environ), prune=prune)
+        services, targets = read_handler_file(text, shown, os.environ)
+        plans = [*make_plans(services, prune=prune), *plan_targets(targets, prune=prune)]
     except HandlerFileError as error:
         for problem in error.args:
             print(f"tutum: {printable(problem, keep=chr(10))}", file=sys.stderr)
@@ -70,11 +76,14 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
+    has_targets = any(plan.title == TITLE for plan in plans)
     if not verbs:
-        yield f"Nothing to do: {count(unchanged, 'handler')} as the file says."
+        shown = "handlers and targets are" if has_targets else count(unchanged, "handler")
+        yield f"Nothing to do: {shown} as the file says."
         return
     add, change, remove = (verbs.count(verb) for verb in _SIGNS)  # type: ignore[arg-type]  # its keys are verbs
-    yield f"{count(add, 'handler')} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
+    head = str(add) if has_targets else count(add, "handler")
+    yield f"{head} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
 
 
 def perform(steps: Sequence[Step]) -> None:
@@ -87,11 +96,11 @@ def perform(steps: Sequence[Step]) -> None:
             if error.status in _UNCLEAR:
                 left = "this one may have been made as well, but none after it"
             raise TutumApiError(
-                f"{step.verb} {step.name} of {step.service}: {error.message}. {number} of {len(steps)} changes were "
+                f"{step.verb} {step.label}: {error.message}. {number} of {len(steps)} changes were "
                 f"made, as printed above; {left}. Run the same command again to go on",
                 status=error.status,
             ) from error
-        print(printable(f"{_DONE[step.verb]} {step.name} of {step.service}"))
-        if step.verb == "add":
+        print(printable(f"{_DONE[step.verb]} {step.label}"))
+        if step.verb == "add" and step.service:
             shown = f"tutum webhook-handler show {quote(step.service)} {quote(step.name)} --url"
             print(printable(f"  its URL is a password; print it with: {shown}"))

@@ -22,16 +22,22 @@ class Step:
     """One request that brings the server closer to the file.
 
     Attributes:
+        service: Name of the handler's service; empty for a notification target.
         name: Name of the handler; without a name, the start of its UUID.
         take: Sends the request.
         details: For people, without secrets.
     """
 
     verb: Literal["add", "change", "remove"]
-    service: str
+    service: str = ""
     name: str
     take: Callable[[], object] = field(repr=False)
     details: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is about, such as `ci of shop/web`."""
+        return f"{self.name} of {self.service}" if self.service else f"the notification target {self.name}"
 
 
 @dataclass(slots=True, kw_only=True)

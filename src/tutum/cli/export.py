@@ -1,4 +1,4 @@
-"""`tutum export`: prints the webhook handlers of services as a file for `tutum apply`."""
+"""`tutum export`: prints the webhook handlers of services, and notification targets, as a file for `tutum apply`."""
 
 import itertools
 import json
@@ -14,8 +14,10 @@ import typer
 from tutum.cli.apply_plan import label_of_handler, services_named
 from tutum.cli.options import complete_service
 from tutum.cli.output import printable
+from tutum.cli.target_file import open_settings, target_fields
 from tutum.client import current_client
 from tutum.lookup import Utils
+from tutum.notification import NotificationTarget
 from tutum.service import Service
 from tutum.settings import origin_of
 from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
@@ -29,18 +31,20 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[SERVICE]...",
-            help="Default: all that have webhook handlers.",
+            help="Default: all that have webhook handlers, and your notification targets.",
             autocompletion=complete_service,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the webhook handlers of services as a file for tutum apply.
+    """Print the webhook handlers of services, and notification targets, as a file for tutum apply.
 
-    It holds no secret: where a handler has some, it names variables.
+    It holds no secret: it names variables instead.
     """
     writer = _Writer()
     blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
+    if not services:
+        blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
     head = [f"# Webhook handlers of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
     if names := writer.variables:
         head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
@@ -101,15 +105,28 @@ class _Writer:
         self.notes.append(printable(text))
         return f"# {self.notes[-1]}"
 
+    def lines_of_target(self, target: NotificationTarget) -> Iterator[str]:
+        """Yield the lines of a notification target."""
+        yield "[[notification]]"
+        service = Service.fetch(target.service.strip("/").rpartition("/")[2]).shown_name if target.service else None
+        secret = [key for key in target.settings if key not in open_settings(target)]
+        variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
+        yield from starmap(toml_line, target_fields(target, service, variables).items())
+
     def _verification(self, service: Service, handler: Handler) -> dict[str, Any]:
-        """Return what the handler checks, with variables that no other secret of the file has."""
-        words = re.sub(r"[^A-Z0-9]+", "_", f"{service.shown_name} {handler.name}".upper()).strip("_")
-        stem = f"{'' if words[:1].isalpha() else 'S_'}{words}_SECRET"
-        names = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+        """Return what the handler checks."""
         verify = dict(handler["verify"])
-        new = list(islice((name for name in names if name not in self.variables), verify.pop("secrets_set", 1)))
+        number = verify.pop("secrets_set", 1)
+        return {**verify, "secrets": self._name_variables(f"{service.shown_name} {handler.name} secret", number)}
+
+    def _name_variables(self, text: str, number: int) -> list[str]:
+        """Return references to variables that no other secret of the file has, named after a text."""
+        words = re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+        stem = f"{'' if words[:1].isalpha() else 'S_'}{words}"
+        names = (stem if count == 1 else f"{stem}_{count}" for count in itertools.count(1))
+        new = list(islice((name for name in names if name not in self.variables), number))
         self.variables += new
-        return {**verify, "secrets": [f"${{{name}}}" for name in new]}
+        return [f"${{{name}}}" for name in new]
 
 
 def _reference(service: Service) -> dict[str, str]:

@@ -150,7 +150,9 @@ def check_field(option: str, name: str) -> None:
         raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, FIELDS)}")
 
 
-def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
+def takes_fields(
+    command: Callable[..., None], fields_of: Callable[..., dict[str, Any]] = fields_of
+) -> Callable[..., None]:
     """Give a command the options of `fields_of`, whose result is passed as `fields`."""
     own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
     options: list[Parameter] = list(signature(fields_of).parameters.values())

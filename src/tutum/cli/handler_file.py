@@ -1,18 +1,21 @@
-"""Reads the file of `tutum apply`: services and their webhook handlers in TOML."""
+"""Reads the file of `tutum apply`: services with their webhook handlers, and notification targets, in TOML."""
 
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tutum.cli.options import nearest
+from tutum.notification import FIELDS as TARGET_FIELDS
+from tutum.notification import SECRET_SETTINGS
 from tutum.webhook_handler import FIELDS
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
-_EXAMPLES = {"name": "web", "engine": "docker"}
+_TARGET_HEADER = re.compile(r"\s*\[\[\s*notification\s*\]\]")
+_EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook"}
 
 
 class HandlerFileError(Exception):
@@ -33,6 +36,14 @@ class WantedHandler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedTarget:
+    """A notification target of the file, with the request that creates it."""
+
+    place: str
+    body: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WantedService:
     """A service of the file.
 
@@ -47,8 +58,10 @@ class WantedService:
     handlers: tuple[WantedHandler, ...]
 
 
-def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> list[WantedService]:
-    """Return the services of a file, with the secrets from its variables. The server checks the fields.
+def read_handler_file(
+    text: str, file: str, variables: Mapping[str, str]
+) -> tuple[list[WantedService], list[WantedTarget]]:
+    """Return the services and targets of a file, with the secrets from its variables. The server checks the fields.
 
     Args:
         file: Name of the file, for errors.
@@ -64,13 +77,19 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> lis
         document = json.loads(json.dumps(document, default=lambda date: date.isoformat()), parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if _HEADER.match(line)]
-    reader = _Reader(file, iter(lines), variables)
-    reader.refuse_unknown(document, ("service",), file)
+    reader = _Reader(file, _find_lines(text, _HEADER), variables)
+    reader.refuse_unknown(document, ("service", "notification"), file)
     services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
+    reader.lines = _find_lines(text, _TARGET_HEADER)
+    targets = [reader.read_target(table) for table in reader.tables(document, "notification", file)]
+    reader.refuse_twice([(each.place, each.body["name"]) for each in targets])
     if reader.problems:
         raise HandlerFileError(*reader.problems)
-    return services
+    return services, targets
+
+
+def _find_lines(text: str, header: re.Pattern[str]) -> Iterator[int]:
+    return iter([number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)])
 
 
 @dataclass(slots=True)
@@ -86,11 +105,36 @@ class _Reader:
         engine = self._text(table, "engine", place) if "engine" in table else ""
         self.refuse_unknown(table, ("name", "engine", "handler"), place)
         handlers = tuple(self._handler(each, name) for each in self.tables(table, "handler", place))
-        names = [each.body["name"] for each in handlers]
-        self.problems += [
-            f"{each.place}: stands in the file twice" for each in handlers if names.count(each.body["name"]) > 1
-        ]
+        self.refuse_twice([(each.place, each.body["name"]) for each in handlers])
         return WantedService(place=place, name=name, engine=engine, handlers=handlers)
+
+    def read_target(self, table: Mapping[str, Any]) -> WantedTarget:
+        place = f"{self._next_place()}: {table.get('name') or 'a notification'}"
+        self.refuse_unknown(table, ("name", "kind", "settings", *TARGET_FIELDS), place)
+        name, kind, settings = self._text(table, "name", place), self._text(table, "kind", place), table.get("settings")
+        if not isinstance(settings, dict):
+            self.problems.append(f'{place} lacks its settings, as in settings = {{ url = "${{ONCALL_URL}}" }}')
+            settings = {}
+        filled = {key: self._fill(key, value, kind, place) for key, value in settings.items()}
+        return WantedTarget(place=place, body={**table, "name": name, "kind": kind, "settings": filled})
+
+    def _fill(self, key: str, value: Any, kind: str, place: str) -> Any:
+        """Return the value of a setting, or of the variable that stands for it."""
+        match = VARIABLE.fullmatch(str(value))
+        if match and not self.variables.get(match[1]):
+            self.problems.append(f"{place}: the variable {match[1]} is not set: it must hold {key}")
+        elif not match and key in SECRET_SETTINGS.get(kind, ()):
+            # The value may be a secret, so the text does not quote it.
+            self.problems.append(
+                f'{place}: {key} must be a variable, such as "${{ONCALL_SECRET}}": a secret in a file ends up in the '
+                "repository"
+            )
+        return self.variables.get(match[1]) if match else value
+
+    def refuse_twice(self, named: Sequence[tuple[str, str]]) -> None:
+        """Add a problem for each entry whose name occurs several times."""
+        names = [name for _, name in named]
+        self.problems += [f"{place}: stands in the file twice" for place, name in named if names.count(name) > 1]
 
     def _handler(self, table: Mapping[str, Any], service: str) -> WantedHandler:
         place = f"{self._next_place()}: {table.get('name') or 'a handler'} of {service}"
@@ -106,7 +150,7 @@ class _Reader:
         if isinstance(verify, dict) and "secrets" not in verify:
             return verify
         written = verify["secrets"] if isinstance(verify, dict) else None
-        matches = [_VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
+        matches = [VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
         names = [match[1] for match in matches if match]
         if len(names) < len(matches):
             # The value may be a secret, so the text does not quote it.

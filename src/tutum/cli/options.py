@@ -17,6 +17,7 @@ import tutum
 from tutum.client import Client
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils, describe, find_handler
+from tutum.notification import NotificationTarget
 from tutum.service import Service
 from tutum.webhook_handler import Handler, WebhookHandler
 
@@ -60,6 +61,14 @@ def complete_handler(context: typer.Context) -> list[str]:
         return []
 
 
+def complete_target() -> list[str]:
+    """Return the names of the notification targets."""
+    try:
+        return _harmless(target.name for target in NotificationTarget.iterate(client=_client()))
+    except TutumApiError:
+        return []
+
+
 def _harmless(names: Iterable[str]) -> list[str]:
     # Shells insert offers into the command line without quotes, zsh evaluates them, and `-f` would be an option.
     return [name for name in names if quote(name) == name and not name.startswith("-")]
@@ -71,6 +80,9 @@ def _client() -> Client:
 
 _service = typer.Argument(metavar="SERVICE", help=_SERVICE, autocompletion=complete_service)
 _handler = typer.Argument(metavar="HANDLER", help=_IDENTIFIER, autocompletion=complete_handler)
+_target = typer.Argument(metavar="TARGET", help=_IDENTIFIER, autocompletion=complete_target)
+TargetName = Annotated[str, _target]
+TargetNames = Annotated[list[str], _target]
 Services = Annotated[list[str], _service]
 OneService = Annotated[str, _service]
 HandlerName = Annotated[str, _handler]
@@ -133,15 +145,16 @@ def seconds_of(option: str, text: str) -> int:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
-def moment_of(text: str, *, now: datetime | None = None) -> str:
-    """Return the date a span from now, in ISO 8601. Any other text is returned as it is."""
+def moment_of(text: str, *, now: datetime | None = None, ago: bool = False) -> str:
+    """Return the date a span from now, or a span ago, in ISO 8601. Any other text is returned as it is."""
     match = _SPAN.fullmatch(text.strip())
     if match is None or not match[2]:
         return text
     try:
-        moment = (now or datetime.now(UTC)) + timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        span = timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+        moment = (now or datetime.now(UTC)) + (-span if ago else span)
     except OverflowError as error:
-        raise typer.BadParameter(f"{text} from now is too far away") from error
+        raise typer.BadParameter(f"{text} {'ago' if ago else 'from now'} is too far away") from error
     return moment.isoformat(timespec="seconds")
 
 

@@ -16,6 +16,7 @@ from tutum.cli.options import (
     Timeout,
     Wait,
     complete_service,
+    moment_of,
     parse_pairs,
     parse_state,
 )
@@ -48,6 +49,8 @@ PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"
 
 
 @app.command("ps")
+@app.command("list", hidden=True)
+@app.command("ls", hidden=True)
 def list_services(
     state: ServiceState = None,
     stack: Annotated[
@@ -57,7 +60,7 @@ def list_services(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List services."""
+    """List services; also as list and ls."""
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]
@@ -100,11 +103,26 @@ def print_logs(
     tail: Annotated[
         int | None, typer.Option("--tail", min=1, metavar="LINES", help="Only the last lines of each container.")
     ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="SPAN", help="Only lines since a span ago (10m, 2h) or a date.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C. For one service.")] = False,
 ) -> None:
     """Print the last output of services."""
-    for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
-        text = printable(service.fetch_logs(tail), keep="\n\t")
-        print(text, end="" if text.endswith("\n") or not text else "\n")
+    since = None if since is None else moment_of(since, ago=True)
+    found = _find(services)
+    if follow and len(found) > 1:
+        raise typer.BadParameter(f"--follow is for one service, got {len(found)}")
+    for service in found:
+        texts = (
+            service.follow_logs(tail, since, on_failure=_tell_failure) if follow else [service.fetch_logs(tail, since)]
+        )
+        for text in filter(None, texts):
+            print(printable(text, keep="\n\t").removesuffix("\n"), flush=True)
+
+
+def _tell_failure(error: TutumApiError) -> None:
+    print(printable(f"tutum: {error.message}; trying again"), file=sys.stderr)
 
 
 @app.command("create")

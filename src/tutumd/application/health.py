@@ -1,5 +1,6 @@
 """Readiness: the state of the database, the workers and the engines."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -12,6 +13,8 @@ from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.ports.store import Store
 
 LARGE_WAL_BYTES = 1_000_000_000
+LATE_S = 300.0
+"""Delay of a notification that a notifier would have claimed, even if several other targets do not respond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,30 +28,55 @@ class Readiness:
             more than 1 GB.
         engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
         worker: State of this server's own worker: `ok`, or why it does not work; None if it has none.
+        notifier: `ok`, or why notifications wait.
     """
 
     status: Literal["ready", "degraded", "down", "stopping"]
     database: Literal["ok", "large log", "unavailable"]
     engines: dict[str, str]
     worker: str | None = None
+    notifier: str = "ok"
 
 
-def check(store: Store, intake: Intake, clock: Clock, worker: str | None = None) -> Readiness:
-    """Return the state of the database, of this server's worker and of the engines, as workers reported it."""
+def check(
+    store: Store,
+    intake: Intake,
+    clock: Clock,
+    worker: str | None = None,
+    notifier: str = "ok",
+    notification_delay_s: Callable[[], float] = lambda: 0.0,
+) -> Readiness:
+    """Return the state of the database, of this server's processes and of the engines, as workers reported it.
+
+    Args:
+        notifier: State of this server's own notifier; `ok` if it has none.
+        notification_delay_s: Returns `Figures.notification_delay_s`.
+    """
     try:
         if intake.failing_s() is not None:
             raise UnavailableError("the database takes no calls")
         infos = store.engines()
+        if notifier == "ok":
+            notifier = explain_delay(notification_delay_s())
     except UnavailableError:
         return Readiness(status="down", database="unavailable", engines={}, worker=worker)
     engines = {info.name: _engine_state(info, clock()) for info in infos}
     is_large = store.wal_bytes() > LARGE_WAL_BYTES
-    is_ready = engines and all(state == "ok" for state in engines.values()) and worker in (None, "ok") and not is_large
+    states = [*engines.values(), worker or "ok", notifier]
+    is_ready = engines and all(state == "ok" for state in states) and not is_large
     return Readiness(
         status="ready" if is_ready else "degraded",
         database="large log" if is_large else "ok",
         engines=engines,
         worker=worker,
+        notifier=notifier,
+    )
+
+
+def explain_delay(delay_s: float) -> str:
+    """Return `ok`, or that nobody sends notifications."""
+    return (
+        "ok" if delay_s <= LATE_S else f"no notifier has claimed a notification that has been due for {delay_s:.0f} s"
     )
 
 

@@ -19,7 +19,7 @@ from tutumd.errors import InvalidInputError, about
 from tutumd.model import User
 from tutumd.model.notifications import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind
 
-_ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
+ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
 
 
 def check_target(
@@ -91,7 +91,7 @@ def _start(kind: TargetKind, viewer: User, before: Target | None) -> NewTarget:
     if before is not None:
         return NewTarget(**{field.name: getattr(before, field.name) for field in fields(NewTarget)})
     chosen = (
-        DEFAULT_EVENTS if viewer.is_admin else tuple(event for event in DEFAULT_EVENTS if event not in _ADMIN_EVENTS)
+        DEFAULT_EVENTS if viewer.is_admin else tuple(event for event in DEFAULT_EVENTS if event not in ADMIN_EVENTS)
     )
     return NewTarget(name="", kind=kind, settings={}, events=() if kind is TargetKind.FORGE else chosen)
 
@@ -117,8 +117,8 @@ def _check_events(value: object, target: NewTarget, viewer: User) -> tuple[Event
     if not value:
         raise InvalidInputError(f"events must name at least one of {', '.join(CHOSEN_EVENTS)}")
     events = tuple(Event(check_choice("events", each, CHOSEN_EVENTS)) for each in check_texts("events", value))
-    if not viewer.is_admin and not set(events).isdisjoint(_ADMIN_EVENTS):
-        raise InvalidInputError(f"only admins may choose the events {' and '.join(_ADMIN_EVENTS)}: remove them")
+    if not viewer.is_admin and not set(events).isdisjoint(ADMIN_EVENTS):
+        raise InvalidInputError(f"only admins may choose the events {' and '.join(ADMIN_EVENTS)}: remove them")
     return events
 
 

@@ -27,6 +27,8 @@ ACTION_FILTERS = frozenset(
     {"uuid", "uuid__startswith", "state", "object"}
     | {f"{side}_date__{test}" for side in ("start", "end") for test in ("gte", "lte")}
 )
+TARGET_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "service"})
+NOTIFICATION_FILTERS = frozenset({"uuid", "uuid__startswith", "state", "target", "action"})
 AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until")
 
 
@@ -125,6 +127,17 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
     return _check_range(name, given.get(name, str(default)), low, high)
 
 
+def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, str]:
+    """Return `tail`, `since` (ISO 8601 in UTC; empty: from the start) and `after` of a read of logs. Raises
+    InvalidInputError.
+    """
+    given = parse_parameters(parameters, frozenset({"tail", "since", "after"}))
+    since = write_date(parse_date("since", given["since"])) if "since" in given else None
+    after = given.get("after", "")
+    tail = _check_range("tail", given.get("tail", "1000" if after or since else "300"), 1, 10_000)
+    return tail, since or "", after
+
+
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
     """Return the number at which a page of a list continues; None for the first page. Raises InvalidInputError."""
     return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
@@ -171,7 +184,7 @@ def _parse_filter(name: str, value: str) -> str:
         raise InvalidInputError(f"{name} must not contain a NUL character")
     if "_date__" in name:
         return parse_date(name, value).isoformat()
-    if name in ("service", "object") and value.endswith("/"):
+    if name in ("service", "object", "target", "action") and value.endswith("/"):
         return value.rstrip("/").rpartition("/")[2]
     return value
 

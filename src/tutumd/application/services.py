@@ -17,7 +17,7 @@ from tutumd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Query, Service, ServiceState, User, Verb
+from tutumd.model import Action, Autorestart, Definition, Origin, Output, Plan, Query, Service, ServiceState, User, Verb
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
@@ -193,15 +193,17 @@ def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
     return store.abandon(viewer, action_uuid)
 
 
-def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
-    """Return the last output lines of a service's containers.
+def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, str] | None = None) -> Output:
+    """Return the last output lines of a service's containers, as `Engine.logs` of tutumd.ports.
 
     Raises:
         NotFoundError: The viewer has no such service.
+        InvalidInputError: The position is not one of this engine, or this engine does not store times.
         UnavailableError: The engine cannot be reached.
         AnswerTimeoutError: No worker responded within 10 s.
     """
-    return str(_ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
+    document: Any = _ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"]
+    return Output(**document)
 
 
 def plan(store: Store, viewer: User, uuid: str) -> Plan:
@@ -219,6 +221,8 @@ def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[st
     while time.monotonic() < deadline:
         reply = store.pop_response(request)
         if reply is not None:
+            if "invalid" in reply:
+                raise InvalidInputError(str(reply["invalid"]))
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
             return reply

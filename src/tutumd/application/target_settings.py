@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tutumd.application.admission.addresses import Network, allows
 from tutumd.application.admission.json_checks import check_choice, check_text, quote
@@ -30,14 +30,20 @@ APPRISE_SCHEMES = (
     *("tgram", "workflow", "workflows"),
 )
 _APPRISE_PARAMETERS = (
-    *("auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "discovery", "email", "emojis"),
+    *("api-version", "auth", "avatar", "avatar_url", "bcc", "botname", "cc", "click", "cto", "delay", "discovery"),
+    *("email", "emojis"),
     *("expire", "fields", "flags", "footer", "footer_logo", "format", "from", "href", "hsreq", "id", "image", "inline"),
     *("interval", "key", "markdown", "mdv", "mode", "msgtype", "name", "overflow", "pa", "pass", "password", "ping"),
     *("port", "preview", "priority", "reply", "route", "routeid", "rto", "sig", "signature", "silent", "smtp", "sound"),
-    *("tags", "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v", "ver"),
-    *("verify", "version", "workflow"),
+    *("sp", "sv", "tags", "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "v"),
+    *("ver", "verify", "version", "workflow"),
 )
 """Parameters of Apprise that neither read files nor attach them, nor store anything."""
+_PASTED = re.compile(
+    r"https://(hooks\.slack\.com|discord\.com|[\w.-]+\.logic\.azure\.com|[\w.-]+\.api\.powerplatform\.com)[:/]",
+    re.IGNORECASE,
+)
+"""Addresses that these services show, and that Apprise reads, too."""
 _REPOSITORY = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _PROJECT = re.compile(r"[1-9][0-9]*|(\w[\w.-]*/)+\w[\w.-]*", re.ASCII)
 _WORD = re.compile(r"[!-~]+")
@@ -67,18 +73,20 @@ def check_apprise_url(value: object, _allowed: Networks) -> str:
             "the kind apprise needs the Python package apprise, which this server does not have: install tutumd[notify]"
         )
     text = check_text("url", value).strip()
-    scheme, separator, rest = text.partition("://")
+    scheme, _, rest = text.partition("://")
     if scheme.lower() == "msteams":
         raise InvalidInputError("url: Microsoft has retired the connectors of msteams://, use workflows:// instead")
-    if not separator or scheme.lower() not in APPRISE_SCHEMES:
+    if scheme.lower() not in APPRISE_SCHEMES and not _PASTED.match(text):
         raise InvalidInputError(
             f"url must be an Apprise URL such as ntfys://ntfy.example.com/topic, and begin with one of"
-            f" {', '.join(APPRISE_SCHEMES)}; for https://, use a target of the kind webhook"
+            f" {', '.join(APPRISE_SCHEMES)}; or be the webhook of Slack, Discord or Teams."
+            " For another https:// address, use a target of the kind webhook"
         )
     if not rest or any(char.isspace() for char in text):
         raise InvalidInputError(f"url must be one Apprise URL without spaces: write %20 for a space ({scheme}://…)")
-    for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True):
-        if name.lower() not in _APPRISE_PARAMETERS:
+    for parameter in re.split("[&;]", rest.partition("?")[2]):  # as Apprise does
+        name = unquote(parameter.partition("=")[0]).strip()
+        if name and name.lower() not in _APPRISE_PARAMETERS:
             raise InvalidInputError(f"url must not have the parameter {quote(name)}: remove it from the Apprise URL")
     return text
 
@@ -188,7 +196,8 @@ SETTINGS: Mapping[TargetKind, tuple[TargetSetting, ...]] = {
     TargetKind.APPRISE: (
         TargetSetting(
             name="url",
-            help="Apprise URL, such as `ntfys://ntfy.example.com/topic` or `mailtos://user:password@example.com`.",
+            help="Webhook of Slack, Discord or Teams, or an Apprise URL such as `ntfys://ntfy.example.com/topic` or"
+            " `mailtos://user:password@smtp.example.com?to=you@example.com`.",
             check=check_apprise_url,
             mask=lambda text: f"{text.partition(':')[0]}://{MASK}",
         ),

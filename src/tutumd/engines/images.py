@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import TAG
+from tutumd.reasons import ReasonCode
 
 DOCKER_HUB = "docker.io"
 # Podman's registry for an image that was built or loaded under a name without a registry.
 NO_REGISTRY = "localhost"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_NOT_FOUND = re.compile(r"not found|unknown|no such image|does not exist", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -51,6 +53,11 @@ class ImageReference:
     def same_repository(self, other: "ImageReference") -> bool:
         """Return True if both name the same repository."""
         return (self.registry, self.path) == (other.registry, other.path)
+
+
+def pull_code(error: str) -> ReasonCode:
+    """Return the code of an engine's error about an image that cannot be pulled. The words are those of registries."""
+    return ReasonCode.IMAGE_NOT_FOUND if _NOT_FOUND.search(error) else ReasonCode.PULL_FAILED
 
 
 def parse_reference(text: str) -> ImageReference:

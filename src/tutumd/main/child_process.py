@@ -167,12 +167,13 @@ class ChildProcess:
                 _log.warning(f"{self._name} is not running", state=self.state)
 
     def _wait_for_need(self) -> None:
-        """Wait until the process is needed. A database that cannot be read needs none."""
-        while self._is_needed and not self._stop.is_set():
+        """Wait until the process is needed. The first check is late, so that the process does not slow the start of the
+        server.
+        """
+        while self._is_needed and not self._stop.wait(NEED_POLL_S):
             with suppress(UnavailableError):
                 if self._is_needed():
                     return
-            self._stop.wait(NEED_POLL_S)
 
     def _run(self, task: Mapping[str, object]) -> int:
         """Run one process until it ends, and return its exit code. Raises OSError if it cannot be started."""

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from tutumd.main import account_commands
-from tutumd.main.options import STORAGE, settings_of, with_settings
+from tutumd.main.options import STORAGE, SettingsCommand, settings_of, with_settings
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
+    rich_markup_mode=None,  # the same look as `tutum`
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,7 +36,7 @@ def _root(
     pass
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("serve"))
 def serve(options: dict[str, Any]) -> None:
     """Serve the API, and perform its actions in a process of their own."""
@@ -44,7 +45,7 @@ def serve(options: dict[str, Any]) -> None:
     serve.serve(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("web"))
 def web(options: dict[str, Any]) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
@@ -53,7 +54,7 @@ def web(options: dict[str, Any]) -> None:
     serve.web(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("worker"))
 def worker(options: dict[str, Any]) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
@@ -62,7 +63,7 @@ def worker(options: dict[str, Any]) -> None:
     work.work(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("notifier"))
 def notifier(options: dict[str, Any]) -> None:
     """Only send notifications. Beside web and worker processes; one is enough, and several share the work."""

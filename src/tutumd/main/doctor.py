@@ -17,30 +17,27 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from tutumd import logs
 from tutumd.application.public_url import SUBJECT, is_local, judge_address
 from tutumd.errors import EngineUnavailableError, TutumdError
-from tutumd.main import engines
+from tutumd.main import engines, stored_findings
 from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
 from tutumd.model import Finding, Level
 from tutumd.model.findings import compare_clocks, ok, warning, wrong
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 from tutumd.web.messages.engines import describe_fault
 
-_FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
+_FOLDER, _KEY = "data folder", "key"
 _LITTLE_BYTES = 200_000_000
 _TRIAL_BYTES = 256 * 1024
-_MANY_CALLS = 5
 _REPORT = "report this: it is a fault of tutumd doctor"
 _IN_THE_FUTURE = timedelta(seconds=60)
 _WIDTH = max(len(level) for level in Level)
@@ -109,8 +106,9 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
     key_fix = "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used"
     yield from _guarded(_KEY, _check_key(settings, contents.secret if contents else None), key_fix)
     if contents:
-        yield from _guarded(_WORKER, _check_workers(contents))
-        yield from _guarded(_CALLS, _check_calls(settings, contents))
+        yield from _guarded(stored_findings.WORKER, stored_findings.check_workers(contents))
+        yield from _guarded(stored_findings.NOTIFIER, stored_findings.check_notifications(contents))
+        yield from _guarded(stored_findings.CALLS, stored_findings.check_calls(settings, contents))
     if settings.public_url or settings.trusted_proxies:
         yield from _guarded(SUBJECT, _check_public_url(settings.public_url))
 
@@ -204,41 +202,8 @@ def _check_key(settings: Settings, secret: str | None) -> Iterator[Finding]:
         yield ok(_KEY, f"{path} is made at the first start")
     else:
         fix = "restore the file from a backup, or set TUTUMD_SECRET_KEY to the key that was used"
-        yield wrong(_KEY, f"{path} is missing, and secrets are stored: calls of their handlers get 503", fix)
-
-
-def _check_workers(contents: Contents) -> Iterator[Finding]:
-    """Yield for each engine that a worker ever served whether a worker serves it now."""
-    if not contents.engines:
-        yield warning(_WORKER, "no worker has started yet", "start tutumd serve, or tutumd worker beside tutumd web")
-    for name, (seen, error) in sorted(contents.engines.items()):
-        age = contents.now - seen
-        if age > HEARTBEAT_TIMEOUT:
-            fix = "start tutumd serve or worker with that engine, or read its log"
-            text = f"no worker has served the engine {name} since {seen:%Y-%m-%d %H:%M:%S} UTC: its actions wait"
-            yield wrong(_WORKER, text, fix)
-        elif error:
-            yield wrong(_WORKER, f"the worker of the engine {name} reports: {error}", f"see the engine {name} above")
-        else:
-            seconds = max(0.0, age.total_seconds())
-            yield ok(_WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
-
-
-def _check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:
-    """Yield whether the server sees the addresses of its callers."""
-    callers = set(contents.direct)
-    is_behind_proxy = bool(settings.public_url or settings.trusted_proxies)
-    if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and len(callers) == 1:
-        (caller,) = callers
-        if caller and ip_address(caller).is_private:
-            text = f"the last {len(contents.direct)} calls came from {caller}, a private address"
-            fix = (
-                f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
-                " see docs/how-to/proxy.md"
-            )
-            yield warning(_CALLS, f"{text}: allow_from and limits see one caller", fix)
-            return
-    yield ok(_CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")
+        text = f"{path} is missing, and secrets are stored: calls of their handlers get 503, and webhooks are not sent"
+        yield wrong(_KEY, text, fix)
 
 
 def _check_public_url(url: str) -> Iterator[Finding]:

@@ -55,6 +55,7 @@ def _ask_server(host: str, port: int, path: str) -> str:
             connection.request("GET", path)
             answer = json.loads(connection.getresponse().read())
         status, worker, engines = answer["status"], answer.get("worker"), answer.get("engines", {})
+        notifier = answer.get("notifier", OK)
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
         raise TutumdError(
             f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
@@ -63,7 +64,8 @@ def _ask_server(host: str, port: int, path: str) -> str:
         raise TutumdError("the server is unhealthy: the database cannot be used; its log says why")
     if worker not in (None, OK):
         raise TutumdError(f"the server is unhealthy: its worker {worker}")
-    away = "; ".join(f"engine {name}: {state}" for name, state in engines.items() if state != OK)
+    states = {**{f"engine {name}": state for name, state in engines.items()}, "notifier": notifier}
+    away = "; ".join(f"{name}: {state}" for name, state in states.items() if state != OK)
     return f"{status}: {away}" if away else str(status)
 
 

@@ -63,7 +63,7 @@ def _start(settings: Settings, storage: Storage, name: str) -> Notifier:
 
 
 def _build_senders(settings: Settings) -> dict[TargetKind, Sender]:
-    cipher = load_cipher(settings, is_first_start=False)
+    cipher = load_cipher(settings)
     outbound = Outbound(settings.notify_allow, user_agent=f"tutumd/{version('tutumd')}")
     public_url = settings.public_url if settings.dashboard else ""  # links are addresses of pages
     return {

@@ -119,10 +119,13 @@ def _serve_http(
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
             worker_state=(lambda: children[0].state) if children else None,
+            notifier_state=(lambda: children[1].state) if children else (lambda: "ok"),
+            notification_delay_s=storage.figures.notification_delay_s,
             logs_requests=settings.access_log,
             has_dashboard=settings.dashboard,
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
+            notify_networks=settings.notify_allow,
             scrapes=_open_metrics(settings, storage),
         )
 

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from tutumd import logs
-from tutumd.application import accounts
 from tutumd.errors import SettingsError
 from tutumd.main import engines
 from tutumd.settings import Settings, environment_warnings, read_settings
@@ -38,6 +37,8 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
     settings = read_settings(options)
     logs.configure(settings.log_level, settings.log_format)
     if not is_checked:  # checks that would otherwise fail only after something was created
+        from tutumd.application import accounts  # slow to import, and the worker is without it
+
         engines.parse_specs([text for text in settings.engine if text != "auto"])
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey:

@@ -13,9 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
-from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
@@ -191,6 +189,10 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
         if settings.log_format == "text":  # otherwise a program reads it
             print(hint, file=sys.stderr, flush=True)  # not through the log, which hides any text after `apikey`
         return False
+    # These are slow to import, and the worker is without them.
+    from tutumd.application import accounts
+    from tutumd.main import demo
+
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (
         read_or_create(settings.data_dir / demo.KEY_FILE, accounts.generate_key)

@@ -24,7 +24,6 @@ from tutumd.model.actions import (
     Phase,
     Plan,
     Progress,
-    ReasonCode,
     Reference,
     Requester,
     RunLimits,
@@ -42,8 +41,8 @@ from tutumd.model.calls import (
     NotQueued,
     Origin,
 )
-from tutumd.model.engines import EngineInfo, EngineRequest
-from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
+from tutumd.model.engines import SINCE, EngineInfo, EngineRequest, Output
+from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
@@ -59,10 +58,12 @@ from tutumd.model.services import (
     ServiceSnapshot,
     ServiceState,
 )
+from tutumd.reasons import ReasonCode
 
 __all__ = [
     "DURATION_BOUNDS_S",
     "MAX_AMOUNT",
+    "SINCE",
     "TAG",
     "VARIABLE",
     "Accepted",
@@ -100,9 +101,11 @@ __all__ = [
     "NewKey",
     "NewSession",
     "NotQueued",
+    "NotificationFigures",
     "Operation",
     "Origin",
     "Outcome",
+    "Output",
     "Page",
     "Phase",
     "Plan",

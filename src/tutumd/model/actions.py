@@ -70,31 +70,6 @@ class LogLine:
     phase: Phase | None = None
 
 
-class ReasonCode(StrEnum):
-    """Why an action did not succeed: equal failures have the same code.
-
-    REFUSED: The engine, or a rule of tutumd, refused the change before anything was changed.
-    CHANGED_MEANWHILE: Somebody else changed the service at the same time.
-    NO_PROGRESS, TIMEOUT: The time limits of a run (`RunLimits`).
-    EXITED, UNHEALTHY: A new container.
-    """
-
-    IMAGE_NOT_FOUND = "image-not-found"
-    PULL_FAILED = "pull-failed"
-    EXITED = "exited"
-    UNHEALTHY = "unhealthy"
-    NO_PROGRESS = "no-progress"
-    TIMEOUT = "timeout"
-    REFUSED = "refused"
-    CHANGED_MEANWHILE = "changed-meanwhile"
-    ENGINE_UNAVAILABLE = "engine-unavailable"
-    WORKER_DIED = "worker-died"
-    ABANDONED = "abandoned"
-    CANCELED = "canceled"
-    INTERNAL = "internal"
-    OTHER = "other"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """The effect of an action on its service.

@@ -37,13 +37,31 @@ class EngineInfo:
     last_heartbeat: datetime | None = None
 
 
+SINCE = "since"
+"""Key of positions: the time, in ISO 8601 and UTC, from which output is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Output of the containers of a service.
+
+    Attributes:
+        text: Lines. If there are several containers, a line may begin with the name of its container.
+        position: Where each container's output ends, by a key of the container: a later read continues there. Only the
+            engine knows the meaning of the values, except for `SINCE`.
+    """
+
+    text: str
+    position: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """A read from a service's engine, such as its logs, which the server stores for a worker.
 
     Attributes:
         kind: `logs` or `plan`.
-        arguments: JSON values; for `logs`, the number of `lines`.
+        arguments: JSON values; for `logs`, the number of `lines`, and `after`, a position or null.
     """
 
     uuid: str

@@ -50,15 +50,33 @@ class ActionTotal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationFigures:
+    """Notifications to targets of one kind.
+
+    Attributes:
+        sent, dead: Numbers since the database was created.
+        pending: Number of notifications that wait for an attempt.
+    """
+
+    kind: str
+    sent: int
+    dead: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Figures of the database about the work of all its servers. Every server reads the same values.
 
     Attributes:
         delivery_log_bytes: Size of the stored deliveries, as far as they are counted.
+        notification_delay_s: For how many seconds the next notification of an idle target has been due; 0 if none is.
         wal_bytes: Size of SQLite's write-ahead log; 0 on PostgreSQL.
     """
 
     engines: Sequence[EngineFigures]
     totals: Sequence[ActionTotal]
     delivery_log_bytes: int
+    notifications: Sequence[NotificationFigures] = ()
+    notification_delay_s: float = 0.0
     wal_bytes: int = 0

@@ -16,6 +16,7 @@ from apprise import Apprise, AppriseAsset, NotifyFormat
 
 LIMIT_S = 30
 _MEMORY_BYTES = 1024**3
+_LONG = 6
 _DELIMITERS = re.compile(r"[/:@?&=#,;+]+")
 
 
@@ -23,19 +24,24 @@ class _Reasons(logging.Handler):
     """Keeps what Apprise says about a failure, and prints nothing."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(" ".join(record.getMessage().split()))
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            self.texts.append(text)
+        elif text.startswith("Socket Exception: "):  # the cause: its last part, because requests quotes the URL before
+            self.texts.append(text.rpartition(": ")[2].rstrip("'\")"))
 
 
 def redact(text: str, url: str) -> str:
-    """Return a text without the parts of a URL, except its scheme."""
+    """Return a text without the parts of a URL, except its scheme. A long part is removed within words, too."""
     raw = set(_DELIMITERS.split(url.partition("://")[2])) - {""}
     parts = raw | {unquote(part) for part in raw}
     for part in sorted(parts, key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", text)
+        pattern = re.escape(part) if len(part) >= _LONG else rf"(?<!\w){re.escape(part)}(?!\w)"
+        text = re.sub(pattern, "…", text)
     return text
 
 
@@ -44,6 +50,7 @@ def send(url: str, title: str, body: str, kind: str) -> str:
     reasons = _Reasons()
     logger = logging.getLogger("apprise")
     logger.addHandler(reasons)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     asset = AppriseAsset(
         app_id="tutumd",

@@ -28,7 +28,6 @@ _STATES = {
 }
 _GITLAB_STATES = {"pending": "running", "failure": "failed", "error": "canceled"}
 _TRANSITION = re.compile(rb"Cannot transition status .{0,40}? from :(\w+)")
-_NO_COMMIT_FOUND = re.compile(rb"0{40}|commit not found", re.IGNORECASE)
 _REFUSALS = {
     401: "the forge refuses the token: set a valid token",
     403: "the forge refuses the token: it needs the right to write commit statuses, and nothing may limit its requests",
@@ -62,7 +61,7 @@ class ForgeSender:
 
 def make_status(
     settings: Mapping[str, str], event: Event, payload: Mapping[str, Any], links: Mapping[str, str]
-) -> tuple[str, dict[str, str], dict[str, str]]:
+) -> tuple[str, dict[str, str], dict[str, Any]]:
     """Return the URL, the headers and the JSON of a request.
 
     Sources: https://docs.github.com/rest/commits/statuses (create a commit status),
@@ -71,13 +70,16 @@ def make_status(
     is_test, state, token = event is Event.TEST, _STATES[event], settings["token"]
     commit = NO_COMMIT if is_test else payload["data"]["revision"]
     service = "test" if is_test else payload["data"]["service"]["name"]
-    status = {
+    status: dict[str, Any] = {
         "state": state,
         "description": "Test" if is_test else shorten(write_result(payload), MAX_DESCRIPTION),
         "context": settings["context"] or f"tutumd/{service}",
     }
     if link := links.get("action"):
         status["target_url"] = link
+    if is_test and settings["forge"] in ("gitea", "forgejo"):
+        # They answer 500 to a commit that does not exist, and 422 to a wrong type, after they checked the token.
+        status["state"] = 0
     headers = {"content-type": "application/json", "accept": "application/json"}
     if settings["forge"] == "gitlab":
         status |= {"state": _GITLAB_STATES.get(state, state), "name": status.pop("context")}
@@ -96,8 +98,8 @@ def judge_status(response: Response, event: Event, state: str) -> SendResult:
         state: The state that was requested.
     """
     status = response.status
-    if event is Event.TEST and status >= 400 and status not in (401, 403) and _NO_COMMIT_FOUND.search(response.body):
-        return SendResult(sent=True)
+    if event is Event.TEST and (status == 422 or (status == 404 and b"commit not found" in response.body.lower())):
+        return SendResult(sent=True)  # the forge has checked the token before
     found = _TRANSITION.search(response.body) if status == 400 else None
     if found and (event is Event.ACTION_STARTED or found[1].decode() == state):
         return SendResult(sent=True, status=status)

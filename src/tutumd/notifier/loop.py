@@ -81,7 +81,7 @@ class Notifier:
         """`ok`, or how long the database could not be used."""
         age_s = boottime_s() - self._read_at
         is_alive = age_s <= HEARTBEAT_TIMEOUT.total_seconds()
-        return "ok" if is_alive else f"the database has given it no work for {age_s:.0f} s"
+        return "ok" if is_alive else f"the database has not answered it for {age_s:.0f} s"
 
     @property
     def liveness(self) -> str:
@@ -107,9 +107,9 @@ class Notifier:
             free = MAX_PARALLEL - len(self._sending)
         claims = self._queue.claim_notifications(self._name, free, LEASE) if free else ()
         for claimed in claims:
-            with self._changed:
+            with self._changed:  # the attempt may end immediately
+                Thread(target=self._send_claimed, args=(claimed,), name="send", daemon=True).start()
                 self._sending.add(claimed.notification.uuid)
-            Thread(target=self._send_claimed, args=(claimed,), name="send", daemon=True).start()
         # The end of an attempt, too, wakes the loop: it frees a slot and a target.
         due = self._queue.next_due() if free else None
         self._read_at = boottime_s()

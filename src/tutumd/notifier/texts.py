@@ -43,12 +43,15 @@ def write_result(payload: Mapping[str, Any]) -> str:
 
 
 def write_body(payload: Mapping[str, Any], links: Mapping[str, str]) -> str:
-    """Return one to six lines, and the end of the log if the payload contains it."""
+    """Return one to seven lines, and the end of the log if the payload contains it."""
     data = payload["data"]
     lines = [_reason(data), *_facts(data)] if "action" in data else [write_title(payload)]
     if data.get("suppressed"):
-        lines.append(f"Failures with the same reason since the last message: {data['suppressed']}")
-    lines += [payload["timestamp"], links.get("action") or links.get("service") or ""]
+        lines.append(f"Failures since the last message: {data['suppressed']}")
+    time = f"{payload['timestamp'][:19].replace('T', ' ')} UTC"
+    if "action" in data:
+        time += f", engine {data['service']['engine']}, after {data['action']['duration'] or 0:.1f} s"
+    lines += [time, links.get("action") or links.get("service") or ""]
     log = str(data.get("log_tail") or "")[-_LOG_CHARS:].splitlines()[-_LOG_LINES:]
     return "\n".join([*filter(None, lines), *(["", "Last lines of the log:", *log] if log else [])])
 
@@ -64,18 +67,12 @@ def _reason(data: Mapping[str, Any]) -> str:
 
 
 def _facts(data: Mapping[str, Any]) -> list[str]:
-    image, containers, calls = data["image"], data["containers"], data["calls"]
+    containers, calls = data["containers"], data["calls"]
     facts = []
-    before, after = (
-        str(digest or "").removeprefix("sha256:")[:12] for digest in (image["before"], image["tried"] or image["after"])
-    )
-    if after and before != after:
-        facts.append(f"Image: {after}" + (f", before: {before}" if before else ""))
     if containers["before"] != containers["after"]:
         facts.append(f"Containers: {containers['after']}, before: {containers['before']}")
     if calls["newest"]:
         handler, tag = calls["newest"][0]["handler"], calls["newest"][0]["tag"]
-        name = handler["name"] or f"{handler['number']}"
-        more = f", and {calls['count'] - 1} more calls" if calls["count"] > 1 else ""
-        facts.append(f"Called by the handler {name}" + (f" with the tag {tag}" if tag else "") + more)
+        start = "Called" if calls["count"] == 1 else f"{calls['count']} calls, the last"
+        facts.append(f"{start} by the handler {handler['name'] or handler['number']}" + (f", tag {tag}" if tag else ""))
     return facts

@@ -10,6 +10,7 @@ from tutumd.model import (
     EngineInfo,
     Finding,
     Outcome,
+    Output,
     Phase,
     Plan,
     Service,
@@ -103,7 +104,9 @@ class Run(Protocol):
         """
 
     def overdue_reason(self) -> str:
-        """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded."""
+        """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded. The
+        text is a `Cause`.
+        """
 
     def log(self, line: str, phase: Phase | None = None) -> None:
         """Log a step in a few words for people. Never a credential.
@@ -160,8 +163,17 @@ class Engine(Protocol):
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Remove a service that was created through tutumd, and its containers."""
 
-    def logs(self, service: Service, lines: int) -> str:
-        """Return the last lines of output of the service's containers."""
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
+        """Return the last lines of output of the service's containers; none of a container that is gone.
+
+        Args:
+            lines: Maximum number of lines, of each container if the engine reads them one by one.
+            after: Position of an earlier read, after which this read continues: of containers that the position does
+                not know, all lines count. With `SINCE`, no line is older than that time, to the second.
+
+        Raises:
+            InvalidInputError: The position is not one of this engine, or this engine does not store times.
+        """
 
     def probe(self) -> None:
         """Send the engine a cheap request, within 5 s in all. Raises EngineUnavailableError if the engine does not

@@ -17,6 +17,7 @@ from tutumd.web.api import (
     docs,
     handlers,
     keys,
+    notifications,
     schemas,
     server,
     services,
@@ -76,6 +77,7 @@ _BODIES = (
     schemas.HandlerIn,
     schemas.RotateIn,
     schemas.TestIn,
+    schemas.TargetIn,
 )
 
 
@@ -95,7 +97,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions):
+    for module in (handlers, deliveries, services, actions, notifications):
         app.include_router(module.router)
     for router in (services.containers, keys.router, server.router, docs.router):
         app.include_router(router)

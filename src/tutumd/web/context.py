@@ -15,6 +15,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 from tutumd.application.admission.addresses import Network, allows, client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics import CallMetrics
@@ -25,6 +26,7 @@ from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.heavy_work import HeavyWork
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
@@ -60,11 +62,14 @@ class WebContext:
         trusted_proxies: Iterable[str] = (),
         public_url: str = "",
         worker_state: Callable[[], str] | None = None,
+        notifier_state: Callable[[], str] = lambda: "ok",
+        notification_delay_s: Callable[[], float] = lambda: 0.0,
         scrapes: Scrapes | None = None,
         logs_requests: bool = False,
         has_dashboard: bool = False,
         dashboard_networks: Iterable[Network] = (),
         user_header: str = "",
+        notify_networks: Iterable[Network] = (),
     ) -> None:
         """Create the instance with the objects from `main`.
 
@@ -73,13 +78,17 @@ class WebContext:
             trusted_proxies: Networks whose X-Forwarded-For counts.
             public_url: Prefix of the URLs that the server hands out; empty if unknown. A proxy may keep its path.
             worker_state: Returns whether the worker of this server works; None if the server has no worker.
+            notifier_state: Returns whether the notifier of this server works; `ok` if the server has none.
+            notification_delay_s: Returns `Figures.notification_delay_s`. Raises UnavailableError.
             scrapes: None: the metrics are disabled.
             logs_requests: Whether there is an access log.
             has_dashboard: Whether there are pages.
             dashboard_networks: Networks whose clients may see the pages; empty: all.
             user_header: Header in which trusted proxies name the user; empty: none.
+            notify_networks: Networks of `--notify-allow`.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
+        self.notifier_state, self.notification_delay_s = notifier_state, notification_delay_s
         self.store = store
         self.clock = clock
         self.server_cap = server_cap
@@ -88,11 +97,12 @@ class WebContext:
         self.scrapes = scrapes
         self.logs_requests = logs_requests
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
-        self.user_header = user_header
+        self.user_header, self.notify_networks = user_header, tuple(notify_networks)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
         self.pace, self.heavy_work = Pace(), HeavyWork()
+        self.followers = Followers()
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
@@ -146,6 +156,15 @@ class WebContext:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
+    def target_rules(self, viewer: User) -> TargetRules:
+        """Return the rules for changes to a viewer's notification targets."""
+        return TargetRules(self.store, viewer, self.cipher, self.notify_networks)
+
+    def test_target(self, viewer: User, uuid: str) -> TargetTest:
+        """Return the result of a test of a notification target. It takes a place of `ask_engine`."""
+        rules = self.target_rules(viewer)
+        return self.ask_engine(viewer, lambda: rules.test(uuid))
+
     def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
         """Return the result of `ask`, which waits for a worker.
 
@@ -156,7 +175,7 @@ class WebContext:
         """
         with self._questions_lock:
             if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
-                raise UnavailableError("too many requests are waiting for logs or plans of engines; try again")
+                raise UnavailableError("too many requests are waiting for logs, plans or tests; try again")
             self._questions[viewer.uuid] += 1
         try:
             return ask()

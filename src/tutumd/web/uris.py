@@ -21,6 +21,16 @@ def action_uri(uuid: str) -> str:
     return f"{PREFIX}/action/{uuid}/"
 
 
+def notification_uri(uuid: str) -> str:
+    """Return the path of a notification."""
+    return f"{PREFIX}/notification/{uuid}/"
+
+
+def target_uri(uuid: str) -> str:
+    """Return the path of a notification target."""
+    return f"{PREFIX}/notification/target/{uuid}/"
+
+
 def status_uri(token: str) -> str:
     """Return the path where a caller reads the progress of its call."""
     return f"{PREFIX}/status/{token}/"

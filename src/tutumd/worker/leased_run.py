@@ -14,6 +14,7 @@ from tutumd.errors import EngineRefusedError, LeaseLostError, UnavailableError
 from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
+from tutumd.reasons import Cause, ReasonCode
 from tutumd.worker.journal_seal import JournalSeal
 
 
@@ -64,10 +65,12 @@ class Deadlines:
         """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded."""
         now, limits = self._monotonic(), self.limits
         if self._pull_began is not None:
-            return f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
+            text = f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
+            return Cause(text, ReasonCode.TIMEOUT if text else "")
         if now >= self._began + limits.timeout_s:
-            return f"the action did not end within {limits.timeout_s:g} s"
-        return f"there was no progress for {limits.stall_s:g} s" if self.remaining_s() <= 0 else ""
+            return Cause(f"the action did not end within {limits.timeout_s:g} s", ReasonCode.TIMEOUT)
+        text = f"there was no progress for {limits.stall_s:g} s" if self.remaining_s() <= 0 else ""
+        return Cause(text, ReasonCode.NO_PROGRESS if text else "")
 
 
 LEASE_MARGIN_S = 1.0

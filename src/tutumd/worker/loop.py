@@ -12,10 +12,18 @@ from threading import Event, Thread
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import EngineBusyError, EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
+from tutumd.errors import (
+    EngineBusyError,
+    EngineUnavailableError,
+    InvalidInputError,
+    LeaseLostError,
+    TutumdError,
+    UnavailableError,
+)
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
+from tutumd.reasons import ReasonCode
 from tutumd.worker.discover import Discovery
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
@@ -284,14 +292,19 @@ class Worker:
             if outcome is None and (run.journal or not claim.is_given_up):
                 return self._retry(run, str(error), delay_of_turn() if is_busy else None)
             reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
-            outcome = outcome or Outcome(success=False, reason=reason)
+            outcome = outcome or Outcome(success=False, reason=reason, reason_code=ReasonCode.ENGINE_UNAVAILABLE)
         except Exception:
             _log.exception("engine failed unexpectedly")
             if claim.attempts + 1 < max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # otherwise it would also fail every later action
                 run.write(lambda: self._queue.save_leftover(claim, {}))
-            outcome = Outcome(success=False, half_done=bool(run.journal), reason=_INTERNAL_ERROR)
+            outcome = Outcome(
+                success=False,
+                half_done=bool(run.journal),
+                reason=_INTERNAL_ERROR,
+                reason_code=ReasonCode.INTERNAL,
+            )
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str, delay: timedelta | None = None) -> None:
@@ -320,8 +333,11 @@ class Worker:
             if request.kind == "plan":
                 response = {"plan": asdict(plan(engine, request.service))}
             else:
-                lines = int(str(request.arguments["lines"]))
-                response = {"logs": engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES))}
+                lines, after = int(str(request.arguments["lines"])), request.arguments.get("after")
+                given = {str(key): str(value) for key, value in after.items()} if isinstance(after, dict) else None
+                response = {"logs": asdict(engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES), given))}
+        except InvalidInputError as error:
+            response = {"invalid": str(error)}
         except TutumdError as error:
             response = {"error": str(error)}
         except Exception:

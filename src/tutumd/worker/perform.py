@@ -9,6 +9,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import LOST_JOURNAL, Engine
 from tutumd.ports.queue import Queue
+from tutumd.reasons import ReasonCode, code_of
 from tutumd.worker.leased_run import LeasedRun, check_request
 
 MAX_DEATHS = 5
@@ -41,7 +42,7 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) ->
             check_request(run.claim.action)
         outcome = _perform_verb(run, engine, queue, snapshot, server_cap)
     except EngineRefusedError as error:
-        outcome = _failed_unchanged(str(error), snapshot)
+        outcome = _failed_unchanged(error.cause, snapshot)
     return _canceled(outcome) if run.is_canceled and not outcome.success else outcome
 
 
@@ -57,6 +58,7 @@ def end_unasked(run: LeasedRun) -> Outcome | None:
         success=False,
         half_done=bool(run.journal),
         reason=f"{run.claim.deaths} workers in a row died while they performed it: see their logs, and retry it",
+        reason_code=ReasonCode.WORKER_DIED,
     )
 
 
@@ -134,11 +136,12 @@ def _not_found(service: Service) -> EngineRefusedError:
 def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     """Return the outcome of a failure that did not change the service."""
     if snapshot is None:
-        return Outcome(success=False, reason=reason)
+        return Outcome(success=False, reason=reason, reason_code=code_of(reason))
     ids = tuple(each.id for each in snapshot.containers if each.state is not ContainerState.STOPPING)
     return Outcome(
         success=False,
         reason=reason,
+        reason_code=code_of(reason),
         image_before=snapshot.image_digest,
         image_after=snapshot.image_digest,
         containers_before=ids,

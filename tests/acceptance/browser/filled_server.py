@@ -24,6 +24,7 @@ _ABOUT = (
     ("/action/{", "action"),
     ("/service/{", "service"),
     ("/sign-in/link/{", "link"),
+    ("/target/{", "target"),
 )
 Parameters = Mapping[str, object]
 
@@ -92,6 +93,10 @@ def _fill(server: LiveServer, gate: Path) -> tuple[str, list[str]]:
     web = _run(server, "shop-web", f"echo 'listening on :8080'; {at_the_gate}", containers=2)
     server.create_service("reports", "exec sleep 36000")
     add_member(server, "ann")
+    # Its messages are refused: loopback is in no network of --notify-allow.
+    oncall = {"name": "oncall", "kind": "webhook", "settings": {"url": "https://127.0.0.1:9/hook"}}
+    made = server.request("POST", "/api/v1/notification/target/", oncall).json
+    server.request("POST", f"{made['resource_uri']}test/")
     github = server.make_handler(
         web,
         name="github-main",
@@ -159,6 +164,7 @@ def _find(server: LiveServer, web: str, mailer: str, handlers: list[str]) -> dic
         handler = {"service_uuid": uuid, "number": number}
         found["handler"].append(handler)
         found["delivery"] += [handler | {"delivery_number": each} for each in _deliveries(visitor.get(paths[name]))]
+    found["target"] = [{"target_uuid": each["uuid"]} for each in server.objects("/api/v1/notification/target/")]
     found["link"] = [{"token": add_login_link(server, USER)}]
     return found
 

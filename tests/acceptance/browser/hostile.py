@@ -45,7 +45,10 @@ PLAN = {
     "steps": [EVERYTHING],
     "notes": [EVERYTHING],
 }
-ANSWERS: dict[str, dict[str, object]] = {"/redeploy/": {"plan": PLAN}, "/logs/": {"logs": f"web-1 | {EVERYTHING}"}}
+ANSWERS: dict[str, dict[str, object]] = {
+    "/redeploy/": {"plan": PLAN},
+    "/logs/": {"logs": {"text": f"web-1 | {EVERYTHING}", "position": {}}},
+}
 SHOWN = {
     "/services/": [f"{SHORT}/web-{SHORT}", EVERYTHING],
     "/service/{uuid}/": [f"web-{SHORT}", *MARKUP, EVERYTHING],
@@ -58,6 +61,9 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/deliveries/": [SHORT],
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
+    "/notifications/": [SHORT],
+    "/notifications/target/{target_uuid}/": [SHORT],
+    "/notifications/target/{target_uuid}/edit/": [SHORT],
     "/account/": [USER_NAME],
 }
 
@@ -108,7 +114,7 @@ class Hostile:
     def address(self, path: str) -> str:
         return PageRoute(method="GET", path=path).fill(self.values)
 
-    def answering(self, address: str) -> AbstractContextManager[None]:
+    def answering(self, address: str) -> AbstractContextManager[object]:
         """Answer the question that some pages ask an engine."""
         response = next((ANSWERS[part] for part in ANSWERS if address.endswith(part)), None)
         return nullcontext() if response is None else self.edge.answering(response)
@@ -136,6 +142,8 @@ def fill(edge: DashboardBed) -> Hostile:
     )
     edge.make_handler(service, name="tagged", filter={"preset": "tag", "tag": [SHORT], "repository": SHORT})
     loose = edge.make_handler(service, name=f"loose {SHORT}", filter={"preset": "branch", "branch": [SHORT]})
+    document = {"name": SHORT, "kind": "webhook", "settings": {"url": "https://example.com/"}, "service": service}
+    target = edge.request("POST", "/api/v1/notification/target/", document).json
     action, *_ = [call(edge, str(each["url"])) for each in (plain, strict, loose)]
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)
     add_limited_key(edge, USER_NAME, stack=SHORT)
@@ -145,6 +153,7 @@ def fill(edge: DashboardBed) -> Hostile:
         "service_uuid": service,
         "action_uuid": action.split("/")[-2],
         "number": numbers[plain["uuid"]],
+        "target_uuid": target["uuid"],
         "delivery_number": 1,
         "token": quote("<b data-xss>'\"", safe=""),
         "name": quote("<b data-xss>'\"", safe=""),
@@ -206,4 +215,5 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     tried = ("headers", "query", "body", "address")
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")
     yield path, "Try this payload", lambda name: name in tried, [SHORT]
+    yield "/notifications/new/", "Create the target", lambda name: name in ("name", "service", "stack"), [SHORT]
     yield "/account/", "Make a key", lambda name: name in ("service", "stack"), [SHORT]

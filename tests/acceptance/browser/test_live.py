@@ -52,6 +52,26 @@ def test_a_page_follows_a_redeploy_to_its_end_and_asks_no_more(browser: Browser,
 
 
 @pytest.mark.slow
+def test_logs_are_followed_and_searched_while_the_page_is_open(browser: Browser, live_server: LiveServer) -> None:
+    gate = live_server.folder / "written"
+    wait = f"while test ! -e {gate}; do sleep 0.1; done"
+    service = live_server.run_service(
+        f"web-{uuid4().hex[:8]}", f"echo first one; {wait}; echo last; echo last one; cat"
+    )
+    page = browser.open(live_server.url, PHONE)
+    sign_in(page, USER, APIKEY)
+    page.goto(f"/service/{service}/logs/?search=ONE")
+    page.get_by_role("link", name="Follow", exact=True).press("Enter")
+    lines = page.get_by_role("log", name="Output of the containers").locator("p")
+    expect(lines).to_have_text(["first one"])
+    gate.touch()
+    expect(lines).to_have_text(["first one", "last one"])
+    page.get_by_role("link", name="Stop following").press("Enter")
+    expect(lines).to_have_text(["first one", "last one"])
+    expect(page.locator("#output[data-after]")).to_have_count(0)
+
+
+@pytest.mark.slow
 def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     browser: Browser, live_server: LiveServer
 ) -> None:

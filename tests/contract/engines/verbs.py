@@ -26,7 +26,7 @@ def outcome_of(bed: EngineBed, verb: Verb, run: FakeRun | None = None) -> Outcom
     try:
         return verb(bed.engine(), run or new_run(bed))
     except EngineRefusedError as error:
-        return Outcome(success=False, reason=str(error))
+        return Outcome(success=False, reason=str(error), reason_code=error.code)
 
 
 def redeploy(bed: EngineBed) -> Verb:

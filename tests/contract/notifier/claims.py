@@ -49,7 +49,7 @@ def payload(event: str = "action.failed", **data: Any) -> dict[str, Any]:
         "timestamp": "2026-01-31T03:04:05.000Z",
         "data": {
             "service": {"uuid": "s-1", "name": "web", "stack": "shop", "engine": "docker"},
-            "action": {"uuid": "a-1", "operation": "REDEPLOY", "state": "Failed"},
+            "action": {"uuid": "a-1", "operation": "REDEPLOY", "state": "Failed", "duration": 11.114},
             "reason": {"code": "image-not-found", "text": "the image shop/web:v2 was not found"},
             "image": {"before": f"sha256:{'a' * 64}", "after": None, "tried": f"sha256:{'b' * 64}"},
             "containers": {"before": 2, "after": 2},

@@ -64,7 +64,7 @@ def test_a_mail_has_the_reason_in_its_subject() -> None:
     message = message_from_string(mail.content.decode())
     assert (mail.rcpt_tos, message["Subject"]) == (["ops@example.com"], TITLE)
     assert not message.is_multipart()
-    assert "Called by the handler deploy" in message.get_payload(decode=True).decode()  # type: ignore[union-attr] # text
+    assert "the last by the handler deploy, tag v2" in message.get_payload(decode=True).decode()  # type: ignore[union-attr] # text
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,11 @@ def test_a_service_that_hangs_is_given_up() -> None:
     assert result == SendResult(sent=False, error="the service did not respond within 5 s")
 
 
+def test_the_cause_of_a_lost_connection_is_named() -> None:
+    result = send(f"mailto://127.0.0.1:{free_port()}?from=a@b.example&to=c@d.example")
+    assert "Connection refused" in result.error
+
+
 def test_a_url_that_apprise_does_not_know_is_named_so() -> None:
     assert "Apprise cannot read the URL" in send("pover://u").error
 
@@ -116,6 +121,7 @@ def test_a_former_admin_sends_nothing() -> None:
         ("slack://T1AA/B2/xYz", "xYz: no T1AA, http://h/B2", "…: no …, http://h/…"),
         ("mailto://me:p%40ss@h.example?to=a@b.example", "p@ss refused for me by h.example", "… refused for … by …"),
         ("ntfy://h/a", "a shade of an attach", "… shade of an attach"),
+        ("tgram://123456:AbCdEf/7", "https://t.example/bot123456:AbCdEf/7", "https://t.example/bot…:…/…"),
     ],
 )
 def test_parts_of_a_url_are_removed_from_a_text(url: str, text: str, shown: str) -> None:

@@ -87,11 +87,12 @@ def test_a_status_names_the_repository_of_the_target_and_the_commit(
         ("gitlab", "action.failed", 400, "state does not have a valid value", False, "400"),
         ("github", "test", 422, f"No commit found for SHA: {'0' * 40}", True, ""),
         ("gitlab", "test", 404, "404 Commit Not Found", True, ""),
-        ("gitea", "test", 500, f"object does not exist [id: {'0' * 40}, rel_path: ]", True, ""),
+        ("gitea", "test", 422, "[]: json: cannot unmarshal number into Go struct field", True, ""),
+        ("forgejo", "test", 500, "", False, "500"),
         ("gitlab", "test", 404, "404 Project Not Found", False, "does not find the repository"),
         ("gitea", "test", 404, "The target couldn't be found.", False, "does not find the repository"),
         ("github", "test", 401, "Bad credentials", False, "the forge refuses the token"),
-        ("gitea", "test", 403, f"{'0' * 40}", False, "the forge refuses the token"),
+        ("gitea", "test", 403, "user should have a permission to write to a repo", False, "the forge refuses"),
     ],
 )
 def test_the_answer_of_a_forge_is_explained(

@@ -8,7 +8,10 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres
 from tutumd.model import ActionTotal, EngineFigures, EngineInfo, Operation, Outcome, Verb
+from tutumd.model.notifications import NewTarget, SendResult, TargetKind
 from tutumd.store.objects.figures import SqlFigures
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import action_totals
 from tutumd.store.tables.services import worker_slots
 
@@ -173,3 +176,26 @@ def test_the_write_ahead_log_is_measured_while_a_reader_keeps_it_long(bed: Store
         assert bed.store.wal_bytes() - before > (-1 if is_postgres(bed.database) else 1_000_000)
         assert figures.read().wal_bytes == bed.store.wal_bytes()
     assert is_postgres(bed.database) == (bed.store.wal_bytes() == 0)
+
+
+@pytest.mark.dialect
+def test_notifications_are_counted_by_kind_and_only_those_nobody_claims_are_late(
+    bed: StoreBed, figures: SqlFigures
+) -> None:
+    def webhooks() -> tuple[int, int, int, float]:
+        read = figures.read()
+        (of_kind,) = (each for each in read.notifications if each.kind == "webhook")
+        assert read.notification_delay_s == figures.notification_delay_s()
+        return of_kind.sent, of_kind.dead, of_kind.pending, read.notification_delay_s
+
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    target = bed.store.add_target(bed.admin, NewTarget(name="oncall", kind=TargetKind.WEBHOOK, settings={}))
+    assert webhooks() == (0, 0, 0, 0.0)
+    for result in (SendResult(sent=True), SendResult(sent=False, is_final=True)):
+        bed.store.queue_test(bed.admin, target.uuid)
+        bed.clock.move(7)
+        assert webhooks()[2:] == (1, 7.0)
+        (claimed,) = queue.claim_notifications("one", 8, LEASE)
+        assert webhooks()[2:] == (1, 0.0)
+        queue.finish_notification(claimed, result, None)
+    assert webhooks() == (1, 1, 0, 0.0)

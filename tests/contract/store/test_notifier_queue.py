@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import LEASE, StoreBed, query
+from tests.support.stores import LEASE, StoreBed, at_once, query
 from tutumd.model import AuditEvent, Outcome, User
 from tutumd.model.notifications import (
     ClaimedNotification,
@@ -76,6 +76,20 @@ def test_a_notification_is_claimed_once_and_sent(bed: StoreBed, queue: SqlNotifi
     (sent,) = stored(bed)
     assert (sent.state, sent.attempts, sent.last_status, sent.ended) == (NotificationState.SENT, 1, 204, bed.clock())
     assert queue.next_due() is None
+
+
+@pytest.mark.dialect
+def test_four_notifiers_at_once_hold_no_notification_twice(bed: StoreBed) -> None:
+    for number in range(6):
+        add(bed, f"target {number}")
+    fail(bed)
+    fail(bed)
+    held = at_once(
+        bed, lambda _, number: claim(SqlNotificationQueue(bed.database, bed.clock, Wakeup()), 4, f"notifier {number}")
+    )
+    names = [each.target.name for claims in held if isinstance(claims, list) for each in claims]
+    assert len(names) == len(set(names))
+    assert names
 
 
 def test_a_lost_lease_is_claimed_again_with_the_same_id(bed: StoreBed, queue: SqlNotificationQueue) -> None:

@@ -327,6 +327,7 @@ def test_the_oldest_pending_beyond_the_maximum_are_dead(bed: StoreBed, monkeypat
     assert bed.store.retry_dead(bed.admin, target.uuid) <= 12
 
 
+@pytest.mark.dialect
 def test_a_target_that_is_being_deleted_delays_no_end(bed: StoreBed) -> None:
     target = add(bed)
     bed.call(bed.handler("web"))

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -15,7 +15,7 @@ from tests.support.stores import StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.model import Action, ActionState, EngineInfo, Outcome, Output, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
@@ -71,9 +71,9 @@ class Host:
         self._ask("inspect", service)
         return snapshot(service.name)
 
-    def logs(self, service: Service, lines: int) -> str:
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
         self._ask("logs", service)
-        return "lines"
+        return Output(text="lines", position=after or {"web-1": "5"})
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         self.runs.append(run)
@@ -260,7 +260,7 @@ def test_logs_of_an_engine_that_hangs_take_few_threads_and_hold_up_no_other(bed:
         for _ in range(20):
             running.store.add_request(service, "logs", {"lines": 1})
         wait_until(lambda: hung.asked, "the engine is asked")
-        assert services.logs(running.store, running.admin, running.service("api"), 5) == "lines"
+        assert services.logs(running.store, running.admin, running.service("api"), 5).text == "lines"
         assert len(hung.asked) <= 4
 
 

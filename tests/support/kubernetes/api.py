@@ -219,7 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return f"unable to retrieve container logs for {last['containerID']}"
             return log.get(f"{name} before", "")
         if "running" in state:
-            return log.get(name, "")
+            lines = log.get(name, "").splitlines(keepends=True)
+            return "".join(line for line in lines if line[:19] >= query.get("sinceTime", "")[:19])
         if "terminated" not in state and last is None:
             raise Refusal(400, f'container "{name}" is waiting to start')
         return log.get(f"{name} before", "")

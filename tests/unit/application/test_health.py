@@ -62,3 +62,19 @@ def test_readiness(
 ) -> None:
     found = check(cast(Store, known), cast(Intake, known), lambda: NOW)
     assert found == Readiness(status=status, database=database, engines=engines)
+
+
+@pytest.mark.parametrize(
+    ("state", "delay_s", "status", "notifier"),
+    [
+        ("ok", 300.0, "ready", "ok"),
+        ("ok", 301.0, "degraded", "no notifier has claimed a notification that has been due for 301 s"),
+        ("was ended by signal 9", 301.0, "degraded", "was ended by signal 9"),
+    ],
+)
+def test_notifications_that_nobody_sends_degrade_the_server(
+    state: str, delay_s: float, status: str, notifier: str
+) -> None:
+    known = Known((engine("a"),))
+    found = check(cast(Store, known), cast(Intake, known), lambda: NOW, None, state, lambda: delay_s)
+    assert (found.status, found.notifier) == (status, notifier)

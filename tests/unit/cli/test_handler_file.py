@@ -21,7 +21,7 @@ def test_a_file_is_read_with_the_secrets_of_its_variables() -> None:
     text = handler(
         'verify = {preset = "github", secrets = ["${A}", "${B_2}"]}\nexpires_datetime = 2099-01-31T12:00:00Z'
     )
-    [service] = read_handler_file(
+    [service], _ = read_handler_file(
         text + '[[service.handler]]\nname = "b"\noperation = "scaleup"', "h.toml", {"A": "x", "B_2": "y"}
     )
     first, second = service.handlers
@@ -41,7 +41,9 @@ def test_unknown_fields_are_named_with_their_line_and_the_nearest_known_one() ->
 
 
 def test_values_that_json_does_not_know_are_read_as_texts() -> None:
-    [service] = read_handler_file(handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {})
+    [service], _ = read_handler_file(
+        handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {}
+    )
     assert service.handlers[0].body.items() > {"debounce": "NaN", "max_uses": "08:30:00"}.items()
     assert service.handlers[0].body["tag"] == {"allow": "2020-01-01"}
 
@@ -69,7 +71,7 @@ def test_toml_that_python_cannot_hold_is_told_as_well(value: str) -> None:
 
 def test_a_file_of_windows_is_read() -> None:
     text = "\ufeff" + handler("debounce = 5").replace("\n", "\r\n")
-    assert read_handler_file(text, "h.toml", {})[0].handlers[0].body["debounce"] == 5
+    assert read_handler_file(text, "h.toml", {})[0][0].handlers[0].body["debounce"] == 5
 
 
 def test_all_missing_variables_are_told_at_once() -> None:

@@ -30,7 +30,7 @@ PARSED: dict[str, Callable[[str], object]] = {
     "python": ast.parse,
     "ini": lambda text: configparser.RawConfigParser(strict=False, allow_no_value=True).read_string(text),
 }
-RUN = {"sh", "console", "nginx", "caddy"}
+RUN = {"sh", "console", "nginx", "caddy", "js"}
 UNCHECKED = {"text", "diff"}
 
 

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from tutumd.engines.local.data_folder import TAIL_BYTES, rotate, tail
+from tutumd.engines.local.data_folder import TAIL_BYTES, read_on, rotate, tail
 
 
 def test_a_file_within_the_limit_is_left_alone(tmp_path: Path) -> None:
@@ -53,3 +53,18 @@ def test_bytes_that_are_no_text_are_replaced_and_unfinished_lines_shown(tmp_path
     path.write_bytes(b"a\xff\n\nrest")
     assert tail(path, 5) == ["a\ufffd", "", "rest"]
     assert tail(path, 0) == []
+
+
+def test_a_read_continues_after_complete_lines_and_over_a_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    assert read_on(path, 0) == ([], 0)
+    path.write_bytes(b"one\ntwo\nthr")
+    assert read_on(path, 4) == (["two"], 8)
+    with path.open("ab") as file:
+        file.write(b"ee\n")
+    rotate(path, max_bytes=1)
+    path.write_bytes(b"four\n")
+    assert read_on(path, 8) == (["three", "four"], 5)
+    assert read_on(path, 5) == ([], 5)
+    path.write_bytes(b"x" * TAIL_BYTES)
+    assert read_on(path, 0)[1] == TAIL_BYTES, "a line without an end is not read for ever"

@@ -8,10 +8,9 @@ from tests.contract.notifier.claims import payload
 from tutumd.notifier.texts import write_body, write_result, write_title
 
 NOTHING: dict[str, Any] = {
-    "service": {"name": "web", "stack": None},
-    "action": {"operation": "SCALEUP"},
+    "service": {"name": "web", "stack": None, "engine": "k8s"},
+    "action": {"operation": "SCALEUP", "duration": None},
     "reason": {"code": "", "text": ""},
-    "image": {"before": None, "after": None, "tried": None},
     "containers": {"before": 2, "after": 3},
     "calls": {"count": 0, "newest": []},
 }
@@ -56,20 +55,22 @@ def test_a_title_names_the_subject_and_the_reason(message: dict[str, Any], title
             payload(suppressed=12, log_tail="\n".join(f"line {number}" for number in range(20))),
             [
                 "the image shop/web:v2 was not found",
-                f"Image: {'b' * 12}, before: {'a' * 12}",
-                "Called by the handler deploy with the tag v2, and 1 more calls",
-                "Failures with the same reason since the last message: 12",
-                "2026-01-31T03:04:05.000Z",
+                "2 calls, the last by the handler deploy, tag v2",
+                "Failures since the last message: 12",
+                "2026-01-31 03:04:05 UTC, engine docker, after 11.1 s",
                 "https://t/action/a/",
                 "",
                 "Last lines of the log:",
                 *(f"line {number}" for number in range(10, 20)),
             ],
         ),
-        (payload(**NOTHING), ["Containers: 3, before: 2", "2026-01-31T03:04:05.000Z", "https://t/action/a/"]),
+        (
+            payload(**NOTHING),
+            ["Containers: 3, before: 2", "2026-01-31 03:04:05 UTC, engine k8s, after 0.0 s", "https://t/action/a/"],
+        ),
         (
             about("test", target={"name": "oncall"}),
-            ["test of the notification target oncall", "2026-01-31T03:04:05.000Z", "https://t/action/a/"],
+            ["test of the notification target oncall", "2026-01-31 03:04:05 UTC", "https://t/action/a/"],
         ),
     ],
 )

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.support.runs import FakeRun
-from tutumd.engines.rollout.journal import merge_log_lines
 from tutumd.engines.rollout.timing import DeniedError, HoldTimer, StaleError, Timing, poll_until, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
@@ -51,20 +50,3 @@ def test_a_conflict_and_for_a_while_a_missing_permission_are_tried_again(
         with pytest.raises(raised):
             retry_on_conflict(FakeRun(), TIMING, change)
     assert len(made) == attempts
-
-
-@pytest.mark.parametrize(
-    ("texts", "limit", "merged"),
-    [
-        (["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"], 10, "a b\nb\nc"),
-        (["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"], 2, "b\nc"),
-        (["2026-01-01T00:00:01Z a\n"], 0, ""),
-        (["2026-01-01T00:00:02Z c\n2026-01-01T00:00:01Z a\n2026-01-01T00:00:01Z b\n"], 10, "a\nb\nc"),
-        (["2026-01-01T00:00:01Z from a terminal\r\n"], 10, "from a terminal"),
-        (["2026-01-01T00:00:01Z fatal\nunable to retrieve container logs for containerd://0a1b"], 10, "fatal"),
-        ([f"2026-01-01T00:00:01Z {'ä' * 70_000}"], 10, "ä" * (32 * 1024)),
-    ],
-    ids=["merged", "the last ones", "none", "same time", "terminal", "words of the engine", "64 KiB"],
-)
-def test_output_is_merged_in_order_of_time(texts: list[str], limit: int, merged: str) -> None:
-    assert merge_log_lines(texts, limit) == merged

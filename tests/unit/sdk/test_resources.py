@@ -135,3 +135,19 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
     api.script([httpx2.Response(401)])
     with pytest.raises(tutum.TutumAuthError):
         action.wait(60)
+
+
+def test_a_followed_log_continues_over_a_lost_connection(api: FakeApi) -> None:
+    pages = [httpx2.Response(200, json={"logs": text, "next": f"x.{text}"}) for text in ("one", "", "two")]
+    gone = httpx2.Response(404, json={"error": "no such object"})
+    api.script([*pages[:2], httpx2.ConnectError("refused"), pages[2], gone])
+    failures: list[tutum.TutumApiError] = []
+    watched = tutum.Service(client=api.client(retries=0), uuid=WEB)
+    following = watched.follow_logs(5, on_failure=failures.append)
+    assert [next(following), next(following)] == ["one", "two"]
+    with pytest.raises(tutum.ObjectNotFound):
+        next(following)
+    queries = [dict(request.url.params) for request in api.requests]
+    assert queries == [{"tail": "5"}, {"after": "x.one"}, {"after": "x."}, {"after": "x."}, {"after": "x.two"}]
+    assert len(failures) == 1
+    assert all(2 <= pause_s <= 5 for pause_s in api.clock.slept)

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import yaml
 
 from tests.unit.application.admission.calls import evaluation, payload
-from tutum.snippets import TARGETS, snippet
+from tutum.snippets import TARGETS, VARIABLE, snippet, write_call, write_job
 from tutumd.application.admission.evaluate import Verdict, VerdictKind
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
@@ -57,6 +58,17 @@ def test_the_filter_in_docker_hubs_snippet_works() -> None:
     line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
     assert evaluation(payload("dockerhub"), **json.loads(line)) == Verdict()
     assert evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}).kind is VerdictKind.SKIPPED
+
+
+@pytest.mark.parametrize("target", ["github", "gitlab"])
+@pytest.mark.parametrize("handler", [PLAIN, {"operation": "SCALEUP"}, verified("token")])
+def test_a_pipeline_names_its_secret_and_is_valid_yaml(target: str, handler: dict[str, object]) -> None:
+    text = write_job(target, handler)
+    (job,) = document if isinstance(document := yaml.safe_load(text), list) else document.values()
+    call = job["run"] if target == "github" else job["script"][0]
+    assert call.rstrip() == write_call(VARIABLE, handler)
+    assert '"$TUTUM_URL?wait=300"' in call
+    assert target != "github" or job["env"] == {"TUTUM_URL": "${{ secrets.TUTUM_URL }}"}
 
 
 @pytest.mark.parametrize("target", ["github", "gitlab", "curl"])

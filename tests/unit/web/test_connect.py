@@ -29,6 +29,8 @@ PROPOSALS: dict[str, dict[str, Any]] = {
         "filter": {"preset": "tag", "tag": ["v1.0"], "repository": "library/app"},
     },
     "quay": {"filter": {"preset": "tag", "tag": ["v1.0"]}},
+    "github-actions": {},
+    "gitlab-ci": {},
     "curl": {},
     "alertmanager": {
         "operation": "SCALEUP",

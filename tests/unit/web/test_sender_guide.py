@@ -59,6 +59,12 @@ def test_every_sender_gets_the_url_and_the_secret_and_nothing_is_blank(key: str)
     assert {value for _, value, is_copied in entries if is_copied} <= {URL, SECRET}
 
 
+@pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.paste])
+def test_a_pipeline_has_the_url_as_a_secret_only(key: str) -> None:
+    example = write_example(SENDERS[key], make_handler(document_of(key)), URL, "")
+    assert "$TUTUM_URL?" in example and URL not in example
+
+
 @pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.verify])
 def test_a_secret_that_is_not_known_any_more_is_named_and_one_that_is_not_asked_for_left_out(key: str) -> None:
     sender = SENDERS[key]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.worker.fakes import FakeClock
 from tutumd.model import RunLimits
+from tutumd.reasons import code_of
 from tutumd.worker.leased_run import Deadlines
 
 LIMITS = RunLimits(timeout_s=3600, stall_s=120, pull_s=1800)
@@ -26,6 +27,7 @@ def test_a_run_without_progress_ends(deadlines: Deadlines, clock: FakeClock) -> 
     assert (deadlines.remaining_s(), deadlines.reason()) == (1, "")
     clock.now += 1
     assert (deadlines.remaining_s(), deadlines.reason()) == (0, "there was no progress for 120 s")
+    assert code_of(deadlines.reason()) == "no-progress"
 
 
 def test_progress_starts_the_clock_again_up_to_the_limit_in_all(deadlines: Deadlines, clock: FakeClock) -> None:
@@ -68,6 +70,7 @@ def test_a_pull_has_a_limit_of_its_own_and_its_time_does_not_count(deadlines: De
     assert (deadlines.remaining_s(), deadlines.reason()) == (1, "")
     clock.now += 1
     assert deadlines.reason() == "the action did not end within 3600 s"
+    assert code_of(deadlines.reason()) == "timeout"
 
 
 def test_a_pull_that_fails_ends_too(deadlines: Deadlines, clock: FakeClock) -> None:

@@ -86,7 +86,7 @@ def test_a_fault_that_ends_a_half_done_action_leaves_its_journal_to_the_next_one
         worker.start()
         wait_until(queue.asked.is_set, "it claims")
         worker.stop(30)
-        assert [(outcome.success, outcome.half_done) for outcome in queue.outcomes] == [(False, bool(journal))]
+        assert [(outcome.reason_code, outcome.half_done) for outcome in queue.outcomes] == [("internal", bool(journal))]
 
 
 class AwayQueue(FakeQueue):

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import docker.errors
@@ -23,6 +24,7 @@ from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
+_NO_TIME = "1970-01-01T00:00:00Z"
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
 
@@ -165,9 +167,18 @@ class DockerApi:
 
         If its log driver cannot be read, the text says so.
         """
+        return self._output(container, tail=max(lines, 0))
+
+    def dated_output(self, container: str, lines: int, since: datetime | None) -> str:
+        """Return as `output`, from a time on, and each line with its time."""
+        start = {"since": max(0, int(since.timestamp()))} if since else {}
+        text = self._output(container, tail=max(lines, 0), timestamps=True, **start)
+        return f"{_NO_TIME} {text}" if text.startswith("(") else text
+
+    def _output(self, container: str, **parameters: Any) -> str:
         with translated(f"read the output of {container[:12]}"):
             try:
-                output = self._sdk.logs(container, stdout=True, stderr=True, tail=max(lines, 0))
+                output = self._sdk.logs(container, stdout=True, stderr=True, **parameters)
             except (docker.errors.NotFound, docker.errors.NullResource):
                 return ""
             except docker.errors.APIError as error:

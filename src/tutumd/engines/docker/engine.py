@@ -25,8 +25,9 @@ from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_depe
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
+from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.model.findings import Level, warning
 from tutumd.ports.engine import Run
 
@@ -146,15 +147,19 @@ class DockerEngine:
             f"{service.name} was not created through tutumd: remove its containers with what created them"
         )
 
-    def logs(self, service: Service, lines: int) -> str:
-        """Return the last output lines. With several containers, each line begins with the name of its container."""
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
+        """With several containers, each line begins with the name of its container."""
         group = self._find(service.selector, self._cache.around(service.selector))
-        if group is None:
-            return ""
-        outputs = [(slot.name, self._api.output(slot.container.id, lines)) for slot in group.slots]
-        if len(outputs) == 1:
-            return outputs[0][1]
-        return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())
+        slots = group.slots if group else ()
+        sources = [
+            Source(
+                id=slot.container.id[:12],
+                text=self._api.dated_output(slot.container.id, lines, since_of(after, [slot.container.id[:12]])),
+                label=f"{slot.name} | " if len(slots) > 1 else "",
+            )
+            for slot in slots
+        ]
+        return merge_output(sources, lines * len(slots), after)
 
     def probe(self) -> None:
         self._client.probe()

@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,12 @@ import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated, with_advice
-from tutumd.engines.images import DOCKER_HUB, ImageReference
+from tutumd.engines.images import DOCKER_HUB, ImageReference, pull_code
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
 from tutumd.model import Phase
 from tutumd.ports.engine import Run
+from tutumd.reasons import ReasonCode, code_of
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 # The content of `X-Registry-Auth`; empty without a login. It must never be logged.
@@ -96,7 +98,7 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
         EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
     """
     sdk: Any = client
-    with translated(attempt):
+    with _of_image(), translated(attempt):
         # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
         document = sdk.inspect_distribution(reference.name, auth_config=dict(auth))
     # Docker Engine API DistributionInspect. Attestations are listed as separate platforms.
@@ -131,7 +133,7 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""), Phase.PULLING)
     with run.pulling():
         try:
-            with translated(attempt), request as (records, _):
+            with _of_image(), translated(attempt), request as (records, _):
                 for record in records:
                     if "error" in record:
                         raise EngineRefusedError(f"cannot {attempt}: {with_advice(str(record['error']))}")
@@ -144,9 +146,20 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
             _require_time(run, attempt, len(done))
             if timed_out(error) and not isinstance(error.__cause__, requests.exceptions.ConnectTimeout):
                 state = f"layers downloaded: {len(done)}, and then nothing came for {PULL_SILENCE_S} s"
-                raise EngineRefusedError(f"cannot {attempt}: {state}") from error
+                raise EngineRefusedError(f"cannot {attempt}: {state}", ReasonCode.PULL_FAILED) from error
             raise
     run.log(last, Phase.CREATING)
+
+
+@contextmanager
+def _of_image() -> Iterator[None]:
+    """Give refusals of the block the code of an image that is missing or cannot be pulled."""
+    try:
+        yield
+    except EngineRefusedError as error:
+        if error.code == ReasonCode.REFUSED:
+            error.code = pull_code(str(error))
+        raise
 
 
 def _is_over(run: Run) -> bool:
@@ -158,4 +171,5 @@ def _is_over(run: Run) -> bool:
 
 def _require_time(run: Run, attempt: str, layers: int) -> None:
     if run.remaining_s() <= 0:
-        raise EngineRefusedError(f"cannot {attempt}: {unfinished(run, f'layers downloaded: {layers}')}")
+        late = unfinished(run, f"layers downloaded: {layers}")
+        raise EngineRefusedError(f"cannot {attempt}: {late}", code_of(late))

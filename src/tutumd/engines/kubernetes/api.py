@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from threading import Lock
 from typing import Any, cast
 
@@ -146,7 +147,16 @@ class Cluster:
         is_over = any(pod.created and f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" >= latest for pod in view.pods)
         return "" if is_over or latest < changed else messages.get(latest, "")
 
-    def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int,
+        previous: bool = False,
+        since: datetime | None = None,
+    ) -> str:
         """Return the last lines of a container, each with its time; empty if there are none or the container is
         gone.
         """
@@ -156,6 +166,7 @@ class Cluster:
             "limitBytes": str(_LOG_BYTES),
             "timestamps": "true",
             **({"previous": "true"} if previous else {}),
+            **({"sinceTime": since.isoformat()} if since else {}),
         }
         request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
         # 400: the container has not started, or has no previous instance.

@@ -10,7 +10,8 @@ from tutumd.engines.kubernetes.requests import on_workload
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.journal import LOG_LINES, join_sentences, merge_log_lines
+from tutumd.engines.output import Source, merge_output
+from tutumd.engines.rollout.journal import LOG_LINES, join_sentences
 from tutumd.engines.rollout.timing import Timing, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
@@ -56,7 +57,7 @@ class WorkloadContext:
         text, problem = "", ""
         try:
             for previous in (is_again, not is_again):
-                text = text or merge_log_lines([read(previous=previous)], LOG_LINES)
+                text = text or merge_output([Source(id="", text=read(previous=previous))], LOG_LINES).text
         except EngineUnavailableError:
             pass
         except EngineRefusedError as error:

@@ -1,7 +1,7 @@
 """The engine `kubernetes`: Deployments, StatefulSets and DaemonSets of a cluster's namespaces."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
@@ -25,11 +25,12 @@ from tutumd.engines.kubernetes.scale import (
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import Json, parse_labels
+from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.engines.rollout.driver import carry_out
-from tutumd.engines.rollout.journal import ScaleJournal, merge_log_lines, refuse_over_cap, refuse_stopped
+from tutumd.engines.rollout.journal import ScaleJournal, refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
 _HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
@@ -213,11 +214,19 @@ class KubernetesEngine:
             f"the service {service.name} was not created through tutumd: remove it with `kubectl delete`"
         )
 
-    def logs(self, service: Service, lines: int) -> str:
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
         view = self._cluster.require_view(self._address(service))
         newest = sorted(view.alive, key=lambda pod: str(pod.created))[-_LOG_PODS:] if lines > 0 else []
         main = view.workload.main["name"]
-        return merge_log_lines([self._cluster.log(pod.namespace, pod.name, main, lines=lines) for pod in newest], lines)
+        sources = [
+            Source(
+                id=pod.name,
+                text=self._cluster.log(pod.namespace, pod.name, main, lines=lines, since=since_of(after, [pod.name])),
+                label=f"{pod.name} | " if len(newest) > 1 else "",
+            )
+            for pod in newest
+        ]
+        return merge_output(sources, lines, after)
 
     def probe(self) -> None:
         self._cluster.probe()

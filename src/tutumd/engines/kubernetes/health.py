@@ -13,9 +13,10 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal
+from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, Timing
 from tutumd.errors import EngineRefusedError
+from tutumd.reasons import Cause, ReasonCode, code_of
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:
@@ -144,14 +145,15 @@ def describe_failure(
     if failed is not None:
         what = "the rollout failed"
     elif _is_given_up(view.workload):
-        what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
+        text = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
+        what = Cause(text, ReasonCode.NO_PROGRESS)
     else:
         progress = f" ({describe_progress(view, restarted_at)})" if view.workload.moving else ""
-        what = f"{overdue or 'the rollout was not complete'}{progress}"
+        what = Cause(f"{overdue or 'the rollout was not complete'}{progress}", code_of(overdue))
     if view.workload.spec.get("paused"):
-        what = f"{what}; {view.workload.address.words} was paused in the meantime"
+        what = join_sentences(what, f"{view.workload.address.words} was paused in the meantime")
     cause = describe_pod(culprit) if culprit is not None else refusal
-    return (f"{what}: {cause}" if cause else what), culprit
+    return blame(what, cause), culprit
 
 
 def _is_given_up(workload: Workload) -> bool:

@@ -21,10 +21,11 @@ from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
-from tutumd.engines.rollout.driver import Look, fail, save
+from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
+from tutumd.reasons import Cause, code_of
 
 # The API rounds times to seconds.
 _ROUNDING_S = 1.0
@@ -77,16 +78,18 @@ class Redeploy:
         context, run, journal = self.context, self.context.run, self.journal
         workload = context.workload()
         if workload is None:
-            return fail(self, f"{context.words} was removed in the meantime")
+            return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
         if workload.restarted_at == journal.restarted_at:
             # The patch was sent, but the process was killed before the response.
             if is_restarted(workload, journal, run.variables):
                 return save(self, ordered=fingerprint(workload.template))
-            return fail(self, f"superseded: {_superseded(workload, journal)}")
+            return fail(self, changed_meanwhile(f"superseded: {_superseded(workload, journal)}"))
         if fingerprint(workload.template) != journal.old:
-            return fail(self, "superseded: somebody else changed the service before the redeploy began")
+            text = "superseded: somebody else changed the service before the redeploy began"
+            return fail(self, changed_meanwhile(text))
         if run.remaining_s() <= 0:
-            return fail(self, "no time was left to begin the redeploy: nothing was changed")
+            text = "no time was left to begin the redeploy: nothing was changed"
+            return fail(self, Cause(text, code_of(run.overdue_reason())))
         patched = context.patch(JSON_PATCH, restart_patch(workload, journal, run.variables))
         run.log(f"restarting {context.words}", Phase.UPDATING)
         return save(self, ordered=fingerprint(patched["spec"]["template"]))

@@ -16,6 +16,7 @@ from tutumd.engines.rollout.journal import (
     RolloutStatus,
     ScaleJournal,
     Stage,
+    blame,
     build_outcome,
     join_sentences,
 )
@@ -191,7 +192,7 @@ class Scale:
         refusal = self._watch.explain_missing(view)
         culprit = self._watch.failed or (None if refusal else find_culprit(view.alive))
         cause = describe_pod(culprit) if culprit else refusal
-        text = join_sentences(f"{reason}: {cause}" if cause else reason, held)
+        text = join_sentences(blame(reason, cause), held)
         reason, log_tail = context.failure(text, culprit, view.workload.main["name"])
         is_partial = journal.least < len(ready)
         if journal.shared_with and is_partial:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tutumd.engines.dockerapi.documents import parse_time
+from tutumd.engines.images import pull_code
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.journal import restarts_text
+from tutumd.reasons import Cause, ReasonCode
 
 # Reasons for which a waiting container does not start by itself (kubernetes: pkg/kubelet/images/types.go,
 # pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).
@@ -223,12 +225,16 @@ def describe_pod(pod: Pod) -> str:
     """Return the problem of a pod."""
     container = pod.failing or pod.exited
     if container is not None:
-        return f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
+        text = f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
+        is_pull = "Pull" in container.waiting
+        return Cause(text, pull_code(container.message) if is_pull else ReasonCode.EXITED)
     if pod.unscheduled:
         return f"pod {pod.name} has no node: {pod.unscheduled}"
     if pod.is_lost:
         return f"pod {pod.name} is not ready: its node {pod.node} does not respond (kubectl describe node {pod.node})"
-    return f"pod {pod.name} " + ("runs but is not ready" if pod.phase == "Running" else f"is {pod.phase.lower()}")
+    if pod.phase == "Running":
+        return Cause(f"pod {pod.name} runs but is not ready", ReasonCode.UNHEALTHY)
+    return f"pod {pod.name} is {pod.phase.lower()}"
 
 
 def find_culprit(pods: Iterable[Pod]) -> Pod | None:

@@ -19,6 +19,7 @@ from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
+from tutumd.reasons import Cause, ReasonCode, code_of
 
 POLL_S = 0.05
 TAIL_LINES = 50
@@ -64,7 +65,8 @@ class ChangeRunner:
         if failure is None:
             return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
         # Saved first: even if the new set runs by now, a failed action stays failed.
-        run.save({**run.journal, "failure": {"reason": failure.reason, "log_tail": failure.log_tail}})
+        saved = {"reason": failure.reason, "code": failure.reason_code, "log_tail": failure.log_tail}
+        run.save({**run.journal, "failure": saved})
         run.log(failure.reason, Phase.RESTORING)
         if record.incoming:
             record = self.folder.save(records.drop_change(record))
@@ -173,7 +175,7 @@ class ChangeRunner:
         ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
         name, restarts = container_name(record, container), restarts_text(container.restarts)
         return _failure(
-            f"{name} {ended}{restarts} before the action was done",
+            Cause(f"{name} {ended}{restarts} before the action was done", ReasonCode.EXITED),
             "\n".join(tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
         )
 
@@ -237,9 +239,11 @@ def _new_record(service: Service) -> ServiceRecord:
 
 
 def _failure(reason: str, log_tail: str = "") -> Outcome:
-    return Outcome(success=False, reason=reason, log_tail=log_tail)
+    return Outcome(success=False, reason=reason, reason_code=code_of(reason), log_tail=log_tail)
 
 
 def _saved_failure(run: Run) -> Outcome | None:
     failure = run.journal.get("failure")
-    return _failure(str(failure["reason"]), str(failure["log_tail"])) if isinstance(failure, Mapping) else None
+    if not isinstance(failure, Mapping):
+        return None
+    return _failure(Cause(str(failure["reason"]), str(failure["code"])), str(failure["log_tail"]))

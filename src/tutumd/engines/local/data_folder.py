@@ -146,28 +146,54 @@ def rotate(path: Path, *, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
     os.truncate(path, 0)
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines, at most 256 KiB; none if there is no file."""
-    last_lines = _last_lines(path, lines)
+def read_on(path: Path, position: int) -> tuple[list[str], int]:
+    """Return the complete lines after a position, at most 256 KiB, and the position after them. Lines that were moved
+    to `PATH.1` since then are included.
+    """
+    moved = []
+    if size_of(path) < position:
+        moved, position = _split(_read(_older(path), position)), 0
+    content = _read(path, position)
+    complete = content[: content.rfind(b"\n") + 1] or (content if len(content) == TAIL_BYTES else b"")
+    return moved + _split(complete), position + len(complete)
+
+
+def size_of(path: Path) -> int:
+    """Return the number of bytes in a file; 0 if there is none."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def tail(path: Path, lines: int, end: int | None = None) -> list[str]:
+    """Return the last lines up to a position, by default the end, at most 256 KiB; none if there is no file."""
+    last_lines = _last_lines(path, lines, end)
     if len(last_lines) < lines:
         last_lines = _last_lines(_older(path), lines - len(last_lines)) + last_lines
     return last_lines
 
 
-def _last_lines(path: Path, lines: int) -> list[str]:
+def _read(path: Path, start: int, size: int = TAIL_BYTES) -> bytes:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
+    return b""
+
+
+def _last_lines(path: Path, lines: int, end: int | None = None) -> list[str]:
     if lines <= 0:
         return []
-    try:
-        with path.open("rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
-            file.seek(start)
-            content = file.read(TAIL_BYTES)
-    except FileNotFoundError:
-        return []
-    last_lines = content.decode(errors="replace").removesuffix("\n").split("\n")
+    end = size_of(path) if end is None else end
+    start = max(0, end - TAIL_BYTES)
+    content = _read(path, start, end - start)
+    last_lines = _split(content)
     if start and len(last_lines) > 1:
         last_lines = last_lines[1:]  # probably the end of a line that began earlier
-    return last_lines[-lines:] if content else []
+    return last_lines[-lines:]
+
+
+def _split(content: bytes) -> list[str]:
+    return content.decode(errors="replace").removesuffix("\n").split("\n") if content else []
 
 
 def _older(path: Path) -> Path:

@@ -17,18 +17,21 @@ import structlog
 from tutumd.engines.local import plan as plans
 from tutumd.engines.local import procfs
 from tutumd.engines.local.change_runner import ChangeRunner, saved_before
-from tutumd.engines.local.data_folder import MAX_OUTPUT_BYTES, DataFolder, tail
+from tutumd.engines.local.data_folder import MAX_OUTPUT_BYTES, DataFolder, read_on, size_of, tail
 from tutumd.engines.local.processes import Processes
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
 from tutumd.engines.local.supervisor import Supervisor, will_restart
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.engines.output import read_count
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, InvalidInputError
 from tutumd.model import (
+    SINCE,
     ContainerSnapshot,
     ContainerState,
     Definition,
     EngineInfo,
     Finding,
     Outcome,
+    Output,
     Plan,
     RunLimits,
     Service,
@@ -212,18 +215,24 @@ class LocalEngine:
             self._folder.remove(service.uuid)
             return replace(outcome, image_after=None)
 
-    def logs(self, service: Service, lines: int) -> str:
-        """Return the last `lines` lines of each container. If there are several containers, each line begins with the
-        container's name.
-        """
-        record = self._folder.get(service.uuid)
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
+        """Read each container. If there are several containers, each line begins with the container's name."""
+        record, after = self._folder.get(service.uuid), after or {}
+        if SINCE in after:
+            raise InvalidInputError("since: output of commands is stored without times; use tail")
         if record is None:
-            return ""
+            return Output(text="", position={})
         texts: list[str] = []
+        position: dict[str, str] = {}
         for container in record.containers:
+            path, slot = self._folder.output(service.uuid, container.slot), container.slot
             prefix = f"{container_name(record, container)} | " if len(record.containers) > 1 else ""
-            texts += [prefix + line for line in tail(self._folder.output(record.uuid, container.slot), lines)]
-        return "\n".join(texts)
+            end = size_of(path)
+            is_known = slot in after
+            found, end = read_on(path, read_count(after[slot])) if is_known else (tail(path, lines, end), end)
+            texts += [prefix + line for line in found]
+            position[slot] = str(end)
+        return Output(text="\n".join(texts), position=position)
 
     def probe(self) -> None:
         """Do nothing: the engine is this machine."""

@@ -18,6 +18,7 @@ from tutumd.engines.rollout.timing import HoldTimer, Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports.engine import Run
+from tutumd.reasons import Cause, ReasonCode, code_of
 
 # The pause between two looks grows while nothing changes.
 _SLOWER, _LONGEST_S = 1.1, 0.5
@@ -115,7 +116,13 @@ def save(change: Change[V], **values: object) -> None:
 
 def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = Stage.FINISH) -> None:
     """Store that a change failed, and its next stage: FINISH means no rollback."""
-    save(change, stage=stage, result=Result(success=False, reason=reason, log_tail=log_tail))
+    result = Result(success=False, reason=str(reason), reason_code=code_of(reason), log_tail=log_tail)
+    save(change, stage=stage, result=result)
+
+
+def changed_meanwhile(text: str) -> str:
+    """Return a sentence about a change of the service by somebody else, as the reason of a failure."""
+    return Cause(text, ReasonCode.CHANGED_MEANWHILE)
 
 
 def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
@@ -150,11 +157,11 @@ def _follow(change: Change[V]) -> V | None:
     while True:
         view = context.view()
         if view is None:
-            fail(change, f"{context.words} was removed in the meantime")
+            fail(change, changed_meanwhile(f"{context.words} was removed in the meantime"))
             return None
         look = change.judge(view)
         if look.status is RolloutStatus.SUPERSEDED:
-            fail(change, f"superseded: {look.progress}")
+            fail(change, changed_meanwhile(f"superseded: {look.progress}"))
             return view
         pause_s = min(pause_s * _SLOWER, _LONGEST_S)
         if look.progress != reported:

@@ -4,7 +4,6 @@ rules.
 Journals are persisted. The field names of an engine's journal class and the values of `Stage` are stored unchanged.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
@@ -12,6 +11,7 @@ from typing import Any
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
+from tutumd.reasons import Cause, code_of
 
 
 class Stage(StrEnum):
@@ -29,6 +29,7 @@ class Result:
 
     success: bool
     reason: str = ""
+    reason_code: str = ""
     log_tail: str = ""
     rolled_back: bool = False
 
@@ -88,8 +89,13 @@ def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:
 
 
 def join_sentences(*sentences: str) -> str:
-    """Join the sentences that are not empty."""
-    return "; ".join(filter(None, sentences))
+    """Join the sentences that are not empty. The text has their first code."""
+    return Cause("; ".join(filter(None, sentences)), code_of(*sentences))
+
+
+def blame(what: str, cause: str) -> str:
+    """Return a failure with its cause, if it is known. The text has the code of the cause, else of the failure."""
+    return Cause(f"{what}: {cause}" if cause else what, code_of(cause, what))
 
 
 # Lines of a failed container's output in an outcome.
@@ -138,22 +144,6 @@ def build_outcome(
         containers_before=containers_before,
         containers_after=containers_after,
     )
-
-
-# A line without a time was not written by the container: some engines respond with their own sentence.
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
-_MAX_BYTES = 64 * 1024
-
-
-def merge_log_lines(texts: Iterable[str], limit: int) -> str:
-    """Return the last `limit` lines of timestamped outputs, at most 64 KiB, in order of time and without the times."""
-    if limit <= 0:
-        return ""
-    dated = [line.rstrip("\r").partition(" ") for text in texts for line in text.split("\n") if _TIME.match(line)]
-    # RFC 3339 times in UTC sort as text. The sort is stable, so equal times keep their order.
-    ordered = sorted(dated, key=lambda parts: parts[0])
-    merged = "\n".join(line for _, _, line in ordered[-limit:])
-    return merged.encode()[-_MAX_BYTES:].decode(errors="ignore")
 
 
 def refuse_over_cap(target: int, cap: int) -> None:

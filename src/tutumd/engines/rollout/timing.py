@@ -11,6 +11,7 @@ from typing import TypeVar
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import RunLimits
 from tutumd.ports.engine import Run
+from tutumd.reasons import Cause, code_of
 
 T = TypeVar("T")
 _UTC_NOW = partial(datetime.now, UTC)
@@ -69,7 +70,8 @@ def unfinished(run: Run, state: str) -> str:
 
     A canceled run exceeds no limit.
     """
-    return ", and ".join(filter(None, (state, run.overdue_reason())))
+    overdue = run.overdue_reason()
+    return Cause(", and ".join(filter(None, (state, overdue))), code_of(overdue))
 
 
 def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[T], bool], limit_s: float) -> T:

@@ -1,6 +1,7 @@
 """Requests to the engine about services, tasks and nodes; each with a time limit, each error translated."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, cast
@@ -13,13 +14,17 @@ from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.dockerapi.registry import registry_auth
 from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import ACTION, IGNORE, Json
-from tutumd.engines.rollout.journal import LOG_LINES, merge_log_lines
+from tutumd.engines.output import Source, merge_output, since_of
+from tutumd.engines.rollout.journal import LOG_LINES
 from tutumd.engines.rollout.timing import StaleError
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.model import Output
 
 _LOG_LIMIT_S = 10
+# Docker Engine API v1.44 ServiceLogs: with `details`, attributes stand between the time and the text of a line.
+_DETAILS = re.compile(r"(?P<time>\S+) \S*com\.docker\.swarm\.task\.id=(?P<task>\w+)\S* (?P<text>.*)")
 
 
 class SwarmApi:
@@ -152,21 +157,37 @@ class SwarmApi:
         if task is None:
             return ""
         try:
-            return self.log(f"/tasks/{task.id}/logs", view, LOG_LINES)
+            text = self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
+            return merge_output([Source(id=task.id, text=text)], LOG_LINES).text
         except (EngineRefusedError, EngineUnavailableError):
             # The task's node may be down: that must not hide the result of the update.
             return ""
 
-    def log(self, path: str, view: ServiceView, lines: int) -> str:
-        """Return the last lines of a service, or of one of its tasks, in order of time."""
-        parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1}
+    def log(self, view: ServiceView, lines: int, after: Mapping[str, str] | None) -> Output:
+        """Return the last lines of a service, as `Engine.logs` of tutumd.ports."""
+        since = since_of(after, [task.id for task in view.tasks])
+        extra = {"details": 1} | ({"since": int(since.timestamp())} if since else {})
+        by_task: dict[str, list[str]] = {}
+        for line in self._log(f"/services/{view.service['ID']}/logs", view, lines, extra).split("\n"):
+            if match := _DETAILS.fullmatch(line):
+                by_task.setdefault(match["task"], []).append(f"{match['time']} {match['text']}")
+        names = {task.id: f"{view.spec['Name']}.{task.slot} | " for task in view.tasks}
+        labels = names if len(set(names.values())) > 1 else {}
+        sources = [
+            Source(id=task, text="\n".join(of_task), label=labels.get(task, "")) for task, of_task in by_task.items()
+        ]
+        return merge_output(sources, lines, after)
+
+    def _log(self, path: str, view: ServiceView, lines: int, extra: Mapping[str, int] | None = None) -> str:
+        """Return the last lines of a service, or of one of its tasks, each with its time."""
+        parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1, **(extra or {})}
         with translated("read output of the service"):
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
             if response.status_code == 404:
                 return ""
             is_tty = bool(specs.container_spec(view.spec).get("TTY"))
             output: bytes = self._sdk._get_result_tty(False, response, is_tty)
-        return merge_log_lines([output.decode(errors="replace")], lines)
+        return output.decode(errors="replace")
 
 
 def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:

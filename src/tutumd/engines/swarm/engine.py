@@ -29,6 +29,7 @@ from tutumd.model import (
     EngineInfo,
     Finding,
     Outcome,
+    Output,
     Plan,
     Port,
     RunLimits,
@@ -224,9 +225,8 @@ class SwarmEngine:
             f"the service {service.name} was not created through tutumd: remove it with `docker service rm`"
         )
 
-    def logs(self, service: Service, lines: int) -> str:
-        view = self._api.require_view(service.selector)
-        return self._api.log(f"/services/{view.service['ID']}/logs", view, lines)
+    def logs(self, service: Service, lines: int, after: Mapping[str, str] | None = None) -> Output:
+        return self._api.log(self._api.require_view(service.selector), lines, after)
 
     def probe(self) -> None:
         """Query the manager, which responds even if the swarm has no leader."""

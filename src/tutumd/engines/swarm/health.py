@@ -6,13 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
+from tutumd.engines.images import pull_code
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, restarts_text
+from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.ports.engine import Run
+from tutumd.reasons import Cause, ReasonCode
 
 
 def check_update(
@@ -204,7 +206,7 @@ def describe_failure(view: ServiceView, culprit: Task | None, run: Run) -> str:
         text = f"the {what} failed"
     if is_job:
         text += "; it stays at the new version, because a rollback would run the previous version again"
-    return f"{text}: {describe_task(culprit, view.tasks)}" if culprit else text
+    return blame(text, describe_task(culprit, view.tasks)) if culprit else text
 
 
 def describe_task(task: Task, tasks: Iterable[Task]) -> str:
@@ -218,6 +220,9 @@ def describe_task(task: Task, tasks: Iterable[Task]) -> str:
         same = [other for other in tasks if (other.slot, other.version) == (task.slot, task.version)]
         restarts = restarts_text(max(sum(other.ended_early for other in same) - 1, 0))
         cause = exited["cause"] if exited else ", by itself or because it was unhealthy"
-        return f"container {task.slot} exited with {exited['code'] if exited else task.exit_code}{restarts}{cause}"
+        code = ReasonCode.UNHEALTHY if "unhealthy" in task.error else ReasonCode.EXITED
+        text = f"container {task.slot} exited with {exited['code'] if exited else task.exit_code}{restarts}{cause}"
+        return Cause(text, code)
     state = {"failed": "failed", "rejected": "was rejected"}.get(task.state, f"is {task.state}")
-    return f"container {task.slot} {state}" + (f": {task.error}" if task.error else "")
+    text = blame(f"container {task.slot} {state}", task.error)
+    return Cause(text, pull_code(task.error)) if "image" in task.error else text

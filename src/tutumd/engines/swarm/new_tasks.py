@@ -10,6 +10,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.documents import is_health_check
 from tutumd.engines.labels import ACTION, IGNORE, Json, Order
+from tutumd.engines.rollout.journal import blame
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
@@ -179,8 +180,8 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
         ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            cause = f": {describe_task(culprit, view.tasks)}" if culprit else ""
+            cause = describe_task(culprit, view.tasks) if culprit else ""
             late = unfinished(context.run, "the probe task of the new image does not run yet")
             reason = "the probe task of the new image failed" if ended else late
-            return f"{reason}{cause}", context.api.log_tail(view, culprit)
+            return blame(reason, cause), context.api.log_tail(view, culprit)
         context.run.sleep(context.timing.poll_s)

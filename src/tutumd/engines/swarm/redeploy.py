@@ -5,8 +5,8 @@ from typing import Any
 
 from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import Json, Order
-from tutumd.engines.rollout.driver import Look, carry_out, fail, save
-from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome
+from tutumd.engines.rollout.driver import Look, carry_out, changed_meanwhile, fail, save
+from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
@@ -31,7 +31,9 @@ from tutumd.engines.swarm.view import ServiceView, TaskPhase
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL
 
-_EMPTIED = "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
+_EMPTIED = changed_meanwhile(
+    "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
+)
 
 
 def redeploy(context: ServiceContext) -> Outcome:
@@ -78,7 +80,7 @@ class Redeploy:
         view = context.view()
         if view is None:
             remove_probe(context)
-            return fail(self, f"{context.words} was removed in the meantime")
+            return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
         spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables)
         failure, log_tail = run_probe(context, spec, journal.stable_s)
         view = context.view()
@@ -86,7 +88,8 @@ class Redeploy:
             return self._make_room()
         if failure:
             context.run.log(failure)
-            return fail(self, f"{failure}; it was removed, and the running containers were not touched", log_tail)
+            untouched = "it was removed, and the running containers were not touched"
+            return fail(self, join_sentences(failure, untouched), log_tail)
         return save(self, stage=Stage.APPLY)
 
     def judge(self, view: ServiceView) -> Look:

@@ -6,7 +6,15 @@ from typing import Any
 from tutumd.engines.images import parse_reference
 from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.rollout.driver import Look, fail
-from tutumd.engines.rollout.journal import Result, RolloutStatus, ScaleJournal, Stage, build_outcome, refuse_over_cap
+from tutumd.engines.rollout.journal import (
+    Result,
+    RolloutStatus,
+    ScaleJournal,
+    Stage,
+    blame,
+    build_outcome,
+    refuse_over_cap,
+)
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
@@ -106,8 +114,8 @@ class Scale:
         ended = [task for task in new if task.ended_early]
         failed = ended or [task for task in new if task.phase is not TaskPhase.RUNNING]
         culprit = failed[-1] if failed else None
-        cause = f": {describe_task(culprit, view.tasks)}" if culprit else ""
-        reason = unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run") + cause
+        cause = describe_task(culprit, view.tasks) if culprit else ""
+        reason = blame(unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"), cause)
         stage = Stage.FINISH if self.journal.target == self.journal.before else Stage.ROLL_BACK
         return fail(self, reason, context.api.log_tail(view, culprit), stage=stage)
 

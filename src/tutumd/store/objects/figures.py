@@ -6,14 +6,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import EngineFigures, Figures
+from tutumd.model import EngineFigures, Figures, NotificationFigures
+from tutumd.model.notifications import NotificationState, TargetKind
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
+from tutumd.store.queue.notifier_queue import select_next
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
+from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
 from tutumd.store.tables.services import engines, worker_slots
 
 TIMEOUT_S = 2
@@ -42,8 +45,15 @@ class SqlFigures:
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),
                 delivery_log_bytes=int(log_bytes),
+                notifications=_read_notifications(connection),
+                notification_delay_s=read_delay_s(connection, self._clock(), self._lease_clock()),
                 wal_bytes=self._database.dialect.wal_bytes(),
             )
+
+    def notification_delay_s(self) -> float:
+        """Return `Figures.notification_delay_s`. Raises UnavailableError."""
+        with self._database.read() as connection:
+            return read_delay_s(connection, self._clock(), self._lease_clock())
 
     def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:
         now = self._clock()
@@ -71,6 +81,27 @@ class SqlFigures:
                 )
             )
         return figures
+
+
+def _read_notifications(connection: sa.Connection) -> list[NotificationFigures]:
+    columns = (targets.c.kind, notifications.c.state, sa.func.count().label("number"))
+    pending = sa.select(*columns).select_from(notifications.join(targets)).where(PENDING).group_by(*columns[:2])
+    found = connection.execute(sa.union_all(sa.select(notification_totals), pending)).all()
+    numbers = {(kind, state): number for kind, state, number in found}
+    states = [state.value for state in NotificationState]
+    return [
+        NotificationFigures(kind=kind, **{state: numbers.get((kind, state), 0) for state in states})
+        for kind in TargetKind
+    ]
+
+
+def read_delay_s(connection: sa.Connection, now: datetime, lease_now: datetime) -> float:
+    """Return for how many seconds the next notification of an idle target has been due; 0 if none is."""
+    c = notifications.c  # tests of targets are stored as due long before
+    since = sa.case((c.created > c.due, c.created), else_=c.due).label("since")
+    waiting = select_next(lease_now).add_columns(since).subquery()
+    first = connection.scalar(sa.select(sa.func.min(waiting.c.since)))
+    return max(0.0, (now - first).total_seconds()) if first else 0.0
 
 
 def select_waiting(lease_now: datetime) -> sa.Select[Any]:

@@ -47,7 +47,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
 
     def claim_notifications(self, notifier: str, limit: int, lease: timedelta) -> Sequence[ClaimedNotification]:
         now, lease_now = self._clock(), self._lease_clock()
-        due = _select_next(lease_now).where(_is_due(now))
+        due = select_next(lease_now).where(_is_due(now))
         if self._database.dialect.single_writer:
             with self._database.read() as connection:
                 if connection.execute(due.limit(1)).first() is None:
@@ -82,8 +82,9 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
                 return
             is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
+            state = NotificationState.SENT if result.sent else state
             values: dict[str, Any] = {
-                "state": NotificationState.SENT.value if result.sent else state.value,
+                "state": state.value,
                 "attempts": notifications.c.attempts + 1,
                 "last_status": result.status,
                 "error": storable(result.error)[:MAX_ERROR_CHARS],
@@ -99,6 +100,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             connection.execute(sa.update(targets).where(targets.c.seq == target.seq).values(counts))
             if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
                 woken |= _disable(connection, target, result, now)
+            if state is not NotificationState.PENDING:
+                outbox.count(connection, claimed.target.kind.value, state)
 
     def has_targets(self) -> bool:
         with self._database.read() as connection:
@@ -107,7 +110,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
     def next_due(self) -> datetime | None:
         now, lease_now = self._clock(), self._lease_clock()
         due = sa.case((notifications.c.created > now + SET_BACK, sa.literal(now, UtcTime)), else_=notifications.c.due)
-        free = sa.select(sa.func.min(_select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
+        free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
         with self._database.read() as connection:
             first, lease_until = connection.scalar(free), connection.scalar(leased)
@@ -122,7 +125,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         self._wakeup.notify()
 
 
-def _select_next(lease_now: datetime) -> sa.Select[Any]:
+def select_next(lease_now: datetime) -> sa.Select[Any]:
     """Select the next notification of each target that is enabled, or tested, and has no claimed notification."""
     pending = sa.select(_other.c.seq).where(
         _other.c.target_seq == targets.c.seq, _other.c.state == sa.literal_column("'pending'")

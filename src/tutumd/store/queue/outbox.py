@@ -1,21 +1,22 @@
 """The outbox: notifications are inserted in the transaction of their event."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, EngineInfo, Verb
+from tutumd.model import ActionState, EngineInfo, ReasonCode, Verb
 from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
 from tutumd.store.objects.action_log import add_line
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.queue.payloads import event_of, payload_of, read_facts, read_revisions, reason_of
-from tutumd.store.sql.dialect import upsert
+from tutumd.store.queue import repeats
+from tutumd.store.queue.payloads import payload_of, read_facts, read_revisions, reason_of
+from tutumd.store.sql.dialect import insert
 from tutumd.store.sql.wakeup import NOTIFICATIONS
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
+from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 
@@ -27,6 +28,11 @@ NO_REVISION = (
 _BLOCK = 500
 """The pending notifications of a target are counted once per so many numbers."""
 _ENGINE = "engine"
+_EVENTS = {
+    ActionState.SUCCESS.value: Event.ACTION_SUCCEEDED,
+    ActionState.FAILED.value: Event.ACTION_FAILED,
+    ActionState.CANCELED.value: Event.ACTION_CANCELED,
+}
 
 _newest = sa.select(sa.func.max(notifications.c.seq)).where(notifications.c.target_seq == targets.c.seq)
 
@@ -46,13 +52,26 @@ _owners = users.alias("owners")
 _VIEWERS = sa.select(_owners.c.uuid).where(sa.or_(_owners.c.is_admin, _owners.c.name == services.c.owner))
 _SELECT_COVERING = (
     _select_targets(targets.c.user_uuid.in_(_VIEWERS), IN_SCOPE)
-    .add_columns(actions.c.uuid.label("action_uuid"))
+    .add_columns(
+        actions.c.uuid.label("action_uuid"),
+        actions.c.service_uuid.label("subject"),
+        *(actions.c[name] for name in ("verb", "state", "reason_code", "started", "ended")),
+    )
     .join(services, sa.true())
     .join(actions, actions.c.service_uuid == services.c.uuid)
 )
 _SELECT_ENDED = _SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
 
 
+# State of the last action of the same verb and service that succeeded or failed.
+_SELECT_STATE_BEFORE = (
+    sa.select(actions.c.state)
+    .where(actions.c.service_uuid == sa.bindparam("subject"), actions.c.verb == sa.bindparam("verb"))
+    .where(actions.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
+    .where(actions.c.uuid != sa.bindparam("uuid"))
+    .order_by(actions.c.seq.desc())
+    .limit(1)
+)
 _FORGE = targets.c.kind == sa.literal_column(f"'{TargetKind.FORGE}'")
 HAS_FORGES = sa.select(targets.c.seq).where(targets.c.enabled, _FORGE).exists()
 """Whether there is a target that is told of starts."""
@@ -66,82 +85,64 @@ def add_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str
     told: set[str] = set()
     covering = connection.execute(_SELECT_ENDED, {"action_uuids": list(action_uuids)}).all()
     for uuid in sorted({row.action_uuid for row in covering}):
-        told |= _add_end(connection, uuid, [row for row in covering if row.action_uuid == uuid])
+        told |= _add_end(connection, [row for row in covering if row.action_uuid == uuid])
     return told
 
 
-def _add_end(connection: sa.Connection, uuid: str, covering: Sequence[Row]) -> set[str]:
-    action, facts = read_facts(connection, uuid)
-    event = event_of(action.state, is_recovery=_is_recovery(connection, action))
-    suppressed = _update_repeats(connection, action, event, covering)
-    new = []
-    for target in covering:
-        # A recovery is a success, too.
-        chosen = [each for each in dict.fromkeys((event, _basic(event))) if each.value in target.events]
-        if target.kind != TargetKind.FORGE and chosen and target.seq in suppressed:
-            log_tail = action.log_tail if target.include_log else ""
-            data = {**facts, "suppressed": suppressed[target.seq]}
-            new.append((target, payload_of(chosen[0], action.ended, data, log_tail)))
-    forges = [target for target in covering if target.kind == TargetKind.FORGE and action.verb == Verb.REDEPLOY]
-    if forges and action.started is not None:
-        new += _list_statuses(connection, forges, action, event, facts)
-    return _insert(connection, new, action.ended, action_uuid=uuid, service_uuid=action.service_uuid)
+def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
+    ended = covering[0]
+    told = _choose(connection, ended, [target for target in covering if target.kind != TargetKind.FORGE])
+    forges = [target for target in covering if target.kind == TargetKind.FORGE]
+    forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
+    if not told and not forges:
+        return set()
+    action, facts = read_facts(connection, ended.action_uuid)
+    new = [
+        (
+            target,
+            payload_of(
+                event,
+                action.ended,
+                {**facts, "suppressed": suppressed},
+                action.log_tail if target.include_log else "",
+            ),
+        )
+        for target, event, suppressed in told
+    ]
+    if forges:
+        new += _list_statuses(connection, forges, action, facts)
+    return _insert(connection, new, action.ended, action_uuid=action.uuid, service_uuid=action.service_uuid)
 
 
-def _basic(event: Event) -> Event:
-    return Event.ACTION_SUCCEEDED if event is Event.ACTION_RECOVERED else event
+def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
+    """Return the targets to tell of an end, the event for each, and how many equal failures it was not told of."""
+    match ended.state:
+        case ActionState.CANCELED:
+            return [(target, Event.ACTION_CANCELED, 0) for target in covering if _wants(target, Event.ACTION_CANCELED)]
+        case ActionState.FAILED:
+            failed = [target for target in covering if _wants(target, Event.ACTION_FAILED)]
+            return [
+                (target, Event.ACTION_FAILED, number) for target, number in repeats.record(connection, ended, failed)
+            ]
+        case _:
+            return _choose_success(connection, ended, covering)
 
 
-def _is_recovery(connection: sa.Connection, action: Row) -> bool:
-    """Return whether an action is the first success of its verb on its service after a failure."""
-    if action.state != ActionState.SUCCESS.value:
-        return False
-    c = actions.c
-    earlier = sa.select(c.state).where(c.service_uuid == action.service_uuid, c.seq < action.seq, c.verb == action.verb)
-    decided = earlier.where(c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
-    return connection.scalar(decided.order_by(c.seq.desc()).limit(1)) == ActionState.FAILED.value
+def _wants(target: Row, event: Event) -> bool:
+    return event.value in target.events
 
 
-def _update_repeats(connection: sa.Connection, action: Row, event: Event, covering: Sequence[Row]) -> dict[int, int]:
-    """Return the targets to tell, by number, each with how many equal failures it was not told of."""
-    told = dict.fromkeys((target.seq for target in covering), 0)
-    of_verb = sa.and_(repeats.c.subject == action.service_uuid, repeats.c.verb == action.verb)
-    if event is Event.ACTION_CANCELED:
-        return told
-    if event is not Event.ACTION_FAILED:
-        for row in connection.execute(sa.delete(repeats).where(of_verb).returning(repeats)):
-            told[row.target_seq] = told.get(row.target_seq, 0) + row.suppressed
-        return told
-    equal = sa.select(repeats).where(of_verb, repeats.c.reason_code == action.reason_code)
-    earlier = {row.target_seq: row for row in connection.execute(equal)}
-    key = {"subject": action.service_uuid, "verb": action.verb, "reason_code": action.reason_code}
-    for target in covering:
-        if event.value in target.events and target.kind != TargetKind.FORGE:
-            equal_one = earlier.get(target.seq)
-            if not _tell(connection, {**key, "target_seq": target.seq}, equal_one, target.repeat_s, action.ended):
-                del told[target.seq]
-            elif equal_one is not None:
-                told[target.seq] = equal_one.suppressed
-    return told
-
-
-def _tell(connection: sa.Connection, key: dict[str, Any], earlier: Row | None, repeat_s: int, now: datetime) -> bool:
-    """Record a failure, and return whether the target is told of it now.
-
-    Args:
-        earlier: The target's row of the equal failure that it was told last; None if there is none.
-    """
-    is_equal = _is_equal(earlier, repeat_s, now)
-    values: dict[str, Any] = {"told": now, "suppressed": 0, "is_over": False}
-    if earlier is not None and is_equal:
-        values = {"told": earlier.told, "suppressed": earlier.suppressed + 1, "is_over": earlier.is_over}
-    upsert(connection, repeats, list(key), {**key, **values})
-    return not is_equal
-
-
-def _is_equal(earlier: Row | None, repeat_s: int, now: datetime) -> bool:
-    # A clock that was set back does not suppress failures for long.
-    return earlier is not None and abs(now - earlier.told) < timedelta(seconds=repeat_s)
+def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
+    of_verb = {"subject": ended.subject, "verb": ended.verb}
+    suppressed = repeats.clear(connection, ended)
+    recovered = [target for target in covering if _wants(target, Event.ACTION_RECOVERED)]
+    before = connection.scalar(_SELECT_STATE_BEFORE, {**of_verb, "uuid": ended.action_uuid}) if recovered else None
+    recovered = recovered if before == ActionState.FAILED.value else []
+    others = [each for each in covering if each not in recovered and _wants(each, Event.ACTION_SUCCEEDED)]
+    return [
+        *((target, Event.ACTION_RECOVERED, suppressed.get(target.seq, 0)) for target in recovered),
+        *((target, Event.ACTION_SUCCEEDED, 0) for target in others),
+    ]
 
 
 def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:
@@ -160,7 +161,7 @@ def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> s
 
 
 def _list_statuses(
-    connection: sa.Connection, forges: Sequence[Row], action: Row, event: Event, facts: Mapping[str, Any]
+    connection: sa.Connection, forges: Sequence[Row], action: Row, facts: Mapping[str, Any]
 ) -> list[tuple[Row, dict[str, Any]]]:
     """Return the commit statuses of a redeploy's end, and remove those of its start that nobody has sent."""
     unsent = sa.and_(PENDING, notifications.c.lease_until.is_(None), notifications.c.action_uuid == action.uuid)
@@ -168,8 +169,9 @@ def _list_statuses(
     revisions = read_revisions(connection, action.seq) or list(filter(None, [action.image_revision]))
     if not revisions:
         add_line(connection, action.uuid, action.ended, NO_REVISION)
+    event = _EVENTS[action.state]
     return [
-        (target, payload_of(_basic(event), action.ended, {**facts, "revision": revision}))
+        (target, payload_of(event, action.ended, {**facts, "revision": revision}))
         for target in forges
         for revision in revisions
     ]
@@ -183,8 +185,8 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
     """
     if not info.away and was_away is False:
         return set()
-    of_engine = sa.and_(repeats.c.subject == info.name, repeats.c.verb == _ENGINE)
-    earlier = {row.target_seq: row for row in connection.execute(sa.select(repeats).where(of_engine))}
+    of_engine = {"subject": info.name, "verb": _ENGINE, "reason_code": ReasonCode.ENGINE_UNAVAILABLE.value}
+    earlier = repeats.read(connection, of_engine)
     is_change = info.away and not was_away
     if not is_change and not earlier:
         return set()
@@ -194,22 +196,20 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
     new = []
     for target in connection.execute(_select_targets(users.c.is_admin, covers)):
         row = earlier.get(target.seq)
-        key = {"subject": info.name, "verb": _ENGINE, "reason_code": "away", "target_seq": target.seq}
         if target.kind == TargetKind.FORGE or not {Event.ENGINE_DOWN, Event.ENGINE_UP} & set(target.events):
             continue
         if info.away:
             # A suppressed change is told if it still lasts when the time to repeat is over.
-            lasts = row is not None and row.suppressed > 0 and not _is_equal(row, target.repeat_s, now)
+            lasts = row is not None and row.suppressed > 0 and not repeats.is_equal(row, target, now)
             is_told = row is not None and not row.is_over
-            tells = (is_change or lasts) and not is_told and _tell(connection, key, row, target.repeat_s, now)
+            tells = (is_change or lasts) and not is_told and repeats.tell(connection, of_engine, target, row, now)
         else:
             tells = row is not None and not row.is_over
-            this_one = sa.and_(of_engine, repeats.c.target_seq == target.seq)
-            connection.execute(sa.update(repeats).where(this_one).values(is_over=True))
+            repeats.end(connection, of_engine, target)
         if tells and event.value in target.events:
             data = {
                 "engine": {"name": info.name, "kind": info.kind},
-                "reason": reason_of("engine-unavailable", info.error) if info.away else reason_of("", ""),
+                "reason": reason_of(of_engine["reason_code"], info.error) if info.away else reason_of("", ""),
                 "suppressed": row.suppressed if row else 0,
             }
             new.append((target, payload_of(event, now, data)))
@@ -268,4 +268,15 @@ def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:
     newest_first = pending.order_by(c.seq.desc()).limit(1).offset(MAX_PENDING - _BLOCK)
     surplus = pending.where(c.seq <= newest_first.scalar_subquery(), c.lease_until.is_(None))
     dead = sa.update(notifications).where(c.seq.in_(surplus.with_for_update(skip_locked=True)))
-    connection.execute(dead.values(state=NotificationState.DEAD.value, ended=now, error=OVERFLOW))
+    done = connection.execute(dead.values(state=NotificationState.DEAD.value, ended=now, error=OVERFLOW))
+    kind = sa.select(targets.c.kind).where(targets.c.seq == target_seq).scalar_subquery()
+    count(connection, kind, NotificationState.DEAD, done.rowcount)
+
+
+def count(connection: sa.Connection, kind: object, state: NotificationState, number: int = 1) -> None:
+    """Count notifications that were sent or died. Two transactions may update the same row, so each updates it late."""
+    values = {"kind": kind, "state": state.value, "number": number}
+    added = insert(connection, notification_totals).values(values)
+    total = {"number": notification_totals.c.number + number}
+    if number:
+        connection.execute(added.on_conflict_do_update(index_elements=["kind", "state"], set_=total))

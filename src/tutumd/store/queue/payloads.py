@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, DeliveryOutcome
+from tutumd.model import DeliveryOutcome
 from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Event, encode
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
@@ -18,6 +18,11 @@ MAX_CALLS = 20
 MAX_REVISIONS = 100
 _MAX_REASON_CHARS = 2_000
 
+_SELECT_ACTION = (
+    sa.select(actions, services.c.name, services.c.stack)
+    .join(services, services.c.uuid == actions.c.service_uuid)
+    .where(actions.c.uuid == sa.bindparam("uuid"))
+)
 _TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
 _COUNT = sa.func.count().over().label("count")
 _SELECT_CALLS = (
@@ -25,7 +30,7 @@ _SELECT_CALLS = (
     .select_from(actions)
     .join(deliveries, IS_OF_ACTION)
     .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
-    .where(deliveries.c.outcome.in_(_TOLD))
+    .where(actions.c.seq == sa.bindparam("seq"), deliveries.c.outcome.in_(_TOLD))
     .order_by(deliveries.c.seq.desc())
     .limit(MAX_CALLS)
 )
@@ -47,10 +52,8 @@ def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: st
 
 def read_facts(connection: sa.Connection, action_uuid: str) -> tuple[Row, dict[str, Any]]:
     """Return the row of an action with its service, and the data of its payloads."""
-    columns = (services.c.name, services.c.stack, services.c.full_name)
-    with_service = sa.select(actions, *columns).join(services, services.c.uuid == actions.c.service_uuid)
-    row = connection.execute(with_service.where(actions.c.uuid == action_uuid)).one()
-    calls = connection.execute(_SELECT_CALLS.where(actions.c.seq == row.seq)).all()
+    row = connection.execute(_SELECT_ACTION, {"uuid": action_uuid}).one()
+    calls = connection.execute(_SELECT_CALLS, {"seq": row.seq}).all()
     return row, {
         "service": {"uuid": row.service_uuid, "name": row.name, "stack": row.stack, "engine": row.engine},
         "action": {
@@ -90,13 +93,6 @@ def read_revisions(connection: sa.Connection, action_seq: int) -> list[str]:
 def reason_of(code: str, text: str) -> dict[str, str]:
     """Return the reason in a payload."""
     return {"code": code, "text": storable(text)[:_MAX_REASON_CHARS]}
-
-
-def event_of(state: str, *, is_recovery: bool) -> Event:
-    """Return the event of an action's end."""
-    if state == ActionState.SUCCESS.value:
-        return Event.ACTION_RECOVERED if is_recovery else Event.ACTION_SUCCEEDED
-    return Event.ACTION_FAILED if state == ActionState.FAILED.value else Event.ACTION_CANCELED
 
 
 def _duration(row: Row) -> float | None:

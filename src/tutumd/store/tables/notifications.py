@@ -81,6 +81,15 @@ sa.Index(
     "notifications_ended", notifications.c.state, notifications.c.ended, sqlite_where=_ENDED, postgresql_where=_ENDED
 )
 
+# Notifications that were sent or died, counted in the transaction of the event.
+notification_totals = sa.Table(
+    "notification_totals",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(8), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
 # Failures that targets were told: equal ones are suppressed for a while.
 repeats = sa.Table(
     "notification_repeats",

@@ -4,18 +4,21 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from tutumd.boottime import boottime_s
 from tutumd.errors import UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
+from tutumd.store.objects.figures import read_delay_s
 from tutumd.store.queue.engine_sync import read_installation
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.schema import HEAD, is_known
+from tutumd.store.tables.notifications import DEAD, targets
+from tutumd.store.tables.schema import EPOCH, HEAD, is_known
 from tutumd.store.tables.services import engines, handlers
 
 DATABASE = "database"
@@ -36,6 +39,9 @@ class Contents:
         engines: Last report of each engine's worker: its time and error.
         now: Time of the database's clock, or for SQLite of this machine's clock.
         installation: As `Queue.installation`; empty before a worker has started.
+        targets, disabled: Numbers of notification targets, and of those that the server disabled.
+        dead: Number of notifications that could not be sent.
+        notification_delay_s: As in `Figures`.
     """
 
     secret: str | None
@@ -44,6 +50,10 @@ class Contents:
     engines: Mapping[str, tuple[datetime, str]]
     now: datetime
     installation: str
+    targets: int
+    disabled: int
+    dead: int
+    notification_delay_s: float
 
 
 def check(url: str) -> tuple[list[Finding], Contents | None]:
@@ -110,14 +120,22 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
     columns = (deliveries.c.address, deliveries.c.received, deliveries.c.content)
     calls = connection.execute(sa.select(*columns).order_by(deliveries.c.seq.desc()).limit(_RECENT)).all()
     with_headers = [call for call in calls if call.content]
+    now = datetime.now(UTC) if path else connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    lease_now = EPOCH + timedelta(seconds=boottime_s()) if path else now
+    by_server = sa.func.count().filter(targets.c.disabled_reason != "")
+    numbers = connection.execute(sa.select(sa.func.count(), by_server).select_from(targets)).one()
     is_forwarded = any(call.address in _forwarded_for(call.content) for call in with_headers)
     return Contents(
         secret=_find_secret(connection),
         newest=calls[0].received if calls else None,
         direct=() if is_forwarded else tuple(call.address for call in with_headers),
         engines={name: (seen, error) for name, seen, error in connection.execute(reported)},
-        now=datetime.now(UTC) if path else connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
+        now=now,
         installation=read_installation(connection),
+        targets=numbers[0],
+        disabled=numbers[1],
+        dead=connection.scalar(sa.select(sa.func.count()).where(DEAD)) or 0,
+        notification_delay_s=read_delay_s(connection, now, lease_now),
     )
 
 
@@ -132,4 +150,8 @@ def _find_secret(connection: sa.Connection) -> str | None:
     for (options,) in connection.execute(with_secret.order_by(handlers.c.seq.desc()).limit(_RECENT)):
         for secret in (json.loads(options).get("verify") or {}).get("secrets") or ():
             return str(secret)
+    for settings in connection.scalars(sa.select(targets.c.settings).order_by(targets.c.seq.desc()).limit(_RECENT)):
+        for value in settings.values():
+            if isinstance(value, dict):
+                return str(value["encrypted"])
     return None

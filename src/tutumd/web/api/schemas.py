@@ -241,3 +241,17 @@ class ApiKeyIn(RequestBody):
     service: str | None = Field(None, description="The only service that it is for: UUID or name.")
     stack: str | None = Field(None, description="The only stack that it is for.")
     expires_datetime: str | None = Field(None, description="A date, or days such as `90d`; null: it does not expire.")
+
+
+class TargetIn(RequestBody):
+    """A notification target to create or to change. null resets a field to its default."""
+
+    name: Any = Field(None, description="1 to 255 characters, such as `oncall`.")
+    kind: Any = Field(None, description="`webhook`, `apprise` or `forge`; it cannot be changed.")
+    settings: Any = Field(None, description="An object with the settings of the kind.")
+    events: Any = Field(None, description="A list such as `action.failed`; default: failures and recoveries.")
+    service: str | None = Field(None, description="The only service that it is told of: UUID or name.")
+    stack: Any = Field(None, description="The only stack that it is told of.")
+    include_log: Any = Field(None, description="Send the last output of a failed container.")
+    repeat: Any = Field(None, description="An equal failure is sent at most once in this time, in seconds; 0: each.")
+    enabled: Any = None

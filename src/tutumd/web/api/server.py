@@ -52,7 +52,9 @@ def check_readiness(request: Request, response: Response) -> health.Readiness:
     `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
     web = context(request)
-    readiness = health.check(web.store, web.intake, web.clock, web.worker_state())
+    readiness = health.check(
+        web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
+    )
     if web.is_stopping:
         readiness = replace(readiness, status="stopping")
     if not (web.is_local(request.scope) or may_scrape(request)):

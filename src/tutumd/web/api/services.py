@@ -1,5 +1,6 @@
 """Routes of services: list, get, create, change, act, logs; and of their containers: list and get."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
@@ -8,10 +9,10 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
-from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
+from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_logs_query, parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Container, Scope, Service, User, Verb
+from tutumd.model import Action, Container, Output, Scope, Service, User, Verb
 from tutumd.web.api.objects import CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
@@ -53,7 +54,9 @@ def find_service(request: Request, viewer: User, reference: str) -> str:
 
 @router.get("/", response_model=list_of(SERVICE), openapi_extra=documented_list(SERVICE_FILTERS))
 def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
-    """List services by name. Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
+    """List services by stack and name.
+
+    Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
 
     `reference` is a name with or without its stack (`shop/web`), the name of a container, or the start of a UUID. By
     it, by `name` or by `uuid__startswith`, a service that is gone is found only if no other one matches.
@@ -131,13 +134,22 @@ def forget_service(request: Request, viewer: Operator, uuid: Uuid) -> Service:
     return context(request).store.forget(viewer, find_service(request, viewer, uuid))
 
 
-@router.get("/{uuid}/logs/", response_model=LOGS, openapi_extra=documented_query(["tail"]))
+@router.get("/{uuid}/logs/", response_model=LOGS, openapi_extra=documented_query(["tail", "since", "after"]))
 def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
-    """Get the last output lines of each container of a service: 300, or `?tail=N`."""
-    lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
-    web = context(request)
-    ask = partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), lines)
-    return {"logs": web.ask_engine(viewer, ask)}
+    """Get the last output lines of each container of a service: 300, or `?tail=N`; or those since a date.
+
+    To follow the output, send `next` of each response as `after`, every 2 s. A container that is removed between two
+    reads may have written lines that no read returns. 429: you follow 8 logs already, or read one twice in a second;
+    503: 32 are followed in all.
+    """
+    tail, since, after = parse_logs_query(request.query_params.multi_items())
+    web, service = context(request), find_service(request, viewer, uuid)
+
+    def ask(position: Mapping[str, str] | None) -> Output:
+        return web.ask_engine(viewer, partial(rules.logs, web.store, viewer, service, tail, position))
+
+    text, following = web.followers.read(viewer, after, since, ask)
+    return {"logs": text, "next": following}
 
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> Service:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from shlex import quote
+from typing import Any
 from urllib.parse import urlsplit
 
 from tutum import snippets
@@ -36,6 +37,7 @@ WHAT_SENDERS_SEE = (
 """What a sender shows if its call does not arrive or is refused, and the cause."""
 
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
+_PIPELINES = {"github-actions": "github", "gitlab-ci": "gitlab"}
 _SHOWN_BEFORE = "the secret that was shown when the handler was created"
 
 
@@ -61,21 +63,27 @@ def fill_entries(sender: Sender, handler: Handler, url: str, secret: str) -> lis
 
 
 def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
-    """Return the text to paste for a sender without a form: a command, or its configuration; empty for a sender with a
-    form.
+    """Return the text to paste for a sender: a command, a step of a pipeline, or its configuration; empty if it has
+    none.
     """
     if sender.key == "alertmanager":
         secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
         credential = snippets.ALERTMANAGER_CREDENTIAL.format(secret=json.dumps(secret)) if secret else ""
         return snippets.ALERTMANAGER.format(url=url, credential=credential)
-    return write_call(handler, url) if sender.key == "curl" else ""
+    if sender.key in _PIPELINES:
+        return snippets.write_job(_PIPELINES[sender.key], _describe(handler))
+    return write_call(handler, snippets.VARIABLE) if sender.key == "curl" else ""
 
 
 def write_call(handler: Handler, url: str) -> str:
     """Return the lines that call a handler with curl, and fail if its run fails. They contain the URL, which is a
-    password.
+    password, or its variable.
     """
-    return snippets.write_call(url, public_options(handler) | {"operation": handler.operation.value})
+    return snippets.write_call(url, _describe(handler))
+
+
+def _describe(handler: Handler) -> dict[str, Any]:
+    return public_options(handler) | {"operation": handler.operation.value}
 
 
 _OPTIONS = {

@@ -56,6 +56,7 @@ class Sender:
         operations: The possible operations of a call; the first is the default.
         is_remote: Whether it usually calls from the internet, with a publicly known name.
         place: Location of its form; without a form, what to do with the text to paste.
+        paste: What to do with the text to paste, if there is a form, too.
         entries: The fields of its form: the name of each, and what to enter or choose, or a `Blank`.
         events: Choices for its events, by kind.
         first_call: How to make it call for the first time.
@@ -76,6 +77,7 @@ class Sender:
     operations: tuple[Operation, ...] = (Operation.REDEPLOY,)
     is_remote: bool = True
     place: str = ""
+    paste: str = ""
     entries: tuple[tuple[str, str], ...] = ()
     events: Mapping[Kind, str] = field(default_factory=dict)
     first_call: str
@@ -92,6 +94,7 @@ NOTES = {
 """A note for the senders of each heading."""
 
 _PUSHES = (Kind.BRANCH, Kind.TAG)
+_CALLS = (Operation.REDEPLOY, Operation.SCALEUP)
 _ADD_GITHUB = "Settings → Webhooks → Add webhook"
 
 _SENDERS = (
@@ -254,15 +257,48 @@ _SENDERS = (
         first_call="Push an image, or choose Test Notification in the notification's menu.",
     ),
     Sender(
+        key="github-actions",
+        name="GitHub Actions",
+        group=_OTHER,
+        tells="a job of your workflow runs the step, for example after it has pushed an image",
+        kinds=(Kind.ANY,),
+        operations=_CALLS,
+        place="In the repository: Settings → Secrets and variables → Actions → New repository secret",
+        entries=(("Name", "TUTUM_URL"), ("Secret", Blank.URL)),
+        paste="Add this step to a job of the workflow, after the step that pushes the image:",
+        first_call="Run the workflow. The step fails if the redeploy fails.",
+        resend="the run's page, Re-run jobs",
+    ),
+    Sender(
+        key="gitlab-ci",
+        name="GitLab CI",
+        group=_OTHER,
+        tells="your pipeline runs the job, for example after it has pushed an image",
+        kinds=(Kind.ANY,),
+        operations=_CALLS,
+        place="In the project: Settings → CI/CD → Variables → Add variable",
+        entries=(
+            ("Visibility", "Masked"),
+            ("Flags", "untick Protect variable if branches that are not protected deploy, too"),
+            ("Key", "TUTUM_URL"),
+            ("Value", Blank.URL),
+        ),
+        paste="Add this job to .gitlab-ci.yml, in a stage after the job that pushes the image:",
+        first_call="Run the pipeline. The job fails if the redeploy fails.",
+        resend="the job's page, Retry",
+    ),
+    Sender(
         key="curl",
         name="curl",
         label="A pipeline or script, by curl",
         group=_OTHER,
         tells="your script runs it, for example after it has pushed an image",
         kinds=(Kind.ANY,),
-        operations=(Operation.REDEPLOY, Operation.SCALEUP),
+        operations=_CALLS,
         is_remote=False,
-        place="Run this command",
+        place="Store the URL where the pipeline or script keeps its secrets",
+        entries=(("Variable", "TUTUM_URL"), ("Value", Blank.URL)),
+        paste="Run this command with that variable:",
         first_call="Run it in a terminal, in a script, or as a step of the pipeline after the image is pushed.",
     ),
     Sender(

@@ -14,6 +14,8 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, Query, Requester, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
+from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
@@ -24,6 +26,7 @@ router = APIRouter(prefix="/action/{uuid}")
 
 _DELIVERIES = 10
 _CONTAINERS = 12
+_MESSAGES = 10
 _SHORT = 8
 After = Annotated[int, Parameter(ge=0, le=2**62)]
 
@@ -95,6 +98,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
+        messages=store.notifications(visitor, Query.newest(_MESSAGES, action=uuid)).objects,
+        name_event=name_event,
+        message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,
         buttons=list_buttons(action, visitor),
         busy=action.ended is None,

@@ -11,6 +11,7 @@ from tutumd.ports.store import Store
 from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER
+from tutumd.web.pages.notifications import may_change
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_list import link_states, services_address
 from tutumd.web.pages.visitors import Reader
@@ -46,12 +47,13 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
             ("Failed", f"{overview}?state=Failed#recent", None, is_failed),
         ],
         unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED), by_age=True),
-        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED, by_stack=True)),
+        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED)),
         steps=_list_steps(store, visitor, engines, groups),
         engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
         states=link_states(request, {}, groups),
         has_services=bool(groups),
         can_connect=visitor.may(Scope.OPERATE),
+        tells_nobody=may_change(visitor) and not store.targets(visitor, Query.newest(1)).objects,
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,
         busy=bool(unfinished),
@@ -72,13 +74,15 @@ def _list_steps(
         return []
     number = sum(group.number for group in groups if group.bound)
     steps = {
-        "An engine is connected": "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
-        " with --engine docker, swarm, kubernetes or local.",
+        "An engine is connected": "No engine can be reached: this page says why."
+        if engines
+        else "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web, with --engine docker,"
+        " swarm, kubernetes or local.",
         "It shows services": _services_note(engines, visitor),
         "A sender has the URL of a handler": f"{number} service{'' if number == 1 else 's'} can be redeployed, and"
         " nobody can call them yet. Choose a service and a sender, and get the URL to paste.",
     }
-    done = 0 if not engines else 1 if not groups else 2
+    done = 0 if all(engine.away for engine in engines) else 1 if not groups else 2
     states = ["done"] * done + ["now", "next", "next"]
     return [
         {"text": text, "state": state, "note": note if state == "now" else ""}

@@ -155,6 +155,12 @@ RESULTS = {
     " have the label tutum.owner with this name. Change the label: the next user with this name gets the services.",
     "session-ended": "The session is ended.",
     "sessions-ended": "All other sessions are ended.",
+    "target-created": "The target is created. Send a test to see whether messages arrive.",
+    "target-changed": "The change is saved.",
+    "target-enabled": "The target is enabled: messages are sent again.",
+    "target-disabled": "The target is disabled: nothing is sent.",
+    "target-deleted": "The target is deleted.",
+    "retried": "The messages are queued again.",
 }
 """What a form did, as the page that follows says once: `app.js` removes the key from the address."""
 

@@ -1,4 +1,4 @@
-"""The page of a service, its buttons, the plan of a redeploy, and the output of its containers."""
+"""The page of a service, its buttons, and the plan of a redeploy."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.queries import parse_number, parse_position
+from tutumd.application.queries import parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import Action, ActionState, Delivery, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
@@ -28,6 +28,7 @@ RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
 _HISTORY = 50
+_TARGETS = 20
 _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
 
 
@@ -74,6 +75,7 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
+        targets=web.store.targets(visitor, Query.newest(_TARGETS, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -212,30 +214,6 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     if action is None:
         return go_to(request, "/services/", "forgotten")
     return go_to(request, f"/action/{action.uuid}/")
-
-
-_TAILS = (100, 300, 1000, 5000)
-
-
-@router.get("/service/{uuid}/logs/")
-def show_logs(request: Request, visitor: Reader, uuid: str) -> Response:
-    """Show the last lines that the containers wrote."""
-    web = context(request)
-    lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
-    service = web.store.service(visitor, parse_uuid(uuid))
-    output, missing = ask(request, visitor, service, partial(rules.logs, web.store, visitor, service.uuid, lines))
-    at = f"{web.public_path}/service/{service.uuid}"
-    return render(
-        request,
-        "service_logs.html",
-        service=service,
-        at=at,
-        lines=(output or "").removesuffix("\n").split("\n") if output else [],
-        missing=missing,
-        tails=[(f"Last {each}", f"{at}/logs/?tail={each}", None, each == lines) for each in _TAILS],
-        tail=lines,
-        command=command("logs", name_in_command(web.store, visitor, service), "--tail", str(lines)),
-    )
 
 
 Answer = TypeVar("Answer")

@@ -30,9 +30,11 @@ from tutumd.web.pages import (
     deliveries,
     handler_form,
     handlers,
+    notifications,
     overview,
     service,
     service_list,
+    service_logs,
     users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
@@ -53,12 +55,14 @@ PAGES = (
     overview,
     service_list,
     service,
+    service_logs,
     connect,
     connect_wait,
     handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
     actions,
+    notifications,
     account,
     users,
     assets,
@@ -112,7 +116,7 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     heading = _HEADINGS.get(status, "That did not work")
     text = _NOT_FOUND.get(text, text)
     response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)
-    response.headers.update(headers or {})
+    response.headers.update({**(headers or {}), "x-reason": quote(text[:300])})
     return response
 
 

@@ -17,6 +17,7 @@ from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
+from tutumd.reasons import Cause, ReasonCode, code_of
 
 _POLL_S = 1.0
 # Minimum duration of a new container without a health check before clients find it beside the old container.
@@ -31,6 +32,7 @@ class _ReplacementFailedError(Exception):
     def __init__(self, swap: Swap, reason: str, verb: str = "failed") -> None:
         super().__init__(f"the new container of {swap.name} {verb}: {reason}")
         self.swap = swap
+        self.code = code_of(reason)
 
 
 class SwapPhases:
@@ -85,11 +87,12 @@ class SwapPhases:
         try:
             yield
         except (_ReplacementFailedError, EngineRefusedError) as error:
-            failure = _ReplacementFailedError(self._at, str(error)) if isinstance(error, EngineRefusedError) else error
+            failure = _ReplacementFailedError(self._at, error.cause) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
             swaps = tuple(with_copies(self._context, self.journal.swaps, self._old, self._removed))
-            self._save(replace(self.journal, phase="restore", swaps=swaps, reason=str(failure), log_tail=log_tail))
+            journal = replace(self.journal, phase="restore", swaps=swaps, log_tail=log_tail)
+            self._save(replace(journal, reason=str(failure), reason_code=failure.code))
 
     def _commit(self) -> list[str]:
         """Remove the old containers, and the images that neither old nor new containers came from.
@@ -271,7 +274,8 @@ class SwapPhases:
         self._check(swaps)
         for swap in swaps:
             if other_holder(self._context, swap) is not None:
-                raise _ReplacementFailedError(swap, "somebody else gave its name to another container")
+                text = "somebody else gave its name to another container"
+                raise _ReplacementFailedError(swap, Cause(text, ReasonCode.CHANGED_MEANWHILE))
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:
         """Raise _ReplacementFailedError if a watch found a failure."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.phases import SwapPhases
 from tutumd.engines.docker.apply.prepare import prepare
-from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer, revision_of
 from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.plan.constraints import find_dependents
@@ -73,6 +73,7 @@ def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences
         reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
+        image_revision=revision_of(first.image) if first else None,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )
@@ -94,6 +95,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
     return Outcome(
         success=False,
         reason="; ".join((journal.reason, *copied, *problems)),
+        reason_code=journal.reason_code,
         log_tail=journal.log_tail,
         rolled_back=not problems,
         image_before=journal.digest_before,

@@ -26,6 +26,7 @@ from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL
+from tutumd.reasons import Cause, ReasonCode, code_of
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"
 _COMPOSE_REPLACES = "com.docker.compose.replace"
@@ -201,11 +202,12 @@ class Scaler:
             try:
                 self._start(name, journal)
             except EngineRefusedError as error:
-                return name, str(error)
+                return name, error.cause
         created = self._created(journal)
         for name in journal.copies:
             if name not in created:
-                return name, f"the new container {name} was removed by somebody else"
+                text = f"the new container {name} was removed by somebody else"
+                return name, Cause(text, ReasonCode.CHANGED_MEANWHILE)
         names = {container.id: name for name, container in created.items()}
         failure = self._context.confirm(names)
         return failure and (names[failure[0]], failure[1])
@@ -248,7 +250,7 @@ class Scaler:
 
     def _undo(self, journal: ScaleJournal, name: str, reason: str) -> Outcome:
         """Remove the replicas. If a kill interrupts this, the next process attempts to add them again."""
-        created, log_tail = self._created(journal), ""
+        created, log_tail, code = self._created(journal), "", code_of(reason)
         if name in created:
             reason = f"the new container {name} failed: {reason}"
             log_tail = self._api.output(created[name].id, TAIL_LINES)
@@ -258,7 +260,7 @@ class Scaler:
                 self._api.remove(each.id, self._run, volumes=True)
             except EngineRefusedError as error:
                 reason = f"{reason}; {error}"
-        return self._outcome(journal, reason, log_tail)
+        return self._outcome(journal, Cause(reason, code), log_tail)
 
     def _remove(self, journal: ScaleJournal) -> Outcome:
         for container_id in journal.doomed:
@@ -269,7 +271,7 @@ class Scaler:
                     self._api.remove(container_id, self._run, volumes=False)
                     self._run.log(f"removed {container.name}", Phase.REMOVING)
             except EngineRefusedError as error:
-                return self._outcome(journal, str(error))
+                return self._outcome(journal, error.cause)
         return self._outcome(journal)
 
     def _outcome(self, journal: ScaleJournal, failure: str = "", log_tail: str = "") -> Outcome:
@@ -278,6 +280,7 @@ class Scaler:
         return Outcome(
             success=not failure,
             reason=failure,
+            reason_code=code_of(failure),
             log_tail=log_tail,
             rolled_back=bool(failure and journal.copies and not new),
             containers_before=tuple(journal.before),

@@ -13,6 +13,7 @@ from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL, Run
+from tutumd.reasons import Cause, code_of
 
 _CONCURRENCY = 8
 
@@ -29,6 +30,7 @@ def start_containers(context: ActionContext, containers: Sequence[InspectedConta
     return Outcome(
         success=not failed,
         reason=join_sentences(failed, problems),
+        reason_code=code_of(failed),
         log_tail=log_tail,
         rolled_back=bool(failed) and not problems,
         containers_before=ids,
@@ -46,7 +48,13 @@ def stop_containers(context: ActionContext, containers: Sequence[InspectedContai
             )
     ids = tuple(container.id for container in containers)
     problems = _stop_all(context, ids)
-    return Outcome(success=not problems, reason=problems, containers_before=ids, containers_after=ids)
+    return Outcome(
+        success=not problems,
+        reason=problems,
+        reason_code=code_of(problems),
+        containers_before=ids,
+        containers_after=ids,
+    )
 
 
 def _start_all(
@@ -62,11 +70,12 @@ def _start_all(
                 api.apply(SwapStep(verb="start", container=container.id), run)
                 run.log(f"started {container.name}", Phase.STARTING)
         except EngineRefusedError as error:
-            return str(error), ""
+            return error.cause, ""
     names = {container.id: container.name for container in containers if container.id in started}
     if failure := context.confirm(names):
         container_id, reason = failure
-        return f"the container {names[container_id]} failed: {reason}", api.output(container_id, TAIL_LINES)
+        failed = Cause(f"the container {names[container_id]} failed: {reason}", code_of(reason))
+        return failed, api.output(container_id, TAIL_LINES)
     return "", ""
 
 
@@ -83,6 +92,6 @@ def _stop(api: DockerApi, run: Run, container_id: str) -> str:
     try:
         api.stop(container_id, run)
     except EngineRefusedError as error:
-        return str(error)
+        return error.cause
     run.log(f"stopped {container.name}", Phase.STOPPING)
     return ""

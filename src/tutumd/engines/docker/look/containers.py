@@ -195,6 +195,12 @@ def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
     return image_id or None
 
 
+def revision_of(image: Json | None) -> str | None:
+    """Return the commit that an image was built from, as its label names it; None if it has none."""
+    labels = ((image or {}).get("Config") or {}).get("Labels") or {}
+    return labels.get("org.opencontainers.image.revision") or None
+
+
 def digest_names(image: Json | None) -> list[str]:
     """Return the names by digest of an image, such as `app@sha256:…`."""
     return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]

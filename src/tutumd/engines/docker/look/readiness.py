@@ -12,11 +12,13 @@ from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.ports.engine import Run
+from tutumd.reasons import Cause, ReasonCode
 
-REMOVED = "it was removed by somebody else"
-ENDED = (
+REMOVED = Cause("it was removed by somebody else", ReasonCode.CHANGED_MEANWHILE)
+ENDED = Cause(
     "it ended, and as it was started with --rm the engine deleted it with its output: "
-    "run the image without --rm to see why"
+    "run the image without --rm to see why",
+    ReasonCode.EXITED,
 )
 _POLL_S = 0.3
 # Without an event of the engine, a steady container is looked at only this often.
@@ -157,20 +159,22 @@ def assess(
     """
     restarted = restarts_text(container.restart_count)
     if container.oom_killed and container.status != "running":
-        return f"it ran out of memory{restarted}"
+        return Cause(f"it ran out of memory{restarted}", ReasonCode.EXITED)
     if container.status in ("exited", "dead", "restarting") or restarted:
         if container.status != "restarting" and not restarted and held_s < doubt_s:
             # Somebody may be restarting it manually, which the engine does not count.
             return None
         code = "" if exit_code is None else f" with {exit_code}"
-        return f"it exited{code}{restarted}" + (f": {container.error}" if container.error else "")
+        error = f": {container.error}" if container.error else ""
+        return Cause(f"it exited{code}{restarted}{error}", ReasonCode.EXITED)
     if container.status == "paused":
         # Its health checks also pause: the last result does not count.
         return ""
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
         output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
-        return (f"it is unhealthy: {output}" if output else "it is unhealthy") if held_s >= doubt_s else None
+        text = f"it is unhealthy: {output}" if output else "it is unhealthy"
+        return Cause(text, ReasonCode.UNHEALTHY) if held_s >= doubt_s else None
     if container.status != "running" or container.health == "starting":
         return None
     return "" if held_s >= stable_s else None

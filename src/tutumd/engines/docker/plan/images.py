@@ -123,7 +123,8 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
             except EngineRefusedError as error:
                 raise EngineRefusedError(
                     f"the image that {container.name} runs is gone from the engine, so its settings cannot be told "
-                    f"apart from the container's own, and it cannot be pulled again: {error}"
+                    f"apart from the container's own, and it cannot be pulled again: {error}",
+                    error.code,
                 ) from error
     return True
 
@@ -254,7 +255,7 @@ def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
         if is_missing or reference.registry == NO_REGISTRY:
             return False
         hint = f"name what was built here {NO_REGISTRY}/{reference.repository}"
-        raise EngineRefusedError(f"{error}; {hint}") from error
+        raise EngineRefusedError(f"{error}; {hint}", error.code) from error
     return True
 
 

@@ -87,7 +87,7 @@ class RedeployJournal:
         images_tried: IDs of the images of the new containers.
         digest_before, digest_tried: Digests of the images of the service's first container, old and new.
         left_tags: Sentences about tags of earlier calls that the redeploy replaces.
-        reason, log_tail: The failure that caused `restore`.
+        reason, reason_code, log_tail: The failure that caused `restore`.
     """
 
     phase: str
@@ -100,6 +100,7 @@ class RedeployJournal:
     left_tags: Sequence[str] = ()
     swaps: tuple[Swap, ...] = ()
     reason: str = ""
+    reason_code: str = ""
     log_tail: str = ""
 
     @property

@@ -1,0 +1,248 @@
+"""`tutum notification`: lists the messages about actions, and manages the targets to which they are sent."""
+
+from functools import partial
+from itertools import islice
+from shlex import quote
+from typing import Annotated, Any
+
+import typer
+
+from tutum.cli.field_options import takes_fields
+from tutum.cli.handler_calls import PAIRS
+from tutum.cli.options import (
+    AsJson,
+    Quiet,
+    TargetName,
+    TargetNames,
+    complete_service,
+    complete_target,
+    nearest,
+    parse_state,
+    words,
+)
+from tutum.cli.output import age, hint, print_list, print_resources, print_table, printable
+from tutum.cli.progress import FAILED_EXIT_CODE
+from tutum.cli.target_options import target_fields_of
+from tutum.lookup import Utils
+from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest
+from tutum.service import Service
+
+app = typer.Typer(rich_markup_mode=None)
+targets = typer.Typer(rich_markup_mode=None)
+app.add_typer(targets, name="target", help="Manage who is notified.", no_args_is_help=True)
+
+STATES = ("pending", "sent", "dead")
+LIST_HEADINGS = ("UUID", "EVENT", "TARGET", "STATE", "SERVICE", "CREATED", "REASON")
+TARGET_HEADINGS = ("NAME", "KIND", "ABOUT", "STATE", "PENDING", "DEAD", "UUID")
+_NONE = "nobody is notified: tutum notification target create NAME --help"
+takes_target_fields = partial(takes_fields, fields_of=target_fields_of)
+
+
+@app.command("list")
+@app.command("ls", hidden=True)
+def list_notifications(
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="TARGET", help="Only to this target.", autocompletion=complete_target),
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--status", "-s", metavar="STATE", help="pending, sent or dead.", autocompletion=words(*STATES)),
+    ] = None,
+    action: Annotated[str | None, typer.Option("--action", metavar="ACTION", help="Only about this action.")] = None,
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the messages to your targets. Dead ones could not be sent: tutum notification retry."""
+    iterated = Notification.iterate(
+        state=parse_state(state, STATES),
+        target=None if target is None else Utils.fetch_remote_notification_target(target).uuid,
+        action=None if action is None else Utils.fetch_remote_action(action).uuid,
+        limit=min(last, 100),
+    )
+    found = list(islice(iterated, last))
+    names = {} if as_json or quiet else _service_names()
+
+    def row(each: Notification) -> list[str]:
+        service = names.get(each.service or "", (each.service or "").strip("/").rpartition("/")[2])
+        return [each.uuid, each.event, each.target_name, each.state, service, age(each.created_datetime), each.error]
+
+    print_list(found, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)
+
+
+@app.command("retry")
+def retry_notifications(
+    identifiers: Annotated[
+        list[str] | None, typer.Argument(metavar="NOTIFICATION", help="UUID, or the start of it.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", metavar="TARGET", help="All dead ones of this target.", autocompletion=complete_target
+        ),
+    ] = None,
+) -> None:
+    """Send dead notifications again."""
+    if bool(identifiers) == (target is not None):
+        raise typer.BadParameter("name notifications, or give --target for all dead ones of a target")
+    if target is not None:
+        print(f"Queued again: {Utils.fetch_remote_notification_target(target).retry()}")
+    for notification in [Utils.fetch_remote_notification(identifier) for identifier in identifiers or []]:
+        notification.retry()
+        print(f"{notification.uuid} {notification.state}")
+
+
+@targets.command("list")
+@targets.command("ls", hidden=True)
+def list_targets(
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service", metavar="SERVICE", help="Only those told of this service.", autocompletion=complete_service
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """List your notification targets."""
+    uuid = None if service is None else Utils.fetch_remote_service(service).uuid
+    found = NotificationTarget.list(service=uuid)
+    names = {} if as_json or quiet or not any(each.service for each in found) else _service_names()
+    print_list(found, TARGET_HEADINGS, partial(_target_row, names), quiet=quiet, as_json=as_json, none=_NONE)
+
+
+def _target_row(names: dict[str, str], target: NotificationTarget) -> list[str]:
+    return [
+        target.name,
+        target.kind,
+        _scope_of(target, names),
+        "enabled" if target.enabled else "disabled",
+        str(target.pending),
+        str(target.dead),
+        target.uuid,
+    ]
+
+
+def _scope_of(target: NotificationTarget, names: dict[str, str]) -> str:
+    """Return which services a target is told of. `names` has the names of services by their paths."""
+    if target.service:
+        return names.get(target.service, target.service.strip("/").rpartition("/")[2])
+    return f"stack {target.stack}" if target.stack else "all services"
+
+
+@targets.command("create")
+@takes_target_fields
+def create_target(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as oncall.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
+) -> None:
+    """Create a notification target, and print its UUID.
+
+    By default, it is told of failures and recoveries of all your services.
+    """
+    if "kind" not in fields:
+        raise typer.BadParameter("name the receiver: --webhook URL, --apprise URL, or --forge github")
+    target = NotificationTarget.create(name=name, **fields)
+    target.save()
+    _print_saved(target, quiet=quiet, as_json=as_json)
+    if not quiet and not as_json:
+        hint(f"Send a test with: tutum notification target test {quote(name)}")
+
+
+@targets.command("set")
+@takes_target_fields
+def set_fields(
+    identifier: TargetName,
+    name: Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="New name.")] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reset", metavar="FIELD", help="Field to set to its default; repeatable.", autocompletion=words(*FIELDS)
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
+) -> None:
+    """Change the given fields of a notification target."""
+    for field in reset or []:
+        if field not in FIELDS:
+            raise typer.BadParameter(f"--reset: unknown field {field!r}: {nearest(field, FIELDS)}")
+    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
+    if not changes:
+        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    target = Utils.fetch_remote_notification_target(identifier)
+    for field, value in changes.items():
+        setattr(target, field, value)
+    target.save()
+    _print_saved(target, quiet=False, as_json=as_json)
+
+
+@targets.command("show")
+def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
+    """Show a notification target, without its secrets."""
+    target = Utils.fetch_remote_notification_target(identifier)
+    if as_json:
+        print_resources([target])
+        return
+    about = _scope_of(target, _service_names() if target.service else {})
+    print(printable(f"{target.name}: {target.kind}, about {about}"))
+    pairs = [
+        ("uuid", target.uuid),
+        *target.settings.items(),
+        ("events", ", ".join(target.events)),
+        ("include log", "yes" if target.include_log else "no"),
+        ("repeat", f"{target.repeat} s"),
+        ("state", "enabled" if target.enabled else f"disabled: {target.disabled_reason or 'by its owner'}"),
+        ("pending", str(target.pending)),
+        ("dead", str(target.dead)),
+    ]
+    print_table(PAIRS, pairs)
+
+
+@targets.command("test")
+def test_targets(identifiers: TargetNames) -> None:
+    """Send a test message to targets, and print the result. Exits with 1 if one was not sent."""
+    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    results = []
+    for target in found:
+        results.append(target.test())
+        print(printable(f"{target.name}: {_describe(results[-1])}"), flush=True)
+    if not all(result.sent for result in results):
+        raise typer.Exit(FAILED_EXIT_CODE)
+
+
+@targets.command("rm")
+def remove_targets(identifiers: TargetNames) -> None:
+    """Delete notification targets, with the messages that wait to be sent. If a name is unknown, none is deleted."""
+    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    for target in {each.uuid: each for each in found}.values():
+        target.delete()
+        print(target.uuid)
+
+
+def _service_names() -> dict[str, str]:
+    """Return the names of all services by their paths."""
+    return {service.resource_uri: service.shown_name for service in Service.list()}
+
+
+def _describe(result: TargetTest) -> str:
+    status = f", HTTP {result.status}" if result.status else ""
+    if result.sent:
+        return f"sent after {result.seconds:g} s{status}"
+    return f"not sent{status}: {result.error}"
+
+
+def _print_saved(target: NotificationTarget, *, quiet: bool, as_json: bool) -> None:
+    """Print the UUID of a target, and its signing secret if the server has generated it."""
+    if as_json:
+        print_resources([target])
+        return
+    print(target.uuid)
+    if target.secret and not quiet:
+        print(target.secret)
+        hint("The second line is the secret with which the receiver verifies messages. It is shown only now.")

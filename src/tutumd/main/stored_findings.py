@@ -1,0 +1,63 @@
+"""Findings of `tutumd doctor` about the contents of the database."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from tutumd.application.health import explain_delay
+from tutumd.model.findings import Finding, ok, warning, wrong
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.settings import Settings
+from tutumd.store.upkeep.checkup import Contents
+
+WORKER, NOTIFIER, CALLS = "worker", "notifier", "calls"
+_MANY_CALLS = 5
+
+
+def check_workers(contents: Contents) -> Iterator[Finding]:
+    """Yield for each engine that a worker ever served whether a worker serves it now."""
+    if not contents.engines:
+        yield warning(WORKER, "no worker has started yet", "start tutumd serve, or tutumd worker beside tutumd web")
+    for name, (seen, error) in sorted(contents.engines.items()):
+        age = contents.now - seen
+        if age > HEARTBEAT_TIMEOUT:
+            fix = "start tutumd serve or worker with that engine, or read its log"
+            text = f"no worker has served the engine {name} since {seen:%Y-%m-%d %H:%M:%S} UTC: its actions wait"
+            yield wrong(WORKER, text, fix)
+        elif error:
+            yield wrong(WORKER, f"the worker of the engine {name} reports: {error}", f"see the engine {name} above")
+        else:
+            seconds = max(0.0, age.total_seconds())
+            yield ok(WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
+
+
+def check_notifications(contents: Contents) -> Iterator[Finding]:
+    """Yield whether notifications are sent."""
+    state, fix = explain_delay(contents.notification_delay_s), "read its reason: tutum notification list --status dead"
+    if state != "ok":
+        yield wrong(NOTIFIER, state, "start tutumd serve, or tutumd notifier beside tutumd web, or read its log")
+    if contents.disabled:
+        text = f"{contents.disabled} of {contents.targets} notification targets are disabled: nothing reached them"
+        yield warning(NOTIFIER, text, "correct and enable them: tutum notification target list")
+    if contents.dead:
+        yield warning(NOTIFIER, f"{contents.dead} notifications could not be sent", fix)
+    if state == "ok" and not contents.targets:
+        yield ok(NOTIFIER, "there are no notification targets: nobody is notified of failures")
+    elif state == "ok":
+        yield ok(NOTIFIER, f"no notification of the {contents.targets} targets is late")
+
+
+def check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:
+    """Yield whether the server sees the addresses of its callers."""
+    callers = set(contents.direct)
+    is_behind_proxy = bool(settings.public_url or settings.trusted_proxies)
+    if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and len(callers) == 1:
+        (caller,) = callers
+        if caller and ip_address(caller).is_private:
+            text = f"the last {len(contents.direct)} calls came from {caller}, a private address"
+            fix = (
+                f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
+                " see docs/how-to/proxy.md"
+            )
+            yield warning(CALLS, f"{text}: allow_from and limits see one caller", fix)
+            return
+    yield ok(CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")

@@ -1,0 +1,112 @@
+"""The output of a service's containers: the last lines, perhaps since a time or with a text, and new lines."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tutumd.application import services as rules
+from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.queries import parse_number, write_date
+from tutumd.errors import InvalidInputError, UnavailableError
+from tutumd.model import Output, Service, User
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service import ask
+from tutumd.web.pages.service_buttons import command, name_in_command
+from tutumd.web.pages.visitors import Reader
+
+router = APIRouter(prefix="/service/{uuid}/logs")
+
+_TAILS = (100, 300, 1000, 5000)
+_NEW_LINES = 1000
+_PERIODS = {"10m": timedelta(minutes=10), "1h": timedelta(hours=1), "24h": timedelta(days=1)}
+_PERIOD_LABELS = (
+    ("", "any time"),
+    ("10m", "the last 10 minutes"),
+    ("1h", "the last hour"),
+    ("24h", "the last 24 hours"),
+)
+_MAX_SEARCH = 200
+
+
+@router.get("/")
+def show_logs(request: Request, visitor: Reader, uuid: str, after: str = "") -> Response:
+    """Show the last lines that the containers wrote; with the cursor `after`, only the lines that were written since.
+
+    With `follow`, scripts request the lines after those of the page, and add them.
+    """
+    web, chosen = context(request), _parse(request)
+    service, tail, since = web.store.service(visitor, parse_uuid(uuid)), chosen["tail"], chosen["since"]
+    if after:
+        return _show_new_lines(request, visitor, service, after, chosen["search"])
+    try:
+        output, missing = _read(request, visitor, service, int(tail), since=since)
+    except InvalidInputError as error:  # its engine stores no times
+        output, missing = None, str(error)
+    text, cursor = output or ("", "")
+    options = [*(["-f"] if chosen["follow"] else []), "--tail", tail, *(["--since", since] if since else [])]
+    return render(
+        request,
+        "service_logs.html",
+        service=service,
+        at=(at := f"{web.public_path}/service/{service.uuid}"),
+        lines=_select(text, chosen["search"]),
+        cursor=cursor,
+        has_output=bool(text),
+        missing=missing,
+        tails=[(f"Last {each}", _link(at, chosen, tail=str(each)), None, str(each) == tail) for each in _TAILS],
+        chosen=chosen,
+        periods=_PERIOD_LABELS if service.engine_kind != "local" else (),
+        refresh_href=_link(at, chosen),
+        follow_href=_link(at, chosen, follow="" if chosen["follow"] else "1"),
+        command=command("logs", name_in_command(web.store, visitor, service), *options),
+    )
+
+
+def _parse(request: Request) -> dict[str, str]:
+    """Return `tail`, `since`, `search` and `follow` of the address. Raises InvalidInputError."""
+    query = request.query_params
+    tail = parse_number([("tail", each) for each in query.getlist("tail")], "tail", 1, 10_000, default=300)
+    since, search = query.get("since", ""), query.get("search", "").strip()[:_MAX_SEARCH]
+    if since and since not in _PERIODS:
+        raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
+    if not is_storable(search):
+        raise InvalidInputError("search must not contain NUL characters or unpaired surrogates")
+    return {"tail": str(tail), "since": since, "search": search, "follow": "1" if query.get("follow") else ""}
+
+
+def _show_new_lines(request: Request, visitor: User, service: Service, after: str, search: str) -> Response:
+    output, missing = _read(request, visitor, service, _NEW_LINES, after=after)
+    if output is None:
+        raise UnavailableError(missing)
+    text, cursor = output
+    if cursor == after:
+        return Response(status_code=204)
+    return render(request, "service_log_lines.html", lines=_select(text, search), cursor=cursor)
+
+
+def _read(
+    request: Request, visitor: User, service: Service, tail: int, *, since: str = "", after: str = ""
+) -> tuple[tuple[str, str] | None, str]:
+    """Return the text and the next cursor, or None and the reason. Raises as `Followers.read` does."""
+    web = context(request)
+    begin = write_date(web.clock() - _PERIODS[since]) or "" if since else ""
+
+    def read(position: Mapping[str, str] | None) -> Output:
+        return rules.logs(web.store, visitor, service.uuid, tail, position)
+
+    return ask(request, visitor, service, partial(web.followers.read, visitor, after, begin, read))
+
+
+def _select(text: str, search: str) -> list[str]:
+    """Return the lines that contain a text, in any case."""
+    wanted = search.casefold()
+    return [line for line in text.removesuffix("\n").split("\n") if wanted in line.casefold()] if text else []
+
+
+def _link(at: str, chosen: Mapping[str, str], **changed: str) -> str:
+    return f"{at}/logs/?{urlencode({name: value for name, value in {**chosen, **changed}.items() if value})}"

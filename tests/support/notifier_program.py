@@ -1,0 +1,53 @@
+"""Program that runs and kills notifiers. Usage: `… DATABASE_URL DATA_DIR KEY`.
+
+It answers each line of its standard input, a time in seconds, with one line after it has run a notifier for this time
+and killed it. After the line `last`, a notifier runs until the end of the input.
+"""
+
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from ipaddress import ip_network
+
+from tutumd import logs
+from tutumd.application.admission.encryption import SecretCipher
+from tutumd.main.storage import share_storage
+from tutumd.model.notifications import TargetKind
+from tutumd.notifier import loop
+from tutumd.notifier.outbound import Outbound
+from tutumd.notifier.webhook import WebhookSender
+from tutumd.settings import Settings, read_settings
+
+loop.LEASE = timedelta(seconds=0.3)  # no attempt takes as long, and the next notifier should not wait
+
+
+def main() -> None:
+    """Obey until the input ends. Each notifier is a fork: its start takes milliseconds."""
+    url, folder, key = sys.argv[1:]
+    logs.configure("critical")
+    settings = read_settings({"database": url, "data_dir": folder})
+    sender = WebhookSender(Outbound([ip_network("127.0.0.0/8")], user_agent="test"), SecretCipher([key]))
+    for line in iter(sys.stdin.readline, ""):
+        pid = os.fork()
+        if pid == 0:
+            _run(settings, sender)
+        if line == "last\n":
+            sys.stdin.read()
+        else:
+            time.sleep(float(line))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        print("killed", flush=True)
+
+
+def _run(settings: Settings, sender: WebhookSender) -> None:
+    with share_storage(settings) as storage:
+        loop.Notifier(storage.notifications, {TargetKind.WEBHOOK: sender}, storage.clock, name=str(os.getpid())).start()
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()
