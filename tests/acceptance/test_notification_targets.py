@@ -1,7 +1,9 @@
 """Notification targets and messages: by the API, SDK, command line, `tutum apply` and pages; each user's own."""
 
 import json
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tutum.notification import SECRET_SETTINGS
 from tutumd.application.target_settings import SETTINGS
 from tutumd.model import Scope
 
+REFERENCE = Path(__file__).parents[2] / "docs/reference/notifications.md"
 TARGETS, MESSAGES = "/api/v1/notification/target/", "/api/v1/notification/"
 REFUSED = "https://127.0.0.1:9/hooks/s3cret-path"
 """Refused by every server: loopback is in no network of its `--notify-allow`."""
@@ -233,6 +236,12 @@ def test_the_sdk_saves_plans_tests_and_deletes(live_server: LiveServer, ann: Mem
     assert tutum.Notification.list(client=client)[0].target == target.resource_uri
     assert target.delete()
     assert NotificationTarget.list(client=client) == []
+
+
+def test_the_reference_has_each_setting() -> None:
+    table = REFERENCE.read_text(encoding="utf-8").partition("| Kind | Setting |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?:`\w+` )?\| `(\w+)` \|", table, re.MULTILINE)
+    assert rows == [each.name for settings in SETTINGS.values() for each in settings]
 
 
 def test_the_secrets_that_files_must_not_contain_are_those_of_the_server() -> None:
