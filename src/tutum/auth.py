@@ -61,14 +61,41 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
     Raises:
         TutumApiError: It could not be written.
     """
-    target = Path(os.path.realpath((path or Path(CONFIG_FILE)).expanduser()))
-    config = configparser.ConfigParser(interpolation=None)
-    with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
-        config.read_string(target.read_text(encoding="utf-8"))
+    target, config = _read_file(path)
     config.read_dict({"auth": {"user": user, "apikey": apikey}})
     if base_url is not None:
         config.read_dict({"server": {"base_url": base_url}})
     config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would take precedence
+    _write_file(target, config)
+    return target
+
+
+def remove_credentials(path: Path | None = None) -> tuple[Path, list[str]]:
+    """Remove the credentials and the server from the file. Return its path and what was removed. Other entries are
+    kept.
+
+    Raises:
+        TutumApiError: It could not be written.
+    """
+    target, config = _read_file(path)
+    saved = {"user": "auth", "apikey": "auth", "basic_auth": "auth", "base_url": "server"}
+    removed = [
+        name for name, section in saved.items() if config.has_section(section) and config.remove_option(section, name)
+    ]
+    if removed:
+        _write_file(target, config)
+    return target, removed
+
+
+def _read_file(path: Path | None) -> tuple[Path, configparser.ConfigParser]:
+    target = Path(os.path.realpath((path or Path(CONFIG_FILE)).expanduser()))
+    config = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
+        config.read_string(target.read_text(encoding="utf-8"))
+    return target, config
+
+
+def _write_file(target: Path, config: configparser.ConfigParser) -> None:
     try:
         descriptor, temporary = mkstemp(dir=target.parent, prefix=f"{target.name}.")  # its mode is 0600
         try:
@@ -81,4 +108,3 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
             Path(temporary).unlink(missing_ok=True)
     except OSError as error:
         raise TutumApiError(f"cannot write {target}: {error.strerror}") from error
-    return target

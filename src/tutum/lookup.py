@@ -1,7 +1,9 @@
 """Finds an object by its UUID, the start of the UUID, or its name; a service also by its stack or its containers."""
 
+import difflib
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeVar
 
 from tutum.action import Action
@@ -15,6 +17,8 @@ from tutum.webhook_handler import Handler
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_START = re.compile(r"[0-9a-f][0-9a-f-]{0,35}", re.IGNORECASE)
+
+_MAX_NAMES = 1_000
 
 Kind = TypeVar("Kind", bound=Resource)
 Object = TypeVar("Object")
@@ -74,7 +78,14 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
     if kind is Service and not matches and (outages := list_outages(client)):
         text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
         raise ObjectNotFound(" ".join([text, *outages]))
-    return pick(matches, noun, identifier)
+    return pick(matches, noun, identifier, () if matches else _list_names(kind, client))
+
+
+def _list_names(kind: type[Kind], client: Client | None) -> list[str]:
+    if not hasattr(kind, "name"):
+        return []
+    some = list(islice(kind.iterate(client=client), _MAX_NAMES))
+    return [name for each in some for name in {str(getattr(each, "name", "")), str(getattr(each, "shown_name", ""))}]
 
 
 def list_outages(client: Client | None = None) -> list[str]:
@@ -115,7 +126,7 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     matches = by_uuid or by_name or by_start if identifier else []
     # A text in the form of a UUID may be a handler's UUID, which is a password.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
-    return pick(matches, "webhook handler", shown)
+    return pick(matches, "webhook handler", shown, [handler.name for handler in handlers])
 
 
 def describe(match: object) -> str:
@@ -128,15 +139,20 @@ def describe(match: object) -> str:
     return str(getattr(match, "uuid", ""))
 
 
-def pick(matches: Sequence[Object], noun: str, identifier: str) -> Object:
+def pick(matches: Sequence[Object], noun: str, identifier: str, names: Sequence[str] = ()) -> Object:
     """Return the only match.
+
+    Args:
+        names: Names of existing objects. If there is no match, the error suggests the most similar one.
 
     Raises:
         ObjectNotFound: There is none.
         NonUniqueIdentifier: There are several; the text lists them, one per line.
     """
     if not matches:
-        raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
+        similar = difflib.get_close_matches(identifier, names, n=1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
+        raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}{hint}")
     if len(matches) > 1:
         listed = "\n  ".join(describe(match).replace("\n", "?") for match in matches)  # no name adds a line
         raise NonUniqueIdentifier(

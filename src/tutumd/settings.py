@@ -69,6 +69,19 @@ _List = (NoDecode, BeforeValidator(_split_at_commas))
 _Networks = Annotated[tuple[IPvAnyNetwork, ...], *_List]
 
 
+GROUPS = {
+    "host": "Address",
+    "data_dir": "Database",
+    "engine": "Engines, keys and URLs",
+    "max_containers": "Limits and shutdown",
+    "keep_days": "Retention",
+    "engine_slots": "Actions",
+    "trusted_proxies": "Proxies, logs and metrics",
+    "dashboard": "Dashboard and notifications",
+}
+"""Groups of settings in `tutumd serve --help`, by the first setting of each."""
+
+
 class Settings(BaseSettings):
     """All settings of the server. Each field without an alias is also a variable: `port` is `TUTUMD_PORT`.
 

@@ -1,6 +1,7 @@
 """The commands of an operator, also while the server runs: users, keys, settings, and what they say about mistakes."""
 
 import ctypes
+import json
 import os
 import re
 import shlex
@@ -73,8 +74,16 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
         shlex.split(command), capture_output=True, text=True, timeout=LIMIT_S, check=True, cwd=tmp_path
     )
     assert KEY.fullmatch(done.stdout.splitlines()[-1])
-    listed = run_tutumd(tmp_path / "data", "apikey", "list", "admin").stdout
-    assert any(key.startswith(line.split("\t")[0]) for line in listed.splitlines())
+    made = run_tutumd(tmp_path / "data", "apikey", "add", "admin", "--name", "ci").stdout.splitlines()[-1]
+    heading, first, *_, last = run_tutumd(tmp_path / "data", "apikey", "ls", "admin").stdout.splitlines()
+    assert heading.split() == ["KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST", "USED", "CREATED"]
+    assert key.startswith(first.split()[0]) and first.split()[1:3] == ["admin", "admin"]
+    assert last.split()[:6] == [made[:12], "ci", "admin", "call", "everything", "never"]
+    told = json.loads(run_tutumd(tmp_path / "data", "apikey", "list", "--json").stdout)
+    assert [(each["hint"], each["name"]) for each in told[:: len(told) - 1]] == [(key[:12], ""), (made[:12], "ci")]
+    assert [each["role"] for each in json.loads(run_tutumd(tmp_path / "data", "user", "ls", "--json").stdout)] == [
+        "admin"
+    ]
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 

@@ -1,5 +1,6 @@
 """API keys, login links and the audit log: by the API, and by commands beside a running server."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,9 +54,12 @@ def test_a_key_is_made_shown_once_used_and_revoked(live_server: LiveServer, dora
 @pytest.mark.slow
 def test_the_audit_command_has_the_filters_of_the_api_and_looks_through_all_entries(tmp_path: Path) -> None:
     def audit(*options: str) -> list[str]:
-        done = run_tutumd(tmp_path, "audit", *options)
+        done = run_tutumd(tmp_path, "audit", "--json", *options)
         assert (done.returncode, done.stderr) == (0, ""), done
-        return [line.split("\t")[4] for line in done.stdout.splitlines()]
+        shown = run_tutumd(tmp_path, "audit", *options).stdout.splitlines()
+        found = [str(entry["what"]) for entry in json.loads(done.stdout)]
+        assert [what for what, line in zip(found, shown[1:], strict=True) if what not in line] == []
+        return found
 
     with open_store(f"sqlite:///{tmp_path / 'tutumd.db'}") as bed:
         bed.store.add_user("ann", is_admin=False)

@@ -1,7 +1,9 @@
 """Notification targets and messages: by the API, SDK, command line, `tutum apply` and pages; each user's own."""
 
 import json
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tutum.notification import SECRET_SETTINGS
 from tutumd.application.target_settings import SETTINGS
 from tutumd.model import Scope
 
+REFERENCE = Path(__file__).parents[2] / "docs/reference/notifications.md"
 TARGETS, MESSAGES = "/api/v1/notification/target/", "/api/v1/notification/"
 REFUSED = "https://127.0.0.1:9/hooks/s3cret-path"
 """Refused by every server: loopback is in no network of its `--notify-allow`."""
@@ -235,6 +238,12 @@ def test_the_sdk_saves_plans_tests_and_deletes(live_server: LiveServer, ann: Mem
     assert NotificationTarget.list(client=client) == []
 
 
+def test_the_reference_has_each_setting() -> None:
+    table = REFERENCE.read_text(encoding="utf-8").partition("| Kind | Setting |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?:`\w+` )?\| `(\w+)` \|", table, re.MULTILINE)
+    assert rows == [each.name for settings in SETTINGS.values() for each in settings]
+
+
 def test_the_secrets_that_files_must_not_contain_are_those_of_the_server() -> None:
     hidden = {kind.value: {each.name for each in settings if each.mask} for kind, settings in SETTINGS.items()}
     hidden["webhook"] -= {"url"}  # a person may know that it contains no secret
@@ -261,6 +270,17 @@ def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann:
     assert "--notify-allow" in tested.alert
     assert "s3cret-path" not in tested.html
     assert tested.submit("Retry").alert == "The messages are queued again."
+    wrong: dict[str, Any] = {"name": "ci", "settings.repository": "nothing", "settings.token": "t0ken"}
+    refused = visitor.get("/notifications/new/?kind=forge").submit("Create the target", **wrong)
+    assert ("like owner/name" in refused.alert, "t0ken" in refused.html) == (True, False)
+    wrong |= {"settings.repository": "a/b"}
+    made = refused.submit("Create the target", **wrong)
+    assert made.submit("Delete the target").alert == "The target is deleted."
+    service = objects(ann, "/api/v1/service/")[0]["uuid"]
+    give(live_server, service, "username")  # the target keeps a service that its owner does not see any more
+    kept = page.follow("Edit").submit("Save", repeat="86400")
+    assert (kept.alert, "a service that you do not see" in kept.text) == ("The change is saved.", True)
+    give(live_server, service, ann.name)
     edited = page.follow("Edit")
     assert "It is set (https://127.0.0.1:9/…)" in edited.text
     nothing: dict[str, Any] = {f"event.action.{each}": [] for each in ("failed", "recovered")}
@@ -268,7 +288,6 @@ def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann:
     changed = edited.submit("Save", name="night", repeat="0", service="")
     assert (changed.title.startswith("night"), "all your services" in changed.text) == (True, True)
     assert changed.submit("Disable").alert == "The target is disabled: nothing is sent."
-    service = objects(ann, "/api/v1/service/")[0]["uuid"]
     assert visitor.get(f"/service/{service}/").follow("night").path == changed.path.partition("?")[0]
     assert not visitor.get("/").find("a", "Add a target")
     assert changed.submit("Delete the target").alert == "The target is deleted."

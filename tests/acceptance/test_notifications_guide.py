@@ -21,6 +21,7 @@ from tests.support.server import LiveServer, free_port
 from tests.support.waiting import wait_until
 
 PAGE = "docs/how-to/notifications.md"
+TOKEN, RECIPIENT = "t0k3n-of-a-forge", "you@example.com"
 COMMIT = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 
 
@@ -38,7 +39,8 @@ class Mailbox:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    options = ("--engine", "local", "--notify-allow", "127.0.0.0/8", "--public-url", "http://hooks.test")
+    loud = ("--log-level", "debug", "--access-log")
+    options = ("--engine", "local", "--notify-allow", "127.0.0.0/8", "--public-url", "http://hooks.test", *loud)
     with LiveServer(tmp_path_factory.mktemp("server"), *options) as live:
         yield live
 
@@ -49,6 +51,9 @@ def broken(server: LiveServer, tmp_path: Path) -> Iterator[str]:
     uuid = server.run_service("web", f"test ! -e {tmp_path}/broken || exit 3; exec sleep 36000")
     (tmp_path / "broken").touch()
     yield uuid
+    for path in [*server.data.rglob("*"), server.folder / "server.log"]:
+        for secret in (TOKEN, RECIPIENT, "whsec_"):
+            assert not path.is_file() or secret.encode() not in path.read_bytes(), (path, secret)
     for target in Console(server)("notification", "target", "list", "-q").split():
         Console(server)("notification", "target", "rm", target)
     (tmp_path / "broken").unlink()
@@ -67,7 +72,7 @@ def test_a_mail_tells_of_a_failed_deploy(server: LiveServer, broken: str, tmp_pa
     box = Mailbox()
     smtp: Any = Controller(box, hostname="127.0.0.1", port=free_port())
     smtp.start()
-    url = f"mailto://127.0.0.1:{smtp.port}?from=tutumd@example.com&to=you@example.com"
+    url = f"mailto://127.0.0.1:{smtp.port}?from=tutumd@example.com&to={RECIPIENT}"
     guide = guide_of(server, tmp_path, {"--stack shop": "--service web"})
     try:
         assert "oncall: sent after" in guide.run("tutum notification target create oncall", stdin=url)
@@ -99,7 +104,7 @@ def test_the_receiver_of_the_guide_verifies_a_message(server: LiveServer, broken
 
 def test_a_verified_push_sets_statuses_of_its_commit(server: LiveServer, broken: str, tmp_path: Path) -> None:
     console = Console(server)
-    (tmp_path / "token").write_text("t0k3n\n")
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "secret").write_text("s3cret\n")
     console.hook("create", "web", "-n", "push", "--verify", "github", "--secret-file", str(tmp_path / "secret"))
     url = console.hook("show", "web", "push", "--url").strip()

@@ -47,6 +47,7 @@ UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action", "key_id",
 QUERIES = ["", "?dry_run=1", "?tail=1", "?after=0", "?limit=1&offset=0"]
 OF_NOBODY = {
     ("GET", "/api/v1/auth/"),
+    ("GET", "/api/v1/whoami/"),
     ("GET", "/api/v1/service/"),
     ("POST", "/api/v1/service/"),
     ("GET", "/api/v1/container/"),

@@ -1,4 +1,4 @@
-"""A network between a client and a PostgreSQL bed: it delays what passes, and counts the round trips."""
+"""A network between a client and a PostgreSQL bed: it delays or loses what passes, and counts the round trips."""
 
 import socket
 import threading
@@ -14,12 +14,15 @@ class PostgresProxy:
 
     Attributes:
         delay_s: How long what a client or the server sends is on its way.
+        loses: `request` or `response`: the connection that sends the next one ends instead.
         round_trips: How often a client sent something after it had got a response.
     """
 
     def __init__(self, folder: Path) -> None:
         self.delay_s = 0.0
+        self.loses = ""
         self.round_trips = 0
+        self._late: tuple[socket.socket, bytes, threading.Event] | None = None
         self._upstream = str(folder / ".s.PGSQL.5432")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets = [self._listener]
@@ -30,6 +33,13 @@ class PostgresProxy:
         """Return the URL of a database that leads through the proxy."""
         name = direct.partition("@/")[2].partition("?")[0]
         return f"postgresql://tutumd@127.0.0.1:{self._listener.getsockname()[1]}/{name}"
+
+    def deliver_late(self) -> None:
+        """Deliver the lost request to the server, and wait for the server's response."""
+        assert self._late is not None
+        server, data, has_response = self._late
+        server.sendall(data)
+        assert has_response.wait(60)
 
     def close(self) -> None:
         for each in self._sockets:
@@ -70,6 +80,9 @@ class PostgresProxy:
                 elif has_response.is_set():
                     has_response.clear()
                     self.round_trips += 1
+                if self.loses == ("request" if is_client else "response"):
+                    self.loses, self._late = "", (target, data, has_response)
+                    return (source if is_client else target).shutdown(socket.SHUT_RDWR)
                 time.sleep(self.delay_s)
                 target.sendall(data)
             target.shutdown(socket.SHUT_RDWR)

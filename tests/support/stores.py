@@ -49,9 +49,9 @@ _WAITING_FOR_A_LOCK = sa.text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )
 # A test that has to wait for a busy machine inside of a transaction keeps it.
-_LIMITS = postgres_connection._LIMITS.split("'10s'")
+_LIMITS = postgres_connection.LIMITS.split("'10s'")
 assert len(_LIMITS) == 2, "the limit of idle transactions has changed"
-postgres_connection._LIMITS = "'15min'".join(_LIMITS)
+postgres_connection.LIMITS = "'15min'".join(_LIMITS)
 
 
 @dataclass

@@ -34,6 +34,7 @@ LIST_HEADINGS = ("UUID", "ACTION", "STATE", "SERVICE", "STARTED", "CALLS", "REAS
 
 
 @app.command("list")
+@app.command("ls", hidden=True)
 def list_actions(
     service: Annotated[
         str | None,

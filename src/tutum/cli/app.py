@@ -23,9 +23,11 @@ COMMANDS = {
     "apply": ("apply", "Make the webhook handlers of services as a file says."),
     "export": ("export", "Print the webhook handlers of services as such a file."),
     "login": ("login", "Check and save a user and an API key."),
+    "logout": ("logout", "Remove what tutum login saved."),
     "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),
     "service": ("services", "List, inspect and operate services."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
+    "whoami": ("whoami", "Show user, rights and server, and where the credentials come from."),
 }
 _EPILOG = """\b
 Environment:

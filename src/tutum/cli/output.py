@@ -12,11 +12,15 @@ from tutum.resource import Resource
 _GAP = "  "
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
-_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "REASON": 10, "": 20}
+_CUT = {"UUID": 8, "ACTION": 9, "IMAGE": 12, "FOR": 16, "REASON": 10, "DETAILS": 16, "": 20}
 """Minimum widths of columns that may be cut."""
-_LEFT_OUT = ("CREATED", "CALLS", "DEPLOYED", "FROM", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION", "UUID")
+_LEFT_OUT = (
+    *("CREATED", "CALLS", "DEPLOYED", "FROM", "VIA", "ENGINE", "STARTED", "RECEIVED", "IMAGE", "OPERATION"),
+    *("LAST USED", "EXPIRES", "UUID"),
+)
 """Columns that may be omitted on a narrow terminal, the least important first."""
 _NAMES = ("SERVICE", "NAME")
+_WRAPPED = ("REASON", "DETAILS", "")
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -126,12 +130,12 @@ def fit_widths(headings: Sequence[str], natural: Sequence[int], room: int) -> li
     """
     widths = list(natural)
     positions = {heading: number for number, heading in enumerate(headings)}
-    cuts = _CUT | dict.fromkeys(_NAMES, room // 2)
-    steps = [*cuts.items(), *((heading, 0) for heading in _LEFT_OUT), *((name, room // 3) for name in _NAMES)]
+    omitted = [(heading, 0) for heading in _LEFT_OUT]
+    steps = [*_CUT.items(), *omitted, *((name, room // part) for part in (2, 3, 5) for name in _NAMES)]
     for heading, least in steps:
         if heading in positions and _excess(widths, room) > 0:
             widths[positions[heading]] = min(widths[positions[heading]], least)
-    for heading in ("NAME", "SERVICE", "REASON", "IMAGE", ""):
+    for heading in ("NAME", "SERVICE", *_WRAPPED, "IMAGE"):
         position = positions.get(heading)
         if position is not None and widths[position]:
             widths[position] = min(natural[position], widths[position] + max(0, -_excess(widths, room)))
@@ -159,7 +163,7 @@ def print_to_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for heading, width in zip(headings, widths, strict=True):
         if width:
             overflow: Literal["crop", "ellipsis"] = "crop" if heading in ("UUID", "ACTION") else "ellipsis"
-            table.add_column(heading, width=width, no_wrap=heading not in ("REASON", ""), overflow=overflow)
+            table.add_column(heading, width=width, no_wrap=heading not in _WRAPPED, overflow=overflow)
     for row in rows:
         cells = [cell for cell, width in zip(row, widths, strict=True) if width]
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))

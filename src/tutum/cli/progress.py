@@ -1,15 +1,15 @@
 """Reports operations: their plans, their start and, with --wait, their progress and end."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import typer
 
 from tutum.action import Action
-from tutum.cli.output import count, print_json, print_resources, printable
-from tutum.errors import ActionTimeoutError
+from tutum.cli.output import count, parse_date, print_json, print_resources, printable
+from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.results import Accepted, Plan
 
 FAILED_EXIT_CODE = 1
@@ -54,8 +54,7 @@ def follow(label: str, accepted: Accepted, *, timeout_s: float, announce: bool) 
     clock = action.client.clock
     start_s = clock.monotonic()
     try:
-        with _display(printable(label)) as show:
-            action.wait(timeout_s, on_poll=lambda polled: show(printable(polled.state)))
+        action.wait(timeout_s, on_poll=_show_steps(label))
     except ActionTimeoutError as error:
         print(f"tutum: {error}; it continues: tutum action inspect {action.uuid}", file=sys.stderr)
         return action
@@ -87,31 +86,23 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
     return printable("\n".join(lines), keep="\n\t")
 
 
-@contextmanager
-def _display(label: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a state: beside a spinner on a terminal, otherwise as a line for each new state."""
-    if not sys.stderr.isatty():
-        shown: set[str] = set()
+def _show_steps(label: str) -> Callable[[Action], None]:
+    """Return a function that prints the states of an action, and each step of its run with its seconds."""
+    state, last = "", 0
 
-        def print_state(state: str) -> None:
-            if state not in shown:
-                shown.add(state)
-                print(f"{label}: {state}", file=sys.stderr, flush=True)
+    def show(action: Action) -> None:
+        nonlocal state, last
+        if action.state != state and not action.finished:
+            state = action.state
+            print(printable(f"{label}: {state}"), file=sys.stderr, flush=True)
+        if action.state == "Pending" or not action.start_date:
+            return
+        with suppress(TutumApiError):  # the next poll shows the steps
+            for line in action.lines(last):
+                last, seconds = line.number, (parse_date(line.time) - parse_date(action.start_date)).total_seconds()
+                print(printable(f"{max(seconds, 0):6.1f} s  {line.text}"), file=sys.stderr, flush=True)
 
-        yield print_state
-        return
-    from rich.console import Console  # slow to load
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        task = progress.add_task(label)
-        yield lambda state: progress.update(task, description=f"{label}: {state}")
+    return show
 
 
 def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:

@@ -49,6 +49,8 @@ PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"
 
 
 @app.command("ps")
+@app.command("list", hidden=True)
+@app.command("ls", hidden=True)
 def list_services(
     state: ServiceState = None,
     stack: Annotated[
@@ -58,7 +60,7 @@ def list_services(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List services."""
+    """List services; also as list and ls."""
     services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
     by_stack = sorted(services, key=lambda each: (each.stack or "", each.name, each.engine or ""))
     shown = [service for service in by_stack if show_all or not service.gone_since]
@@ -203,7 +205,7 @@ def redeploy_services(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the containers of services with new ones of the newest image."""
+    """Replace containers by new ones of the newest image."""
     if dry_run:
         show_plans([(service.shown_name, service.plan()) for service in _find(services)], as_json=as_json)
         return
@@ -284,7 +286,7 @@ def terminate_services(
 
 @app.command("forget")
 def forget_services(services: Services, force: Force = False, quiet: Quiet = False) -> None:
-    """Forget services that are gone, and revoke their webhook handlers: the URLs then answer 404."""
+    """Forget services that are gone. Their webhook handlers are revoked: the URLs then answer 404."""
     found = _find(services)
     if there := [service.shown_name for service in found if not service.gone_since]:
         raise TutumApiError(f"not gone: {', '.join(there)}. Remove them with what created them; nothing was forgotten")

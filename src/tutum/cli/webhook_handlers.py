@@ -38,6 +38,7 @@ UNUSED_HEADINGS = ("SERVICE", "NAME", "UUID", "OPERATION", "LAST CALLED", "CREAT
 
 
 @app.command("list")
+@app.command("ls", hidden=True)
 def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """List the webhook handlers of services."""
     owners = list(map(Utils.fetch_remote_service, services))

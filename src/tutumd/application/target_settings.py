@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tutumd.application.admission.addresses import Network, allows
 from tutumd.application.admission.json_checks import check_choice, check_text, quote
@@ -84,8 +84,9 @@ def check_apprise_url(value: object, _allowed: Networks) -> str:
         )
     if not rest or any(char.isspace() for char in text):
         raise InvalidInputError(f"url must be one Apprise URL without spaces: write %20 for a space ({scheme}://…)")
-    for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True):
-        if name.lower() not in _APPRISE_PARAMETERS:
+    for parameter in re.split("[&;]", rest.partition("?")[2]):  # as Apprise does
+        name = unquote(parameter.partition("=")[0]).strip()
+        if name and name.lower() not in _APPRISE_PARAMETERS:
             raise InvalidInputError(f"url must not have the parameter {quote(name)}: remove it from the Apprise URL")
     return text
 

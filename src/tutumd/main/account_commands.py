@@ -2,16 +2,18 @@
 
 import os
 import pwd
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tutum.cli.output import age, print_list
 from tutumd.application import accounts
-from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
+from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters, write_date
 from tutumd.errors import TutumdError
 from tutumd.main.options import STORAGE, with_settings
-from tutumd.model import Access, User, Via
+from tutumd.model import Access, AuditEntry, User, Via
 from tutumd.settings import read_settings
 
 if TYPE_CHECKING:
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Options = dict[str, Any]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the fields of the API.")]
 
-users = typer.Typer(help="Manage the users of the API.", no_args_is_help=True)
-keys = typer.Typer(help="Manage the API keys of users.", no_args_is_help=True)
+users = typer.Typer(help="Manage the users of the API.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(help="Manage the API keys of users.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @users.command("add")
@@ -37,11 +40,24 @@ def add_user(
 
 
 @users.command("list")
+@users.command("ls", hidden=True)
 @with_settings(*STORAGE)
-def list_users(options: Options) -> None:
+def list_users(options: Options, as_json: AsJson = False) -> None:
     """List the users."""
-    for user in open_store(options).users():
-        typer.echo(f"{user.name}\t{'admin' if user.is_admin else 'member'}\t{_minute(user.created)}")
+    users = [
+        {
+            "name": each.name,
+            "role": each.role,
+            "created_datetime": write_date(each.created),
+        }
+        for each in open_store(options).users()
+    ]
+    print_list(
+        users,
+        ("NAME", "ROLE", "CREATED"),
+        lambda user: [user["name"], user["role"], age(user["created_datetime"])],
+        as_json=as_json,
+    )
 
 
 @users.command("rm")
@@ -77,28 +93,36 @@ def add_key(
 
 
 @keys.command("list")
+@keys.command("ls", hidden=True)
 @with_settings(*STORAGE)
 def list_keys(
     options: Options,
     name: Annotated[str | None, typer.Argument(help="Only keys of this user.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List keys: first characters, name, user, when made, scope, what they are for, expiry, last use."""
+    """List API keys, oldest first, without the keys themselves."""
+    from tutumd.web.api.objects import KEY  # slow
+
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none
-    for key in store.keys(name):
-        limits = (key.service_uuid and f"service {key.service_uuid}", key.stack and f"stack {key.stack}")
-        columns = [
-            key.hint,
-            key.name,
-            key.user_name,
-            _minute(key.created),
-            key.scope.value,
-            ", ".join(filter(None, limits)) or "all services",
-            f"expires {_minute(key.expires)}" if key.expires else "does not expire",
-            f"used {_minute(key.last_used)}" if key.last_used else "never used",
-        ]
-        typer.echo("\t".join(columns))
+    listed = [KEY.model_validate(key).model_dump() for key in store.keys(name)]
+    headings = ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED")
+    print_list(listed, headings, _key_row, as_json=as_json)
+
+
+def _key_row(key: Mapping[str, Any]) -> list[str]:
+    service = key["service"] and f"service {key['service'].split('/')[-2]}"
+    return [
+        key["hint"],
+        key["name"],
+        key["user"],
+        key["scope"],
+        " in ".join(filter(None, (service, key["stack"] and f"stack {key['stack']}"))) or "everything",
+        (key["expires_datetime"] or "never")[:10],
+        age(key["last_used_datetime"]) or "never",
+        age(key["created_datetime"]),
+    ]
 
 
 @keys.command("revoke")
@@ -119,7 +143,7 @@ def make_login_link(
     options: Options,
     name: Name,
 ) -> None:
-    """Print a link that signs a user in to the dashboard: once, and within 15 minutes. It is on the last line."""
+    """Print a link that signs a user in. It works once, within 15 minutes, and is on the last line."""
     from tutumd.main.startup import start_of_urls  # slow
 
     settings = read_settings(options)
@@ -143,37 +167,37 @@ def list_audit(
     stack: Annotated[str, typer.Option(help="Only this stack.")] = "",
     since: Annotated[str, typer.Option(help="From this day (UTC) on, such as 2026-10-13.")] = "",
     until: Annotated[str, typer.Option(help="Up to the end of this day (UTC).")] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """List who did what, newest first: when, who, how and with which credentials, from where, what."""
+    """List who did what, newest first."""
+    from tutumd.web.api.objects import AUDIT_ENTRY  # slow
+
     given = (user, what, via, service_name, stack, since, until)
     filters = parse_audit_filters(dict(zip(AUDIT_FILTERS, given, strict=True)))
     store, by = open_store(options), operator("tutumd audit")
-    before = None
-    while limit:
-        page = store.audit(by, filters, before=before, limit=limit)
-        for entry in page.entries:
-            columns = [
-                f"{entry.at:%Y-%m-%d %H:%M:%S}",
-                entry.user_name,
-                f"{entry.via} {entry.credential}",
-                entry.address,
-                entry.what,
-                entry.service_name,
-                f"handler {entry.handler_number}" if entry.handler_number else "",
-                entry.details,
-            ]
-            typer.echo("\t".join(_printable(column) for column in columns))
+    before, entries = None, list[AuditEntry]()
+    while limit > len(entries):
+        page = store.audit(by, filters, before=before, limit=limit - len(entries))
+        entries += page.entries
         before = page.next
-        limit = limit - len(page.entries) if before else 0
+        if before is None:
+            break
+    listed = [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries]
+    headings = ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS")
+    print_list(listed, headings, _audit_row, as_json=as_json)
 
 
-def _minute(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M}"
-
-
-def _printable(text: str) -> str:
-    """Return a text that moves no cursor and adds no column, because others choose the names."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _audit_row(entry: Mapping[str, Any]) -> list[str]:
+    handler = entry["handler_number"] and f"handler {entry['handler_number']}"
+    return [
+        entry["datetime"][:16].replace("T", " "),
+        entry["user"],
+        f"{entry['via']} {entry['credential']}",
+        entry["address"],
+        entry["what"],
+        entry["service_name"],
+        ", ".join(filter(None, (handler, entry["details"]))),
+    ]
 
 
 def open_store(options: Options) -> "Store":

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from tutumd.main import account_commands
-from tutumd.main.options import STORAGE, settings_of, with_settings
+from tutumd.main.options import STORAGE, SettingsCommand, settings_of, with_settings
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
+    rich_markup_mode=None,  # the same look as `tutum`
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,22 +30,22 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", "-v", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("serve"))
 def serve(options: dict[str, Any]) -> None:
-    """Serve the API, and perform its actions in a process of their own."""
+    """Serve the API, and perform actions. They run in a process of their own."""
     from tutumd.main import serve  # slow
 
     serve.serve(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("web"))
 def web(options: dict[str, Any]) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
@@ -53,7 +54,7 @@ def web(options: dict[str, Any]) -> None:
     serve.web(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("worker"))
 def worker(options: dict[str, Any]) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
@@ -62,7 +63,7 @@ def worker(options: dict[str, Any]) -> None:
     work.work(options)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 @with_settings(*settings_of("notifier"))
 def notifier(options: dict[str, Any]) -> None:
     """Only send notifications. Beside web and worker processes; one is enough, and several share the work."""
@@ -77,7 +78,10 @@ def healthcheck(
         bool, typer.Option("--live", help="Fail only where a restart helps: also 0 while the database is away.")
     ] = False,
 ) -> None:
-    """Exit with 0 if the worker or notifier of this container works, else the server on TUTUMD_PORT; with 1 if not."""
+    """Check this container, and exit with 1 if it does not work.
+
+    In the container of a worker or notifier, that process is checked, else the server on TUTUMD_PORT.
+    """
     from tutumd.main.healthcheck import check_health
 
     typer.echo(check_health(os.environ, live=live))
@@ -88,7 +92,7 @@ def healthcheck(
 def backup(
     options: dict[str, Any], file: Annotated[str, typer.Argument(help="File to write; - for standard output.")]
 ) -> None:
-    """Write the SQLite database and the key for secrets to a file, also while the server runs."""
+    """Back up the SQLite database and the key for secrets. The server may be running."""
     from tutumd.main import backup
 
     backup.backup(file, options)
@@ -112,7 +116,7 @@ def restore(
 @app.command()
 @with_settings(*STORAGE, "listen_url", "engine", "public_url", "trusted_proxies")
 def doctor(options: dict[str, Any], json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Find what is wrong with settings, database, engines and proxy, and say how to fix it. Changes nothing."""
+    """Find what is wrong, and say how to fix it. Checks settings, database, engines and proxy, and changes nothing."""
     from tutumd.main import doctor
 
     doctor.doctor(options, as_json=json)

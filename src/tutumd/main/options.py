@@ -7,11 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand
 
-from tutumd.settings import PREFIX, Settings
+from tutumd.settings import GROUPS, PREFIX, Settings
 
 STORAGE = ("data_dir", "database")
 """Settings of commands that only open the database."""
+
+
+class SettingsCommand(TyperCommand):
+    """A command whose help shows the settings in the groups and the order of docs/reference/settings.md."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def settings_of(command: str) -> tuple[str, ...]:
@@ -53,7 +67,9 @@ def _parameter(name: str) -> Parameter:
     field = Settings.model_fields[name]
     source = "; ".join(filter(None, (f"{PREFIX}{name.upper()}", default_of(name))))
     text = f"{field.description} [{source}]".replace("`", "")
-    option = typer.Option(f"--{name.replace('_', '-')}", help=text)
+    names = list(Settings.model_fields)
+    group = next(GROUPS[each] for each in reversed(names[: names.index(name) + 1]) if each in GROUPS)
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=group)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_kind(name) | None, option])
 
 

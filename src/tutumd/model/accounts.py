@@ -78,6 +78,11 @@ class User:
     created: datetime
     access: Access = Access()
 
+    @property
+    def role(self) -> str:
+        """The role in one word."""
+        return "admin" if self.is_admin else "member"
+
     def may(self, scope: Scope) -> bool:
         """Return whether the user may do what requires a scope, on services that they see."""
         return self.access.scope.includes(scope) and (scope is not Scope.ADMIN or self.is_admin)

@@ -12,7 +12,6 @@ class Query:
     Attributes:
         limit: 1 to 100.
         offset: Number of objects before the page.
-        by_stack: Whether services are sorted by stack.
         counts: Whether to count all objects of the list, which takes longer for long lists.
     """
 
@@ -20,7 +19,6 @@ class Query:
     limit: int = 25
     offset: int = 0
     counts: bool = True
-    by_stack: bool = False
 
     @classmethod
     def newest(cls, limit: int, **filters: object) -> "Query":

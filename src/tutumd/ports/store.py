@@ -164,7 +164,9 @@ class Store(Accounts, Revisions, Targets, Protocol):
         """Return the size of SQLite's write-ahead log; 0 on another database."""
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
-        """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
+        """Return services by stack and name.
+
+        Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
 
         For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`). A
         reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of

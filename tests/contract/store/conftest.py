@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.postgres_bed import PostgresBed
+from tests.support.postgres_proxy import PostgresProxy
 from tests.support.replica import Replica
 from tests.support.stores import StoreBed, open_store
 
@@ -14,6 +16,14 @@ def bed(database_url: str) -> Iterator[StoreBed]:
     with open_store(database_url) as opened:
         opened.show("web", "db")
         yield opened
+
+
+@pytest.fixture
+def proxy(postgres_bed: PostgresBed) -> Iterator[PostgresProxy]:
+    """A network to PostgreSQL."""
+    proxy = PostgresProxy(postgres_bed.folder)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

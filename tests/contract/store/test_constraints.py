@@ -78,6 +78,7 @@ def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(
         bed.show("web")
         handler = bed.handler("web")
         with bed.database.write() as connection:
+            lock_services(connection, [handler.service_uuid])
             assert find_handlers(connection, [call(handler)], microseconds(bed.clock()), None)
             with pytest.raises(LockedError):
                 bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
@@ -86,14 +87,15 @@ def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(
 
 
 @pytest.mark.slow
-def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed) -> None:
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed, key: str | None) -> None:
     with open_store(postgres_bed.new_database()) as bed:
         bed.show("web")
         handler = bed.handler("web")
         with bed.database.write() as connection:
             lock_services(connection, [handler.service_uuid])
             connection.execute(sa.select(1))  # which locks it
-            assert isinstance(bed.send(handler), LockedError)
+            assert isinstance(bed.send(handler, key=key), LockedError)
         assert bed.accepted(handler)
 
 

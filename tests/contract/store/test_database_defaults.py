@@ -80,6 +80,7 @@ def test_transactions_read_what_is_committed_and_may_write(
                 with transaction() as connection:
                     assert connection.execute(sa.text("SHOW transaction_isolation")).scalar() == "read committed"
                     assert connection.execute(sa.text("SHOW transaction_read_only")).scalar() == "off"
+            assert bed.call(bed.handler("web"))
     finally:
         postgres_bed.query(f"BEGIN READ WRITE; ALTER {target} RESET {setting.partition(' ')[0]}; COMMIT")
 

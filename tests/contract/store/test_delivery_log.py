@@ -134,12 +134,12 @@ def test_content_beyond_a_rate_is_not_kept_and_the_delivery_says_so(bed: StoreBe
 
 def test_a_content_budget_refills_and_survives_a_clock_that_is_set_back() -> None:
     budget = ContentBudget(1_000)
-    assert budget.spend(1, 1_000, 10 * MINUTE_US)
-    assert not budget.spend(1, 1, 10 * MINUTE_US)
-    assert budget.spend(2, 1_000, 10 * MINUTE_US)
-    assert budget.spend(1, 500, 10 * MINUTE_US + MINUTE_US // 2)
-    assert not budget.spend(1, 2_000, 20 * MINUTE_US)
-    assert budget.spend(1, 1_000, 0)
+    assert budget.spend("web", 1_000, 10 * MINUTE_US)
+    assert not budget.spend("web", 1, 10 * MINUTE_US)
+    assert budget.spend("db", 1_000, 10 * MINUTE_US)
+    assert budget.spend("web", 500, 10 * MINUTE_US + MINUTE_US // 2)
+    assert not budget.spend("web", 2_000, 20 * MINUTE_US)
+    assert budget.spend("web", 1_000, 0)
 
 
 def test_an_action_keeps_its_deliveries_when_their_handler_is_deleted(bed: StoreBed) -> None:

@@ -64,7 +64,8 @@ def test_calls_after_a_database_that_went_away_are_refused_at_once(bed: StoreBed
             raise sa.exc.OperationalError("BEGIN", None, Exception("gone"))
 
     sa.event.listen(bed.database._engine, "begin", go_away_after_the_first)
-    results = store(bed, [replace(call(handler), content=UNSTORABLE), *[call(handler)] * (BATCH - 1)])
+    sent = replace(call(handler), key="key")
+    results = store(bed, [replace(sent, content=UNSTORABLE), *[sent] * (BATCH - 1)])
     assert len(results) == BATCH
     assert all(isinstance(result, UnavailableError) for result in results)
     assert len(attempts) == 2

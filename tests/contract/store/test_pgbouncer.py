@@ -55,11 +55,13 @@ def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(bed:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("how", "operation"), [(signal.SIGQUIT, Operation.SCALEUP), (signal.SIGKILL, Operation.REDEPLOY)]
+)
 def test_calls_are_refused_while_pgbouncer_is_away_and_none_is_lost(
-    bed: StoreBed, pgbouncer: PgBouncerBed, how: signal.Signals
+    bed: StoreBed, pgbouncer: PgBouncerBed, how: signal.Signals, operation: Operation
 ) -> None:
-    handler = bed.handler("web", Operation.SCALEUP)
+    handler = bed.handler("web", operation)
     stop, accepted = Event(), [0]
     with ThreadPoolExecutor(1) as pool:
         calling = pool.submit(keep_calling, bed, handler, stop, accepted)
@@ -71,7 +73,7 @@ def test_calls_are_refused_while_pgbouncer_is_away_and_none_is_lost(
         wait_until(lambda: accepted[0] >= before + 5, "calls are accepted again")
         stop.set()
         calling.result(120)
-    assert bed.queue.amounts(bed.claimed()) == ((accepted[0], None),)
+    assert bed.store.action(bed.admin, bed.call(handler)).deliveries == accepted[0] + 1
 
 
 def keep_calling(bed: StoreBed, handler: Handler, stop: Event, accepted: list[int]) -> None:

@@ -19,7 +19,7 @@ def member(bed: StoreBed) -> User:
 
 def listed(bed: StoreBed, viewer: User | None = None, **filters: str) -> list[str]:
     """Return the full names of the services that filters let through."""
-    found = bed.store.services(viewer or bed.admin, Query(filters=filters, limit=100, by_stack=True))
+    found = bed.store.services(viewer or bed.admin, Query(filters=filters, limit=100))
     return [each.full_name for each in found.objects]
 
 
@@ -37,9 +37,7 @@ def test_services_of_a_stack_stay_together_in_pages(bed: StoreBed) -> None:
     places = (("", "web"), ("shop", "db"), ("blog", "web"), ("shop", "app"), ("blog", "app"), ("", "api"))
     bed.sync(*(replace(snapshot(name), selector=f"{stack}:{name}", stack=stack) for stack, name in places))
     seen: list[Service] = []
-    while page := bed.store.services(
-        bed.admin, Query(filters={"gone": "no"}, limit=2, offset=len(seen), by_stack=True)
-    ).objects:
+    while page := bed.store.services(bed.admin, Query(filters={"gone": "no"}, limit=2, offset=len(seen))).objects:
         seen += page
     assert [each.full_name for each in seen] == ["api", "web", "blog/app", "blog/web", "shop/app", "shop/db"]
 

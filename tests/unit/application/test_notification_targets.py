@@ -100,6 +100,7 @@ def test_defaults_depend_on_who_creates_the_target() -> None:
         ({"kind": "apprise", "settings": {"url": "ntfy://t, ntfy://u"}}, "url", "must be one Apprise URL"),
         ({"kind": "apprise", "settings": {"url": "ntfy://t?Attach=/etc/passwd"}}, "url", "the parameter 'Attach'"),
         ({"kind": "apprise", "settings": {"url": "workflows://t?%74emplate=/x"}}, "url", "the parameter 'template'"),
+        ({"kind": "apprise", "settings": {"url": "discord://1/t?to=a;template=/x"}}, "url", "'template'"),
         ({"kind": "forge", "settings": {**GITHUB, "token": None}}, "token", "settings.token is missing"),
         ({"kind": "forge", "settings": {**GITHUB, "token": "a\nb"}}, "token", "without spaces"),
         ({"kind": "forge", "settings": {**GITHUB, "repository": ""}}, "repository", "settings.repository is missing"),

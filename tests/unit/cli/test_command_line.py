@@ -1,5 +1,6 @@
 """The command as a whole: help, errors, exit codes, login."""
 
+import json
 from pathlib import Path
 
 import httpx2
@@ -72,3 +73,44 @@ def test_login_with_a_wrong_key_saves_nothing(
     assert "does not accept this user and API key; nothing was saved" in ran.err
     assert "wrong-key" not in ran.err
     assert not (home / ".tutum").exists()
+
+
+def test_whoami_and_logout_say_where_the_credentials_are(
+    api: FakeApi, home: Path, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUTUM_REST_HOST", "http://tutum.test")
+    saved = home / ".tutum"
+    saved.write_text("[auth]\nuser = bob\napikey = s3cret-key\n[server]\nbase_url = http://x/api/v1/\n[other]\na = b\n")
+    rows = [line.split(maxsplit=1) for line in tutum_command("whoami").out.splitlines()]
+    assert rows[:3] == [["user", "bob"], ["role", "admin"], ["scope", "call"]]
+    assert rows[3:] == [["server", "http://tutum.test"], ["credentials", "from  ~/.tutum (tutum login)"]]
+    monkeypatch.setenv("TUTUM_APIKEY", "s3cret-key")
+    assert json.loads(tutum_command("whoami", "--json").out)["credentials_from"] == "the environment"
+    ran = tutum_command("logout")
+    assert ran.out.splitlines()[0] == f"Removed from {saved}: user, apikey, base_url"
+    assert "The environment still has credentials" in ran.out
+    assert (saved.read_text().split(), saved.stat().st_mode & 0o777) == (
+        ["[auth]", "[server]", "[other]", "a", "=", "b"],
+        0o600,
+    )
+    assert tutum_command("logout").out.startswith(f"Nothing to remove: {saved} has no credentials")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("service stop wbe", "no service has the name or UUID 'wbe'; did you mean 'web'?"),
+        ("webhook-handler show web depoly", "no webhook handler has the name or UUID 'depoly'; did you mean 'deploy'?"),
+        ("service stop something-else", "no service has the name or UUID 'something-else'"),
+    ],
+)
+def test_a_mistyped_name_gets_a_suggestion(api: FakeApi, tutum_command: Tutum, command: str, told: str) -> None:
+    ran = tutum_command(*command.split())
+    assert (ran.code, ran.err) == (3, f"tutum: {told}\n")
+
+
+@pytest.mark.parametrize("group", ["service", "action", "webhook-handler", "notification"])
+def test_lists_have_one_name_everywhere(api: FakeApi, tutum_command: Tutum, group: str) -> None:
+    arguments = ["web"] if group == "webhook-handler" else []
+    names = ("list", "ls", "ps") if group == "service" else ("list", "ls")
+    assert len({tutum_command(group, name, *arguments).out for name in names}) == 1

@@ -56,7 +56,7 @@ def test_every_table_fits_the_terminal(
     [
         (services.PS_HEADINGS, [24, 36, 14, 7, 58, 14, 6], "NAME 24, UUID 8, STATE 14, RUNNING 7, IMAGE 19"),
         (services.PS_HEADINGS, [29, 36, 27, 7, 58, 14, 10], "NAME 29, UUID 8, STATE 27, RUNNING 7"),
-        (services.PS_HEADINGS, [90, 36, 14, 7, 12, 14, 6], "NAME 45, UUID 8, STATE 14, RUNNING 7"),
+        (services.PS_HEADINGS, [90, 36, 14, 7, 12, 14, 6], "NAME 55, STATE 14, RUNNING 7"),
         (actions.LIST_HEADINGS, [36, 8, 11, 28, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 28, REASON 17"),
         (actions.LIST_HEADINGS, [36, 8, 11, 34, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 34, REASON 11"),
         (webhook_handlers.LIST_HEADINGS, [28, 23, 9, 36, 8], "SERVICE 28, NAME 23, UUID 8, STATE 8"),

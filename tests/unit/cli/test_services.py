@@ -103,7 +103,12 @@ def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutu
     api.outcome = {"container_uris_before": ["/c/1/"], "container_uris_after": ["/c/2/", "/c/3/"]}
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 0
-    assert ran.err.splitlines() == [f"REDEPLOY of web: {state}" for state in ("Pending", "In progress", "Success")]
+    assert ran.err.splitlines() == [
+        "REDEPLOY of web: Pending",
+        "REDEPLOY of web: In progress",
+        "   0.5 s  pulling app:v2",
+        "  12.0 s  ?[31mstarting web-2",
+    ]
     assert ran.out == "Success: REDEPLOY of web, 1 s, 2 new containers\n"
 
 
@@ -113,9 +118,10 @@ def test_wait_ends_with_1_reason_and_output_when_it_failed(api: FakeApi, tutum_c
     api.outcome = {"reason": "image v3 exits at once", "log_tail": "boom\n\x1b[31mbang", "rolled_back": True, **images}
     ran = tutum_command("service", "stop", "web", "--wait", "--json")
     assert (ran.code, json.loads(ran.out)["state"]) == (1, "Failed")
+    assert "pulling app:v2" in ran.err
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.splitlines()[1:] == [
+    assert ran.err.splitlines()[2:] == [
         "Failed: REDEPLOY of web, 0 s, rolled back",
         "Reason: image v3 exits at once",
         "Image: sha256:2c3d failed; sha256:0a1b ran before",

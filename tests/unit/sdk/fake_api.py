@@ -66,6 +66,13 @@ class CountingClock:
         self.slept.append(seconds)
 
 
+STARTED = "Mon, 13 Oct 2014 11:01:43 +0000"
+LINES: list[dict[str, Any]] = [
+    {"number": 1, "time": "2014-10-13T11:01:43.500Z", "text": "pulling app:v2"},
+    {"number": 2, "time": "2014-10-13T11:01:55.000Z", "text": "\x1b[31mstarting web-2"},
+]
+
+
 class FakeApi:
     """Responds to requests from its lists, and records them."""
 
@@ -143,6 +150,11 @@ class FakeApi:
                 return httpx2.Response(200, json={"meta": {"next": None}, "objects": listed})
             case ["action"]:
                 return self._page(request, self.actions)
+            case ["action", _, "logs"]:
+                lines = [line for line in LINES if line["number"] > int(request.url.params["after"])]
+                return httpx2.Response(200, json={"logs": "", "lines": lines})
+            case ["whoami"]:
+                return httpx2.Response(200, json={"user": "bob", "role": "admin", "scope": "call", "stack": None})
             case ["action", uuid]:
                 return httpx2.Response(200, json=self._action(uuid))
         return httpx2.Response(404, json={"error": "not found"})
@@ -213,7 +225,12 @@ class FakeApi:
     def _action(self, uuid: str) -> dict[str, Any]:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         fields = {"uuid": uuid, "action": "Service Redeploy", "state": state, "object": f"/api/v1/service/{WEB}/"}
-        return {**fields, "deliveries": 1, **(self.outcome if state in {"Success", "Failed"} else {})}
+        return {
+            **fields,
+            "start_date": STARTED,
+            "deliveries": 1,
+            **(self.outcome if state in {"Success", "Failed"} else {}),
+        }
 
     def _page(self, request: httpx2.Request, objects: list[dict[str, Any]]) -> httpx2.Response:
         filters = dict(request.url.params)

@@ -30,8 +30,27 @@ MAX_DEBOUNCES = 10
 ROW_BYTES = 200
 """Bytes of a delivery without content, headers and reason, with its entries in indexes."""
 
+DELIVERY_COLUMNS = {
+    "handler_seq": "BIGINT",
+    "action_seq": "BIGINT",
+    "amount": "INTEGER",
+    "received": "BIGINT",
+    "address": "TEXT",
+    "user_agent": "TEXT",
+    "body_size": "INTEGER",
+    "outcome": "TEXT",
+    "reason": "TEXT",
+    "tag": "TEXT",
+    "variable": "TEXT",
+    "content": "TEXT",
+    "kept_bytes": "INTEGER",
+    "before": "BIGINT",
+    "revision": "TEXT",
+}
+"""Columns of the rows of `new_delivery`, with their SQL types."""
+
 _SECOND_US = 1_000_000
-_WITHOUT_OPTIONS = Evaluation(version=-1)
+WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 _REDEPLOY, _SCALEUP = Operation.REDEPLOY.value, Operation.SCALEUP.value
@@ -119,12 +138,12 @@ class Coalescer:
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
             before = self._add_amount(call, handler, handler.action_seq, None)
-            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
+            self._add_delivery(call, handler, WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
             return _accepted(handler, str(handler.action_uuid), handler.action_seq, before)
         return self._add_with_all_checks(call, handler)
 
     def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
-        evaluation = _WITHOUT_OPTIONS
+        evaluation = WITHOUT_OPTIONS
         earlier = None if call.key is None else self._keys.carried_out.get((handler.seq, call.key))
         if call.evaluation is not None or call.has_tag_param or handler.options != "{}":
             if call.evaluation is None or call.evaluation.version != handler.version:
@@ -254,30 +273,19 @@ class Coalescer:
         reason: str,
         before: int | None = None,
     ) -> None:
-        size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
-        content = call.content
-        if evaluation.refuse:
-            content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
-        elif not self._budget.spend(handler.seq, size, self._now):
-            content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
         self.deliveries.append(
-            [
-                handler.seq,
-                action,
-                call.amount,
+            new_delivery(
+                call,
+                handler.uuid,
+                evaluation,
                 self._now,
-                call.origin.address[:64],
-                call.origin.user_agent[:512],
-                call.body_size,
-                outcome,
-                reason,
-                evaluation.tag if action else None,
-                evaluation.variable[0] if action and evaluation.variable else None,
-                content,
-                size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
-                before,
-                evaluation.revision,
-            ]
+                self._budget,
+                handler_seq=handler.seq,
+                action=action,
+                outcome=outcome,
+                reason=reason,
+                before=before,
+            )
         )
 
     def _counter(self, handler: CalledHandler, column: str) -> int:
@@ -286,6 +294,45 @@ class Coalescer:
 
     def _change_handler(self, handler: CalledHandler, **values: object) -> None:
         self.handler_changes.setdefault(handler.seq, {}).update(values)
+
+
+def new_delivery(
+    call: Call,
+    handler_uuid: str,
+    evaluation: Evaluation,
+    now_us: int,
+    budget: ContentBudget,
+    *,
+    handler_seq: int | None = None,
+    action: int | str | None = None,
+    outcome: str = "",
+    reason: str = "",
+    before: int | None = None,
+) -> list[Any]:
+    """Return the row of a delivery; the budget of its handler decides whether the row has its content."""
+    size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
+    content = call.content
+    if evaluation.refuse:
+        content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
+    elif not budget.spend(handler_uuid, size, now_us):
+        content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
+    return [
+        handler_seq,
+        action,
+        call.amount,
+        now_us,
+        call.origin.address[:64],
+        call.origin.user_agent[:512],
+        call.body_size,
+        outcome,
+        reason,
+        evaluation.tag if action else None,
+        evaluation.variable[0] if action and evaluation.variable else None,
+        content,
+        size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
+        before,
+        evaluation.revision,
+    ]
 
 
 def _accepted(

@@ -54,9 +54,6 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
-        .order_by(handlers.c.uuid)
-        # FOR SHARE: a confirmed DELETE is visible here, and a later DELETE waits for our commit.
-        .with_for_update(read=True, of=handlers)
     )
 
 

@@ -16,8 +16,9 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.reasons import Reason, encode_reasons
 from tutumd.store.intake import action_inputs
-from tutumd.store.intake.coalesce import Coalescer, with_action_seqs
+from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, Coalescer, with_action_seqs
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
+from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects import action_deliveries
@@ -29,25 +30,6 @@ from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.schema import microseconds
 from tutumd.store.tables.services import handlers
-
-_COLUMN_TYPES = {
-    "handler_seq": "BIGINT",
-    "action_seq": "BIGINT",
-    "amount": "INTEGER",
-    "received": "BIGINT",
-    "address": "TEXT",
-    "user_agent": "TEXT",
-    "body_size": "INTEGER",
-    "outcome": "TEXT",
-    "reason": "TEXT",
-    "tag": "TEXT",
-    "variable": "TEXT",
-    "content": "TEXT",
-    "kept_bytes": "INTEGER",
-    "before": "BIGINT",
-    "revision": "TEXT",
-}
-"""Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
 # A commit attempt that takes longer counts as failed.
 SLOW_S = 5.0
@@ -84,6 +66,7 @@ class SqlIntake(Intake):
         # If others can write during a transaction, a change log is incomplete.
         self._cache = HandlerCache() if database.dialect.single_writer else None
         self._budget = ContentBudget(log_bytes // 4)
+        self._plain = None if database.dialect.single_writer else PlainCalls(database, wakeup, self._budget)
         self._connection: sa.Connection | None = None
         self._began: float | None = None
         self._failing_since: float | None = None
@@ -128,19 +111,8 @@ class SqlIntake(Intake):
                 such services get this error, so that they do not delay the others.
         """
         failure: Exception | None = None
-        locked: set[str] = set()
         try:
-            if self._cache is not None and self._connection is None:
-                self._connection = self._database.connect()
-            with self._wakeup.write(self._database, self._connection) as (connection, woken):
-                if lock_error:
-                    locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
-                free = [call for call in calls if call.service_uuid not in locked] if locked else calls
-                now = self._clock()
-                results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
-                woken |= engines
-                if not calls:
-                    probe(connection)
+            results = self._store(calls, lock_error)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
             failure = error
             self._disconnect()
@@ -149,6 +121,25 @@ class SqlIntake(Intake):
         if self._failing_since is not None:
             self._failing_since = None
             _log.warning("calls can be stored again")
+        return results
+
+    def _store(self, calls: Sequence[Call], lock_error: LockedError | None) -> Sequence[CallResult]:
+        if self._plain is not None and calls and lock_error is None:
+            accepted = self._plain.store(calls, self._clock())
+            if accepted is not None:
+                return accepted
+        if self._cache is not None and self._connection is None:
+            self._connection = self._database.connect()
+        locked: set[str] = set()
+        with self._wakeup.write(self._database, self._connection) as (connection, woken):
+            if lock_error:
+                locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
+            free = [call for call in calls if call.service_uuid not in locked] if locked else calls
+            now = self._clock()
+            results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
+            woken |= engines
+            if not calls:
+                probe(connection)
         if lock_error is None:
             return results
         stored = iter(results)
@@ -217,7 +208,7 @@ def store_calls(
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
-    dialect_of(connection).insert_rows(connection, "deliveries", _COLUMN_TYPES, batch.deliveries)
+    dialect_of(connection).insert_rows(connection, "deliveries", DELIVERY_COLUMNS, batch.deliveries)
     keys.store(connection, seqs)
     if batch.amounts:
         amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
@@ -228,7 +219,7 @@ def store_calls(
 
 
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:
-    for handler_seq, handler_values in batch.handler_changes.items():
+    for handler_seq, handler_values in sorted(batch.handler_changes.items()):
         connection.execute(sa.update(handlers).where(handlers.c.seq == handler_seq).values(**handler_values))
     for action, changes in batch.action_changes.items():
         seq = seqs[action] if isinstance(action, str) else action

@@ -36,13 +36,13 @@ class ContentBudget:
 
     def __init__(self, bytes_per_minute: int) -> None:
         self._bytes_per_minute = bytes_per_minute
-        self._full_at: dict[int, int] = {}
+        self._full_at: dict[str, int] = {}
 
-    def spend(self, handler_seq: int, size: int, now_us: int) -> bool:
+    def spend(self, handler_uuid: str, size: int, now_us: int) -> bool:
         """Spend bytes of a handler's budget, which refills evenly; return False if too few are left."""
-        full_at = self._full_at.get(handler_seq, 0)
+        full_at = self._full_at.get(handler_uuid, 0)
         full_at, wait_us = take_token(full_at, now_us, self._bytes_per_minute, 60, size)
         if len(self._full_at) >= MAX_HANDLERS:
             self._full_at.clear()
-        self._full_at[handler_seq] = full_at
+        self._full_at[handler_uuid] = full_at
         return not wait_us

@@ -24,6 +24,7 @@ from tutumd.model import (
 from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
+from tutumd.store.queue.locks import lock_services
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import insert
 from tutumd.store.tables.actions import deliveries
@@ -163,9 +164,10 @@ class SqlHandlers(StorePart):
     def _read_handler(
         self, connection: sa.Connection, viewer: User, service_uuid: str, reference: str | int, *, locks: bool = False
     ) -> Handler:
-        """Return a handler; with `locks`, it is locked until the transaction ends."""
-        found = select_handler(viewer, service_uuid, reference)
-        row = read_one(connection, found.with_for_update(of=handlers) if locks else found)
+        """Return a handler; with `locks`, no call sees it change before the transaction ends."""
+        if locks:
+            lock_services(connection, [service_uuid])
+        row = read_one(connection, select_handler(viewer, service_uuid, reference))
         return self._make(connection, [row])[0]
 
     def _record_handler(

@@ -1,4 +1,4 @@
-"""The store's lists of services by name, and their counts."""
+"""The store's lists of services by stack and name, and their counts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,8 +51,7 @@ class SqlServices(StorePart):
         filters = dict(query.filters)
         reference, search = filters.pop("reference", None), filters.pop("search", "")
         statement = select_services(viewer).where(_matches(search), *conditions(filters, _FILTERS))
-        order = [services.c.stack] if query.by_stack else []
-        order += [services.c.name, services.c.engine, services.c.uuid]
+        order = [services.c.stack, services.c.name, services.c.engine, services.c.uuid]
         with self._database.read() as connection:
 
             def make(rows: Sequence[Row]) -> list[Service]:

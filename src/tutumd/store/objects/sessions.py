@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
@@ -187,5 +188,7 @@ def find_user(connection: sa.Connection, name: str) -> User:
     """Return the user with a name. Raises NotFoundError."""
     row = connection.execute(sa.select(users).where(users.c.name == name)).first()
     if row is None:
-        raise NotFoundError(f"there is no user {name!r}: add it with tutumd user add {name}")
+        similar = get_close_matches(name, connection.execute(sa.select(users.c.name).limit(1_000)).scalars().all(), n=1)
+        hint = f"did you mean {similar[0]!r}? Or " if similar else ""
+        raise NotFoundError(f"there is no user {name!r}: {hint}add it with tutumd user add {name}")
     return value_from(row, User, access=Access())

@@ -1,14 +1,15 @@
 """The database: connections, transactions and their errors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
-from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect
+from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect, driver_of
 from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
 from tutumd.store.sql.postgres import Postgres
 from tutumd.store.sql.sqlite import Sqlite
@@ -100,6 +101,20 @@ class Database:
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed.
             if transaction is None or not self.dialect.was_committed(self.read, transaction):
+                raise
+
+    def execute_alone(self, statement: str, parameters: Sequence[Any]) -> Any:
+        """Execute one statement on PostgreSQL as a transaction of its own, in one round trip, and return its value.
+
+        Raises:
+            UnavailableError: The transaction was not committed, or `is_lost`.
+        """
+        with self._reported_faults(), self._engine.connect() as connection:
+            try:
+                return driver_of(connection).execute_alone(statement, parameters)
+            except sa.exc.DBAPIError as error:
+                if error.connection_invalidated:
+                    connection.invalidate()
                 raise
 
     @contextmanager

@@ -48,6 +48,7 @@ _POSTGRES: Mapping[str, str] = {
     "3F000": "no schema is there to create tables in: create one, or set the user's search_path",
     "40": "a concurrent transaction was in the way: try again",
     "42501": "its user lacks rights: make it the owner of the database or schema, or grant it CREATE",
+    "42883": _LACKS_TABLES,
     "42P01": _LACKS_TABLES,
     "42P05": _LACKS_PREPARED,
     "42703": _LACKS_TABLES,
@@ -111,6 +112,11 @@ def is_locked(error: UnavailableError) -> bool:
     """Return whether another process holds a required lock."""
     driver = getattr(error.__cause__, "orig", None)
     return isinstance(error, LockedError) or getattr(driver, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def is_lost(error: UnavailableError) -> bool:
+    """Return whether the connection was lost, possibly after the transaction was committed."""
+    return bool(getattr(error.__cause__, "connection_invalidated", False))
 
 
 @contextmanager

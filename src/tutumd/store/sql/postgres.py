@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from hashlib import sha256
@@ -71,8 +71,7 @@ class Postgres(Dialect):
         self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
     ) -> bool:
         number, epoch = transaction
-        end = time.monotonic() + OUTCOME_TIMEOUT_S
-        while time.monotonic() < end:
+        for _ in attempts():
             with suppress(UnavailableError), read() as connection:
                 try:
                     status, present_epoch = connection.execute(_TRANSACTION_STATUS, {"number": number}).one()
@@ -82,7 +81,6 @@ class Postgres(Dialect):
                     break
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
-            time.sleep(_RETRY_PAUSE_S)
         raise UnavailableError(UNCERTAIN)
 
     def insert(self, table: sa.Table) -> Any:
@@ -123,6 +121,18 @@ class Postgres(Dialect):
     def begin_migration(self, connection: sa.Connection) -> None:
         connection.execute(_MIGRATION_LIMITS)
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+
+def attempts() -> Iterator[None]:
+    """Yield in pauses until a lost database should respond again."""
+    end = time.monotonic() + OUTCOME_TIMEOUT_S
+    while time.monotonic() < end:
+        yield
+        time.sleep(_RETRY_PAUSE_S)
+
+
+CHANNEL = "'tutumd_' || left(encode(sha256(convert_to({}, 'UTF8')), 'hex'), 16)"
+"""`channel_of` in SQL."""
 
 
 def channel_of(topic: str) -> str:

@@ -19,8 +19,8 @@ from tutumd.store.sql.dialect import driver_of
 # hanging statements and to transactions of stopped processes: their locks would delay others. An accepted call is on
 # disk: `off` is overridden, stricter settings apply.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_LIMITS = (
-    "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
+LIMITS = (
+    "set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
     " set_config('idle_in_transaction_session_timeout', '10s', true),"
     " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
 )
@@ -63,7 +63,7 @@ class PipelinedConnection(Connection[Any]):
     def begin(self, *, writes: bool) -> None:
         """Begin a transaction, together with its first statement."""
         self.number = None if writes else ""
-        self.deferred = [(_BEGIN, None), (_LIMITS, None)]
+        self.deferred = [(_BEGIN, None), (f"SELECT {LIMITS}", None)]
 
     def defer(self, query: str, params: Params) -> None:
         """Send a statement without a result together with the next statement, which raises its error."""
@@ -84,6 +84,16 @@ class PipelinedConnection(Connection[Any]):
             self._sent.sync()
             if asked is not None:
                 (self.number,) = asked.fetchone() or (None,)
+
+    def execute_alone(self, query: str, params: Params) -> Any:
+        """Execute a statement as a transaction of its own, and return its value."""
+        try:
+            row = Cursor(self).execute(query, params).fetchone()
+        except Error as error:
+            raise sa.exc.DBAPIError.instance(
+                query, None, error, Error, hide_parameters=True, connection_invalidated=self.closed
+            ) from error
+        return row and row[0]
 
     def commit(self) -> None:
         """Commit, together with the deferred statements."""

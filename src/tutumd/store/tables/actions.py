@@ -218,3 +218,15 @@ key_counts = sa.Table(
     sa.Column("keys", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# The last batch of plain calls of each intake, to learn after a lost connection whether it was stored. Empty on SQLite.
+stored_batches = sa.Table(
+    "stored_batches",
+    metadata,
+    sa.Column("key", Uuid, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("results", sa.JSON, nullable=False),
+    # No further batch can be stored with this key.
+    sa.Column("fenced", sa.Boolean, nullable=False),
+    sa.Column("stored", UtcTime, nullable=False),
+)

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store.intake import handler_lookup
+from tutumd.store.intake import handler_lookup, plain_calls
 from tutumd.store.objects import action_deliveries
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of
@@ -87,11 +87,11 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
 
 
 def create_tables(connection: sa.Connection) -> None:
-    """Create all tables, indexes and triggers in an empty database."""
+    """Create all tables, indexes, triggers and functions in an empty database."""
     metadata.create_all(connection)
-    if dialect_of(connection).single_writer:
-        for trigger in (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS):
-            connection.exec_driver_sql(trigger)
+    on_sqlite = (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS)
+    for statement in on_sqlite if dialect_of(connection).single_writer else (plain_calls.FUNCTION,):
+        connection.exec_driver_sql(statement)
 
 
 def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:

@@ -148,9 +148,9 @@ def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
         number, last = calls.get(row.handler_seq, (0, 0))
         calls[row.handler_seq] = number + row.rows, max(last, microseconds(row.last))
     if not dialect_of(connection).single_writer:
-        # In the order in which the intake locks handlers, because the two could deadlock otherwise.
+        # In the order in which the intake changes handlers, because the two could deadlock otherwise.
         called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(calls))
-        connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
+        connection.execute(called.order_by(handlers.c.seq).with_for_update(key_share=True)).all()
     rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
     connection.execute(_ADD_CALLS, {"rows": json_rows(rows)})
 

@@ -9,11 +9,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model.notifications import NotificationState
+from tutumd.store.intake.plain_calls import KEEP_BATCHES
 from tutumd.store.intake.sender_keys import select_dead
 from tutumd.store.objects.audit import select_old
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
-from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions, deliveries, key_counts, sender_keys
+from tutumd.store.tables.actions import (
+    LIVE,
+    action_lines,
+    action_totals,
+    actions,
+    deliveries,
+    key_counts,
+    sender_keys,
+    stored_batches,
+)
 from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
 from tutumd.store.tables.services import (
     containers,
@@ -97,6 +107,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         containers: sa.select(containers.c.uuid).where(is_gone, containers.c.stopped < before),
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
+        stored_batches: sa.select(stored_batches.c.key).where(stored_batches.c.stored < now - KEEP_BATCHES),
         sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
         api_keys: sa.select(api_keys.c.key_sha256).where(api_keys.c.expires < before),
         login_links: sa.select(login_links.c.token_sha256).where(login_links.c.expires <= now),

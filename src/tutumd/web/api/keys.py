@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 
 from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_query, parse_user
-from tutumd.web.api.objects import AUDIT, KEY, NEW_KEY
+from tutumd.model import User
+from tutumd.web.api.objects import AUDIT, KEY, NEW_KEY, WHOAMI
 from tutumd.web.api.schemas import ApiKeyIn, list_of, show, write_list
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_query, parse
@@ -19,6 +20,12 @@ router = APIRouter(prefix=PREFIX, tags=["account"])
 
 _NEW = TypeAdapter(ApiKeyIn)
 _USER = documented_query(["user"])
+
+
+@router.get("/whoami/", response_model=WHOAMI)
+def show_account(viewer: Reader) -> User:
+    """Show who sent the request, and with which rights."""
+    return viewer
 
 
 @router.get("/apikey/", response_model=list_of(KEY), openapi_extra=_USER)

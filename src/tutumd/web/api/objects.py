@@ -192,6 +192,24 @@ LOGS = describe(
 ACCOUNT = describe("AccountOut", "The credentials that were sent.", {"username": Shown(str), "key": Shown(str)})
 ERROR = describe("ErrorOut", "Why a request failed, and what to do.", {"error": Shown(str)})
 
+WHOAMI = describe(
+    "WhoAmIOut",
+    "Who sent the request, and with which rights.",
+    {
+        "user": Shown(str, of="name"),
+        "role": Shown(str, "`admin` or `member`."),
+        "credential": Shown(str, "First characters and name of the API key.", of="access.credential"),
+        "scope": Shown(str, of="access.scope"),
+        "service": Shown(
+            str | None,
+            "URI of the only service that the key is for; null: all.",
+            of=lambda user: user.access.service_uuid and service_uri(user.access.service_uuid),
+        ),
+        "stack": Shown(str | None, "The only stack that the key is for; null: all.", of="access.stack"),
+        "expires_datetime": Shown(Moment | None, of="access.expires"),
+    },
+)
+
 _KEY = {
     "id": Shown(str),
     "resource_uri": Shown(str, of=lambda key: f"{PREFIX}/apikey/{key.id}/"),
@@ -214,7 +232,7 @@ NEW_KEY = describe(
     "NewApiKeyOut", "An API key that was made.", {**_KEY, "key": Shown(str, "The key. It is shown only now.")}
 )
 
-_AUDIT_ENTRY = describe(
+AUDIT_ENTRY = describe(
     "AuditEntryOut",
     "Something that a user did.",
     {
@@ -251,5 +269,5 @@ _AUDIT_META = describe(
     {"limit": Shown(int), "next": Shown(str | None)},
 )
 AUDIT = describe(
-    "AuditOut", "A page of the audit log.", {"meta": Shown(_AUDIT_META), "objects": Shown(plain_list(_AUDIT_ENTRY))}
+    "AuditOut", "A page of the audit log.", {"meta": Shown(_AUDIT_META), "objects": Shown(plain_list(AUDIT_ENTRY))}
 )

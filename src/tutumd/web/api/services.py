@@ -54,7 +54,9 @@ def find_service(request: Request, viewer: User, reference: str) -> str:
 
 @router.get("/", response_model=list_of(SERVICE), openapi_extra=documented_list(SERVICE_FILTERS))
 def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
-    """List services by name. Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
+    """List services by stack and name.
+
+    Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
 
     `reference` is a name with or without its stack (`shop/web`), the name of a container, or the start of a UUID. By
     it, by `name` or by `uuid__startswith`, a service that is gone is found only if no other one matches.

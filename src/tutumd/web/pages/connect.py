@@ -39,7 +39,7 @@ def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
     """Show the services to connect, or those that match a search."""
     search = q.strip()[:_MAX_SEARCH]
     store, filters = context(request).store, {"gone": "no", "search": search}
-    found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES, by_stack=True))
+    found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES))
     return render(
         request,
         "connect.html",

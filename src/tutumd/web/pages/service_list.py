@@ -46,7 +46,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
     store, filters = context(request).store, _read_filters(request.query_params)
     is_gone = filters["state"] == GONE
     begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
-    query = Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin, by_stack=True)
+    query = Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin)
     found = store.services(visitor, query)
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
