@@ -13,8 +13,8 @@ from psycopg import Connection, Cursor, Error, Pipeline
 from psycopg.abc import Params
 from psycopg.errors import PipelineAborted
 
+from tutumd.store.sql import postgres
 from tutumd.store.sql.dialect import driver_of
-from tutumd.store.sql.postgres import LIMITS
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
@@ -56,7 +56,7 @@ class PipelinedConnection(Connection[Any]):
     def begin(self, *, writes: bool) -> None:
         """Begin a transaction, together with its first statement."""
         self.number = None if writes else ""
-        self.deferred = [(_BEGIN, None), (f"SELECT {LIMITS}", None)]
+        self.deferred = [(_BEGIN, None), (f"SELECT {postgres.LIMITS}", None)]
 
     def defer(self, query: str, params: Params) -> None:
         """Send a statement without a result together with the next statement, which raises its error."""
