@@ -146,7 +146,7 @@ def test_the_last_pause_of_a_window_ends_with_the_window() -> None:
     slept: list[float] = []
     change = FakeChange(Service(look(DONE, "a", needed_s=2.25)), run := FakeRun())
     change.context.timing = Timing(clock=lambda: sum(slept), poll_s=0.5)
-    run.sleep = slept.append  # type: ignore[method-assign] # nothing waits
+    run.sleep = lambda seconds: slept.append(seconds)  # type: ignore[method-assign] # nothing waits
     assert carry_out(change).success
     assert sum(slept) == 2.25
 
