@@ -46,7 +46,7 @@ def hang(connection: socket.socket, ended: Event) -> None:
 
 
 def send_byte_by_byte(connection: socket.socket, ended: Event) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 60_000:
+    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100:
         connection.sendall(bytes([byte]))
         if ended.wait(0.05):
             break

@@ -19,8 +19,7 @@ from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import UNCERTAIN, is_lost
-from tutumd.store.sql.postgres import CHANNEL, attempts
-from tutumd.store.sql.postgres_connection import LIMITS
+from tutumd.store.sql.postgres import CHANNEL, LIMITS, attempts
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import microseconds, new_uuid
 
