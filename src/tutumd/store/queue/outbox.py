@@ -40,7 +40,9 @@ _newest = sa.select(sa.func.max(notifications.c.seq)).where(notifications.c.targ
 def _select_targets(*covers: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Select enabled targets. A target that is being deleted is skipped, so that no transaction waits for that."""
     owned = sa.select(targets, users.c.is_admin.label("owner_is_admin"), _newest.scalar_subquery().label("newest"))
-    joined = owned.join(users, users.c.uuid == targets.c.user_uuid).where(targets.c.enabled, *covers)
+    # An expression, so that SQLite finds the targets of users rather than the user of each target.
+    joined = owned.join(users, sa.func.coalesce(users.c.uuid, "") == targets.c.user_uuid)
+    joined = joined.where(targets.c.enabled, *covers)
     return joined.with_for_update(read=True, key_share=True, skip_locked=True, of=targets)
 
 
@@ -48,10 +50,8 @@ IN_SCOPE = sa.and_(
     sa.or_(targets.c.service_uuid.is_(None), targets.c.service_uuid == services.c.uuid),
     sa.or_(targets.c.stack.is_(None), targets.c.stack == services.c.stack),
 )
-_owners = users.alias("owners")
-_VIEWERS = sa.select(_owners.c.uuid).where(sa.or_(_owners.c.is_admin, _owners.c.name == services.c.owner))
 _SELECT_COVERING = (
-    _select_targets(targets.c.user_uuid.in_(_VIEWERS), IN_SCOPE)
+    _select_targets(sa.or_(users.c.is_admin, users.c.name == services.c.owner), IN_SCOPE)
     .add_columns(
         actions.c.uuid.label("action_uuid"),
         actions.c.service_uuid.label("subject"),
@@ -110,7 +110,7 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
         for target, event, suppressed in told
     ]
     if forges:
-        new += _list_statuses(connection, forges, action, facts)
+        new += _list_ends(connection, forges, action, facts)
     return _insert(connection, new, action.ended, action_uuid=action.uuid, service_uuid=action.service_uuid)
 
 
@@ -152,28 +152,37 @@ def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> s
     if not covering:
         return set()
     action, facts = read_facts(connection, action_uuid)
-    new = [
-        (target, payload_of(Event.ACTION_STARTED, now, {**facts, "revision": revision}))
-        for target in covering
-        for revision in read_revisions(connection, action.seq)
-    ]
+    new = _list_statuses(connection, covering, Event.ACTION_STARTED, now, facts, read_revisions(connection, action.seq))
     return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=action.service_uuid)
 
 
-def _list_statuses(
+def _list_ends(
     connection: sa.Connection, forges: Sequence[Row], action: Row, facts: Mapping[str, Any]
 ) -> list[tuple[Row, dict[str, Any]]]:
-    """Return the commit statuses of a redeploy's end, and remove those of its start that nobody has sent."""
-    unsent = sa.and_(PENDING, notifications.c.lease_until.is_(None), notifications.c.action_uuid == action.uuid)
-    connection.execute(sa.delete(notifications).where(unsent, notifications.c.event == Event.ACTION_STARTED.value))
+    """Return the commit statuses of a redeploy's end."""
     revisions = read_revisions(connection, action.seq) or list(filter(None, [action.image_revision]))
     if not revisions:
         add_line(connection, action.uuid, action.ended, NO_REVISION)
-    event = _EVENTS[action.state]
+    return _list_statuses(connection, forges, _EVENTS[action.state], action.ended, facts, revisions)
+
+
+def _list_statuses(
+    connection: sa.Connection,
+    forges: Sequence[Row],
+    event: Event,
+    at: datetime,
+    facts: Mapping[str, Any],
+    revisions: Sequence[str],
+) -> list[tuple[Row, dict[str, Any]]]:
+    """Return commit statuses, and remove the older ones of the same commits that nobody has sent."""
+    c = notifications.c
+    is_same = sa.and_(c.revision.in_(revisions), c.target_seq.in_([target.seq for target in forges]), PENDING)
+    older = sa.and_(is_same, c.service_uuid == facts["service"]["uuid"])
+    # A notifier that stores a result has locked the row: wait for the result, and read it.
+    connection.execute(sa.select(c.seq).where(older).with_for_update()).all()
+    connection.execute(sa.delete(notifications).where(older, c.lease_until.is_(None)))
     return [
-        (target, payload_of(event, action.ended, {**facts, "revision": revision}))
-        for target in forges
-        for revision in revisions
+        (target, payload_of(event, at, {**facts, "revision": revision})) for target in forges for revision in revisions
     ]
 
 
@@ -241,6 +250,7 @@ def new_row(target_seq: int, payload: Mapping[str, Any], now: datetime, **values
         "event": payload["type"],
         "state": NotificationState.PENDING.value,
         "payload": payload,
+        "revision": payload["data"].get("revision"),
         "created": now,
         "due": now,
         **values,
