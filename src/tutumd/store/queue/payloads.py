@@ -98,7 +98,7 @@ def reason_of(code: str, text: str) -> dict[str, str]:
 def _duration(row: Row) -> float | None:
     if row.started is None or row.ended is None:
         return None
-    return max(0.0, float((row.ended - row.started).total_seconds()))
+    return float(max(0.0, round((row.ended - row.started).total_seconds(), 3)))
 
 
 def _iso(at: datetime) -> str:
