@@ -1,11 +1,13 @@
-"""The files that `script/generate` writes from the tables of handler fields and of settings."""
+"""The files that `script/generate` writes from the tables of handler fields and of settings, and from the SDK."""
 
 import json
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
+from script.sdk_reference import sdk_tables  # noqa: E402 (needs the path above)
 
 from tutumd.application.admission.fields import FIELDS, HandlerField  # noqa: E402 (needs the path above)
 from tutumd.main.options import default_of, settings_of  # noqa: E402
@@ -27,7 +29,7 @@ def main() -> int:
 def stale_files() -> dict[Path, str]:
     """Return the files that are out of date, each with the text that it should have."""
     wanted = {ROOT / "src/tutum/handler_fields.json": json_list()}
-    for name, table in (("handler-fields", markdown_table), ("settings", settings_table)):
+    for name, table in (("handler-fields", markdown_table), ("settings", settings_table), ("sdk", sdk_tables)):
         page = ROOT / f"docs/reference/{name}.md"
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         wanted[page] = before + BEGIN + table(rest) + END + rest.partition(END)[2]

@@ -135,17 +135,17 @@ class Service(EditableResource):
             TutumApiError: The service is gone, you follow too many logs, or the first request failed.
         """
         params: dict[str, FilterValue] = {"tail": tail, "since": since}
-        pause_s = FOLLOW_POLL_S
+        pause_s, is_admitted = FOLLOW_POLL_S, False
         while True:
             try:
                 body = self._send("GET", "logs", params=params).body
             except TutumApiError as error:
-                if "after" not in params or not error.is_temporary:
+                if "after" not in params or not error.is_temporary or (error.status == 429 and not is_admitted):
                     raise
                 if on_failure is not None:
                     on_failure(error)
             else:
-                params = {"after": body["next"]}
+                is_admitted, params = "after" in params, {"after": body["next"]}
                 if body["logs"]:
                     yield body["logs"]
                     pause_s = FOLLOW_POLL_S

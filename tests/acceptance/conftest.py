@@ -1,11 +1,13 @@
 """Servers, services and clients for the acceptance tests."""
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.accounts import Member, add_member, give
 from tests.acceptance.backups import tutumd
 from tests.acceptance.console import Console
 from tests.acceptance.raw_http import Target, holdings
@@ -90,3 +92,11 @@ def backup(made_backup: Path, tmp_path: Path) -> Path:
     for name in ("backup.tar", "data/tutumd.db", "data/secret.key"):
         shutil.copy2(made_backup / name, tmp_path / name)
     return tmp_path / "backup.tar"
+
+
+@pytest.fixture
+def ann(live_server: LiveServer) -> Member:
+    """A member with a service."""
+    member = add_member(live_server, f"ann-{uuid.uuid4()}")
+    give(live_server, str(live_server.create_service(member.name)["uuid"]), member.name)
+    return member

@@ -29,6 +29,16 @@ def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer, console:
     assert live_server.request("GET", f"{action}logs/?before=1").status == 400
 
 
+def test_the_output_of_a_service_is_followed_with_a_cursor(live_server: LiveServer) -> None:
+    path = f"/api/v1/service/{live_server.run_service('followed', 'seq 3; exec sleep 36000')}/logs/"
+    wait_until(lambda: live_server.request("GET", path).json["logs"] == "1\n2\n3", "it has written")
+    first = live_server.request("GET", f"{path}?tail=1").json
+    assert first["logs"] == "3"
+    assert live_server.request("GET", f"{path}?after={first['next']}").json["logs"] == ""
+    for query in ("since=2026-01-01T00:00:00Z", "since=now", "after=x"):
+        assert live_server.request("GET", f"{path}?{query}").status == 400, query
+
+
 @pytest.mark.slow
 def test_a_pending_action_can_be_canceled_and_then_retried(live_server: LiveServer, console: Console) -> None:
     service, gate = live_server.run_gated_service("canceled")

@@ -1,7 +1,9 @@
-"""Notification targets and messages: by the API, SDK, command line, `tutum apply` and pages; each user's own."""
+"""Notification targets and messages: by the API, SDK, command line and `tutum apply`; each user's own."""
 
 import json
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,39 +11,15 @@ import pytest
 import tutum
 from tests.acceptance.accounts import Member, add_limited_key, add_member, give
 from tests.acceptance.console import Console
+from tests.acceptance.notified import FORGE, MESSAGES, REFUSED, SECRET, TARGETS, WEBHOOK, create, objects
 from tests.acceptance.raw_http import check_refusal
-from tests.support.pages import Visitor, signed_in
 from tests.support.server import LiveServer
 from tutum import NotificationTarget
 from tutum.notification import SECRET_SETTINGS
 from tutumd.application.target_settings import SETTINGS
 from tutumd.model import Scope
 
-TARGETS, MESSAGES = "/api/v1/notification/target/", "/api/v1/notification/"
-REFUSED = "https://127.0.0.1:9/hooks/s3cret-path"
-"""Refused by every server: loopback is in no network of its `--notify-allow`."""
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-WEBHOOK = {"kind": "webhook", "settings": {"url": REFUSED}}
-FORGE = {"kind": "forge", "settings": {"forge": "github", "repository": "a/b", "token": "t0ken"}}
-
-
-@pytest.fixture
-def ann(live_server: LiveServer) -> Member:
-    """A member with a service."""
-    member = add_member(live_server, f"ann-{uuid.uuid4()}")
-    give(live_server, str(live_server.create_service(member.name)["uuid"]), member.name)
-    return member
-
-
-def create(member: Member, name: str = "oncall", **fields: Any) -> dict[str, Any]:
-    """Create a target."""
-    answer = member.send("POST", TARGETS, {"name": name, **WEBHOOK, **fields})
-    assert answer.status == 201, answer
-    return dict(answer.json)
-
-
-def objects(member: Member, path: str = TARGETS) -> list[dict[str, Any]]:
-    return list(member.send("GET", path).json["objects"])
+REFERENCE = Path(__file__).parents[2] / "docs/reference/notifications.md"
 
 
 def test_a_target_is_created_changed_and_deleted_and_its_secrets_stay_secret(ann: Member) -> None:
@@ -195,6 +173,10 @@ def test_an_exported_file_applies_without_a_change_and_follows_its_edits(
         out, err = cli.run("apply", str(file), *options, code=code, **known)
         return out + err
 
+    service = objects(ann, "/api/v1/service/")[0]["uuid"]
+    give(live_server, service, "username")
+    assert f'service = "{service}"' in cli.run("export", **login)[0]  # its name is no longer the owner's to see
+    give(live_server, service, ann.name)
     text = cli.run("export", **login)[0]
     assert SECRET not in text
     assert "t0ken" not in text
@@ -235,57 +217,13 @@ def test_the_sdk_saves_plans_tests_and_deletes(live_server: LiveServer, ann: Mem
     assert NotificationTarget.list(client=client) == []
 
 
+def test_the_reference_has_each_setting() -> None:
+    table = REFERENCE.read_text(encoding="utf-8").partition("| Kind | Setting |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?:`\w+` )?\| `(\w+)` \|", table, re.MULTILINE)
+    assert rows == [each.name for settings in SETTINGS.values() for each in settings]
+
+
 def test_the_secrets_that_files_must_not_contain_are_those_of_the_server() -> None:
     hidden = {kind.value: {each.name for each in settings if each.mask} for kind, settings in SETTINGS.items()}
     hidden["webhook"] -= {"url"}  # a person may know that it contains no secret
     assert {kind: set(names) for kind, names in SECRET_SETTINGS.items()} == hidden
-
-
-def test_pages_create_test_change_retry_and_delete(live_server: LiveServer, ann: Member) -> None:
-    visitor = signed_in(live_server, ann.name, ann.key)
-    page = visitor.get("/").follow("Add a target")
-    assert not page.find("a", "Chat, phone or mail")
-    form = page.follow("Webhook")
-    fields: dict[str, Any] = {"name": "oncall", "settings.url": "https://u:s3cret@example.com/"}
-    bad = form.submit("Create the target", **fields)
-    assert (bad.status, "no user and password" in bad.alert) == (400, True)
-    fields |= {"settings.url": REFUSED, "service": ann.name}
-    made = bad.submit("Create the target", **fields)
-    assert made.status == 201
-    assert made.copies["Copy secret"].startswith("whsec_")
-    twice = form.submit("Create the target", **fields)
-    assert (twice.status, "already" in twice.alert) == (409, True)
-    page = visitor.get(f"/notifications/target/{objects(ann)[0]['uuid']}/")
-    assert not page.copies
-    tested = page.submit("Send a test")
-    assert "--notify-allow" in tested.alert
-    assert "s3cret-path" not in tested.html
-    assert tested.submit("Retry").alert == "The messages are queued again."
-    edited = page.follow("Edit")
-    assert "It is set (https://127.0.0.1:9/…)" in edited.text
-    nothing: dict[str, Any] = {f"event.action.{each}": [] for each in ("failed", "recovered")}
-    assert edited.submit("Save", **nothing).status == 400
-    changed = edited.submit("Save", name="night", repeat="0", service="")
-    assert (changed.title.startswith("night"), "all your services" in changed.text) == (True, True)
-    assert changed.submit("Disable").alert == "The target is disabled: nothing is sent."
-    service = objects(ann, "/api/v1/service/")[0]["uuid"]
-    assert visitor.get(f"/service/{service}/").follow("night").path == changed.path.partition("?")[0]
-    assert not visitor.get("/").find("a", "Add a target")
-    assert changed.submit("Delete the target").alert == "The target is deleted."
-    assert objects(ann) == []
-
-
-@pytest.mark.parametrize("scope", [Scope.READ, Scope.ADMIN])
-def test_pages_of_a_limited_key_offer_no_change(live_server: LiveServer, ann: Member, scope: Scope) -> None:
-    create(ann)
-    service = objects(ann, "/api/v1/service/")[0]["uuid"]
-    limits: dict[str, Any] = {"scope": scope} if scope is Scope.READ else {"service_uuid": service}
-    limited = add_limited_key(live_server, ann.name, **limits)
-    visitor: Visitor = signed_in(live_server, ann.name, limited.key)
-    page = visitor.get("/notifications/")
-    assert not page.find("section", id="add")
-    assert not visitor.get("/").find("a", "Add a target")
-    assert visitor.get("/notifications/new/").status == 403
-    assert bool(page.find("a", "oncall")) is (scope is Scope.READ)
-    if scope is Scope.READ:
-        assert not page.follow("oncall").find("button", "Send a test")

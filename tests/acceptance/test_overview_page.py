@@ -130,6 +130,7 @@ def test_it_says_which_engine_cannot_be_reached_and_what_to_do(dashboard: Dashbo
     other = replace(ENGINE, name="prod", away=True, error="no route to host")
     away = replace(ENGINE, away=True, error="permission denied", faults=(denied,))
     dashboard.bed.queue.register("worker", [away, other])
+    assert _now(dashboard.visit("eve").get("/")).endswith("No engine can be reached: this page says why.")
     dashboard.bed.show("web")
     visitor = dashboard.visit()
     alerts = [each.text for each in visitor.get("/").find("div", role="alert")]

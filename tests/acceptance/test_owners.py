@@ -173,6 +173,7 @@ def test_what_is_anothers_answers_as_the_unknown_on_every_route(
                     if route.method == "GET" and not query:
                         check_refusal(told, 404)
     assert holdings(live_server) == before
+    assert ann.member.send("GET", f"/api/v1/notification/target/{ann.target}/").json["name"] == "oncall"
 
 
 def test_what_is_anothers_answers_any_other_method_as_the_unknown(

@@ -28,27 +28,54 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
     assert engine.redeploy(WEB, FakeRun()).success
     first, last = cluster.changes()
     assert {"op": "add", "path": "/spec/minReadySeconds", "value": 1} in first.body
+    assert {"op": "add", "path": "/spec/strategy/rollingUpdate/maxSurge", "value": 2} in first.body
     assert last.content_type == "application/merge-patch+json"
-    assert last.body["spec"] == {"minReadySeconds": None}
+    assert last.body["spec"] == {"minReadySeconds": None, "strategy": {"rollingUpdate": {"maxSurge": "25%"}}}
     after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
     del after["template"]["metadata"]["annotations"]
     assert after == before
 
 
 @pytest.mark.slow
-def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
+def test_a_quota_that_leaves_room_for_some_of_the_added_pods_only_delays_the_others(
+    kubernetes: ClusterAndEngine,
+) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment())
+    cluster.controllers.quota = 3
+    assert engine.redeploy(WEB, FakeRun(tag="v2")).success
+    assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
+
+
+def test_a_surge_that_somebody_sets_in_the_meantime_is_kept(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment())
+
+    def change(line: str) -> None:
+        if line == "2 of 2 new pods are ready":
+            chosen = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+            cluster.store.change(("deployments", "shop", "web"), lambda new: new["spec"]["strategy"].update(chosen))
+
+    assert engine.redeploy(WEB, FakeRun(on_log=change)).success
+    spec = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    assert spec["strategy"]["rollingUpdate"]["maxSurge"] == 1
+    assert "minReadySeconds" not in spec
+
+
+@pytest.mark.slow
+def test_the_window_of_all_new_pods_begins_before_the_cluster_lets_old_ones_go(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
-    kube.create(cluster, deployment(replicas=1))
+    kube.create(cluster, deployment())
     seen: list[list[str]] = []
 
     def look(line: str) -> None:
-        if line == "1 of 1 new pods are ready: they have to stay so for 5 s":
+        if line == "2 of 2 new pods are ready: they have to stay so for 5 s":
             seen.append(sorted(kube.pods(cluster, "web").values()))
 
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=5.0)) as engine:
         assert engine.redeploy(WEB, FakeRun(tag="v2", on_log=look)).success
-    assert seen == [["v1", "v2"]]
+    assert seen == [["v1", "v1", "v2", "v2"]]
 
 
 ON_DELETE = {"type": "OnDelete"}

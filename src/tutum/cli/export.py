@@ -16,6 +16,7 @@ from tutum.cli.options import complete_service
 from tutum.cli.output import printable
 from tutum.cli.target_file import open_settings, target_fields
 from tutum.client import current_client
+from tutum.errors import ObjectNotFound
 from tutum.lookup import Utils
 from tutum.notification import NotificationTarget
 from tutum.service import Service
@@ -108,10 +109,9 @@ class _Writer:
     def lines_of_target(self, target: NotificationTarget) -> Iterator[str]:
         """Yield the lines of a notification target."""
         yield "[[notification]]"
-        service = Service.fetch(target.service.strip("/").rpartition("/")[2]).shown_name if target.service else None
         secret = [key for key in target.settings if key not in open_settings(target)]
         variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
-        yield from starmap(toml_line, target_fields(target, service, variables).items())
+        yield from starmap(toml_line, target_fields(target, _service_of(target), variables).items())
 
     def _verification(self, service: Service, handler: Handler) -> dict[str, Any]:
         """Return what the handler checks."""
@@ -137,6 +137,16 @@ def _reference(service: Service) -> dict[str, str]:
     if service.uuid not in [each.uuid for each in named] or engines.count(service.engine) > 1:
         return {"name": service.uuid}
     return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
+
+
+def _service_of(target: NotificationTarget) -> str | None:
+    """Return the entry of the file for the service of a target; None if the target has none."""
+    uuid = (target.service or "").strip("/").rpartition("/")[2]
+    try:
+        found = _reference(Service.fetch(uuid)) if uuid else {}
+    except ObjectNotFound:  # the user does not see it any more
+        found = {}
+    return found["name"] if len(found) == 1 else uuid or None
 
 
 def toml_line(key: str, value: Any) -> str:

@@ -12,7 +12,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("logout")
 def logout() -> None:
-    """Remove the credentials and the server that tutum login saved. The API key itself stays valid."""
+    """Remove what tutum login saved. The API key itself stays valid."""
     path, removed = remove_credentials()
     print(f"Removed from {path}: {', '.join(removed)}" if removed else f"Nothing to remove: {path} has no credentials")
     environment = source_of_environment(os.environ)

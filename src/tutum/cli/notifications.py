@@ -74,7 +74,7 @@ def list_notifications(
 @app.command("retry")
 def retry_notifications(
     identifiers: Annotated[
-        list[str] | None, typer.Argument(metavar="[NOTIFICATION]...", help="UUID, or the start of it.")
+        list[str] | None, typer.Argument(metavar="NOTIFICATION", help="UUID, or the start of it.")
     ] = None,
     target: Annotated[
         str | None,

@@ -84,6 +84,7 @@ _target = typer.Argument(metavar="TARGET", help=_IDENTIFIER, autocompletion=comp
 TargetName = Annotated[str, _target]
 TargetNames = Annotated[list[str], _target]
 Services = Annotated[list[str], _service]
+AnyServices = Annotated[list[str] | None, _service]
 OneService = Annotated[str, _service]
 HandlerName = Annotated[str, _handler]
 HandlerNames = Annotated[list[str], _handler]

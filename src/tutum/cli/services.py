@@ -205,7 +205,7 @@ def redeploy_services(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the containers of services with new ones of the newest image."""
+    """Replace containers by new ones of the newest image."""
     if dry_run:
         show_plans([(service.shown_name, service.plan()) for service in _find(services)], as_json=as_json)
         return
@@ -286,7 +286,7 @@ def terminate_services(
 
 @app.command("forget")
 def forget_services(services: Services, force: Force = False, quiet: Quiet = False) -> None:
-    """Forget services that are gone, and revoke their webhook handlers: the URLs then answer 404."""
+    """Forget services that are gone. Their webhook handlers are revoked: the URLs then answer 404."""
     found = _find(services)
     if there := [service.shown_name for service in found if not service.gone_since]:
         raise TutumApiError(f"not gone: {', '.join(there)}. Remove them with what created them; nothing was forgotten")

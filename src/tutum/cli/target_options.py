@@ -101,7 +101,7 @@ def read_secret(option: str, source: str, *, is_file: bool = False) -> str:
     if variable:
         text = os.environ.get(variable[1], "")
     elif source == "-" and sys.stdin.isatty():
-        text = getpass.getpass(f"{option}: ")
+        text = getpass.getpass(f"Value of {option} (not shown): ")
     else:
         text = read_text(option, source) if is_file or source == "-" else source
     if not text.strip():

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from tutum.cli import handler_calls
 from tutum.cli.field_options import check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
+    AnyServices,
     AsJson,
     HandlerName,
     HandlerNames,
@@ -39,15 +41,18 @@ UNUSED_HEADINGS = ("SERVICE", "NAME", "UUID", "OPERATION", "LAST CALLED", "CREAT
 
 @app.command("list")
 @app.command("ls", hidden=True)
-def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """List the webhook handlers of services."""
-    owners = list(map(Utils.fetch_remote_service, services))
-    handlers = [handler for owner in owners for handler in WebhookHandler.fetch(owner).list()]
+def list_handlers(services: AnyServices = None, quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """List the webhook handlers of services; without a service, of all."""
+    owners = list(map(Utils.fetch_remote_service, services)) if services else Service.list()
+    listed = [WebhookHandler.fetch(owner).list() for owner in owners] if services else [WebhookHandler.unused(0)]
     names = {owner.uuid: owner.shown_name for owner in owners}
+    handlers = sorted(
+        chain.from_iterable(listed), key=lambda each: "" if services else names.get(each.service_uuid, "")
+    )
     # A value that is the same for all, as usual, needs no column.
     all_active = all(state_of(handler) == "active" for handler in handlers)
-    headings = LIST_HEADINGS[len(owners) == 1 : -1 if all_active else None]
-    none = f"no webhook handlers: tutum webhook-handler create {' '.join(names.values())}"
+    headings = LIST_HEADINGS[len(services or ()) == 1 : -1 if all_active else None]
+    none = f"no webhook handlers: tutum webhook-handler create {' '.join(names.values()) if services else 'SERVICE'}"
     print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json, none=none)
     if as_json:
         _warn_of_loopback(handlers)

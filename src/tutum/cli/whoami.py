@@ -14,7 +14,7 @@ _PLACES = ("the program", "the environment", f"{CONFIG_FILE} (tutum login)")
 
 @app.command("whoami")
 def show_account(as_json: AsJson = False) -> None:
-    """Show the user, the rights and the server of the commands, and where the credentials come from."""
+    """Show user, rights and server. It also names the place that the credentials come from."""
     client = current_client()
     account = client.send("GET", "whoami").body
     sources = zip(_PLACES, default_sources(), strict=True)

@@ -143,7 +143,7 @@ def make_login_link(
     options: Options,
     name: Name,
 ) -> None:
-    """Print a link that signs a user in to the dashboard: once, and within 15 minutes. It is on the last line."""
+    """Print a link that signs a user in. It works once, within 15 minutes, and is on the last line."""
     from tutumd.main.startup import start_of_urls  # slow
 
     settings = read_settings(options)

@@ -30,7 +30,7 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", "-v", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     pass
@@ -39,7 +39,7 @@ def _root(
 @app.command(cls=SettingsCommand)
 @with_settings(*settings_of("serve"))
 def serve(options: dict[str, Any]) -> None:
-    """Serve the API, and perform its actions in a process of their own."""
+    """Serve the API, and perform actions. They run in a process of their own."""
     from tutumd.main import serve  # slow
 
     serve.serve(options)
@@ -78,7 +78,10 @@ def healthcheck(
         bool, typer.Option("--live", help="Fail only where a restart helps: also 0 while the database is away.")
     ] = False,
 ) -> None:
-    """Exit with 0 if the worker or notifier of this container works, else the server on TUTUMD_PORT; with 1 if not."""
+    """Check this container, and exit with 1 if it does not work.
+
+    In the container of a worker or notifier, that process is checked, else the server on TUTUMD_PORT.
+    """
     from tutumd.main.healthcheck import check_health
 
     typer.echo(check_health(os.environ, live=live))
@@ -89,7 +92,7 @@ def healthcheck(
 def backup(
     options: dict[str, Any], file: Annotated[str, typer.Argument(help="File to write; - for standard output.")]
 ) -> None:
-    """Write the SQLite database and the key for secrets to a file, also while the server runs."""
+    """Back up the SQLite database and the key for secrets. The server may be running."""
     from tutumd.main import backup
 
     backup.backup(file, options)
@@ -113,7 +116,7 @@ def restore(
 @app.command()
 @with_settings(*STORAGE, "listen_url", "engine", "public_url", "trusted_proxies")
 def doctor(options: dict[str, Any], json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Find what is wrong with settings, database, engines and proxy, and say how to fix it. Changes nothing."""
+    """Find what is wrong, and say how to fix it. Checks settings, database, engines and proxy, and changes nothing."""
     from tutumd.main import doctor
 
     doctor.doctor(options, as_json=json)

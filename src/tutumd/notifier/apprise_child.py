@@ -80,7 +80,8 @@ def main() -> None:
     """Send the message of standard input."""
     signal.alarm(LIMIT_S)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
-    sys.stdout.write(send(**json.load(sys.stdin)))
+    output, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no error text
+    output.write(send(**json.load(sys.stdin)).encode())
 
 
 if __name__ == "__main__":

@@ -45,16 +45,15 @@ class AppriseSender:
         try:
             ended = subprocess.run(
                 _COMMAND,
-                input=json.dumps(message),
+                input=json.dumps(message).encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=variables,
                 timeout=self._limit_s,
-                text=True,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return SendResult(sent=False, error=f"the service did not respond within {self._limit_s:.0f} s")
         if ended.returncode:
             return SendResult(sent=False, error=f"Apprise ended with the code {ended.returncode}")
-        return SendResult(sent=not ended.stdout, error=shorten(ended.stdout, MAX_ERROR_CHARS))
+        return SendResult(sent=not ended.stdout, error=shorten(ended.stdout.decode(), MAX_ERROR_CHARS))

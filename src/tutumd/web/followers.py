@@ -4,12 +4,13 @@ A client follows by polling: each response has a cursor, from which the next rea
 for a client but the time of its last read, so any web process can continue.
 """
 
-import json
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from threading import Lock
+
+from pydantic import ConfigDict, TypeAdapter
 
 from tutumd.errors import InvalidInputError, TooManyCallsError, UnavailableError
 from tutumd.model import SINCE, Output, User
@@ -20,6 +21,7 @@ PAUSE_S = 1.0
 LASTS_S = 20.0
 """Time after its last read during which a follower counts."""
 _MAX_CURSOR = 12_000
+_POSITION = TypeAdapter(dict[str, str], config=ConfigDict(strict=True))
 
 
 class Followers:
@@ -48,8 +50,7 @@ class Followers:
         if cursor:
             self._admit(viewer.uuid, follower)
         output = ask(after)
-        packed = json.dumps(output.position, separators=(",", ":")).encode()
-        return output.text, f"{follower}.{urlsafe_b64encode(packed).decode()}"
+        return output.text, f"{follower}.{urlsafe_b64encode(_POSITION.dump_json(dict(output.position))).decode()}"
 
     def _admit(self, user: str, follower: str) -> None:
         now = self._monotonic()
@@ -68,9 +69,6 @@ class Followers:
 def _parse_cursor(text: str) -> tuple[str, dict[str, str]]:
     follower, _, packed = text.partition(".")
     try:
-        position = json.loads(urlsafe_b64decode(packed[:_MAX_CURSOR].encode()))
-    except (ValueError, RecursionError) as error:
+        return follower[:16], _POSITION.validate_json(urlsafe_b64decode(packed[:_MAX_CURSOR]))
+    except ValueError as error:
         raise InvalidInputError("after must be `next` of an earlier response") from error
-    if not isinstance(position, dict) or not all(isinstance(value, str) for value in position.values()):
-        raise InvalidInputError("after must be `next` of an earlier response")
-    return follower[:16], position

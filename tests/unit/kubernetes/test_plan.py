@@ -95,6 +95,29 @@ def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
     assert planned(workload(deployment(**spec))).min_ready is None
 
 
+@pytest.mark.parametrize(
+    ("replicas", "surge", "raised"),
+    [
+        (1, "25%", None),
+        (2, "25%", 2),
+        (8, "25%", 8),
+        (30, "25%", 10),
+        (40, "25%", None),
+        (8, 1, None),
+        (8, "50%", None),
+    ],
+)
+def test_a_default_surge_is_raised_so_that_all_windows_are_one(
+    replicas: int, surge: int | str, raised: int | None
+) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": "25%"}}
+    subject = workload(deployment(replicas=replicas, strategy=strategy))
+    plan = planned(subject)
+    assert (plan.surge, plan.surge_before) == (raised, None if raised is None else "25%")
+    assert patched(subject, plan).rolling["maxSurge"] == (surge if raised is None else raised)
+    assert planned(workload(deployment(template=template(container(readinessProbe={"exec": {}}))))).surge is None
+
+
 def test_minreadyseconds_stays_below_the_deadline_of_a_deployment() -> None:
     subject = workload(deployment(progressDeadlineSeconds=3))
     plan = planned(subject)

@@ -150,4 +150,11 @@ def test_a_followed_log_continues_over_a_lost_connection(api: FakeApi) -> None:
     queries = [dict(request.url.params) for request in api.requests]
     assert queries == [{"tail": "5"}, {"after": "x.one"}, {"after": "x."}, {"after": "x."}, {"after": "x.two"}]
     assert len(failures) == 1
+    api.script(
+        [pages[0], httpx2.Response(429, json={"error": "you follow 8 logs already"}, headers={"Retry-After": "60"})]
+    )
+    following = watched.follow_logs()
+    assert next(following) == "one"
+    with pytest.raises(tutum.TutumApiError, match="you follow 8 logs already"):
+        next(following)
     assert all(2 <= pause_s <= 5 for pause_s in api.clock.slept)

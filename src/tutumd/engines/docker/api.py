@@ -39,7 +39,7 @@ class DockerApi:
 
     Attributes:
         installation: As given.
-        known_images: Inspect documents by ID since the last list; None for an image that is gone.
+        known_images: Inspect documents by ID since the last look at a service; None for an image that is gone.
     """
 
     def __init__(self, client: Client, config_dir: str | None, installation: str = "", timeout_s: float = 0) -> None:
@@ -55,11 +55,12 @@ class DockerApi:
         """Check that the engine responds. Raises EngineUnavailableError if it does not."""
         self._sdk.probe()
 
-    def list_containers(self) -> tuple[Json, ...]:
-        """Return the list entries of all containers, running or not. Cached facts about images and the engine
-        expire.
-        """
+    def forget(self) -> None:
+        """Let cached facts about images and the engine expire."""
         self.known_images, self._facts = {}, None
+
+    def list_containers(self) -> tuple[Json, ...]:
+        """Return the list entries of all containers, running or not."""
         with translated_read("list the containers"):
             return tuple(self._sdk.containers(all=True))
 
@@ -243,10 +244,7 @@ class DockerApi:
         return created
 
     def apply(self, step: SwapStep, run: Run) -> None:
-        """Apply one step of a swap. A step that was already applied changes nothing."""
-        present = self.container(step.container) if step.verb == "rename" else None
-        if present is not None and present.name == step.name:
-            return
+        """Apply one step of a swap, as decided from the current state."""
         match step.verb:
             case "stop":
                 self.stop(step.container, run)
@@ -268,9 +266,9 @@ class DockerApi:
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     call(step.container, **arguments)
 
-    def stop(self, container: str, run: Run) -> None:
+    def stop(self, container: str, run: Run, inspected: InspectedContainer | None = None) -> None:
         """Stop a container with its own signal and grace period. A missing container is ignored."""
-        inspected = self.container(container)
+        inspected = inspected or self.container(container)
         if inspected is None:
             return
         grace = (inspected.raw.get("Config") or {}).get("StopTimeout")

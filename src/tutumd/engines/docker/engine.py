@@ -71,6 +71,7 @@ class DockerEngine:
         self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
+        self._cache = ContainerCache(self._api)
         self._server_cap = server_cap
         self._limits = limits
         self._locks = ComponentLocks()
@@ -78,12 +79,12 @@ class DockerEngine:
         self._context = partial(
             ActionContext,
             api=self._api,
+            activity=self._cache.activity,
             stable_s=self._stable_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,
         )
         self._self_id = self_container_id
-        self._cache = ContainerCache(self._api)
         self._snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
@@ -117,7 +118,8 @@ class DockerEngine:
         facts = self._api.facts()
         plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
         platform = kept_platform((container.platform for container in group.containers), facts)
-        digests = check_images(self._api, plan.pulled, group.containers, platform)
+        present = {name: self._api.image(name) for name in plan.pulled}
+        digests = check_images(self._api, present, group.containers, platform)
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 

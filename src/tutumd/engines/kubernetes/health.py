@@ -229,12 +229,14 @@ class PodWatch:
         failed: A new pod that has failed permanently; None if there is none.
         refusal: Why the cluster has created no pod for a while; empty if it has.
         problem: Why stuck pods could not be deleted, and the remedy; empty if they could.
+        patience_s: Seconds, beside those of `Timing`, for which the cluster may create some new pods and not others.
     """
 
     def __init__(self, context: WorkloadContext) -> None:
         self.failed: Pod | None = None
         self.refusal = ""
         self.problem = ""
+        self.patience_s = 0.0
         self._context = context
         self._since: dict[str, float] = {}
         self._refused = HoldTimer(context.timing.clock)
@@ -270,7 +272,7 @@ class PodWatch:
             with suppress(EngineRefusedError):
                 refusal = self._creation_refusal(view)
         held_s = self._refused.seconds((bool(refusal), len(new)))
-        return refusal if held_s >= self._context.timing.doubt_s else ""
+        return refusal if held_s >= self._context.timing.doubt_s + (self.patience_s if new else 0.0) else ""
 
     def _creation_refusal(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pods, such as a quota; empty if it does."""

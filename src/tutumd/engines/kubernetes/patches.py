@@ -26,6 +26,7 @@ class RedeployJournal:
         restarted_at: Time written into the template; unique to this restart.
         min_ready_before, min_ready: minReadySeconds before this redeploy (None: absent) and during it (None: not
             changed).
+        surge_before, surge: The same for maxSurge.
         running_before: UIDs of the pods that were ready.
         image_before: Digest that they ran.
         stopped: Whether the service was stopped when the redeploy began.
@@ -43,6 +44,8 @@ class RedeployJournal:
     min_ready: int | None
     running_before: tuple[str, ...]
     image_before: str | None
+    surge_before: str | None = None
+    surge: int | None = None
     notes: tuple[str, ...] = ()
     pull_note: str = ""
     stopped: bool = False
@@ -76,8 +79,9 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
     The image is changed in the main container and in all other containers with the same image.
     """
     tagged = workload.annotations.get(IMAGE_TAGGED) if journal.image == workload.main["image"] else journal.image
-    seconds = {} if journal.min_ready is None else {"/spec/minReadySeconds": journal.min_ready}
-    return _patch(workload, _restarted(workload.template, journal, variables), tagged, seconds)
+    settings = {"/spec/minReadySeconds": journal.min_ready, "/spec/strategy/rollingUpdate/maxSurge": journal.surge}
+    changed = {path: value for path, value in settings.items() if value is not None}
+    return _patch(workload, _restarted(workload.template, journal, variables), tagged, changed)
 
 
 def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variables) -> bool:

@@ -16,6 +16,9 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
 
+MAX_SURGE = 10
+"""Pods that a redeploy may add to those that are wanted: more could be too many for nodes and databases."""
+
 
 def plan_redeploy(
     view: WorkloadView, tag: str | None, variables: Variables, timing: Timing, skip_unchanged: bool | None = None
@@ -34,6 +37,7 @@ def plan_redeploy(
     image = new_image(workload, tag)
     labels = parse_labels([workload.annotations])
     min_ready, capped = _min_ready(view, timing.stable_s if labels.stable_s is None else labels.stable_s)
+    surge = None if min_ready is None else _surge(workload)
     journal = RedeployJournal(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
@@ -42,6 +46,8 @@ def plan_redeploy(
         restarted_at=timing.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
         min_ready_before=workload.spec.get("minReadySeconds"),
         min_ready=min_ready,
+        surge_before=None if surge is None else workload.rolling["maxSurge"],
+        surge=surge,
         running_before=tuple(pod.uid for pod in view.ready),
         image_before=running_digest(workload, view.alive),
         notes=(
@@ -67,7 +73,7 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
         note = f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)"
         return replace(journal, notes=(*journal.notes, note))
     result = Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before))
-    return replace(journal, min_ready=None, stage=Stage.FINISH, result=result)
+    return replace(journal, min_ready=None, surge=None, stage=Stage.FINISH, result=result)
 
 
 def _is_pulled(container: Json) -> bool:
@@ -93,6 +99,8 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
             f"set minReadySeconds to {journal.min_ready} during the rollout, because the container {view.unprobed} "
             "has no readiness probe"
         )
+        if journal.surge is not None:
+            steps.append(f"set maxSurge to {journal.surge} during the rollout, so that new pods are watched together")
     return Plan(
         order=order,
         order_reason=order_reason,
@@ -219,6 +227,16 @@ def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[s
         )
         seconds = deadline - 1
     return (None if seconds <= int(workload.spec.get("minReadySeconds") or 0) else seconds), notes
+
+
+def _surge(workload: Workload) -> int | None:
+    """Return the maxSurge of a redeploy that raises minReadySeconds; None: the current value stays.
+
+    New pods that start together are watched together. Any value but the default may be a limit that somebody chose.
+    """
+    surge, default = min(workload.replicas, MAX_SURGE), "25%"
+    is_default = workload.kind is Kind.DEPLOYMENT and workload.rolling.get("maxSurge") == default
+    return surge if is_default and surge > _resolve(default, workload.replicas, math.ceil) else None
 
 
 def _resolve(value: int | str, total: int, rounded: Callable[[float], int]) -> int:

@@ -1,4 +1,6 @@
-"""The redeploy of one workload: the patch of its pod template, its temporary minReadySeconds, and the rollback."""
+"""The redeploy of one workload: the patch of its pod template, its temporary settings, and the rollback."""
+
+from typing import Any
 
 from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
@@ -104,6 +106,8 @@ class Redeploy:
             return Look(status=status, progress=_superseded(workload, journal))
         is_whole, needed_s = status is RolloutStatus.SUCCEEDED, window_s(view, context.timing)
         emptied = describe_emptied(workload, was_stopped=journal.stopped)
+        # Without room for all added pods, old pods free some when the first new pods have been ready for long enough.
+        self._watch.patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
         watched = self._watch.status(view, new, is_whole=is_whole, emptied=emptied)
         if watched is RolloutStatus.IN_PROGRESS:
             self._watch.free_stuck(view, journal.restarted_at)
@@ -166,16 +170,21 @@ class Redeploy:
                 self.context.delete(pod)
 
     def settle(self) -> None:
-        """Restore minReadySeconds, which restarts nothing, unless somebody else has changed it in the meantime."""
+        """Restore minReadySeconds and maxSurge, which restarts nothing, unless somebody else has changed them."""
         if self.journal.min_ready is not None:
-            self.context.change(self._restore_min_ready)
+            self.context.change(self._restore_settings)
 
-    def _restore_min_ready(self) -> None:
+    def _restore_settings(self) -> None:
         workload = self.context.workload()
-        if workload is None or not _has_our_min_ready(workload, self.journal):
+        if workload is None:
             return
-        spec = {"minReadySeconds": self.journal.min_ready_before}
-        self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
+        spec: dict[str, Any] = {}
+        if _has_our_min_ready(workload, self.journal):
+            spec["minReadySeconds"] = self.journal.min_ready_before
+        if _has_our_surge(workload, self.journal):
+            spec["strategy"] = {"rollingUpdate": {"maxSurge": self.journal.surge_before}}
+        if spec:
+            self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
 
     def outcome(self, result: Result, view: WorkloadView | None) -> Outcome:
         journal, digest = self.journal, None
@@ -185,6 +194,8 @@ class Redeploy:
             digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
             if _has_our_min_ready(view.workload, journal):
                 notes.append(f"minReadySeconds is still {journal.min_ready}")
+            if _has_our_surge(view.workload, journal):
+                notes.append(f"maxSurge is still {journal.surge}")
         if result.success and digest == journal.image_before:
             notes.append(journal.pull_note)
         return build_outcome(
@@ -200,6 +211,10 @@ class Redeploy:
 
 def _has_our_min_ready(workload: Workload, journal: RedeployJournal) -> bool:
     return journal.min_ready is not None and workload.spec.get("minReadySeconds") == journal.min_ready
+
+
+def _has_our_surge(workload: Workload, journal: RedeployJournal) -> bool:
+    return journal.surge is not None and workload.rolling.get("maxSurge") == journal.surge
 
 
 def _superseded(workload: Workload, journal: RedeployJournal) -> str:

@@ -34,6 +34,7 @@ router = APIRouter(prefix="/notifications")
 Before = Annotated[int | None, Parameter(ge=1, le=2**62)]
 _MESSAGES = 25
 _MAX_TARGETS = 100
+_REPEATED = (TargetKind.WEBHOOK, "url")
 _REPEATS_S = (0, 600, DEFAULT_REPEAT_S, 6 * 3600, 86_400)
 
 
@@ -94,10 +95,13 @@ def change_target(request: Request, visitor: Admin, target_uuid: str, form: Sent
     web = context(request)
     target = web.store.target(visitor, parse_uuid(target_uuid))
     try:
-        web.target_rules(visitor).change(target.uuid, _read_form(target.kind, form))
+        document = _read_form(target.kind, form)
+        if (document["service"] or "") == _write_form(request, visitor, target)["service"]:
+            del document["service"]  # a service that is gone, or whose name is not unique, stays
+        web.target_rules(visitor).change(target.uuid, document)
     except TutumdError as error:
         return _show_form(request, visitor, target.kind, target, form, error)
-    return go_to(request, f"/notifications/target/{target.uuid}/", "changed")
+    return go_to(request, f"/notifications/target/{target.uuid}/", "target-changed")
 
 
 @router.post("/target/{target_uuid}/test/")
@@ -222,8 +226,10 @@ def _show_form(
     context(request).target_rules(visitor)  # refuses narrow credentials
     shown = shown_settings(target) if target else {}
     typed = _write_form(request, visitor, target) if form is None else form
-    if kind is not TargetKind.WEBHOOK:  # a typed secret is not repeated; the URL of a webhook hardly is one
-        typed = {name: text for name, text in typed.items() if name not in ("settings.url", "settings.token")}
+    # A typed secret is not repeated; the URL of a webhook hardly is one.
+    secret = {f"settings.{each.name}" for each in SETTINGS[kind] if each.mask and (kind, each.name) != _REPEATED}
+    typed = {name: text for name, text in typed.items() if name not in secret}
+    repeats_s = sorted({*_REPEATS_S, *([target.repeat_s] if target else [])})
     return render(
         request,
         "notification_form.html",
@@ -239,15 +245,9 @@ def _show_form(
         ],
         forges=[(name, name.capitalize().replace("hub", "Hub").replace("lab", "Lab")) for name in FORGE_APIS],
         events=[(event, text) for event, text in EVENTS.items() if visitor.is_admin or event not in ADMIN_EVENTS],
-        repeats=[(str(each), f"once in {duration(each)}" if each else "each time") for each in _repeats(typed)],
+        repeats=[(str(each), f"once in {duration(each)}" if each else "each time") for each in repeats_s],
         errors={error.field: str(error)} if error else {},
     )
-
-
-def _repeats(typed: Form) -> list[int]:
-    """Return the choices of the form, with the one that is set."""
-    chosen = typed.get("repeat", "")
-    return sorted({*_REPEATS_S, *([int(chosen)] if chosen.isascii() and chosen.isdigit() else [])})
 
 
 def _write_form(request: Request, visitor: User, target: Target | None) -> Form:
@@ -272,15 +272,17 @@ def _read_form(kind: TargetKind, form: Form) -> dict[str, Any]:
     """Return the JSON object for the API. A secret that was not typed stays as it is."""
     settings = {each.name: form.get(f"settings.{each.name}", "").strip() for each in SETTINGS[kind]}
     kept = {each.name for each in SETTINGS[kind] if each.mask and not settings[each.name]}
-    repeat = form.get("repeat", "")
     document: dict[str, Any] = {
         "name": form.get("name", "").strip() or None,
         "service": form.get("service", "").strip() or None,
         "stack": form.get("stack", "").strip() or None,
-        "include_log": form.get("include_log") == "on",
-        "repeat": int(repeat) if repeat.isascii() and repeat.isdigit() and len(repeat) < 10 else repeat,
         "settings": {name: value or None for name, value in settings.items() if name not in kept},
     }
-    if kind is not TargetKind.FORGE:
-        document["events"] = [event.value for event in EVENTS if form.get(f"event.{event}") == "on"]
-    return document
+    if kind is TargetKind.FORGE:
+        return document
+    repeat = form.get("repeat", "")
+    return document | {
+        "events": [event.value for event in EVENTS if form.get(f"event.{event}") == "on"],
+        "include_log": form.get("include_log") == "on",
+        "repeat": int(repeat) if repeat.isascii() and repeat.isdigit() and len(repeat) < 10 else repeat,
+    }

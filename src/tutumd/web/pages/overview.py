@@ -74,13 +74,15 @@ def _list_steps(
         return []
     number = sum(group.number for group in groups if group.bound)
     steps = {
-        "An engine is connected": "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
-        " with --engine docker, swarm, kubernetes or local.",
+        "An engine is connected": "No engine can be reached: this page says why."
+        if engines
+        else "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web, with --engine docker,"
+        " swarm, kubernetes or local.",
         "It shows services": _services_note(engines, visitor),
         "A sender has the URL of a handler": f"{number} service{'' if number == 1 else 's'} can be redeployed, and"
         " nobody can call them yet. Choose a service and a sender, and get the URL to paste.",
     }
-    done = 0 if not engines else 1 if not groups else 2
+    done = 0 if all(engine.away for engine in engines) else 1 if not groups else 2
     states = ["done"] * done + ["now", "next", "next"]
     return [
         {"text": text, "state": state, "note": note if state == "now" else ""}

@@ -156,6 +156,7 @@ RESULTS = {
     "session-ended": "The session is ended.",
     "sessions-ended": "All other sessions are ended.",
     "target-created": "The target is created. Send a test to see whether messages arrive.",
+    "target-changed": "The change is saved.",
     "target-enabled": "The target is enabled: messages are sent again.",
     "target-disabled": "The target is disabled: nothing is sent.",
     "target-deleted": "The target is deleted.",

@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -38,15 +38,28 @@ class _ReplacementFailedError(Exception):
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point."""
 
-    def __init__(self, context: ActionContext, journal: RedeployJournal, labels: ServiceLabels) -> None:
+    def __init__(
+        self,
+        context: ActionContext,
+        journal: RedeployJournal,
+        labels: ServiceLabels,
+        known: Iterable[InspectedContainer],
+    ) -> None:
+        """Begin, or continue.
+
+        Args:
+            known: The containers of the swaps that are present.
+        """
         self._context = context
         self._api = context.api
         self._run = context.run
         self._labels = labels
         self.journal = journal
         # The variables are not stored, because they may be secrets.
-        self._old = {swap.old: context.api.container(swap.old) for swap in journal.swaps}
+        present = {container.id: container for container in known}
+        self._old = {swap.old: present.get(swap.old) for swap in journal.swaps}
         self._removed: set[str] = set()
+        self._are_shared: bool | None = None
         # The swap to which a refusal of the engine is attributed.
         self._at = journal.swaps[0]
 
@@ -95,7 +108,7 @@ class SwapPhases:
         ready_s = f"{self._context.stable_s:g} s"
         self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         problems = [*self._remove_old(), *self._look_again()]
-        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
+        own = [self._context.last_seen(swap.new) for swap in self.journal.own_swaps]
         self._remove_images([container for container in own if container is not None])
         return problems
 
@@ -149,11 +162,10 @@ class SwapPhases:
             self._begin(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
-        # Some new containers may have failed while later ones were replaced.
-        self._check_all()
 
     def _attach(self) -> None:
         """Let clients find the start-first containers in addition to the old containers, for a while."""
+        # Some new containers may have failed while later ones were replaced.
         self._check_all()
         for swap in self._start_first_swaps():
             self._at = swap
@@ -181,8 +193,6 @@ class SwapPhases:
             self._check_all()
             self._at = swap
             park(self._context, swap)
-        # Some new containers may have failed while the old containers of later ones ended.
-        self._check_all()
 
     def _start_first_swaps(self) -> list[Swap]:
         return [swap for swap in self.journal.swaps if swap.start_first]
@@ -191,8 +201,11 @@ class SwapPhases:
         """Return whether another container can look up a name of a start-first container."""
         networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
-        always = self._labels.drain_s is not None
-        return any(always or _is_shared(self._api.network(name), ours) for name in networks)
+        if self._labels.drain_s is not None:
+            return bool(networks)
+        if self._are_shared is None:
+            self._are_shared = any(_is_shared(self._api.network(name), ours) for name in networks)
+        return self._are_shared
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
@@ -203,7 +216,8 @@ class SwapPhases:
         if old is not None and old.is_active:
             self._at = swap
             name = prev_name(swap.name, self._context.run_id)
-            self._api.apply(SwapStep(verb="rename", container=old.id, name=name), self._run)
+            if old.name != name:
+                self._api.apply(SwapStep(verb="rename", container=old.id, name=name), self._run)
             self._api.stop(old.id, self._run)
 
     def _ensure_created(self, number: int) -> Swap:
@@ -217,20 +231,21 @@ class SwapPhases:
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
-    def _begin(self, swap: Swap) -> None:
+    def _begin(self, swap: Swap) -> InspectedContainer | None:
         self._at = swap
-        advance(self._context, forward_step, swap, until_deadline=True)
+        return advance(self._context, forward_step, swap, until_deadline=True)
 
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
-        self._begin(swap)
-        new = self._api.container(swap.new)
-        self._raise_failed((swap.new, REMOVED) if new is None else None)
-        if new is None or not swap.run:
+        if not swap.start_first:  # others have begun
+            new = self._begin(swap)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
+        if not swap.run:
             return
         stable_s = self._context.stable_s
         self._raise_failed(self._context.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
-        if swap.paused and new.status != "paused":
+        new = self._context.last_seen(swap.new)
+        if swap.paused and new is not None and new.status != "paused":
             # Only now, because health checks pause with the container.
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
@@ -242,7 +257,8 @@ class SwapPhases:
         self._check_all()
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
-            self._check_all()
+            if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
+                self._check_all()
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 

@@ -118,7 +118,7 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
     platform = kept_platform((container.platform for container in own), api.facts())
     present = {name: api.image(name) for name in plan.pulled}
     if journal is None:
-        check_images(api, plan.pulled, own, platform)
+        check_images(api, present, own, platform)
         notes = (platform_note(platform),) if platform else ()
         for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
             run.log(text)
@@ -128,7 +128,10 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the running image.
     spares = {swap.old: create_spare(context, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
-    images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
+    images = {
+        name: fetch_image(api, name, image, run, is_local=local[name], platform=platform)
+        for name, image in present.items()
+    }
     swaps = [replace(swap, spare=spares.get(swap.old, "")) for swap in plan.swaps]
     may_skip = plan.labels.skip_unchanged if run.skip_unchanged is None else run.skip_unchanged
     is_unchanged = may_skip and not run.variables and _is_unchanged(plan, own, images)
@@ -217,7 +220,7 @@ def _create_replacement(
 
 def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: Mapping[str, Any], image: Json) -> Swap:
     new = context.api.create(next_name(swap.name, context.run_id), body, context.run)
-    created = context.api.container(new)
+    created = context.api.container(new, {str(image["Id"]): image})
     if created is None or created.image_id != image["Id"]:
         # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")

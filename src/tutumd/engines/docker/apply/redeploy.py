@@ -27,7 +27,7 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
     if journal is None or journal.phase == "pull":
         journal = prepare(context, find, self_id)
     if journal.phase == "unchanged":
-        return _success_outcome(api, journal, [describe_skip(journal.digest_before)])
+        return _success_outcome(context, journal, [describe_skip(journal.digest_before)])
     # Again, now with the health checks of the new containers.
     own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
@@ -38,12 +38,12 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
         stable_s=context.stable_s if labels.stable_s is None else labels.stable_s,
         drain_s=context.drain_s if labels.drain_s is None else labels.drain_s,
     )
-    phases = SwapPhases(context, journal, labels)
+    phases = SwapPhases(context, journal, labels, [*own, *others])
     problems = phases.advance()
     journal = phases.journal
     if journal.phase == "restore":
         return _failure_outcome(api, journal, roll_back(context, journal))
-    return _success_outcome(api, journal, [*_remarks(journal), *problems])
+    return _success_outcome(context, journal, [*_remarks(journal), *problems])
 
 
 def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
@@ -65,9 +65,9 @@ def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
     return [container for container in found if container is not None]
 
 
-def _success_outcome(api: DockerApi, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
+def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
     after = [swap.new or swap.old for swap in journal.own_swaps]
-    first = api.container(after[0])
+    first = context.last_seen(after[0])
     return Outcome(
         success=True,
         reason="; ".join(sentences),

@@ -46,6 +46,7 @@ def require_free(
     Raises:
         OtherInstallationError: Another installation redeploys it.
     """
+    api.forget()
     group, containers = find()
     others = list(_made_by_others(containers, api.installation))
     labels = parse_labels([container.labels for container in group.containers])

@@ -39,11 +39,12 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
 
 
 def check_images(
-    api: DockerApi, names: Collection[str], containers: Collection[InspectedContainer], platform: str
+    api: DockerApi, images: Mapping[str, Json | None], containers: Collection[InspectedContainer], platform: str
 ) -> dict[str, str | None]:
     """Check, before any change, that images can be pulled and run here, and that settings will be kept.
 
     Args:
+        images: The present image of each name; None if there is none.
         containers: The service's containers.
         platform: The containers' platform if it differs from the engine's own.
 
@@ -61,14 +62,17 @@ def check_images(
                 f"the container {container.name} {setting}, which Podman does not keep for a new container: replace it "
                 "with what created it"
             )
-    return {name: _check_image(api, name, engine, containers, platform) for name in names}
+    return {name: _check_image(api, name, image, engine, containers, platform) for name, image in images.items()}
 
 
-def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform: str = "") -> Json:
+def fetch_image(
+    api: DockerApi, name: str, present: Json | None, run: Run, *, is_local: bool, platform: str = ""
+) -> Json:
     """Pull the newest image of a name, and return its inspect document. Record the image as pulled if it did not exist
     there before.
 
     Args:
+        present: The present image of the name; None if there is none.
         is_local: Whether it is a local build, which is not pulled.
         platform: The requested platform if it differs from the engine's own.
 
@@ -76,7 +80,6 @@ def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform
         EngineRefusedError: It cannot be pulled.
     """
     reference = parse_reference(name)
-    present = api.image(name)
     if present is not None and reference.digest and _fits(present, platform):
         run.log(f"{name} is pinned by its digest: nothing to pull", Phase.CREATING)
         return present
@@ -192,10 +195,14 @@ def superseded_images(
 
 
 def _check_image(
-    api: DockerApi, name: str, engine: EngineFacts, containers: Collection[InspectedContainer], platform: str
+    api: DockerApi,
+    name: str,
+    present: Json | None,
+    engine: EngineFacts,
+    containers: Collection[InspectedContainer],
+    platform: str,
 ) -> str | None:
     reference = parse_reference(name)
-    present = api.image(name)
     is_local = present is not None and is_local_build(api, reference, present)
     if present is not None and is_local and not _fits(present, platform):
         raise EngineRefusedError(

@@ -39,7 +39,8 @@
     if (!note) return;
     note.hidden = isOnline;
     const over = "You are signed out, or this is not there any more. Copy what you typed, then load the page again.";
-    const text = isOnline ? "" : isOver ? over : `${reason || "Offline"}: last updated ${updated.toLocaleTimeString()}. Trying again.`;
+    const what = reason ? `${reason[0].toUpperCase()}${reason.slice(1)}. Last` : "Offline: last";
+    const text = isOnline ? "" : isOver ? over : `${what} updated ${updated.toLocaleTimeString()}. Trying again.`;
     if (note.textContent !== text) note.textContent = text;
   }
 
