@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from tests.support import guards, namespace, program_image, tutumd_image
 from tests.support.docker_bed import ANONYMOUS, DockerBed
-from tests.support.documentation import commands
+from tests.support.documentation import blocks, commands
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(1800)]
@@ -200,6 +201,25 @@ def test_an_upgrade_under_calls_loses_none_and_hands_running_actions_over(host: 
     logs = host.shell("docker compose logs")
     assert url.split("/handler/")[1].split("/")[0] not in logs
     print(f"longest answer through Caddy: {longest:.2f} s of {len(answers)} calls")
+
+
+def test_a_server_moves_to_another_host_word_for_word_and_keeps_its_urls(host: Host) -> None:
+    url = host.tutum("webhook-handler create --name moved hello").splitlines()[-1]
+    leave, arrive = [block.text for block in blocks("docs/how-to/move-host.md") if "docker compose" in block.text]
+    new = Host(host.bed, host.folder.parent / "new")
+    shutil.copytree(host.folder, new.folder)
+    new.environment |= {"COMPOSE_PROJECT_NAME": "moved"}
+    host.shell(leave)
+    shutil.move(host.folder / "tutumd.tar", new.folder)
+    host.shell("docker compose down")  # its ports are those of the new host
+    try:
+        new.shell(arrive)
+        new.shell("docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt .")
+        answer = new.shell(f"curl -sS --cacert root.crt -X POST '{url}?wait=60'")
+        assert json.loads(answer)["state"] == "Success", answer
+    finally:
+        new.shell("docker compose down --volumes")
+        host.shell("docker compose up -d --wait")
 
 
 def test_an_uninstall_leaves_the_services_and_the_data(host: Host) -> None:

@@ -35,7 +35,7 @@ from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql import postgres_connection
+from tutumd.store.sql import postgres
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
@@ -49,9 +49,9 @@ _WAITING_FOR_A_LOCK = sa.text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )
 # A test that has to wait for a busy machine inside of a transaction keeps it.
-_LIMITS = postgres_connection.LIMITS.split("'10s'")
+_LIMITS = postgres.LIMITS.split("'10s'")
 assert len(_LIMITS) == 2, "the limit of idle transactions has changed"
-postgres_connection.LIMITS = "'15min'".join(_LIMITS)
+postgres.LIMITS = "'15min'".join(_LIMITS)
 
 
 @dataclass

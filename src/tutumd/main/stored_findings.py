@@ -32,18 +32,19 @@ def check_workers(contents: Contents) -> Iterator[Finding]:
 
 def check_notifications(contents: Contents) -> Iterator[Finding]:
     """Yield whether notifications are sent."""
-    state, fix = explain_delay(contents.notification_delay_s), "read its reason: tutum notification list --status dead"
+    state = explain_delay(contents.notification_delay_s)
     if state != "ok":
         yield wrong(NOTIFIER, state, "start tutumd serve, or tutumd notifier beside tutumd web, or read its log")
     if contents.disabled:
-        text = f"{contents.disabled} of {contents.targets} notification targets are disabled: nothing reached them"
+        text = f"notification targets that the server disabled, because nothing reached them: {contents.disabled}"
         yield warning(NOTIFIER, text, "correct and enable them: tutum notification target list")
     if contents.dead:
-        yield warning(NOTIFIER, f"{contents.dead} notifications could not be sent", fix)
+        text = f"notifications that could not be sent, within 30 days: {contents.dead}"
+        yield warning(NOTIFIER, text, "read their reasons: tutum notification list --status dead")
     if state == "ok" and not contents.targets:
         yield ok(NOTIFIER, "there are no notification targets: nobody is notified of failures")
     elif state == "ok":
-        yield ok(NOTIFIER, f"no notification of the {contents.targets} targets is late")
+        yield ok(NOTIFIER, f"no notification is late; targets: {contents.targets}")
 
 
 def check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:

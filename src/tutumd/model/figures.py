@@ -54,7 +54,7 @@ class NotificationFigures:
     """Notifications to targets of one kind.
 
     Attributes:
-        sent, dead: Numbers since the database was created.
+        sent, dead: Numbers since the database was created, without tests of targets.
         pending: Number of notifications that wait for an attempt.
     """
 

@@ -41,7 +41,11 @@ class Stop:
 
 HANDLER = "/service/{service_uuid}/handler/{number}/"
 STOPS = (
-    Stop(picture="overview", template="/", texts=("Recent failures", "mailer", "Running", "Waiting", "Engines")),
+    Stop(
+        picture="overview",
+        template="/",
+        texts=("Recent failures", "mailer", "Running", "Waiting", "Engines", "Recent actions"),
+    ),
     Stop(
         picture="connected",
         template=f"{HANDLER}connect/?sender=github&after=0",

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from tests.contract.store.test_notifier_queue import add, fail
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres
 from tutumd.model import ActionTotal, EngineFigures, EngineInfo, Operation, Outcome, Verb
-from tutumd.model.notifications import NewTarget, SendResult, TargetKind
+from tutumd.model.notifications import SendResult
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.sql.wakeup import Wakeup
@@ -189,10 +190,10 @@ def test_notifications_are_counted_by_kind_and_only_those_nobody_claims_are_late
         return of_kind.sent, of_kind.dead, of_kind.pending, read.notification_delay_s
 
     queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
-    target = bed.store.add_target(bed.admin, NewTarget(name="oncall", kind=TargetKind.WEBHOOK, settings={}))
+    add(bed)
     assert webhooks() == (0, 0, 0, 0.0)
     for result in (SendResult(sent=True), SendResult(sent=False, is_final=True)):
-        bed.store.queue_test(bed.admin, target.uuid)
+        fail(bed)
         bed.clock.move(7)
         assert webhooks()[2:] == (1, 7.0)
         (claimed,) = queue.claim_notifications("one", 8, LEASE)

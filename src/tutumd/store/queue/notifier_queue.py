@@ -104,7 +104,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             connection.execute(sa.update(targets).where(targets.c.seq == target.seq).values(counts))
             if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
                 woken |= _disable(connection, target, result, now)
-            if state is not NotificationState.PENDING:
+            if state is not NotificationState.PENDING and event is not Event.TEST:
                 outbox.count(connection, claimed.target.kind.value, state)
 
     def has_targets(self) -> bool:

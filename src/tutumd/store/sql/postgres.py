@@ -18,6 +18,15 @@ from tutumd.store.sql.faults import UNCERTAIN
 OUTCOME_TIMEOUT_S = 10.0
 """Maximum wait for a lost database, to learn whether it committed the transaction in flight."""
 
+# All settings that could have another default on the server, in the database or for the user. The limits apply to
+# hanging statements and to transactions of stopped processes: their locks would delay others. An accepted call is on
+# disk: `off` is overridden, stricter settings apply.
+LIMITS = (
+    "set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
+    " set_config('idle_in_transaction_session_timeout', '10s', true),"
+    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
+)
+
 _RETRY_PAUSE_S = 0.1
 # After a crash, PostgreSQL reuses the number of a lost transaction for another transaction. It then also resets its
 # statistics, so this time shows whether a number still means the same transaction. A connection to PgBouncer outlives a

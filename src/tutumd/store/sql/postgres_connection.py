@@ -13,17 +13,10 @@ from psycopg import Connection, Cursor, Error, Pipeline
 from psycopg.abc import Params
 from psycopg.errors import PipelineAborted
 
+from tutumd.store.sql import postgres
 from tutumd.store.sql.dialect import driver_of
 
-# All settings that could have another default on the server, in the database or for the user. The limits apply to
-# hanging statements and to transactions of stopped processes: their locks would delay others. An accepted call is on
-# disk: `off` is overridden, stricter settings apply.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-LIMITS = (
-    "set_config('statement_timeout', '20s', true), set_config('lock_timeout', '2s', true),"
-    " set_config('idle_in_transaction_session_timeout', '10s', true),"
-    " set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
-)
 _NUMBER = "SELECT pg_current_xact_id_if_assigned()::text"
 
 
@@ -63,7 +56,7 @@ class PipelinedConnection(Connection[Any]):
     def begin(self, *, writes: bool) -> None:
         """Begin a transaction, together with its first statement."""
         self.number = None if writes else ""
-        self.deferred = [(_BEGIN, None), (f"SELECT {LIMITS}", None)]
+        self.deferred = [(_BEGIN, None), (f"SELECT {postgres.LIMITS}", None)]
 
     def defer(self, query: str, params: Params) -> None:
         """Send a statement without a result together with the next statement, which raises its error."""
@@ -108,10 +101,11 @@ class PipelinedConnection(Connection[Any]):
             raise (aborted.__context__ or aborted) from None  # its cause may have arrived before
 
     def rollback(self) -> None:
-        """Roll the transaction back. Without a transaction, nothing is sent."""
+        """Roll the transaction back. Without a transaction or on a lost connection, nothing is sent."""
         with suppress(Error):  # results of statements that were sent without waiting
             self._leave()
-        super().rollback()
+        if not self.closed:
+            super().rollback()
 
     def close(self) -> None:
         super().close()

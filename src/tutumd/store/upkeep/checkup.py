@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from tutumd.boottime import boottime_s
 from tutumd.errors import UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
+from tutumd.model.notifications import Event
 from tutumd.store.objects.figures import read_delay_s
 from tutumd.store.queue.engine_sync import read_installation
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.notifications import DEAD, targets
+from tutumd.store.tables.notifications import DEAD, notifications, targets
 from tutumd.store.tables.schema import EPOCH, HEAD, is_known
 from tutumd.store.tables.services import engines, handlers
 
@@ -134,7 +135,7 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
         installation=read_installation(connection),
         targets=numbers[0],
         disabled=numbers[1],
-        dead=connection.scalar(sa.select(sa.func.count()).where(DEAD)) or 0,
+        dead=connection.scalar(sa.select(sa.func.count()).where(DEAD, notifications.c.event != Event.TEST.value)) or 0,
         notification_delay_s=read_delay_s(connection, now, lease_now),
     )
 
