@@ -73,7 +73,7 @@ def test_a_service_goes_through_its_life(live_server: LiveServer, service: str) 
     assert len(fresh["containers"]) == 3
 
     logs = live_server.request("GET", f"{uri}logs/")
-    assert logs.json.keys() == {"logs"}
+    assert logs.json.keys() == {"logs", "next"}
     assert "begins" in logs.json["logs"]
 
     assert act("POST", "stop/")["state"] == "Success"

@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.acceptance.console import Console
 from tests.acceptance.guide import Guide
 from tests.acceptance.sender_calls import send_payload
-from tests.contract.notifier.receiver import answers, receiver
+from tests.contract.notifier.receiver import Receiver, answers, receiver
 from tests.support.documentation import blocks
 from tests.support.programs import running
 from tests.support.server import LiveServer, free_port
@@ -68,6 +68,7 @@ def fail(server: LiveServer) -> None:
     Console(server)("service", "redeploy", "web", "--wait", code=1)
 
 
+@pytest.mark.slow
 def test_a_mail_tells_of_a_failed_deploy(server: LiveServer, broken: str, tmp_path: Path) -> None:
     box = Mailbox()
     smtp: Any = Controller(box, hostname="127.0.0.1", port=free_port())
@@ -89,6 +90,7 @@ def test_a_mail_tells_of_a_failed_deploy(server: LiveServer, broken: str, tmp_pa
     assert "Queued again: 0" in guide.run("tutum notification list --status dead")
 
 
+@pytest.mark.slow
 def test_the_receiver_of_the_guide_verifies_a_message(server: LiveServer, broken: str, tmp_path: Path) -> None:
     port = free_port()
     guide = guide_of(server, tmp_path, {"https://ops.example.com/deploys": f"http://127.0.0.1:{port}/deploys"})
@@ -112,14 +114,17 @@ def test_a_verified_push_sets_statuses_of_its_commit(server: LiveServer, broken:
         api = {"--forge github": f"--forge github --api http://127.0.0.1:{forge.port}/x"}
         guide_of(server, tmp_path, api).run("tutum notification target create status")
         send_payload(server, url, "github-push", "github", "s3cret")
-        wait_until(lambda: len(forge.requests) == 2, "the failed redeploy has two statuses")
+        wait_until(lambda: "failure" in states(forge), "the failed redeploy has a status")
         (tmp_path / "broken").unlink()
         [delivery] = json.loads(console.hook("deliveries", "web", "push", "--json"))
         console.hook("redeliver", "web", "push", str(delivery["id"]))
-        wait_until(lambda: len(forge.requests) == 4, "the successful redeploy has two more")
+        wait_until(lambda: "success" in states(forge), "the successful redeploy has a status")
     (tmp_path / "broken").touch()
-    heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in forge.requests), strict=True)
-    assert {head.split(b" HTTP")[0] for head in heads} == {f"POST /x/repos/shop/web/statuses/{COMMIT}".encode()}
-    statuses = [json.loads(body) for body in bodies]
-    assert [status["state"] for status in statuses] == ["pending", "failure", "pending", "success"]
-    assert {status["context"] for status in statuses} == {"tutumd/web"}
+    heads = {request.split(b" HTTP")[0] for request in forge.requests}
+    assert heads == {f"POST /x/repos/shop/web/statuses/{COMMIT}".encode()}
+    # If an end is known before its start is sent, the start is not sent.
+    assert [state for state in states(forge) if state != "pending"] == ["failure", "success"]
+
+
+def states(forge: Receiver) -> list[str]:
+    return [json.loads(request.partition(b"\r\n\r\n")[2])["state"] for request in forge.requests]

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlencode
 
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page, Visitor
+from tutumd.model import LINES_MISSING
 from tutumd.web.followers import MAX_FOLLOWERS_OF_USER
 
 TEXT = "web-1 | one\nweb-1 | <script>Two</script>\nweb-2 | \n"
@@ -66,10 +67,12 @@ def test_scripts_get_new_lines_after_a_cursor(dashboard: DashboardBed) -> None:
     assert output.attributes["role"] == "log"
     cursor = output.attributes["data-after"]
     address = f"{page.path}&{urlencode({'after': cursor})}"
-    with dashboard.answering({"logs": {"text": "web-1 | x\nweb-1 | tWo\n", "position": {"web": "7"}}}) as asked:
+    written = f"{LINES_MISSING}\nweb-1 | x\nweb-1 | tWo\n"
+    with dashboard.answering({"logs": {"text": written, "position": {"web": "7"}}}) as asked:
         part = visitor.send("GET", address, HX_Request="true")
     assert asked[0].arguments == {"lines": 1000, "after": {"web": "5"}}
     assert (_lines(part), part.find("html")) == (["web-1 | tWo"], [])
+    assert part.find("p", LINES_MISSING), "whatever is searched for"
     following = part.find("span", hidden="")[0].attributes["data-next"]
     assert following.partition(".")[0] == cursor.partition(".")[0] and following != cursor
     assert visitor.send("GET", address, HX_Request="true").status == 429, "within a second"

@@ -11,7 +11,7 @@ from tests.support.programs import Finished, finished
 
 WORKER = """
 import sys, tutumd.main.healthcheck as h
-with h.process_health("worker", lambda: sys.argv[1], lambda: sys.argv[2]):
+with h.process_health("notifier" if "notifier" in sys.argv else "worker", lambda: sys.argv[1], lambda: sys.argv[2]):
     try:
         print(h.check_health({}, live="--live" in sys.argv))
     except Exception as error:
@@ -62,6 +62,7 @@ def run(program: str, *arguments: str, **variables: str) -> Finished:
         ("no heartbeat for 40 s", ("ok",), "the worker is unhealthy: no heartbeat for 40 s"),
         ("no heartbeat for 40 s", ("ok", "--live"), "ok"),
         ("ok", ("stuck: claim for 200 s", "--live"), "the worker is unhealthy: stuck: claim for 200 s"),
+        ("away for 40 s", ("ok", "notifier"), "the notifier is unhealthy: away for 40 s"),
     ],
 )
 def test_a_worker_says_whether_it_is_healthy_and_whether_it_lives(

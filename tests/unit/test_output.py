@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tutumd.engines.output import MISSING, Source, merge_output, since_of
+from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.errors import InvalidInputError
-from tutumd.model import SINCE
+from tutumd.model import LINES_MISSING, SINCE
 
 
 def sources(**texts: str) -> list[Source]:
@@ -58,7 +58,7 @@ def test_a_read_continues_where_the_last_one_ended(first: dict[str, str], second
 def test_a_read_that_could_not_keep_up_says_so() -> None:
     position = merge_output(sources(a="01Z x"), 2).position
     assert merge_output(sources(a="01Z x, 02Z y"), 2, position).text == "y"
-    assert merge_output(sources(a="02Z y, 03Z z"), 2, position).text == f"{MISSING}\ny\nz"
+    assert merge_output(sources(a="02Z y, 03Z z"), 2, position).text == f"{LINES_MISSING}\ny\nz"
 
 
 @pytest.mark.parametrize(

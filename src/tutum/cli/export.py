@@ -44,9 +44,11 @@ def export(
     """
     writer = _Writer()
     blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
+    what = "Webhook handlers"
     if not services:
+        what += " and notification targets"
         blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
-    head = [f"# Webhook handlers of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
+    head = [f"# {what} of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
     if names := writer.variables:
         head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
         head += [f"#   {name}" for name in names]

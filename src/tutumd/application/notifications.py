@@ -135,7 +135,9 @@ def _check_settings(
         is_elsewhere = stored and any(settings[name] != stored[name] for name in ("forge", "api"))
         if is_elsewhere and settings["token"] is stored["token"]:
             with about("token"):
-                raise InvalidInputError("token is missing: another forge or api needs the token for it")
+                raise InvalidInputError(
+                    "token is missing: give it again, because the stored token is for another forge or api"
+                )
     return settings
 
 

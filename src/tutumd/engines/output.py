@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tutumd.errors import InvalidInputError
-from tutumd.model import SINCE, Output
+from tutumd.model import LINES_MISSING, SINCE, Output
 
-MISSING = "(lines are missing here: the service writes faster than its output is read)"
 NO_POSITION = "after must be `next` of an earlier response"
 _LAG = timedelta(minutes=1)
 # A line without a time was not written by the container: some engines respond with their own sentence.
@@ -64,7 +63,7 @@ def merge_output(sources: Collection[Source], limit: int, after: Mapping[str, st
     most = _MAX_BYTES * max(1, len(sources))
     text = merged[-most:].decode(errors="ignore")
     is_cut |= len(ordered) > limit or len(merged) > most
-    return Output(text=f"{MISSING}\n{text}" if after and is_cut else text, position=position)
+    return Output(text=f"{LINES_MISSING}\n{text}" if after and is_cut else text, position=position)
 
 
 def since_of(after: Mapping[str, str] | None, sources: Collection[str]) -> datetime | None:

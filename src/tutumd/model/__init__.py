@@ -41,7 +41,7 @@ from tutumd.model.calls import (
     NotQueued,
     Origin,
 )
-from tutumd.model.engines import SINCE, EngineInfo, EngineRequest, Output
+from tutumd.model.engines import LINES_MISSING, SINCE, EngineInfo, EngineRequest, Output
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
 from tutumd.model.findings import Finding, Level
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
@@ -62,6 +62,7 @@ from tutumd.reasons import ReasonCode
 
 __all__ = [
     "DURATION_BOUNDS_S",
+    "LINES_MISSING",
     "MAX_AMOUNT",
     "SINCE",
     "TAG",

@@ -37,6 +37,8 @@ class EngineInfo:
     last_heartbeat: datetime | None = None
 
 
+LINES_MISSING = "(lines are missing here: the service writes faster than its output is read)"
+"""A line of output that is not of a container."""
 SINCE = "since"
 """Key of positions: the time, in ISO 8601 and UTC, from which output is read."""
 

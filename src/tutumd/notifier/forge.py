@@ -108,4 +108,4 @@ def judge_status(response: Response, event: Event, state: str) -> SendResult:
         error = f"GitLab does not change a status from {has} to {state}: set another context if others use this one"
         return SendResult(sent=False, status=status, error=error, is_final=True)
     result = judge_response(response)
-    return replace(result, error=f"{_REFUSALS[status]} (status {status})") if status in _REFUSALS else result
+    return replace(result, error=_REFUSALS.get(status, result.error))

@@ -25,6 +25,9 @@ CONNECT_S = 5.0
 """Time to resolve the host and to connect."""
 
 TOTAL_S = 15.0
+MAX_ADDRESSES = 5
+"""Number of a host's addresses to which a connection is tried, one after another."""
+
 BODY_BYTES = 4096
 _READ_BYTES = 256 * 1024
 """Maximum size of a response on the wire, with its headers and its TLS records."""
@@ -154,7 +157,8 @@ class _Backend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         addresses = self._find(host, port)
         self._check(addresses)
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        tried = addresses[:MAX_ADDRESSES]
+        for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
             try:
                 # An address that does not respond leaves time for the others.
                 limit_s = max((self._connect_end - time.monotonic()) / left, _SHORTEST_S)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.notifier.receiver import Behave, answers, receiver
 from tests.support.https_site import make_certificate
-from tutumd.notifier.outbound import BODY_BYTES, Outbound, Response, UnreachableError
+from tutumd.notifier.outbound import BODY_BYTES, MAX_ADDRESSES, Outbound, Response, UnreachableError
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -148,9 +148,10 @@ def test_nothing_connects_to_a_refused_address(
         assert not server.requests
 
 
-def test_the_next_address_is_tried() -> None:
+def test_the_next_addresses_are_tried_but_not_thousands() -> None:
     with receiver(answers(200)) as server:
-        assert post(outbound("127.0.0.77", "127.0.0.1"), server.port).status == 200
+        assert post(outbound(*["127.0.0.77"] * (MAX_ADDRESSES - 1), "127.0.0.1"), server.port).status == 200
+        fail(outbound(*["127.0.0.77"] * MAX_ADDRESSES, "127.0.0.1"), server.port)
 
 
 def test_a_port_that_refuses() -> None:

@@ -160,6 +160,6 @@ def test_a_change_keeps_what_it_does_not_name_and_secrets_that_it_repeats_as_sho
 def test_a_token_is_not_sent_to_another_host_than_it_was_given_for() -> None:
     before = stored("forge", GITHUB)
     assert check(before=before, settings={"repository": "shop/api"}).settings["token"] == before.settings["token"]
-    with pytest.raises(InvalidInputError, match="another forge or api needs the token"):
+    with pytest.raises(InvalidInputError, match="the stored token is for another forge or api"):
         check(before=before, settings={"api": "https://evil.example"})
     assert check(before=before, settings={"api": "https://ghe.example", "token": "t"}).kind is TargetKind.FORGE

@@ -142,6 +142,15 @@ def test_a_success_counts_once_the_same_containers_have_lasted(looks: tuple[Look
     assert (service.done, service.second) == (["sent", "settled"], second)
 
 
+def test_the_last_pause_of_a_window_ends_with_the_window() -> None:
+    slept: list[float] = []
+    change = FakeChange(Service(look(DONE, "a", needed_s=2.25)), run := FakeRun())
+    change.context.timing = Timing(clock=lambda: sum(slept), poll_s=0.5)
+    run.sleep = lambda seconds: slept.append(seconds)  # type: ignore[method-assign] # nothing waits
+    assert carry_out(change).success
+    assert sum(slept) == 2.25
+
+
 def test_a_success_that_a_last_look_does_not_show_is_followed_again() -> None:
     service = Service(GOOD)
     change = FakeChange(service, FakeRun())

@@ -168,7 +168,8 @@ def _follow(change: Change[V]) -> V | None:
             reported, pause_s = look.progress, context.timing.poll_s
             run.log(reported)
         same = look.same if look.status is RolloutStatus.SUCCEEDED else None
-        is_lasting = held.seconds((look.status, same)) >= look.needed_s
+        left_s = look.needed_s - held.seconds((look.status, same))
+        is_lasting = left_s <= 0
         if same is not None and same == settled:
             change.journal = replace(change.journal, result=Result(success=True))
             return view
@@ -179,7 +180,7 @@ def _follow(change: Change[V]) -> V | None:
         if (look.status is RolloutStatus.FAILED and is_lasting) or run.remaining_s() <= 0:
             change.give_up(view)
             return view
-        run.sleep(min(look.needed_s or pause_s, pause_s))
+        run.sleep(pause_s if is_lasting else min(left_s, pause_s))
 
 
 def _settle(change: Change[V]) -> None:

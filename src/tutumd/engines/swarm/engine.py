@@ -158,7 +158,7 @@ class SwarmEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
-        self._timing = (timing or Timing(poll_s=0.3, doubt_s=2.0)).adapted(limits)
+        self._timing = (timing or Timing(poll_s=0.2, doubt_s=2.0)).adapted(limits)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return tuple(take_snapshot(view) for view in self._api.views() if specs.is_shown(view.spec))

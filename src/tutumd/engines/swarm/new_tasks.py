@@ -184,4 +184,5 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
             late = unfinished(context.run, "the probe task of the new image does not run yet")
             reason = "the probe task of the new image failed" if ended else late
             return blame(reason, cause), context.api.log_tail(view, culprit)
-        context.run.sleep(context.timing.poll_s)
+        poll_s = context.timing.poll_s
+        context.run.sleep(min(poll_s, stable_s - held_s) if view.running and held_s < stable_s else poll_s)

@@ -12,7 +12,7 @@ from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.queries import parse_number, write_date
 from tutumd.errors import InvalidInputError, UnavailableError
-from tutumd.model import Output, Service, User
+from tutumd.model import LINES_MISSING, Output, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import ask
@@ -103,9 +103,9 @@ def _read(
 
 
 def _select(text: str, search: str) -> list[str]:
-    """Return the lines that contain a text, in any case."""
-    wanted = search.casefold()
-    return [line for line in text.removesuffix("\n").split("\n") if wanted in line.casefold()] if text else []
+    """Return the lines that contain a text, in any case, and the line that says that others are missing."""
+    wanted, lines = search.casefold(), text.removesuffix("\n").split("\n") if text else []
+    return [line for line in lines if wanted in line.casefold() or line == LINES_MISSING]
 
 
 def _link(at: str, chosen: Mapping[str, str], **changed: str) -> str:
