@@ -71,6 +71,10 @@ class LockedError(UnavailableError):
     """Another process holds a lock for longer than a transaction should last."""
 
 
+class ConnectionLostError(UnavailableError):
+    """The connection to the database was lost. Unless the text says otherwise, the transaction may be committed."""
+
+
 class ReadOnlyError(UnavailableError):
     """The database accepts no writes: another database has replaced it, or will."""
 

@@ -84,6 +84,16 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
     return _patch(workload, _restarted(workload.template, journal, variables), tagged, changed)
 
 
+def restored_settings(workload: Workload, journal: RedeployJournal) -> Json:
+    """Return the part of the specification that restores the settings which nobody else has changed since."""
+    settings: dict[str, Any] = {}
+    if journal.min_ready is not None and workload.spec.get("minReadySeconds") == journal.min_ready:
+        settings["minReadySeconds"] = journal.min_ready_before
+    if journal.surge is not None and workload.rolling.get("maxSurge") == journal.surge:
+        settings["strategy"] = {"rollingUpdate": {"maxSurge": journal.surge_before}}
+    return settings
+
+
 def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variables) -> bool:
     """Return whether the template is the result of `restart_patch`, without a change by another client."""
     before = _restored(workload.template, journal.before, variables)

@@ -1,7 +1,5 @@
 """The redeploy of one workload: the patch of its pod template, its temporary settings, and the rollback."""
 
-from typing import Any
-
 from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, warnings
@@ -18,7 +16,13 @@ from tutumd.engines.kubernetes.health import (
     is_rolled_back,
     window_s,
 )
-from tutumd.engines.kubernetes.patches import RedeployJournal, is_restarted, restart_patch, rollback_patch
+from tutumd.engines.kubernetes.patches import (
+    RedeployJournal,
+    is_restarted,
+    restart_patch,
+    restored_settings,
+    rollback_patch,
+)
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
@@ -176,14 +180,7 @@ class Redeploy:
 
     def _restore_settings(self) -> None:
         workload = self.context.workload()
-        if workload is None:
-            return
-        spec: dict[str, Any] = {}
-        if _has_our_min_ready(workload, self.journal):
-            spec["minReadySeconds"] = self.journal.min_ready_before
-        if _has_our_surge(workload, self.journal):
-            spec["strategy"] = {"rollingUpdate": {"maxSurge": self.journal.surge_before}}
-        if spec:
+        if workload is not None and (spec := restored_settings(workload, self.journal)):
             self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
 
     def outcome(self, result: Result, view: WorkloadView | None) -> Outcome:
@@ -192,10 +189,9 @@ class Redeploy:
         if view is not None:
             is_restarted = result.success and journal.ordered
             digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
-            if _has_our_min_ready(view.workload, journal):
-                notes.append(f"minReadySeconds is still {journal.min_ready}")
-            if _has_our_surge(view.workload, journal):
-                notes.append(f"maxSurge is still {journal.surge}")
+            left = restored_settings(view.workload, journal)
+            notes += [f"minReadySeconds is still {journal.min_ready}"] if "minReadySeconds" in left else []
+            notes += [f"maxSurge is still {journal.surge}"] if "strategy" in left else []
         if result.success and digest == journal.image_before:
             notes.append(journal.pull_note)
         return build_outcome(
@@ -207,14 +203,6 @@ class Redeploy:
             containers_before=journal.running_before,
             containers_after=tuple(pod.uid for pod in view.ready) if view else (),
         )
-
-
-def _has_our_min_ready(workload: Workload, journal: RedeployJournal) -> bool:
-    return journal.min_ready is not None and workload.spec.get("minReadySeconds") == journal.min_ready
-
-
-def _has_our_surge(workload: Workload, journal: RedeployJournal) -> bool:
-    return journal.surge is not None and workload.rolling.get("maxSurge") == journal.surge
 
 
 def _superseded(workload: Workload, journal: RedeployJournal) -> str:

@@ -110,14 +110,11 @@ class SqlIntake(Intake):
             lock_error: Error of the first attempt: another process, which may be stopped, holds a service. Calls to
                 such services get this error, so that they do not delay the others.
         """
-        failure: Exception | None = None
         try:
             results = self._store(calls, lock_error)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
-            failure = error
             self._disconnect()
-        if failure is not None:
-            return self._handle(failure, calls, lock_error)
+            return self._handle(error, calls, lock_error)
         if self._failing_since is not None:
             self._failing_since = None
             _log.warning("calls can be stored again")

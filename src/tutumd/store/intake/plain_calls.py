@@ -13,12 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import UnavailableError
+from tutumd.errors import ConnectionLostError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_delivery
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.faults import UNCERTAIN, is_lost
+from tutumd.store.sql.faults import UNCERTAIN
 from tutumd.store.sql.postgres import CHANNEL, LIMITS, attempts
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import microseconds, new_uuid
@@ -118,7 +118,8 @@ class PlainCalls:
 
     def store(self, calls: Sequence[Call], now: datetime) -> list[Accepted] | None:
         """Store a batch and return its results; None: nothing was stored, because a call may not be plain."""
-        if len(calls) > MAX_CALLS or not all(map(_may_be_plain, calls)):
+        may_be_plain = (not call.has_tag_param and (call.key, call.evaluation) == (None, None) for call in calls)
+        if len(calls) > MAX_CALLS or not all(may_be_plain):
             return None
         if self._number >= MAX_BATCHES:
             self._key, self._number = new_uuid(), 0
@@ -129,8 +130,8 @@ class PlainCalls:
         arguments = (service_uuids, handler_uuids, json.dumps(rows), now_us, self._key, self._number)
         try:
             stored = self._database.execute_alone(_STORE, arguments)
-        except UnavailableError as error:
-            stored = self._find_stored(now_us) if is_lost(error) else None
+        except ConnectionLostError:
+            stored = self._find_stored(now_us)
             if stored is None:
                 raise
         if stored is None:
@@ -158,7 +159,3 @@ class PlainCalls:
                 last, results = connection.execute(_FENCE, {"key": key, "stored": now_us}).one()
                 return results if last == number else None
         raise UnavailableError(UNCERTAIN)
-
-
-def _may_be_plain(call: Call) -> bool:
-    return call.key is None and call.evaluation is None and not call.has_tag_param

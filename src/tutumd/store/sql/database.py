@@ -107,15 +107,11 @@ class Database:
         """Execute one statement on PostgreSQL as a transaction of its own, in one round trip, and return its value.
 
         Raises:
-            UnavailableError: The transaction was not committed, or `is_lost`.
+            ConnectionLostError: The transaction may be committed.
+            UnavailableError: The transaction was not committed.
         """
         with self._reported_faults(), self._engine.connect() as connection:
-            try:
-                return driver_of(connection).execute_alone(statement, parameters)
-            except sa.exc.DBAPIError as error:
-                if error.connection_invalidated:
-                    connection.invalidate()
-                raise
+            return driver_of(connection).execute_alone(statement, parameters)
 
     @contextmanager
     def _reported_faults(self) -> Iterator[None]:

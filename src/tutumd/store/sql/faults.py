@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tutumd.errors import LockedError, ReadOnlyError, UnavailableError
+from tutumd.errors import ConnectionLostError, LockedError, ReadOnlyError, UnavailableError
 
 # Text for callers: they are strangers, so the cause is only in the log.
 BUSY = "the database cannot take this now; nothing was changed, try again"
@@ -114,11 +114,6 @@ def is_locked(error: UnavailableError) -> bool:
     return isinstance(error, LockedError) or getattr(driver, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def is_lost(error: UnavailableError) -> bool:
-    """Return whether the connection was lost, possibly after the transaction was committed."""
-    return bool(getattr(error.__cause__, "connection_invalidated", False))
-
-
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Raise faults of the database as UnavailableError. Errors of the statements themselves stay as they are."""
@@ -134,7 +129,7 @@ def translated_errors() -> Iterator[None]:
         if cause == _STANDBY:
             raise ReadOnlyError("the database is a standby now; nothing was changed, try again") from error
         if error.connection_invalidated:
-            raise UnavailableError("the database connection was lost; nothing was changed, try again") from error
+            raise ConnectionLostError("the database connection was lost; nothing was changed, try again") from error
         # 54: a limit of PostgreSQL was exceeded.
         is_asked_wrongly = state.startswith("54") or getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
         if cause or (isinstance(error, OperationalError | InterfaceError) and not is_asked_wrongly):

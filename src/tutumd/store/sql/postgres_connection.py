@@ -101,10 +101,11 @@ class PipelinedConnection(Connection[Any]):
             raise (aborted.__context__ or aborted) from None  # its cause may have arrived before
 
     def rollback(self) -> None:
-        """Roll the transaction back. Without a transaction, nothing is sent."""
+        """Roll the transaction back. Without a transaction or on a lost connection, nothing is sent."""
         with suppress(Error):  # results of statements that were sent without waiting
             self._leave()
-        super().rollback()
+        if not self.closed:
+            super().rollback()
 
     def close(self) -> None:
         super().close()
