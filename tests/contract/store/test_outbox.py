@@ -1,18 +1,28 @@
 """What is queued for whom, in the transaction that ends or starts an action."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.contract.store.test_notifier_queue import add, claim, fail, stored
+from tests.contract.store.test_notifier_queue import SENT, add, claim, fail, stored
 from tests.support.query_plans import recorded
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Outcome, User, Verb
-from tutumd.model.notifications import CHOSEN_EVENTS, MAX_PAYLOAD_BYTES, Event, SendResult, TargetKind, encode
+from tutumd.model import Outcome, ReasonCode, User, Verb
+from tutumd.model.notifications import (
+    CHOSEN_EVENTS,
+    MAX_PAYLOAD_BYTES,
+    Event,
+    Notification,
+    SendResult,
+    TargetKind,
+    encode,
+)
 from tutumd.store.objects import notifications as objects
 from tutumd.store.queue import outbox
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
@@ -20,6 +30,7 @@ from tutumd.store.sql.wakeup import Wakeup
 
 COMMITS = ("a" * 40, "b" * 64)
 ALL = tuple(CHOSEN_EVENTS)
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
@@ -33,6 +44,16 @@ def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
 def events(bed: StoreBed, user: User | None = None, **filters: str) -> list[str]:
     """Return the events of the stored notifications, oldest first."""
     return [each.event.value for each in reversed(stored(bed, user, **filters))]
+
+
+def send_all(bed: StoreBed) -> list[Notification]:
+    """Send all notifications, and return them as they were sent, for each target in order."""
+    queue, sent = SqlNotificationQueue(bed.database, bed.clock, Wakeup()), []
+    while claims := claim(queue):
+        for claimed in claims:
+            queue.finish_notification(claimed, SENT, None)
+            sent.append(claimed.notification)
+    return sent
 
 
 def suppressed(bed: StoreBed) -> list[int]:
@@ -82,7 +103,7 @@ def terminate(bed: StoreBed) -> None:
 def test_each_end_is_told(bed: StoreBed, act: Callable[[StoreBed], object], expected: list[str]) -> None:
     add(bed, events=ALL)
     act(bed)
-    told = [f"{each.event} {each.payload['data']['reason']['code']}" for each in reversed(stored(bed))]
+    told = [f"{each.event} {each.payload['data']['reason']['code']}" for each in send_all(bed)]
     assert told == expected
 
 
@@ -140,7 +161,8 @@ def test_equal_failures_are_told_once_in_the_time_to_repeat(bed: StoreBed) -> No
     end(bed, success=True)
     end(bed)
     oncall, each = (bed.store.targets(bed.admin, query(name=name)).objects[0].uuid for name in ("oncall", "each"))
-    told = [(one.event, one.payload["data"]["suppressed"]) for one in reversed(stored(bed, target=oncall))]
+    of_oncall = [one for one in send_all(bed) if one.target_uuid == oncall]
+    told = [(one.event, one.payload["data"]["suppressed"]) for one in of_oncall]
     failed, recovered = Event.ACTION_FAILED, Event.ACTION_RECOVERED
     assert told == [(failed, 0), (failed, 0), (failed, 0), (failed, 4), (recovered, 0), (failed, 0)]
     assert len(stored(bed, target=each)) == 9
@@ -177,7 +199,9 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
         containers_after=("web-c1",),
     )
     bed.queue.finish(claimed, outcome, None)
-    (notification,) = stored(bed)
+    assert stored(bed)[0].payload == {}
+    (notification,) = send_all(bed)
+    assert stored(bed)[0].payload == notification.payload
     payload = dict(notification.payload)
     assert MAX_PAYLOAD_BYTES - 4 < len(encode(payload)) <= MAX_PAYLOAD_BYTES
     assert (payload["type"], payload["timestamp"]) == ("action.failed", "2026-01-01T00:00:02.500Z")
@@ -204,10 +228,35 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
     assert handler.uuid not in encode(notification.payload).decode()
 
 
+def shape(value: Any) -> Any:
+    """Return the names of the fields of a JSON value."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items() if name != "links"}
+    return [shape(each) for each in value[:1]] if isinstance(value, list) else None
+
+
+def test_the_reference_has_each_field_and_each_reason_code(bed: StoreBed) -> None:
+    add(bed, include_log=True)
+    end(bed, log_tail="last")
+    text = (DOCS / "reference/notifications.md").read_text()
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert shape(send_all(bed)[0].payload) == shape(example)
+    assert [code for code in ReasonCode if f"| `{code}` |" not in text] == []
+
+
 def test_without_include_log_no_log_is_stored(bed: StoreBed) -> None:
     add(bed)
     end(bed, log_tail="secret")
-    assert "log_tail" not in stored(bed)[0].payload["data"]
+    assert "log_tail" not in send_all(bed)[0].payload["data"]
+
+
+def test_a_notification_whose_action_was_deleted_is_dead(bed: StoreBed) -> None:
+    add(bed)
+    end(bed)
+    with bed.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM actions"))
+    assert send_all(bed) == []
+    assert [(each.state, each.service_name) for each in stored(bed)] == [("dead", "web")]
 
 
 def deploy(bed: StoreBed, *revisions: str | None, **outcome: Any) -> str:
@@ -237,10 +286,10 @@ def test_each_commit_gets_a_status_at_the_start_and_one_at_the_end(bed: StoreBed
     (waiting,) = claim(queue)
     queue.finish_notification(waiting, SendResult(sent=False), bed.clock() + timedelta(minutes=5))
     bed.queue.finish(claimed, Outcome(success=False, canceled=True), None)
-    told = [(each.event, each.payload["data"]["revision"]) for each in reversed(stored(bed))]
     # The start that was not sent yet is dropped.
-    assert told[:1] == [(Event.ACTION_STARTED, sent.notification.payload["data"]["revision"])]
-    assert sorted(told[1:]) == [(Event.ACTION_CANCELED, commit) for commit in sorted(COMMITS)]
+    assert events(bed) == ["action.started", *["action.canceled"] * 2]
+    assert {sent.notification.payload["data"]["revision"]} < set(COMMITS)
+    assert {each.payload["data"]["revision"] for each in send_all(bed)} == set(COMMITS)
 
 
 def test_a_start_that_fails_after_the_end_is_not_repeated(bed: StoreBed) -> None:

@@ -1,6 +1,7 @@
 """The queue of the notifier: claims, leases and results of notifications."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tutumd.store.objects.notifications import notification_from, select_targets
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
+from tutumd.store.queue.payloads import read_payload
 from tutumd.store.sql.database import Database, StorePart
 from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
 from tutumd.store.tables.actions import LIVE, actions
@@ -32,6 +34,7 @@ MAX_DEATHS = 10
 MAX_FAILING = 4
 """Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
 
+_ACTION_DELETED = "the action was deleted before the notification could be sent"
 _other = notifications.alias("other")
 
 
@@ -63,7 +66,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             connection.execute(sa.update(targets).where(targets.c.seq.in_(taken)).values(claimed=lease_now))
             owned = connection.execute(select_targets().where(targets.c.seq.in_(taken)))
             target_rows = {row.seq: row for row in owned}
-        return [_claimed_from(row, target_rows[row.target_seq]) for row in sorted(rows, key=lambda row: row.due)]
+            held = [_claimed_from(connection, row, target_rows[row.target_seq], now) for row in rows]
+        return [each for each in held if each is not None]
 
     def finish_notification(
         self, claimed: ClaimedNotification, result: SendResult, next_attempt: datetime | None
@@ -163,9 +167,17 @@ def _lock_targets(
     return [row.target_seq for row in (*healthy, *others)]
 
 
-def _claimed_from(row: Row, target_row: Row) -> ClaimedNotification:
-    target = target_from(target_row)
-    notification = notification_from(row, target)
+def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: datetime) -> ClaimedNotification | None:
+    """Return a claimed notification. The first claim stores its payload, so that each attempt sends the same."""
+    target, this_one = target_from(target_row), sa.update(notifications).where(notifications.c.seq == row.seq)
+    payload = row.payload or read_payload(connection, row, include_log=target.include_log)
+    if payload is None:
+        values = {"state": NotificationState.DEAD.value, "ended": now, "lease_until": None, "error": _ACTION_DELETED}
+        connection.execute(this_one.values(values))
+        return None
+    if row.payload is None:
+        connection.execute(this_one.values(payload=payload))
+    notification = replace(notification_from(row, target), payload=payload)
     return ClaimedNotification(notification=notification, target=target, token=row.token)
 
 
