@@ -100,6 +100,12 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             if state is not NotificationState.PENDING and event is not Event.TEST:
                 outbox.count(connection, claimed.target.kind.value, state)
 
+    def take_over(self, notifier: str) -> None:
+        """End the leases of a dead notifier immediately."""
+        held = sa.and_(notifications.c.notifier == notifier, LEASED)
+        with self._database.write() as connection:
+            connection.execute(sa.update(notifications).where(held).values(lease_until=None))
+
     def has_targets(self) -> bool:
         with self._database.read() as connection:
             return connection.execute(sa.select(targets.c.seq).limit(1)).first() is not None
