@@ -53,7 +53,7 @@ def notify_for_edge() -> None:
         settings = configure(edge.task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
         if edge.task["is_successor"]:
-            storage.notifications.release_notifications(edge.task["name"])
+            storage.notifications.take_over(edge.task["name"])
         notifier = _start(settings, storage, edge.task["name"])
         edge.report_ready(lambda: notifier.stop(0))
         _stop_when_requested(notifier, edge.stop, settings.grace)

@@ -91,9 +91,6 @@ class NotificationQueue(Protocol):
                 in a row disables its target, as `is_gone` does, and notifies the owner's other targets.
         """
 
-    def release_notifications(self, notifier: str) -> None:
-        """End the leases of a notifier that has died: its notifications can be claimed immediately."""
-
     def has_targets(self) -> bool:
         """Return whether any target exists."""
 

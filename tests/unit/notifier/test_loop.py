@@ -78,9 +78,6 @@ class Queue:
             raise self.finish_faults.pop()
         self.results[claimed.notification.uuid] = (result, next_attempt)
 
-    def release_notifications(self, notifier: str) -> None:
-        raise NotImplementedError
-
     def has_targets(self) -> bool:
         return True
 
