@@ -77,7 +77,7 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
     matches = _list_matches(kind, identifier, client) if identifier else []
     if kind is Service and not matches and (outages := list_outages(client)):
         text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
-        raise ObjectNotFound(" ".join([text, *outages]))
+        raise ObjectNotFound("\n  ".join([text, *outages]))
     return pick(matches, noun, identifier, () if matches else _list_names(kind, client))
 
 
@@ -97,7 +97,7 @@ def list_outages(client: Client | None = None) -> list[str]:
     except TutumApiError:
         return []
     return [
-        f"Engine {engine['name']}: {engine['reason']} {engine['remedy']}"
+        " ".join(f"Engine {engine['name']}: {engine['reason']} {engine['remedy']}".split())
         for engine in engines
         if engine["state"] in ("away", "no worker")
     ]

@@ -9,7 +9,7 @@ import typer
 
 from tutum.cli.output import printable
 from tutum.client import current_client
-from tutum.errors import NonUniqueIdentifier, TutumApiError, TutumAuthError, TutumConnectionError
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.responses import explain_tls
 from tutum.settings import origin_of
 from tutum.version import __version__
@@ -89,8 +89,10 @@ def _root(
 
 
 def explain(error: TutumApiError) -> str:
-    """Return the line to print for `error`: the problem and its remedy. Each candidate has its own line."""
-    if isinstance(error, NonUniqueIdentifier):
+    """Return the line to print for `error`: the problem and its remedy. Each candidate, and each engine that cannot be
+    reached, has its own line.
+    """
+    if isinstance(error, NonUniqueIdentifier) or (isinstance(error, ObjectNotFound) and not error.status):
         return error.message
     if isinstance(error, TutumAuthError):
         host = origin_of(current_client().base_url)

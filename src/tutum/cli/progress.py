@@ -88,19 +88,20 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
 
 def _show_steps(label: str) -> Callable[[Action], None]:
     """Return a function that prints the states of an action, and each step of its run with its seconds."""
-    state, last = "", 0
+    state, last, begin = "", 0, ""
 
     def show(action: Action) -> None:
-        nonlocal state, last
+        nonlocal state, last, begin
         if action.state != state and not action.finished:
             state = action.state
             print(printable(f"{label}: {state}"), file=sys.stderr, flush=True)
-        if action.state == "Pending" or not action.start_date:
+        if action.state == "Pending":
             return
         with suppress(TutumApiError):  # the next poll shows the steps
             for line in action.lines(last):
-                last, seconds = line.number, (parse_date(line.time) - parse_date(action.start_date)).total_seconds()
-                print(printable(f"{max(seconds, 0):6.1f} s  {line.text}"), file=sys.stderr, flush=True)
+                last, begin = line.number, begin or line.time
+                seconds = (parse_date(line.time) - parse_date(begin)).total_seconds()
+                print(printable(f"{seconds:6.1f} s  {line.text}"), file=sys.stderr, flush=True)
 
     return show
 

@@ -125,6 +125,8 @@ class Notification:
         uuid: Its ID, and the receiver's `webhook-id`; the same for each attempt.
         number: Increases with each notification.
         payload: The JSON object to send, without links: `type`, `timestamp` and `data`; at most 20 kB when encoded.
+            Empty before the first attempt.
+        service_name: Name with the stack; empty if it is not about a service, or the service was deleted.
         attempts: Number of attempts that have ended.
         due: Time of the next attempt.
         last_status: HTTP status of the last attempt; None if there was no response.
@@ -142,6 +144,7 @@ class Notification:
     due: datetime
     action_uuid: str | None = None
     service_uuid: str | None = None
+    service_name: str = ""
     attempts: int = 0
     ended: datetime | None = None
     last_status: int | None = None

@@ -1,20 +1,30 @@
 """What is queued for whom, in the transaction that ends or starts an action."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.contract.store.test_notifier_queue import add, claim, fail, stored
+from tests.contract.store.test_notifier_queue import SENT, add, claim, fail, stored
 from tests.support.query_plans import count_rows, count_steps, recorded
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tests.support.waiting import wait_until
-from tutumd.model import Claim, Handler, Outcome, User, Verb
-from tutumd.model.notifications import CHOSEN_EVENTS, MAX_PAYLOAD_BYTES, Event, SendResult, TargetKind, encode
+from tutumd.model import Claim, Handler, Outcome, ReasonCode, User, Verb
+from tutumd.model.notifications import (
+    CHOSEN_EVENTS,
+    MAX_PAYLOAD_BYTES,
+    Event,
+    Notification,
+    SendResult,
+    TargetKind,
+    encode,
+)
 from tutumd.store.objects import notifications as objects
 from tutumd.store.queue import outbox
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
@@ -25,6 +35,7 @@ from tutumd.store.tables.schema import new_uuid
 COMMITS = ("a" * 40, "b" * 64)
 ALL = tuple(CHOSEN_EVENTS)
 ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # several transactions write
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
@@ -38,6 +49,16 @@ def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
 def events(bed: StoreBed, user: User | None = None, **filters: str) -> list[str]:
     """Return the events of the stored notifications, oldest first."""
     return [each.event.value for each in reversed(stored(bed, user, **filters))]
+
+
+def send_all(bed: StoreBed) -> list[Notification]:
+    """Send all notifications, and return them as they were sent, for each target in order."""
+    queue, sent = SqlNotificationQueue(bed.database, bed.clock, Wakeup()), []
+    while claims := claim(queue):
+        for claimed in claims:
+            queue.finish_notification(claimed, SENT, None)
+            sent.append(claimed.notification)
+    return sent
 
 
 def suppressed(bed: StoreBed) -> list[int]:
@@ -87,7 +108,7 @@ def terminate(bed: StoreBed) -> None:
 def test_each_end_is_told(bed: StoreBed, act: Callable[[StoreBed], object], expected: list[str]) -> None:
     add(bed, events=ALL)
     act(bed)
-    told = [f"{each.event} {each.payload['data']['reason']['code']}" for each in reversed(stored(bed))]
+    told = [f"{each.event} {each.payload['data']['reason']['code']}" for each in send_all(bed)]
     assert told == expected
 
 
@@ -145,7 +166,8 @@ def test_equal_failures_are_told_once_in_the_time_to_repeat(bed: StoreBed) -> No
     end(bed, success=True)
     end(bed)
     oncall, each = (bed.store.targets(bed.admin, query(name=name)).objects[0].uuid for name in ("oncall", "each"))
-    told = [(one.event, one.payload["data"]["suppressed"]) for one in reversed(stored(bed, target=oncall))]
+    of_oncall = [one for one in send_all(bed) if one.target_uuid == oncall]
+    told = [(one.event, one.payload["data"]["suppressed"]) for one in of_oncall]
     failed, recovered = Event.ACTION_FAILED, Event.ACTION_RECOVERED
     assert told == [(failed, 0), (failed, 0), (failed, 0), (failed, 4), (recovered, 0), (failed, 0)]
     assert len(stored(bed, target=each)) == 9
@@ -182,7 +204,9 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
         containers_after=("web-c1",),
     )
     bed.queue.finish(claimed, outcome, None)
-    (notification,) = stored(bed)
+    assert stored(bed)[0].payload == {}
+    (notification,) = send_all(bed)
+    assert stored(bed)[0].payload == notification.payload
     payload = dict(notification.payload)
     assert MAX_PAYLOAD_BYTES - 4 < len(encode(payload)) <= MAX_PAYLOAD_BYTES
     assert (payload["type"], payload["timestamp"]) == ("action.failed", "2026-01-01T00:00:02.500Z")
@@ -209,10 +233,35 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
     assert handler.uuid not in encode(notification.payload).decode()
 
 
+def shape(value: Any) -> Any:
+    """Return the names of the fields of a JSON value."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items() if name != "links"}
+    return [shape(each) for each in value[:1]] if isinstance(value, list) else None
+
+
+def test_the_reference_has_each_field_and_each_reason_code(bed: StoreBed) -> None:
+    add(bed, include_log=True)
+    end(bed, log_tail="last")
+    text = (DOCS / "reference/notifications.md").read_text()
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert shape(send_all(bed)[0].payload) == shape(example)
+    assert [code for code in ReasonCode if f"| `{code}` |" not in text] == []
+
+
 def test_without_include_log_no_log_is_stored(bed: StoreBed) -> None:
     add(bed)
     end(bed, log_tail="secret")
-    assert "log_tail" not in stored(bed)[0].payload["data"]
+    assert "log_tail" not in send_all(bed)[0].payload["data"]
+
+
+def test_a_notification_whose_action_was_deleted_is_dead(bed: StoreBed) -> None:
+    add(bed)
+    end(bed)
+    with bed.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM actions"))
+    assert send_all(bed) == []
+    assert [(each.state, each.service_name) for each in stored(bed)] == [("dead", "web")]
 
 
 def deploy(bed: StoreBed, *revisions: str | None, **outcome: Any) -> str:
@@ -242,10 +291,10 @@ def test_each_commit_gets_a_status_at_the_start_and_one_at_the_end(bed: StoreBed
     (waiting,) = claim(queue)
     queue.finish_notification(waiting, SendResult(sent=False), bed.clock() + timedelta(minutes=5))
     bed.queue.finish(claimed, Outcome(success=False, canceled=True), None)
-    told = [(each.event, each.payload["data"]["revision"]) for each in reversed(stored(bed))]
     # The start that was not sent yet is dropped.
-    assert told[:1] == [(Event.ACTION_STARTED, sent.notification.payload["data"]["revision"])]
-    assert sorted(told[1:]) == [(Event.ACTION_CANCELED, commit) for commit in sorted(COMMITS)]
+    assert events(bed) == ["action.started", *["action.canceled"] * 2]
+    assert {sent.notification.payload["data"]["revision"]} < set(COMMITS)
+    assert {each.payload["data"]["revision"] for each in send_all(bed)} == set(COMMITS)
 
 
 def test_a_start_that_fails_after_the_end_is_not_repeated(bed: StoreBed) -> None:
@@ -261,7 +310,7 @@ def test_a_start_that_fails_after_the_end_is_not_repeated(bed: StoreBed) -> None
     assert events(bed) == ["action.succeeded"]
 
 
-def deploy(bed: StoreBed, handler: Handler) -> Claim:
+def begin(bed: StoreBed, handler: Handler) -> Claim:
     """Let the redeploy of a commit begin."""
     bed.accepted(handler, bed.evaluate(handler, verified=True, revision=COMMITS[0]))
     return bed.claimed()
@@ -272,16 +321,16 @@ def test_a_status_is_not_sent_after_a_newer_one_of_its_commit(bed: StoreBed) -> 
     target = add(bed, **FORGE)
     handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
     for fails_after_the_next in (False, True):
-        bed.queue.finish(deploy(bed, handler), Outcome(success=False), None)
+        bed.queue.finish(begin(bed, handler), Outcome(success=False), None)
         (sending,) = claim(queue)
         attempt = (sending, SendResult(sent=False, status=502), bed.clock() + timedelta(minutes=5))
         if not fails_after_the_next:
             queue.finish_notification(*attempt)
-        bed.queue.finish(deploy(bed, handler), Outcome(success=True), None)
+        bed.queue.finish(begin(bed, handler), Outcome(success=True), None)
         if fails_after_the_next:
             queue.finish_notification(*attempt)
         assert events(bed) == ["action.succeeded"]
-    claimed = deploy(bed, handler)
+    claimed = begin(bed, handler)
     bed.store.change_target(bed.admin, target.uuid, lambda old: replace(old, enabled=False))
     bed.queue.finish(claimed, Outcome(success=True), None)
     bed.store.change_target(bed.admin, target.uuid, lambda old: replace(old, enabled=True))
@@ -293,7 +342,7 @@ def test_a_status_is_not_sent_after_a_newer_one_of_its_commit(bed: StoreBed) -> 
 def test_an_end_waits_for_the_result_of_the_start(bed: StoreBed) -> None:
     queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
     add(bed, **FORGE)
-    action = deploy(bed, bed.handler("web", verify={"secrets": ["enc:v1:x"]}))
+    action = begin(bed, bed.handler("web", verify={"secrets": ["enc:v1:x"]}))
     claim(queue)
     with ThreadPoolExecutor() as threads:
         with bed.database.write() as connection:
@@ -302,6 +351,18 @@ def test_an_end_waits_for_the_result_of_the_start(bed: StoreBed) -> None:
             wait_until(lambda: ending.done() or bed.is_waiting_for_a_lock(), "the end waits")
         ending.result()
     assert events(bed) == ["action.succeeded"]
+
+
+def test_a_redeploy_is_told_to_targets_of_each_kind(bed: StoreBed) -> None:
+    for name, of_kind in {"oncall": {"events": ALL}, "forge": FORGE}.items():
+        add(bed, name, **of_kind)
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    bed.queue.finish(begin(bed, handler), Outcome(success=False), None)
+    assert events(bed) == ["action.failed"] * 2
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    told = {each.target.kind: each.notification.payload["data"] for each in claim(queue)}
+    assert told[TargetKind.FORGE]["revision"] == COMMITS[0]
+    assert told[TargetKind.WEBHOOK]["suppressed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutu
     assert ran.err.splitlines() == [
         "REDEPLOY of web: Pending",
         "REDEPLOY of web: In progress",
-        "   0.5 s  pulling app:v2",
-        "  12.0 s  ?[31mstarting web-2",
+        "   0.0 s  pulling app:v2",
+        "  11.5 s  ?[31mstarting web-2",
     ]
     assert ran.out == "Success: REDEPLOY of web, 1 s, 2 new containers\n"
 

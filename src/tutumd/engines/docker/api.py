@@ -134,6 +134,7 @@ class DockerApi:
 
     def pulled_by_digest(self) -> set[str]:
         """Return the names by digest of recent pulls by anybody, as far as the engine still knows."""
+        self.forget()  # for the present time of the engine
         with translated("list the last pulls"):
             events = self._past_events({"type": ["image"], "event": ["pull"]}, 0, self.facts().now.timestamp())
         names = {str((event.get("Actor") or {}).get("ID", "")) for event in events}

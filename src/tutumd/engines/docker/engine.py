@@ -108,6 +108,7 @@ class DockerEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old containers are parked until all new containers are ready."""
+        self._api.forget()
         context, find = self._context(run=run), self._finder(service, run)
         with self._locks.hold(replaced_names(context, find), run):
             return redeploy(context, find, self._self_id)

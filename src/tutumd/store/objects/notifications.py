@@ -109,7 +109,8 @@ class SqlTargets(StorePart, Targets):
         with self._wakeup.write(self._database) as (connection, woken):
             row = _read(connection, viewer, target_uuid)
             # Due before all others of its target, so that a backlog does not delay it.
-            new = {**new_row(row.seq, payload_of(Event.TEST, now, about_target(row)), now), "due": EPOCH}
+            payload = payload_of(Event.TEST, now, about_target(row))
+            new = {**new_row(row.seq, Event.TEST, now, payload=payload), "due": EPOCH}
             connection.execute(sa.insert(notifications).values(new))
             woken.add(NOTIFICATIONS)
             self._record(connection, viewer, AuditEvent.TARGET_TESTED, target_uuid)
@@ -224,9 +225,13 @@ def _columns(new: NewTarget) -> dict[str, Any]:
 
 
 def _select_notifications(viewer: User) -> sa.Select[Any]:
-    columns = (targets.c.uuid.label("target_uuid"), targets.c.name.label("target_name"))
-    joined = sa.select(notifications, *columns).join(targets, targets.c.seq == notifications.c.target_seq)
-    return joined.where(_is_visible(viewer))
+    target_columns = (targets.c.uuid.label("target_uuid"), targets.c.name.label("target_name"))
+    return (
+        sa.select(notifications, *target_columns, services.c.full_name)
+        .join(targets, targets.c.seq == notifications.c.target_seq)
+        .outerjoin(services, services.c.uuid == notifications.c.service_uuid)
+        .where(_is_visible(viewer))
+    )
 
 
 def _read_notification(connection: sa.Connection, viewer: User, uuid: str) -> Notification:
@@ -246,6 +251,8 @@ def notification_from(row: Row, target: Target | None = None) -> Notification:
         event=Event(row.event),
         state=NotificationState(row.state),
         due=max(row.due, row.created),
+        payload=row.payload or {},
         target_uuid=target.uuid if target else row.target_uuid,
         target_name=target.name if target else row.target_name,
+        service_name="" if target else row.full_name or "",
     )

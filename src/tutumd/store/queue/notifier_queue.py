@@ -1,6 +1,7 @@
 """The queue of the notifier: claims, leases and results of notifications."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tutumd.store.objects.notifications import notification_from, select_targets
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
+from tutumd.store.queue.payloads import read_payload
 from tutumd.store.sql.database import Database, StorePart
 from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
 from tutumd.store.tables.notifications import LEASED, PENDING, notifications, targets
@@ -31,6 +33,7 @@ MAX_DEATHS = 10
 MAX_FAILING = 4
 """Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
 
+_ACTION_DELETED = "the action was deleted before the notification could be sent"
 _LONGEST_WAIT = timedelta(hours=27)
 """Longer than any pause between attempts. An attempt that is due later was planned before a clock was set back."""
 
@@ -65,7 +68,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             connection.execute(sa.update(targets).where(targets.c.seq.in_(taken)).values(claimed=lease_now))
             owned = connection.execute(select_targets(counts=False).where(targets.c.seq.in_(taken)))
             target_rows = {row.seq: row for row in owned}
-        return [_claimed_from(row, target_rows[row.target_seq]) for row in sorted(rows, key=lambda row: row.due)]
+            held = [_claimed_from(connection, row, target_rows[row.target_seq], now) for row in rows]
+        return [each for each in held if each is not None]
 
     def finish_notification(
         self, claimed: ClaimedNotification, result: SendResult, next_attempt: datetime | None
@@ -84,15 +88,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
-            values: dict[str, Any] = {
-                "state": state.value,
-                "attempts": notifications.c.attempts + 1,
-                "last_status": result.status,
-                "error": storable(result.error)[:MAX_ERROR_CHARS],
-                "ended": now if result.sent or is_over else None,
-                "due": next_attempt or notifications.c.due,
-                "lease_until": None,
-            }
+            values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
+            values |= {"ended": None if state is NotificationState.PENDING else now}
             if not connection.execute(sa.update(notifications).where(held).values(values)).rowcount:
                 return
             deaths = target.deaths + (is_over and event is not Event.TEST)
@@ -103,6 +100,12 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
                 woken |= _disable(connection, target, result, now)
             if state is not NotificationState.PENDING and event is not Event.TEST:
                 outbox.count(connection, claimed.target.kind.value, state)
+
+    def take_over(self, notifier: str) -> None:
+        """End the leases of a dead notifier immediately."""
+        held = sa.and_(notifications.c.notifier == notifier, LEASED)
+        with self._database.write() as connection:
+            connection.execute(sa.update(notifications).where(held).values(lease_until=None))
 
     def has_targets(self) -> bool:
         with self._database.read() as connection:
@@ -165,10 +168,24 @@ def _lock_targets(
     return [row.target_seq for row in (*healthy, *others)]
 
 
-def _claimed_from(row: Row, target_row: Row) -> ClaimedNotification:
-    target = target_from(target_row)
-    notification = notification_from(row, target)
+def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: datetime) -> ClaimedNotification | None:
+    """Return a claimed notification. The first claim stores its payload, so that each attempt sends the same."""
+    target, this_one = target_from(target_row), sa.update(notifications).where(notifications.c.seq == row.seq)
+    payload = row.payload or read_payload(connection, row, include_log=target.include_log)
+    if payload is None:
+        values = {"state": NotificationState.DEAD.value, "ended": now, "lease_until": None, "error": _ACTION_DELETED}
+        connection.execute(this_one.values(values))
+        return None
+    if row.payload is None:
+        connection.execute(this_one.values(payload=payload))
+    notification = replace(notification_from(row, target), payload=payload)
     return ClaimedNotification(notification=notification, target=target, token=row.token)
+
+
+def _attempt_values(result: SendResult) -> dict[str, Any]:
+    error = storable(result.error)[:MAX_ERROR_CHARS]
+    attempts = notifications.c.attempts + 1
+    return {"attempts": attempts, "last_status": result.status, "error": error, "lease_until": None}
 
 
 def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> bool:
@@ -184,7 +201,7 @@ def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> boo
 
 def _disable(connection: sa.Connection, target: Row, result: SendResult, now: datetime) -> set[str]:
     """Disable a target, and return the topics to publish."""
-    code, text = "gone", f"its receiver wants no more messages ({result.error})"
+    code, text = "gone", result.error
     if not result.is_gone:
         code, text = "unreachable", f"{MAX_DEATHS} notifications in a row could not be sent; the last: {result.error}"
     text = storable(text)

@@ -1,6 +1,6 @@
 """The outbox: notifications are inserted in the transaction of their event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, Ta
 from tutumd.store.objects.action_log import add_line
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import repeats
-from tutumd.store.queue.payloads import payload_of, read_facts, read_revisions, reason_of
+from tutumd.store.queue.payloads import payload_of, read_revisions, reason_of
 from tutumd.store.sql.dialect import insert
 from tutumd.store.sql.wakeup import NOTIFICATIONS
 from tutumd.store.tables.accounts import users
@@ -34,6 +34,9 @@ _EVENTS = {
     ActionState.CANCELED.value: Event.ACTION_CANCELED,
 }
 
+New = tuple[Row, Event, dict[str, Any]]
+"""A target to tell, the event, and columns of the notification."""
+
 _newest = sa.select(sa.func.max(notifications.c.seq)).where(notifications.c.target_seq == targets.c.seq)
 
 
@@ -55,7 +58,7 @@ _SELECT_COVERING = (
     .add_columns(
         actions.c.uuid.label("action_uuid"),
         actions.c.service_uuid.label("subject"),
-        *(actions.c[name] for name in ("verb", "state", "reason_code", "started", "ended")),
+        *(actions.c[name] for name in ("verb", "state", "reason_code", "started", "ended", "image_revision")),
     )
     .join(services, sa.true())
     .join(actions, actions.c.service_uuid == services.c.uuid)
@@ -96,22 +99,10 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
     if not told and not forges:
         return set()
-    action, facts = read_facts(connection, ended.action_uuid)
-    new = [
-        (
-            target,
-            payload_of(
-                event,
-                action.ended,
-                {**facts, "suppressed": suppressed},
-                action.log_tail if target.include_log else "",
-            ),
-        )
-        for target, event, suppressed in told
-    ]
+    new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
     if forges:
-        new += _list_ends(connection, forges, action, facts)
-    return _insert(connection, new, action.ended, action_uuid=action.uuid, service_uuid=action.service_uuid)
+        new += _list_ends(connection, forges, ended)
+    return _insert(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
 def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
@@ -151,39 +142,29 @@ def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> s
     covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
     if not covering:
         return set()
-    action, facts = read_facts(connection, action_uuid)
-    new = _list_statuses(connection, covering, Event.ACTION_STARTED, now, facts, read_revisions(connection, action.seq))
-    return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=action.service_uuid)
+    new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
+    return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
 
 
-def _list_ends(
-    connection: sa.Connection, forges: Sequence[Row], action: Row, facts: Mapping[str, Any]
-) -> list[tuple[Row, dict[str, Any]]]:
+def _list_ends(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
     """Return the commit statuses of a redeploy's end."""
-    revisions = read_revisions(connection, action.seq) or list(filter(None, [action.image_revision]))
+    revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
     if not revisions:
-        add_line(connection, action.uuid, action.ended, NO_REVISION)
-    return _list_statuses(connection, forges, _EVENTS[action.state], action.ended, facts, revisions)
+        add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
+    return _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
 
 
 def _list_statuses(
-    connection: sa.Connection,
-    forges: Sequence[Row],
-    event: Event,
-    at: datetime,
-    facts: Mapping[str, Any],
-    revisions: Sequence[str],
-) -> list[tuple[Row, dict[str, Any]]]:
+    connection: sa.Connection, forges: Sequence[Row], event: Event, revisions: Sequence[str]
+) -> list[New]:
     """Return commit statuses, and remove the older ones of the same commits that nobody has sent."""
     c = notifications.c
     is_same = sa.and_(c.revision.in_(revisions), c.target_seq.in_([target.seq for target in forges]), PENDING)
-    older = sa.and_(is_same, c.service_uuid == facts["service"]["uuid"])
+    older = sa.and_(is_same, c.service_uuid == forges[0].subject)
     # A notifier that stores a result has locked the row: wait for the result, and read it.
     connection.execute(sa.select(c.seq).where(older).with_for_update()).all()
     connection.execute(sa.delete(notifications).where(older, c.lease_until.is_(None)))
-    return [
-        (target, payload_of(event, at, {**facts, "revision": revision})) for target in forges for revision in revisions
-    ]
+    return [(target, event, {"revision": revision}) for revision in revisions for target in forges]
 
 
 def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | None, now: datetime) -> set[str]:
@@ -202,7 +183,7 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
     event = Event.ENGINE_DOWN if info.away else Event.ENGINE_UP
     runs_there = sa.select(services.c.uuid).where(services.c.engine == info.name, IN_SCOPE).exists()
     covers = sa.or_(sa.and_(targets.c.service_uuid.is_(None), targets.c.stack.is_(None)), runs_there)
-    new = []
+    new: list[New] = []
     for target in connection.execute(_select_targets(users.c.is_admin, covers)):
         row = earlier.get(target.seq)
         if target.kind == TargetKind.FORGE or not {Event.ENGINE_DOWN, Event.ENGINE_UP} & set(target.events):
@@ -221,18 +202,18 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
                 "reason": reason_of(of_engine["reason_code"], info.error) if info.away else reason_of("", ""),
                 "suppressed": row.suppressed if row else 0,
             }
-            new.append((target, payload_of(event, now, data)))
+            new.append((target, event, {"payload": payload_of(event, now, data)}))
     return _insert(connection, new, now)
 
 
 def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str, now: datetime) -> set[str]:
     """Tell the owner's other targets that a target was disabled, and return the topics to publish."""
     others = _select_targets(targets.c.user_uuid == disabled.user_uuid, targets.c.seq != disabled.seq)
-    data = {**about_target(disabled), "reason": reason_of(code, text)}
-    new = [
-        (target, payload_of(Event.TARGET_DISABLED, now, data))
+    event, data = Event.TARGET_DISABLED, {**about_target(disabled), "reason": reason_of(code, text)}
+    new: list[New] = [
+        (target, event, {"payload": payload_of(event, now, data)})
         for target in connection.execute(others)
-        if Event.TARGET_DISABLED.value in target.events and target.kind != TargetKind.FORGE
+        if event.value in target.events and target.kind != TargetKind.FORGE
     ]
     return _insert(connection, new, now)
 
@@ -242,28 +223,28 @@ def about_target(target: Row) -> dict[str, Any]:
     return {"target": {"uuid": target.uuid, "name": target.name, "kind": target.kind}}
 
 
-def new_row(target_seq: int, payload: Mapping[str, Any], now: datetime, **values: str | None) -> dict[str, Any]:
-    """Return the row of a new notification."""
+def new_row(target_seq: int, event: Event, now: datetime, **values: Any) -> dict[str, Any]:
+    """Return the row of a new notification. `values` are further columns."""
     return {
         "uuid": new_uuid(),
         "target_seq": target_seq,
-        "event": payload["type"],
+        "event": event.value,
         "state": NotificationState.PENDING.value,
-        "payload": payload,
-        "revision": payload["data"].get("revision"),
         "created": now,
         "due": now,
+        # All rows of one statement have the same columns.
+        "payload": None,
+        "suppressed": 0,
+        "revision": None,
         **values,
     }
 
 
-def _insert(
-    connection: sa.Connection, new: Sequence[tuple[Row, Mapping[str, Any]]], now: datetime, **values: str | None
-) -> set[str]:
+def _insert(connection: sa.Connection, new: Sequence[New], now: datetime, **values: str) -> set[str]:
     if not new:
         return set()
-    newest = {target.seq: target.newest or 0 for target, _ in new}
-    rows = [new_row(target.seq, payload, now, **values) for target, payload in new]
+    newest = {target.seq: target.newest or 0 for target, _, _ in new}
+    rows = [new_row(target.seq, event, now, **own, **values) for target, event, own in new]
     inserted = sa.insert(notifications).returning(notifications.c.target_seq, notifications.c.seq)
     for row in connection.execute(inserted, rows).all():
         if row.seq // _BLOCK != newest[row.target_seq] // _BLOCK:

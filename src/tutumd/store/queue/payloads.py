@@ -1,6 +1,6 @@
 """What notifications tell: the JSON objects that docs/reference/notifications.md describes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,11 +50,21 @@ def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: st
     return payload
 
 
-def read_facts(connection: sa.Connection, action_uuid: str) -> tuple[Row, dict[str, Any]]:
-    """Return the row of an action with its service, and the data of its payloads."""
-    row = connection.execute(_SELECT_ACTION, {"uuid": action_uuid}).one()
-    calls = connection.execute(_SELECT_CALLS, {"seq": row.seq}).all()
-    return row, {
+def read_payload(connection: sa.Connection, notification: Row, *, include_log: bool) -> dict[str, Any] | None:
+    """Return the payload of a notification about an action; None if the action was deleted."""
+    action = connection.execute(_SELECT_ACTION, {"uuid": notification.action_uuid}).first()
+    if action is None:
+        return None
+    calls = connection.execute(_SELECT_CALLS, {"seq": action.seq}).all()
+    is_status = notification.revision is not None
+    own = {"revision": notification.revision} if is_status else {"suppressed": notification.suppressed}
+    log_tail = action.log_tail if include_log else ""
+    data = {**_describe(action, calls), **own}
+    return payload_of(Event(notification.event), notification.created, data, log_tail)
+
+
+def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
+    return {
         "service": {"uuid": row.service_uuid, "name": row.name, "stack": row.stack, "engine": row.engine},
         "action": {
             "uuid": row.uuid,
@@ -82,10 +92,10 @@ def read_facts(connection: sa.Connection, action_uuid: str) -> tuple[Row, dict[s
     }
 
 
-def read_revisions(connection: sa.Connection, action_seq: int) -> list[str]:
+def read_revisions(connection: sa.Connection, action_uuid: str) -> list[str]:
     """Return the distinct commits that an action's calls deploy, the newest first."""
     of_action = sa.select(deliveries.c.revision).select_from(actions).join(deliveries, IS_OF_ACTION)
-    distinct = of_action.where(actions.c.seq == action_seq, deliveries.c.revision.isnot(None))
+    distinct = of_action.where(actions.c.uuid == action_uuid, deliveries.c.revision.isnot(None))
     newest = distinct.group_by(deliveries.c.revision).order_by(sa.func.max(deliveries.c.seq).desc())
     return list(connection.execute(newest.limit(MAX_REVISIONS)).scalars())
 
@@ -98,7 +108,7 @@ def reason_of(code: str, text: str) -> dict[str, str]:
 def _duration(row: Row) -> float | None:
     if row.started is None or row.ended is None:
         return None
-    return max(0.0, float((row.ended - row.started).total_seconds()))
+    return float(max(0.0, round((row.ended - row.started).total_seconds(), 3)))
 
 
 def _iso(at: datetime) -> str:

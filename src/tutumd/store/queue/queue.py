@@ -33,6 +33,7 @@ from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import actions
+from tutumd.store.tables.notifications import LEASED, notifications
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
 from tutumd.store.upkeep import delivery_log, retention
@@ -65,6 +66,7 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             if workers is None:
                 connection.execute(sa.delete(engines))
+                connection.execute(sa.update(notifications).where(LEASED).values(lease_until=None))
             for table in (worker_slots, discoveries):
                 connection.execute(sa.delete(table).where(_is_of(table, workers)))
             leases.take_over(connection, _is_of(actions, workers), self._lease_clock())

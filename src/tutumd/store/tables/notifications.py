@@ -42,14 +42,15 @@ notifications = sa.Table(
     sa.Column("target_seq", SERIAL, sa.ForeignKey(targets.c.seq, ondelete="CASCADE"), nullable=False),
     sa.Column("event", sa.String(32), nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
-    sa.Column("payload", sa.JSON, nullable=False),
+    # NULL until the first claim: the end of an action writes little. `suppressed` and `revision` are parts of it.
+    sa.Column("payload", sa.JSON(none_as_null=True)),
+    sa.Column("suppressed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("revision", sa.String(64)),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("due", UtcTime, nullable=False),
     # Without references: notifications have their own retention.
     sa.Column("action_uuid", Uuid, index=True),
     sa.Column("service_uuid", Uuid),
-    # Commit of a commit status.
-    sa.Column("revision", sa.String(64)),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("ended", UtcTime),
     sa.Column("last_status", sa.Integer),

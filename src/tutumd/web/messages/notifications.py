@@ -38,9 +38,9 @@ def name_event(event: Event) -> str:
 
 def name_subject(message: Notification) -> str:
     """Return the name of the service, engine or target that a message is about; empty for a test."""
-    data = {} if message.event is Event.TEST else message.payload["data"]
+    data = {} if message.event is Event.TEST else message.payload.get("data", {})
     about: Mapping[str, str] = data.get("service") or data.get("engine") or data.get("target") or {}
-    return "/".join(filter(None, (about.get("stack"), about.get("name"))))
+    return message.service_name or "/".join(filter(None, (about.get("stack"), about.get("name"))))
 
 
 def list_events(target: NewTarget) -> str:

@@ -46,9 +46,10 @@ def require_free(
     Raises:
         OtherInstallationError: Another installation redeploys it.
     """
-    api.forget()
     group, containers = find()
     others = list(_made_by_others(containers, api.installation))
+    if others:
+        api.forget()  # for the present time of the engine
     labels = parse_labels([container.labels for container in group.containers])
     for member in group.swapping if others else ():
         run_id = run_of(member.name)
