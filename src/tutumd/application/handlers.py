@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.json_checks import check_number, quote
+from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.application.admission.options import (
     check_operation,
     parse_options,
@@ -170,10 +170,7 @@ def check_name(name: str | None) -> str | None:
 
 def parse_operation(text: str | None) -> Operation:
     """Return an operation, in any case; REDEPLOY if none is given. Raises InvalidInputError."""
-    try:
-        return Operation((text or "REDEPLOY").upper())
-    except ValueError:
-        raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {str(text)[:50]!r}") from None
+    return Operation(check_choice("operation", text or "REDEPLOY", tuple(Operation)))
 
 
 def _new_handler(document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:

@@ -136,10 +136,7 @@ class TargetRules:
             return dict(document)
         reference = str(document["service"])
         with about("service"):
-            try:
-                return {**document, "service": services.find(self._store, self._viewer, reference)}
-            except NotFoundError:
-                raise NotFoundError(f"you have no service {reference[:300]!r}") from None
+            return {**document, "service": services.find(self._store, self._viewer, reference)}
 
     def _check(self, document: Mapping[str, Any], before: Target | None = None) -> NewTarget:
         return check_target(document, self._viewer, cipher=self._cipher, allowed=self._allowed, before=before)
