@@ -11,8 +11,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import check_target, decrypted, shown_settings
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.errors import NOT_FOUND, AnswerTimeoutError, NotFoundError, about
-from tutumd.model import Query, Scope, User
-from tutumd.model.notifications import NewTarget, Notification, NotificationState, Target
+from tutumd.model import NewTarget, Notification, NotificationState, Query, Scope, Target, User
 from tutumd.ports.store import Store
 
 TEST_TIMEOUT_S = 20.0

@@ -28,8 +28,7 @@ from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
-from tutumd.model import Finding, Level
-from tutumd.model.findings import compare_clocks, ok, warning, wrong
+from tutumd.model import Finding, Level, compare_clocks, ok, warning, wrong
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check

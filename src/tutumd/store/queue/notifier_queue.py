@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent
-from tutumd.model.notifications import (
+from tutumd.model import (
     MAX_ERROR_CHARS,
+    AuditEvent,
     ClaimedNotification,
     Event,
     NotificationState,
