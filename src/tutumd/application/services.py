@@ -58,9 +58,9 @@ def find(store: Store, viewer: User, reference: str) -> str:
     if not found or not found.total:
         raise NotFoundError(f"{viewer.name} has no service {reference[:300]!r}")
     if found.total > 1:
-        listed = "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
         raise ConflictError(
-            f"{found.total} services match {reference[:300]!r}; name one in full, or by its UUID:\n{listed}"
+            f"{found.total} services match {reference[:300]!r}; name one in full, or by its UUID:\n"
+            + "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
         )
     return found.objects[0].uuid
 
