@@ -103,6 +103,10 @@ def test_a_lost_lease_is_claimed_again_with_the_same_id(bed: StoreBed, queue: Sq
     queue.finish_notification(lost, FAILED, None)
     assert states(bed) == [NotificationState.PENDING]
     bed.queue.take_over()  # the server was started again
+    claim(queue, notifier="three")
+    queue.take_over("two")
+    assert not claim(queue)
+    queue.take_over("three")
     (third,) = claim(queue, notifier="three")
     queue.finish_notification(third, SENT, None)
     assert states(bed) == [NotificationState.SENT]

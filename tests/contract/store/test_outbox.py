@@ -1,8 +1,10 @@
 """What is queued for whom, in the transaction that ends or starts an action."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 from tests.contract.store.test_notifier_queue import SENT, add, claim, fail, stored
 from tests.support.query_plans import recorded
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Outcome, User, Verb
+from tutumd.model import Outcome, ReasonCode, User, Verb
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     MAX_PAYLOAD_BYTES,
@@ -28,6 +30,7 @@ from tutumd.store.sql.wakeup import Wakeup
 
 COMMITS = ("a" * 40, "b" * 64)
 ALL = tuple(CHOSEN_EVENTS)
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def end(bed: StoreBed, service: str = "web", **outcome: Any) -> str:
@@ -223,6 +226,22 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
         "suppressed": 0,
     }
     assert handler.uuid not in encode(notification.payload).decode()
+
+
+def shape(value: Any) -> Any:
+    """Return the names of the fields of a JSON value."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items() if name != "links"}
+    return [shape(each) for each in value[:1]] if isinstance(value, list) else None
+
+
+def test_the_reference_has_each_field_and_each_reason_code(bed: StoreBed) -> None:
+    add(bed, include_log=True)
+    end(bed, log_tail="last")
+    text = (DOCS / "reference/notifications.md").read_text()
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert shape(send_all(bed)[0].payload) == shape(example)
+    assert [code for code in ReasonCode if f"| `{code}` |" not in text] == []
 
 
 def test_without_include_log_no_log_is_stored(bed: StoreBed) -> None:

@@ -87,15 +87,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
-            values: dict[str, Any] = {
-                "state": state.value,
-                "attempts": notifications.c.attempts + 1,
-                "last_status": result.status,
-                "error": storable(result.error)[:MAX_ERROR_CHARS],
-                "ended": now if result.sent or is_over else None,
-                "due": next_attempt or notifications.c.due,
-                "lease_until": None,
-            }
+            values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
+            values |= {"ended": None if state is NotificationState.PENDING else now}
             if not connection.execute(sa.update(notifications).where(held).values(values)).rowcount:
                 return
             deaths = target.deaths + (is_over and event is not Event.TEST)
@@ -107,6 +100,12 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             if state is not NotificationState.PENDING and event is not Event.TEST:
                 outbox.count(connection, claimed.target.kind.value, state)
 
+    def take_over(self, notifier: str) -> None:
+        """End the leases of a dead notifier immediately."""
+        held = sa.and_(notifications.c.notifier == notifier, LEASED)
+        with self._database.write() as connection:
+            connection.execute(sa.update(notifications).where(held).values(lease_until=None))
+
     def has_targets(self) -> bool:
         with self._database.read() as connection:
             return connection.execute(sa.select(targets.c.seq).limit(1)).first() is not None
@@ -117,7 +116,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
         with self._database.read() as connection:
-            first, lease_until = connection.scalar(free), connection.scalar(leased)
+            # In one statement: between two of them, a notification could be claimed or stored.
+            first, lease_until = connection.execute(sa.select(free.scalar_subquery(), leased.scalar_subquery())).one()
         ends = [] if lease_until is None else [now + max(timedelta(0), lease_until - lease_now)]
         return min([*ends, *([] if first is None else [first])], default=None)
 
@@ -179,6 +179,12 @@ def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: dat
         connection.execute(this_one.values(payload=payload))
     notification = replace(notification_from(row, target), payload=payload)
     return ClaimedNotification(notification=notification, target=target, token=row.token)
+
+
+def _attempt_values(result: SendResult) -> dict[str, Any]:
+    error = storable(result.error)[:MAX_ERROR_CHARS]
+    attempts = notifications.c.attempts + 1
+    return {"attempts": attempts, "last_status": result.status, "error": error, "lease_until": None}
 
 
 def _has_ended(connection: sa.Connection, claimed: ClaimedNotification) -> bool:
