@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent
-from tutumd.model.notifications import (
+from tutumd.model import (
     MAX_ERROR_CHARS,
+    AuditEvent,
     ClaimedNotification,
     Event,
     NotificationState,
@@ -117,7 +117,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
         with self._database.read() as connection:
-            first, lease_until = connection.scalar(free), connection.scalar(leased)
+            # In one statement: between two of them, a notification could be claimed or stored.
+            first, lease_until = connection.execute(sa.select(free.scalar_subquery(), leased.scalar_subquery())).one()
         ends = [] if lease_until is None else [now + max(timedelta(0), lease_until - lease_now)]
         return min([*ends, *([] if first is None else [first])], default=None)
 
