@@ -85,7 +85,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             if not result.sent and _is_replaced(connection, held):
                 connection.execute(sa.delete(notifications).where(held))
                 return
-            is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
+            is_over = next_attempt is None
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
             values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
