@@ -128,7 +128,9 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
 
 
 def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, str]:
-    """Return `tail`, `since` (ISO 8601; empty: from the start) and `after` of a read of logs. Raises InvalidInputError."""
+    """Return `tail`, `since` (ISO 8601; empty: from the start) and `after` of a read of logs. Raises
+    InvalidInputError.
+    """
     given = parse_parameters(parameters, frozenset({"tail", "since", "after"}))
     # Not in UTC, where a date at the end of time may not exist.
     since = parse_date("since", given["since"]).isoformat() if "since" in given else ""

@@ -152,12 +152,17 @@ class SqlTargets(StorePart, Targets):
 
 
 def select_targets() -> sa.Select[Any]:
-    """Select targets with their owners, and how many of their notifications are pending or dead."""
+    """Select targets with their owners, their services as their owners see them, and how many of their notifications
+    are pending or dead.
+    """
+    is_seen = sa.and_(sa.not_(services.c.terminated), sa.or_(users.c.is_admin, services.c.owner == users.c.name))
+    of_service = sa.select(services.c.full_name).where(services.c.uuid == targets.c.service_uuid, is_seen)
     of_target = sa.select(sa.func.count()).where(notifications.c.target_seq == targets.c.seq)
     return sa.select(
         targets,
         users.c.name.label("owner"),
         users.c.is_admin.label("owner_is_admin"),
+        of_service.scalar_subquery().label("service_name"),
         of_target.where(PENDING).scalar_subquery().label("pending"),
         of_target.where(DEAD).scalar_subquery().label("dead"),
     ).join(users, users.c.uuid == targets.c.user_uuid)
