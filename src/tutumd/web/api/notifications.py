@@ -11,8 +11,7 @@ from tutumd.application.notification_targets import TargetPlan, TargetTest
 from tutumd.application.notifications import shown_settings
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS, parse_query
 from tutumd.errors import NOT_FOUND, NotFoundError
-from tutumd.model import Query
-from tutumd.model.notifications import Notification, Target
+from tutumd.model import Notification, Query, Target
 from tutumd.web.api.schemas import Moment, Shown, TargetIn, describe, list_of, show, write_page
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_list, parse
