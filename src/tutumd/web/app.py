@@ -70,17 +70,6 @@ _CALL_RESPONSES = {
 }
 
 
-_BODIES = (
-    schemas.ServiceIn,
-    schemas.ServicePatch,
-    schemas.ApiKeyIn,
-    schemas.HandlerIn,
-    schemas.RotateIn,
-    schemas.TestIn,
-    schemas.TargetIn,
-)
-
-
 def create_app(context: WebContext, version: str) -> ASGIApp:
     """Return the application that serves the API."""
     app = FastAPI(
@@ -164,8 +153,8 @@ class _Front:
             return
         await self._context.pace.wait()
         if scope["query_string"].count(b"&") + scope["query_string"].count(b"%") > MAX_QUERY_PARTS:
-            text = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
-            await errors.error_response(400, text)(scope, receive, send)
+            refused = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
+            await errors.error_response(400, refused)(scope, receive, send)
             return
         scope["headers"] = keep_own_cookies(scope["headers"])
         if match := _STACK_AND_NAME.match(raw):
@@ -210,7 +199,17 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
-        document["components"]["schemas"] |= components(_BODIES)
+        document["components"]["schemas"] |= components(
+            (
+                schemas.ServiceIn,
+                schemas.ServicePatch,
+                schemas.ApiKeyIn,
+                schemas.HandlerIn,
+                schemas.RotateIn,
+                schemas.TestIn,
+                schemas.TargetIn,
+            )
+        )
         document["components"]["schemas"]["CallOut"] = CALL.model_json_schema()
         document["components"]["securitySchemes"] = {
             "ApiKey": {
