@@ -70,6 +70,17 @@ _CALL_RESPONSES = {
 }
 
 
+_BODIES = (
+    schemas.ServiceIn,
+    schemas.ServicePatch,
+    schemas.ApiKeyIn,
+    schemas.HandlerIn,
+    schemas.RotateIn,
+    schemas.TestIn,
+    schemas.TargetIn,
+)
+
+
 def create_app(context: WebContext, version: str) -> ASGIApp:
     """Return the application that serves the API."""
     app = FastAPI(
@@ -199,17 +210,7 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
-        document["components"]["schemas"] |= components(
-            (
-                schemas.ServiceIn,
-                schemas.ServicePatch,
-                schemas.ApiKeyIn,
-                schemas.HandlerIn,
-                schemas.RotateIn,
-                schemas.TestIn,
-                schemas.TargetIn,
-            )
-        )
+        document["components"]["schemas"] |= components(_BODIES)
         document["components"]["schemas"]["CallOut"] = CALL.model_json_schema()
         document["components"]["securitySchemes"] = {
             "ApiKey": {

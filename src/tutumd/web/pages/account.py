@@ -64,8 +64,8 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     except TutumdError as error:
         if not error.field and not isinstance(error, ConflictError):
             raise
-        status, text, _ = describe_error(error)
-        return render_account(request, visitor, status, sent=document, owner=owner, errors={error.field: text})
+        status = 400 if error.field else 409
+        return render_account(request, visitor, status, sent=document, owner=owner, errors={error.field: str(error)})
     return render_account(request, visitor, 201, made=key, owner=owner)
 
 
