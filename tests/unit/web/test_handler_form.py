@@ -72,7 +72,7 @@ WRONG = {
     "verify": ({"verify.preset": "github"}, "verify.secrets must hold the secret"),
     "max_containers": ({"max_containers": "3"}, "max_containers is for handlers with the operation SCALEUP"),
     "name": ({"name": "a\x07b"}, "name must not contain control characters"),
-    "operation": ({"operation": "DELETE"}, "operation must be REDEPLOY or SCALEUP"),
+    "operation": ({"operation": "DELETE"}, "operation must be one of REDEPLOY, SCALEUP"),
 }
 
 

@@ -9,8 +9,7 @@ from fastapi.responses import Response
 from tutumd.application.notification_targets import TargetPlan, TargetTest
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS, parse_query
 from tutumd.errors import NOT_FOUND, NotFoundError
-from tutumd.model import Query
-from tutumd.model.notifications import Notification, Target
+from tutumd.model import Notification, Query, Target
 from tutumd.web.api.notification_objects import (
     NEW_TARGET,
     NOTIFICATION,

@@ -13,8 +13,7 @@ from tutum import snippets
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.handlers import public_options
 from tutumd.application.public_url import SUBJECT, is_local
-from tutumd.model import Handler, Operation
-from tutumd.model.findings import Finding, warning, wrong
+from tutumd.model import Finding, Handler, Operation, warning, wrong
 from tutumd.web.messages.senders import Blank, Kind, Sender
 
 WHAT_SENDERS_SEE = (
