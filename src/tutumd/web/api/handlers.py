@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
@@ -39,7 +38,7 @@ from tutumd.web.body import Body, documented, documented_list, documented_query,
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.reasons import write_reason, write_reasons
-from tutumd.web.uris import PREFIX, handler_uri, service_uri, status_uri
+from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
@@ -50,12 +49,7 @@ BASE = "/service/{service_uuid}/webhook/handler"
 
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 _DELIVERY = f"{BASE}/{{handler_uuid}}/delivery"
-
-_NEW: TypeAdapter[HandlerIn | list[HandlerIn]] = TypeAdapter(HandlerIn | list[HandlerIn])
-_ONE = TypeAdapter(HandlerIn)
-_MANY = TypeAdapter(list[HandlerIn])
-_ROTATE = TypeAdapter(RotateIn)
-_TEST = TypeAdapter(TestIn)
+_NEW = HandlerIn | list[HandlerIn]
 
 
 @router.get(f"{BASE}/", response_model=list_of(HANDLER), openapi_extra=documented_list(HANDLER_FILTERS))
@@ -64,7 +58,7 @@ def list_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid) -
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     uuid = find_service(request, viewer, service_uuid)
     page = context(request).store.handlers(viewer, uuid, query)
-    path = f"{service_uri(uuid)}webhook/handler/"
+    path = uri("service", uuid) + "webhook/handler/"
     return write_page(path, query, page, [show_handler(each, context(request).public_url) for each in page.objects])
 
 
@@ -95,11 +89,11 @@ def get_handler(
 ) -> dict[str, Any]:
     """Get a webhook handler."""
     web = context(request)
-    service = find_service(request, viewer, service_uuid)
-    return show_handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
+    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
+    return show_handler(handler, web.public_url)
 
 
-@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(_ONE))
+@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
 def change_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
@@ -110,14 +104,14 @@ def change_handler(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body, _ONE).model_dump(exclude_unset=True),
+        parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
     )
     return show_handler(changed, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(_ONE))
+@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
 def plan_change(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> rules.HandlerPlan:
@@ -128,7 +122,7 @@ def plan_change(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body, _ONE).model_dump(exclude_unset=True),
+        parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
     )
@@ -138,7 +132,7 @@ def plan_change(
     f"{BASE}/{{handler_uuid}}/rotate/",
     status_code=201,
     response_model=HANDLER,
-    openapi_extra=documented(_ROTATE, required=False),
+    openapi_extra=documented(RotateIn, required=False),
 )
 def rotate_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
@@ -150,29 +144,29 @@ def rotate_handler(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body or b"{}", _ROTATE).grace,
+        parse(body or b"{}", RotateIn).model_dump()["grace"],
         now=web.clock(),
     )
     return show_handler(rotated, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(_TEST, required=False))
+@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
 def try_handler(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
-    sent = parse(body or b"{}", _TEST)
+    sent = parse(body or b"{}", TestIn).model_dump()
     handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
-    text = sent.body if isinstance(sent.body, str) else json.dumps(sent.body)
-    for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
+    text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
+    for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
     call = CallInput(
-        headers=list(sent.headers.items()),
-        query=list(sent.query.items()),
+        headers=list(sent["headers"].items()),
+        query=list(sent["query"].items()),
         body=text.encode(),
-        address=sent.address,
+        address=sent["address"],
         now=web.clock(),
     )
     trial = try_call(handler, call, cipher=web.cipher)
@@ -216,7 +210,7 @@ def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
 def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
     """Return whether a body is a list, and its objects; a single object counts as one."""
     is_list = body.lstrip()[:1] == b"["
-    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
+    entries = parse(body, list[HandlerIn]) if is_list else [parse(body, HandlerIn)]
     return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]
 
 
@@ -240,8 +234,9 @@ def get_delivery(
 ) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    delivery = context(request).store.delivery(viewer, service, handler, number)
-    return show_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
+    return show_delivery(
+        context(request).store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
+    )
 
 
 @router.post(

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter
 
 from tutumd.application.notification_targets import TargetPlan, TargetTest
 from tutumd.application.notifications import shown_settings
@@ -16,16 +15,15 @@ from tutumd.web.api.schemas import Moment, Shown, TargetIn, describe, list_of, s
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.uris import PREFIX, action_uri, notification_uri, service_uri, target_uri
+from tutumd.web.uris import PREFIX, action_uri, uri
 
 router = APIRouter(prefix=f"{PREFIX}/notification", tags=["notifications"])
 
 TargetUuid = Annotated[str, Path(description="UUID of the notification target")]
-_TARGET = TypeAdapter(TargetIn)
 
 _TARGET_FIELDS = {
     "uuid": Shown(str),
-    "resource_uri": Shown(str, of=lambda target: target_uri(target.uuid)),
+    "resource_uri": Shown(str, of=lambda target: uri("notification/target", target.uuid)),
     "name": Shown(str, "Unique among the targets of a user."),
     "kind": Shown(str, "`webhook`, `apprise` or `forge`."),
     "settings": Shown(dict[str, Any], "Settings of the kind. `…` stands for a secret.", of=shown_settings),
@@ -33,7 +31,7 @@ _TARGET_FIELDS = {
     "service": Shown(
         str | None,
         "URI of the only service that it is told of; null: all that its owner sees.",
-        of=lambda target: target.service_uuid and service_uri(target.service_uuid),
+        of=lambda target: target.service_uuid and uri("service", target.service_uuid),
     ),
     "service_name": Shown(str | None, "Name of `service`, with the stack; null if its owner does not see it any more."),
     "stack": Shown(str | None, "The only stack that it is told of; null: all."),
@@ -84,15 +82,15 @@ NOTIFICATION = describe(
     "A message to a notification target.",
     {
         "uuid": Shown(str, "The receiver's `webhook-id`."),
-        "resource_uri": Shown(str, of=lambda each: notification_uri(each.uuid)),
-        "target": Shown(str, of=lambda each: target_uri(each.target_uuid)),
+        "resource_uri": Shown(str, of=lambda each: uri("notification", each.uuid)),
+        "target": Shown(str, of=lambda each: uri("notification/target", each.target_uuid)),
         "target_name": Shown(str),
         "event": Shown(str),
         "state": Shown(str, "`pending`, `sent` or `dead`."),
         "service": Shown(
             str | None,
             "URI of the service, which may be gone.",
-            of=lambda each: each.service_uuid and service_uri(each.service_uuid),
+            of=lambda each: each.service_uuid and uri("service", each.service_uuid),
         ),
         "service_name": Shown(str, "Name of the service, with the stack; empty if it is about none, or it is gone."),
         "action": Shown(
@@ -122,18 +120,17 @@ def list_targets(request: Request, viewer: Reader) -> dict[str, Any]:
     `service` is the UUID of a service: the targets that are told of it. Nobody sees the targets of another user.
     """
     query = parse_query(request.query_params.multi_items(), TARGET_FILTERS)
-    page = context(request).store.targets(viewer, query)
-    return write_page(f"{PREFIX}/notification/target/", query, page)
+    return write_page(f"{PREFIX}/notification/target/", query, context(request).store.targets(viewer, query))
 
 
-@router.post("/target/", status_code=201, response_model=NEW_TARGET, openapi_extra=documented(_TARGET))
+@router.post("/target/", status_code=201, response_model=NEW_TARGET, openapi_extra=documented(TargetIn))
 def create_target(request: Request, viewer: Administrator, body: Body) -> dict[str, Any]:
     """Create a notification target. `secret` is shown only now, if the server generated it."""
     target, secret = context(request).target_rules(viewer).create(_read(body))
     return show(NEW_TARGET, target, secret=secret)
 
 
-@router.post("/target/plan/", response_model=TARGET_PLAN, openapi_extra=documented(_TARGET))
+@router.post("/target/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
 def plan_target(request: Request, viewer: Administrator, body: Body) -> TargetPlan:
     """Check a request to create a notification target, and show what it would set. Nothing is done."""
     return context(request).target_rules(viewer).plan(None, _read(body))
@@ -145,14 +142,14 @@ def get_target(request: Request, viewer: Reader, target_uuid: TargetUuid) -> Tar
     return context(request).store.target(viewer, parse_uuid(target_uuid))
 
 
-@router.patch("/target/{target_uuid}/", response_model=NEW_TARGET, openapi_extra=documented(_TARGET))
+@router.patch("/target/{target_uuid}/", response_model=NEW_TARGET, openapi_extra=documented(TargetIn))
 def change_target(request: Request, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> dict[str, Any]:
     """Change fields of a notification target; those that are absent stay, null resets. So do single `settings`."""
     target, secret = context(request).target_rules(viewer).change(parse_uuid(target_uuid), _read(body))
     return show(NEW_TARGET, target, secret=secret)
 
 
-@router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(_TARGET))
+@router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
 def plan_change(request: Request, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> TargetPlan:
     """Check a request to change a notification target, and show which fields would change. Nothing is done."""
     return context(request).target_rules(viewer).plan(parse_uuid(target_uuid), _read(body))
@@ -204,4 +201,4 @@ def retry_notification(
 
 
 def _read(body: bytes) -> Mapping[str, Any]:
-    return parse(body, _TARGET).model_dump(exclude_unset=True)
+    return parse(body, TargetIn).model_dump(exclude_unset=True)

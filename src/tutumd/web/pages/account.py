@@ -19,7 +19,8 @@ from tutumd.errors import (
     TutumdError,
     UnauthorizedError,
 )
-from tutumd.model import AuditEntry, AuditEvent, Scope, User
+from tutumd.model import AuditEntry, AuditEvent, Scope, User, Via
+from tutumd.web.auth import at_origin
 from tutumd.web.context import context
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
@@ -28,11 +29,10 @@ from tutumd.web.pages.visitors import (
     Admin,
     Reader,
     SentForm,
-    at_origin,
     begin_visit,
     end_session,
     find_visitor,
-    hash_form,
+    fingerprint,
     make_session,
     read_user_name,
 )
@@ -66,7 +66,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     owner = form.get("owner", "") or visitor.name
     try:
         key, _ = rules.make_key(
-            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
+            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=fingerprint(form)
         )
     except TutumdError as error:
         if not error.field and not isinstance(error, ConflictError):
@@ -111,8 +111,7 @@ def add_user(request: Request, visitor: Admin, form: SentForm) -> Response:
     try:
         rules.add_user(context(request).store, name, is_admin=bool(form.get("is_admin")), by=visitor)
     except (ConflictError, InvalidInputError) as error:
-        status = 409 if isinstance(error, ConflictError) else 400
-        return render_account(request, visitor, status, new_user=name, errors={"user": str(error)})
+        return render_account(request, visitor, describe_error(error)[0], new_user=name, errors={"user": str(error)})
     return make_link(request, visitor, {"user": name})
 
 
@@ -121,8 +120,8 @@ def make_link(request: Request, visitor: Admin, form: SentForm) -> Response:
     """Show a link that signs a user in once. The link is in this response only."""
     require_admin(visitor, _FOR_ADMINS)
     web, name = context(request), form.get("user", "")
-    path = rules.make_login_link(web.store, name, web.clock(), visitor)
-    return render_account(request, visitor, 201, link=start_of_urls(request) + path, owner=name)
+    link = start_of_urls(request) + rules.make_login_link(web.store, name, web.clock(), visitor)
+    return render_account(request, visitor, 201, link=link, owner=name)
 
 
 @router.post("/account/user/remove/")
@@ -232,7 +231,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
     response = _go_on(request, after)
-    web.store.add_session(at_origin(request, user), make_session(request, response))
+    web.store.add_session(at_origin(request, user, Via.PAGE), make_session(request, response))
     return response
 
 
@@ -249,8 +248,9 @@ def use_link(request: Request, token: str) -> Response:
     """Begin a session for the user of a link, which works once."""
     web, response = context(request), go_to(request, "/")
     try:
-        new = make_session(request, response)
-        web.sign_ins.use_link(web.read_client(request.scope), token, new, web.read_origin(request.scope))
+        web.sign_ins.use_link(
+            web.read_client(request.scope), token, make_session(request, response), web.read_origin(request.scope)
+        )
     except (UnauthorizedError, TooManyCallsError) as error:
         return _refuse(request, error, "sign_in_link.html")
     return response

@@ -46,11 +46,10 @@ from tutumd.web.pages.handler_routes import (
     FoundHandler,
     ReadHandler,
     find_handler,
-    fingerprint,
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, hash_form
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, fingerprint
 
 router = APIRouter()
 
@@ -102,7 +101,7 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
     texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
     if not errors:
-        handler, is_new, errors = create_from_form(request, visitor, service, texts, hash_form(form))
+        handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
         if handler is not None:
             found = find_handler(request, visitor, service_uuid, handler.number)
             return show_entries(found, sender, secret if is_new else "")
@@ -251,8 +250,8 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
     if form.get("replaces", "") != _identify_secrets(found.handler):
         return show_entries(found, sender)
     secret = make_secret(verify["preset"])
-    settings = {name: value for name, value in verify.items() if name != "secrets_set"}
-    found.change({"verify": {**settings, "secrets": [secret]}})
+    del verify["secrets_set"]
+    found.change({"verify": verify | {"secrets": [secret]}})
     return show_entries(found, sender, secret)
 
 
