@@ -129,23 +129,24 @@ class Service(EditableResource):
 
         Args:
             tail, since: The start, as for `fetch_logs`.
-            on_failure: Called when a request fails and will be repeated.
+            on_failure: Called when requests begin to fail. They are repeated until one succeeds.
 
         Raises:
             TutumApiError: The service is gone, you follow too many logs, or the first request failed.
         """
         params: dict[str, FilterValue] = {"tail": tail, "since": since}
-        pause_s, is_admitted = FOLLOW_POLL_S, False
+        pause_s, is_admitted, is_failing = FOLLOW_POLL_S, False, False
         while True:
             try:
                 body = self._send("GET", "logs", params=params).body
             except TutumApiError as error:
                 if "after" not in params or not error.is_temporary or (error.status == 429 and not is_admitted):
                     raise
-                if on_failure is not None:
+                if on_failure is not None and not is_failing:
                     on_failure(error)
+                is_failing = True
             else:
-                is_admitted, params = "after" in params, {"after": body["next"]}
+                is_admitted, is_failing, params = "after" in params, False, {"after": body["next"]}
                 if body["logs"]:
                     yield body["logs"]
                     pause_s = FOLLOW_POLL_S

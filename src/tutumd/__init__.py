@@ -2,7 +2,7 @@
 
 import sys
 
-if "rich" not in sys.modules:
+if "rich" not in sys.modules and "healthcheck" not in sys.argv:  # which loads nothing slow
     # structlog would import rich to format tracebacks, which tutumd's logs do not use. That costs 5 MB and 40 ms of
     # processor time in each process.
     sys.modules["rich"] = None  # type: ignore[assignment]

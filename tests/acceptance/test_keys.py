@@ -31,17 +31,25 @@ def objects(answer: Answer) -> list[dict[str, object]]:
 def test_a_key_is_made_shown_once_used_and_revoked(live_server: LiveServer, dora: Member) -> None:
     service = live_server.run_service("of-dora")
     give(live_server, service, "dora")
-    document = {"scope": "read", "service": "of-dora", "expires_datetime": "30d"}
+    document = {"name": "ci", "scope": "read", "service": "of-dora", "expires_datetime": "30d"}
     answer = dora.send("POST", KEYS, document)
     assert (answer.status, answer.headers["cache-control"]) == (201, "no-store")
     made = answer.json
     assert made["key"].startswith(made["hint"])
-    assert (made["user"], made["scope"], made["stack"]) == ("dora", "read", None)
+    assert (made["user"], made["name"], made["scope"], made["stack"]) == ("dora", "ci", "read", None)
     assert made["service"] == f"/api/v1/service/{service}/"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["expires_datetime"])
     assert made["last_used_datetime"] is None
     new = Member(server=live_server, name="dora", key=made["key"])
     assert objects(new.send("GET", "/api/v1/service/"))[0]["uuid"] == service
+    who = new.send("GET", "/api/v1/whoami/").json
+    assert (who["user"], who["role"], who["credential"], who["scope"]) == (
+        "dora",
+        "member",
+        f"{made['hint']} ci",
+        "read",
+    )
+    assert (who["service"], who["expires_datetime"]) == (made["service"], made["expires_datetime"])
     (seen,) = objects(new.send("GET", KEYS))
     assert seen["last_used_datetime"] is not None
     assert made["key"] not in dora.send("GET", KEYS).body.decode()

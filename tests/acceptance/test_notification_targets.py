@@ -60,7 +60,7 @@ def test_a_target_is_created_changed_and_deleted_and_its_secrets_stay_secret(ann
         ({**WEBHOOK, "name": ""}, 400, "name"),
         ({**WEBHOOK, "name": "x", "events": []}, 400, "events must name at least one of action.failed"),
         ({**WEBHOOK, "name": "x", "events": ["engine.down"]}, 400, "only admins may choose"),
-        ({**WEBHOOK, "name": "x", "service": "nothing"}, 404, "you have no service 'nothing'"),
+        ({**WEBHOOK, "name": "x", "service": "nothing"}, 404, "has no service 'nothing'"),
         ({**WEBHOOK, "name": "x", "stack": "nothing"}, 404, ""),
         ({**WEBHOOK, "name": "x", "repeat": -1}, 400, "repeat must be a whole number"),
         ({**WEBHOOK, "name": "x", "settings": {"url": "http://example.com/"}}, 400, "--notify-allow"),

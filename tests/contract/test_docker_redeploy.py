@@ -4,6 +4,8 @@ import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, states, version
 from tests.support.docker_bed import DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
 
 
@@ -35,6 +37,16 @@ def test_the_old_container_runs_again_when_the_new_one_fails(
     assert clean_bed.fetch("127.0.0.1:8080") == "v1"
     # What compose would start next from this name is what was there before.
     assert clean_bed.inspect("image", APP)["Id"] == tag_before
+
+
+@pytest.mark.slow
+def test_the_new_image_names_its_commit(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    with opened(clean_bed) as engine:
+        assert redeploy(engine, "name:web").image_revision is None
+        clean_bed.push("app", Image(version="v2", labels={"org.opencontainers.image.revision": "a" * 40}))
+        assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).image_revision == "a" * 40
 
 
 @pytest.mark.slow

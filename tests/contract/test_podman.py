@@ -67,7 +67,7 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
     new_image = Image(
         version="b",
         env={"NEW": "1"},
-        labels={"new": "1"},
+        labels={"new": "1", "org.opencontainers.image.revision": "a" * 40},
         working_dir="/www",
         entrypoint=("/bin/sh",),
         command=("/serve",),
@@ -92,6 +92,7 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
         assert outcome.success, outcome
         new = inspected(bed, "web")["Id"]
         assert (outcome.image_before, outcome.image_after) == (before, after)
+        assert outcome.image_revision == "a" * 40
         assert (outcome.containers_before, outcome.containers_after) == ((old,), (new,))
         assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).success
     for path in ("/data/x", "/anonymous/x", "/named/x"):

@@ -5,11 +5,12 @@ own.
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tutumd.application import services
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_choice, is_storable
 from tutumd.application.digests import sha256_hex
 from tutumd.application.queries import parse_date
 from tutumd.application.scopes import require_admin, require_everything, require_scope
@@ -87,7 +88,6 @@ def make_hint(key: str) -> str:
 
 
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d", re.ASCII)
-_NOT_YOURS = "these are the keys of another user"
 
 
 def make_key(
@@ -117,17 +117,16 @@ def make_key(
     with about("name"):
         name = parse_key_name(document.get("name"))
     with about("scope"):
-        scope = parse_scope(document.get("scope"))
+        scope = Scope(check_choice("scope", document.get("scope"), tuple(Scope)))
     with about("expires"):
         expires = parse_expiry(document.get("expires"), now)
         _check_expiry(expires, viewer.access.expires)
     reference, stack = document.get("service") or None, document.get("stack") or None
     with about("service"):
-        service_uuid = None if reference is None else _find_service(store, owner, reference)
+        service_uuid = None if reference is None else services.find(store, owner, reference)
     key = generate_key()
-    new = NewKey(
-        key_sha256=sha256_hex(key),
-        hint=make_hint(key),
+    new = replace(
+        _new_key(key),
         name=name,
         scope=scope,
         service_uuid=service_uuid,
@@ -171,15 +170,6 @@ def parse_key_name(text: object) -> str:
     return name
 
 
-def parse_scope(text: object) -> Scope:
-    """Return a scope. Raises InvalidInputError."""
-    try:
-        return Scope(str(text).lower())
-    except ValueError:
-        got = "nothing" if text is None else repr(str(text)[:30])
-        raise InvalidInputError(f"scope must be {', '.join(Scope)}: the rights of the key, got {got}") from None
-
-
 def parse_expiry(text: object, now: datetime) -> datetime | None:
     """Return when a key expires, from `90d` or a date; None: never. Raises InvalidInputError."""
     if text is None or text == "":
@@ -210,12 +200,5 @@ def _find_owner(store: Store, viewer: User, user_name: str | None, *, changes: b
         require_everything(viewer)
     name = user_name or viewer.name
     if name != viewer.name or not viewer.uuid:
-        require_admin(viewer, _NOT_YOURS)
+        require_admin(viewer, "these are the keys of another user")
     return store.user_named(name)
-
-
-def _find_service(store: Store, owner: User, reference: str) -> str:
-    try:
-        return services.find(store, owner, reference)
-    except NotFoundError:
-        raise NotFoundError(f"{owner.name} has no service {reference[:300]!r}") from None

@@ -10,7 +10,7 @@ from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdic
 from tutumd.application.admission.options import read_stored
 from tutumd.application.redelivery import read_input
 from tutumd.errors import InvalidInputError
-from tutumd.model import Delivery, Handler, Origin
+from tutumd.model import Delivery, Handler
 from tutumd.reasons import Reason
 
 _HEADER_LIMIT = 200
@@ -41,8 +41,7 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
     Signatures are never stored.
     """
     options = read_stored(handler.options, cipher)
-    origin = Origin(address=delivery.address, user_agent=delivery.user_agent)
-    call, notes = read_input(delivery, origin, now), list[Reason]()
+    call, notes = read_input(delivery, delivery.address, now), list[Reason]()
     if not delivery.content:
         notes.append(Reason("trial-without-content"))
     if options.verify is not None:
@@ -53,8 +52,11 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
         notes.append(Reason("trial-without-parts", (", ".join(map(str, left_out)),)))
     checks = [check for check in explain(options, call)[0] if check.check != "verify"]
     failed = next((check.verdict for check in checks if check.verdict is not None), None)
-    verdict = failed or explain(replace(options, verify=None), call)[1]
-    return Trial(checks=checks, verdict=verdict, notes=tuple(notes))
+    return Trial(
+        checks=checks,
+        verdict=failed or explain(replace(options, verify=None), call)[1],
+        notes=tuple(notes),
+    )
 
 
 def parse_headers(text: str) -> list[tuple[str, str]]:

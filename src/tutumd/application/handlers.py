@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.json_checks import check_number, quote
+from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.application.admission.options import (
     check_operation,
     parse_options,
@@ -53,9 +53,7 @@ def create(
         InvalidInputError: A value is invalid, or there are more than 100 objects.
         NotFoundError: The viewer has no such service.
     """
-    if len(documents) > MAX_ENTRIES:
-        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
-    return store.add_handlers(viewer, service_uuid, [_new_handler(document, cipher, now) for document in documents])
+    return store.add_handlers(viewer, service_uuid, _new_handlers(documents, cipher, now))
 
 
 def create_once(
@@ -86,10 +84,8 @@ def plan_creation(
     now: datetime,
 ) -> tuple[HandlerPlan, ...]:
     """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
-    if len(documents) > MAX_ENTRIES:
-        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
+    planned = _new_handlers(documents, cipher, now)
     store.service(viewer, service_uuid)
-    planned = [_new_handler(document, cipher, now) for document in documents]
     return tuple(HandlerPlan(after=new, changes=_differences({}, new.options, cipher)) for new in planned)
 
 
@@ -170,10 +166,13 @@ def check_name(name: str | None) -> str | None:
 
 def parse_operation(text: str | None) -> Operation:
     """Return an operation, in any case; REDEPLOY if none is given. Raises InvalidInputError."""
-    try:
-        return Operation((text or "REDEPLOY").upper())
-    except ValueError:
-        raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {str(text)[:50]!r}") from None
+    return Operation(check_choice("operation", text or "REDEPLOY", tuple(Operation)))
+
+
+def _new_handlers(documents: Sequence[Mapping[str, Any]], cipher: SecretCipher, now: datetime) -> list[NewHandler]:
+    if len(documents) > MAX_ENTRIES:
+        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
+    return [_new_handler(document, cipher, now) for document in documents]
 
 
 def _new_handler(document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:

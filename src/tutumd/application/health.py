@@ -62,8 +62,7 @@ def check(
         return Readiness(status="down", database="unavailable", engines={}, worker=worker)
     engines = {info.name: _engine_state(info, clock()) for info in infos}
     is_large = store.wal_bytes() > LARGE_WAL_BYTES
-    states = [*engines.values(), worker or "ok", notifier]
-    is_ready = engines and all(state == "ok" for state in states) and not is_large
+    is_ready = engines and {*engines.values(), worker or "ok", notifier} == {"ok"} and not is_large
     return Readiness(
         status="ready" if is_ready else "degraded",
         database="large log" if is_large else "ok",

@@ -11,8 +11,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import check_target, decrypted, shown_settings
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.errors import NOT_FOUND, AnswerTimeoutError, NotFoundError, about
-from tutumd.model import Query, Scope, User
-from tutumd.model.notifications import NewTarget, Notification, NotificationState, Target
+from tutumd.model import NewTarget, Notification, NotificationState, Query, Scope, Target, User
 from tutumd.ports.store import Store
 
 TEST_TIMEOUT_S = 20.0
@@ -136,10 +135,7 @@ class TargetRules:
             return dict(document)
         reference = str(document["service"])
         with about("service"):
-            try:
-                return {**document, "service": services.find(self._store, self._viewer, reference)}
-            except NotFoundError:
-                raise NotFoundError(f"you have no service {reference[:300]!r}") from None
+            return {**document, "service": services.find(self._store, self._viewer, reference)}
 
     def _check(self, document: Mapping[str, Any], before: Target | None = None) -> NewTarget:
         return check_target(document, self._viewer, cipher=self._cipher, allowed=self._allowed, before=before)

@@ -16,8 +16,7 @@ from tutumd.application.admission.json_checks import (
 from tutumd.application.handlers import check_name
 from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting, check_forge
 from tutumd.errors import InvalidInputError, about
-from tutumd.model import User
-from tutumd.model.notifications import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind
+from tutumd.model import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind, User
 
 ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
 

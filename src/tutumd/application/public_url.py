@@ -14,13 +14,19 @@ def judge_address(url: str) -> Finding | None:
     """
     parts = urlsplit(url)
     if not url:
-        fix = "set TUTUMD_PUBLIC_URL to the address that senders reach"
-        return warning(SUBJECT, "it is not set: senders elsewhere may not reach the URLs of handlers", fix)
+        return warning(
+            SUBJECT,
+            "it is not set: senders elsewhere may not reach the URLs of handlers",
+            "set TUTUMD_PUBLIC_URL to the address that senders reach",
+        )
     if is_local(parts.hostname or ""):
         return warning(SUBJECT, f"{url} is an address of this machine: no sender elsewhere can use it", "name a host")
     if parts.scheme == "http":
-        fix = "put a proxy with TLS before it, and begin the URL with https://"
-        return warning(SUBJECT, f"{url} is plain HTTP: the network can read API keys and handler URLs", fix)
+        return warning(
+            SUBJECT,
+            f"{url} is plain HTTP: the network can read API keys and handler URLs",
+            "put a proxy with TLS before it, and begin the URL with https://",
+        )
     return None
 
 

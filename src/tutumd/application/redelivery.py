@@ -38,12 +38,10 @@ async def redeliver(
         UnavailableError: The call could not be stored.
     """
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
-    obstacle = find_obstacle(delivery)
-    if obstacle:
+    if obstacle := find_obstacle(delivery):
         raise ConflictError(obstacle)
     call = _make_call(delivery, service_uuid, handler_uuid, origin, form_sha256 or None)
-    call_input = read_input(delivery, origin, now)
-
+    call_input = read_input(delivery, origin.address, now)
     await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
     async def evaluate(needed: EvaluationNeeded) -> Call:
@@ -79,20 +77,19 @@ def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin:
 
 def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
     """Return the evaluation with a note on the parts of the delivery that were not stored."""
-    missing = ", ".join(str(part) for part in delivery.content.get("left_out", ()))
-    if not missing:
-        return evaluation
-    return replace(evaluation, notes=(*evaluation.notes, Reason("not-stored", (missing,))))
+    if missing := ", ".join(map(str, delivery.content.get("left_out", ()))):
+        return replace(evaluation, notes=(*evaluation.notes, Reason("not-stored", (missing,))))
+    return evaluation
 
 
-def read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
-    """Return a delivery as call input: its stored content, sent by the viewer."""
+def read_input(delivery: Delivery, address: str, now: datetime) -> CallInput:
+    """Return a delivery as call input: its stored content, sent from an address."""
     content = delivery.content
     text = str(content.get("body", ""))
     return CallInput(
         headers=[(str(name), str(value)) for name, value in content.get("headers", ())],
         query=parse_qsl(str(content.get("query", "")), keep_blank_values=True),
         body=base64.b64decode(text) if content.get("is_base64") else text.encode(),
-        address=origin.address,
+        address=address,
         now=now,
     )

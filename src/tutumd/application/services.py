@@ -6,11 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tutumd.application.admission.json_checks import check_number, is_storable
+from tutumd.application.admission.json_checks import check_choice, check_number, is_storable
 from tutumd.application.handlers import check_name
 from tutumd.application.scopes import require_admin
 from tutumd.errors import (
-    NOT_FOUND,
     AnswerTimeoutError,
     ConflictError,
     InvalidInputError,
@@ -57,11 +56,11 @@ def find(store: Store, viewer: User, reference: str) -> str:
     """
     found = store.services(viewer, Query(filters={"reference": reference})) if is_storable(reference) else None
     if not found or not found.total:
-        raise NotFoundError(NOT_FOUND)
+        raise NotFoundError(f"{viewer.name} has no service {reference[:300]!r}")
     if found.total > 1:
-        listed = "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
         raise ConflictError(
-            f"{found.total} services match {reference[:300]!r}; name one in full, or by its UUID:\n{listed}"
+            f"{found.total} services match {reference[:300]!r}; name one in full, or by its UUID:\n"
+            + "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
         )
     return found.objects[0].uuid
 
@@ -257,17 +256,13 @@ def _change_definition(definition: Definition, document: Mapping[str, Any]) -> D
             raise InvalidInputError(f"working_dir must be an absolute path, got {folder[:100]!r}")
         definition = replace(definition, working_dir=folder)
     if "autorestart" in changes:
-        definition = replace(definition, autorestart=_parse_autorestart(changes["autorestart"]))
+        definition = replace(
+            definition,
+            autorestart=Autorestart(check_choice("autorestart", changes["autorestart"] or "OFF", tuple(Autorestart))),
+        )
     if not definition.command.strip():
         raise InvalidInputError("run_command must be given: a service of the local engine is a command")
     return definition
-
-
-def _parse_autorestart(text: str) -> Autorestart:
-    try:
-        return Autorestart(text.upper() or "OFF")
-    except ValueError:
-        raise InvalidInputError(f"autorestart must be OFF, ON_FAILURE or ALWAYS, got {text[:50]!r}") from None
 
 
 def _check_key(key: str) -> str:

@@ -67,8 +67,10 @@ def remove_user(options: Options, name: Name) -> None:
     labelled = open_store(options).remove_user(name, operator("tutumd user rm"))
     typer.echo(f"user {name} was removed")
     if labelled:
-        noun = "service has" if labelled == 1 else "services have"
-        typer.echo(f"{labelled} {noun} the label tutum.owner={name}: change it, or a new user {name} gets them")
+        typer.echo(
+            f"{labelled} {'service has' if labelled == 1 else 'services have'} the label tutum.owner={name}: change it,"
+            f" or a new user {name} gets them"
+        )
 
 
 @keys.command("add")
@@ -86,9 +88,13 @@ def add_key(
 
     Without options, the key redeploys services. A person who signs in and manages services needs --scope admin.
     """
-    store = open_store(options)
-    document = {"name": key_name, "scope": scope, "service": service, "stack": stack, "expires": expires}
-    key, made = accounts.make_key(store, operator("tutumd apikey add"), document, now=datetime.now(UTC), user_name=name)
+    key, made = accounts.make_key(
+        open_store(options),
+        operator("tutumd apikey add"),
+        {"name": key_name, "scope": scope, "service": service, "stack": stack, "expires": expires},
+        now=datetime.now(UTC),
+        user_name=name,
+    )
     typer.echo(f"this key of {name} has the scope {made.scope} and is shown only now:\n{key}")
 
 
@@ -107,8 +113,12 @@ def list_keys(
     if name is not None:
         store.user_named(name)  # raises if there is none
     listed = [KEY.model_validate(key).model_dump() for key in store.keys(name)]
-    headings = ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED")
-    print_list(listed, headings, _key_row, as_json=as_json)
+    print_list(
+        listed,
+        ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED"),
+        _key_row,
+        as_json=as_json,
+    )
 
 
 def _key_row(key: Mapping[str, Any]) -> list[str]:
@@ -172,8 +182,9 @@ def list_audit(
     """List who did what, newest first."""
     from tutumd.web.api.objects import AUDIT_ENTRY  # slow
 
-    given = (user, what, via, service_name, stack, since, until)
-    filters = parse_audit_filters(dict(zip(AUDIT_FILTERS, given, strict=True)))
+    filters = parse_audit_filters(
+        dict(zip(AUDIT_FILTERS, (user, what, via, service_name, stack, since, until), strict=True))
+    )
     store, by = open_store(options), operator("tutumd audit")
     before, entries = None, list[AuditEntry]()
     while limit > len(entries):
@@ -183,8 +194,7 @@ def list_audit(
         if before is None:
             break
     listed = [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries]
-    headings = ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS")
-    print_list(listed, headings, _audit_row, as_json=as_json)
+    print_list(listed, ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"), _audit_row, as_json=as_json)
 
 
 def _audit_row(entry: Mapping[str, Any]) -> list[str]:
@@ -214,5 +224,10 @@ def operator(command: str) -> User:
         name = pwd.getpwuid(user_id).pw_name
     except KeyError:  # in a container, which may run with any user number
         name = f"uid {user_id}"
-    access = Access(via=Via.COMMAND, credential=command)
-    return User(uuid="", name=name, is_admin=True, created=datetime.now(UTC), access=access)
+    return User(
+        uuid="",
+        name=name,
+        is_admin=True,
+        created=datetime.now(UTC),
+        access=Access(via=Via.COMMAND, credential=command),
+    )

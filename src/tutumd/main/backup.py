@@ -61,9 +61,7 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
         with TemporaryDirectory(prefix=f"{final.name}.part-", dir=final.parent, ignore_cleanup_errors=True) as name:
             _check_space(source, final.parent, copies=1 if target == STDOUT else 2)
             copy, part = Path(name, "db"), Path(name, "backup")
-            manifest = _copy(settings, source, copy)
-            paths = {archive.DATABASE: copy, SECRET_KEY_FILE: settings.data_dir / SECRET_KEY_FILE}
-            paths = {member: paths[member] for member in manifest.files}
+            manifest, paths = _copy(settings, source, copy)
             if target == STDOUT:
                 archive.write(sys.stdout.buffer, manifest, paths, _pauses())
             else:
@@ -110,8 +108,8 @@ def database_path(settings: Settings) -> Path:
     return Path(str(sa.make_url(settings.database_url).database))
 
 
-def _copy(settings: Settings, source: Path, copy: Path) -> archive.Manifest:
-    """Copy the database, check the copy, and return the manifest of the backup."""
+def _copy(settings: Settings, source: Path, copy: Path) -> tuple[archive.Manifest, dict[str, Path]]:
+    """Copy the database, check the copy, and return the manifest of the backup and its files."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     copy.touch(OWNER_ONLY)
     with copy.open("rb") as written:
@@ -127,7 +125,7 @@ def _copy(settings: Settings, source: Path, copy: Path) -> archive.Manifest:
     for name, path in paths.items():
         with path.open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=files)
+    return archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=files), paths
 
 
 def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
@@ -167,7 +165,6 @@ def megabytes(size: int) -> str:
 
 def _report(settings: Settings, target: str, *, has_key: bool) -> None:
     where = "standard output" if target == STDOUT else f"{target} ({megabytes(Path(target).stat().st_size)})"
-    what = "the database and its key for secrets were" if has_key else "the database was"
-    print(f"{what} written to {where}", file=sys.stderr)
+    print(f"the database {'and its key for secrets were' if has_key else 'was'} written to {where}", file=sys.stderr)
     if settings.secret_key:
         print("the backup does not contain TUTUMD_SECRET_KEY: keep that value, too", file=sys.stderr)

@@ -66,7 +66,7 @@ def worker(options: dict[str, Any]) -> None:
 @app.command(cls=SettingsCommand)
 @with_settings(*settings_of("notifier"))
 def notifier(options: dict[str, Any]) -> None:
-    """Only send notifications. Beside web and worker processes; one is enough, and several share the work."""
+    """Only send notifications. Run it beside web and worker processes. One is enough, and several share the work."""
     from tutumd.main import notify
 
     notify.notify(options)

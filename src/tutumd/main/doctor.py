@@ -28,8 +28,7 @@ from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
-from tutumd.model import Finding, Level
-from tutumd.model.findings import compare_clocks, ok, warning, wrong
+from tutumd.model import Finding, Level, compare_clocks, ok, warning, wrong
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
@@ -76,8 +75,10 @@ def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
         print(json.dumps({"version": version("tutumd"), "findings": [asdict(each) for each in findings]}, indent=2))
     else:
         warnings = levels.count(Level.WARNING)
-        noun = "warning" if warnings == 1 else "warnings"
-        print(f"\n{levels.count(Level.WRONG)} wrong, {warnings} {noun}, {levels.count(Level.OK)} ok")
+        print(
+            f"\n{levels.count(Level.WRONG)} wrong, {warnings} {'warning' if warnings == 1 else 'warnings'},"
+            f" {levels.count(Level.OK)} ok"
+        )
     sys.exit(Level.WRONG in levels)
 
 
@@ -87,8 +88,12 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         settings = read_settings(options)
     except TutumdError as error:
-        fix = "correct the setting, and run tutumd doctor again: the other checks need valid settings"
-        yield from (wrong("settings", text, fix) for text in str(error).splitlines())
+        for text in str(error).splitlines():
+            yield wrong(
+                "settings",
+                text,
+                "correct the setting, and run tutumd doctor again: the other checks need valid settings",
+            )
         return
     specs: list[engines.Spec] = []
     try:
@@ -103,8 +108,11 @@ def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
     for spec in specs:
         findings = _check_engine(spec, settings, contents.installation if contents else "")
         yield from _guarded(f"engine {spec.name}", findings, "correct --engine, or the address that it names")
-    key_fix = "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used"
-    yield from _guarded(_KEY, _check_key(settings, contents.secret if contents else None), key_fix)
+    yield from _guarded(
+        _KEY,
+        _check_key(settings, contents.secret if contents else None),
+        "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used",
+    )
     if contents:
         yield from _guarded(stored_findings.WORKER, stored_findings.check_workers(contents))
         yield from _guarded(stored_findings.NOTIFIER, stored_findings.check_notifications(contents))
@@ -142,11 +150,12 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        fix = (
+        yield wrong(
+            _FOLDER,
+            f"user {os.geteuid()} cannot write {folder}: {error.strerror}",
             f"free some space ({megabytes(free)} are free), or run tutumd and this command as the owner of the folder,"
-            f" user {folder.stat().st_uid}"
+            f" user {folder.stat().st_uid}",
         )
-        yield wrong(_FOLDER, f"user {os.geteuid()} cannot write {folder}: {error.strerror}", fix)
         return
     if free < _LITTLE_BYTES:
         yield warning(_FOLDER, f"the disk of {folder} has only {megabytes(free)} free", "free some space")
@@ -159,11 +168,17 @@ def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding
     Database(settings.database_url, settings.listen_url).close()  # raises if a URL is wrong
     is_file = settings.database_url.startswith("sqlite:")
     if is_file and os.access(restoring_file(database_path(settings)), os.F_OK):
-        fix = "run tutumd restore again, with the same backup"
-        yield wrong(DATABASE, f"{database_path(settings)} is half restored, and no server starts", fix)
+        yield wrong(
+            DATABASE,
+            f"{database_path(settings)} is half restored, and no server starts",
+            "run tutumd restore again, with the same backup",
+        )
     elif is_new(settings):
-        fix = "start tutumd, which makes it; if it exists, give the right --data-dir or --database, or run as its owner"
-        yield warning(DATABASE, f"there is no database {database_path(settings)} that this user can see", fix)
+        yield warning(
+            DATABASE,
+            f"there is no database {database_path(settings)} that this user can see",
+            "start tutumd, which makes it; if it exists, give the right --data-dir or --database, or run as its owner",
+        )
     else:
         before = time.time()
         findings, contents = check(settings.database_url)
@@ -174,8 +189,11 @@ def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding
         if not is_file:
             yield from compare_clocks(DATABASE, contents.now.timestamp(), before, time.time())
         if contents.newest is not None and contents.newest > contents.now + _IN_THE_FUTURE:
-            text = f"the last call was stored at {contents.newest:%Y-%m-%d %H:%M} UTC, which is in the future"
-            yield warning("clock", text, "synchronize the clock: timedatectl set-ntp true, or chrony")
+            yield warning(
+                "clock",
+                f"the last call was stored at {contents.newest:%Y-%m-%d %H:%M} UTC, which is in the future",
+                "synchronize the clock: timedatectl set-ntp true, or chrony",
+            )
 
 
 def _check_engine(spec: engines.Spec, settings: Settings, installation: str) -> Iterator[Finding]:
@@ -201,9 +219,11 @@ def _check_key(settings: Settings, secret: str | None) -> Iterator[Finding]:
     elif secret is None:
         yield ok(_KEY, f"{path} is made at the first start")
     else:
-        fix = "restore the file from a backup, or set TUTUMD_SECRET_KEY to the key that was used"
-        text = f"{path} is missing, and secrets are stored: calls of their handlers get 503, and webhooks are not sent"
-        yield wrong(_KEY, text, fix)
+        yield wrong(
+            _KEY,
+            f"{path} is missing, and secrets are stored: calls of their handlers get 503, and webhooks are not sent",
+            "restore the file from a backup, or set TUTUMD_SECRET_KEY to the key that was used",
+        )
 
 
 def _check_public_url(url: str) -> Iterator[Finding]:
@@ -221,8 +241,9 @@ def _check_public_url(url: str) -> Iterator[Finding]:
                 ends_s = ssl.cert_time_to_seconds(str((connection.sock.getpeercert() or {}).get("notAfter")))
                 days = (ends_s - time.time()) / 86_400
                 if days < _DAYS_LEFT:
-                    fix = "check why the proxy does not renew it"
-                    yield warning(SUBJECT, f"its certificate ends in {days:.0f} days", fix)
+                    yield warning(
+                        SUBJECT, f"its certificate ends in {days:.0f} days", "check why the proxy does not renew it"
+                    )
             connection.request("GET", f"{parts.path}/healthz", headers={"User-Agent": "tutumd-doctor"})
             response = connection.getresponse()
             yield _judge_answer(url, response.status, response.read(64 * 1024))
@@ -232,14 +253,23 @@ def _check_public_url(url: str) -> Iterator[Finding]:
 
 def _judge_answer(url: str, status: int, body: bytes) -> Finding:
     if status in _REDIRECTS:
-        fix = "set the URL that it redirects to: senders do not follow redirects of a POST"
-        return wrong(SUBJECT, f"{url} redirects", fix)
+        return wrong(
+            SUBJECT,
+            f"{url} redirects",
+            "set the URL that it redirects to: senders do not follow redirects of a POST",
+        )
     if status in _BAD_GATEWAY:
-        fix = "start tutumd, and let the proxy forward to the address in --host and --port"
-        return wrong(SUBJECT, f"{url}/healthz answers {status}: the proxy does not reach tutumd", fix)
+        return wrong(
+            SUBJECT,
+            f"{url}/healthz answers {status}: the proxy does not reach tutumd",
+            "start tutumd, and let the proxy forward to the address in --host and --port",
+        )
     if status != 200 or b"".join(body.split()) != b'{"status":"ok"}':
-        fix = "let the proxy forward this host and path to tutumd"
-        return wrong(SUBJECT, f"{url}/healthz answers {status}, and not as tutumd does", fix)
+        return wrong(
+            SUBJECT,
+            f"{url}/healthz answers {status}, and not as tutumd does",
+            "let the proxy forward this host and path to tutumd",
+        )
     return ok(SUBJECT, f"{url} leads to a tutumd")
 
 
@@ -249,9 +279,15 @@ def _unreachable(url: str, error: Exception) -> Finding:
     # In a container, a local address means the container itself.
     is_elsewhere = isinstance(error, ConnectionRefusedError) and is_local(urlsplit(url).hostname or "")
     if has_no_network or is_elsewhere:
-        text = f"{url} cannot be tried from here: {getattr(error, 'strerror', None) or error}"
-        return warning(SUBJECT, text, f"try it from a machine that reaches it: curl {url}/healthz")
+        return warning(
+            SUBJECT,
+            f"{url} cannot be tried from here: {getattr(error, 'strerror', None) or error}",
+            f"try it from a machine that reaches it: curl {url}/healthz",
+        )
     reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or error or type(error).__name__
     fix = next(fix for kind, fix in _FIXES if isinstance(error, kind))
-    other = f"if only this machine or container cannot reach it, try another one: curl {url}/healthz"
-    return wrong(SUBJECT, f"{url} cannot be reached: {reason}", f"{fix}; {other}")
+    return wrong(
+        SUBJECT,
+        f"{url} cannot be reached: {reason}",
+        f"{fix}; if only this machine or container cannot reach it, try another one: curl {url}/healthz",
+    )

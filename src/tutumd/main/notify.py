@@ -51,7 +51,10 @@ def notify_for_edge() -> None:
         return
     with told_errors(), ExitStack() as stack:
         settings = configure(edge.task["options"], is_checked=True)
-        notifier = _start(settings, stack.enter_context(share_storage(settings)), edge.task["name"])
+        storage = stack.enter_context(share_storage(settings))
+        if edge.task["is_successor"]:
+            storage.notifications.take_over(edge.task["name"])
+        notifier = _start(settings, storage, edge.task["name"])
         edge.report_ready(lambda: notifier.stop(0))
         _stop_when_requested(notifier, edge.stop, settings.grace)
 

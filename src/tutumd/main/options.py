@@ -69,8 +69,14 @@ def _parameter(name: str) -> Parameter:
     text = f"{field.description} [{source}]".replace("`", "")
     names = list(Settings.model_fields)
     group = next(GROUPS[each] for each in reversed(names[: names.index(name) + 1]) if each in GROUPS)
-    option = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=group)
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_kind(name) | None, option])
+    return Parameter(
+        name,
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            _kind(name) | None, typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=group)
+        ],
+    )
 
 
 def _kind(name: str) -> Any:

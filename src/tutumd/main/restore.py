@@ -22,10 +22,6 @@ from tutumd.store.tables.schema import is_known
 STDIN = "-"
 _FAILED = "the backup was not restored"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-_ON_POSTGRES = (
-    "the database is on PostgreSQL, and tutumd restore is for SQLite: empty the database, and restore the dump with"
-    " pg_restore, see docs/how-to/database.md"
-)
 
 
 def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
@@ -39,7 +35,10 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     """
     settings = read_settings(options)
     if not settings.database_url.startswith("sqlite:"):
-        raise SettingsError(_ON_POSTGRES)
+        raise SettingsError(
+            "the database is on PostgreSQL, and tutumd restore is for SQLite: empty the database, and restore the dump"
+            " with pg_restore, see docs/how-to/database.md"
+        )
     path = database_path(settings)
     with archive.told_faults(_FAILED, path, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -126,8 +125,7 @@ def _keep(path: Path, stamp: str) -> Path:
 
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:
-    size = megabytes(path.stat().st_size)
-    print(f"restored {path} of {manifest.created} ({size}, schema {manifest.schema})")
+    print(f"restored {path} of {manifest.created} ({megabytes(path.stat().st_size)}, schema {manifest.schema})")
     for kept in aside:
         print(f"the old file is {kept}")
     if SECRET_KEY_FILE not in manifest.files:
@@ -135,5 +133,7 @@ def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: l
     elif settings.secret_key:
         print(f"TUTUMD_SECRET_KEY is set, so the restored {settings.data_dir / SECRET_KEY_FILE} is not used")
     if waiting := unfinished_actions(path):
-        noun = "unfinished action continues" if waiting == 1 else "unfinished actions continue"
-        print(f"{waiting} {noun} when a worker starts; to check them before, start tutumd web: tutum action list")
+        print(
+            f"{waiting} unfinished {'action continues' if waiting == 1 else 'actions continue'} when a worker starts;"
+            " to check them before, start tutumd web: tutum action list"
+        )

@@ -107,9 +107,10 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def _open(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
+        )
     except OSError as error:
         where, option = (f"{host} port {port}", "--port") if port else (host, "--host")
         raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; choose another {option}") from error

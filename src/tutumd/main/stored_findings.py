@@ -20,9 +20,11 @@ def check_workers(contents: Contents) -> Iterator[Finding]:
     for name, (seen, error) in sorted(contents.engines.items()):
         age = contents.now - seen
         if age > HEARTBEAT_TIMEOUT:
-            fix = "start tutumd serve or worker with that engine, or read its log"
-            text = f"no worker has served the engine {name} since {seen:%Y-%m-%d %H:%M:%S} UTC: its actions wait"
-            yield wrong(WORKER, text, fix)
+            yield wrong(
+                WORKER,
+                f"no worker has served the engine {name} since {seen:%Y-%m-%d %H:%M:%S} UTC: its actions wait",
+                "start tutumd serve or worker with that engine, or read its log",
+            )
         elif error:
             yield wrong(WORKER, f"the worker of the engine {name} reports: {error}", f"see the engine {name} above")
         else:
@@ -36,11 +38,17 @@ def check_notifications(contents: Contents) -> Iterator[Finding]:
     if state != "ok":
         yield wrong(NOTIFIER, state, "start tutumd serve, or tutumd notifier beside tutumd web, or read its log")
     if contents.disabled:
-        text = f"notification targets that the server disabled, because nothing reached them: {contents.disabled}"
-        yield warning(NOTIFIER, text, "correct and enable them: tutum notification target list")
+        yield warning(
+            NOTIFIER,
+            f"notification targets that the server disabled, because nothing reached them: {contents.disabled}",
+            "correct and enable them: tutum notification target list",
+        )
     if contents.dead:
-        text = f"notifications that could not be sent, within 30 days: {contents.dead}"
-        yield warning(NOTIFIER, text, "read their reasons: tutum notification list --status dead")
+        yield warning(
+            NOTIFIER,
+            f"notifications that could not be sent, within 30 days: {contents.dead}",
+            "read their reasons: tutum notification list --status dead",
+        )
     if state == "ok" and not contents.targets:
         yield ok(NOTIFIER, "there are no notification targets: nobody is notified of failures")
     elif state == "ok":
@@ -49,16 +57,15 @@ def check_notifications(contents: Contents) -> Iterator[Finding]:
 
 def check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:
     """Yield whether the server sees the addresses of its callers."""
-    callers = set(contents.direct)
     is_behind_proxy = bool(settings.public_url or settings.trusted_proxies)
-    if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and len(callers) == 1:
-        (caller,) = callers
-        if caller and ip_address(caller).is_private:
-            text = f"the last {len(contents.direct)} calls came from {caller}, a private address"
-            fix = (
-                f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
-                " see docs/how-to/proxy.md"
-            )
-            yield warning(CALLS, f"{text}: allow_from and limits see one caller", fix)
-            return
+    caller = contents.direct[0] if len(set(contents.direct)) == 1 else ""
+    if is_behind_proxy and len(contents.direct) >= _MANY_CALLS and caller and ip_address(caller).is_private:
+        yield warning(
+            CALLS,
+            f"the last {len(contents.direct)} calls came from {caller}, a private address:"
+            " allow_from and limits see one caller",
+            f"if {caller} is your proxy, let it send X-Forwarded-For and set TUTUMD_TRUSTED_PROXIES={caller}:"
+            " see docs/how-to/proxy.md",
+        )
+        return
     yield ok(CALLS, "no call has come yet" if contents.newest is None else "the addresses of callers look right")

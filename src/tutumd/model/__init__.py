@@ -40,11 +40,29 @@ from tutumd.model.calls import (
     HandlerPath,
     NotQueued,
     Origin,
+    is_commit,
 )
 from tutumd.model.engines import LINES_MISSING, SINCE, EngineInfo, EngineRequest, Output
 from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
-from tutumd.model.findings import Finding, Level
+from tutumd.model.findings import Finding, Level, compare_clocks, ok, warning, wrong
 from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
+from tutumd.model.notifications import (
+    CHOSEN_EVENTS,
+    DEFAULT_EVENTS,
+    MAX_ERROR_CHARS,
+    MAX_PAYLOAD_BYTES,
+    MAX_REPEAT_S,
+    MAX_TARGETS,
+    ClaimedNotification,
+    Event,
+    NewTarget,
+    Notification,
+    NotificationState,
+    SendResult,
+    Target,
+    TargetKind,
+    encode,
+)
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
     Autorestart,
@@ -61,9 +79,15 @@ from tutumd.model.services import (
 from tutumd.reasons import ReasonCode
 
 __all__ = [
+    "CHOSEN_EVENTS",
+    "DEFAULT_EVENTS",
     "DURATION_BOUNDS_S",
     "LINES_MISSING",
     "MAX_AMOUNT",
+    "MAX_ERROR_CHARS",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_REPEAT_S",
+    "MAX_TARGETS",
     "SINCE",
     "TAG",
     "VARIABLE",
@@ -80,6 +104,7 @@ __all__ = [
     "Autorestart",
     "Call",
     "Claim",
+    "ClaimedNotification",
     "Container",
     "ContainerSnapshot",
     "ContainerState",
@@ -91,6 +116,7 @@ __all__ = [
     "EngineRequest",
     "Evaluation",
     "EvaluationNeeded",
+    "Event",
     "Figures",
     "Finding",
     "Growth",
@@ -101,8 +127,11 @@ __all__ = [
     "NewHandler",
     "NewKey",
     "NewSession",
+    "NewTarget",
     "NotQueued",
+    "Notification",
     "NotificationFigures",
+    "NotificationState",
     "Operation",
     "Origin",
     "Outcome",
@@ -119,12 +148,21 @@ __all__ = [
     "Rotation",
     "RunLimits",
     "Scope",
+    "SendResult",
     "Service",
     "ServiceGroup",
     "ServiceSnapshot",
     "ServiceState",
     "Session",
+    "Target",
+    "TargetKind",
     "User",
     "Verb",
     "Via",
+    "compare_clocks",
+    "encode",
+    "is_commit",
+    "ok",
+    "warning",
+    "wrong",
 ]

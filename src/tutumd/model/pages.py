@@ -23,8 +23,11 @@ class Query:
     @classmethod
     def newest(cls, limit: int, **filters: object) -> "Query":
         """Return a query for the first objects of a list, without a count. Filters that are None are omitted."""
-        given = {name: str(value) for name, value in filters.items() if value is not None}
-        return cls(filters=given, limit=limit, counts=False)
+        return cls(
+            filters={name: str(value) for name, value in filters.items() if value is not None},
+            limit=limit,
+            counts=False,
+        )
 
 
 T = TypeVar("T")

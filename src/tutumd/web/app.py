@@ -164,8 +164,8 @@ class _Front:
             return
         await self._context.pace.wait()
         if scope["query_string"].count(b"&") + scope["query_string"].count(b"%") > MAX_QUERY_PARTS:
-            text = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
-            await errors.error_response(400, text)(scope, receive, send)
+            refused = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
+            await errors.error_response(400, refused)(scope, receive, send)
             return
         scope["headers"] = keep_own_cookies(scope["headers"])
         if match := _STACK_AND_NAME.match(raw):

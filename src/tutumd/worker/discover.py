@@ -119,8 +119,12 @@ class Discovery:
     def info(self) -> EngineInfo:
         """The engine, with the reason why it is parked, else the error of the last pass."""
         reason = self.parking.reason
-        faults = self.parking.faults if reason else ()
-        return replace(self._engine.info, error=reason or self._error or "", faults=faults, away=bool(reason))
+        return replace(
+            self._engine.info,
+            error=reason or self._error or "",
+            faults=self.parking.faults if reason else (),
+            away=bool(reason),
+        )
 
     def _parking_changed(self) -> None:
         self._queue.wake()

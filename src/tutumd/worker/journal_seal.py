@@ -38,5 +38,6 @@ class JournalSeal:
         action, service = claim.action, claim.service
         subject = (service.uuid, service.engine, service.selector)
         request = (action.uuid, action.verb, action.tag, action.variables)
-        text = json.dumps([subject, request, journal], sort_keys=True)
-        return hmac.new(self._key, text.encode(), "sha256").hexdigest()
+        return hmac.new(
+            self._key, json.dumps([subject, request, journal], sort_keys=True).encode(), "sha256"
+        ).hexdigest()

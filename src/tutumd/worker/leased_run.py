@@ -159,8 +159,7 @@ class LeasedRun(Run):
         return self.write(lambda: self._queue.pulled_images(self.claim.service.engine))
 
     def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
-        engine = self.claim.service.engine
-        self.write(lambda: self._queue.update_pulled(engine, added=added, removed=removed))
+        self.write(lambda: self._queue.update_pulled(self.claim.service.engine, added=added, removed=removed))
 
     def write(self, use: Callable[[], T]) -> T:
         """Call a function that uses the store. Retries within the lease while the database is unavailable."""

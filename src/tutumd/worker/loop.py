@@ -236,9 +236,12 @@ class Worker:
 
     def _register(self) -> None:
         # The worker that discovers an engine reports its health.
-        infos = [engine.info for engine in self._engines.values()]
-        slots = min(self._limits.engine_slots, self._limits.max_runs)
-        self._queue.register(self.name, infos, has_looked=False, slots=slots)
+        self._queue.register(
+            self.name,
+            [engine.info for engine in self._engines.values()],
+            has_looked=False,
+            slots=min(self._limits.engine_slots, self._limits.max_runs),
+        )
         self._registered_at = boottime_s()
 
     def _clean_up(self, *, prunes: bool) -> bool:
@@ -291,8 +294,11 @@ class Worker:
             # restore.
             if outcome is None and (run.journal or not claim.is_given_up):
                 return self._retry(run, str(error), delay_of_turn() if is_busy else None)
-            reason = f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
-            outcome = outcome or Outcome(success=False, reason=reason, reason_code=ReasonCode.ENGINE_UNAVAILABLE)
+            outcome = outcome or Outcome(
+                success=False,
+                reason=f"given up after {GIVE_UP_AFTER.total_seconds():.0f} s: {error}",
+                reason_code=ReasonCode.ENGINE_UNAVAILABLE,
+            )
         except Exception:
             _log.exception("engine failed unexpectedly")
             if claim.attempts + 1 < max_faults(is_half_done=bool(run.journal)):

@@ -120,8 +120,11 @@ def plan(engine: Engine, service: Service) -> Plan:
             raise _not_found(service)
         return engine.plan(service, None)
     except EngineRefusedError as error:
-        image = snapshot.image_digest if snapshot else None
-        return Plan(refused=str(error), image_name=service.image_name, image_before=image)
+        return Plan(
+            refused=str(error),
+            image_name=service.image_name,
+            image_before=snapshot.image_digest if snapshot else None,
+        )
 
 
 def _is_gone(engine: Engine, snapshot: ServiceSnapshot | None) -> bool:
@@ -204,8 +207,13 @@ def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Ca
     why = "; ".join(limits)
     if target == present:
         raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {why}")
-    note = f"only {target - present} of the {asked} requested containers: {why}"
-    return target, Growth(present=present, added=added, cap=cap.containers, cap_source=cap.source, note=note)
+    return target, Growth(
+        present=present,
+        added=added,
+        cap=cap.containers,
+        cap_source=cap.source,
+        note=f"only {target - present} of the {asked} requested containers: {why}",
+    )
 
 
 def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:

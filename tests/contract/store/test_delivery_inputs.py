@@ -44,6 +44,7 @@ def test_a_call_with_the_same_tag_overrides_nothing(bed: StoreBed) -> None:
     assert [outcome for outcome, _ in bed.outcomes(handler)] == ["superseded", "superseded", "joined", "joined"]
 
 
+@pytest.mark.dialect
 @pytest.mark.parametrize("first", [True, None, False])
 @pytest.mark.parametrize("second", [True, None, False])
 @pytest.mark.parametrize("are_together", [True, False])

@@ -16,6 +16,7 @@ from tutumd.model import Accepted, ActionState, NewHandler, Operation, Query
 from tutumd.ports.intake import CallResult
 
 
+@pytest.mark.dialect
 def test_an_old_url_accepts_calls_until_its_grace_ends_and_nothing_else(bed: StoreBed) -> None:
     old = bed.handler("web")
     new = bed.store.rotate_handler(bed.admin, old.service_uuid, old.uuid, bed.clock() + timedelta(seconds=100))

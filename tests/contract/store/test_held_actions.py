@@ -1,5 +1,7 @@
 """Held actions: a debounce delays an action until there was quiet."""
 
+import pytest
+
 from tests.support.stores import ORIGIN, StoreBed
 from tutumd.model import Operation, Verb
 
@@ -30,6 +32,7 @@ def test_an_action_is_held_for_at_most_ten_debounces(bed: StoreBed) -> None:
     assert (bed.clock() - began).total_seconds() >= 100
 
 
+@pytest.mark.dialect
 def test_a_call_without_debounce_makes_a_held_action_due(bed: StoreBed) -> None:
     debounced, plain = bed.handler("web", debounce=10), bed.handler("web")
     held = bed.accepted(debounced, bed.evaluate(debounced, debounce_s=10))

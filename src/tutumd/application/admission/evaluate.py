@@ -122,8 +122,13 @@ def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult]
     elif options.tag is not None:
         results.append(_pass("tag", Reason("tag-chosen", (verdict.tag,)) if verdict.tag else Reason("no-tag")))
     if not verdict.reason and options.pass_body is not None:
-        why = verdict.notes or (Reason("body-passed", (options.pass_body,)),)
-        results.append(CheckResult("pass_body", why, passes=not verdict.notes))
+        results.append(
+            CheckResult(
+                "pass_body",
+                verdict.notes or (Reason("body-passed", (options.pass_body,)),),
+                passes=not verdict.notes,
+            )
+        )
     return results, next((result.verdict for result in results if result.verdict is not None), verdict)
 
 
@@ -147,8 +152,11 @@ def _check_access(options: HandlerOptions, address: str, now: datetime) -> Itera
         if allows(options.allow_from, address):
             yield _pass("allow_from", Reason("address-allowed", (address,)))
         else:
-            reason = Reason("address-not-allowed", (address or "an unknown address",))
-            yield _fail("allow_from", VerdictKind.NOT_FOUND, reason)
+            yield _fail(
+                "allow_from",
+                VerdictKind.NOT_FOUND,
+                Reason("address-not-allowed", (address or "an unknown address",)),
+            )
 
 
 def _check(options: HandlerOptions, call: CallInput) -> Iterator[CheckResult]:

@@ -198,8 +198,10 @@ def matches_path(path: str, glob: str, budget: Budget) -> bool:
             first = reached.index(True) if True in reached else len(reached)
             reached = [index >= first for index in range(len(reached))]
         else:
-            hits = [reached[index] and matches(part, pattern, budget) for index, part in enumerate(parts)]
-            reached = [False, *hits]
+            reached = [
+                False,
+                *(reached[index] and matches(part, pattern, budget) for index, part in enumerate(parts)),
+            ]
     return reached[-1]
 
 

@@ -65,8 +65,8 @@ def split_texts(text: str) -> list[str]:
     if len(text) > MAX_ITEMS * MAX_TEXT:
         return [text]
     lines = text.replace("\r", "\n").split("\n")
-    items = [item.strip() for line in lines for row in csv.reader([line], skipinitialspace=True) for item in row]
-    return list(filter(None, items))
+    rows = (row for line in lines for row in csv.reader([line], skipinitialspace=True))
+    return [item.strip() for row in rows for item in row if item.strip()]
 
 
 def join_texts(items: Iterable[str]) -> str:
@@ -85,9 +85,10 @@ def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[st
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
-    """Return one of several words, in lower case."""
-    if isinstance(value, str) and value.lower() in choices:
-        return value.lower()
+    """Return the one of several words that a text is, in any case."""
+    for choice in choices:
+        if str(value).lower() == choice.lower():
+            return choice
     raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {quote(value)}")
 
 

@@ -28,8 +28,7 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
             continue
         field = FIELDS.get(name)
         if field is None:
-            known = ("name", "operation", *FIELDS)
-            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, known)}")
+            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, ('name', 'operation', *FIELDS))}")
         if name == "verify" and isinstance(value, dict) and value.get("secrets") is None and stored.verify:
             value = {**value, "secrets": list(stored.verify.secrets)}
         with about(name):
@@ -44,9 +43,8 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
 
 def check_operation(options: HandlerOptions, operation: Operation) -> None:
     """Raise InvalidInputError if a field is set that has no effect on handlers with this operation."""
-    for field in FIELDS.values():
-        is_set = getattr(options, field.name) != field.default
-        if is_set and field.operation not in (None, operation):
+    for field, _ in _set_fields(options):
+        if field.operation not in (None, operation):
             raise InvalidInputError(
                 f"{field.name} is for handlers with the operation {field.operation}, and this one does {operation}"
             )

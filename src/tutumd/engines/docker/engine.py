@@ -27,8 +27,7 @@ from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.model.findings import Level, warning
+from tutumd.model import EngineInfo, Finding, Level, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot, warning
 from tutumd.ports.engine import Run
 
 _HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."

@@ -36,8 +36,10 @@ from tutumd.model import (
     RunLimits,
     Service,
     ServiceSnapshot,
+    ok,
+    warning,
+    wrong,
 )
-from tutumd.model.findings import ok, warning, wrong
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 

@@ -35,8 +35,9 @@ from tutumd.model import (
     RunLimits,
     Service,
     ServiceSnapshot,
+    ok,
+    wrong,
 )
-from tutumd.model.findings import ok, wrong
 from tutumd.ports.engine import Run
 
 _HINT = "On swarm, each Swarm service is one."

@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import EngineFigures, Figures, NotificationFigures
-from tutumd.model.notifications import NotificationState, TargetKind
+from tutumd.model import EngineFigures, Figures, NotificationFigures, NotificationState, TargetKind
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals

@@ -7,8 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, NotFoundError, TooManyCallsError, about
-from tutumd.model import User
-from tutumd.model.notifications import MAX_TARGETS
+from tutumd.model import MAX_TARGETS, User
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects.row_mapping import Row, read_one, visible_to
 from tutumd.store.tables.accounts import api_keys, users

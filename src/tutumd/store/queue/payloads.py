@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import DeliveryOutcome
-from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Event, encode
+from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_deliveries import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.tables.actions import actions, deliveries

@@ -15,8 +15,8 @@ from tutumd.model import (
     Phase,
     ServiceSnapshot,
     Verb,
+    is_commit,
 )
-from tutumd.model.calls import is_commit
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.reasons import encode_reasons

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import UnavailableError
-from tutumd.model.findings import Finding, Level, ok, warning, wrong
-from tutumd.model.notifications import Event
+from tutumd.model import Event, Finding, Level, ok, warning, wrong
 from tutumd.store.objects.figures import read_delay_s
 from tutumd.store.queue.engine_sync import read_installation
 from tutumd.store.sql.database import Database

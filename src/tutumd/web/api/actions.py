@@ -58,8 +58,8 @@ def abandon_action(request: Request, response: Response, viewer: Administrator, 
 @router.post("/{uuid}/retry/", status_code=202, response_model=ACTION)
 def retry_action(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Action:
     """Repeat a failed or canceled action in a new action. 409 for any other."""
-    origin = context(request).read_origin(request.scope)
-    return _name(response, context(request).store.retry(viewer, parse_uuid(uuid), origin))
+    web = context(request)
+    return _name(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))
 
 
 def _name(response: Response, action: Action) -> Action:

@@ -46,8 +46,9 @@ def get_delivery(
 ) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    delivery = context(request).store.delivery(viewer, service, handler, number)
-    return show_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
+    return show_delivery(
+        context(request).store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
+    )
 
 
 @router.post(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
@@ -20,7 +19,7 @@ from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.reasons import write_reason, write_reasons
-from tutumd.web.uris import PREFIX, service_uri
+from tutumd.web.uris import PREFIX, uri
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
@@ -29,11 +28,7 @@ ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name,
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
 BASE = "/service/{service_uuid}/webhook/handler"
 
-_NEW: TypeAdapter[HandlerIn | list[HandlerIn]] = TypeAdapter(HandlerIn | list[HandlerIn])
-_ONE = TypeAdapter(HandlerIn)
-_MANY = TypeAdapter(list[HandlerIn])
-_ROTATE = TypeAdapter(RotateIn)
-_TEST = TypeAdapter(TestIn)
+_NEW = HandlerIn | list[HandlerIn]
 
 
 @router.get(f"{BASE}/", response_model=list_of(HANDLER), openapi_extra=documented_list(HANDLER_FILTERS))
@@ -42,7 +37,7 @@ def list_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid) -
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     uuid = find_service(request, viewer, service_uuid)
     page = context(request).store.handlers(viewer, uuid, query)
-    path = f"{service_uri(uuid)}webhook/handler/"
+    path = uri("service", uuid) + "webhook/handler/"
     return write_page(path, query, page, [show_handler(each, context(request).public_url) for each in page.objects])
 
 
@@ -73,11 +68,11 @@ def get_handler(
 ) -> dict[str, Any]:
     """Get a webhook handler."""
     web = context(request)
-    service = find_service(request, viewer, service_uuid)
-    return show_handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
+    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
+    return show_handler(handler, web.public_url)
 
 
-@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(_ONE))
+@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
 def change_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
@@ -88,14 +83,14 @@ def change_handler(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body, _ONE).model_dump(exclude_unset=True),
+        parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
     )
     return show_handler(changed, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(_ONE))
+@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
 def plan_change(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> rules.HandlerPlan:
@@ -106,7 +101,7 @@ def plan_change(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body, _ONE).model_dump(exclude_unset=True),
+        parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
     )
@@ -116,7 +111,7 @@ def plan_change(
     f"{BASE}/{{handler_uuid}}/rotate/",
     status_code=201,
     response_model=HANDLER,
-    openapi_extra=documented(_ROTATE, required=False),
+    openapi_extra=documented(RotateIn, required=False),
 )
 def rotate_handler(
     request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
@@ -128,29 +123,29 @@ def rotate_handler(
         viewer,
         find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
-        parse(body or b"{}", _ROTATE).grace,
+        parse(body or b"{}", RotateIn).model_dump()["grace"],
         now=web.clock(),
     )
     return show_handler(rotated, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(_TEST, required=False))
+@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
 def try_handler(
     request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
-    sent = parse(body or b"{}", _TEST)
+    sent = parse(body or b"{}", TestIn).model_dump()
     handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
-    text = sent.body if isinstance(sent.body, str) else json.dumps(sent.body)
-    for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
+    text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
+    for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
     call = CallInput(
-        headers=list(sent.headers.items()),
-        query=list(sent.query.items()),
+        headers=list(sent["headers"].items()),
+        query=list(sent["query"].items()),
         body=text.encode(),
-        address=sent.address,
+        address=sent["address"],
         now=web.clock(),
     )
     trial = try_call(handler, call, cipher=web.cipher)
@@ -194,5 +189,5 @@ def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
 def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
     """Return whether a body is a list, and its objects; a single object counts as one."""
     is_list = body.lstrip()[:1] == b"["
-    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
+    entries = parse(body, list[HandlerIn]) if is_list else [parse(body, HandlerIn)]
     return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]

@@ -4,11 +4,11 @@ from typing import Any
 
 from tutumd.application.notifications import shown_settings
 from tutumd.web.api.schemas import Moment, Shown, describe
-from tutumd.web.uris import action_uri, notification_uri, service_uri, target_uri
+from tutumd.web.uris import action_uri, uri
 
 _TARGET = {
     "uuid": Shown(str),
-    "resource_uri": Shown(str, of=lambda target: target_uri(target.uuid)),
+    "resource_uri": Shown(str, of=lambda target: uri("notification/target", target.uuid)),
     "name": Shown(str, "Unique among the targets of a user."),
     "kind": Shown(str, "`webhook`, `apprise` or `forge`."),
     "settings": Shown(dict[str, Any], "Settings of the kind. `…` stands for a secret.", of=shown_settings),
@@ -16,7 +16,7 @@ _TARGET = {
     "service": Shown(
         str | None,
         "URI of the only service that it is told of; null: all that its owner sees.",
-        of=lambda target: target.service_uuid and service_uri(target.service_uuid),
+        of=lambda target: target.service_uuid and uri("service", target.service_uuid),
     ),
     "stack": Shown(str | None, "The only stack that it is told of; null: all."),
     "include_log": Shown(bool, "Whether the last output of a failed container is sent."),
@@ -66,15 +66,15 @@ NOTIFICATION = describe(
     "A message to a notification target.",
     {
         "uuid": Shown(str, "The receiver's `webhook-id`."),
-        "resource_uri": Shown(str, of=lambda each: notification_uri(each.uuid)),
-        "target": Shown(str, of=lambda each: target_uri(each.target_uuid)),
+        "resource_uri": Shown(str, of=lambda each: uri("notification", each.uuid)),
+        "target": Shown(str, of=lambda each: uri("notification/target", each.target_uuid)),
         "target_name": Shown(str),
         "event": Shown(str),
         "state": Shown(str, "`pending`, `sent` or `dead`."),
         "service": Shown(
             str | None,
             "URI of the service, which may be gone.",
-            of=lambda each: each.service_uuid and service_uri(each.service_uuid),
+            of=lambda each: each.service_uuid and uri("service", each.service_uuid),
         ),
         "action": Shown(
             str | None,

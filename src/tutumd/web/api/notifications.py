@@ -5,13 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter
 
 from tutumd.application.notification_targets import TargetPlan, TargetTest
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS, parse_query
 from tutumd.errors import NOT_FOUND, NotFoundError
-from tutumd.model import Query
-from tutumd.model.notifications import Notification, Target
+from tutumd.model import Notification, Query, Target
 from tutumd.web.api.notification_objects import (
     NEW_TARGET,
     NOTIFICATION,
@@ -29,7 +27,6 @@ from tutumd.web.uris import PREFIX
 router = APIRouter(prefix=f"{PREFIX}/notification", tags=["notifications"])
 
 TargetUuid = Annotated[str, Path(description="UUID of the notification target")]
-_TARGET = TypeAdapter(TargetIn)
 
 
 @router.get("/target/", response_model=list_of(TARGET), openapi_extra=documented_list(TARGET_FILTERS))
@@ -39,18 +36,17 @@ def list_targets(request: Request, viewer: Reader) -> dict[str, Any]:
     `service` is the UUID of a service: the targets that are told of it. Nobody sees the targets of another user.
     """
     query = parse_query(request.query_params.multi_items(), TARGET_FILTERS)
-    page = context(request).store.targets(viewer, query)
-    return write_page(f"{PREFIX}/notification/target/", query, page)
+    return write_page(f"{PREFIX}/notification/target/", query, context(request).store.targets(viewer, query))
 
 
-@router.post("/target/", status_code=201, response_model=NEW_TARGET, openapi_extra=documented(_TARGET))
+@router.post("/target/", status_code=201, response_model=NEW_TARGET, openapi_extra=documented(TargetIn))
 def create_target(request: Request, viewer: Administrator, body: Body) -> dict[str, Any]:
     """Create a notification target. `secret` is shown only now, if the server generated it."""
     target, secret = context(request).target_rules(viewer).create(_read(body))
     return show(NEW_TARGET, target, secret=secret)
 
 
-@router.post("/target/plan/", response_model=TARGET_PLAN, openapi_extra=documented(_TARGET))
+@router.post("/target/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
 def plan_target(request: Request, viewer: Administrator, body: Body) -> TargetPlan:
     """Check a request to create a notification target, and show what it would set. Nothing is done."""
     return context(request).target_rules(viewer).plan(None, _read(body))
@@ -62,14 +58,14 @@ def get_target(request: Request, viewer: Reader, target_uuid: TargetUuid) -> Tar
     return context(request).store.target(viewer, parse_uuid(target_uuid))
 
 
-@router.patch("/target/{target_uuid}/", response_model=NEW_TARGET, openapi_extra=documented(_TARGET))
+@router.patch("/target/{target_uuid}/", response_model=NEW_TARGET, openapi_extra=documented(TargetIn))
 def change_target(request: Request, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> dict[str, Any]:
     """Change fields of a notification target; those that are absent stay, null resets. So do single `settings`."""
     target, secret = context(request).target_rules(viewer).change(parse_uuid(target_uuid), _read(body))
     return show(NEW_TARGET, target, secret=secret)
 
 
-@router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(_TARGET))
+@router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
 def plan_change(request: Request, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> TargetPlan:
     """Check a request to change a notification target, and show which fields would change. Nothing is done."""
     return context(request).target_rules(viewer).plan(parse_uuid(target_uuid), _read(body))
@@ -121,4 +117,4 @@ def retry_notification(
 
 
 def _read(body: bytes) -> Mapping[str, Any]:
-    return parse(body, _TARGET).model_dump(exclude_unset=True)
+    return parse(body, TargetIn).model_dump(exclude_unset=True)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
 from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_logs_query, parse_query
@@ -36,8 +35,6 @@ _DRY_RUN: dict[str, Any] = {
         schema={"type": "string", "enum": ["0", "1"], "default": "0"},
     ),
 }
-_NEW = TypeAdapter(ServiceIn)
-_PATCH = TypeAdapter(ServicePatch)
 
 
 def find_service(request: Request, viewer: User, reference: str) -> str:
@@ -65,10 +62,10 @@ def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
     return write_page(f"{PREFIX}/service/", query, context(request).store.services(viewer, query))
 
 
-@router.post("/", status_code=201, response_model=SERVICE, openapi_extra=documented(_NEW))
+@router.post("/", status_code=201, response_model=SERVICE, openapi_extra=documented(ServiceIn))
 def create_service(request: Request, viewer: Administrator, body: Body) -> Service:
     """Create a service on an engine that runs commands. It is not started. For admins."""
-    web, document = context(request), parse(body, _NEW).model_dump()
+    web, document = context(request), parse(body, ServiceIn).model_dump()
     return rules.create(web.store, viewer, document, server_cap=web.server_cap)
 
 
@@ -78,7 +75,7 @@ def get_service(request: Request, viewer: Reader, uuid: Uuid) -> Service:
     return context(request).store.service(viewer, find_service(request, viewer, uuid))
 
 
-@router.patch("/{uuid}/", response_model=SERVICE, openapi_extra=documented(_PATCH))
+@router.patch("/{uuid}/", response_model=SERVICE, openapi_extra=documented(ServicePatch))
 def change_service(request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Change a service. A new target is scaled to at once; anything else applies from the next redeploy or start on."""
     web = context(request)
@@ -86,7 +83,7 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
         web.store,
         viewer,
         find_service(request, viewer, uuid),
-        parse(body, _PATCH).model_dump(exclude_unset=True),
+        parse(body, ServicePatch).model_dump(exclude_unset=True),
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
     )

@@ -13,7 +13,8 @@ from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
 from tutumd.application.scopes import describe_limits, require_everything
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
-from tutumd.model import AuditEntry, AuditEvent, Scope, User
+from tutumd.model import AuditEntry, AuditEvent, Scope, User, Via
+from tutumd.web.auth import at_origin
 from tutumd.web.context import context
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import go_to, render, verb
@@ -22,11 +23,10 @@ from tutumd.web.pages.visitors import (
     Admin,
     Reader,
     SentForm,
-    at_origin,
     begin_visit,
     end_session,
     find_visitor,
-    hash_form,
+    fingerprint,
     make_session,
     read_user_name,
 )
@@ -59,7 +59,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     owner = form.get("owner", "") or visitor.name
     try:
         key, _ = rules.make_key(
-            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
+            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=fingerprint(form)
         )
     except TutumdError as error:
         if not error.field and not isinstance(error, ConflictError):
@@ -192,7 +192,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
     response = _go_on(request, after)
-    web.store.add_session(at_origin(request, user), make_session(request, response))
+    web.store.add_session(at_origin(request, user, Via.PAGE), make_session(request, response))
     return response
 
 
@@ -209,8 +209,9 @@ def use_link(request: Request, token: str) -> Response:
     """Begin a session for the user of a link, which works once."""
     web, response = context(request), go_to(request, "/")
     try:
-        new = make_session(request, response)
-        web.sign_ins.use_link(web.read_client(request.scope), token, new, web.read_origin(request.scope))
+        web.sign_ins.use_link(
+            web.read_client(request.scope), token, make_session(request, response), web.read_origin(request.scope)
+        )
     except (UnauthorizedError, TooManyCallsError) as error:
         return _refuse(request, error, "sign_in_link.html")
     return response

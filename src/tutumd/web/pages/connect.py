@@ -19,7 +19,7 @@ from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, hash_form
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, fingerprint
 
 router = APIRouter()
 
@@ -69,7 +69,7 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
     texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
     if not errors:
-        handler, is_new, errors = create_from_form(request, visitor, service, texts, hash_form(form))
+        handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
         if handler is not None:
             found = find_handler(request, visitor, service_uuid, handler.number)
             return show_entries(found, sender, secret if is_new else "")

@@ -20,10 +20,9 @@ from tutumd.web.pages.handler_routes import (
     ChangedHandler,
     FoundHandler,
     ReadHandler,
-    fingerprint,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import SentForm
+from tutumd.web.pages.visitors import SentForm, fingerprint
 
 router = APIRouter()
 
@@ -69,8 +68,8 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
     if form.get("replaces", "") != _identify_secrets(found.handler):
         return show_entries(found, sender)
     secret = make_secret(verify["preset"])
-    settings = {name: value for name, value in verify.items() if name != "secrets_set"}
-    found.change({"verify": {**settings, "secrets": [secret]}})
+    del verify["secrets_set"]
+    found.change({"verify": verify | {"secrets": [secret]}})
     return show_entries(found, sender, secret)
 
 

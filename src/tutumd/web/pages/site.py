@@ -113,9 +113,15 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     except errors.TutumdError:
         # The database is unavailable, or the proxy names no user: the page shows that error.
         request.state.visitor = None
-    heading = _HEADINGS.get(status, "That did not work")
     text = _NOT_FOUND.get(text, text)
-    response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)
+    response = render(
+        request,
+        "error.html",
+        status,
+        heading=_HEADINGS.get(status, "That did not work"),
+        error=text,
+        is_signed_out=is_signed_out,
+    )
     response.headers.update({**(headers or {}), "x-reason": quote(text[:300])})
     return response
 

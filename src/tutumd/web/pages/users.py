@@ -7,6 +7,7 @@ from tutumd.application import accounts as rules
 from tutumd.application.scopes import require_admin
 from tutumd.errors import ConflictError, InvalidInputError
 from tutumd.web.context import context
+from tutumd.web.errors import describe_error
 from tutumd.web.pages.account import render_account
 from tutumd.web.pages.rendering import go_to, start_of_urls
 from tutumd.web.pages.visitors import Admin, SentForm
@@ -24,8 +25,7 @@ def add_user(request: Request, visitor: Admin, form: SentForm) -> Response:
     try:
         rules.add_user(context(request).store, name, is_admin=bool(form.get("is_admin")), by=visitor)
     except (ConflictError, InvalidInputError) as error:
-        status = 409 if isinstance(error, ConflictError) else 400
-        return render_account(request, visitor, status, new_user=name, errors={"user": str(error)})
+        return render_account(request, visitor, describe_error(error)[0], new_user=name, errors={"user": str(error)})
     return make_link(request, visitor, {"user": name})
 
 
@@ -34,8 +34,8 @@ def make_link(request: Request, visitor: Admin, form: SentForm) -> Response:
     """Show a link that signs a user in once. The link is in this response only."""
     require_admin(visitor, _FOR_ADMINS)
     web, name = context(request), form.get("user", "")
-    path = rules.make_login_link(web.store, name, web.clock(), visitor)
-    return render_account(request, visitor, 201, link=start_of_urls(request) + path, owner=name)
+    link = start_of_urls(request) + rules.make_login_link(web.store, name, web.clock(), visitor)
+    return render_account(request, visitor, 201, link=link, owner=name)
 
 
 @router.post("/remove/")
