@@ -156,16 +156,20 @@ class SqlTargets(StorePart, Targets):
 
 
 def select_targets(*, counts: bool = True) -> sa.Select[Any]:
-    """Select targets with their owners, and how many of their notifications are pending or dead.
+    """Select targets with their owners, their services as their owners see them, and how many of their notifications
+    are pending or dead.
 
     Args:
         counts: False: 0 instead of the numbers, which may be large and take time to count.
     """
+    is_seen = sa.and_(sa.not_(services.c.terminated), sa.or_(users.c.is_admin, services.c.owner == users.c.name))
+    of_service = sa.select(services.c.full_name).where(services.c.uuid == targets.c.service_uuid, is_seen)
     of_target = sa.select(sa.func.count()).where(notifications.c.target_seq == targets.c.seq)
     return sa.select(
         targets,
         users.c.name.label("owner"),
         users.c.is_admin.label("owner_is_admin"),
+        of_service.scalar_subquery().label("service_name"),
         *(
             (of_target.where(state).scalar_subquery() if counts else sa.literal(0)).label(name)
             for name, state in (("pending", PENDING), ("dead", DEAD))
