@@ -73,8 +73,7 @@ class SqlStore(
         uuid = new_uuid()
         with self._database.write() as connection:
             # Locked, so that two simultaneous requests do not both find the name free.
-            this_engine = sa.select(engines.c.kind).where(engines.c.name == engine)
-            kind = connection.execute(this_engine.with_for_update()).scalar()
+            kind = connection.scalar(sa.select(engines.c.kind).where(engines.c.name == engine).with_for_update())
             same_name = sa.select(services.c.uuid).where(
                 services.c.engine == engine, services.c.name == name, sa.not_(services.c.terminated)
             )
@@ -118,8 +117,10 @@ class SqlStore(
                 )
             )
             service = read_service(connection, viewer, uuid)
-            what, details = AuditEvent.SERVICE_CHANGED, _changed_fields(before, service)
-            audit.record(connection, viewer, what, self._clock(), service=service, details=details)
+            details = _changed_fields(before, service)
+            audit.record(
+                connection, viewer, AuditEvent.SERVICE_CHANGED, self._clock(), service=service, details=details
+            )
             return service
 
     def forget(self, viewer: User, uuid: str) -> Service:
@@ -133,19 +134,22 @@ class SqlStore(
             if connection.execute(sa.select(actions.c.uuid).where(actions.c.service_uuid == uuid, RUNNING)).first():
                 raise ConflictError(f"an action of {service.full_name} runs: wait for its end, or cancel it")
             woken |= {service.engine, ENDS}
-            of_service = sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid)
-            details = f"handlers revoked: {connection.execute(of_service).scalar_one()}"
-            what, now = AuditEvent.SERVICE_FORGOTTEN, self._clock()
-            audit.record(connection, viewer, what, now, service=service, details=details)
+            revoked = connection.scalar(sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid))
+            now = self._clock()
+            details = f"handlers revoked: {revoked}"
+            audit.record(connection, viewer, AuditEvent.SERVICE_FORGOTTEN, now, service=service, details=details)
             woken |= end_service(connection, uuid, now, "the service was forgotten")
             return replace(service, state=ServiceState.TERMINATED)
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
-        order = [services.c.name, services.c.uuid, containers.c.position]
-        present = _select_containers(viewer).where(containers.c.present, sa.not_(services.c.terminated))
         with self._database.read() as connection:
             return read_page(
-                connection, present, query, order, lambda rows: map(container_from, rows), _CONTAINER_FILTERS
+                connection,
+                _select_containers(viewer).where(containers.c.present, sa.not_(services.c.terminated)),
+                query,
+                [services.c.name, services.c.uuid, containers.c.position],
+                lambda rows: map(container_from, rows),
+                _CONTAINER_FILTERS,
             )
 
     def container(self, viewer: User, uuid: str) -> Container:
@@ -197,5 +201,4 @@ def _changed_fields(before: Service, after: Service) -> str:
 
 
 def _select_containers(viewer: User) -> sa.Select[tuple[object, ...]]:
-    joined = sa.select(containers).join(services, services.c.uuid == containers.c.service_uuid)
-    return joined.where(visible_to(viewer))
+    return sa.select(containers).join(services).where(visible_to(viewer))

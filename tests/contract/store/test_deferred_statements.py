@@ -9,7 +9,6 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import open_store
 from tutumd.errors import UnavailableError
 from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import execute_later
 from tutumd.store.sql.postgres_connection import PipelinedConnection
 
 FAILS = sa.text("SELECT 1 / CAST(:zero AS integer)")
@@ -31,15 +30,15 @@ def test_the_error_of_a_deferred_statement_is_that_of_the_commit_whenever_it_arr
     for number in range(100):
         with pytest.raises(sa.exc.DataError), database.write() as connection:
             connection.execute(INSERT, {"key": f"first {number}"})
-            execute_later(connection, FAILS, zero=0)
+            database.dialect.execute_later(connection, FAILS, {"zero": 0})
             for later in range(number % 4):
-                execute_later(connection, INSERT, key=f"later {later}")
+                database.dialect.execute_later(connection, INSERT, {"key": f"later {later}"})
     assert keys(database) == []
 
 
 def test_a_deferred_statement_is_carried_out_without_another_one(database: Database) -> None:
     with database.write() as connection:
-        execute_later(connection, INSERT, key="alone")
+        database.dialect.execute_later(connection, INSERT, {"key": "alone"})
     assert keys(database) == ["alone"]
 
 

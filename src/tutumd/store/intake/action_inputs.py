@@ -56,9 +56,7 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
         new_actions: Actions without stored amounts.
     """
     first = [(seq, *of_action[0]) for seq, of_action in amounts.items() if seq not in new_actions]
-    merged: set[int] = set()
-    if first:
-        merged |= set(execute_compiled(connection, _MERGE, rows=json_rows(first)).scalars())
+    merged = set(execute_compiled(connection, _MERGE, rows=json_rows(first)).scalars()) if first else set()
     rows = [
         {"action_seq": seq, "amount": amount, "cap": cap}
         for seq, of_action in amounts.items()
@@ -73,10 +71,8 @@ def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict
     if not action_seqs:
         return {}
     of_action = action_inputs.c.action_seq
-    totals = (
-        sa.select(of_action, sa.func.sum(action_inputs.c.amount)).where(of_action.in_(action_seqs)).group_by(of_action)
-    )
-    return {seq: int(total) for seq, total in connection.execute(totals)}
+    totals = sa.select(of_action, sa.func.sum(action_inputs.c.amount)).where(of_action.in_(action_seqs))
+    return {seq: int(total) for seq, total in connection.execute(totals.group_by(of_action))}
 
 
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
@@ -84,9 +80,5 @@ def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
     this_action = sa.select(actions.c.seq).where(actions.c.uuid == action_uuid)
     # FOR KEY SHARE: a deletion of the action, which also deletes its amounts, waits for the end of the transaction.
     action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
-    own = (
-        sa.select(action_inputs.c.amount, action_inputs.c.cap)
-        .where(action_inputs.c.action_seq == action.seq)
-        .order_by(action_inputs.c.seq)
-    )
+    own = sa.select(action_inputs).where(action_inputs.c.action_seq == action.seq).order_by(action_inputs.c.seq)
     return [(row.amount, row.cap) for row in connection.execute(own)]

@@ -70,7 +70,7 @@ class HandlerCache:
     def __init__(self) -> None:
         self.size = 0
         self._by_service: dict[str, dict[str, CalledHandler]] = {}
-        self._last_change: list[tuple[int, str]] = []
+        self._last_change: Sequence[sa.Row[Any]] = []
 
     def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
         """Return the cached handlers of calls, by their UUIDs."""
@@ -85,7 +85,7 @@ class HandlerCache:
 
     def _forget_changed(self, connection: sa.Connection) -> None:
         last = self._last_change
-        changes = read_changes(connection, last[0][0] if last else 0)
+        changes = connection.exec_driver_sql(_READ, (last[0][0] if last else 0,)).all()
         if changes[:1] == last:
             self.forget(uuid for _, uuid in changes[1:])
         else:
@@ -93,11 +93,11 @@ class HandlerCache:
         self._last_change = changes[-1:]
 
     def add(self, handlers_read: Mapping[str, CalledHandler]) -> None:
-        """Cache the handlers that have short options and were called by their current UUID."""
+        """Cache those of handlers, by their current UUIDs, that have short options."""
         if self.size + len(handlers_read) > MAX_CACHED:
             self.clear()
         for uuid, handler in handlers_read.items():
-            if handler.uuid == uuid and len(handler.options) <= MAX_OPTIONS:
+            if len(handler.options) <= MAX_OPTIONS:
                 of_service = self._by_service.setdefault(handler.service_uuid, {})
                 self.size += uuid not in of_service  # a call below a wrong service reads a cached handler again
                 of_service[uuid] = handler
@@ -126,25 +126,17 @@ def find_handlers(
     called = {} if handler_cache is None else handler_cache.find(connection, calls)
     missing = {call.handler_uuid for call in calls if call.handler_uuid not in called}
     if missing:
-        handlers_read = _read_handlers(connection, missing, now_us)
+        uuids = json.dumps(dict.fromkeys(missing))
+        found = map(CalledHandler._make, execute_compiled(connection, _BY_UUID, uuids=uuids))
+        handlers_read = {handler.uuid: handler for handler in found}
         if handler_cache is not None:
             handler_cache.add(handlers_read)
         called |= handlers_read
+        if len(handlers_read) < len(missing):
+            for handler in map(CalledHandler._make, execute_compiled(connection, _BY_OLD_UUID, uuids=uuids)):
+                if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
+                    called[handler.old_uuid] = handler
     return called
-
-
-def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, CalledHandler]:
-    uuids_json = json.dumps(dict.fromkeys(uuids))
-    called = {handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID, uuids=uuids_json))}
-    if len(called) < len(uuids):
-        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID, uuids=uuids_json)):
-            if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
-                called[handler.old_uuid] = handler
-    return called
-
-
-def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
-    return [CalledHandler._make(row) for row in result]
 
 
 MAX_CHANGES = 1_000
@@ -175,8 +167,3 @@ TRIGGERS = (
     f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
 )
 _READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"
-
-
-def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
-    """Return the changes from this number on, in order, each with the UUID of the service."""
-    return [(seq, service_uuid) for seq, service_uuid in connection.exec_driver_sql(_READ, (first,))]

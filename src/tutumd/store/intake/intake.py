@@ -132,8 +132,7 @@ class SqlIntake(Intake):
             if lock_error:
                 locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
             free = [call for call in calls if call.service_uuid not in locked] if locked else calls
-            now = self._clock()
-            results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
+            results, engines = store_calls(connection, free, self._clock(), self._cache, self._max_keys, self._budget)
             woken |= engines
             if not calls:
                 probe(connection)
@@ -226,13 +225,14 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             values["variables"] = {**stored, **changes["variables"]}
         connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
-            reason = Reason("later-tag", (changes["tag"],))
-            _mark_superseded(connection, seq, deliveries.c.tag != changes["tag"], reason)
+            _mark_superseded(
+                connection, seq, deliveries.c.tag != changes["tag"], Reason("later-tag", (changes["tag"],))
+            )
         for variable in changes.get("variables", ()):
-            carries_it = sa.and_(deliveries.c.seq.in_(action_deliveries.seqs(seq)), deliveries.c.variable == variable)
-            newest = sa.select(sa.func.max(deliveries.c.seq)).where(carries_it).scalar_subquery()
-            overridden = sa.and_(deliveries.c.variable == variable, deliveries.c.seq < newest)
-            _mark_superseded(connection, seq, overridden, Reason("later-body"))
+            carries_it = deliveries.c.variable == variable
+            of_action = deliveries.c.seq.in_(action_deliveries.seqs(seq))
+            newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action, carries_it).scalar_subquery()
+            _mark_superseded(connection, seq, sa.and_(carries_it, deliveries.c.seq < newest), Reason("later-body"))
 
 
 def _mark_superseded(

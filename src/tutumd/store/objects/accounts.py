@@ -76,9 +76,9 @@ class SqlAccounts(SqlSessions, Accounts):
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
-            created = sa.and_(owned, services.c.definition.isnot(None))
+            created = sa.update(services).where(owned, services.c.definition.isnot(None))
             # No user can have this name, because names contain no spaces.
-            connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
+            connection.execute(created.values(owner=f"{name} (removed)"))
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
@@ -90,8 +90,7 @@ class SqlAccounts(SqlSessions, Accounts):
         if user_name is not None:
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
-            rows = connection.execute(statement).all()
-        return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in rows)
+            return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in connection.execute(statement))
 
     def revoke_keys(self, name: str, by: User | None = None) -> int:
         named = sa.or_(api_keys.c.hint == name, _key_id == name)
@@ -108,8 +107,9 @@ class SqlAccounts(SqlSessions, Accounts):
         revoked = connection.execute(keys.with_for_update(of=api_keys)).all()
         for row in revoked:
             connection.execute(sa.delete(api_keys).where(api_keys.c.key_sha256 == row.key_sha256))
-            details = f"{row.shown_name} of {row.name}"
-            audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=details)
+            audit.record(
+                connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{row.shown_name} of {row.name}"
+            )
         return len(revoked)
 
     def audit(

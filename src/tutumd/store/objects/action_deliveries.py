@@ -61,5 +61,11 @@ _IS_NEAR_START = IndexHint(
 
 def first_handler() -> sa.ScalarSelect[int]:
     """Return the number of the handler whose call created an action of the surrounding query; NULL without a call."""
-    of_action = sa.select(deliveries.c.handler_seq).where(deliveries.c.action_seq == actions.c.seq, _IS_NEAR_START)
-    return of_action.order_by(deliveries.c.seq).limit(1).correlate(actions).scalar_subquery()
+    return (
+        sa.select(deliveries.c.handler_seq)
+        .where(deliveries.c.action_seq == actions.c.seq, _IS_NEAR_START)
+        .order_by(deliveries.c.seq)
+        .limit(1)
+        .correlate(actions)
+        .scalar_subquery()
+    )

@@ -6,6 +6,7 @@ transactions may update the same row, so each updates it last, after it has lock
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -38,13 +39,12 @@ def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[s
     if not action_uuids:
         return set()
     told = outbox.add_ended(connection, action_uuids)
-    statement = _count_ended(dialect_of(connection))  # type: ignore[arg-type] # mypy: protocols have no hash
-    connection.execute(statement, {"action_uuids": list(action_uuids)})
+    connection.execute(_count_ended(dialect_of(connection)), {"action_uuids": list(action_uuids)})
     return told
 
 
 @cache
-def _count_ended(dialect: Dialect) -> sa.Insert:
+def _count_ended(dialect: Dialect) -> Any:
     ended = (
         sa.select(actions.c.engine, actions.c.verb, actions.c.state, _BOUND, sa.func.count(), sa.func.sum(_DURATION))
         .where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
@@ -77,15 +77,11 @@ def read(connection: sa.Connection) -> list[ActionTotal]:
     ]
 
 
-def _or_add(added: object) -> sa.Insert:
-    statement: sa.Insert = added.on_conflict_do_update(  # type: ignore[attr-defined] # as in upsert.insert
+def _or_add(added: Any) -> Any:
+    return added.on_conflict_do_update(
         index_elements=["engine", "verb", "event", "bound"],
-        set_={
-            name: action_totals.c[name] + added.excluded[name]  # type: ignore[attr-defined]
-            for name in ("number", "microseconds")
-        },
+        set_={name: action_totals.c[name] + added.excluded[name] for name in ("number", "microseconds")},
     )
-    return statement
 
 
 def final_state(outcome: Outcome) -> ActionState:
@@ -113,5 +109,4 @@ def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.Co
     if claim.action.verb is Verb.SCALEUP:
         growth = connection.scalar(sa.select(actions.c.growth).where(actions.c.uuid == claim.action.uuid))
         reason = "; ".join(filter(None, (reason, growth and growth["note"])))
-    too_late = "; ".join(filter(None, (reason, "the cancel came too late")))
-    return sa.case((actions.c.cancel, too_late), else_=reason)
+    return sa.case((actions.c.cancel, "; ".join(filter(None, (reason, "the cancel came too late")))), else_=reason)

@@ -27,7 +27,7 @@ from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, audit
 from tutumd.store.objects.action_log import MAX_LINES
 from tutumd.store.objects.action_rows import action_from, read_action, select_actions
-from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
 from tutumd.store.queue import leases
 from tutumd.store.queue.locks import lock_services, settle_target
 from tutumd.store.sql.database import StorePart
@@ -81,8 +81,8 @@ def new_action(
 
 def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID."""
-    inserted = connection.execute(sa.insert(actions).returning(actions.c.uuid, actions.c.seq), list(rows))
-    return {row.uuid: row.seq for row in inserted}
+    statement = sa.insert(actions).returning(actions.c.uuid, actions.c.seq)
+    return {row.uuid: row.seq for row in connection.execute(statement, list(rows))}
 
 
 _FILTERS = {
@@ -101,15 +101,13 @@ class SqlActions(StorePart):
     _wakeup: Wakeup
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
-        now = self._clock()
         with self._database.read() as connection:
-            order = [actions.c.seq.desc()]
             return read_page(
                 connection,
                 select_actions(counts_deliveries=query.counts).where(visible_to(viewer)),
                 query,
-                order,
-                lambda rows: (action_from(row, now) for row in rows),
+                [actions.c.seq.desc()],
+                lambda rows: (action_from(row, self._clock()) for row in rows),
                 _FILTERS,
             )
 
@@ -119,9 +117,13 @@ class SqlActions(StorePart):
         return action_from(row, self._clock())
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
-        now = self._clock()
+        # All that run are sorted here: with an index of all live actions, the database would read all waiting actions.
+        seen = select_actions(counts_deliveries=False).where(visible_to(viewer))
+        waiting = seen.where(LIVE, actions.c.state == ActionState.PENDING.value).order_by(actions.c.seq).limit(limit)
         with self._database.read() as connection:
-            return read_running(connection, viewer, now, limit) + read_waiting(connection, viewer, now, limit)
+            newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
+            rows = newest_first[:limit] + list(connection.execute(waiting))
+        return tuple(action_from(row, self._clock()) for row in rows)
 
     def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         now = self._clock()
@@ -139,16 +141,16 @@ class SqlActions(StorePart):
                 uuid = str(new["uuid"])
             else:
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
-                held = sa.and_(actions.c.uuid == uuid, actions.c.due > now)
-                connection.execute(sa.update(actions).where(held).values(due=now))
-                skips = sa.and_(actions.c.uuid == uuid, actions.c.skip_unchanged)
-                connection.execute(sa.update(actions).where(skips).values(skip_unchanged=None))
+                joined = sa.update(actions).where(actions.c.uuid == uuid)
+                connection.execute(joined.where(actions.c.due > now).values(due=now))
+                connection.execute(joined.where(actions.c.skip_unchanged).values(skip_unchanged=None))
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
                 )
-            what = AuditEvent.ACTION_SUBMITTED
-            audit.record(connection, viewer, what, now, service=service, action=uuid, details=details)
+            audit.record(
+                connection, viewer, AuditEvent.ACTION_SUBMITTED, now, service=service, action=uuid, details=details
+            )
             return read_action(connection, uuid, now)
 
     def cancel(self, viewer: User, uuid: str) -> Action:
@@ -189,7 +191,10 @@ class SqlActions(StorePart):
             return read_action(connection, uuid, now)
 
     def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
-        uuid_of_new = _uuid_for(uuid, form_sha256) if form_sha256 else new_uuid()
+        uuid_of_new = new_uuid()
+        if form_sha256:  # the same form yields the same UUID
+            digest = sha256(f"{uuid} {form_sha256}".encode()).digest()
+            uuid_of_new = str(UUID(bytes=digest[:16], version=4))
         with self._wakeup.write(self._database) as (connection, woken):
             old = _lock_action(connection, viewer, uuid, woken)
             if not old.can_be_retried:
@@ -222,8 +227,15 @@ class SqlActions(StorePart):
     def _record_action(
         self, connection: sa.Connection, viewer: User, what: AuditEvent, action: Action, details: str
     ) -> None:
-        service = read_service(connection, viewer, action.service_uuid)
-        audit.record(connection, viewer, what, self._clock(), service=service, action=action.uuid, details=details)
+        audit.record(
+            connection,
+            viewer,
+            what,
+            self._clock(),
+            service=read_service(connection, viewer, action.service_uuid),
+            action=action.uuid,
+            details=details,
+        )
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         self.action(viewer, action_uuid)
@@ -234,35 +246,13 @@ class SqlActions(StorePart):
                 .order_by(action_lines.c.seq)
                 .limit(MAX_LINES)
             ).all()
-        return tuple(_line_from(row) for row in rows)
-
-
-def read_running(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[Action, ...]:
-    """Return actions in progress, newest first."""
-    # Sorted here: with an index of all live actions, the database would read all waiting actions.
-    running = select_actions(counts_deliveries=False).where(RUNNING, visible_to(viewer))
-    newest_first = sorted(connection.execute(running), key=lambda row: row.seq, reverse=True)
-    return tuple(action_from(row, now) for row in newest_first[:limit])
-
-
-def read_waiting(connection: sa.Connection, viewer: User, now: datetime, limit: int) -> tuple[Action, ...]:
-    """Return pending actions, oldest first."""
-    is_pending = actions.c.state == ActionState.PENDING.value
-    waiting = select_actions(counts_deliveries=False).where(LIVE, is_pending, visible_to(viewer))
-    rows = connection.execute(waiting.order_by(actions.c.seq).limit(limit))
-    return tuple(action_from(row, now) for row in rows)
-
-
-def _uuid_for(action_uuid: str, form_sha256: str) -> str:
-    """Return the UUID of the action that a form derives from another action: the same form yields the same UUID."""
-    digest = sha256(f"{action_uuid} {form_sha256}".encode()).digest()
-    return str(UUID(bytes=digest[:16], version=4))
-
-
-def _line_from(row: Row) -> LogLine:
-    # A later release may know other phases.
-    phase = Phase(row.phase) if row.phase in set(Phase) else None
-    return LogLine(number=row.seq, at=row.at, text=row.line, phase=phase)
+        # A later release may know other phases.
+        return tuple(
+            LogLine(
+                number=row.seq, at=row.at, text=row.line, phase=Phase(row.phase) if row.phase in set(Phase) else None
+            )
+            for row in rows
+        )
 
 
 def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[str]) -> Action:
@@ -287,6 +277,4 @@ def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, tar
     newest = connection.execute(
         pending.where(actions.c.state == sa.literal_column("'Pending'")).order_by(actions.c.seq.desc()).limit(1)
     ).first()
-    if newest is not None and (newest.verb, newest.target) == (verb.value, target):
-        return str(newest.uuid)
-    return None
+    return str(newest.uuid) if newest and (newest.verb, newest.target) == (verb.value, target) else None

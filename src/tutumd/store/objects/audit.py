@@ -78,8 +78,8 @@ def record(
     if alike is None:
         connection.execute(sa.insert(audit).values(at=now, **row))
     else:
-        more = {"count": audit.c.count + 1, "last_at": now}
-        connection.execute(sa.update(audit).where(audit.c.seq == alike).values(more))
+        entry = sa.update(audit).where(audit.c.seq == alike)
+        connection.execute(entry.values(count=audit.c.count + 1, last_at=now))
 
 
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
@@ -123,8 +123,9 @@ def read_page(
     read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
     read_entries = newest_first.limit(read).subquery()
     newest = read_entries.c
-    chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
-    chosen = chosen.where(*_visible_to(viewer, newest))
+    chosen = sa.select(read_entries).where(
+        *(newest[name] == value for name, value in equal), *_visible_to(viewer, newest)
+    )
     if filters.since is not None:
         chosen = chosen.where(sa.func.coalesce(newest.last_at, newest.at) >= filters.since)
     if filters.until is not None:
@@ -134,11 +135,13 @@ def read_page(
     if below is None:
         unread = connection.scalar(newest_first.with_only_columns(audit.c.seq).offset(read).limit(1))
         below = None if unread is None else unread + 1
-    entries = tuple(
-        value_from(row, AuditEntry, number=row.seq, via=Via(row.via), handler_number=row.handler_seq)
-        for row in rows[:limit]
+    return AuditPage(
+        entries=tuple(
+            value_from(row, AuditEntry, number=row.seq, via=Via(row.via), handler_number=row.handler_seq)
+            for row in rows[:limit]
+        ),
+        next=below,
     )
-    return AuditPage(entries=entries, next=below)
 
 
 def read_requesters(
@@ -148,8 +151,12 @@ def read_requesters(
     of_actions = sa.select(audit).where(audit.c.action_uuid.in_(action_uuids))
     # With the limit, no other condition can choose an index that finds more entries.
     entries = of_actions.limit(_READ_AT_ONCE).subquery().c
-    names = sa.select(entries.action_uuid, entries.user_name).distinct().order_by(entries.user_name)
-    requests = names.where(entries.what.in_(_REQUESTS), *_visible_to(viewer, entries))
+    requests = (
+        sa.select(entries.action_uuid, entries.user_name)
+        .where(entries.what.in_(_REQUESTS), *_visible_to(viewer, entries))
+        .distinct()
+        .order_by(entries.user_name)
+    )
     found: dict[str, tuple[str, ...]] = {}
     for uuid, name in connection.execute(requests):
         found[uuid] = (*found.get(uuid, ()), name)

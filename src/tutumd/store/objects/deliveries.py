@@ -29,7 +29,6 @@ from tutumd.store.objects.row_mapping import (
     conditions,
     count,
     read_one,
-    read_page,
     read_service,
     value_from,
     visible_to,
@@ -58,7 +57,6 @@ def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
 def delivery_from(row: Row) -> Delivery:
     """Return the delivery of a row of `select_deliveries`."""
     raw = row.content or "{}"
-    outcome = DeliveryOutcome(row.outcome)
     reason = row.action_reason
     if row.action_growth is not None and row.before is not None:
         reason = Growth(**row.action_growth).reason_for_call(reason, row.before, row.amount)
@@ -66,7 +64,7 @@ def delivery_from(row: Row) -> Delivery:
         row,
         Delivery,
         number=row.seq,
-        outcome=outcome,
+        outcome=DeliveryOutcome(row.outcome),
         reasons=decode_reasons(row.reason),
         content=json.loads(raw),
         raw=raw,
@@ -87,35 +85,27 @@ class SqlDeliveries(StorePart):
                 every = select_numbers(query.filters, operations)
             found = numbers.subquery()
 
-            def make(rows: Sequence[Row]) -> Iterator[Delivery]:
-                of_page = deliveries.c.seq.in_([row.seq for row in rows])
-                newest_first = select_deliveries().where(of_page).order_by(deliveries.c.seq.desc())
-                return (delivery_from(row) for row in connection.execute(newest_first))
-
-            uncounted = replace(query, counts=False)
-            page = read_page(connection, sa.select(found.c.seq), uncounted, [found.c.seq.desc()], make)
-            return replace(page, total=count(connection, every)) if query.counts else page
+            of_page = sa.select(found.c.seq).order_by(found.c.seq.desc()).limit(query.limit).offset(query.offset)
+            chosen = deliveries.c.seq.in_(connection.scalars(of_page).all())
+            rows = connection.execute(select_deliveries().where(chosen).order_by(deliveries.c.seq.desc()))
+            return Page(objects=tuple(map(delivery_from, rows)), total=count(connection, every) if query.counts else 0)
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
-            of_handler = deliveries.c.handler_seq == handler.seq
-            row = read_one(
-                connection, select_deliveries(with_content=True).where(deliveries.c.seq == number, of_handler)
-            )
-        return delivery_from(row)
+            of_handler = select_deliveries(with_content=True).where(deliveries.c.handler_seq == handler.seq)
+            return delivery_from(read_one(connection, of_handler.where(deliveries.c.seq == number)))
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
             service = read_service(connection, viewer, service_uuid)
-            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
             audit.record(
                 connection,
                 viewer,
                 AuditEvent.DELIVERY_REPEATED,
                 self._clock(),
                 service=service,
-                handler=handler.seq,
+                handler=read_one(connection, select_handler(viewer, service_uuid, handler_uuid)).seq,
                 details=f"delivery {number}",
             )
 
@@ -125,35 +115,40 @@ class SqlDeliveries(StorePart):
             rows = connection.execute(select_actions().where(actions.c.seq.in_(action_seqs))).all()
             by_seq = {row.seq: action_from(row, self._clock()) for row in rows}
             growths = {row.seq: Growth(**row.growth) for row in rows if row.growth}
-            columns = (handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
-            called = connection.execute(sa.select(*columns).where(handlers.c.seq.in_(handler_seqs)))
-            present = {row.seq: row for row in called}
+            called = sa.select(handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
+            present = {row.seq: row for row in connection.execute(called.where(handlers.c.seq.in_(handler_seqs)))}
         progress = {}
         for reference in references:
             action, handler = by_seq.get(reference.action_seq), present.get(reference.handler_seq)
             if action is not None and (handler is None or handler.service_uuid == action.service_uuid):
                 if growth := growths.get(reference.action_seq):
-                    reason = growth.reason_for_call(action.reason, reference.before, reference.amount)
-                    action = replace(action, reason=reason)
-                options = {} if handler is None else json.loads(handler.options)
-                progress[reference] = Progress(action=action, options=options)
+                    action = replace(
+                        action, reason=growth.reason_for_call(action.reason, reference.before, reference.amount)
+                    )
+                progress[reference] = Progress(action=action, options=json.loads(handler.options) if handler else {})
         return progress
 
 
 def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
-    action = sa.select(actions.c.seq).join(services, services.c.uuid == actions.c.service_uuid)
-    row = read_one(connection, action.where(actions.c.uuid == uuid, visible_to(viewer)))
-    return action_deliveries.seqs(row.seq)
+    action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
+    return action_deliveries.seqs(read_one(connection, action).seq)
 
 
 def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:
     """Return the operations of the selected handlers. Raises NotFoundError if the viewer has no such service."""
-    service = sa.select(services.c.uuid).where(services.c.uuid == filters["service"], sa.not_(services.c.terminated))
-    read_one(connection, service.where(visible_to(viewer)))
+    read_one(
+        connection,
+        sa.select(services.c.uuid).where(
+            services.c.uuid == filters["service"], sa.not_(services.c.terminated), visible_to(viewer)
+        ),
+    )
     if "handler" not in filters:
         return tuple(Operation)
-    chosen = sa.select(handlers.c.operation).where(handlers.c.seq == int(filters["handler"]))
-    return connection.execute(chosen.where(handlers.c.service_uuid == filters["service"])).scalars().all()
+    return connection.scalars(
+        sa.select(handlers.c.operation).where(
+            handlers.c.seq == int(filters["handler"]), handlers.c.service_uuid == filters["service"]
+        )
+    ).all()
 
 
 def select_numbers(

@@ -13,7 +13,7 @@ from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
 from tutumd.store.queue.notifier_queue import select_next
-from tutumd.store.sql.database import Database
+from tutumd.store.sql.database import Database, StorePart
 from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
 from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
 from tutumd.store.tables.services import engines, worker_slots
@@ -22,13 +22,12 @@ TIMEOUT_S = 2
 """Maximum duration of a statement on PostgreSQL. SQLite is read without waiting for other processes."""
 
 
-class SqlFigures:
+class SqlFigures(StorePart):
     """Reads the figures for monitoring."""
 
     def __init__(self, database: Database, clock: Clock, lease_clock: Clock) -> None:
         """Create the reader; `lease_clock` is the clock of the queue."""
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._lease_clock = lease_clock
 
     def read(self) -> Figures:
@@ -39,11 +38,10 @@ class SqlFigures:
         """
         with self._database.read() as connection:
             self._database.dialect.limit_statements(connection, TIMEOUT_S)
-            log_bytes = connection.execute(sa.select(sa.func.sum(handler_logs.c.bytes))).scalar() or 0
             return Figures(
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),
-                delivery_log_bytes=int(log_bytes),
+                delivery_log_bytes=int(connection.scalar(sa.select(sa.func.sum(handler_logs.c.bytes))) or 0),
                 notifications=_read_notifications(connection),
                 notification_delay_s=read_delay_s(connection, self._clock(), self._lease_clock()),
                 wal_bytes=self._database.dialect.wal_bytes(),
@@ -68,7 +66,6 @@ class SqlFigures:
         figures = []
         for name in sorted({*is_up, *waiting}):
             work = waiting.get(name)
-            first = work.first if work else None
             figures.append(
                 EngineFigures(
                     name=name,
@@ -76,7 +73,7 @@ class SqlFigures:
                     slots=slots[name],
                     runs=work.runs if work else 0,
                     pending=work.live - work.runs if work else 0,
-                    oldest_pending_s=max(0.0, (now - first).total_seconds()) if first else 0.0,
+                    oldest_pending_s=max(0.0, (now - work.first).total_seconds()) if work and work.first else 0.0,
                 )
             )
         return figures
@@ -85,11 +82,10 @@ class SqlFigures:
 def _read_notifications(connection: sa.Connection) -> list[NotificationFigures]:
     columns = (targets.c.kind, notifications.c.state, sa.func.count().label("number"))
     pending = sa.select(*columns).select_from(notifications.join(targets)).where(PENDING).group_by(*columns[:2])
-    found = connection.execute(sa.union_all(sa.select(notification_totals), pending)).all()
-    numbers = {(kind, state): number for kind, state, number in found}
-    states = [state.value for state in NotificationState]
+    counted = sa.union_all(sa.select(notification_totals), pending)
+    numbers = {(kind, state): number for kind, state, number in connection.execute(counted)}
     return [
-        NotificationFigures(kind=kind, **{state: numbers.get((kind, state), 0) for state in states})
+        NotificationFigures(kind=kind, **{state.value: numbers.get((kind, state), 0) for state in NotificationState})
         for kind in TargetKind
     ]
 

@@ -48,8 +48,9 @@ class SqlHandlers(StorePart):
         statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid)
         with self._database.read() as connection:
             read_service(connection, viewer, service_uuid)
-            order = [handlers.c.seq]
-            return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows), filters)
+            return read_page(
+                connection, statement, query, [handlers.c.seq], lambda rows: self._make(connection, rows), filters
+            )
 
     def handler(self, viewer: User, service_uuid: str, reference: str | int) -> Handler:
         with self._database.read() as connection:
@@ -88,8 +89,9 @@ class SqlHandlers(StorePart):
         new = _row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256}
         with self._database.write() as connection:
             read_service(connection, viewer, service_uuid)
-            statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
-            row = connection.execute(statement).first()
+            row = connection.execute(
+                insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
+            ).first()
             if row is None:
                 of_form = _select_of_service(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
                 return self._make(connection, [read_one(connection, of_form)])[0], False
@@ -147,11 +149,7 @@ class SqlHandlers(StorePart):
         self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
     ) -> Page[Handler]:
         with self._database.read() as connection:
-            statement = (
-                sa.select(handlers)
-                .join(services, services.c.uuid == handlers.c.service_uuid)
-                .where(_is_visible(viewer))
-            )
+            statement = sa.select(handlers).join(services).where(_is_visible(viewer))
             last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
             if before is not None:
                 statement = statement.where(last_used < before)
@@ -167,8 +165,7 @@ class SqlHandlers(StorePart):
         """Return a handler; with `locks`, no call sees it change before the transaction ends."""
         if locks:
             lock_services(connection, [service_uuid])
-        row = read_one(connection, select_handler(viewer, service_uuid, reference))
-        return self._make(connection, [row])[0]
+        return self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, reference))])[0]
 
     def _record_handler(
         self,
@@ -180,9 +177,16 @@ class SqlHandlers(StorePart):
         *,
         service: Service | None = None,
     ) -> None:
-        service = service or read_service(connection, viewer, handler.service_uuid)
-        details = "; ".join(filter(None, (_describe(handler), more)))
-        audit.record(connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details)
+        named = f"{handler.operation} {handler.name!r}" if handler.name else str(handler.operation)
+        audit.record(
+            connection,
+            viewer,
+            what,
+            self._clock(),
+            service=service or read_service(connection, viewer, handler.service_uuid),
+            handler=handler.number,
+            details="; ".join(filter(None, (named, more))),
+        )
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, including calls that are not yet counted in the rows."""
@@ -227,10 +231,6 @@ def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None,
     if twin is not None:
         with about("name"):
             raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")
-
-
-def _describe(handler: Handler) -> str:
-    return f"{handler.operation} {handler.name!r}" if handler.name else str(handler.operation)
 
 
 def _changed_fields(before: Handler, after: NewHandler) -> str:

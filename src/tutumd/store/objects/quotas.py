@@ -86,10 +86,11 @@ def _take(connection: sa.Connection, user: Row, now: datetime, urls: int) -> Non
     most = _most_handlers(user)
     full_at, wait_us = take_token(user.keys_tat, microseconds(now), most, _DAY_S, urls)
     if wait_us:
-        text = (
-            f"{user.name} got {MAX_KEYS_A_DAY:,} API keys or {most:,} URLs of handlers within a day: use one for longer"
+        raise TooManyCallsError(
+            f"{user.name} got {MAX_KEYS_A_DAY:,} API keys or {most:,} URLs of handlers within a day:"
+            " use one for longer",
+            retry_after_s=-(-wait_us // 1_000_000),
         )
-        raise TooManyCallsError(text, retry_after_s=-(-wait_us // 1_000_000))
     connection.execute(sa.update(users).where(users.c.uuid == user.uuid).values(keys_tat=full_at))
 
 

@@ -28,8 +28,7 @@ class SqlRecentActions(StorePart):
         newest = sa.select(of_service.scalar_subquery()).where(services.c.uuid.in_(service_uuids), visible_to(viewer))
         found = select_actions(counts_deliveries=False).where(actions.c.seq.in_(newest))
         with self._database.read() as connection:
-            rows = connection.execute(found).all()
-        return {row.service_uuid: action_from(row, self._clock()) for row in rows}
+            return {row.service_uuid: action_from(row, self._clock()) for row in connection.execute(found)}
 
     def failed_actions(self, viewer: User) -> tuple[Action, ...]:
         now = self._clock()
@@ -59,13 +58,15 @@ class SqlRecentActions(StorePart):
         )
         with self._database.read() as connection:
             users = audit.read_requesters(connection, viewer, action_uuids)
-            rows = connection.execute(named).all()
-        return {
-            row.uuid: Requester(
-                users=users.get(row.uuid, ()), handler=row.seq, handler_name=row.name, is_call=row.handler is not None
-            )
-            for row in rows
-        }
+            return {
+                row.uuid: Requester(
+                    users=users.get(row.uuid, ()),
+                    handler=row.seq,
+                    handler_name=row.name,
+                    is_call=row.handler is not None,
+                )
+                for row in connection.execute(named)
+            }
 
 
 def _read_newest(connection: sa.Connection, viewer: User, limit: int) -> list[int]:
@@ -78,9 +79,8 @@ def _read_newest(connection: sa.Connection, viewer: User, limit: int) -> list[in
     numbers = sa.select(actions.c.seq).order_by(actions.c.seq.desc())
     if viewer.is_admin and not viewer.access.is_narrow:
         listed = numbers.join(services, services.c.uuid == actions.c.service_uuid).where(sa.not_(services.c.terminated))
-        return list(
-            connection.scalars(listed.where(actions.c.seq > 0).limit(limit))
-        )  # by the primary key, from its end
+        # By the primary key, from its end.
+        return list(connection.scalars(listed.where(actions.c.seq > 0).limit(limit)))
     newest = numbers.where(actions.c.service_uuid == services.c.uuid).limit(1).scalar_subquery()
     visible = sa.select(services.c.uuid).where(visible_to(viewer), sa.not_(services.c.terminated))
     chosen = connection.scalars(visible.order_by(sa.func.coalesce(newest, 0).desc()).limit(limit)).all()

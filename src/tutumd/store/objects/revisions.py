@@ -36,15 +36,17 @@ class SqlRevisions(StorePart):
                 for uuid, *values in connection.execute(statement):
                     # The `repr` of a row is slow, and truncates long texts.
                     found.setdefault(uuid, []).append(tuple(values))
-        return {uuid: _hash(rows) for uuid, rows in found.items()}
+        texts = {uuid: repr(rows).encode("utf-8", "surrogatepass") for uuid, rows in found.items()}
+        return {uuid: hashlib.blake2b(text, digest_size=9).hexdigest() for uuid, text in texts.items()}
 
 
 def _with_engine(
     statement: sa.Select[tuple[object, ...]], name: sa.ColumnElement[str], now: datetime
 ) -> sa.Select[tuple[object, ...]]:
     """Add the state of an engine."""
-    columns = (_has_worker(now), engines.c.away, engines.c.error)
-    return statement.add_columns(*columns).outerjoin(engines, engines.c.name == name)
+    return statement.add_columns(_has_worker(now), engines.c.away, engines.c.error).outerjoin(
+        engines, engines.c.name == name
+    )
 
 
 def _has_worker(now: datetime) -> sa.ColumnElement[bool]:
@@ -54,10 +56,6 @@ def _has_worker(now: datetime) -> sa.ColumnElement[bool]:
 def _with_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
     """Add whether an action is held by a debounce or a retry delay, which ends without a change of its row."""
     return statement.add_columns(sa.and_(LIVE, actions.c.due > now))
-
-
-def _hash(rows: list[tuple[object, ...]]) -> str:
-    return hashlib.blake2b(repr(rows).encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
 
 
 _ALL = sa.literal("")

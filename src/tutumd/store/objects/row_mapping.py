@@ -78,14 +78,14 @@ def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
 
     Credentials for one service or stack see nothing else.
     """
-    conditions: list[sa.ColumnElement[bool]] = []
-    if viewer is not None and not viewer.is_admin:
-        conditions.append(services.c.owner == viewer.name)
-    if viewer is not None and viewer.access.service_uuid is not None:
-        conditions.append(services.c.uuid == viewer.access.service_uuid)
-    if viewer is not None and viewer.access.stack is not None:
-        conditions.append(services.c.stack == viewer.access.stack)
-    return sa.and_(sa.true(), *conditions)
+    if viewer is None:
+        return sa.true()
+    limits = (
+        (services.c.owner, None if viewer.is_admin else viewer.name),
+        (services.c.uuid, viewer.access.service_uuid),
+        (services.c.stack, viewer.access.stack),
+    )
+    return sa.and_(sa.true(), *(column == value for column, value in limits if value is not None))
 
 
 def select_services(viewer: User | None) -> sa.Select[Any]:
@@ -131,7 +131,8 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         Service,
         owner=row.owner_now,
         state=ServiceState(row.state_now),
-        definition=None if row.definition is None else _definition_from(row.definition),
+        definition=row.definition
+        and Definition(**{**row.definition, "autorestart": Autorestart(row.definition["autorestart"])}),
         autorestart=Autorestart(row.autorestart),
         variables=tuple(row.variables),
         warnings=(*row.warnings, *_store_warnings(row)),
@@ -147,10 +148,6 @@ def _store_warnings(row: Row) -> Iterator[str]:
         yield f"its owner {row.owner!r} is not a user here, so it belongs to the first admin"
     if not row.bound:
         yield f"engine {row.engine!r} does not show it at present: calls will fail until it is back"
-
-
-def _definition_from(document: Mapping[str, Any]) -> Definition:
-    return Definition(**{**document, "autorestart": Autorestart(document["autorestart"])})
 
 
 _PRESENT_CONTAINERS = (

@@ -44,8 +44,9 @@ class SqlServices(StorePart):
             seen = select_services(viewer).with_only_columns(services.c.engine)
             statement = statement.where(engines.c.name.in_(seen))
         with self._database.read() as connection:
-            rows = connection.execute(statement)
-            return tuple(value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in rows)
+            return tuple(
+                value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in connection.execute(statement)
+            )
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         filters = dict(query.filters)
@@ -68,20 +69,16 @@ class SqlServices(StorePart):
         groups: list[sa.ColumnElement[Any]] = [by.engine, by.stack, by.bound, SERVICE_STATE.label("state_now")]
         statement: sa.Select[Any] = select_services(viewer).with_only_columns(*groups, number).group_by(*groups)
         with self._database.read() as connection:
-            rows = connection.execute(statement).all()
-        return tuple(value_from(row, ServiceGroup, state=ServiceState(row.state_now)) for row in rows)
+            return tuple(
+                value_from(row, ServiceGroup, state=ServiceState(row.state_now))
+                for row in connection.execute(statement)
+            )
 
 
 def _matches(search: str) -> sa.ColumnElement[bool]:
     text = storable(search).strip()[:_MAX_SEARCH]
-    return sa.or_(*(each.icontains(text, autoescape=True) for each in _searched())) if text else sa.true()
-
-
-def _searched() -> Iterator[sa.ColumnElement[str]]:
-    """Yield the names of a service, and its image."""
-    yield services.c.stack + "/" + services.c.name
-    yield services.c.full_name
-    yield services.c.image_name
+    searched = (services.c.stack + "/" + services.c.name, services.c.full_name, services.c.image_name)
+    return sa.or_(*(each.icontains(text, autoescape=True) for each in searched)) if text else sa.true()
 
 
 def _narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str | None) -> sa.Select[Any]:

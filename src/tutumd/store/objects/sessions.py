@@ -91,8 +91,9 @@ class SqlSessions(StorePart):
         with self._database.write() as connection:
             user = find_user(connection, user_name)
             connection.execute(sa.delete(login_links).where(login_links.c.expires <= self._clock()))
-            link = {"token_sha256": token_sha256, "user_uuid": user.uuid, "expires": expires}
-            connection.execute(sa.insert(login_links).values(link))
+            connection.execute(
+                sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user.uuid, expires=expires)
+            )
             audit.record(connection, by, AuditEvent.LOGIN_LINK_MADE, self._clock(), details=f"for {user_name}")
 
     def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
@@ -134,17 +135,22 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
     number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
     same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
     for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
-        newest = sa.select(sessions.c.seq).where(sessions.c.user_uuid == user.uuid, alike)
-        oldest_kept = newest.order_by(sessions.c.seq.desc()).limit(1).offset(most - 1).scalar_subquery()
-        _end(connection, user, now, sa.and_(alike, sessions.c.seq < oldest_kept))
+        oldest_kept = (
+            sa.select(sessions.c.seq)
+            .where(sessions.c.user_uuid == user.uuid, alike)
+            .order_by(sessions.c.seq.desc())
+            .limit(1)
+            .offset(most - 1)
+        )
+        _end(connection, user, now, sa.and_(alike, sessions.c.seq < oldest_kept.scalar_subquery()))
     audit.record(connection, user, AuditEvent.SESSION_STARTED, now, details=f"session {number}")
     return int(number)
 
 
 def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnElement[bool]) -> int:
     """End sessions of a user, and return their number."""
-    ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which).returning(sessions.c.seq)
-    numbers = connection.execute(ended).scalars().all()
+    ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which)
+    numbers = connection.scalars(ended.returning(sessions.c.seq)).all()
     for number in numbers:
         audit.record(connection, user, AuditEvent.SESSION_ENDED, now, details=f"session {number}")
     return len(numbers)
@@ -174,14 +180,15 @@ def user_from(row: Row, **access: Any) -> User:
     """Return the user of a row that has `KEY_COLUMNS`, with the rights of the key; null: all rights. `access` describes
     how the user signed in.
     """
-    limits = {
-        "scope": Scope(row.scope) if row.scope else Scope.ADMIN,
-        "service_uuid": row.service_uuid,
-        "stack": row.stack,
-        "expires": row.key_expires,
-        "key_sha256": row.key_sha256,
-    }
-    return value_from(row, User, access=Access(**limits, **access))
+    rights = Access(
+        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+        service_uuid=row.service_uuid,
+        stack=row.stack,
+        expires=row.key_expires,
+        key_sha256=row.key_sha256,
+        **access,
+    )
+    return value_from(row, User, access=rights)
 
 
 def find_user(connection: sa.Connection, name: str) -> User:

@@ -102,7 +102,7 @@ def _store(
     these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
     rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
     # Read only after locking: the other worker cannot have stored them since.
-    leased_by = connection.execute(sa.select(discoveries.c.worker).where(discoveries.c.engine == engine.name)).scalar()
+    leased_by = connection.scalar(sa.select(discoveries.c.worker).where(discoveries.c.engine == engine.name))
     if worker and leased_by not in (worker, None):
         return False
     held = 0
@@ -138,7 +138,7 @@ def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
 def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) -> Sequence[str]:
     has_handler = sa.select(handlers.c.uuid).where(handlers.c.service_uuid == services.c.uuid).exists()
     is_busy = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid, LIVE).exists()
-    uuids = connection.execute(
+    return connection.scalars(
         sa.select(services.c.uuid).where(
             services.c.engine == engine,
             services.c.unbound < before,
@@ -147,8 +147,7 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
             ~has_handler,
             ~is_busy,
         )
-    )
-    return uuids.scalars().all()
+    ).all()
 
 
 def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:

@@ -137,18 +137,25 @@ def bury(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_now: 
     After several deaths in a row, an action waits before its next run, longer each time and separately from others, so
     that it harms few of them if it is the cause.
     """
-    held = sa.select(actions).where(RUNNING, actions.c.worker.isnot(None), is_dead)
-    dead = connection.execute(held.order_by(actions.c.seq).with_for_update(skip_locked=True)).all()
+    dead = connection.execute(
+        sa.select(actions)
+        .where(RUNNING, actions.c.worker.isnot(None), is_dead)
+        .order_by(actions.c.seq)
+        .with_for_update(skip_locked=True)
+    ).all()
     waiting = 0
     for row in dead:
         pause_s = PAUSES_S[row.deaths] if row.deaths < len(PAUSES_S) else 0
         until = lease_now + timedelta(seconds=pause_s + min(waiting, _MOST_APART_S)) if pause_s else None
         waiting += bool(pause_s)
-        values = {"worker": None, "token": row.token + 1, "lease_until": until, "deaths": row.deaths + 1}
-        connection.execute(sa.update(actions).where(actions.c.uuid == row.uuid).values(values))
+        connection.execute(
+            sa.update(actions)
+            .where(actions.c.uuid == row.uuid)
+            .values(worker=None, token=row.token + 1, lease_until=until, deaths=row.deaths + 1)
+        )
         action_totals.count_takeover(connection, row.engine, row.verb)
-    slots = sa.delete(worker_slots).where(worker_slots.c.worker.in_({row.worker for row in dead}))
-    connection.execute(slots)  # otherwise, `excuse_waiting` would consider them workers that performed nothing
+    # Otherwise, `excuse_waiting` would consider them workers that performed nothing.
+    connection.execute(sa.delete(worker_slots).where(worker_slots.c.worker.in_({row.worker for row in dead})))
     return dead
 
 
@@ -161,8 +168,7 @@ def take_over(connection: sa.Connection, is_dead: sa.ColumnElement[bool], lease_
     dead = bury(connection, is_dead, lease_now)
     if len(dead) != 1 and sum(row.deaths >= _SUSPICIOUS for row in dead) != 1:
         waited = sa.and_(RUNNING, actions.c.uuid.not_in([row.uuid for row in dead]), actions.c.worker.is_(None))
-        excused = sa.update(actions).where(waited, actions.c.deaths > _SUSPICIOUS)
-        connection.execute(excused.values(deaths=_SUSPICIOUS))
+        connection.execute(sa.update(actions).where(waited, actions.c.deaths > _SUSPICIOUS).values(deaths=_SUSPICIOUS))
 
 
 def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime) -> None:
@@ -180,8 +186,8 @@ def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime
         until = [(n, died + timedelta(seconds=PAUSES_S[n - 1])) for n in range(_SUSPICIOUS + 1, len(PAUSES_S) + 1)]
         waited = sa.or_(*(sa.and_(actions.c.deaths == n, actions.c.lease_until < end) for n, end in until))
         held = sa.select(actions.c.seq).where(RUNNING, actions.c.worker.is_(None), waited)
-        excused = actions.c.seq.in_(held.with_for_update(skip_locked=True))
-        connection.execute(sa.update(actions).where(excused).values(deaths=_SUSPICIOUS))
+        excused = sa.update(actions).where(actions.c.seq.in_(held.with_for_update(skip_locked=True)))
+        connection.execute(excused.values(deaths=_SUSPICIOUS))
 
 
 @cache
@@ -229,12 +235,9 @@ def update_claimed(connection: sa.Connection, claim: Claim, **values: object) ->
     computed = {name: value for name, value in values.items() if isinstance(value, sa.ClauseElement)}
     stored = {name: value for name, value in values.items() if name not in computed}
     update = _update_claimed(tuple(stored))
-    parameters = {f"new_{name}": value for name, value in stored.items()}
-    updated = connection.execute(
-        update.values(computed) if computed else update,
-        {"claimed_action": claim.action.uuid, "claim_token": claim.token, **parameters},
-    )
-    if not updated.rowcount:
+    parameters: dict[str, object] = {f"new_{name}": value for name, value in stored.items()}
+    parameters |= {"claimed_action": claim.action.uuid, "claim_token": claim.token}
+    if not connection.execute(update.values(computed) if computed else update, parameters).rowcount:
         raise LeaseLostError("another worker holds this action now")
 
 
@@ -254,8 +257,9 @@ def renew_claims(
 
     An action that is locked by a transaction, perhaps of a stopped process, does not delay other leases.
     """
+    keys = [(claim.action.uuid, claim.token) for claim, _ in claims]
     held = sa.and_(
-        sa.tuple_(actions.c.uuid, actions.c.token).in_([_key(claim) for claim, _ in claims]),
+        sa.tuple_(actions.c.uuid, actions.c.token).in_(keys),
         actions.c.state == ActionState.IN_PROGRESS.value,
     )
     survivors = [claim.action.uuid for claim, has_survived in claims if has_survived]
@@ -270,11 +274,7 @@ def renew_claims(
     if len(results) < len(claims):
         for uuid, token in connection.execute(sa.select(actions.c.uuid, actions.c.token).where(held)):
             results.setdefault((uuid, token), Renewal.BUSY)
-    return [results.get(_key(claim), Renewal.LOST) for claim, _ in claims]
-
-
-def _key(claim: Claim) -> tuple[str, int]:
-    return claim.action.uuid, claim.token
+    return [results.get(key, Renewal.LOST) for key in keys]
 
 
 _LAST_LINES = 5
@@ -312,8 +312,12 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
     """Return a description of what is known about a run."""
-    newest = sa.select(action_lines.c.line).where(action_lines.c.action_uuid == row.uuid)
-    lines = connection.execute(newest.order_by(action_lines.c.seq.desc()).limit(_LAST_LINES)).scalars().all()
+    lines = connection.scalars(
+        sa.select(action_lines.c.line)
+        .where(action_lines.c.action_uuid == row.uuid)
+        .order_by(action_lines.c.seq.desc())
+        .limit(_LAST_LINES)
+    ).all()
     phase = row.journal.get("phase") or row.journal.get("stage")
     facts = {
         "abandoned by": admin,
@@ -331,9 +335,8 @@ def select_with_leftover() -> sa.Select[Any]:
     """
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    columns = (uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
     found = select_actions(counts_deliveries=False).where(actions.c.uuid == sa.bindparam("action_uuid"))
-    return found.add_columns(*columns)
+    return found.add_columns(uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:

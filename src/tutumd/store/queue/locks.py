@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from tutumd.store.sql.dialect import dialect_of, execute_later
+from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.services import services
 
@@ -20,19 +20,19 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
     The rows are locked when the next statement is executed. On SQLite a writing transaction is alone anyway.
     """
     if not dialect_of(connection).single_writer:
-        execute_later(connection, _LOCK_SERVICES, uuids=list(set(uuids)))
+        dialect_of(connection).execute_later(connection, _LOCK_SERVICES, {"uuids": list(set(uuids))})
 
 
 def raise_revision(connection: sa.Connection, service_uuid: str) -> None:
     """Record the begin or end of a run of a locked service: earlier looks at the engine are then out of date."""
-    execute_later(connection, _RAISE_REVISION, uuid=service_uuid)
+    dialect_of(connection).execute_later(connection, _RAISE_REVISION, {"uuid": service_uuid})
 
 
 def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
     """Lock the services that no other transaction has locked, and return the others. For PostgreSQL only."""
     requested = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
-    locked_now = connection.execute(requested.with_for_update(key_share=True, skip_locked=True)).scalars().all()
-    return set(connection.execute(requested).scalars()) - set(locked_now)
+    locked_now = connection.scalars(requested.with_for_update(key_share=True, skip_locked=True)).all()
+    return set(connection.scalars(requested)).difference(locked_now)
 
 
 _TARGETS = sa.select(actions.c.service_uuid, actions.c.target, actions.c.target_before).where(
@@ -51,5 +51,8 @@ def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool)
     elif action.target_before is not None:
         connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
         # A later SCALE would otherwise restore the number that was not reached.
-        later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
-        connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))
+        connection.execute(
+            sa.update(actions)
+            .where(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target, LIVE)
+            .values(target_before=action.target_before)
+        )

@@ -79,11 +79,12 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._wakeup.write(self._database) as (connection, woken):
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 if has_looked:
-                    before = sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
-                    was_away = connection.scalar(before)
+                    was_away = connection.scalar(
+                        sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
+                    )
                     woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
-                faults = encode_reasons(info.faults)
-                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
+                values = {**asdict(info), "faults": encode_reasons(info.faults)}
+                values |= {"worker": worker, "last_heartbeat": now}
                 kept = () if has_looked else ("error", "faults", "away", "note")
                 upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
@@ -149,9 +150,14 @@ class SqlQueue(SqlEngineSync, Queue):
             leases.save_leftover(connection, claim, journal)
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
-        values = {"target": target, "target_before": claim.service.target, "growth": growth and asdict(growth)}
         with self._database.write() as connection:
-            leases.update_claimed(connection, claim, **values)
+            leases.update_claimed(
+                connection,
+                claim,
+                target=target,
+                target_before=claim.service.target,
+                growth=growth and asdict(growth),
+            )
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -247,8 +253,13 @@ class SqlQueue(SqlEngineSync, Queue):
             if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
                 return ()
         with self._database.write() as connection:
-            in_order = sa.select(requests).where(is_new).order_by(requests.c.seq).limit(limit)
-            rows = connection.execute(in_order.with_for_update(skip_locked=True)).all()
+            rows = connection.execute(
+                sa.select(requests)
+                .where(is_new)
+                .order_by(requests.c.seq)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            ).all()
             connection.execute(
                 sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
             )

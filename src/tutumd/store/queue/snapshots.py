@@ -54,16 +54,15 @@ def store_snapshot(
         "image_name": snapshot.image_name,
         "run_command": snapshot.run_command,
     }
-    row = connection.execute(_DEFINITION, {"service_uuid": uuid}).one()
-    if row.definition is not None:
+    if connection.scalar(_DEFINITION, {"service_uuid": uuid}) is not None:
         # A service created through tutumd: its owner sets these columns, which apply even before the next redeploy. Its
         # target is the requested target, whatever the engine reports.
         kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and connection.execute(_BEING_CHANGED, {"of_service": uuid}).first():
         values.update(fingerprint="")
-        for as_it_was in ("target", "warnings"):  # a redeploy runs old and new containers side by side
-            values.pop(as_it_was, None)
+        # A redeploy runs old and new containers side by side.
+        values = {key: value for key, value in values.items() if key not in ("target", "warnings")}
     new = {f"new_{name}": value for name, value in _fit(services, values).items()}
     connection.execute(_update_service(tuple(values)), {"service_uuid": uuid, **new})
     _store_containers(connection, uuid, snapshot.containers, now)
@@ -133,8 +132,9 @@ def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
 def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
     """Mark containers as no longer reported by their engine."""
     stopped = sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type))
-    values = {"present": False, "state": ContainerState.TERMINATED.value, "stopped": stopped}
-    connection.execute(sa.update(containers).where(which).values(values))
+    connection.execute(
+        sa.update(containers).where(which).values(present=False, state=ContainerState.TERMINATED.value, stopped=stopped)
+    )
 
 
 def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> set[str]:
@@ -155,7 +155,7 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     )
     connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
     mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
-    canceled = connection.execute(
+    canceled = connection.scalars(
         sa.update(actions)
         .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
         .values(
@@ -167,7 +167,7 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
         )
         .returning(actions.c.uuid)
     )
-    return action_totals.count_ended(connection, canceled.scalars().all())
+    return action_totals.count_ended(connection, canceled.all())
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:

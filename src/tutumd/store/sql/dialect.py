@@ -7,11 +7,12 @@ limits, the lock of a migration, and the compilation of `IndexHint`.
 
 import json
 import secrets
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -29,7 +30,7 @@ TransactionId = tuple[str, str]
 """A transaction's number, and the start of the period in which numbers are unique."""
 
 
-class Dialect(Protocol):
+class Dialect:
     """The database-specific operations of SQLite or PostgreSQL. Operations that only one of them needs do nothing by
     default.
 
@@ -44,12 +45,12 @@ class Dialect(Protocol):
     single_writer: ClassVar[bool]
     engine_options: ClassVar[Mapping[str, Any]]
 
+    @abstractmethod
     def listen(self, engine: sa.Engine) -> None:
         """Set up connections when they are opened, and transactions when they begin."""
 
     def prepare_writer(self, connection: sa.Connection) -> None:
         """Prepare a connection that its holder keeps and often uses to write."""
-        return
 
     def turn(self) -> AbstractContextManager[None]:
         """Keep other threads of this process from writing, if the database has a single writer."""
@@ -61,7 +62,6 @@ class Dialect(Protocol):
 
     def after_commit(self) -> None:
         """Raise UnavailableError if the transaction was committed to a file that has been deleted or replaced."""
-        return
 
     def was_committed(
         self, read: Callable[[], AbstractContextManager[sa.Connection]], transaction: TransactionId
@@ -73,14 +73,17 @@ class Dialect(Protocol):
         """
         return False
 
+    @abstractmethod
     def insert(self, table: sa.Table) -> Any:
         """Return an INSERT to which `on_conflict_do_…` can be added."""
 
+    @abstractmethod
     def insert_rows(
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
         """Insert rows with few statements; `columns` are names with their SQL types."""
 
+    @abstractmethod
     def newest_first(
         self,
         selected: sa.Select[Any],
@@ -94,6 +97,7 @@ class Dialect(Protocol):
             equal: A column and the value that the rows have in it. An index begins with it, and the number follows.
         """
 
+    @abstractmethod
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
     ) -> None:
@@ -101,15 +105,12 @@ class Dialect(Protocol):
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
         """Let the commit wake the processes that subscribe to these topics, if the database supports that."""
-        return
 
     def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
         """Limit the duration of the statements of a transaction, if other transactions can delay them."""
-        return
 
     def begin_migration(self, connection: sa.Connection) -> None:
         """Keep other processes from migrating until the transaction ends, and remove its time limits."""
-        return
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log in bytes; 0 on PostgreSQL."""
@@ -118,8 +119,7 @@ class Dialect(Protocol):
 
 def dialect_of(connection: sa.Connection) -> Dialect:
     """Return the dialect of the database that a connection belongs to."""
-    dialect: Dialect = connection.get_execution_options()[OPTION]
-    return dialect
+    return cast(Dialect, connection.get_execution_options()[OPTION])
 
 
 def execute_compiled(
@@ -128,11 +128,6 @@ def execute_compiled(
     """Execute a statement."""
     sql, names = compile_once(statement, connection.dialect)
     return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
-
-
-def execute_later(connection: sa.Connection, statement: sa.ClauseElement, **parameters: object) -> None:
-    """Execute a statement without a result: on PostgreSQL, together with the next statement or the commit."""
-    dialect_of(connection).execute_later(connection, statement, parameters)
 
 
 def driver_of(connection: sa.Connection) -> Any:
@@ -205,8 +200,8 @@ def upsert(
     statement = insert(connection, table).values(values)
     keys = [key] if isinstance(key, str) else list(key)
     changes = {name: value for name, value in values.items() if name not in (*keys, *kept)}
-    done = connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where))
-    return bool(done.rowcount)
+    updating = statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+    return bool(connection.execute(updating).rowcount)
 
 
 def probe(connection: sa.Connection) -> None:

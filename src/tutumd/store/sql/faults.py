@@ -85,6 +85,14 @@ class FileReplacedError(UnavailableError):
     """The files of an SQLite database differ from the files that were opened."""
 
 
+# Errors without a message of the database; the first that fits counts.
+_KINDS: Mapping[type[Exception], str] = {
+    FileReplacedError: "its files were deleted or replaced: put back what was there, or restart tutumd",
+    PoolTimeoutError: "all connections of this process are in use: look why it is slow, or raise --pool-size",
+    UnavailableError: "it is so slow that transactions wait for one another: look at its disk and into its log",
+}
+
+
 def explain(error: UnavailableError) -> tuple[str, str]:
     """Return the cause of a fault with its remedy, and the driver's message."""
     fault = error.__cause__ or error
@@ -94,12 +102,9 @@ def explain(error: UnavailableError) -> tuple[str, str]:
 
 def _cause(error: BaseException) -> str:
     """Return the cause of an error and its remedy; empty if it is unknown."""
-    if isinstance(error, FileReplacedError):
-        return "its files were deleted or replaced: put back what was there, or restart tutumd"
-    if isinstance(error, PoolTimeoutError):
-        return "all connections of this process are in use: look why it is slow, or raise --pool-size"
-    if isinstance(error, UnavailableError):
-        return "it is so slow that transactions wait for one another: look at its disk and into its log"
+    for kind, cause in _KINDS.items():
+        if isinstance(error, kind):
+            return cause
     driver = getattr(error, "orig", None)
     code, state = getattr(driver, "sqlite_errorcode", 0), getattr(driver, "sqlstate", None)
     if code & 0xFF in _SQLITE:

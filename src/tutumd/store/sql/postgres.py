@@ -113,8 +113,9 @@ class Postgres(Dialect):
         lowest, highest = bounds
         column, first, last = (number, lowest, highest) if equal is None else (*equal, equal[1])
         place = sa.tuple_(column, number)
-        found = selected.where(place >= sa.tuple_(first, lowest), place <= sa.tuple_(last, highest))
-        return found.order_by(column.desc(), number.desc())
+        return selected.where(place >= sa.tuple_(first, lowest), place <= sa.tuple_(last, highest)).order_by(
+            column.desc(), number.desc()
+        )
 
     def execute_later(
         self, connection: sa.Connection, statement: sa.ClauseElement, parameters: Mapping[str, object]
@@ -151,8 +152,9 @@ def channel_of(topic: str) -> str:
 
 def _prepare(connection: Any, record: Any) -> None:
     if connection.info.server_version < _OLDEST * 10_000:
-        found = connection.info.server_version // 10_000
-        raise SettingsError(f"PostgreSQL {found} is too old: tutumd needs {_OLDEST} or newer")
+        raise SettingsError(
+            f"PostgreSQL {connection.info.server_version // 10_000} is too old: tutumd needs {_OLDEST} or newer"
+        )
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in ("UTF8", None):  # None: a pooler does not report it
         raise SettingsError(

@@ -100,12 +100,11 @@ class WakeSocket:
 
     def send(self, topics: Collection[str]) -> None:
         """Wake the other processes that subscribe to one of these topics. Never waits, and never fails."""
-        message = "\0".join(topics).encode()
         with suppress(OSError):
             # By path: threads that list one descriptor at the same time share its position, and miss entries.
             for name in os.listdir(self._address("")):  # noqa: PTH208 (the path is text here)
                 if name != self._name and not name.startswith("."):
-                    self._send(message, name)
+                    self._send("\0".join(topics).encode(), name)
 
     def close(self) -> None:
         """Stop receiving, and remove the socket."""

@@ -60,6 +60,16 @@ actions = sa.Table(
     # Only on SQLite: numbers of the newest deliveries when the action was queued, and when it was closed.
     sa.Column("first_delivery", sa.BigInteger),
     sa.Column("last_delivery", sa.BigInteger),
+    sa.Index("actions_of_service", "service_uuid", "seq"),
+    # Each claim searches for the abandoned action of its service. The index covers that query: otherwise SQLite prefers
+    # the index above.
+    sa.Index(
+        "actions_abandoned",
+        "service_uuid",
+        "uuid",
+        sqlite_where=sa.text("abandoned = 1"),
+        postgresql_where=sa.text("abandoned"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -84,16 +94,6 @@ sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE
 sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 # Recent failures, for the overview.
 sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
-sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
-# Each claim searches for the abandoned action of its service. The index covers that query: otherwise SQLite prefers the
-# index above.
-sa.Index(
-    "actions_abandoned",
-    actions.c.service_uuid,
-    actions.c.uuid,
-    sqlite_where=sa.text("abandoned = 1"),
-    postgresql_where=sa.text("abandoned"),
-)
 
 # Containers that a SCALEUP adds, in order. Successive amounts with the same cap are one row, so that there are few
 # rows.

@@ -107,11 +107,6 @@ def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
 
 def _check_known(version: str, head: str) -> None:
     """Raise SettingsError if no migration of this release created this schema."""
-    if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
-        raise SettingsError(
-            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
-            " that version runs, then start this one with a new data folder or database"
-        )
     if not is_known(version, head):
         raise SettingsError(
             f"the database has the schema {version}, and {_OURS} knows none after {head}: a newer tutumd or"

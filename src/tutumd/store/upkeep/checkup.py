@@ -68,7 +68,9 @@ def check(url: str) -> tuple[list[Finding], Contents | None]:
         shown = str(path or database.url.set(drivername="postgresql").render_as_string(hide_password=True))
         try:
             with database.read() as connection:
-                findings.append(_check_file(connection, path) if path else _check_server(connection, shown))
+                version = "" if path else connection.scalar(sa.text("SHOW server_version"))
+                answers = ok(DATABASE, f"{shown} answers: PostgreSQL {version}")
+                findings.append(_check_file(connection, path) if path else answers)
             with database.write() as connection:  # a standby, a lock and a full disk refuse it
                 findings.append(_check_schema(connection))
             if findings[-1].level is Level.OK:
@@ -79,11 +81,6 @@ def check(url: str) -> tuple[list[Finding], Contents | None]:
             what, _, fix = cause.partition(": ")
             findings.append(wrong(DATABASE, f"{shown} cannot be used: {what} ({said})", fix or cause))
     return findings, None
-
-
-def _check_server(connection: sa.Connection, shown: str) -> Finding:
-    version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-    return ok(DATABASE, f"{shown} answers: PostgreSQL {version}")
 
 
 def _check_file(connection: sa.Connection, path: Path) -> Finding:
@@ -117,14 +114,18 @@ def _check_schema(connection: sa.Connection) -> Finding:
 
 def _read(connection: sa.Connection, path: Path | None) -> Contents:
     reported = sa.select(engines.c.name, engines.c.last_heartbeat, engines.c.error)
-    columns = (deliveries.c.address, deliveries.c.received, deliveries.c.content)
-    calls = connection.execute(sa.select(*columns).order_by(deliveries.c.seq.desc()).limit(_RECENT)).all()
+    calls = connection.execute(sa.select(deliveries).order_by(deliveries.c.seq.desc()).limit(_RECENT)).all()
     with_headers = [call for call in calls if call.content]
     now = datetime.now(UTC) if path else connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     lease_now = EPOCH + timedelta(seconds=boottime_s()) if path else now
     by_server = sa.func.count().filter(targets.c.disabled_reason != "")
     numbers = connection.execute(sa.select(sa.func.count(), by_server).select_from(targets)).one()
-    is_forwarded = any(call.address in _forwarded_for(call.content) for call in with_headers)
+    is_forwarded = any(
+        call.address in value
+        for call in with_headers
+        for name, value in json.loads(call.content).get("headers", ())
+        if name == "x-forwarded-for"
+    )
     return Contents(
         secret=_find_secret(connection),
         newest=calls[0].received if calls else None,
@@ -137,12 +138,6 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
         dead=connection.scalar(sa.select(sa.func.count()).where(DEAD, notifications.c.event != Event.TEST.value)) or 0,
         notification_delay_s=read_delay_s(connection, now, lease_now),
     )
-
-
-def _forwarded_for(content: str) -> str:
-    """Return the X-Forwarded-For of a call."""
-    headers = json.loads(content).get("headers", ())
-    return ",".join(value for name, value in headers if name == "x-forwarded-for")
 
 
 def _find_secret(connection: sa.Connection) -> str | None:

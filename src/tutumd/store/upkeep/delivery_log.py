@@ -149,31 +149,32 @@ def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
         calls[row.handler_seq] = number + row.rows, max(last, microseconds(row.last))
     if not dialect_of(connection).single_writer:
         # In the order in which the intake changes handlers, because the two could deadlock otherwise.
-        called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(calls))
-        connection.execute(called.order_by(handlers.c.seq).with_for_update(key_share=True)).all()
+        connection.execute(
+            sa.select(handlers.c.seq)
+            .where(handlers.c.seq.in_(calls))
+            .order_by(handlers.c.seq)
+            .with_for_update(key_share=True)
+        ).all()
     rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
     connection.execute(_ADD_CALLS, {"rows": json_rows(rows)})
 
 
-_SIZE = deliveries.c.kept_bytes.label("size")
-_COUNTED = (deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.action_seq, KIND, _SIZE)
+_COUNTED = (deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.action_seq, KIND, deliveries.c.kept_bytes)
 _log_of = attrgetter("handler_seq", "kind")
-
-
-def find_deletable(connection: sa.Connection, seqs: Sequence[int]) -> Sequence[Row]:
-    """Return the given deliveries that `delete` may delete."""
-    return connection.execute(_select_deletable(connection).where(deliveries.c.seq.in_(seqs))).all()
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Delete deliveries, and subtract them from the logs of their handlers."""
     # Do not wait for calls that mark deliveries as superseded: locked deliveries are deleted later.
-    free = sa.select(deliveries.c.seq).where(deliveries.c.seq.in_([row.seq for row in rows]))
-    is_free = deliveries.c.seq.in_(free.with_for_update(skip_locked=True))
-    gone = connection.execute(sa.delete(deliveries).where(is_free).returning(*_COUNTED)).all()
+    free = (
+        sa.select(deliveries.c.seq)
+        .where(deliveries.c.seq.in_([row.seq for row in rows]))
+        .with_for_update(skip_locked=True)
+    )
+    gone = connection.execute(sa.delete(deliveries).where(deliveries.c.seq.in_(free)).returning(*_COUNTED)).all()
     less: list[tuple[int, str, None, int, int]] = []
     for (handler_seq, kind), of_log in groupby(sorted(gone, key=_log_of), _log_of):
-        sizes = [row.size for row in of_log]
+        sizes = [row.kept_bytes for row in of_log]
         less.append((handler_seq, kind, None, -len(sizes), -sum(sizes)))
     if less:
         add_to_logs(connection, less)
@@ -196,25 +197,26 @@ def trim(database: Database, limit: int, *, log_rows: int, log_bytes: int) -> bo
 
 def _find_excess(connection: sa.Connection, log: Row, limit: int) -> Iterator[Row]:
     rows, size = log.rows - log.kept_rows, log.bytes - log.kept_bytes
-    for row in connection.execute(_select_oldest(_select_deletable(connection), log).limit(limit)).all():
+    for row in connection.execute(_select_oldest(select_deletable(connection), log).limit(limit)).all():
         if rows <= 0 and size <= 0:
             return
-        rows, size = rows - 1, size - row.size
+        rows, size = rows - 1, size - row.kept_bytes
         yield row
 
 
-def _select_deletable(connection: sa.Connection) -> sa.Select[Any]:
-    """Select the deliveries that are counted."""
+def select_deletable(connection: sa.Connection) -> sa.Select[Any]:
+    """Select the deliveries that `delete` may delete: those that are counted."""
     return sa.select(*_COUNTED).where(deliveries.c.seq <= read_position(connection))
 
 
 def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:
     """Select the logs beyond their budget, and how much of each can be kept."""
     max_rows = sa.case((handler_logs.c.kind == REFUSED, log_rows // 10), else_=log_rows)
-    kept_bytes = sa.literal(log_bytes * 9 // 10).label("kept_bytes")
-    return sa.select(handler_logs, (max_rows * 9 // 10).label("kept_rows"), kept_bytes).where(
-        sa.or_(handler_logs.c.rows > max_rows, handler_logs.c.bytes > log_bytes)
-    )
+    return sa.select(
+        handler_logs,
+        (max_rows * 9 // 10).label("kept_rows"),
+        sa.literal(log_bytes * 9 // 10).label("kept_bytes"),
+    ).where(sa.or_(handler_logs.c.rows > max_rows, handler_logs.c.bytes > log_bytes))
 
 
 def _select_oldest(deletable: sa.Select[Any], log: Row) -> sa.Select[Any]:
@@ -224,8 +226,11 @@ def _select_oldest(deletable: sa.Select[Any], log: Row) -> sa.Select[Any]:
     """
     oldest = deletable.where(deliveries.c.handler_seq == log.handler_seq)
     if log.kind == ACTED:
-        joined = oldest.select_from(actions).join(deliveries, IS_OF_ACTION)
-        of_service = joined.where(actions.c.service_uuid == log.service_uuid)
-        return of_service.order_by(actions.c.seq, deliveries.c.seq)
+        return (
+            oldest.select_from(actions)
+            .join(deliveries, IS_OF_ACTION)
+            .where(actions.c.service_uuid == log.service_uuid)
+            .order_by(actions.c.seq, deliveries.c.seq)
+        )
     is_kind = IS_REFUSED if log.kind == REFUSED else ~IS_REFUSED
     return oldest.where(deliveries.c.action_seq.is_(None), is_kind).order_by(deliveries.c.seq)

@@ -64,12 +64,13 @@ def prune(database: Database, now: datetime, keep: timedelta, limit: int, keep_a
     with database.read() as connection:
         oldest = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
         aged = [row.seq for row in connection.execute(oldest) if row.received < before]
-        old_deliveries = delivery_log.find_deletable(connection, aged)
+        old_deliveries = connection.execute(
+            delivery_log.select_deletable(connection).where(deliveries.c.seq.in_(aged))
+        ).all()
         # The next run of the service needs the journal of an abandoned action for its cleanup.
         is_over = sa.and_(actions.c.ended.isnot(None), ~actions.c.abandoned)
-        ended = sa.select(actions.c.seq, actions.c.uuid, actions.c.ended).where(is_over)
-        rows = connection.execute(ended.order_by(actions.c.seq).limit(limit))
-        old_actions = [row for row in rows if row.ended < before]
+        ended = sa.select(actions.c.seq, actions.c.uuid, actions.c.ended).where(is_over).order_by(actions.c.seq)
+        old_actions = [row for row in connection.execute(ended.limit(limit)) if row.ended < before]
         # Log lines are deleted first: there may be many. Amounts are deleted with the action: a retry reads all or
         # none.
         lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
@@ -117,9 +118,13 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     }
     found = {table: list(connection.execute(select.limit(limit))) for table, select in statements.items()}
     for service in connection.execute(_select_crowded().limit(limit)).scalars():
-        surplus = sa.select(containers.c.uuid).where(is_gone, containers.c.service_uuid == service)
-        newest_first = surplus.order_by(containers.c.stopped.desc()).offset(MAX_GONE_CONTAINERS)
-        found[containers] += connection.execute(newest_first.limit(max(0, limit - len(found[containers]))))
+        surplus = (
+            sa.select(containers.c.uuid)
+            .where(is_gone, containers.c.service_uuid == service)
+            .order_by(containers.c.stopped.desc())
+            .offset(MAX_GONE_CONTAINERS)
+        )
+        found[containers] += connection.execute(surplus.limit(max(0, limit - len(found[containers]))))
     return found
 
 
@@ -139,10 +144,8 @@ def _select_old_notifications(now: datetime) -> sa.CompoundSelect[Any]:
 
 def _select_crowded() -> sa.Select[Any]:
     """Select the services with too many gone containers."""
-    of_service = (
-        sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present)).group_by(containers.c.service_uuid)
-    )
-    return of_service.having(sa.func.count() > MAX_GONE_CONTAINERS)
+    of_service = sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present))
+    return of_service.group_by(containers.c.service_uuid).having(sa.func.count() > MAX_GONE_CONTAINERS)
 
 
 def delete(connection: sa.Connection, keys: Keys) -> None:
@@ -150,5 +153,5 @@ def delete(connection: sa.Connection, keys: Keys) -> None:
     is_gone = {services: services.c.terminated, containers: sa.not_(containers.c.present)}
     for table, values in keys.items():
         if values:
-            key = sa.tuple_(*table.primary_key.columns)
-            connection.execute(sa.delete(table).where(key.in_(values), is_gone.get(table, sa.true())))
+            is_listed = sa.tuple_(*table.primary_key.columns).in_(values)
+            connection.execute(sa.delete(table).where(is_listed, is_gone.get(table, sa.true())))

@@ -9,8 +9,6 @@ from tutumd.store.tables.upgrade import create_tables
 
 revision = "1"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
