@@ -117,9 +117,13 @@ class SqlStore(
                 )
             )
             service = read_service(connection, viewer, uuid)
-            details = _changed_fields(before, service)
             audit.record(
-                connection, viewer, AuditEvent.SERVICE_CHANGED, self._clock(), service=service, details=details
+                connection,
+                viewer,
+                AuditEvent.SERVICE_CHANGED,
+                self._clock(),
+                service=service,
+                details=_changed_fields(before, service),
             )
             return service
 
@@ -136,8 +140,14 @@ class SqlStore(
             woken |= {service.engine, ENDS}
             revoked = connection.scalar(sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid))
             now = self._clock()
-            details = f"handlers revoked: {revoked}"
-            audit.record(connection, viewer, AuditEvent.SERVICE_FORGOTTEN, now, service=service, details=details)
+            audit.record(
+                connection,
+                viewer,
+                AuditEvent.SERVICE_FORGOTTEN,
+                now,
+                service=service,
+                details=f"handlers revoked: {revoked}",
+            )
             woken |= end_service(connection, uuid, now, "the service was forgotten")
             return replace(service, state=ServiceState.TERMINATED)
 

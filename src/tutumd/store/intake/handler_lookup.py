@@ -85,7 +85,9 @@ class HandlerCache:
 
     def _forget_changed(self, connection: sa.Connection) -> None:
         last = self._last_change
-        changes = connection.exec_driver_sql(_READ, (last[0][0] if last else 0,)).all()
+        changes = connection.exec_driver_sql(
+            "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq", (last[0][0] if last else 0,)
+        ).all()
         if changes[:1] == last:
             self.forget(uuid for _, uuid in changes[1:])
         else:
@@ -145,7 +147,6 @@ again.
 """
 
 _LOG = "INSERT INTO changed_services (service_uuid) VALUES"
-_PRUNE = f"DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}"  # noqa: S608 (a number)
 # All columns that `handler_lookup` selects.
 TRIGGERS = (
     "CREATE TRIGGER handlers_changed AFTER UPDATE OF uuid, seq, service_uuid, name, operation, options, version, uses,"
@@ -164,6 +165,6 @@ TRIGGERS = (
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
     f" BEGIN {_LOG} (OLD.service_uuid); END",
     # The newest change stays, so that no number is reused.
-    f"CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0 BEGIN {_PRUNE}; END",
+    "CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0"  # noqa: S608 (a number)
+    f" BEGIN DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}; END",
 )
-_READ = "SELECT seq, service_uuid FROM changed_services WHERE seq >= ? ORDER BY seq"

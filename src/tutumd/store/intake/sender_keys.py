@@ -25,17 +25,15 @@ CarriedOut = tuple[str, int]
 _DAY_US = 24 * 3600 * 1_000_000
 _DIGEST_BYTES = 16
 
-_HAS_RESULT = f"a.state NOT IN ('{ActionState.FAILED.value}', '{ActionState.CANCELED.value}')"
 _BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
-# The keys of a batch as rows: `number` is the place of their bytes in `digests`.
-_GIVEN = (
-    "SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq FROM json_each(:given)"
-)
+# The keys of a batch are rows: `number` is the place of their bytes in `digests`.
 # SQLite joins in the order of a CROSS JOIN. SQLite has no statistics that show which side is small.
 _SELECT = sa.text(
-    f"WITH given AS ({_GIVEN}) "  # noqa: S608 (parts of statements)
+    "WITH given AS (SELECT CAST(key AS INTEGER) AS number, CAST(CAST(value AS TEXT) AS BIGINT) AS handler_seq"  # noqa: S608
+    " FROM json_each(:given)) "
     "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
-    f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
+    f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after"
+    f" AND a.state NOT IN ('{ActionState.FAILED}', '{ActionState.CANCELED}')"
     f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
     f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
     " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"

@@ -103,8 +103,12 @@ class SqlAccounts(SqlSessions, Accounts):
                 raise NotFoundError(NOT_FOUND)
 
     def _revoke(self, connection: sa.Connection, by: User | None, *which: sa.ColumnElement[bool]) -> int:
-        keys = sa.select(api_keys.c.key_sha256, _shown_name, users.c.name).join(users).where(*which)
-        revoked = connection.execute(keys.with_for_update(of=api_keys)).all()
+        revoked = connection.execute(
+            sa.select(api_keys.c.key_sha256, _shown_name, users.c.name)
+            .join(users)
+            .where(*which)
+            .with_for_update(of=api_keys)
+        ).all()
         for row in revoked:
             connection.execute(sa.delete(api_keys).where(api_keys.c.key_sha256 == row.key_sha256))
             audit.record(

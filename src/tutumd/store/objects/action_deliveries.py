@@ -25,13 +25,15 @@ TRIGGERS = (
 
 
 # `+`: otherwise both sides are compared as integers, and SQLite has no index of the left one as an integer.
-_IS_IN_SPAN = IndexHint(
-    sa.text(
-        f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
-        f" actions.first_delivery >> {CHUNK_BITS} AND coalesce(actions.last_delivery, {2**63 - 1}) >> {CHUNK_BITS})"
-    )
+IS_OF_ACTION = sa.and_(
+    deliveries.c.action_seq == actions.c.seq,
+    IndexHint(
+        sa.text(
+            f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
+            f" actions.first_delivery >> {CHUNK_BITS} AND coalesce(actions.last_delivery, {2**63 - 1}) >> {CHUNK_BITS})"
+        )
+    ),
 )
-IS_OF_ACTION = sa.and_(deliveries.c.action_seq == actions.c.seq, _IS_IN_SPAN)
 """The condition that a row of `deliveries` belongs to one of `actions`."""
 
 

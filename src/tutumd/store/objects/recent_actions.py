@@ -51,8 +51,12 @@ class SqlRecentActions(StorePart):
             return tuple(action_from(row, self._clock()) for row in rows)
 
     def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
-        chosen = sa.select(actions.c.uuid, first_handler().label("handler")).where(actions.c.uuid.in_(action_uuids))
-        called = chosen.join(services, services.c.uuid == actions.c.service_uuid).where(visible_to(viewer)).subquery()
+        called = (
+            sa.select(actions.c.uuid, first_handler().label("handler"))
+            .join(services, services.c.uuid == actions.c.service_uuid)
+            .where(actions.c.uuid.in_(action_uuids), visible_to(viewer))
+            .subquery()
+        )
         named = sa.select(called, handlers.c.seq, handlers.c.name).outerjoin(
             handlers, handlers.c.seq == called.c.handler
         )
@@ -78,12 +82,21 @@ def _read_newest(connection: sa.Connection, viewer: User, limit: int) -> list[in
     """
     numbers = sa.select(actions.c.seq).order_by(actions.c.seq.desc())
     if viewer.is_admin and not viewer.access.is_narrow:
-        listed = numbers.join(services, services.c.uuid == actions.c.service_uuid).where(sa.not_(services.c.terminated))
         # By the primary key, from its end.
-        return list(connection.scalars(listed.where(actions.c.seq > 0).limit(limit)))
+        return list(
+            connection.scalars(
+                numbers.join(services, services.c.uuid == actions.c.service_uuid)
+                .where(sa.not_(services.c.terminated), actions.c.seq > 0)
+                .limit(limit)
+            )
+        )
     newest = numbers.where(actions.c.service_uuid == services.c.uuid).limit(1).scalar_subquery()
-    visible = sa.select(services.c.uuid).where(visible_to(viewer), sa.not_(services.c.terminated))
-    chosen = connection.scalars(visible.order_by(sa.func.coalesce(newest, 0).desc()).limit(limit)).all()
+    chosen = connection.scalars(
+        sa.select(services.c.uuid)
+        .where(visible_to(viewer), sa.not_(services.c.terminated))
+        .order_by(sa.func.coalesce(newest, 0).desc())
+        .limit(limit)
+    ).all()
     each = [numbers.where(actions.c.service_uuid == uuid).limit(limit).subquery() for uuid in chosen]
     found = connection.scalars(sa.union_all(*(sa.select(part.c.seq) for part in each))).all() if each else []
     return sorted(found, reverse=True)[:limit]

@@ -188,9 +188,8 @@ def read_page(
     """
     if filters is not None:
         statement = statement.where(*conditions(query.filters, filters))
-    total = count(connection, statement) if query.counts else 0
     rows = connection.execute(statement.order_by(*order).limit(query.limit).offset(query.offset)).all()
-    return Page(objects=tuple(make_values(rows)), total=total)
+    return Page(objects=tuple(make_values(rows)), total=count(connection, statement) if query.counts else 0)
 
 
 def count(connection: sa.Connection, statement: sa.Select[Any]) -> int:

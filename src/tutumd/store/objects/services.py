@@ -41,8 +41,9 @@ class SqlServices(StorePart):
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
         statement = sa.select(engines).order_by(engines.c.name)
         if viewer is not None and viewer.access.is_narrow:
-            seen = select_services(viewer).with_only_columns(services.c.engine)
-            statement = statement.where(engines.c.name.in_(seen))
+            statement = statement.where(
+                engines.c.name.in_(select_services(viewer).with_only_columns(services.c.engine))
+            )
         with self._database.read() as connection:
             return tuple(
                 value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in connection.execute(statement)

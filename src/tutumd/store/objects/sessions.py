@@ -149,8 +149,9 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
 
 def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnElement[bool]) -> int:
     """End sessions of a user, and return their number."""
-    ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which)
-    numbers = connection.scalars(ended.returning(sessions.c.seq)).all()
+    numbers = connection.scalars(
+        sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which).returning(sessions.c.seq)
+    ).all()
     for number in numbers:
         audit.record(connection, user, AuditEvent.SESSION_ENDED, now, details=f"session {number}")
     return len(numbers)

@@ -152,8 +152,9 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
 
 def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:
     # Lock first, so that a new handler or action waits, then check again.
-    locked = sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid)
-    connection.execute(locked.with_for_update()).all()
+    connection.execute(
+        sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid).with_for_update()
+    ).all()
     still_forgettable = set(_find_forgettable(connection, engine, before)) & set(uuids)
     connection.execute(sa.delete(services).where(services.c.uuid.in_(still_forgettable)))
 

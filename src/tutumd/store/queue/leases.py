@@ -87,8 +87,11 @@ def select_claimable(*, are_away: bool) -> sa.Select[Any]:
 @cache
 def lock_claimable(*, are_away: bool, skip_locked: bool) -> sa.Select[Any]:
     """Select the action of `select_claimable`, and lock its service."""
-    with_service = select_claimable(are_away=are_away).join(services, services.c.uuid == actions.c.service_uuid)
-    return with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+    return (
+        select_claimable(are_away=are_away)
+        .join(services, services.c.uuid == actions.c.service_uuid)
+        .with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+    )
 
 
 _CAN_END_UNASKED = sa.and_(
@@ -178,23 +181,39 @@ def excuse_waiting(connection: sa.Connection, now: datetime, lease_now: datetime
     because an action may kill other workers, too.
     """
     c, busy = worker_slots.c, sa.select(actions.c.worker).where(RUNNING, actions.c.worker.isnot(None))
-    silent = sa.select(c.worker, c.engine).where(c.last_heartbeat < now - HEARTBEAT_TIMEOUT, c.worker.not_in(busy))
-    is_dead = sa.tuple_(c.worker, c.engine).in_(silent.with_for_update(skip_locked=True))
-    beats = connection.execute(sa.delete(worker_slots).where(is_dead).returning(c.last_heartbeat)).scalars().all()
+    silent = (
+        sa.select(c.worker, c.engine)
+        .where(c.last_heartbeat < now - HEARTBEAT_TIMEOUT, c.worker.not_in(busy))
+        .with_for_update(skip_locked=True)
+    )
+    dead = sa.delete(worker_slots).where(sa.tuple_(c.worker, c.engine).in_(silent))
+    beats = connection.scalars(dead.returning(c.last_heartbeat)).all()
     if beats:
         died = lease_now - (now - max(beats))
-        until = [(n, died + timedelta(seconds=PAUSES_S[n - 1])) for n in range(_SUSPICIOUS + 1, len(PAUSES_S) + 1)]
-        waited = sa.or_(*(sa.and_(actions.c.deaths == n, actions.c.lease_until < end) for n, end in until))
-        held = sa.select(actions.c.seq).where(RUNNING, actions.c.worker.is_(None), waited)
-        excused = sa.update(actions).where(actions.c.seq.in_(held.with_for_update(skip_locked=True)))
-        connection.execute(excused.values(deaths=_SUSPICIOUS))
+        waited = sa.or_(
+            *(
+                sa.and_(actions.c.deaths == n, actions.c.lease_until < died + timedelta(seconds=PAUSES_S[n - 1]))
+                for n in range(_SUSPICIOUS + 1, len(PAUSES_S) + 1)
+            )
+        )
+        held = (
+            sa.select(actions.c.seq)
+            .where(RUNNING, actions.c.worker.is_(None), waited)
+            .with_for_update(skip_locked=True)
+        )
+        connection.execute(sa.update(actions).where(actions.c.seq.in_(held)).values(deaths=_SUSPICIOUS))
 
 
 @cache
 def claim_oldest(*, are_away: bool) -> sa.UpdateBase:
     """Claim the oldest action of a locked service, and return its UUID; no row if it is already claimed."""
-    of_service = select_claimable(are_away=are_away).where(actions.c.service_uuid == sa.bindparam("claimed_service"))
-    oldest = of_service.with_only_columns(actions.c.uuid).correlate(None).scalar_subquery()
+    oldest = (
+        select_claimable(are_away=are_away)
+        .where(actions.c.service_uuid == sa.bindparam("claimed_service"))
+        .with_only_columns(actions.c.uuid)
+        .correlate(None)
+        .scalar_subquery()
+    )
     return (
         sa.update(actions)
         # The holder may renew the lease at the same time, because a renewal locks no service.

@@ -14,9 +14,6 @@ from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_err
 from tutumd.store.sql.postgres import Postgres
 from tutumd.store.sql.sqlite import Sqlite
 
-POOL_SIZE = 24
-"""Maximum number of connections of a process, unless its settings differ."""
-
 
 class Database:
     """One database. `read` and `write` open transactions; a failed transaction changes nothing.
@@ -27,7 +24,7 @@ class Database:
             reports the fault.
     """
 
-    def __init__(self, url: str, listen_url: str = "", pool_size: int = POOL_SIZE) -> None:
+    def __init__(self, url: str, listen_url: str = "", pool_size: int = 24) -> None:
         """Prepare connections. The first transaction opens a connection.
 
         Args:

@@ -24,7 +24,6 @@ _LACKS_PREPARED = "PgBouncer in front of it is too old: use 1.22 or newer, with 
 _STANDBY = (
     "it is a read-only standby: name all hosts in the URL, with target_session_attrs=read-write, or promote this one"
 )
-_UNREACHABLE = "it cannot be reached: check host and port, and that it runs"
 
 # By SQLite's extended or primary result code.
 _SQLITE: Mapping[int, str] = {
@@ -97,7 +96,7 @@ def explain(error: UnavailableError) -> tuple[str, str]:
     """Return the cause of a fault with its remedy, and the driver's message."""
     fault = error.__cause__ or error
     said = " ".join(str(fault.orig if isinstance(fault, DBAPIError) else fault).split())
-    return _cause(fault) or _UNREACHABLE, said
+    return _cause(fault) or "it cannot be reached: check host and port, and that it runs", said
 
 
 def _cause(error: BaseException) -> str:

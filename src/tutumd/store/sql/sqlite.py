@@ -44,13 +44,12 @@ class Sqlite(Dialect):
         self._files = SqliteFiles(str(path))
 
     def listen(self, engine: sa.Engine) -> None:
-        files = self._files
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", self._turns.begin)
-        sa.event.listen(engine, "do_connect", files.before_connect)
-        sa.event.listen(engine, "connect", lambda opened, _record: files.connections.add(opened))
-        sa.event.listen(engine, "close", lambda closed, _record: files.connections.discard(closed))
-        sa.event.listen(engine, "close_detached", files.connections.discard)
+        sa.event.listen(engine, "do_connect", self._files.before_connect)
+        sa.event.listen(engine, "connect", lambda opened, _record: self._files.connections.add(opened))
+        sa.event.listen(engine, "close", lambda closed, _record: self._files.connections.discard(closed))
+        sa.event.listen(engine, "close_detached", self._files.connections.discard)
 
     def prepare_writer(self, connection: sa.Connection) -> None:
         connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
@@ -110,7 +109,6 @@ def _prepare(connection: Any, _record: object) -> None:
         "foreign_keys = ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 @compiles(IndexHint, "sqlite")

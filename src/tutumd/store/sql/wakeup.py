@@ -90,7 +90,11 @@ class WakeSocket:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            self._bind()
+            hidden = f".{self._name}"
+            self._socket.bind(self._address(hidden))
+            os.chmod(hidden, 0o600, dir_fd=self._folder)
+            # Senders see it only now: before, a socket that is being bound refused like the socket of a killed process.
+            os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError as error:
             _log.warning("no socket in %s: work of other processes is found by polling (%s)", folder, error)
         self._thread = Thread(target=self._receive, name="wake", daemon=True)
@@ -115,13 +119,6 @@ class WakeSocket:
             with suppress(OSError):
                 os.unlink(self._name, dir_fd=self._folder)
             os.close(self._folder)
-
-    def _bind(self) -> None:
-        hidden = f".{self._name}"
-        self._socket.bind(self._address(hidden))
-        os.chmod(hidden, 0o600, dir_fd=self._folder)
-        # Senders see it only now: before, a socket that is being bound refused like the socket of a killed process.
-        os.rename(hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def _send(self, message: bytes, name: str) -> None:
         with suppress(OSError):  # its buffer may be full: its process then wakes anyway

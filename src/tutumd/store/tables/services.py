@@ -103,17 +103,16 @@ handlers = sa.Table(
     # The creator: the number of handlers per creator is limited.
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
+    # A form that is sent twice creates one handler.
+    sa.Index(
+        "handlers_of_form",
+        "service_uuid",
+        "form_sha256",
+        unique=True,
+        sqlite_where=sa.text("form_sha256 IS NOT NULL"),
+        postgresql_where=sa.text("form_sha256 IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
-)
-# A form that is sent twice creates one handler.
-_OF_FORM = handlers.c.form_sha256.isnot(None)
-sa.Index(
-    "handlers_of_form",
-    handlers.c.service_uuid,
-    handlers.c.form_sha256,
-    unique=True,
-    sqlite_where=_OF_FORM,
-    postgresql_where=_OF_FORM,
 )
 
 
