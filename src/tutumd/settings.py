@@ -239,7 +239,6 @@ class Settings(BaseSettings):
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
-"""Settings that no text shows."""
 
 
 def read_settings(options: Mapping[str, Any]) -> Settings:

@@ -35,8 +35,7 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: 
         service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_running(store, admin, service)
-        now = datetime.now(UTC)
-        link = accounts.make_login_link(store, admin.name, now, admin) if has_dashboard else None
+        link = accounts.make_login_link(store, admin.name, datetime.now(UTC), admin) if has_dashboard else None
     except TutumdError as error:
         _log.error("the demo could not be set up", error=str(error))
         return
@@ -94,8 +93,9 @@ def _wait_until_running(store: Store, admin: User, service: Service) -> None:
         if service.state is ServiceState.RUNNING:
             return
         if service.state in (ServiceState.STOPPED, ServiceState.NOT_RUNNING) and not start_requested:
-            origin = Origin(address="", user_agent="tutumd --demo")
-            store.submit(admin, service.uuid, Verb.START, target=None, origin=origin)
+            store.submit(
+                admin, service.uuid, Verb.START, target=None, origin=Origin(address="", user_agent="tutumd --demo")
+            )
             start_requested = True
         time.sleep(0.05)
     raise TutumdError(f"service {SERVICE!r} does not run after {TIMEOUT_S:.0f} s: see tutum action list")
