@@ -68,14 +68,18 @@ The service '{SERVICE}' runs. Call its webhook handlers:
 def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
     named = store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects
     existing = next((service for service in named if service.definition is not None), None)
-    definition = {
-        "name": SERVICE,
-        "image": "demo",
-        "run_command": COMMAND,
-        "target_num_containers": 2,
-        "autorestart": "ALWAYS",
-    }
-    return existing or services.create(store, admin, definition, server_cap=server_cap)
+    return existing or services.create(
+        store,
+        admin,
+        {
+            "name": SERVICE,
+            "image": "demo",
+            "run_command": COMMAND,
+            "target_num_containers": 2,
+            "autorestart": "ALWAYS",
+        },
+        server_cap=server_cap,
+    )
 
 
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:
