@@ -128,14 +128,15 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
 
 
 def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, str]:
-    """Return `tail`, `since` (ISO 8601 in UTC; empty: from the start) and `after` of a read of logs. Raises
+    """Return `tail`, `since` (ISO 8601; empty: from the start) and `after` of a read of logs. Raises
     InvalidInputError.
     """
     given = parse_parameters(parameters, frozenset({"tail", "since", "after"}))
-    since = write_date(parse_date("since", given["since"])) if "since" in given else None
+    # Not in UTC, where a date at the end of time may not exist.
+    since = parse_date("since", given["since"]).isoformat() if "since" in given else ""
     after = given.get("after", "")
     tail = _check_range("tail", given.get("tail", "1000" if after or since else "300"), 1, 10_000)
-    return tail, since or "", after
+    return tail, since, after
 
 
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:

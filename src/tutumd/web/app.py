@@ -12,8 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.web import errors, request_ids
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
-    actions,
-    deliveries,
     docs,
     handlers,
     keys,
@@ -97,9 +95,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, notifications):
-        app.include_router(module.router)
-    for router in (services.containers, keys.router, server.router, docs.router):
+    of_services = (services.router, services.actions, notifications.router, services.containers)
+    for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
@@ -164,8 +161,8 @@ class _Front:
             return
         await self._context.pace.wait()
         if scope["query_string"].count(b"&") + scope["query_string"].count(b"%") > MAX_QUERY_PARTS:
-            text = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
-            await errors.error_response(400, text)(scope, receive, send)
+            refused = f"the query must have at most {MAX_QUERY_PARTS} parameters and escaped bytes"
+            await errors.error_response(400, refused)(scope, receive, send)
             return
         scope["headers"] = keep_own_cookies(scope["headers"])
         if match := _STACK_AND_NAME.match(raw):

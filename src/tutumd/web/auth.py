@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, UnauthorizedError
-from tutumd.model import Scope, User
+from tutumd.model import Scope, User, Via
 from tutumd.web.context import context
 
 
@@ -41,9 +41,14 @@ def _authenticate(request: Request) -> User:
     credentials = parse_credentials(request)
     if request.headers.get("authorization", "").strip().lower().startswith("basic"):
         check_origin(request, web.public_host)
-    user = web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
-    origin = web.read_origin(request.scope)
-    return replace(user, access=replace(user.access, address=origin.address, user_agent=origin.user_agent))
+    return at_origin(request, web.sign_ins.authenticate(web.read_client(request.scope), *credentials), Via.API)
+
+
+def at_origin(request: Request, user: User, via: Via) -> User:
+    """Return the user with the origin of the request."""
+    origin = context(request).read_origin(request.scope)
+    access = replace(user.access, via=via, address=origin.address, user_agent=origin.user_agent)
+    return replace(user, access=access)
 
 
 def check_origin(request: Request, public_host: str, *, is_form: bool = False) -> None:

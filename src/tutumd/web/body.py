@@ -68,7 +68,7 @@ async def _read(request: Request, *, keep: bool) -> bytes | None:
 Body = Annotated[bytes, Depends(read_body)]
 
 
-def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
+def parse(body: bytes, kind: type[Model]) -> Model:
     """Return the value of a JSON body. Raises InvalidInputError."""
     try:
         document: Any = json.loads(body)
@@ -78,31 +78,31 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
     if not is_shallow(document):
         raise InvalidInputError(f"the body must be JSON of at most {MAX_DEPTH} levels")
     try:
-        return adapter.validate_python(document)
+        return TypeAdapter(kind).validate_python(document)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         if problems[0]["type"] == "extra_forbidden" and len(problems[0]["loc"]) == 1:
             name = str(problems[0]["loc"][0])
-            known = adapter.json_schema()["properties"]
-            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, known)}") from None
+            known = suggest(name, TypeAdapter(kind).json_schema()["properties"])
+            raise InvalidInputError(f"unknown field {quote(name)}: {known}") from None
         raise InvalidInputError(describe_problem(problems)) from None
 
 
-def documented(adapter: TypeAdapter[Model], *, required: bool = True) -> dict[str, Any]:
+def documented(kind: Any, *, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI description of a JSON body. Models in it are references to `components`."""
-    [schema] = _json_schemas([adapter])[0].values()
+    [schema] = _json_schemas([kind])[0].values()
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def components(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Return the schemas of models of JSON bodies, by name, for the components of the OpenAPI document."""
-    return dict(_json_schemas(map(TypeAdapter, models))[1]["$defs"])
+    return dict(_json_schemas(models)[1]["$defs"])
 
 
-def _json_schemas(adapters: Iterable[TypeAdapter[Any]]) -> tuple[dict[Any, Any], dict[str, Any]]:
+def _json_schemas(kinds: Iterable[Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Return the schemas and the definitions that they refer to."""
     return TypeAdapter.json_schemas(
-        [(number, "validation", adapter) for number, adapter in enumerate(adapters)],
+        [(number, "validation", TypeAdapter(kind)) for number, kind in enumerate(kinds)],
         ref_template="#/components/schemas/{model}",
     )
 

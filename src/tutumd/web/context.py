@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import ip_address
 from threading import Lock
 from typing import TypeVar
@@ -162,8 +163,7 @@ class WebContext:
 
     def test_target(self, viewer: User, uuid: str) -> TargetTest:
         """Return the result of a test of a notification target. It takes a place of `ask_engine`."""
-        rules = self.target_rules(viewer)
-        return self.ask_engine(viewer, lambda: rules.test(uuid))
+        return self.ask_engine(viewer, partial(self.target_rules(viewer).test, uuid))
 
     def ask_engine(self, viewer: User, ask: Callable[[], Answer]) -> Answer:
         """Return the result of `ask`, which waits for a worker.

@@ -6,29 +6,14 @@ PREFIX = "/api/v1"
 ACTION_HEADER = "X-Tutum-Action-URI"
 
 
-def service_uri(uuid: str) -> str:
-    """Return the path of a service."""
-    return f"{PREFIX}/service/{uuid}/"
-
-
-def container_uri(uuid: str) -> str:
-    """Return the path of a container."""
-    return f"{PREFIX}/container/{uuid}/"
+def uri(kind: str, uuid: str) -> str:
+    """Return the path of an object: a `service`, `container`, `notification` or `notification/target`."""
+    return f"{PREFIX}/{kind}/{uuid}/"
 
 
 def action_uri(uuid: str) -> str:
     """Return the path of an action."""
     return f"{PREFIX}/action/{uuid}/"
-
-
-def notification_uri(uuid: str) -> str:
-    """Return the path of a notification."""
-    return f"{PREFIX}/notification/{uuid}/"
-
-
-def target_uri(uuid: str) -> str:
-    """Return the path of a notification target."""
-    return f"{PREFIX}/notification/target/{uuid}/"
 
 
 def status_uri(token: str) -> str:

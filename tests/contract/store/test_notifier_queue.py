@@ -193,7 +193,7 @@ def test_a_test_reaches_a_disabled_target_first_and_once(bed: StoreBed, queue: S
     assert (test.event, test.due) == (Event.TEST, bed.clock())
     (claimed,) = claim(queue)
     assert claimed.notification.uuid == test.uuid
-    queue.finish_notification(claimed, FAILED, bed.clock())
+    queue.finish_notification(claimed, FAILED, None)
     assert (stored(bed, uuid=test.uuid)[0].state, len(claim(queue))) == (NotificationState.DEAD, 0)
     again = bed.store.retry_notification(bed.admin, test.uuid)
     assert (again.uuid, again.state) == (test.uuid, NotificationState.PENDING)
@@ -203,6 +203,11 @@ def test_a_clock_that_was_set_back_delays_nothing(bed: StoreBed, queue: SqlNotif
     add(bed)
     fail(bed)
     bed.clock.move(-3600)
+    assert queue.next_due() == bed.clock()
+    bed.clock.move(365 * 86_400)
+    (claimed,) = claim(queue)
+    queue.finish_notification(claimed, FAILED, bed.clock() + timedelta(hours=24))
+    bed.clock.move(-364 * 86_400)
     assert queue.next_due() == bed.clock()
     assert len(claim(queue)) == 1
 
@@ -227,12 +232,14 @@ def test_retention(bed: StoreBed, queue: SqlNotificationQueue) -> None:
         queue.finish_notification(claim(queue)[0], result, None)
     fail(bed)
     bed.store.change_target(bed.admin, target.uuid, lambda _: replace(WEBHOOK, enabled=False))
+    bed.store.queue_test(bed.admin, target.uuid)
     left = []
     for days in (6, 2, 21, 2):
         bed.clock.move(timedelta(days=days).total_seconds())
         while bed.queue.prune(timedelta(days=3650), 2):
             pass
         left.append([each.state.value for each in stored(bed)])
-    assert left == [["pending", "dead", "sent"], ["pending", "dead"], ["pending", "dead"], []]
+    waiting = ["pending"] * 2
+    assert left == [[*waiting, "dead", "sent"], [*waiting, "dead"], [*waiting, "dead"], []]
     with bed.database.read() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM notification_repeats")) == 0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.contract.store.test_notifier_queue import SENT, add, claim, fail, stored
-from tests.support.query_plans import recorded
+from tests.support.query_plans import count_rows, count_steps, recorded
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Outcome, ReasonCode, User, Verb
+from tests.support.waiting import wait_until
+from tutumd.model import Claim, Handler, Outcome, ReasonCode, User, Verb
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     MAX_PAYLOAD_BYTES,
@@ -27,9 +29,12 @@ from tutumd.store.objects import notifications as objects
 from tutumd.store.queue import outbox
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.tables.notifications import targets
+from tutumd.store.tables.schema import new_uuid
 
 COMMITS = ("a" * 40, "b" * 64)
 ALL = tuple(CHOSEN_EVENTS)
+ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # several transactions write
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -305,6 +310,61 @@ def test_a_start_that_fails_after_the_end_is_not_repeated(bed: StoreBed) -> None
     assert events(bed) == ["action.succeeded"]
 
 
+def begin(bed: StoreBed, handler: Handler) -> Claim:
+    """Let the redeploy of a commit begin."""
+    bed.accepted(handler, bed.evaluate(handler, verified=True, revision=COMMITS[0]))
+    return bed.claimed()
+
+
+def test_a_status_is_not_sent_after_a_newer_one_of_its_commit(bed: StoreBed) -> None:
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    target = add(bed, **FORGE)
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    for fails_after_the_next in (False, True):
+        bed.queue.finish(begin(bed, handler), Outcome(success=False), None)
+        (sending,) = claim(queue)
+        attempt = (sending, SendResult(sent=False, status=502), bed.clock() + timedelta(minutes=5))
+        if not fails_after_the_next:
+            queue.finish_notification(*attempt)
+        bed.queue.finish(begin(bed, handler), Outcome(success=True), None)
+        if fails_after_the_next:
+            queue.finish_notification(*attempt)
+        assert events(bed) == ["action.succeeded"]
+    claimed = begin(bed, handler)
+    bed.store.change_target(bed.admin, target.uuid, lambda old: replace(old, enabled=False))
+    bed.queue.finish(claimed, Outcome(success=True), None)
+    bed.store.change_target(bed.admin, target.uuid, lambda old: replace(old, enabled=True))
+    assert not stored(bed)
+
+
+@ON_POSTGRES
+@pytest.mark.dialect
+def test_an_end_waits_for_the_result_of_the_start(bed: StoreBed) -> None:
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    add(bed, **FORGE)
+    action = begin(bed, bed.handler("web", verify={"secrets": ["enc:v1:x"]}))
+    claim(queue)
+    with ThreadPoolExecutor() as threads:
+        with bed.database.write() as connection:
+            connection.execute(sa.text("UPDATE notifications SET lease_until = NULL"))
+            ending = threads.submit(bed.queue.finish, action, Outcome(success=True), None)
+            wait_until(lambda: ending.done() or bed.is_waiting_for_a_lock(), "the end waits")
+        ending.result()
+    assert events(bed) == ["action.succeeded"]
+
+
+def test_a_redeploy_is_told_to_targets_of_each_kind(bed: StoreBed) -> None:
+    for name, of_kind in {"oncall": {"events": ALL}, "forge": FORGE}.items():
+        add(bed, name, **of_kind)
+    handler = bed.handler("web", verify={"secrets": ["enc:v1:x"]})
+    bed.queue.finish(begin(bed, handler), Outcome(success=False), None)
+    assert events(bed) == ["action.failed"] * 2
+    queue = SqlNotificationQueue(bed.database, bed.clock, Wakeup())
+    told = {each.target.kind: each.notification.payload["data"] for each in claim(queue)}
+    assert told[TargetKind.FORGE]["revision"] == COMMITS[0]
+    assert told[TargetKind.WEBHOOK]["suppressed"] == 0
+
+
 @pytest.mark.parametrize(
     ("verb", "image_revision", "expected", "is_explained"),
     [
@@ -389,6 +449,37 @@ def test_a_target_that_is_being_deleted_delays_no_end(bed: StoreBed) -> None:
             connection.execute(sa.text("DELETE FROM notification_targets"))
             bed.queue.finish(claimed, Outcome(success=False), None)
     assert not stored(bed)
+
+
+@ON_POSTGRES
+@pytest.mark.dialect
+def test_a_target_that_is_being_renamed_is_told(bed: StoreBed) -> None:
+    add(bed)
+    bed.call(bed.handler("web"))
+    claimed = bed.claimed()
+    with bed.database.write() as connection:
+        connection.execute(sa.text("UPDATE notification_targets SET name = 'other'"))
+        bed.queue.finish(claimed, Outcome(success=False), None)
+    assert events(bed) == ["action.failed"]
+
+
+@pytest.mark.dialect
+def test_targets_of_other_users_cost_an_end_nothing(bed: StoreBed) -> None:
+    add(bed)
+    users = [bed.store.add_user(f"user{number}", is_admin=False).uuid for number in range(50)]
+    with bed.database.write() as connection:
+        columns = {**connection.execute(sa.select(targets)).one()._mapping}
+        del columns["seq"]
+        others = [{**columns, "uuid": new_uuid(), "user_uuid": users[number % 50]} for number in range(2500)]
+        connection.execute(sa.insert(targets), others)
+    with recorded() as statements:
+        end(bed)
+    counts = [
+        (count_steps if bed.database.dialect.single_writer else count_rows)(bed, sql, parameters)
+        for sql, parameters in statements
+        if "FROM notification_targets" in sql and "JOIN actions" in sql
+    ]
+    assert counts and sum(counts) < 20_000
 
 
 def test_without_targets_an_end_costs_one_query_and_a_start_none(bed: StoreBed) -> None:

@@ -43,7 +43,7 @@ def texts_of(handler: Handler | None) -> dict[str, str]:
     sent = {"name": (handler.name if handler else "") or "", "operation": handler.operation if handler else "REDEPLOY"}
     for group in make_form(handler):
         for field in group["fields"]:
-            for each, text in (*field.inputs, *([field.json] if field.json else [])):
+            for each, text in (*field["inputs"], *([field["json"]] if field["json"] else [])):
                 sent[each.name] = text.replace("\n", "\r\n")
     return sent
 

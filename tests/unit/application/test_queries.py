@@ -6,6 +6,7 @@ from tutumd.application.calls import parse_amount
 from tutumd.application.queries import (
     ACTION_FILTERS,
     HANDLER_FILTERS,
+    parse_logs_query,
     parse_number,
     parse_query,
 )
@@ -23,6 +24,11 @@ def test_no_parameters_mean_the_first_page() -> None:
 def test_dates_are_accepted_in_both_forms(text: str) -> None:
     query = parse_query([("start_date__gte", text)], ACTION_FILTERS)
     assert query.filters["start_date__gte"][:19] in ("2015-10-13T11:01:43", "2015-10-13T13:01:43")
+
+
+def test_logs_since_the_end_of_time() -> None:
+    for date in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert parse_logs_query([("since", date)]) == (1000, date, "")
 
 
 def test_an_object_may_be_a_uri() -> None:

@@ -14,12 +14,12 @@ SECRET = "whsec_QUJDREVG"
 
 
 def test_each_field_of_the_table_has_an_input_and_a_group_with_a_title() -> None:
-    shown = {field.entry.name: field for group in make_form(None) for field in group["fields"]}
+    shown = {field["entry"].name: field for group in make_form(None) for field in group["fields"]}
     assert shown.keys() == FIELDS.keys()
     assert [group["title"] for group in make_form(None)] == list(GROUPS)
     for field in shown.values():
-        assert field.title and field.entry.help
-        assert all(each.schema.get("title") for each, _ in field.inputs if len(field.inputs) > 1), field
+        assert field["title"] and field["entry"].help
+        assert all(each.schema.get("title") for each, _ in field["inputs"] if len(field["inputs"]) > 1), field
 
 
 def test_a_new_field_of_the_table_appears_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +35,8 @@ def test_a_new_field_of_the_table_appears_by_itself(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(FIELDS, "note_to_self", note)
     group = make_form(None)[-1]
     (field,) = group["fields"]
-    assert (group["title"], field.title) == ("Something new", "Note to self")
-    assert (field.inputs, field.json and field.json[0].kind) == ((), "json")
+    assert (group["title"], field["title"]) == ("Something new", "Note to self")
+    assert (field["inputs"], field["json"] and field["json"][0].kind) == ([], "json")
     assert read_texts(note, {"note_to_self.json": '{"a": "b"}'}) == {"a": "b"}
 
 
@@ -161,4 +161,4 @@ def test_groups_with_something_set_or_wrong_are_open() -> None:
 
 def _inputs(typed: dict[str, str]) -> list[tuple[form_inputs.Input, str]]:
     fields = [field for group in make_form(None, typed=typed) for field in group["fields"]]
-    return [each for field in fields for each in (*field.inputs, *([field.json] if field.json else []))]
+    return [each for field in fields for each in (*field["inputs"], *([field["json"]] if field["json"] else []))]

@@ -172,7 +172,7 @@ class DockerApi:
 
     def dated_output(self, container: str, lines: int, since: datetime | None) -> str:
         """Return as `output`, from a time on, and each line with its time."""
-        start = {"since": max(0, int(since.timestamp()))} if since else {}
+        start = {"since": int(since.timestamp())} if since else {}
         text = self._output(container, tail=max(lines, 0), timestamps=True, **start)
         return f"{_NO_TIME} {text}" if text.startswith("(") else text
 

@@ -39,6 +39,9 @@ _FILTERS = {
     "action": notifications.c.action_uuid,
     "number": notifications.c.seq,
 }
+_IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
+_MAY_FOLLOW = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE)
+"""Not the start of an ended action: a commit status must not go back to pending."""
 
 
 class SqlTargets(StorePart, Targets):
@@ -79,6 +82,9 @@ class SqlTargets(StorePart, Targets):
             changed = sorted(name for name, value in values.items() if value != getattr(row, name))
             if new.enabled and not row.enabled:
                 values |= {"disabled_reason": "", "deaths": 0, "failures": 0}
+                # While it was disabled, nobody queued the statuses that replace these.
+                of_target = sa.and_(notifications.c.target_seq == row.seq, PENDING)
+                connection.execute(sa.delete(notifications).where(of_target, ~_MAY_FOLLOW))
             connection.execute(sa.update(targets).where(targets.c.seq == row.seq).values(values))
             # The next failure is told at once: the target may have another scope, or another receiver.
             connection.execute(sa.delete(repeats).where(repeats.c.target_seq == row.seq))
@@ -134,11 +140,9 @@ class SqlTargets(StorePart, Targets):
             return number
 
     def _queue_again(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-        """Queue dead notifications, except starts of ended actions: a commit status must not go back to pending."""
-        is_live = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
-        may = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, is_live)
+        """Queue dead notifications, except starts of ended actions."""
         again = {"state": NotificationState.PENDING.value, "attempts": 0, "ended": None, "due": self._clock()}
-        done = connection.execute(sa.update(notifications).where(DEAD, which, may).values(**again))
+        done = connection.execute(sa.update(notifications).where(DEAD, which, _MAY_FOLLOW).values(**again))
         return int(done.rowcount)
 
     def _record(
@@ -151,15 +155,25 @@ class SqlTargets(StorePart, Targets):
         return target
 
 
-def select_targets() -> sa.Select[Any]:
-    """Select targets with their owners, and how many of their notifications are pending or dead."""
+def select_targets(*, counts: bool = True) -> sa.Select[Any]:
+    """Select targets with their owners, their services as their owners see them, and how many of their notifications
+    are pending or dead.
+
+    Args:
+        counts: False: 0 instead of the numbers, which may be large and take time to count.
+    """
+    is_seen = sa.and_(sa.not_(services.c.terminated), sa.or_(users.c.is_admin, services.c.owner == users.c.name))
+    of_service = sa.select(services.c.full_name).where(services.c.uuid == targets.c.service_uuid, is_seen)
     of_target = sa.select(sa.func.count()).where(notifications.c.target_seq == targets.c.seq)
     return sa.select(
         targets,
         users.c.name.label("owner"),
         users.c.is_admin.label("owner_is_admin"),
-        of_target.where(PENDING).scalar_subquery().label("pending"),
-        of_target.where(DEAD).scalar_subquery().label("dead"),
+        of_service.scalar_subquery().label("service_name"),
+        *(
+            (of_target.where(state).scalar_subquery() if counts else sa.literal(0)).label(name)
+            for name, state in (("pending", PENDING), ("dead", DEAD))
+        ),
     ).join(users, users.c.uuid == targets.c.user_uuid)
 
 

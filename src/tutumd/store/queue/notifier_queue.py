@@ -25,7 +25,6 @@ from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
 from tutumd.store.queue.payloads import read_payload
 from tutumd.store.sql.database import Database, StorePart
 from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
-from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.notifications import LEASED, PENDING, notifications, targets
 from tutumd.store.tables.schema import EPOCH, UtcTime, storable
 
@@ -35,6 +34,9 @@ MAX_FAILING = 4
 """Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
 
 _ACTION_DELETED = "the action was deleted before the notification could be sent"
+_LONGEST_WAIT = timedelta(hours=27)
+"""Longer than any pause between attempts. An attempt that is due later was planned before a clock was set back."""
+
 _other = notifications.alias("other")
 
 
@@ -64,7 +66,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             rows = connection.execute(claimed.returning(notifications)).all()
             taken = [row.target_seq for row in rows]
             connection.execute(sa.update(targets).where(targets.c.seq.in_(taken)).values(claimed=lease_now))
-            owned = connection.execute(select_targets().where(targets.c.seq.in_(taken)))
+            owned = connection.execute(select_targets(counts=False).where(targets.c.seq.in_(taken)))
             target_rows = {row.seq: row for row in owned}
             held = [_claimed_from(connection, row, target_rows[row.target_seq], now) for row in rows]
         return [each for each in held if each is not None]
@@ -74,17 +76,16 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
     ) -> None:
         now, uuid = self._clock(), claimed.notification.uuid
         with self._wakeup.write(self._database) as (connection, woken):
-            of_target = select_targets().where(targets.c.uuid == claimed.target.uuid)
+            of_target = select_targets(counts=False).where(targets.c.uuid == claimed.target.uuid)
             target = connection.execute(of_target.with_for_update(of=targets, key_share=True)).first()
             held = sa.and_(notifications.c.uuid == uuid, notifications.c.token == claimed.token, PENDING, LEASED)
             if target is None:
                 return
             event = claimed.notification.event
-            if not result.sent and event is Event.ACTION_STARTED and _has_ended(connection, claimed):
-                # The status of its end was queued meanwhile, and must not be followed by this one.
+            if not result.sent and _is_replaced(connection, held):
                 connection.execute(sa.delete(notifications).where(held))
                 return
-            is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
+            is_over = next_attempt is None
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
             values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
@@ -112,7 +113,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
 
     def next_due(self) -> datetime | None:
         now, lease_now = self._clock(), self._lease_clock()
-        due = sa.case((notifications.c.created > now + SET_BACK, sa.literal(now, UtcTime)), else_=notifications.c.due)
+        due = sa.case((_is_due(now), sa.literal(now, UtcTime)), else_=notifications.c.due)
         free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
         with self._database.read() as connection:
@@ -146,7 +147,8 @@ def select_next(lease_now: datetime) -> sa.Select[Any]:
 
 
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(notifications.c.due <= now + CLOCK_SKEW, notifications.c.created > now + SET_BACK)
+    c = notifications.c
+    return sa.or_(c.due <= now + CLOCK_SKEW, c.created > now + SET_BACK, c.due > now + _LONGEST_WAIT)
 
 
 def _lock_targets(
@@ -187,14 +189,20 @@ def _attempt_values(result: SendResult) -> dict[str, Any]:
     return {"attempts": attempts, "last_status": result.status, "error": error, "lease_until": None}
 
 
-def _has_ended(connection: sa.Connection, claimed: ClaimedNotification) -> bool:
-    is_live = sa.select(actions.c.uuid).where(actions.c.uuid == claimed.notification.action_uuid, LIVE)
-    return connection.execute(is_live).first() is None
+def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> bool:
+    """Return whether a newer status of the same commit was queued: this one must not be sent after it."""
+    c = notifications.c
+    # Locked first: either this transaction sees the newer status, or the newer one removes this one.
+    row = connection.execute(sa.select(notifications).where(held).with_for_update()).first()
+    if row is None or row.revision is None:
+        return False
+    is_same = sa.and_(c.revision == row.revision, c.target_seq == row.target_seq, c.service_uuid == row.service_uuid)
+    return connection.execute(sa.select(c.seq).where(is_same, c.seq > row.seq).limit(1)).first() is not None
 
 
 def _disable(connection: sa.Connection, target: Row, result: SendResult, now: datetime) -> set[str]:
     """Disable a target, and return the topics to publish."""
-    code, text = "gone", f"its receiver wants no more messages ({result.error})"
+    code, text = "gone", result.error
     if not result.is_gone:
         code, text = "unreachable", f"{MAX_DEATHS} notifications in a row could not be sent; the last: {result.error}"
     text = storable(text)

@@ -43,7 +43,9 @@ _newest = sa.select(sa.func.max(notifications.c.seq)).where(notifications.c.targ
 def _select_targets(*covers: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Select enabled targets. A target that is being deleted is skipped, so that no transaction waits for that."""
     owned = sa.select(targets, users.c.is_admin.label("owner_is_admin"), _newest.scalar_subquery().label("newest"))
-    joined = owned.join(users, users.c.uuid == targets.c.user_uuid).where(targets.c.enabled, *covers)
+    # An expression, so that SQLite finds the targets of users rather than the user of each target.
+    joined = owned.join(users, sa.func.coalesce(users.c.uuid, "") == targets.c.user_uuid)
+    joined = joined.where(targets.c.enabled, *covers)
     return joined.with_for_update(read=True, key_share=True, skip_locked=True, of=targets)
 
 
@@ -51,10 +53,8 @@ IN_SCOPE = sa.and_(
     sa.or_(targets.c.service_uuid.is_(None), targets.c.service_uuid == services.c.uuid),
     sa.or_(targets.c.stack.is_(None), targets.c.stack == services.c.stack),
 )
-_owners = users.alias("owners")
-_VIEWERS = sa.select(_owners.c.uuid).where(sa.or_(_owners.c.is_admin, _owners.c.name == services.c.owner))
 _SELECT_COVERING = (
-    _select_targets(targets.c.user_uuid.in_(_VIEWERS), IN_SCOPE)
+    _select_targets(sa.or_(users.c.is_admin, users.c.name == services.c.owner), IN_SCOPE)
     .add_columns(
         actions.c.uuid.label("action_uuid"),
         actions.c.service_uuid.label("subject"),
@@ -101,7 +101,7 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
         return set()
     new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
     if forges:
-        new += _list_statuses(connection, forges, ended)
+        new += _list_ends(connection, forges, ended)
     return _insert(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
@@ -142,23 +142,29 @@ def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> s
     covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
     if not covering:
         return set()
-    new: list[New] = [
-        (target, Event.ACTION_STARTED, {"revision": revision})
-        for revision in read_revisions(connection, action_uuid)
-        for target in covering
-    ]
+    new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
     return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
 
 
-def _list_statuses(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
-    """Return the commit statuses of a redeploy's end, and remove those of its start that nobody has sent."""
-    unsent = sa.and_(PENDING, notifications.c.lease_until.is_(None), notifications.c.action_uuid == ended.action_uuid)
-    connection.execute(sa.delete(notifications).where(unsent, notifications.c.event == Event.ACTION_STARTED.value))
+def _list_ends(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
+    """Return the commit statuses of a redeploy's end."""
     revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
     if not revisions:
         add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
-    event = _EVENTS[ended.state]
-    return [(target, event, {"revision": revision}) for target in forges for revision in revisions]
+    return _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
+
+
+def _list_statuses(
+    connection: sa.Connection, forges: Sequence[Row], event: Event, revisions: Sequence[str]
+) -> list[New]:
+    """Return commit statuses, and remove the older ones of the same commits that nobody has sent."""
+    c = notifications.c
+    is_same = sa.and_(c.revision.in_(revisions), c.target_seq.in_([target.seq for target in forges]), PENDING)
+    older = sa.and_(is_same, c.service_uuid == forges[0].subject)
+    # A notifier that stores a result has locked the row: wait for the result, and read it.
+    connection.execute(sa.select(c.seq).where(older).with_for_update()).all()
+    connection.execute(sa.delete(notifications).where(older, c.lease_until.is_(None)))
+    return [(target, event, {"revision": revision}) for revision in revisions for target in forges]
 
 
 def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | None, now: datetime) -> set[str]:
@@ -226,6 +232,10 @@ def new_row(target_seq: int, event: Event, now: datetime, **values: Any) -> dict
         "state": NotificationState.PENDING.value,
         "created": now,
         "due": now,
+        # All rows of one statement have the same columns.
+        "payload": None,
+        "suppressed": 0,
+        "revision": None,
         **values,
     }
 

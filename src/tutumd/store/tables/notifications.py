@@ -28,10 +28,11 @@ targets = sa.Table(
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     # Time of the last claim: targets take turns.
     sa.Column("claimed", UtcTime),
-    # Names are unique per user only: no user learns the names of another.
-    sa.UniqueConstraint("user_uuid", "name", name="notification_targets_name"),
     sqlite_autoincrement=True,
 )
+# Names are unique per user: the store checks them while it holds the lock of the user. With a unique index, a new name
+# would lock the target against the notifications of actions that end at the same time.
+sa.Index("notification_targets_name", targets.c.user_uuid, targets.c.name)
 
 notifications = sa.Table(
     "notifications",
@@ -64,6 +65,7 @@ PENDING = notifications.c.state == sa.literal_column("'pending'")
 DEAD = notifications.c.state == sa.literal_column("'dead'")
 LEASED = notifications.c.lease_until.isnot(None)
 _ENDED = notifications.c.ended.isnot(None)
+_STATUS = notifications.c.revision.isnot(None)
 
 sa.Index("notifications_of_target", notifications.c.target_seq, notifications.c.seq)
 # Each claim searches for the due notifications of a target, and for its claimed notification.
@@ -78,6 +80,14 @@ sa.Index(
 sa.Index("notifications_leased", notifications.c.target_seq, sqlite_where=LEASED, postgresql_where=LEASED)
 sa.Index(
     "notifications_dead", notifications.c.target_seq, notifications.c.seq, sqlite_where=DEAD, postgresql_where=DEAD
+)
+# For the statuses of a commit.
+sa.Index(
+    "notifications_of_revision",
+    notifications.c.revision,
+    notifications.c.target_seq,
+    sqlite_where=_STATUS,
+    postgresql_where=_STATUS,
 )
 # For retention.
 sa.Index(

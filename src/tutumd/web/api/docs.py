@@ -65,8 +65,9 @@ def get_file(name: str) -> Response:
     """Get a file of Swagger UI."""
     if name not in _MEDIA_TYPES:
         raise NotFoundError(NOT_FOUND)
-    headers = {"Cache-Control": "max-age=86400", **_SAFETY}
-    return Response(_read_file(name), media_type=_MEDIA_TYPES[name], headers=headers)
+    return Response(
+        _read_file(name), media_type=_MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400", **_SAFETY}
+    )
 
 
 @cache  # all connections share this copy, even if they read slowly

@@ -7,7 +7,7 @@ from tutumd.model import Delivery, Handler, Progress
 from tutumd.web.api.objects import TRIED
 from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
 from tutumd.web.messages.reasons import write_delivery_reason
-from tutumd.web.uris import action_uri, call_uri, handler_uri, service_uri
+from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
 
 _NAME = {
     "url": Shown(str, of=lambda handler: call_uri(handler.service_uuid, handler.uuid)),
@@ -45,7 +45,7 @@ HANDLER = describe(
 UNUSED_HANDLER = describe(
     "UnusedHandlerOut",
     "A webhook handler with its service.",
-    {**_HANDLER, "service": Shown(str, of=lambda handler: service_uri(handler.service_uuid))},
+    {**_HANDLER, "service": Shown(str, of=lambda handler: uri("service", handler.service_uuid))},
     HandlerFieldsOut,
 )
 

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import TypeAdapter
 
 from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_query, parse_user
@@ -18,7 +17,6 @@ from tutumd.web.uris import PREFIX
 
 router = APIRouter(prefix=PREFIX, tags=["account"])
 
-_NEW = TypeAdapter(ApiKeyIn)
 _USER = documented_query(["user"])
 
 
@@ -31,16 +29,15 @@ def show_account(viewer: Reader) -> User:
 @router.get("/apikey/", response_model=list_of(KEY), openapi_extra=_USER)
 def list_keys(request: Request, viewer: Reader) -> dict[str, Any]:
     """List your API keys, oldest first; as an admin also those of another `user`. Keys themselves are not stored."""
-    user = parse_user(request.query_params.multi_items())
-    return write_list(rules.list_keys(context(request).store, viewer, user))
+    return write_list(rules.list_keys(context(request).store, viewer, parse_user(request.query_params.multi_items())))
 
 
-@router.post("/apikey/", status_code=201, response_model=NEW_KEY, openapi_extra=documented(_NEW) | _USER)
+@router.post("/apikey/", status_code=201, response_model=NEW_KEY, openapi_extra=documented(ApiKeyIn) | _USER)
 def make_key(request: Request, viewer: Administrator, body: Body) -> dict[str, Any]:
     """Make an API key; as an admin also for another `user`. `key` is shown only now."""
     web, user = context(request), parse_user(request.query_params.multi_items())
-    sent = parse(body, _NEW)
-    document = {**sent.model_dump(exclude={"expires_datetime"}), "expires": sent.expires_datetime}
+    document = parse(body, ApiKeyIn).model_dump()
+    document["expires"] = document.pop("expires_datetime")
     key, stored = rules.make_key(web.store, viewer, document, now=web.clock(), user_name=user)
     return show(NEW_KEY, stored, key=key)
 
@@ -50,8 +47,7 @@ def revoke_key(
     request: Request, viewer: Administrator, key_id: Annotated[str, Path(description="`id` of the key")]
 ) -> Response:
     """Revoke an API key, and end the sessions that began with it. After the response it is refused."""
-    user = parse_user(request.query_params.multi_items())
-    rules.revoke_key(context(request).store, viewer, key_id, user)
+    rules.revoke_key(context(request).store, viewer, key_id, parse_user(request.query_params.multi_items()))
     return Response(status_code=204)
 
 

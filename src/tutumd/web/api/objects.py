@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from tutumd.application.queries import write_date
 from tutumd.model import Phase, Verb
 from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
-from tutumd.web.uris import PREFIX, action_uri, container_uri, service_uri
+from tutumd.web.uris import PREFIX, action_uri, uri
 
 _ACTION_NAMES = {
     Verb.REDEPLOY: "Service Redeploy",
@@ -20,11 +18,14 @@ _ACTION_NAMES = {
 TRIED = "`sha256:…` of the image that a failed redeploy tried to run."
 
 
-class EnvvarOut(BaseModel):
-    """An environment variable of a service."""
-
-    key: str
-    value: str | None = Field(description="null unless tutumd runs the service itself: it may be a secret.")
+ENVVAR = describe(
+    "EnvvarOut",
+    "An environment variable of a service.",
+    {
+        "key": Shown(str),
+        "value": Shown(str | None, "null unless tutumd runs the service itself: it may be a secret."),
+    },
+)
 
 
 def _variables(service: Any) -> list[dict[str, str | None]]:
@@ -37,7 +38,7 @@ SERVICE = describe(
     "A service.",
     {
         "uuid": Shown(str),
-        "resource_uri": Shown(str, of=lambda service: service_uri(service.uuid)),
+        "resource_uri": Shown(str, of=lambda service: uri("service", service.uuid)),
         "name": Shown(str),
         "full_name": Shown(str, "The name with its stack, such as `shop/web`."),
         "state": Shown(str),
@@ -56,10 +57,10 @@ SERVICE = describe(
         "containers": Shown(
             list[str],
             "URIs; each new container has a new one.",
-            of=lambda service: map(container_uri, service.containers),
+            of=lambda service: [uri("container", each) for each in service.containers],
         ),
         "deployed_datetime": Shown(DateOf2015 | None, of="deployed"),
-        "container_envvars": Shown(list[EnvvarOut], of=_variables),
+        "container_envvars": Shown(plain_list(ENVVAR), of=_variables),
         "working_dir": Shown(str, of=lambda service: service.definition.working_dir if service.definition else ""),
         "autorestart": Shown(str, of=lambda service: (service.definition or service).autorestart),
         "warnings": Shown(list[str]),
@@ -82,9 +83,9 @@ CONTAINER = describe(
     "A container; one that is gone is `Terminated` until it is forgotten.",
     {
         "uuid": Shown(str),
-        "resource_uri": Shown(str, of=lambda container: container_uri(container.uuid)),
+        "resource_uri": Shown(str, of=lambda container: uri("container", container.uuid)),
         "name": Shown(str),
-        "service": Shown(str, of=lambda container: service_uri(container.service_uuid)),
+        "service": Shown(str, of=lambda container: uri("service", container.service_uuid)),
         "state": Shown(str),
         "image_name": Shown(str),
         "image_digest": Shown(str | None),
@@ -108,7 +109,7 @@ ACTION = describe(
         "action": Shown(str, of=lambda action: _ACTION_NAMES[action.verb]),
         "operation": Shown(str, of="verb"),
         "state": Shown(str),
-        "object": Shown(str, of=lambda action: service_uri(action.service_uuid)),
+        "object": Shown(str, of=lambda action: uri("service", action.service_uuid)),
         "start_date": Shown(DateOf2015, "When it was created.", of="created"),
         "end_date": Shown(DateOf2015 | None, of="ended"),
         "reason": Shown(str, "Why it failed or waits; after a success often empty."),
@@ -123,9 +124,13 @@ ACTION = describe(
         ),
         "containers_after": Shown(int, of=lambda action: len(action.containers_after)),
         "container_uris_before": Shown(
-            list[str], "URIs of these containers.", of=lambda action: map(container_uri, action.containers_before)
+            list[str],
+            "URIs of these containers.",
+            of=lambda action: [uri("container", each) for each in action.containers_before],
         ),
-        "container_uris_after": Shown(list[str], of=lambda action: map(container_uri, action.containers_after)),
+        "container_uris_after": Shown(
+            list[str], of=lambda action: [uri("container", each) for each in action.containers_after]
+        ),
         "target_num_containers": Shown(int | None, of="target"),
         "deliveries": Shown(int, "How many calls it performs."),
         "ip": Shown(str, of="address"),
@@ -203,7 +208,7 @@ WHOAMI = describe(
         "service": Shown(
             str | None,
             "URI of the only service that the key is for; null: all.",
-            of=lambda user: user.access.service_uuid and service_uri(user.access.service_uuid),
+            of=lambda user: user.access.service_uuid and uri("service", user.access.service_uuid),
         ),
         "stack": Shown(str | None, "The only stack that the key is for; null: all.", of="access.stack"),
         "expires_datetime": Shown(Moment | None, of="access.expires"),
@@ -220,7 +225,7 @@ _KEY = {
     "service": Shown(
         str | None,
         "URI of the only service that it is for; null: all.",
-        of=lambda key: key.service_uuid and service_uri(key.service_uuid),
+        of=lambda key: key.service_uuid and uri("service", key.service_uuid),
     ),
     "stack": Shown(str | None, "The only stack that it is for; null: all."),
     "created_datetime": Shown(Moment, of="created"),
@@ -247,7 +252,7 @@ AUDIT_ENTRY = describe(
         "service": Shown(
             str | None,
             "URI of the service, which may be gone.",
-            of=lambda entry: entry.service_uuid and service_uri(entry.service_uuid),
+            of=lambda entry: entry.service_uuid and uri("service", entry.service_uuid),
         ),
         "service_name": Shown(str, "As it was then."),
         "handler_number": Shown(int | None, "Its URL would be a credential."),

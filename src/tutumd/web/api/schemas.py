@@ -83,20 +83,23 @@ def describe(name: str, text: str, fields: Mapping[str, Shown], base: type[Objec
     return schema
 
 
-class MetaOut(BaseModel):
-    """The place of a page in its list. `next` and `previous` are paths, null at the ends."""
-
-    limit: int
-    next: str | None
-    offset: int
-    previous: str | None
-    total_count: int
+MetaOut = describe(
+    "MetaOut",
+    "The place of a page in its list. `next` and `previous` are paths, null at the ends.",
+    {
+        "limit": Shown(int),
+        "next": Shown(str | None),
+        "offset": Shown(int),
+        "previous": Shown(str | None),
+        "total_count": Shown(int),
+    },
+)
 
 
 class ListOut(BaseModel, Generic[Item]):
     """A page of a list."""
 
-    meta: MetaOut
+    meta: MetaOut  # type: ignore[valid-type] # a class
     objects: list[Item]
 
 
@@ -152,26 +155,26 @@ class Envvar(RequestBody):
     value: str
 
 
-class ServicePatch(RequestBody):
-    """Changes to a service. Fields other than the target are for services that tutumd runs itself."""
-
-    name: str | None = None
-    image: str | None = Field(None, description="Free text on the local engine.")
-    run_command: str | None = Field(None, description="Run by /bin/sh -c.")
-    container_envvars: list[Envvar] | None = None
-    working_dir: str | None = Field(None, description="Absolute path; empty means a folder of its own.")
-    autorestart: str | None = Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")
-    target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
-
-
-class _NewService(ServicePatch):
-    """A service to create on an engine that runs commands. Fields of 2015 without effect may be sent empty."""
-
-    engine: str | None = Field(None, description="Engine instance; default: the first that creates services.")
-
-
+ServicePatch = create_model(
+    "ServicePatch",
+    __base__=RequestBody,
+    __doc__="Changes to a service. Fields other than the target are for services that tutumd runs itself.",
+    name=(str | None, None),
+    image=(str | None, Field(None, description="Free text on the local engine.")),
+    run_command=(str | None, Field(None, description="Run by /bin/sh -c.")),
+    container_envvars=(list[Envvar] | None, None),
+    working_dir=(str | None, Field(None, description="Absolute path; empty means a folder of its own.")),
+    autorestart=(str | None, Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")),
+    target_num_containers=(int | None, Field(None, description="From 0 to the limit of the server.")),
+)
 _unused_fields: dict[str, Any] = dict.fromkeys(UNUSED_FIELDS, (Any, None))
-ServiceIn = create_model("ServiceIn", __base__=_NewService, __doc__=_NewService.__doc__, **_unused_fields)
+ServiceIn = create_model(
+    "ServiceIn",
+    __base__=ServicePatch,
+    __doc__="A service to create on an engine that runs commands. Fields of 2015 without effect may be sent empty.",
+    engine=(str | None, Field(None, description="Engine instance; default: the first that creates services.")),
+    **_unused_fields,
+)
 
 
 def _add_handler_fields_in(schema: dict[str, Any]) -> None:
@@ -218,40 +221,48 @@ class HandlerFieldsOut(ObjectOut):
     model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
 
 
-class RotateIn(RequestBody):
-    """A request for a new URL of a handler."""
-
-    grace: Any = Field(86_400, description="Seconds for which the old URL is still accepted, up to 30 days.")
-
-
-class TestIn(RequestBody):
-    """A call to try."""
-
-    headers: dict[str, str] = Field(default_factory=dict)
-    query: dict[str, str] = Field(default_factory=dict)
-    body: Any = Field("", description="A text, or a JSON value.")
-    address: str = Field("127.0.0.1", description="Address of the client.")
-
-
-class ApiKeyIn(RequestBody):
-    """An API key to make."""
-
-    name: str | None = Field(None, description="For people: at most 50 characters.")
-    scope: str = Field(description="`read`, `call`, `operate` or `admin`; each includes those before it.")
-    service: str | None = Field(None, description="The only service that it is for: UUID or name.")
-    stack: str | None = Field(None, description="The only stack that it is for.")
-    expires_datetime: str | None = Field(None, description="A date, or days such as `90d`; null: it does not expire.")
-
-
-class TargetIn(RequestBody):
-    """A notification target to create or to change. null resets a field to its default."""
-
-    name: Any = Field(None, description="1 to 255 characters, such as `oncall`.")
-    kind: Any = Field(None, description="`webhook`, `apprise` or `forge`; it cannot be changed.")
-    settings: Any = Field(None, description="An object with the settings of the kind.")
-    events: Any = Field(None, description="A list such as `action.failed`; default: failures and recoveries.")
-    service: str | None = Field(None, description="The only service that it is told of: UUID or name.")
-    stack: Any = Field(None, description="The only stack that it is told of.")
-    include_log: Any = Field(None, description="Send the last output of a failed container.")
-    repeat: Any = Field(None, description="An equal failure is sent at most once in this time, in seconds; 0: each.")
-    enabled: Any = None
+RotateIn = create_model(
+    "RotateIn",
+    __base__=RequestBody,
+    __doc__="A request for a new URL of a handler.",
+    grace=(Any, Field(86_400, description="Seconds for which the old URL is still accepted, up to 30 days.")),
+)
+TestIn = create_model(
+    "TestIn",
+    __base__=RequestBody,
+    __doc__="A call to try.",
+    headers=(dict[str, str], Field(default_factory=dict)),
+    query=(dict[str, str], Field(default_factory=dict)),
+    body=(Any, Field("", description="A text, or a JSON value.")),
+    address=(str, Field("127.0.0.1", description="Address of the client.")),
+)
+ApiKeyIn = create_model(
+    "ApiKeyIn",
+    __base__=RequestBody,
+    __doc__="An API key to make.",
+    name=(str | None, Field(None, description="For people: at most 50 characters.")),
+    scope=(str, Field(description="`read`, `call`, `operate` or `admin`; each includes those before it.")),
+    service=(str | None, Field(None, description="The only service that it is for: UUID or name.")),
+    stack=(str | None, Field(None, description="The only stack that it is for.")),
+    expires_datetime=(
+        str | None,
+        Field(None, description="A date, or days such as `90d`; null: it does not expire."),
+    ),
+)
+TargetIn = create_model(
+    "TargetIn",
+    __base__=RequestBody,
+    __doc__="A notification target to create or to change. null resets a field to its default.",
+    name=(Any, Field(None, description="1 to 255 characters, such as `oncall`.")),
+    kind=(Any, Field(None, description="`webhook`, `apprise` or `forge`; it cannot be changed.")),
+    settings=(Any, Field(None, description="An object with the settings of the kind.")),
+    events=(Any, Field(None, description="A list such as `action.failed`; default: failures and recoveries.")),
+    service=(str | None, Field(None, description="The only service that it is told of: UUID or name.")),
+    stack=(Any, Field(None, description="The only stack that it is told of.")),
+    include_log=(Any, Field(None, description="Send the last output of a failed container.")),
+    repeat=(
+        Any,
+        Field(None, description="An equal failure is sent at most once in this time, in seconds; 0: each."),
+    ),
+    enabled=(Any, None),
+)

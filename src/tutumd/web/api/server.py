@@ -13,7 +13,6 @@ from tutumd.web.api.schemas import list_of, write_list
 from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
-from tutumd.web.scrapes import Scrapes
 from tutumd.web.uris import PREFIX
 
 _CLOSED = "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
@@ -24,8 +23,7 @@ router = APIRouter()
 @router.get(f"{PREFIX}/auth/", tags=["account"], response_model=list_of(ACCOUNT))
 def check_credentials(request: Request, viewer: Reader) -> dict[str, Any]:
     """Check credentials: returns the user and the key that were sent."""
-    _, key = parse_credentials(request)
-    return write_list([{"username": viewer.name, "key": key}])
+    return write_list([{"username": viewer.name, "key": parse_credentials(request)[1]}])
 
 
 @router.get(f"{PREFIX}/engine/", tags=["server"], response_model=list_of(ENGINE))
@@ -69,8 +67,15 @@ async def scrape(request: Request) -> Response:
     web = context(request)
     if web.scrapes is None:
         raise NotFoundError(_CLOSED)
-    if not may_scrape(request):
-        raise _refusal(web.scrapes)
+    is_open = may_scrape(request)
+    if not is_open and web.scrapes.token:
+        text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
+        raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+    if not is_open:
+        raise ForbiddenError(
+            "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a"
+            " proxy forwards the request"
+        )
     content, content_type = await web.scrapes.render(web.call_metrics, request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
@@ -80,13 +85,3 @@ def may_scrape(request: Request) -> bool:
     web = context(request)
     address = web.read_origin(request.scope).address if web.knows_client(request.scope) else ""
     return web.scrapes is not None and web.scrapes.is_open_to(request.headers.get("authorization", ""), address)
-
-
-def _refusal(scrapes: Scrapes) -> Exception:
-    if scrapes.token:
-        text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
-        return HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
-    return ForbiddenError(
-        "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a proxy"
-        " forwards the request"
-    )

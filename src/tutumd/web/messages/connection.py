@@ -102,15 +102,15 @@ def describe_calls(handler: Handler) -> str:
 
 
 def _waiting(sender: Sender, handler: Handler) -> Connection:
-    checks = [Check(text="A call arrives", state="waiting", why=sender.first_call)]
-    if "verify" in handler.options:
-        checks.append(Check(text=_SECRET, state="waiting"))
-    checks += [
+    secret = [Check(text=_SECRET, state="waiting")] if "verify" in handler.options else []
+    checks = (
+        Check(text="A call arrives", state="waiting", why=sender.first_call),
+        *secret,
         Check(text=_COUNTS, state="waiting", why=describe_calls(handler)),
         Check(text=_QUEUED, state="waiting"),
         Check(text="The action succeeds", state="waiting"),
-    ]
-    return Connection(stage="waiting", title=f"Waiting for the first call from {sender.name}", checks=tuple(checks))
+    )
+    return Connection(stage="waiting", title=f"Waiting for the first call from {sender.name}", checks=checks)
 
 
 def _arrived(delivery: Delivery) -> Check:
@@ -127,11 +127,16 @@ def _refused(sender: Sender, delivery: Delivery) -> Connection:
     title, fix = f"A call was refused with {status}", _HANDLER_FIXES.get(reason.code, "")
     if status == 401:
         checks = (Check(text=_SECRET, state="failed", why=why), Check(text=_COUNTS, state="skipped"))
-        lacks_it = reason.code == "header-missing"
-        title = "A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret"
+        title = f"A call arrived {'without the' if reason.code == 'header-missing' else 'with a wrong'} secret"
         fix = _fix_signature(sender, reason)
-    checks = (_arrived(delivery), *checks)
-    return Connection(stage="refused", title=title, fix=fix, checks=checks, delivery=delivery, is_settled=True)
+    return Connection(
+        stage="refused",
+        title=title,
+        fix=fix,
+        checks=(_arrived(delivery), *checks),
+        delivery=delivery,
+        is_settled=True,
+    )
 
 
 def _fix_signature(sender: Sender, reason: Reason) -> str:
@@ -155,10 +160,13 @@ def _skipped(sender: Sender, handler: Handler, delivery: Delivery, signature: Ch
     reason, calls = delivery.reasons[0], describe_calls(handler)
     if reason.code == "ping":
         ping = Check(text="The call is a ping", state="passed", why=f"A ping runs nothing. {calls}")
-        title = f"{_start(sender)}'s ping arrived: connected"
-        checks: tuple[Check, ...] = (_arrived(delivery), signature, ping)
-        return Connection(stage="connected", title=title, checks=checks, delivery=delivery, is_settled=True)
-    counts = Check(text=_COUNTS, state="failed", why=write_reasons(delivery.reasons))
+        return Connection(
+            stage="connected",
+            title=f"{_start(sender)}'s ping arrived: connected",
+            checks=(_arrived(delivery), signature, ping),
+            delivery=delivery,
+            is_settled=True,
+        )
     fix = f"{calls} Send such a call, or change the filter on the handler's page."
     if reason.code in _WRONG_EVENTS:
         fix = f"{calls} {_fix_events(sender)}"
@@ -166,7 +174,12 @@ def _skipped(sender: Sender, handler: Handler, delivery: Delivery, signature: Ch
         stage="skipped",
         title="Connected, but this call did not count",
         fix=fix,
-        checks=(_arrived(delivery), signature, counts, Check(text=_QUEUED, state="skipped")),
+        checks=(
+            _arrived(delivery),
+            signature,
+            Check(text=_COUNTS, state="failed", why=write_reasons(delivery.reasons)),
+            Check(text=_QUEUED, state="skipped"),
+        ),
         delivery=delivery,
         is_settled=True,
     )

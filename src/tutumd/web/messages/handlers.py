@@ -48,7 +48,7 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
             write = _WRITERS.get(field.name, lambda each, title=field.title or field.name: _write_any(title, each))
             sentences[field.group] += write(value)
             if field.name == "max_uses":
-                sentences[field.group].append(f"Has accepted {_count(handler.uses, 'call')} so far.")
+                sentences[field.group].append(f"Has accepted {count_of(handler.uses, 'call')} so far.")
     return tuple(
         (title, tuple(lines or [UNSET[title]])) for title, lines in sentences.items() if lines or title in UNSET
     )
@@ -65,7 +65,7 @@ def _write_any(title: str, value: Any) -> list[str]:
 
 def _write_verify(value: Mapping[str, Any]) -> list[str]:
     preset, header = value["preset"], value.get("header", "")
-    secrets = _count(value["secrets_set"], "secret")
+    secrets = count_of(value["secrets_set"], "secret")
     if preset == "token":
         place = f"the header {header}" if header else "the header Authorization: Bearer"
         return [f"A call must have a token in {place} ({secrets} set)."]
@@ -105,23 +105,23 @@ def _write_tag(value: Mapping[str, Any]) -> list[str]:
 
 def _write_rate(value: str) -> list[str]:
     count, _, unit = value.partition("/")
-    return [f"Accepts at most {_count(int(count), 'call')} a {unit}. Further calls get a 429."]
+    return [f"Accepts at most {count_of(int(count), 'call')} a {unit}. Further calls get a 429."]
 
 
 _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
     "enabled": lambda _: ["The handler is disabled and accepts no calls."],
     "expires_datetime": lambda value: [
-        f"Accepts calls until {_date(parse_date('expires_datetime', value))}. Later calls get a 404."
+        f"Accepts calls until {parse_date('expires_datetime', value):%Y-%m-%d %H:%M:%S} UTC. Later calls get a 404."
     ],
-    "max_uses": lambda value: [f"Accepts {_count(value, 'call')} in total. Later calls get a 404."],
-    "max_containers": lambda value: [f"Scales the service to at most {_count(value, 'container')}."],
+    "max_uses": lambda value: [f"Accepts {count_of(value, 'call')} in total. Later calls get a 404."],
+    "max_containers": lambda value: [f"Scales the service to at most {count_of(value, 'container')}."],
     "verify": _write_verify,
     "filter": _write_filter,
     "tag": _write_tag,
     "pass_body": lambda value: [f"The new containers get the body of the call in the variable {value}."],
     "rate_limit": _write_rate,
     "allow_from": lambda value: [f"Accepts calls only from {_either(value)}. Other callers get a 404."],
-    "debounce": lambda value: [f"An action starts when no call has arrived for {_count(value, 'second')}."],
+    "debounce": lambda value: [f"An action starts when no call has arrived for {count_of(value, 'second')}."],
     "skip_unchanged": lambda value: [
         f"A redeploy {'does nothing' if value else 'replaces the containers also'} if the image has not changed."
     ],
@@ -133,12 +133,9 @@ def _either(value: str | list[str]) -> str:
     return value if isinstance(value, str) else " or ".join(value)
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 call` or `2,000 calls`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _date(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 UNUSED_AFTER = timedelta(days=30)

@@ -122,18 +122,27 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     place = f"{parts.scheme}://{parts.netloc}"
     fix = "Give the server a public name with TLS, and set TUTUMD_PUBLIC_URL to its https:// address."
     if is_local(host) and sender.key == "curl":
-        text = f"The URL begins with {place}, which is this machine. Only programs on this machine can call it."
-        return warning(SUBJECT, text, fix)
+        return warning(
+            SUBJECT,
+            f"The URL begins with {place}, which is this machine. Only programs on this machine can call it.",
+            fix,
+        )
     if is_local(host):
-        text = f"The URL begins with {place}, which is this machine. {sender.name} cannot reach it from elsewhere."
-        return wrong(SUBJECT, text, fix)
+        return wrong(
+            SUBJECT,
+            f"The URL begins with {place}, which is this machine. {sender.name} cannot reach it from elsewhere.",
+            fix,
+        )
     if _is_private(host) and sender.is_remote:
-        text = f"{place} is in a private network. {sender.name} cannot reach it from the internet."
-        return warning(SUBJECT, text, fix)
+        return warning(
+            SUBJECT, f"{place} is in a private network. {sender.name} cannot reach it from the internet.", fix
+        )
     if parts.scheme != "https":
-        text = f"{place} has no TLS. Anyone on the way can read this URL, which is a password."
-        fix = "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address."
-        return warning(SUBJECT, text, fix)
+        return warning(
+            SUBJECT,
+            f"{place} has no TLS. Anyone on the way can read this URL, which is a password.",
+            "Put a proxy with TLS in front of the server, and set TUTUMD_PUBLIC_URL to its https:// address.",
+        )
     return None
 
 

@@ -46,20 +46,21 @@ _TEXTS = {
 _ENDS = {ActionState.SUCCESS: ("Done", "done"), ActionState.CANCELED: ("Canceled", "canceled")}
 
 
-def build(action: Action, lines: Sequence[LogLine], now: datetime) -> tuple[Step, ...]:
-    """Return the steps of an action. `lines` are all lines of its log."""
-    return tuple(_build(action, lines, now))
-
-
-def _build(action: Action, lines: Sequence[LogLine], now: datetime) -> Iterator[Step]:
+def build(action: Action, lines: Sequence[LogLine], now: datetime) -> Iterator[Step]:
+    """Yield the steps of an action. `lines` are all lines of its log."""
     created, began, ended = action.created, action.started, action.ended
     yield Step(text="Requested", at=created)
     if began is not None:
         yield Step(text="Waited for its turn", seconds=_seconds(created, began))
         yield from _build_run(action, lines, began, now)
     elif ended is None:
-        waits_s = _seconds(created, now)
-        yield Step(text="Waiting for its turn", state="now", seconds=waits_s, since=created, note=action.reason)
+        yield Step(
+            text="Waiting for its turn",
+            state="now",
+            seconds=_seconds(created, now),
+            since=created,
+            note=action.reason,
+        )
     if ended is not None:
         text, state = _ENDS.get(action.state, ("Failed", "failed"))
         yield Step(text=text, state=state, at=ended, seconds=_seconds(began, ended) if began else None)

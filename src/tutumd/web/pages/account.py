@@ -1,6 +1,4 @@
-"""Sign-in and sign-out; the account with its sessions and API keys, for admins those of all users; and the audit
-log.
-"""
+"""Sign-in and sign-out; the account with its sessions and API keys, for admins also all users; and the audit log."""
 
 import re
 from typing import Annotated
@@ -11,22 +9,30 @@ from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
-from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
-from tutumd.model import AuditEntry, AuditEvent, Scope, User
+from tutumd.application.scopes import describe_limits, require_admin, require_everything
+from tutumd.errors import (
+    NOT_FOUND,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    TooManyCallsError,
+    TutumdError,
+    UnauthorizedError,
+)
+from tutumd.model import AuditEntry, AuditEvent, Scope, User, Via
+from tutumd.web.auth import at_origin
 from tutumd.web.context import context
 from tutumd.web.errors import describe_error
-from tutumd.web.pages.rendering import go_to, render, verb
+from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
 from tutumd.web.pages.visitors import (
     PROXY,
     Admin,
     Reader,
     SentForm,
-    at_origin,
     begin_visit,
     end_session,
     find_visitor,
-    hash_form,
+    fingerprint,
     make_session,
     read_user_name,
 )
@@ -43,6 +49,7 @@ _SCOPES = {
     Scope.OPERATE: "also scale, start and stop, and change handlers",
     Scope.ADMIN: "all that the user may do, also make keys",
 }
+_FOR_ADMINS = "it decides who else signs in"
 _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
@@ -59,7 +66,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     owner = form.get("owner", "") or visitor.name
     try:
         key, _ = rules.make_key(
-            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
+            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=fingerprint(form)
         )
     except TutumdError as error:
         if not error.field and not isinstance(error, ConflictError):
@@ -94,6 +101,38 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
         if session.number != visitor.access.session:
             store.end_sessions(visitor, session.number)
     return go_to(request, "/account/", "sessions-ended")
+
+
+@router.post("/account/user/")
+def add_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Add a user, and show a link that signs the user in."""
+    require_admin(visitor, _FOR_ADMINS)
+    name = form.get("name", "").strip()
+    try:
+        rules.add_user(context(request).store, name, is_admin=bool(form.get("is_admin")), by=visitor)
+    except (ConflictError, InvalidInputError) as error:
+        return render_account(request, visitor, describe_error(error)[0], new_user=name, errors={"user": str(error)})
+    return make_link(request, visitor, {"user": name})
+
+
+@router.post("/account/user/link/")
+def make_link(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Show a link that signs a user in once. The link is in this response only."""
+    require_admin(visitor, _FOR_ADMINS)
+    web, name = context(request), form.get("user", "")
+    link = start_of_urls(request) + rules.make_login_link(web.store, name, web.clock(), visitor)
+    return render_account(request, visitor, 201, link=link, owner=name)
+
+
+@router.post("/account/user/remove/")
+def remove_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Remove a user, whose keys are then refused and whose sessions end."""
+    require_admin(visitor, _FOR_ADMINS)
+    try:
+        labelled = context(request).store.remove_user(form.get("user", ""), visitor)
+    except ConflictError as error:
+        return render_account(request, visitor, 409, errors={"user": str(error)})
+    return go_to(request, "/account/", "user-removed-labelled" if labelled else "user-removed")
 
 
 def render_account(
@@ -192,7 +231,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         begin_visit(request)
         return _refuse(request, error, "sign_in.html", next=after, user=name)
     response = _go_on(request, after)
-    web.store.add_session(at_origin(request, user), make_session(request, response))
+    web.store.add_session(at_origin(request, user, Via.PAGE), make_session(request, response))
     return response
 
 
@@ -209,8 +248,9 @@ def use_link(request: Request, token: str) -> Response:
     """Begin a session for the user of a link, which works once."""
     web, response = context(request), go_to(request, "/")
     try:
-        new = make_session(request, response)
-        web.sign_ins.use_link(web.read_client(request.scope), token, new, web.read_origin(request.scope))
+        web.sign_ins.use_link(
+            web.read_client(request.scope), token, make_session(request, response), web.read_origin(request.scope)
+        )
     except (UnauthorizedError, TooManyCallsError) as error:
         return _refuse(request, error, "sign_in_link.html")
     return response

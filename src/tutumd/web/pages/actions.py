@@ -20,7 +20,7 @@ from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, hash_form
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -62,7 +62,9 @@ def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
     """Repeat an action, and show the new action. If the same form is sent again, it redirects to the same action."""
     web = context(request)
     origin = web.read_origin(request.scope)
-    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, hash_form(form)))
+    return _change(
+        request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, fingerprint(form))
+    )
 
 
 def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:

@@ -28,7 +28,7 @@ from tutumd.web.pages.handler_routes import (
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import SentForm, hash_form
+from tutumd.web.pages.visitors import SentForm, fingerprint
 
 router = APIRouter()
 
@@ -87,7 +87,7 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
             number=delivery_number,
             origin=web.read_origin(found.request.scope),
             now=web.clock(),
-            form_sha256=hash_form(form),
+            form_sha256=fingerprint(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
         return await run_in_threadpool(_show, found, delivery_number, error=error)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from shlex import quote
 from typing import Any
@@ -29,9 +29,9 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.handler_routes import BASE, ChangedHandler, FoundHandler, fingerprint
+from tutumd.web.pages.handler_routes import BASE, ChangedHandler, FoundHandler
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Operator, SentForm, hash_form
+from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
 
 router = APIRouter()
 
@@ -52,7 +52,7 @@ def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response
 def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
     """Create a handler, and show it. If the same form is sent again, nothing is created."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
-    made, _, errors = create_from_form(request, visitor, service, form, hash_form(form))
+    made, _, errors = create_from_form(request, visitor, service, form, fingerprint(form))
     if made is None:
         return _show_new(request, service, form, errors)
     return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
@@ -114,8 +114,8 @@ def _show_new(request: Request, service: Service, typed: Texts | None = None, er
 def _show_edit(
     found: FoundHandler, typed: Texts | None = None, errors: Errors | None = None, status: int = 400
 ) -> Response:
-    values = found.values | _values(found.handler, typed, errors or {})
-    return render(found.request, "handler_edit.html", status if errors else 200, **values)
+    values = _values(found.handler, typed, errors or {})
+    return render(found.request, "handler_edit.html", status if errors else 200, **found.values, **values)
 
 
 def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dict[str, object]:
@@ -140,29 +140,6 @@ def _fingerprint(handler: Handler) -> str:
     return fingerprint(handler.name, rules.public_options(handler))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormField:
-    """A field with its inputs, each with its text.
-
-    Attributes:
-        json: The input for JSON and its text; None if the field needs none.
-        json_holds: Whether the stored value contains more than the other inputs can express.
-        error: Error in the typed text; empty if there is none.
-        secrets_set: Number of stored secrets.
-        is_set: Whether its value is not, or will not be, the default.
-    """
-
-    entry: HandlerField
-    title: str
-    example: str
-    inputs: tuple[tuple[Input, str], ...]
-    json: tuple[Input, str] | None
-    json_holds: bool
-    error: str
-    secrets_set: int
-    is_set: bool
-
-
 def make_form(
     handler: Handler | None, *, typed: Texts | None = None, errors: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
@@ -178,13 +155,14 @@ def make_form(
         for field in FIELDS.values()
         if handler is None or field.operation in (None, handler.operation)
     ]
-    titles = dict.fromkeys((*GROUPS, *(each.entry.group for each in fields)))
-    groups = {title: [each for each in fields if each.entry.group == title] for title in titles}
+    titles = dict.fromkeys((*GROUPS, *(each["entry"].group for each in fields)))
+    groups = {title: [each for each in fields if each["entry"].group == title] for title in titles}
     return [
         {
             "title": title,
-            "note": ", ".join(each.title for each in members if each.is_set) or UNSET.get(title, "Nothing is set."),
-            "is_open": any(each.is_set or each.error for each in members),
+            "note": ", ".join(each["title"] for each in members if each["is_set"])
+            or UNSET.get(title, "Nothing is set."),
+            "is_open": any(each["is_set"] or each["error"] for each in members),
             "fields": members,
         }
         for title, members in groups.items()
@@ -230,7 +208,10 @@ def _read_values(handler: Handler | None) -> Mapping[str, Any]:
     return rules.public_options(handler) if handler else {each.name: each.json_default for each in FIELDS.values()}
 
 
-def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> FormField:
+def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> dict[str, Any]:
+    """Return a field for the template: its `inputs`, each with its text, and `json`, the input for JSON and its text,
+    or None if it needs none. `json_holds`: the stored value contains more than the other inputs can express.
+    """
     inputs, texts, as_json = make_inputs(field), write_texts(field, value), json_name(field)
     json_holds = bool(texts[as_json])
     texts |= {name: typed[name] for name in texts if name in typed} if typed else {}
@@ -238,17 +219,17 @@ def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str
         texts[as_json] = ""
     needs_json = len(inputs) != 1 or bool(texts[as_json])
     schema = {"examples": [json.dumps(field.example, ensure_ascii=False)]}
-    return FormField(
-        entry=field,
-        title=field.title or field.name.replace("_", " ").capitalize(),
-        example=write_example(field.example),
-        inputs=tuple((each, "" if each.kind == "secrets" else texts[each.name]) for each in inputs),
-        json=(Input(name=as_json, kind="json", schema=schema), texts[as_json]) if needs_json else None,
-        json_holds=json_holds,
-        error=error,
-        secrets_set=value.get("secrets_set", 0) if isinstance(value, dict) else 0,
-        is_set=texts != write_texts(field, field.json_default),
-    )
+    return {
+        "entry": field,
+        "title": field.title or field.name.replace("_", " ").capitalize(),
+        "example": write_example(field.example),
+        "inputs": [(each, "" if each.kind == "secrets" else texts[each.name]) for each in inputs],
+        "json": (Input(name=as_json, kind="json", schema=schema), texts[as_json]) if needs_json else None,
+        "json_holds": json_holds,
+        "error": error,
+        "secrets_set": value.get("secrets_set", 0) if isinstance(value, dict) else 0,
+        "is_set": texts != write_texts(field, field.json_default),
+    }
 
 
 def _check(field: HandlerField, value: Any, handler: Handler | None, operation: Operation, now: datetime) -> None:

@@ -1,6 +1,5 @@
 """Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
@@ -9,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Request
 
 from tutumd.application import handlers as rules
-from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
 from tutumd.web.context import WebContext, context, parse_uuid
@@ -90,8 +88,10 @@ class FoundHandler:
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
-        filters = {"service": self.service.uuid, "handler": self.handler.number, "outcome": outcome}
-        return self.web.store.deliveries(self.visitor, Query.newest(limit, **filters, number__lt=before)).objects
+        query = Query.newest(
+            limit, service=self.service.uuid, handler=self.handler.number, outcome=outcome, number__lt=before
+        )
+        return self.web.store.deliveries(self.visitor, query).objects
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `handlers.change`."""
@@ -117,8 +117,8 @@ def find_handler(request: Request, visitor: User, service_uuid: str, number: int
         raise HandlerGoneError(service) from None
     name, word = handler.name or "", _UNKNOWN
     if name.isprintable() and not name.startswith("-") and name.strip():
-        same = store.handlers(visitor, service.uuid, Query(filters={"name": name}, limit=1))
-        word = quote(name) if same.total == 1 else _UNKNOWN
+        is_unique = store.handlers(visitor, service.uuid, Query(filters={"name": name}, limit=1)).total == 1
+        word = quote(name) if is_unique else _UNKNOWN
     return FoundHandler(
         request=request,
         visitor=visitor,
@@ -163,8 +163,3 @@ def outcome_filters(address: str, chosen: DeliveryOutcome | None) -> list[tuple[
     """Return the links that filter deliveries by outcome, as `ui.filters` takes them."""
     links = [("All", address, None, chosen is None)]
     return links + [(each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
-
-
-def fingerprint(*values: object) -> str:
-    """Return a text that changes with the given values, and reveals nothing about them."""
-    return sha256_hex(json.dumps(values, sort_keys=True))[:16]

@@ -22,12 +22,11 @@ from tutumd.web.pages.handler_routes import (
     FoundHandler,
     ReadHandler,
     find_handler,
-    fingerprint,
     outcome_filters,
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Form, SentForm
+from tutumd.web.pages.visitors import Form, SentForm, fingerprint
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
@@ -58,11 +57,6 @@ def show_handler(found: ReadHandler, outcome: str = "") -> Response:
 
 
 @router.get(f"{BASE}url/")
-def leave_url(found: CalledHandler) -> Response:
-    """Redirect to the handler: the URL is shown only in response to its button."""
-    return go_to(found.request, found.place)
-
-
 @router.get(f"{BASE}connect/secret/")
 @router.get(f"{BASE}delivery/{{delivery_number}}/redeliver/")
 def leave_button(found: ReadHandler) -> Response:

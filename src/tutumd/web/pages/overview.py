@@ -10,7 +10,7 @@ from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup, Us
 from tutumd.ports.store import Store
 from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
-from tutumd.web.messages.handlers import UNUSED_AFTER
+from tutumd.web.messages.handlers import UNUSED_AFTER, count_of
 from tutumd.web.pages.notifications import may_change
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_list import link_states, services_address
@@ -79,7 +79,7 @@ def _list_steps(
         else "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web, with --engine docker,"
         " swarm, kubernetes or local.",
         "It shows services": _services_note(engines, visitor),
-        "A sender has the URL of a handler": f"{number} service{'' if number == 1 else 's'} can be redeployed, and"
+        "A sender has the URL of a handler": f"{count_of(number, 'service')} can be redeployed, and"
         " nobody can call them yet. Choose a service and a sender, and get the URL to paste.",
     }
     done = 0 if all(engine.away for engine in engines) else 1 if not groups else 2

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from shlex import quote
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tutumd.application.queries import write_date
 from tutumd.errors import TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
@@ -17,11 +19,6 @@ from tutumd.web.messages.deliveries import describe_reason
 from tutumd.web.messages.reasons import write_reason
 from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import is_secure, set_cookie
-
-
-def iso(at: datetime) -> str:
-    """Return a time for machines, in UTC with milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def exact(at: datetime) -> str:
@@ -113,7 +110,7 @@ def agent(user_agent: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "iso": iso,
+    "iso": partial(write_date, timespec="milliseconds"),
     "exact": exact,
     "clock": clock,
     "relative": relative,
@@ -189,17 +186,15 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     page, only the block `live` is rendered.
     """
     web = context(request)
-    visitor: User | None = getattr(request.state, "visitor", None)
-    now: datetime = web.clock()
     known: dict[str, Any] = {
         "root": web.public_path,
         "here": web.public_path + request.url.path,
-        "visitor": visitor,
+        "visitor": getattr(request.state, "visitor", None),
         "csrf": getattr(request.state, "csrf", ""),
         "live_tag": getattr(request.state, "live_tag", ""),
         "corner_tag": getattr(request.state, "corner_tag", ""),
         "random_id": secrets.token_urlsafe(16),
-        "now": now,
+        "now": web.clock(),
         "said": RESULTS.get(request.query_params.get("did", ""), ""),
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{name_assets()[path]}",

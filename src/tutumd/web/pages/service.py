@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -13,7 +13,7 @@ from tutumd.application.queries import parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import Action, ActionState, Delivery, Query, Scope, Service, User, Verb
 from tutumd.ports.store import Store
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.context import Answer, context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
@@ -29,7 +29,6 @@ _MAX_SHOWN = 100
 _IMAGES = 5
 _HISTORY = 50
 _TARGETS = 20
-_UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
 
 
 @router.get("/service/{uuid}/")
@@ -55,7 +54,6 @@ def render_service(
     history = read_history(web.store, visitor, uuid)
     older = history if before is None else read_history(web.store, visitor, uuid, before)
     query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
-    now = web.clock()
     can_scale = service.gone_since is None and visitor.may(Scope.OPERATE)
     is_about_scale = can_scale and typed_target is not None
     return render(
@@ -70,7 +68,7 @@ def render_service(
         target=typed_target if is_about_scale else service.target,
         containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
-        handler_states={each.number: judge_handler(each, now) for each in handlers.objects},
+        handler_states={each.number: judge_handler(each, web.clock()) for each in handlers.objects},
         buttons=list_buttons(service, name, visitor, handlers.total),
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
@@ -80,11 +78,11 @@ def render_service(
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
         server_cap=web.server_cap,
-        unfinished=[each for each in history if each.state in _UNFINISHED],
-        newest_end=next((each for each in history if each.state not in _UNFINISHED), None),
+        unfinished=[each for each in history if each.ended is None],
+        newest_end=next((each for each in history if each.ended), None),
         images=[each for each in history if _changed_image(each)][:_IMAGES],
         settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
-        busy=any(each.state in _UNFINISHED for each in history),
+        busy=any(each.ended is None for each in history),
         actions=_page(older, at, "before", before),
         deliveries=_page(web.store.deliveries(visitor, query).objects, at, "deliveries_before", deliveries_before),
     )
@@ -97,7 +95,7 @@ def read_history(store: Store, viewer: User, uuid: str, before: int | None = Non
 
 def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
     """Return the actions of a service that run or wait, newest first."""
-    return [each for each in read_history(store, viewer, uuid) if each.state in _UNFINISHED]
+    return [each for each in read_history(store, viewer, uuid) if each.ended is None]
 
 
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
@@ -189,9 +187,14 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
     web, uuid = context(request), parse_uuid(uuid)
     text = form.get("target", "").strip()
     try:
-        document = {"target_num_containers": _parse_target(text, web.server_cap)}
-        origin = web.read_origin(request.scope)
-        _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
+        _, action = rules.change(
+            web.store,
+            visitor,
+            uuid,
+            {"target_num_containers": _parse_target(text, web.server_cap)},
+            server_cap=web.server_cap,
+            origin=web.read_origin(request.scope),
+        )
     except (InvalidInputError, ConflictError) as error:
         return render_service(request, visitor, uuid, error, typed_target=text)
     if action is None:
@@ -214,9 +217,6 @@ def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     if action is None:
         return go_to(request, "/services/", "forgotten")
     return go_to(request, f"/action/{action.uuid}/")
-
-
-Answer = TypeVar("Answer")
 
 
 def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:

@@ -9,6 +9,7 @@ from tutumd.application.services import find
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Scope, Service, ServiceState, User
 from tutumd.ports.store import Store
+from tutumd.web.messages.handlers import count_of
 
 _COMING = (ServiceState.RUNNING, ServiceState.STARTING, ServiceState.SCALING, ServiceState.REDEPLOYING)
 """States in which a service runs, or soon will."""
@@ -57,7 +58,7 @@ def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> I
                 command=command("forget", name),
                 kind="danger",
                 icon="trash-2",
-                confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
+                confirm=f"{count_of(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
                 f" {service.engine} shows the service again, it returns without handlers.",
             )
         return
@@ -70,7 +71,7 @@ def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> I
                 path="stop/",
                 command=command("stop", name),
                 icon="square",
-                confirm=f"{_count(service.running, 'container')} will stop. A redeploy leaves the service stopped:"
+                confirm=f"{count_of(service.running, 'container')} will stop. A redeploy leaves the service stopped:"
                 " only a start runs it again.",
             )
     if service.definition is not None and visitor.may(Scope.ADMIN):
@@ -80,10 +81,6 @@ def list_buttons(service: Service, name: str, visitor: User, handlers: int) -> I
             command=command("terminate", name),
             kind="danger",
             icon="trash-2",
-            confirm=f"The service ends for good, with {_count(len(service.containers), 'container')} and"
-            f" {_count(handlers, 'handler')}: the URLs then answer 404. This cannot be undone.",
+            confirm=f"The service ends for good, with {count_of(len(service.containers), 'container')} and"
+            f" {count_of(handlers, 'handler')}: the URLs then answer 404. This cannot be undone.",
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -10,8 +9,9 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
-from tutumd.model import ActionState, Query, Scope, ServiceGroup, ServiceState
+from tutumd.model import Query, Scope, ServiceGroup, ServiceState
 from tutumd.web.context import context
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Operator, Reader, SentForm
@@ -24,7 +24,6 @@ NO_STACK = "-"
 """Represents services of no stack in an address: no stack can have this name."""
 _FILTERS = ("search", "state", "stack", "engine")
 _MAX_DIGITS = 10
-_UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
 _ORDER = (
     ServiceState.NOT_RUNNING,
     ServiceState.PARTLY_RUNNING,
@@ -44,10 +43,8 @@ _ORDER = (
 def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request.query_params)
-    is_gone = filters["state"] == GONE
     begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
-    query = Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin)
-    found = store.services(visitor, query)
+    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
@@ -59,7 +56,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
         newest=newest,
         filters=filters,
         is_filtered=bool(begin or any(filters.values())),
-        is_gone=is_gone,
+        is_gone=filters["state"] == GONE,
         total=found.total,
         can_forget=visitor.may(Scope.OPERATE),
         states=link_states(request, filters, groups),
@@ -68,7 +65,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
         first_href=services_address(request, **filters) if begin else "",
         next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
         all_href=services_address(request),
-        busy=any(action.state in _UNFINISHED for action in newest.values()),
+        busy=any(action.ended is None for action in newest.values()),
     )
 
 
@@ -76,10 +73,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
 def forget_all(request: Request, visitor: Operator, form: SentForm) -> Response:
     """Remove the gone services that match the filters, and that were gone when the visitor's page was rendered."""
     filters = _read_filters({**form, "state": GONE})
-    try:
-        seen = datetime.fromisoformat(form.get("seen", "")).astimezone(UTC)
-    except ValueError:
-        raise InvalidInputError("seen must be the time at which the page was rendered: load the page again") from None
+    seen = parse_date("seen", form.get("seen", ""))
     is_complete = rules.forget_gone(context(request).store, visitor, _store_filters(filters), seen)
     address = services_address(request, **filters).removeprefix(context(request).public_path)
     return go_to(request, address, "all-forgotten" if is_complete else "some-forgotten")

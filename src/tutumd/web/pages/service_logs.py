@@ -23,13 +23,11 @@ router = APIRouter(prefix="/service/{uuid}/logs")
 
 _TAILS = (100, 300, 1000, 5000)
 _NEW_LINES = 1000
-_PERIODS = {"10m": timedelta(minutes=10), "1h": timedelta(hours=1), "24h": timedelta(days=1)}
-_PERIOD_LABELS = (
-    ("", "any time"),
-    ("10m", "the last 10 minutes"),
-    ("1h", "the last hour"),
-    ("24h", "the last 24 hours"),
-)
+_PERIODS = {
+    "10m": ("the last 10 minutes", timedelta(minutes=10)),
+    "1h": ("the last hour", timedelta(hours=1)),
+    "24h": ("the last 24 hours", timedelta(days=1)),
+}
 _MAX_SEARCH = 200
 
 
@@ -60,7 +58,9 @@ def show_logs(request: Request, visitor: Reader, uuid: str, after: str = "") -> 
         missing=missing,
         tails=[(f"Last {each}", _link(at, chosen, tail=str(each)), None, str(each) == tail) for each in _TAILS],
         chosen=chosen,
-        periods=_PERIOD_LABELS if service.engine_kind != "local" else (),
+        periods=[("", "any time"), *((name, label) for name, (label, _) in _PERIODS.items())]
+        if service.engine_kind != "local"
+        else (),
         refresh_href=_link(at, chosen),
         follow_href=_link(at, chosen, follow="" if chosen["follow"] else "1"),
         command=command("logs", name_in_command(web.store, visitor, service), *options),
@@ -94,7 +94,7 @@ def _read(
 ) -> tuple[tuple[str, str] | None, str]:
     """Return the text and the next cursor, or None and the reason. Raises as `Followers.read` does."""
     web = context(request)
-    begin = write_date(web.clock() - _PERIODS[since]) or "" if since else ""
+    begin = write_date(web.clock() - _PERIODS[since][1]) or "" if since else ""
 
     def read(position: Mapping[str, str] | None) -> Output:
         return rules.logs(web.store, visitor, service.uuid, tail, position)

@@ -26,7 +26,6 @@ from tutumd.web.pages import (
     actions,
     assets,
     connect,
-    connect_wait,
     deliveries,
     handler_form,
     handlers,
@@ -35,7 +34,6 @@ from tutumd.web.pages import (
     service,
     service_list,
     service_logs,
-    users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -57,14 +55,12 @@ PAGES = (
     service,
     service_logs,
     connect,
-    connect_wait,
     handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
     actions,
     notifications,
     account,
-    users,
     assets,
 )
 """Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""
@@ -113,9 +109,15 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     except errors.TutumdError:
         # The database is unavailable, or the proxy names no user: the page shows that error.
         request.state.visitor = None
-    heading = _HEADINGS.get(status, "That did not work")
     text = _NOT_FOUND.get(text, text)
-    response = render(request, "error.html", status, heading=heading, error=text, is_signed_out=is_signed_out)
+    response = render(
+        request,
+        "error.html",
+        status,
+        heading=_HEADINGS.get(status, "That did not work"),
+        error=text,
+        is_signed_out=is_signed_out,
+    )
     response.headers.update({**(headers or {}), "x-reason": quote(text[:300])})
     return response
 

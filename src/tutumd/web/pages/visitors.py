@@ -19,7 +19,7 @@ from tutumd.application.digests import sha256_hex
 from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
 from tutumd.model import Access, NewSession, Scope, User, Via
-from tutumd.web.auth import check_origin
+from tutumd.web.auth import at_origin, check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
@@ -91,9 +91,12 @@ def read_form(request: Request) -> Form:
 SentForm = Annotated[Form, Depends(read_form)]
 
 
-def hash_form(form: Form) -> str:
-    """Return a hash that identifies repeated submissions of a form, by its fields; `ui.once` adds a random one."""
-    return sha256_hex(json.dumps(form, sort_keys=True))
+def fingerprint(*values: object) -> str:
+    """Return a text that changes with the given values, and reveals nothing about them.
+
+    That of a form identifies repeated submissions, because `ui.once` adds a random field.
+    """
+    return sha256_hex(json.dumps(values, sort_keys=True))
 
 
 def read_user_name(request: Request) -> str:
@@ -103,8 +106,7 @@ def read_user_name(request: Request) -> str:
         ForbiddenError: There are several headers, so one of them is from the client itself.
     """
     web = context(request)
-    peer = request.client.host if request.client else ""
-    if not web.user_header or peer not in web.trusted_proxies:
+    if not web.user_header or (request.client.host if request.client else "") not in web.trusted_proxies:
         return ""
     wanted = web.user_header.lower().encode()
     values = [value for name, value in request.scope["headers"] if name.lower() == wanted]
@@ -150,7 +152,7 @@ def find_visitor(request: Request) -> User | None:
             user = _begin_proxy_session(request, named)
         if user is not None:
             begin_visit(request)
-            user = at_origin(request, user)
+            user = at_origin(request, user, Via.PAGE)
         state.visitor = user
     visitor: User | None = state.visitor
     return visitor
@@ -177,17 +179,10 @@ def _begin_proxy_session(request: Request, named: User) -> User:
         return named
     try:
         new = NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS)
-        web.store.add_session(at_origin(request, named), new)
+        web.store.add_session(at_origin(request, named, Via.PAGE), new)
     except (NotFoundError, UnavailableError):
         pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
-
-
-def at_origin(request: Request, user: User) -> User:
-    """Return the user with the origin of the request."""
-    origin = context(request).read_origin(request.scope)
-    access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
-    return replace(user, access=access)
 
 
 def begin_visit(request: Request) -> None:
@@ -232,4 +227,4 @@ def end_session(request: Request, response: Response) -> None:
     token = read_token(request)
     user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is not None and user.access.session is not None:
-        context(request).store.end_sessions(at_origin(request, user), user.access.session)
+        context(request).store.end_sessions(at_origin(request, user, Via.PAGE), user.access.session)

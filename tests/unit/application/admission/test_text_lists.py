@@ -38,13 +38,13 @@ def test_commas_and_lines_separate_and_quotes_keep_commas(text: str, items: list
 
 def test_the_examples_of_the_form_work_as_they_are_typed() -> None:
     for field in (field for group in make_form(None) for field in group["fields"]):
-        for each, _ in field.inputs:
-            example = each.example or field.example
+        for each, _ in field["inputs"]:
+            example = each.example or field["example"]
             if each.kind == "lines":
                 for typed in (example, example.replace("\n", ", "), example.replace("\n", ",\r\n") + ","):
                     document, errors = read_form({"operation": "REDEPLOY", each.name: typed}, None, NOW)
                     assert errors == {}
-                    shown = public_options(make_handler(document))[field.entry.name]
+                    shown = public_options(make_handler(document))[field["entry"].name]
                     assert sorted(example.split("\n")) == sorted(_texts_in(shown)), each.name
 
 
