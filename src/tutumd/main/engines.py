@@ -102,12 +102,15 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":
-            hint = (
-                f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: "
-                "stop it, or give another --data-dir"
+            stack.enter_context(
+                locked(
+                    settings.data_dir / f"{spec.name}.lock",
+                    f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: stop it, or give"
+                    " another --data-dir",
+                    exclusive=True,
+                    wait_s=_ORPHAN_S,
+                )
             )
-            path = settings.data_dir / f"{spec.name}.lock"
-            stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
         instances[spec.name] = build_engine(spec, settings, installation)
         stack.callback(instances[spec.name].close)
     return instances
