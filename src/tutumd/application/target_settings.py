@@ -232,4 +232,3 @@ SETTINGS: Mapping[TargetKind, tuple[TargetSetting, ...]] = {
         ),
     ),
 }
-"""The settings of each kind, in the order of a form."""

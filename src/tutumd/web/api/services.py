@@ -14,7 +14,6 @@ from tutumd.application.queries import (
     ACTION_FILTERS,
     CONTAINER_FILTERS,
     SERVICE_FILTERS,
-    parse_dry_run,
     parse_logs_query,
     parse_number,
     parse_query,
@@ -109,7 +108,8 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
 @router.post("/{uuid}/redeploy/", status_code=202, response_model=SERVICE, **_DRY_RUN)
 def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
-    if parse_dry_run(request.query_params.getlist("dry_run")):
+    given = [("dry_run", text) for text in request.query_params.getlist("dry_run")]
+    if parse_number(given, "dry_run", 0, 1, default=0):
         web = context(request)
         plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())

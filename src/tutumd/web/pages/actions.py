@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -20,7 +18,7 @@ from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, fingerprint
+from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -28,7 +26,6 @@ _DELIVERIES = 10
 _CONTAINERS = 12
 _MESSAGES = 10
 _SHORT = 8
-After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 
 @router.get("/")

@@ -6,10 +6,8 @@ import re
 import secrets
 from collections.abc import Collection, Mapping
 from itertools import chain, count
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import handlers
@@ -49,11 +47,9 @@ from tutumd.web.pages.handler_routes import (
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, fingerprint
+from tutumd.web.pages.visitors import After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter()
-
-After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
@@ -28,23 +28,21 @@ from tutumd.web.pages.handler_routes import (
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import SentForm, fingerprint
+from tutumd.web.pages.visitors import Before, SentForm, fingerprint
 
 router = APIRouter()
 
 PAGE_SIZE = 30
 _NEWEST = 10
-_MAX_NUMBER = 2**62
 _HIDDEN = "Its content is hidden: it has a handler's URL, or a binary body. A key with the scope call shows it."
 _NOT_STORED = "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
 
-DeliveryNumber = Annotated[int, Path(ge=1, le=_MAX_NUMBER)]
-OtherNumber = Annotated[int | None, Query(ge=1, le=_MAX_NUMBER)]
+DeliveryNumber = Annotated[int, Path(ge=1, le=2**62)]
 _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 
 @router.get(f"{BASE}deliveries/")
-def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber = None) -> Response:
+def list_deliveries(found: ReadHandler, outcome: str = "", before: Before = None) -> Response:
     """Show the deliveries of a handler, newest first: all, or those with one outcome."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
@@ -64,7 +62,7 @@ def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber =
 
 
 @router.get(_DELIVERY)
-def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: OtherNumber = None) -> Response:
+def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: Before = None) -> Response:
     """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
     return _show(found, delivery_number, again=again)
 
