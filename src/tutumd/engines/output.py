@@ -51,9 +51,8 @@ def merge_output(sources: Collection[Source], limit: int, after: Mapping[str, st
         timed = [(time.removesuffix("Z"), source.label + text) for time, _, text in lines]
         last, _, seen = after.get(source.id, "").partition(" ")
         repeated = [line for line in timed if line[0] == last]
-        fresh = repeated[read_count(seen) :] + [line for line in timed if line[0] > last]
         is_cut |= bool(last) and not repeated and (len(timed) >= limit or len(source.text) >= _MAX_BYTES)
-        dated += fresh
+        dated += repeated[read_count(seen) :] + [line for line in timed if line[0] > last]
         if timed:
             newest = max(time for time, _ in timed)
             position[source.id] = f"{newest} {sum(time == newest for time, _ in timed)}"

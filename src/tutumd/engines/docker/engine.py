@@ -118,28 +118,37 @@ class DockerEngine:
         facts = self._api.facts()
         plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
         platform = kept_platform((container.platform for container in group.containers), facts)
-        present = {name: self._api.image(name) for name in plan.pulled}
-        digests = check_images(self._api, present, group.containers, platform)
+        digests = check_images(
+            self._api, {name: self._api.image(name) for name in plan.pulled}, group.containers, platform
+        )
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""
         group = self._require_unaffected(service, run)
-        service_cap = parse_labels([container.labels for container in group.containers]).service_cap
-        cap = min(self._server_cap, service_cap or self._server_cap)
+        cap = min(
+            self._server_cap,
+            parse_labels([container.labels for container in group.containers]).service_cap or self._server_cap,
+        )
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
         return Scaler(self._context(run=run), self._finder(service, run)).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        containers = self._require_unaffected(service, run).containers
-        return undisturbed(start_containers(self._context(run=run), containers), self._finder(service, run), run)
+        return undisturbed(
+            start_containers(self._context(run=run), self._require_unaffected(service, run).containers),
+            self._finder(service, run),
+            run,
+        )
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        containers = self._require_unaffected(service, run).containers
-        return undisturbed(stop_containers(self._context(run=run), containers), self._finder(service, run), run)
+        return undisturbed(
+            stop_containers(self._context(run=run), self._require_unaffected(service, run).containers),
+            self._finder(service, run),
+            run,
+        )
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -181,8 +190,14 @@ class DockerEngine:
         self._client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
-        groups = group_by_service(containers, self._own_parts(containers))
-        return next((group for group in groups if group.selector == selector), None)
+        return next(
+            (
+                group
+                for group in group_by_service(containers, self._own_parts(containers))
+                if group.selector == selector
+            ),
+            None,
+        )
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
         """Return a service whose containers are not part of another redeploy, and set the run's limits.
@@ -198,8 +213,9 @@ class DockerEngine:
 
     def _finder(self, service: Service, run: Run) -> FindGroup:
         """Return a function that finds a service that no other installation redeploys."""
-        find = partial(self._require, service, is_begun=bool(run.journal))
-        return partial(require_free, find, self._api, run, self._limits)
+        return partial(
+            require_free, partial(self._require, service, is_begun=bool(run.journal)), self._api, run, self._limits
+        )
 
     def _require(
         self, service: Service, *, is_begun: bool = False
@@ -221,8 +237,10 @@ class DockerEngine:
 
     def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
         """Return why a formerly known service does not exist now."""
-        groups = group_by_service(containers, with_ignored=True)
-        group = next((group for group in groups if group.selector == service.selector), None)
+        group = next(
+            (group for group in group_by_service(containers, with_ignored=True) if group.selector == service.selector),
+            None,
+        )
         if group is None:
             return f"{service.name} is gone: no container of it is left on this engine"
         parts = self._own_parts(containers)

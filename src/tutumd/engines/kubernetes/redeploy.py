@@ -194,8 +194,9 @@ class Redeploy:
         journal, digest = self.journal, None
         notes = [*journal.notes] if result.success else []
         if view is not None:
-            is_restarted = result.success and journal.ordered
-            digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
+            digest = result_digest(
+                view.workload, view.of(journal.restarted_at) if result.success and journal.ordered else view.alive
+            )
             left = restored_settings(view.workload, journal)
             notes += [f"minReadySeconds is still {journal.min_ready}"] if "minReadySeconds" in left else []
             notes += [f"maxSurge is still {journal.surge}"] if "strategy" in left else []

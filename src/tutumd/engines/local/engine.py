@@ -61,8 +61,15 @@ def build_snapshot(
     snapshots = []
     for container in record.containers:
         exit_code = container.exit_code if container.ended else exit_codes.get(container.id)
-        state = _state_of_present(record, container, container.id in running, exit_code)
-        snapshots.append(_snapshot(record, container, record.definition, state, exit_code))
+        snapshots.append(
+            _snapshot(
+                record,
+                container,
+                record.definition,
+                _state_of_present(record, container, container.id in running, exit_code),
+                exit_code,
+            )
+        )
     if record.change is not None:
         definition = record.change.definition
         snapshots += [_snapshot(record, c, definition, ContainerState.STARTING) for c in record.incoming]
@@ -87,8 +94,9 @@ def _state_of_present(
 ) -> ContainerState:
     if is_running:
         return ContainerState.RUNNING
-    is_restarting = container.process is None and container.ended is None
-    if is_restarting or will_restart(record.definition.autorestart, exit_code):
+    if (container.process is None and container.ended is None) or will_restart(
+        record.definition.autorestart, exit_code
+    ):
         return ContainerState.STARTING
     return ContainerState.STOPPED
 

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -60,7 +60,6 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     labels = specs.read_labels(spec)
     shown = [task for task in view.tasks if task.phase is not TaskPhase.ENDED]
     stopped = specs.is_stopped(spec)
-    created = [task.created for task in shown if task.created and task.phase is not TaskPhase.STOPPING]
     stack = (spec.get("Labels") or {}).get(specs.STACK, "")
     return ServiceSnapshot(
         selector=spec["Name"],
@@ -75,7 +74,9 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         image_name=image,
         image_digest=digest,
         run_command=_run_command(spec),
-        deployed=max(created, default=None),
+        deployed=max(
+            [task.created for task in shown if task.created and task.phase is not TaskPhase.STOPPING], default=None
+        ),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
         left_tags=describe_lasting_tag(of_service, image),
@@ -97,7 +98,6 @@ def _run_command(spec: Json) -> str:
 
 def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
     image, digest = split_digest(task.version.image)
-    ports: Iterable[Json] = (view.service.get("Endpoint") or {}).get("Ports") or ()
     return ContainerSnapshot(
         id=task.id,
         name=f"{view.spec['Name']}.{task.slot}",
@@ -113,7 +113,7 @@ def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
                 outer=port.get("PublishedPort") or None,
                 protocol=port.get("Protocol", "tcp"),
             )
-            for port in ports
+            for port in (view.service.get("Endpoint") or {}).get("Ports") or ()
         ),
     )
 
@@ -216,8 +216,7 @@ class SwarmEngine:
 
         def plan(view: ServiceView) -> ScaleJournal:
             refuse_impossible(view, 0, self._server_cap)
-            noted = specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec)
-            return plan_scaling(view, 0, noted=noted)
+            return plan_scaling(view, 0, noted=specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec))
 
         return carry_out(Scale(self._context(service, run), plan))
 
@@ -245,8 +244,9 @@ class SwarmEngine:
         stopped.
         """
         service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
-        present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
-        return max(min(self._server_cap, service_cap), present)
+        return max(
+            min(self._server_cap, service_cap), max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
+        )
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)
@@ -284,5 +284,8 @@ def check_manager(subject: str, info: Mapping[str, Any]) -> Finding:
         return wrong(subject, "is a worker of a swarm, and only managers can change services", "name a manager's URL")
     if state == "locked":
         return wrong(subject, "is locked", "unlock it: docker swarm unlock")
-    mend = "run docker swarm init there, name a manager's URL, or use the engine docker"
-    return wrong(subject, f"is no part of a swarm (state {state})", mend)
+    return wrong(
+        subject,
+        f"is no part of a swarm (state {state})",
+        "run docker swarm init there, name a manager's URL, or use the engine docker",
+    )

@@ -225,12 +225,11 @@ def plan_redeploy(
     config = specs.update_config(
         spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
     )
-    is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
     skipped = (
         Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
-        if may_skip and is_same and is_whole
+        if may_skip and (image.image == view.version.image) and is_whole
         else None
     )
     stage = Stage.APPLY
@@ -265,7 +264,6 @@ def plan_redeploy(
 def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
     """Return the dry-run plan of a redeploy."""
     waiting = "an update of the service is under way: a redeploy would wait for its end" if view.updating else ""
-    notes = (journal.note, waiting, *specs.read_labels(view.spec).problems)
     return Plan(
         order=str(journal.config["Order"]) if journal.config else "",
         order_reason=journal.order_reason,
@@ -273,7 +271,7 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
         image_before=parse_reference(journal.old.image).digest,
         image_after=journal.image_after,
         steps=_steps(journal, view),
-        notes=tuple(filter(None, notes)),
+        notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems))),
     )
 
 

@@ -179,8 +179,11 @@ class SwapPhases:
                 self._api.apply(step, self._run)
         if self._has_clients():
             kept_s = self._context.drain_s
-            activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
-            self._keep_both(kept_s, activity, Phase.SWITCHING)
+            self._keep_both(
+                kept_s,
+                f"keeping both containers for {kept_s:g} s, so that proxies look the name up again",
+                Phase.SWITCHING,
+            )
             if self._run.remaining_s() <= 0:
                 raise _ReplacementFailedError(self.journal.swaps[0], unfinished(self._run, "it has not taken over yet"))
 
@@ -193,8 +196,7 @@ class SwapPhases:
             hide(self._context, swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._context.drain_s)
-            activity = f"giving the old containers {kept_s:g} s to finish their requests"
-            self._keep_both(kept_s, activity, Phase.REMOVING)
+            self._keep_both(kept_s, f"giving the old containers {kept_s:g} s to finish their requests", Phase.REMOVING)
         for swap in self._start_first_swaps():
             self._check_all()
             self._at = swap
@@ -280,8 +282,9 @@ class SwapPhases:
         self._check(swaps)
         for swap in swaps:
             if other_holder(self._context, swap) is not None:
-                text = "somebody else gave its name to another container"
-                raise _ReplacementFailedError(swap, Cause(text, ReasonCode.CHANGED_MEANWHILE))
+                raise _ReplacementFailedError(
+                    swap, Cause("somebody else gave its name to another container", ReasonCode.CHANGED_MEANWHILE)
+                )
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:
         """Raise _ReplacementFailedError if a watch found a failure."""

@@ -66,14 +66,19 @@ def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) 
     for field in ("Hostname", "MacAddress"):
         body.pop(field, None)
     body["HostConfig"]["Mounts"] = fresh_mounts(first.host_config.get("Mounts") or ())
-    endpoints = replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
     labels = dict(config_without_defaults(first.raw, image).get("Labels") or {})
     if first.compose is None:
         labels[SERVICE] = group.name
     else:
         labels[_COMPOSE_NUMBER] = name[len(name.rstrip(digits)) :]
         labels.pop(_COMPOSE_REPLACES, None)
-    return {**body, "Labels": labels, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+    return {
+        **body,
+        "Labels": labels,
+        "NetworkingConfig": {
+            "EndpointsConfig": replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
+        },
+    }
 
 
 def _obstacles(first: InspectedContainer) -> list[str]:

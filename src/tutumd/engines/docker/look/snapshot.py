@@ -83,15 +83,15 @@ def _command(container: InspectedContainer) -> str:
 
 def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
     """Return the names of the variables of a container, without the variables of its image."""
-    config: Json = container.raw.get("Config") or {}
-    given = set(config.get("Env") or ()) - set(((container.image or {}).get("Config") or {}).get("Env") or ())
+    given = set((container.raw.get("Config") or {}).get("Env") or ()) - set(
+        ((container.image or {}).get("Config") or {}).get("Env") or ()
+    )
     return tuple(sorted({variable.partition("=")[0] for variable in given}))
 
 
 def _ports(container: InspectedContainer) -> tuple[Port, ...]:
-    published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
     ports = set()
-    for inner, bindings in published.items():
+    for inner, bindings in ((container.raw.get("NetworkSettings") or {}).get("Ports") or {}).items():
         number, _, protocol = inner.partition("/")
         for outer in {binding["HostPort"] for binding in bindings or ()} or {""}:
             ports.add((int(number), int(outer) if outer else None, protocol or "tcp"))
