@@ -112,9 +112,8 @@ def list_keys(
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none
-    listed = [KEY.model_validate(key).model_dump() for key in store.keys(name)]
     print_list(
-        listed,
+        [KEY.model_validate(key).model_dump() for key in store.keys(name)],
         ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED"),
         _key_row,
         as_json=as_json,
@@ -193,8 +192,12 @@ def list_audit(
         before = page.next
         if before is None:
             break
-    listed = [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries]
-    print_list(listed, ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"), _audit_row, as_json=as_json)
+    print_list(
+        [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries],
+        ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"),
+        _audit_row,
+        as_json=as_json,
+    )
 
 
 def _audit_row(entry: Mapping[str, Any]) -> list[str]:

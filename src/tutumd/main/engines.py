@@ -150,8 +150,8 @@ def _detect(settings: Settings) -> list[Spec]:
     except PermissionError:
         # The engine docker reports this to people until they grant the rights.
         return [Spec(name="docker", kind="docker"), local]
-    kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
-    return [Spec(name=kind, kind=kind) for kind in kinds]
+    docker = [Spec(name="docker", kind="docker")]
+    return [*docker, Spec(name="swarm", kind="swarm")] if _is_swarm_manager(settings) else docker
 
 
 def _is_reachable(url: str) -> bool:

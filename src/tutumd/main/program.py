@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -14,30 +14,16 @@ from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.settings import Settings
 
+if TYPE_CHECKING:
+    from tutumd.notifier.loop import Notifier
+    from tutumd.worker.loop import Worker
+
 _log = structlog.get_logger(__name__)
-
-
-class Loops(Protocol):
-    """The loops of a program, in threads."""
-
-    @property
-    def state(self) -> str:
-        """`ok`, or the reason why the program does not work."""
-
-    @property
-    def liveness(self) -> str:
-        """`ok`, or the reason why only a restart makes the program work again."""
-
-    def start(self) -> None:
-        """Start the threads."""
-
-    def stop(self, grace_s: float) -> None:
-        """Stop, and give what is in progress time to end."""
 
 
 # Builds the loops, with a name, and registers objects to close on the stack. If the program succeeds a program of the
 # same name that has ended, it takes over the work of that program.
-Build = Callable[[Settings, Storage, ExitStack, str, bool], Loops]
+Build = Callable[[Settings, Storage, ExitStack, str, bool], "Worker | Notifier"]
 
 
 def run(what: str, options: Mapping[str, Any], build: Build) -> None:
@@ -74,7 +60,7 @@ def run_for_edge(what: str, build: Build) -> None:
         _stop_when_requested(what, loops, edge.stop, settings.grace)
 
 
-def _stop_when_requested(what: str, loops: Loops, stop: StopRequest, grace_s: float) -> None:
+def _stop_when_requested(what: str, loops: "Worker | Notifier", stop: StopRequest, grace_s: float) -> None:
     stop.wait()
     _log.info(f"{what} is stopping", grace_s=grace_s)
     loops.stop(grace_s)

@@ -64,7 +64,6 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
     for file in staged.values():  # leftovers of a killed restore
         file.unlink(missing_ok=True)
-    name = "standard input" if source == STDIN else source
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
@@ -75,7 +74,9 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
         if (schema := check_database(staged[archive.DATABASE])) != manifest.schema:
             raise SettingsError(f"damaged: it has the schema {schema}, and says {manifest.schema}")
     except SettingsError as error:
-        raise SettingsError(f"{name} is {error}; nothing was changed") from error
+        raise SettingsError(
+            f"{'standard input' if source == STDIN else source} is {error}; nothing was changed"
+        ) from error
     return manifest
 
 

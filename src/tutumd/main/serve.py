@@ -59,15 +59,16 @@ def _start_children(settings: Settings, storage: Storage, worker_command: Sequen
 
     def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
         # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
-        options = settings.as_options()
-        return ChildProcess(name, command, options, lock=storage.lock, grace_s=settings.grace, is_needed=is_needed)
+        return ChildProcess(
+            name,
+            command,
+            settings.as_options(),
+            lock=storage.lock,
+            grace_s=settings.grace,
+            is_needed=is_needed,
+        )
 
     return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.has_targets)]
-
-
-def web(options: Mapping[str, Any]) -> None:
-    """Serve the API until a signal; `tutumd worker` processes perform the actions."""
-    serve(options, worker_command=())
 
 
 def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
@@ -96,8 +97,11 @@ def _serve_http(
     def report_ready() -> None:
         _log.info("server is ready", url=url)
         if children and settings.demo:
-            arguments = (storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard)
-            Thread(target=demo.run, args=arguments, daemon=True).start()
+            Thread(
+                target=demo.run,
+                args=(storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard),
+                daemon=True,
+            ).start()
 
     intake = SqlIntake(
         storage.database,

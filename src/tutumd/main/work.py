@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tutumd.main import engines, program
@@ -23,33 +24,32 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     Args:
         build_engines: Replaces the engines of the setting `engine`, for tests.
     """
-    program.run("worker", options, _build_with(build_engines))
+    program.run("worker", options, partial(_build, build_engines))
 
 
 def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
     """Perform actions until the edge or a signal requests a stop, or the edge dies."""
-    program.run_for_edge("worker", _build_with(build_engines))
+    program.run_for_edge("worker", partial(_build, build_engines))
 
 
-def _build_with(build_engines: BuildEngines) -> program.Build:
-    def build(settings: Settings, storage: Storage, stack: ExitStack, name: str, is_successor: bool) -> Worker:
-        instances = build_engines(settings, stack, storage.queue.installation())
-        if is_successor:
-            storage.queue.take_over([name])
-        limits = WorkerLimits(
-            server_cap=settings.max_containers,
-            keep=timedelta(days=settings.keep_days),
-            keep_audit=timedelta(days=settings.keep_audit_days),
-            run=settings.run_limits,
-            engine_slots=settings.engine_slots,
-            max_runs=settings.max_runs,
-            log_rows=settings.log_rows,
-            log_bytes=settings.log_bytes,
-        )
-        key = read_worker_key(settings, is_shared=storage.database.dialect.path is None)
-        return Worker(storage.queue, instances, limits, seal=JournalSeal(key), name=name)
-
-    return build
+def _build(
+    build_engines: BuildEngines, settings: Settings, storage: Storage, stack: ExitStack, name: str, is_successor: bool
+) -> Worker:
+    instances = build_engines(settings, stack, storage.queue.installation())
+    if is_successor:
+        storage.queue.take_over([name])
+    limits = WorkerLimits(
+        server_cap=settings.max_containers,
+        keep=timedelta(days=settings.keep_days),
+        keep_audit=timedelta(days=settings.keep_audit_days),
+        run=settings.run_limits,
+        engine_slots=settings.engine_slots,
+        max_runs=settings.max_runs,
+        log_rows=settings.log_rows,
+        log_bytes=settings.log_bytes,
+    )
+    key = read_worker_key(settings, is_shared=storage.database.dialect.path is None)
+    return Worker(storage.queue, instances, limits, seal=JournalSeal(key), name=name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The store's notification targets and notifications, for the application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,7 +59,7 @@ class SqlTargets(StorePart, Targets):
             found = found.where(covered)
         page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [targets.c.seq], _targets_from, _TARGET_FILTERS)
+            return read_page(connection, found, page, [targets.c.seq], partial(map, target_from), _TARGET_FILTERS)
 
     def target(self, viewer: User, uuid: str) -> Target:
         with self._database.read() as connection:
@@ -110,7 +111,7 @@ class SqlTargets(StorePart, Targets):
         newest_first = [notifications.c.seq.desc()]
         found = _select_notifications(viewer)
         with self._database.read() as connection:
-            return read_page(connection, found, query, newest_first, _notifications_from, _FILTERS)
+            return read_page(connection, found, query, newest_first, partial(map, notification_from), _FILTERS)
 
     def queue_test(self, viewer: User, target_uuid: str) -> Notification:
         now = self._clock()
@@ -192,10 +193,6 @@ def target_from(row: Row) -> Target:
     return value_from(row, Target, number=row.seq, kind=TargetKind(row.kind), events=events)
 
 
-def _targets_from(rows: Sequence[Row]) -> list[Target]:
-    return [target_from(row) for row in rows]
-
-
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     """Return the condition that a target is the viewer's own, and is covered by their credentials."""
     conditions = [targets.c.user_uuid == viewer.uuid]
@@ -248,10 +245,6 @@ def _select_notifications(viewer: User) -> sa.Select[Any]:
 
 def _read_notification(connection: sa.Connection, viewer: User, uuid: str) -> Notification:
     return notification_from(read_one(connection, _select_notifications(viewer).where(notifications.c.uuid == uuid)))
-
-
-def _notifications_from(rows: Sequence[Row]) -> list[Notification]:
-    return [notification_from(row) for row in rows]
 
 
 def notification_from(row: Row, target: Target | None = None) -> Notification:
