@@ -144,8 +144,9 @@ class SwapPhases:
         try:
             # Without a newer image, the previous image is still kept.
             if not images <= set(self.journal.images_before):
-                names = {container.image_name for container in new}
-                remove_superseded(self._api, names, needed, self._labels.keep_images, self._run)
+                remove_superseded(
+                    self._api, {container.image_name for container in new}, needed, self._labels.keep_images, self._run
+                )
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")
 

@@ -112,8 +112,7 @@ class ActionContext:
         is_steady = container.status == "running" and container.health in ("", "healthy")
         if activity is None or activity != self.activity() or not is_steady or self.clock() - at >= _TRUSTED_S:
             return True
-        held_s = self.timers[container_id].seconds(_state_of(container))
-        return held_s >= (healthy_s if container.health else stable_s)
+        return self.timers[container_id].seconds(_state_of(container)) >= (healthy_s if container.health else stable_s)
 
     def remember(self, container: InspectedContainer) -> None:
         """Store a look that was not part of a watch."""
