@@ -30,8 +30,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Finding, Level, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot, warning
 from tutumd.ports.engine import Run
 
-_HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."
-
 
 class DockerEngine:
     """Services made of the containers of one Docker Engine. Docstrings describe differences from the port.
@@ -67,7 +65,11 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
+        self.info = EngineInfo(
+            name=name,
+            kind="docker",
+            hint="On docker, each compose service and each container is one; tutum.ignore=true hides it.",
+        )
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._cache = ContainerCache(self._api)
@@ -276,40 +278,50 @@ def _dry_run(
     )
 
 
-_FIND = "services cannot be found"
-_REDEPLOY = "a redeploy cannot replace containers"
-_PULL = "a redeploy cannot pull the new image"
-_NETWORK = "a redeploy cannot route clients to the new container"
-_FILES = "a redeploy cannot copy the inline configs and secrets of compose"
-_CLEAN = "a redeploy cannot keep or remove images that it replaced"
-
-NEEDED = (
-    Needed(method="GET", path="/info", purpose=_REDEPLOY),
-    Needed(method="GET", path="/containers/json", purpose=_FIND),
-    Needed(method="GET", path="/containers/{absent}/json", purpose=_FIND),
-    Needed(method="GET", path="/events", query={"since": "0", "until": "1"}, purpose="changes are seen late"),
-    Needed(method="GET", path="/containers/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
-    Needed(method="GET", path="/images/json", purpose=_CLEAN),
-    Needed(method="GET", path="/images/{absent}/json", purpose=_PULL),
-    # No such reference can exist: the registry is not asked.
-    Needed(method="GET", path="/distribution/INVALID/json", purpose="a dry run cannot tell the newest image"),
-    Needed(method="POST", path="/images/create", query={"fromImage": "INVALID", "tag": "none"}, purpose=_PULL),
-    Needed(method="POST", path="/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}, purpose=_CLEAN),
-    Needed(method="DELETE", path="/images/{absent}", purpose=_CLEAN),
-    # Without an image: 400.
-    Needed(method="POST", path="/containers/create", body={}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/start", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/stop", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/rename", query={"name": "tutumd-doctor"}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/update", body={}, purpose=_REDEPLOY),
-    Needed(method="DELETE", path="/containers/{absent}", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/pause", purpose="a paused service cannot be redeployed"),
-    Needed(method="POST", path="/containers/{absent}/unpause", purpose="a paused service cannot be redeployed"),
-    Needed(method="GET", path="/networks/{absent}", purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/connect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/disconnect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="GET", path="/containers/{absent}/changes", purpose=_FILES),
-    Needed(method="HEAD", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="GET", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="PUT", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-)
+# The requests that the engine must let through, by the feature that needs them.
+NEEDED = {
+    "a redeploy cannot replace containers": (
+        Needed(method="GET", path="/info"),
+        # Without an image: 400.
+        Needed(method="POST", path="/containers/create", body={}),
+        Needed(method="POST", path="/containers/{absent}/start"),
+        Needed(method="POST", path="/containers/{absent}/stop"),
+        Needed(method="POST", path="/containers/{absent}/rename", query={"name": "tutumd-doctor"}),
+        Needed(method="POST", path="/containers/{absent}/update", body={}),
+        Needed(method="DELETE", path="/containers/{absent}"),
+    ),
+    "services cannot be found": (
+        Needed(method="GET", path="/containers/json"),
+        Needed(method="GET", path="/containers/{absent}/json"),
+    ),
+    "changes are seen late": (Needed(method="GET", path="/events", query={"since": "0", "until": "1"}),),
+    "no output can be shown": (Needed(method="GET", path="/containers/{absent}/logs", query={"stdout": "1"}),),
+    "a redeploy cannot keep or remove images that it replaced": (
+        Needed(method="GET", path="/images/json"),
+        Needed(method="POST", path="/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}),
+        Needed(method="DELETE", path="/images/{absent}"),
+    ),
+    "a redeploy cannot pull the new image": (
+        Needed(method="GET", path="/images/{absent}/json"),
+        Needed(method="POST", path="/images/create", query={"fromImage": "INVALID", "tag": "none"}),
+    ),
+    "a dry run cannot tell the newest image": (
+        # No such reference can exist: the registry is not asked.
+        Needed(method="GET", path="/distribution/INVALID/json"),
+    ),
+    "a paused service cannot be redeployed": (
+        Needed(method="POST", path="/containers/{absent}/pause"),
+        Needed(method="POST", path="/containers/{absent}/unpause"),
+    ),
+    "a redeploy cannot route clients to the new container": (
+        Needed(method="GET", path="/networks/{absent}"),
+        Needed(method="POST", path="/networks/{absent}/connect", body={"Container": "none"}),
+        Needed(method="POST", path="/networks/{absent}/disconnect", body={"Container": "none"}),
+    ),
+    "a redeploy cannot copy the inline configs and secrets of compose": (
+        Needed(method="GET", path="/containers/{absent}/changes"),
+        Needed(method="HEAD", path="/containers/{absent}/archive", query={"path": "/"}),
+        Needed(method="GET", path="/containers/{absent}/archive", query={"path": "/"}),
+        Needed(method="PUT", path="/containers/{absent}/archive", query={"path": "/"}),
+    ),
+}
