@@ -97,9 +97,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, notifications):
-        app.include_router(module.router)
-    for router in (services.containers, keys.router, server.router, docs.router):
+    first = (handlers.router, deliveries.router, services.router, actions.router, notifications.router)
+    for router in (*first, services.containers, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
@@ -116,7 +115,6 @@ class _Front:
         self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
-        self._public_path = context.public_path
         self._fast_path, self.unfinished = fast_path, context.unfinished
 
     def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
@@ -155,8 +153,8 @@ class _Front:
         if "//" in path:
             path = _SLASHES.sub("/", path)
         raw = scope.get("raw_path", b"").decode("latin-1")
-        if path.startswith(f"{self._public_path}/api/"):
-            path, raw = path.removeprefix(self._public_path), raw.removeprefix(self._public_path)
+        if path.startswith(f"{self._context.public_path}/api/"):
+            path, raw = path.removeprefix(self._context.public_path), raw.removeprefix(self._context.public_path)
         scope["path"] = path
         if match := CALL_PATH.fullmatch(path):
             mark_call(scope, match[1])
@@ -178,7 +176,9 @@ class _Front:
         is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
         if self._site and is_page and self._context.shows_dashboard(scope):
             under_root = (
-                path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
+                path.removeprefix(self._context.public_path)
+                if f"{path}/".startswith(f"{self._context.public_path}/")
+                else path
             )
             scope["path"] = under_root if under_root.startswith("/static/") else f"{under_root}/"
             await self._site(scope, receive, send)
@@ -245,15 +245,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
 
 
 def _describe_call(path_names: list[str], summary: str, operation_id: str) -> dict[str, Any]:
-    path_parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_names
-    ]
-    query_parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("wait", "tag")]
-    accepted = {
-        "description": "Accepted",
-        "headers": {ACTION_HEADER: {"schema": {"type": "string"}}},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
-    }
+    text = {"type": "string"}
     return {
         "post": {
             "tags": ["webhook handlers"],
@@ -263,10 +255,17 @@ def _describe_call(path_names: list[str], summary: str, operation_id: str) -> di
             " goes on; its body is that of `status_url`. A call that does not match a filter: 200, `Skipped`.",
             "operationId": operation_id,
             "security": [],
-            "parameters": [*path_parameters, *query_parameters],
+            "parameters": [
+                *({"name": name, "in": "path", "required": True, "schema": text} for name in path_names),
+                *({"name": name, "in": "query", "schema": text} for name in ("wait", "tag")),
+            ],
             "responses": {
-                "202": accepted,
-                **{str(status): {"description": text} for status, text in _CALL_RESPONSES.items()},
+                "202": {
+                    "description": "Accepted",
+                    "headers": {ACTION_HEADER: {"schema": text}},
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
+                },
+                **{str(status): {"description": meaning} for status, meaning in _CALL_RESPONSES.items()},
             },
         }
     }

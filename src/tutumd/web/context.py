@@ -123,8 +123,7 @@ class WebContext:
             forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
             nearest = ",".join(forwarded.strip(", ").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
             # A proxy with one socket for IPv4 and IPv6 writes the address of an IPv4 client as `::ffff:192.0.2.1`.
-            hops = _IPV4_MAPPED.sub("", nearest)
-            claimed, _ = self.trusted_proxies.get_trusted_client_address(hops)
+            claimed, _ = self.trusted_proxies.get_trusted_client_address(_IPV4_MAPPED.sub("", nearest))
             try:
                 address = str(ip_address(claimed))
             except ValueError:

@@ -67,11 +67,6 @@ def error_response(status: int, text: str, headers: dict[str, str] | None = None
     return JsonResponse({"error": text}, status, headers={**_HEADERS.get(status, {}), **(headers or {})})
 
 
-def response_to(error: errors.TutumdError) -> JsonResponse:
-    """Return the response to an error that was raised on purpose."""
-    return error_response(*describe_error(error))
-
-
 def describe_error(error: errors.TutumdError) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers for an error that was raised on purpose."""
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
@@ -114,7 +109,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {
-    errors.TutumdError: lambda _request, error: response_to(error),
+    errors.TutumdError: lambda _request, error: error_response(*describe_error(error)),
     HTTPException: _handle_http,
     RequestValidationError: lambda _request, error: error_response(400, describe_problem(error.errors())),
     # Starlette raises the error again, so that LastResort logs it.

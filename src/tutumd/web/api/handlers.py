@@ -68,8 +68,10 @@ def get_handler(
 ) -> dict[str, Any]:
     """Get a webhook handler."""
     web = context(request)
-    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
-    return show_handler(handler, web.public_url)
+    return show_handler(
+        web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)),
+        web.public_url,
+    )
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
@@ -78,16 +80,18 @@ def change_handler(
 ) -> dict[str, Any]:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
-    changed = rules.change(
-        web.store,
-        viewer,
-        find_service(request, viewer, service_uuid),
-        parse_uuid(handler_uuid),
-        parse(body, HandlerIn).model_dump(exclude_unset=True),
-        cipher=web.cipher,
-        now=web.clock(),
+    return show_handler(
+        rules.change(
+            web.store,
+            viewer,
+            find_service(request, viewer, service_uuid),
+            parse_uuid(handler_uuid),
+            parse(body, HandlerIn).model_dump(exclude_unset=True),
+            cipher=web.cipher,
+            now=web.clock(),
+        ),
+        web.public_url,
     )
-    return show_handler(changed, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))

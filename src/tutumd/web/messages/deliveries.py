@@ -146,7 +146,6 @@ OUTCOMES = {
     DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
     DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got the earlier response.",
 }
-"""What became of a delivery."""
 
 
 def describe_reason(delivery: Delivery) -> str:

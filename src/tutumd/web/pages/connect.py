@@ -14,7 +14,6 @@ from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.sender_guide import write_command
 from tutumd.web.messages.senders import KIND_LABELS, NOTES, OPERATION_LABELS, SENDERS, Kind, Sender, group_senders
 from tutumd.web.pages.connect_wait import make_secret, show_entries
-from tutumd.web.pages.form_inputs import Texts
 from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import find_handler
 from tutumd.web.pages.rendering import render
@@ -24,20 +23,17 @@ from tutumd.web.pages.visitors import Operator, Reader, SentForm, fingerprint
 router = APIRouter()
 
 _MAX_SERVICES = 20
-_MAX_SEARCH = 200
-_MAX_NAMES = 100
 _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 """Inputs of the form that set a field of the handler with another name."""
 DEFAULT_CAP = "10"
 
-_FIRING = "body.status == 'firing'"
 _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+?)(:[^/]*)?")
 
 
 @router.get("/connect/")
 def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
     """Show the services to connect, or those that match a search."""
-    search = q.strip()[:_MAX_SEARCH]
+    search = q.strip()[:200]
     store, filters = context(request).store, {"gone": "no", "search": search}
     found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES))
     return render(
@@ -81,11 +77,11 @@ def _show_form(
     visitor: User,
     service: Service,
     sender: Sender,
-    sent: Texts | None = None,
+    sent: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
     web = context(request)
-    others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
+    others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name})
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
@@ -131,7 +127,7 @@ def find_tag(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
+def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str, str]:
     """Return the texts of a handler's form that fits a sender.
 
     Args:
@@ -152,7 +148,7 @@ def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
             repository = sent.get("repository", "") if sender.names_repository else ""
             texts |= {"filter.tag.tag": patterns, "filter.tag.repository": repository}
         case Kind.ALERT:
-            texts["filter.expression"] = _FIRING
+            texts["filter.expression"] = "body.status == 'firing'"
     if operation == Operation.REDEPLOY and sent.get("skips_unchanged"):
         texts["skip_unchanged"] = "true"
     if operation == Operation.SCALEUP:
@@ -164,11 +160,11 @@ def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
     return texts
 
 
-def _find_kind(sender: Sender, sent: Texts) -> Kind:
+def _find_kind(sender: Sender, sent: Mapping[str, str]) -> Kind:
     return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
 
 
-def _check_patterns(sender: Sender, sent: Texts) -> dict[str, str]:
+def _check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
     """Return the error of a form that names no branch or tag, although its sender calls for all of them."""
     kind = _find_kind(sender, sent)
     if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):

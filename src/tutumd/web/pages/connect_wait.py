@@ -31,8 +31,9 @@ router = APIRouter()
 def wait_for_call(found: ReadHandler, sender: str = "", after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> Response:
     """Show each check of the newest call after the delivery `after`, or that no call has arrived."""
     caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, found.web.clock())
-    received = [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
-    connection = judge_connection(caller, found.handler, received)
+    connection = judge_connection(
+        caller, found.handler, [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
+    )
     return render(
         found.request,
         "connect_wait.html",

@@ -184,16 +184,15 @@ def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> 
 def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
-    checks = [
-        {
-            "text": _CHECKS.get(check.check, check.check),
-            "state": "passed" if check.passes else "failed",
-            "why": write_reasons(check.why),
-        }
-        for check in trial.checks
-    ]
     return {
-        "checks": checks,
+        "checks": [
+            {
+                "text": _CHECKS.get(check.check, check.check),
+                "state": "passed" if check.passes else "failed",
+                "why": write_reasons(check.why),
+            }
+            for check in trial.checks
+        ],
         "tone": {"go": "ok", "skipped": "info"}.get(verdict.kind, "wrong"),
         "result": f"{_RESULTS[verdict.kind]}: status {STATUSES[verdict.kind]}.",
         "effects": [write_reason(verdict.reason)] if verdict.reason else _write_effects(found, verdict),
@@ -201,9 +200,8 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
 
 
 def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
-    service = found.service.full_name
     verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
-    effects = [f"It {verb} {service}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
+    effects = [f"It {verb} {found.service.full_name}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
     if verdict.variable:
         variable, body = verdict.variable
         effects.append(

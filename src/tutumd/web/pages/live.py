@@ -255,16 +255,14 @@ class Revisions:
     async def _read(self, watched: Watched | None) -> dict[Watched, str]:
         began_s, ended, found = self._clock_s(), self._store.ended, dict[Watched, str]()
         if watched is None or len(self._known) >= MAX_WATCHED:
-            open_since_s = began_s - ASKED_S
-            self._known = {each: known for each, known in self._known.items() if known.asked_s >= open_since_s}
+            self._known = {each: known for each, known in self._known.items() if known.asked_s >= began_s - ASKED_S}
         batch = list(self._known) if watched is None else [watched]
         for start in range(0, len(batch), _READ_AT_ONCE):
             some = batch[start : start + _READ_AT_ONCE]
             found |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
         now_s = self._clock_s()
         if watched is None:
-            pause_s = min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S)
-            self._next_s = now_s + max(FRESH_S, pause_s)
+            self._next_s = now_s + max(FRESH_S, min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S))
         until_s = max(now_s + FRESH_S, self._next_s)
         for each in batch:
             before = self._known.pop(each, None)

@@ -28,7 +28,6 @@ RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
 _HISTORY = 50
-_TARGETS = 20
 
 
 @router.get("/service/{uuid}/")
@@ -73,7 +72,7 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
-        targets=web.store.targets(visitor, Query.newest(_TARGETS, service=uuid)).objects,
+        targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),

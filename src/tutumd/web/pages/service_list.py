@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
+from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -23,7 +25,6 @@ GONE = "Gone"
 NO_STACK = "-"
 """Represents services of no stack in an address: no stack can have this name."""
 _FILTERS = ("search", "state", "stack", "engine")
-_MAX_DIGITS = 10
 _ORDER = (
     ServiceState.NOT_RUNNING,
     ServiceState.PARTLY_RUNNING,
@@ -40,29 +41,28 @@ _ORDER = (
 
 
 @router.get("/services/")
-def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
+def list_services(request: Request, visitor: Reader, after: Annotated[int, Parameter(ge=0, lt=10**10)] = 0) -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request.query_params)
-    begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
-    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
+    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=after))
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
-    end = begin + PAGE_SIZE
+    end = after + PAGE_SIZE
     return render(
         request,
         "services.html",
         services=found.objects,
         newest=newest,
         filters=filters,
-        is_filtered=bool(begin or any(filters.values())),
+        is_filtered=bool(after or any(filters.values())),
         is_gone=filters["state"] == GONE,
         total=found.total,
         can_forget=visitor.may(Scope.OPERATE),
         states=link_states(request, filters, groups),
         stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
-        first_href=services_address(request, **filters) if begin else "",
+        first_href=services_address(request, **filters) if after else "",
         next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
         all_href=services_address(request),
         busy=any(action.ended is None for action in newest.values()),
@@ -91,11 +91,12 @@ def services_address(request: Request, **filters: str) -> str:
 def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
     """Return the sent filters. Raises InvalidInputError for a state or a text that no service can have."""
     filters = {name: sent.get(name, "").strip() for name in _FILTERS}
-    if not all(map(is_storable, (*filters.values(), sent.get("after", "")))):
+    if not all(map(is_storable, filters.values())):
         raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
     if filters["state"] not in ("", *_ORDER):
-        states = ", ".join([GONE, *_ORDER[:-1]])
-        raise InvalidInputError(f"there is no state {filters['state'][:50]!r}: services are {states}")
+        raise InvalidInputError(
+            f"there is no state {filters['state'][:50]!r}: services are {', '.join([GONE, *_ORDER[:-1]])}"
+        )
     return filters
 
 
