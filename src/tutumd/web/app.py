@@ -236,8 +236,8 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    can_conflict = path.endswith(("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/"))
-    if "/service/{" in path or (method == "post" and can_conflict):
+    changes = ("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/")
+    if "/service/{" in path or (method == "post" and path.endswith(changes)):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
         statuses.add(504)

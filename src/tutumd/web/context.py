@@ -39,7 +39,7 @@ MAX_HOPS = 20  # addresses of X-Forwarded-For that count, starting with the near
 
 Answer = TypeVar("Answer")
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
@@ -193,6 +193,6 @@ def context(request: Request) -> WebContext:
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case. Raises NotFoundError for any other text, because it names no object."""
     uuid = text.lower()
-    if not _UUID.fullmatch(uuid):
+    if not UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)
     return uuid

@@ -100,11 +100,10 @@ def describe_http_error(request: Request, error: Any) -> tuple[int, str, dict[st
 
 def _allowed_methods(request: Request) -> list[str]:
     """Return the methods of all routes at the request's path: each route knows only its own methods."""
-    routes = request.app.routes
     return [
         method
         for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
 
 

@@ -122,15 +122,17 @@ def rotate_handler(
 ) -> dict[str, Any]:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
     web = context(request)
-    rotated = rules.rotate(
-        web.store,
-        viewer,
-        find_service(request, viewer, service_uuid),
-        parse_uuid(handler_uuid),
-        parse(body or b"{}", RotateIn).model_dump()["grace"],
-        now=web.clock(),
+    return show_handler(
+        rules.rotate(
+            web.store,
+            viewer,
+            find_service(request, viewer, service_uuid),
+            parse_uuid(handler_uuid),
+            parse(body or b"{}", RotateIn).model_dump()["grace"],
+            now=web.clock(),
+        ),
+        web.public_url,
     )
-    return show_handler(rotated, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
@@ -145,14 +147,17 @@ def try_handler(
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
-    call = CallInput(
-        headers=list(sent["headers"].items()),
-        query=list(sent["query"].items()),
-        body=text.encode(),
-        address=sent["address"],
-        now=web.clock(),
+    trial = try_call(
+        handler,
+        CallInput(
+            headers=list(sent["headers"].items()),
+            query=list(sent["query"].items()),
+            body=text.encode(),
+            address=sent["address"],
+            now=web.clock(),
+        ),
+        cipher=web.cipher,
     )
-    trial = try_call(handler, call, cipher=web.cipher)
     verdict = trial.verdict
     return {
         "verdict": verdict.kind,

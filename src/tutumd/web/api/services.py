@@ -1,6 +1,5 @@
 """Routes of services: list, get, create, change, act, logs; and of their containers: list and get."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from tutumd.application import services as rules
 from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_logs_query, parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Container, Output, Scope, Service, User, Verb
+from tutumd.model import Action, Container, Scope, Service, User, Verb
 from tutumd.web.api.objects import CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
@@ -140,12 +139,9 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     503: 32 are followed in all.
     """
     tail, since, after = parse_logs_query(request.query_params.multi_items())
-    web, service = context(request), find_service(request, viewer, uuid)
-
-    def ask(position: Mapping[str, str] | None) -> Output:
-        return web.ask_engine(viewer, partial(rules.logs, web.store, viewer, service, tail, position))
-
-    text, following = web.followers.read(viewer, after, since, ask)
+    web = context(request)
+    read = partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), tail)
+    text, following = web.ask_engine(viewer, partial(web.followers.read, viewer, after, since, read))
     return {"logs": text, "next": following}
 
 

@@ -69,8 +69,6 @@ FAULTS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-_UNKNOWN = "Check the engine's address (DOCKER_HOST, --engine or the kubeconfig) with docker version or kubectl version"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
@@ -113,7 +111,11 @@ def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
 def describe_fault(faults: Sequence[Reason]) -> tuple[str, str]:
     """Return what happened to a connection, empty if that is unknown, and the remedy."""
     if not faults:
-        return "", _UNKNOWN
+        return (
+            "",
+            "Check the engine's address (DOCKER_HOST, --engine or the kubeconfig) with docker version or kubectl"
+            " version",
+        )
     (fault,) = faults
     what, fix = FAULTS[fault.code]
     return what.format(*fault.values), fix.format(*fault.values)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from tutumd.model import Operation
@@ -325,7 +327,4 @@ def find_sender(key: str, preset: str = "") -> Sender | None:
 
 def group_senders() -> dict[str, list[Sender]]:
     """Return the senders by heading."""
-    groups: dict[str, list[Sender]] = {}
-    for sender in SENDERS.values():
-        groups.setdefault(sender.group, []).append(sender)
-    return groups
+    return {group: list(senders) for group, senders in groupby(SENDERS.values(), key=attrgetter("group"))}

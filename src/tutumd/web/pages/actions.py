@@ -26,7 +26,6 @@ router = APIRouter(prefix="/action/{uuid}")
 
 _CONTAINERS = 12
 _SHORT = 8
-After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 
 @router.get("/")
@@ -36,7 +35,9 @@ def show_action(request: Request, visitor: Reader, uuid: str) -> Response:
 
 
 @router.get("/log/")
-def show_new_lines(request: Request, visitor: Reader, uuid: str, after: After = 0) -> Response:
+def show_new_lines(
+    request: Request, visitor: Reader, uuid: str, after: Annotated[int, Parameter(ge=0, le=2**62)] = 0
+) -> Response:
     """Return the log lines with a number above `after`, for a page that already shows the others."""
     store, uuid = context(request).store, parse_uuid(uuid)
     action = store.action(visitor, uuid)  # before the lines, so that no line is missed after the end

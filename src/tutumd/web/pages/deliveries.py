@@ -33,7 +33,6 @@ from tutumd.web.pages.visitors import SentForm, fingerprint
 router = APIRouter()
 
 PAGE_SIZE = 30
-_NEWEST = 10
 
 DeliveryNumber = Annotated[int, Path(ge=1, le=2**62)]
 OtherNumber = Annotated[int | None, Query(ge=1, le=2**62)]
@@ -99,7 +98,7 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
     A form that was sent twice created one more delivery, marked as repeated, which contains nothing new.
     """
     address = found.web.read_origin(found.request.scope).address
-    own = (each for each in found.deliveries(_NEWEST) if each.number > after and each.address == address)
+    own = (each for each in found.deliveries(10) if each.number > after and each.address == address)
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 

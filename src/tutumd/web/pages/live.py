@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.errors import UnavailableError
 from tutumd.ports.store import Store
 from tutumd.web.call.fast_path import Respond
-from tutumd.web.context import WebContext
+from tutumd.web.context import UUID, WebContext
 from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
@@ -48,9 +48,9 @@ COUNTED_S = 1.0
 RENDERING_AT_ONCE_S = 0.5
 """Maximum saved rendering time: enough for all open pages on a server with few calls."""
 
-_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _PATH = re.compile(
-    rf"/(?:(?:service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
+    rf"/(?:(?:service|action)/({UUID.pattern})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)",
+    re.ASCII,
 )
 """Addresses of pages that scripts refresh. Pages that query an engine are excluded: all others would wait with them."""
 CORNER = "/running/"
@@ -169,8 +169,8 @@ class LivePages:
         )
 
     def _make_tag(self, asked: Asked, revision: str) -> bytes:
-        text = repr((asked.watched, asked.page, revision))
-        return b'"%b"' % hashlib.blake2b(text.encode(), key=self._secret, digest_size=16).hexdigest().encode()
+        text = repr((asked.watched, asked.page, revision)).encode()
+        return b'"%b"' % hashlib.blake2b(text, key=self._secret, digest_size=16).hexdigest().encode()
 
 
 class Allowance:

@@ -18,9 +18,6 @@ from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
 
-_MAX_UNFINISHED = 20
-_MAX_RECENT = 15
-
 
 @router.get("/")
 def show_overview(request: Request, visitor: Reader, state: str = "") -> Response:
@@ -28,9 +25,9 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
     web = context(request)
     store, now = web.store, web.clock()
     engines, groups = store.engines(visitor), store.service_groups(visitor)
-    unfinished = store.unfinished_actions(visitor, _MAX_UNFINISHED)
+    unfinished = store.unfinished_actions(visitor, limit=20)
     is_failed = state == ActionState.FAILED
-    recent = store.recent_actions(visitor, _MAX_RECENT, failed=is_failed)
+    recent = store.recent_actions(visitor, limit=15, failed=is_failed)
     overview = f"{web.public_path}/"
     return render(
         request,

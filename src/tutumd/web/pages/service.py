@@ -27,7 +27,6 @@ router = APIRouter()
 RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
-_HISTORY = 50
 
 
 @router.get("/service/{uuid}/")
@@ -89,7 +88,7 @@ def render_service(
 
 def read_history(store: Store, viewer: User, uuid: str, before: int | None = None) -> tuple[Action, ...]:
     """Return actions of a service, newest first: the newest, or those below a number."""
-    return store.actions(viewer, Query.newest(_HISTORY, object=uuid, number__lt=before)).objects
+    return store.actions(viewer, Query.newest(50, object=uuid, number__lt=before)).objects
 
 
 def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
@@ -120,9 +119,6 @@ _MEANINGS = {
     "tutum.scale.max": "The most containers that the service may be scaled to.",
     "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
 }
-
-
-_MAX_DIGITS = 9
 
 
 @router.get("/service/{uuid}/redeploy/")
@@ -202,7 +198,7 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
 
 
 def _parse_target(text: str, server_cap: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > server_cap:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > server_cap:
         raise InvalidInputError(f"type a number from 0 to {server_cap}, got {text[:50]!r}")
     return int(text)
 

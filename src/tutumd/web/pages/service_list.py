@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -41,28 +39,29 @@ _ORDER = (
 
 
 @router.get("/services/")
-def list_services(request: Request, visitor: Reader, after: Annotated[int, Parameter(ge=0, lt=10**10)] = 0) -> Response:
+def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request.query_params)
-    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=after))
+    begin = int(after) if after.isdecimal() and len(after) < 10 else 0
+    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
-    end = after + PAGE_SIZE
+    end = begin + PAGE_SIZE
     return render(
         request,
         "services.html",
         services=found.objects,
         newest=newest,
         filters=filters,
-        is_filtered=bool(after or any(filters.values())),
+        is_filtered=bool(begin or any(filters.values())),
         is_gone=filters["state"] == GONE,
         total=found.total,
         can_forget=visitor.may(Scope.OPERATE),
         states=link_states(request, filters, groups),
         stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
-        first_href=services_address(request, **filters) if after else "",
+        first_href=services_address(request, **filters) if begin else "",
         next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
         all_href=services_address(request),
         busy=any(action.ended is None for action in newest.values()),
@@ -91,7 +90,7 @@ def services_address(request: Request, **filters: str) -> str:
 def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
     """Return the sent filters. Raises InvalidInputError for a state or a text that no service can have."""
     filters = {name: sent.get(name, "").strip() for name in _FILTERS}
-    if not all(map(is_storable, filters.values())):
+    if not all(map(is_storable, (*filters.values(), sent.get("after", "")))):
         raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
     if filters["state"] not in ("", *_ORDER):
         raise InvalidInputError(

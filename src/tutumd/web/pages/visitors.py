@@ -28,7 +28,6 @@ PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
 
 SESSION_LASTS = timedelta(days=14)
-CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
 """Maximum bytes of a form of a visitor who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
@@ -66,7 +65,7 @@ async def protect(request: Request) -> None:
             "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
         )
     expected = make_csrf(token, read_user_name(request))
-    if not hmac.compare_digest(expected.encode(), form.get(CSRF_FIELD, "").encode()):
+    if not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
