@@ -47,6 +47,7 @@ class NotificationTarget(EditableResource):
             only; None resets a setting.
         events: Such as `action.failed`.
         service: The only service that it is told of: set its UUID or name; the server shows its path. None: all.
+        service_name: Name of that service, with the stack; None if you do not see it any more.
         stack: The only stack that it is told of; None: all.
         include_log: Whether the last output of a failed container is sent.
         repeat: An equal failure is sent at most once in this time, in seconds; 0: each.
@@ -112,6 +113,7 @@ class Notification(Resource):
         event: Such as `action.failed`.
         state: `pending`, `sent` or `dead`.
         service, action: Paths; None if it is about none.
+        service_name: Name of the service, with the stack; empty if it is about none.
         due_datetime: When the next attempt is due; None if there is none.
         attempts: How many attempts were made.
         status: HTTP status of the last attempt; None if there was none.

@@ -71,11 +71,13 @@ def test_a_read_that_could_not_keep_up_says_so() -> None:
         ({"a": "2026-01-01T00:05:00.5 1", "b": "2026-01-01T00:04:30 1"}, "00:04:30"),
         ({"a": "2026-01-01T00:05:00.5 1", "b": "2026-01-01T00:01:00 1"}, "00:04:00"),
         ({"a": "2026-01-01T02:05:00+02:00 1"}, "00:05:00"),
+        ({SINCE: "0001-01-01T00:00:00+14:00"}, "1970-01-01"),
     ],
-    ids=["none", "others", "a date", "both", "the earliest", "a silent one", "an offset"],
+    ids=["none", "others", "a date", "both", "the earliest", "a silent one", "an offset", "before all lines"],
 )
 def test_an_engine_reads_from_the_last_second(after: Mapping[str, str] | None, since: str | None) -> None:
-    expected = since and datetime.fromisoformat(f"2026-01-01T{since}").replace(tzinfo=UTC)
+    text = f"2026-01-01T{since}" if since and len(since) == 8 else since
+    expected = text and datetime.fromisoformat(text).replace(tzinfo=UTC)
     assert since_of(after, ["a", "b"]) == expected
     with pytest.raises(InvalidInputError, match="after must be `next` of an earlier response"):
         since_of({"a": "yesterday 1"}, ["a"])

@@ -17,17 +17,17 @@ from tutum.version import __version__
 API_ERROR_EXIT_CODE = 3
 INTERRUPTED_EXIT_CODE = 130
 
-#: Command: (module of its typer app, summary).
+#: Command: (module of its typer app, summary if it is a group).
 COMMANDS = {
     "action": ("actions", "Show what was done to services, and how it ended."),
-    "apply": ("apply", "Make the webhook handlers of services as a file says."),
-    "export": ("export", "Print the webhook handlers of services as such a file."),
-    "login": ("login", "Check and save a user and an API key."),
-    "logout": ("logout", "Remove what tutum login saved."),
+    "apply": ("apply", ""),
+    "export": ("apply", ""),
+    "login": ("account", ""),
+    "logout": ("account", ""),
     "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),
     "service": ("services", "List, inspect and operate services."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
-    "whoami": ("whoami", "Show user, rights and server, and where the credentials come from."),
+    "whoami": ("account", ""),
 }
 _EPILOG = """\b
 Environment:
@@ -66,11 +66,11 @@ def build(*, only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     root.callback()(_root)
-    for name in [only] if only in COMMANDS else COMMANDS:
-        module, summary = COMMANDS[name]
+    names = {COMMANDS[name][0]: name for name in ([only] if only in COMMANDS else COMMANDS)}
+    for module, name in names.items():
+        summary = COMMANDS[name][1]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
-        is_group = len(part.registered_commands) > 1
-        root.add_typer(part, name=name if is_group else None, help=summary, no_args_is_help=True)
+        root.add_typer(part, name=name if summary else None, help=summary, no_args_is_help=True)
     return root
 
 

@@ -1,19 +1,38 @@
-"""`tutum apply`: makes the webhook handlers of services, and notification targets, as a file says."""
+"""`tutum apply` and `export`: the webhook handlers of services, and notification targets, as a file."""
 
+import itertools
+import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice, starmap
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.apply_plan import ServicePlan, Step, make_plans
+from tutum.cli.apply_plan import (
+    TARGETS,
+    ServicePlan,
+    Step,
+    label_of_handler,
+    make_plans,
+    open_settings,
+    plan_targets,
+    services_named,
+    target_fields,
+)
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
-from tutum.cli.options import read_text
+from tutum.cli.options import complete_service, read_text
 from tutum.cli.output import count, printable
-from tutum.cli.target_file import TITLE, plan_targets
-from tutum.errors import TutumApiError
+from tutum.client import current_client
+from tutum.errors import ObjectNotFound, TutumApiError
+from tutum.lookup import Utils
+from tutum.notification import NotificationTarget
+from tutum.service import Service
+from tutum.settings import origin_of
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 DIFFERS_EXIT_CODE = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
@@ -76,7 +95,7 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
-    has_targets = any(plan.title == TITLE for plan in plans)
+    has_targets = any(plan.title == TARGETS for plan in plans)
     if not verbs:
         shown = "handlers and targets are" if has_targets else count(unchanged, "handler")
         yield f"Nothing to do: {shown} as the file says."
@@ -104,3 +123,147 @@ def perform(steps: Sequence[Step]) -> None:
         if step.verb == "add" and step.service:
             shown = f"tutum webhook-handler show {quote(step.service)} {quote(step.name)} --url"
             print(printable(f"  its URL is a password; print it with: {shown}"))
+
+
+@app.command("export")
+def export(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...",
+            help="Default: all that have webhook handlers, and your notification targets.",
+            autocompletion=complete_service,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print the webhook handlers of services, and notification targets, as a file for tutum apply.
+
+    It holds no secret: it names variables instead.
+    """
+    writer = _Writer()
+    blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
+    what = "Webhook handlers"
+    if not services:
+        what += " and notification targets"
+        blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
+    head = [f"# {what} of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
+    if names := writer.variables:
+        head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
+        head += [f"#   {name}" for name in names]
+        writer.notes.append(f"not exported: secrets; the file names variables for them: {', '.join(names)}")
+    print("\n\n".join(["\n".join(head), *blocks]))
+    for note in dict.fromkeys(writer.notes):
+        print(note, file=sys.stderr)
+
+
+def _services(identifiers: Sequence[str]) -> list[Service]:
+    """Return the services, each once, by name."""
+    if identifiers:
+        found = map(Utils.fetch_remote_service, identifiers)
+    else:
+        found = map(Service.fetch, {handler.service_uuid for handler in WebhookHandler.unused(0)})
+    unique = {service.uuid: service for service in found}
+    return sorted(unique.values(), key=lambda service: (service.shown_name, service.engine))
+
+
+class _Writer:
+    """Writes services.
+
+    Attributes:
+        variables: Variables that the file names for secrets.
+        notes: Lines about entries that could not be written or cannot be applied.
+    """
+
+    def __init__(self) -> None:
+        self.variables: list[str] = []
+        self.notes: list[str] = []
+
+    def lines_of(self, service: Service) -> Iterator[str]:
+        """Yield the lines of a service and its handlers."""
+        yield "[[service]]"
+        yield from starmap(toml_line, _reference(service).items())
+        handlers = WebhookHandler.fetch(service).list()
+        names = [handler.name for handler in handlers]
+        for handler in handlers:
+            if not handler.name:
+                yield self._remark(
+                    f"not exported: {label_of_handler(handler)} of {service.shown_name}: a file needs names"
+                )
+                continue
+            yield "\n[[service.handler]]"
+            if names.count(handler.name) > 1:
+                yield self._remark(
+                    f"{names.count(handler.name)} handlers have the name {handler.name}; rename all but one: "
+                    f"tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
+                )
+            kept = [name for name in FIELDS if handler.get(name, FIELDS[name]["default"]) != FIELDS[name]["default"]]
+            body = {name: handler[name] for name in ("name", "operation", *kept)}
+            if "verify" in body:
+                body["verify"] = self._verification(service, handler)
+            yield from starmap(toml_line, body.items())
+
+    def _remark(self, text: str) -> str:
+        self.notes.append(printable(text))
+        return f"# {self.notes[-1]}"
+
+    def lines_of_target(self, target: NotificationTarget) -> Iterator[str]:
+        """Yield the lines of a notification target."""
+        yield "[[notification]]"
+        secret = [key for key in target.settings if key not in open_settings(target)]
+        variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
+        yield from starmap(toml_line, target_fields(target, _service_of(target), variables).items())
+
+    def _verification(self, service: Service, handler: Handler) -> dict[str, Any]:
+        """Return what the handler checks."""
+        verify = dict(handler["verify"])
+        number = verify.pop("secrets_set", 1)
+        return {**verify, "secrets": self._name_variables(f"{service.shown_name} {handler.name} secret", number)}
+
+    def _name_variables(self, text: str, number: int) -> list[str]:
+        """Return references to variables that no other secret of the file has, named after a text."""
+        words = re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+        stem = f"{'' if words[:1].isalpha() else 'S_'}{words}"
+        names = (stem if count == 1 else f"{stem}_{count}" for count in itertools.count(1))
+        new = list(islice((name for name in names if name not in self.variables), number))
+        self.variables += new
+        return [f"${{{name}}}" for name in new]
+
+
+def _reference(service: Service) -> dict[str, str]:
+    """Return the entries of the file with which `tutum apply` finds this service, and no other."""
+    named = services_named(service.shown_name)
+    engines = [each.engine for each in named]
+    # A service that is gone is not among those with its name if another service has this name now.
+    if service.uuid not in [each.uuid for each in named] or engines.count(service.engine) > 1:
+        return {"name": service.uuid}
+    return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
+
+
+def _service_of(target: NotificationTarget) -> str | None:
+    """Return the entry of the file for the service of a target; None if the target has none."""
+    uuid = (target.service or "").strip("/").rpartition("/")[2]
+    try:
+        found = _reference(Service.fetch(uuid)) if uuid else {}
+    except ObjectNotFound:  # the user does not see it any more
+        found = {}
+    return found["name"] if len(found) == 1 else uuid or None
+
+
+def toml_line(key: str, value: Any) -> str:
+    """Return `key = value`.
+
+    Args:
+        key: Key with letters, digits, `-` and `_` only, as all fields have.
+        value: A text, number or flag, or a list or dict of these.
+    """
+    return f"{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(starmap(toml_line, value.items()))} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's escapes are valid in TOML; TOML also requires an escape for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -25,7 +25,6 @@ from tutum.cli.progress import FAILED_EXIT_CODE
 from tutum.cli.target_options import target_fields_of
 from tutum.lookup import Utils
 from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest
-from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
 targets = typer.Typer(rich_markup_mode=None)
@@ -62,13 +61,19 @@ def list_notifications(
         limit=min(last, 100),
     )
     found = list(islice(iterated, last))
-    names = {} if as_json or quiet else _service_names()
+    print_list(found, LIST_HEADINGS, _row, quiet=quiet, as_json=as_json)
 
-    def row(each: Notification) -> list[str]:
-        service = names.get(each.service or "", (each.service or "").strip("/").rpartition("/")[2])
-        return [each.uuid, each.event, each.target_name, each.state, service, age(each.created_datetime), each.error]
 
-    print_list(found, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)
+def _row(message: Notification) -> list[str]:
+    return [
+        message.uuid,
+        message.event,
+        message.target_name,
+        message.state,
+        message.service_name,
+        age(message.created_datetime),
+        message.error,
+    ]
 
 
 @app.command("retry")
@@ -107,16 +112,16 @@ def list_targets(
 ) -> None:
     """List your notification targets."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    found = NotificationTarget.list(service=uuid)
-    names = {} if as_json or quiet or not any(each.service for each in found) else _service_names()
-    print_list(found, TARGET_HEADINGS, partial(_target_row, names), quiet=quiet, as_json=as_json, none=_NONE)
+    print_list(
+        NotificationTarget.list(service=uuid), TARGET_HEADINGS, _target_row, quiet=quiet, as_json=as_json, none=_NONE
+    )
 
 
-def _target_row(names: dict[str, str], target: NotificationTarget) -> list[str]:
+def _target_row(target: NotificationTarget) -> list[str]:
     return [
         target.name,
         target.kind,
-        _scope_of(target, names),
+        _scope_of(target),
         "enabled" if target.enabled else "disabled",
         str(target.pending),
         str(target.dead),
@@ -124,10 +129,10 @@ def _target_row(names: dict[str, str], target: NotificationTarget) -> list[str]:
     ]
 
 
-def _scope_of(target: NotificationTarget, names: dict[str, str]) -> str:
-    """Return which services a target is told of. `names` has the names of services by their paths."""
+def _scope_of(target: NotificationTarget) -> str:
+    """Return which services a target is told of."""
     if target.service:
-        return names.get(target.service, target.service.strip("/").rpartition("/")[2])
+        return target.service_name or target.service.strip("/").rpartition("/")[2]
     return f"stack {target.stack}" if target.stack else "all services"
 
 
@@ -189,8 +194,7 @@ def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
     if as_json:
         print_resources([target])
         return
-    about = _scope_of(target, _service_names() if target.service else {})
-    print(printable(f"{target.name}: {target.kind}, about {about}"))
+    print(printable(f"{target.name}: {target.kind}, about {_scope_of(target)}"))
     pairs = [
         ("uuid", target.uuid),
         *target.settings.items(),
@@ -223,11 +227,6 @@ def remove_targets(identifiers: TargetNames) -> None:
     for target in {each.uuid: each for each in found}.values():
         target.delete()
         print(target.uuid)
-
-
-def _service_names() -> dict[str, str]:
-    """Return the names of all services by their paths."""
-    return {service.resource_uri: service.shown_name for service in Service.list()}
 
 
 def _describe(result: TargetTest) -> str:

@@ -1,6 +1,6 @@
 """Query strings: the filters and pages of lists, and single parameters, with strict validation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -128,32 +128,20 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
 
 
 def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, str]:
-    """Return `tail`, `since` (ISO 8601 in UTC; empty: from the start) and `after` of a read of logs. Raises
+    """Return `tail`, `since` (ISO 8601; empty: from the start) and `after` of a read of logs. Raises
     InvalidInputError.
     """
     given = parse_parameters(parameters, frozenset({"tail", "since", "after"}))
-    since = write_date(parse_date("since", given["since"])) if "since" in given else None
+    # Not in UTC, where a date at the end of time may not exist.
+    since = parse_date("since", given["since"]).isoformat() if "since" in given else ""
     after = given.get("after", "")
     tail = _check_range("tail", given.get("tail", "1000" if after or since else "300"), 1, 10_000)
-    return tail, since or "", after
+    return tail, since, after
 
 
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
     """Return the number at which a page of a list continues; None for the first page. Raises InvalidInputError."""
     return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
-
-
-def parse_dry_run(values: Sequence[str]) -> bool:
-    """Return whether `dry_run` is 1. Any value except a single 0 or 1 is refused: a guess could redeploy.
-
-    Raises:
-        InvalidInputError: The parameter is repeated or invalid.
-    """
-    if len(values) > 1:
-        raise InvalidInputError("dry_run is given twice: give it once")
-    if values and values[0] not in ("0", "1"):
-        raise InvalidInputError(f"dry_run must be 1 (show the plan) or 0 (redeploy), got {values[0][:30]!r}")
-    return "1" in values
 
 
 def parse_date(name: str, text: str) -> datetime:

@@ -125,9 +125,9 @@ def check_forge(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def mask_webhook_url(text: str) -> str:
-    """Return the URL of a webhook without its path and query, which may contain a token."""
-    parts = urlsplit(text)
-    return f"{parts.scheme}://{parts.netloc}/{MASK}" if parts.path.strip("/") or parts.query else text
+    """Return the URL of a webhook without what follows its host, which may contain a token."""
+    scheme, netloc, *others = urlsplit(text)
+    return f"{scheme}://{netloc}/{MASK}" if "".join(others).strip("/") else text
 
 
 def _check_url(name: str, text: str, allowed: Networks) -> SplitResult:
@@ -232,4 +232,3 @@ SETTINGS: Mapping[TargetKind, tuple[TargetSetting, ...]] = {
         ),
     ),
 }
-"""The settings of each kind, in the order of a form."""

@@ -10,6 +10,8 @@ from tutumd.model import LINES_MISSING, SINCE, Output
 
 NO_POSITION = "after must be `next` of an earlier response"
 _LAG = timedelta(minutes=1)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+"""No line is older. Engines refuse negative times."""
 # A line without a time was not written by the container: some engines respond with their own sentence.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
 _MAX_BYTES = 64 * 1024
@@ -82,7 +84,7 @@ def since_of(after: Mapping[str, str] | None, sources: Collection[str]) -> datet
         raise InvalidInputError(NO_POSITION) from error
     if not times:
         return None
-    moments = [time.replace(microsecond=0, tzinfo=time.tzinfo or UTC) for time in times]
+    moments = [max(_EPOCH, time.replace(microsecond=0, tzinfo=time.tzinfo or UTC)) for time in times]
     return max(min(moments), max(moments) - _LAG)
 
 

@@ -103,6 +103,7 @@ class Target(NewTarget):
         number: Increases with each target.
         owner: Name of the user.
         owner_is_admin: Whether the owner is an admin now.
+        service_name: Name of its service, with the stack; None if it has none, or its owner does not see it any more.
         disabled_reason: Why the server disabled it; empty if it is enabled, or if its owner disabled it.
         pending, dead: Numbers of notifications in these states.
     """
@@ -112,6 +113,7 @@ class Target(NewTarget):
     owner: str
     owner_is_admin: bool
     created: datetime
+    service_name: str | None = None
     disabled_reason: str = ""
     pending: int = 0
     dead: int = 0

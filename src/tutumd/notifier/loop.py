@@ -12,6 +12,7 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import TutumdError, UnavailableError
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
+from tutumd.model.notifications import Event as NotificationEvent
 from tutumd.notifier.schedule import next_attempt
 from tutumd.ports.clock import Clock
 from tutumd.ports.notifications import NotificationQueue, Sender
@@ -139,7 +140,9 @@ class Notifier:
     def _finish(self, claimed: ClaimedNotification, result: SendResult) -> None:
         notification = claimed.notification
         result = replace(result, error=result.error[:MAX_ERROR_CHARS])
-        due = next_attempt(notification.attempts + 1, result, self._clock(), random.random())  # noqa: S311 (spreads attempts)
+        chance = random.random()  # noqa: S311 (spreads attempts)
+        due = next_attempt(notification.attempts + 1, result, self._clock(), chance)
+        due = None if notification.event is NotificationEvent.TEST else due
         self._store(claimed, result, due)
         log = _log.bind(notification=notification.uuid, target=claimed.target.uuid, told=notification.event.value)
         if result.sent:

@@ -12,8 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.web import errors, request_ids
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
-    actions,
-    deliveries,
     docs,
     handlers,
     keys,
@@ -97,8 +95,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    first = (handlers.router, deliveries.router, services.router, actions.router, notifications.router)
-    for router in (*first, services.containers, keys.router, server.router, docs.router):
+    of_services = (services.router, services.actions, notifications.router, services.containers)
+    for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)

@@ -193,7 +193,7 @@ def test_a_test_reaches_a_disabled_target_first_and_once(bed: StoreBed, queue: S
     assert (test.event, test.due) == (Event.TEST, bed.clock())
     (claimed,) = claim(queue)
     assert claimed.notification.uuid == test.uuid
-    queue.finish_notification(claimed, FAILED, bed.clock())
+    queue.finish_notification(claimed, FAILED, None)
     assert (stored(bed, uuid=test.uuid)[0].state, len(claim(queue))) == (NotificationState.DEAD, 0)
     again = bed.store.retry_notification(bed.admin, test.uuid)
     assert (again.uuid, again.state) == (test.uuid, NotificationState.PENDING)

@@ -37,6 +37,7 @@ def stored(kind: str, settings: dict[str, Any], **fields: Any) -> Target:
     [
         ("webhook", {"url": "https://a.example/x", "secret": "whsec_" + "A" * 32}, {}, {"url": "https://a.example/…"}),
         ("webhook", {"url": "http://192.168.1.2:8080"}, {}, {"url": "http://192.168.1.2:8080"}),
+        ("webhook", {"url": "https://a.example/#topic"}, {}, {"url": "https://a.example/…"}),
         ("webhook", {"url": "http://nas.home/"}, {}, {"url": "http://nas.home/"}),
         ("apprise", {"url": "ntfy://topic"}, {}, {"url": "ntfy://…"}),
         ("apprise", {"url": "mailtos://me:p%20w@example.com?to=a@b.example"}, {}, {"url": "mailtos://…"}),

@@ -6,7 +6,7 @@ from tutumd.application.calls import parse_amount
 from tutumd.application.queries import (
     ACTION_FILTERS,
     HANDLER_FILTERS,
-    parse_dry_run,
+    parse_logs_query,
     parse_number,
     parse_query,
 )
@@ -26,6 +26,11 @@ def test_dates_are_accepted_in_both_forms(text: str) -> None:
     assert query.filters["start_date__gte"][:19] in ("2015-10-13T11:01:43", "2015-10-13T13:01:43")
 
 
+def test_logs_since_the_end_of_time() -> None:
+    for date in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert parse_logs_query([("since", date)]) == (1000, date, "")
+
+
 def test_an_object_may_be_a_uri() -> None:
     assert parse_query([("object", "/api/v1/service/abc/")], ACTION_FILTERS).filters == {"object": "abc"}
 
@@ -38,17 +43,8 @@ def test_amounts(amount: int) -> None:
 def test_a_single_number() -> None:
     assert parse_number([], "tail", 1, 10_000, default=300) == 300
     assert parse_number([("tail", "5")], "tail", 1, 10_000, default=300) == 5
-    for parameters in ([("tail", "0")], [("tail", "10001")], [("lines", "5")]):
-        with pytest.raises(InvalidInputError):
-            parse_number(parameters, "tail", 1, 10_000, default=300)
-
-
-@pytest.mark.parametrize(("values", "is_dry"), [([], False), (["0"], False), (["1"], True)])
-def test_only_1_is_a_dry_run(values: list[str], is_dry: bool) -> None:
-    assert parse_dry_run(values) is is_dry
-
-
-@pytest.mark.parametrize("values", [[""], ["true"], ["2"], ["01"], ["1", "0"], ["1", "1"]])
-def test_an_ambiguous_dry_run_is_refused(values: list[str]) -> None:
-    with pytest.raises(InvalidInputError, match="dry_run"):
-        parse_dry_run(values)
+    for texts in (["0"], ["10001"], ["000005"], [""], ["x"], ["5", "5"]):
+        with pytest.raises(InvalidInputError, match="tail"):
+            parse_number([("tail", text) for text in texts], "tail", 1, 10_000, default=300)
+    with pytest.raises(InvalidInputError, match="unknown filter 'lines'"):
+        parse_number([("lines", "5")], "tail", 1, 10_000, default=300)

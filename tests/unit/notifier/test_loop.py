@@ -137,15 +137,18 @@ def test_eight_are_sent_at_once_and_the_next_when_one_has_ended() -> None:
     ],
 )
 def test_a_fault_in_one_message_is_its_result(error: Exception, text: str) -> None:
-    queue = Queue(2)
+    queue = Queue(3)
+    test = queue.waiting[2]
+    queue.waiting[2] = replace(test, notification=replace(test.notification, event=Event.TEST))
 
     def send(each: ClaimedNotification) -> SendResult:
-        if each.notification.number == 0:
+        if each.notification.number != 1:
             raise error
         return replace(SENT, error="x" * 600)
 
     with running(queue, send):
-        wait_until(lambda: len(queue.results) == 2, "two results")
+        wait_until(lambda: len(queue.results) == 3, "three results")
+    assert queue.results["n2"][1] is None  # a test has one attempt
     result, due = queue.results["n0"]
     assert result.error.startswith(text)
     assert due is not None and NOW < due < NOW + timedelta(seconds=6)

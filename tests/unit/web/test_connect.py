@@ -11,8 +11,7 @@ from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKin
 from tutumd.application.admission.options import check_operation, parse_options
 from tutumd.model import Operation
 from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
-from tutumd.web.pages.connect import find_tag, propose
-from tutumd.web.pages.connect_wait import make_secret
+from tutumd.web.pages.connect import find_tag, make_secret, propose
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"

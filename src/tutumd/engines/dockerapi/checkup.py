@@ -91,10 +91,9 @@ def _check_state(subject: str, client: Any, judge: Callable[[dict[str, Any]], Fi
 def _check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> list[Finding]:
     """Send each request about an object that does not exist; return the requests that are refused before the engine."""
     absent = f"tutumd-doctor-{secrets.token_hex(4)}"
-    refusals = [(request, _refusal(client, request, absent)) for request in needed]
     refused = [
         wrong(subject, f"{request.words} is refused ({said}): {request.purpose}", _ALLOW)
-        for request, said in refusals
+        for request, said in [(request, _refusal(client, request, absent)) for request in needed]
         if said is not None
     ]
     return refused or [ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")]

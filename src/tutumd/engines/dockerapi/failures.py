@@ -51,8 +51,9 @@ def translated(attempt: str) -> Iterator[None]:
         raise EngineUnavailableError(f"cannot {attempt}: the engine's response is not JSON") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         innermost = causes(error)[-1]
-        text = str(innermost) or type(innermost).__name__
-        cause = "the engine did not respond in time" if timed_out(error) else text
+        cause = (
+            "the engine did not respond in time" if timed_out(error) else (str(innermost) or type(innermost).__name__)
+        )
         raise EngineUnavailableError(f"cannot {attempt}: {cause}", explain(error)) from error
     except docker.errors.DockerException as error:
         raise EngineRefusedError(f"cannot {attempt}: {error}") from error
@@ -124,5 +125,8 @@ def with_advice(text: str) -> str:
     Registries name an error and describe it, often with the same words: `manifest unknown: manifest unknown`.
     """
     text = re.sub(r"\b([^:]+): \1$", r"\1", text)
-    wants_login = any(words in text for words in _NEEDS_LOGIN)
-    return f"{text}; run docker login as the user that runs tutumd" if wants_login else text
+    return (
+        f"{text}; run docker login as the user that runs tutumd"
+        if any(words in text for words in _NEEDS_LOGIN)
+        else text
+    )

@@ -60,8 +60,10 @@ class Access:
             loader.load_and_set(settings)
             return client.ApiClient(settings)
         except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            faults = (Reason("credentials-unreadable", (self.kubeconfig or str(self.account), str(error))),)
-            raise EngineUnavailableError(f"cannot read the credentials for the cluster: {error}", faults) from error
+            raise EngineUnavailableError(
+                f"cannot read the credentials for the cluster: {error}",
+                (Reason("credentials-unreadable", (self.kubeconfig or str(self.account), str(error))),),
+            ) from error
 
 
 def find_access(

@@ -69,8 +69,9 @@ class KubernetesEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
-        chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
-        self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
+        self._namespaces = (
+            ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
+        )
         self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=_POLL_S)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
@@ -156,8 +157,9 @@ class KubernetesEngine:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         view = self._cluster.require_view(self._address(service))
-        limits = self._limits.adapted(**limits_of(view.workload))
-        plan = describe_plan(view, plan_redeploy(view, tag, {}, self._timing), limits)
+        plan = describe_plan(
+            view, plan_redeploy(view, tag, {}, self._timing), self._limits.adapted(**limits_of(view.workload))
+        )
         stuck = describe_stuck(view)
         return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
@@ -172,8 +174,12 @@ class KubernetesEngine:
             # An autoscaler whose target has no replicas is off.
             autoscaler = self._autoscaler(view.workload) if target else None
             if autoscaler is not None:
-                raise_min = parse_labels([view.workload.annotations]).raise_min
-                refuse_scaling(autoscaler, view.workload.address, target, raise_min=raise_min)
+                refuse_scaling(
+                    autoscaler,
+                    view.workload.address,
+                    target,
+                    raise_min=parse_labels([view.workload.annotations]).raise_min,
+                )
             return plan_scaling(view, target, raised=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan))
@@ -233,8 +239,10 @@ class KubernetesEngine:
 
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self.info.name}"
-        connection = check_connection(subject, self._cluster.version)
-        return (*connection, *check_permissions(subject, self._namespaces, self._cluster.is_allowed))
+        return (
+            *check_connection(subject, self._cluster.version),
+            *check_permissions(subject, self._namespaces, self._cluster.is_allowed),
+        )
 
     def close(self) -> None:
         self._cluster.close()
@@ -260,5 +268,6 @@ class KubernetesEngine:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:
-        service_cap = parse_labels([workload.annotations]).service_cap
-        refuse_over_cap(target, min(self._server_cap, service_cap or self._server_cap))
+        refuse_over_cap(
+            target, min(self._server_cap, parse_labels([workload.annotations]).service_cap or self._server_cap)
+        )

@@ -102,8 +102,12 @@ def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variab
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
     """Return the JSON patch that restores the complete template, as `kubectl rollout undo` does."""
-    tagged = journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED))
-    return _patch(workload, _restored(workload.template, journal.before, names), tagged, {})
+    return _patch(
+        workload,
+        _restored(workload.template, journal.before, names),
+        journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED)),
+        {},
+    )
 
 
 def _restarted(template: Json, journal: RedeployJournal, variables: Variables) -> Json:

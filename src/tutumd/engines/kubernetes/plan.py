@@ -70,10 +70,20 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
     pod = workload.template["spec"]
     pulled = next((each for each in (*pod["containers"], *(pod.get("initContainers") or ())) if _is_pulled(each)), None)
     if pulled is not None:
-        note = f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)"
-        return replace(journal, notes=(*journal.notes, note))
-    result = Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before))
-    return replace(journal, min_ready=None, surge=None, stage=Stage.FINISH, result=result)
+        return replace(
+            journal,
+            notes=(
+                *journal.notes,
+                f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)",
+            ),
+        )
+    return replace(
+        journal,
+        min_ready=None,
+        surge=None,
+        stage=Stage.FINISH,
+        result=Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before)),
+    )
 
 
 def _is_pulled(container: Json) -> bool:

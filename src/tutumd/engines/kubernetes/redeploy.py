@@ -103,8 +103,12 @@ class Redeploy:
     def judge(self, view: WorkloadView) -> Look:
         context, journal, workload = self.context, self.journal, view.workload
         new = view.of(journal.restarted_at)
-        left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
-        report_progress(context, view, new, len(journal.running_before) - left)
+        report_progress(
+            context,
+            view,
+            new,
+            len(journal.running_before) - sum(pod.restarted_at != journal.restarted_at for pod in view.pods),
+        )
         status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
         if status is RolloutStatus.SUPERSEDED:
             return Look(status=status, progress=_superseded(workload, journal))
@@ -128,8 +132,9 @@ class Redeploy:
     def give_up(self, view: WorkloadView) -> None:
         context, watch = self.context, self._watch
         refusal = watch.explain_missing(view)
-        overdue = context.run.overdue_reason()
-        reason, culprit = describe_failure(view, self.journal.restarted_at, watch.failed, refusal, overdue)
+        reason, culprit = describe_failure(
+            view, self.journal.restarted_at, watch.failed, refusal, context.run.overdue_reason()
+        )
         reason = join_sentences(reason, describe_late(view, context.timing.now()), watch.problem)
         fail(self, *context.failure(reason, culprit, view.workload.main["name"]), stage=Stage.ROLL_BACK)
 
@@ -157,8 +162,10 @@ class Redeploy:
         try:
             self._delete_failed_pods(view)
         except EngineRefusedError as error:
-            problem = f"a pod that is stuck at the failed version could not be deleted: {error}"
-            return Look(status=RolloutStatus.FAILED, progress=problem)
+            return Look(
+                status=RolloutStatus.FAILED,
+                progress=f"a pod that is stuck at the failed version could not be deleted: {error}",
+            )
         return Look(status=RolloutStatus.IN_PROGRESS, progress=progress)
 
     def _delete_failed_pods(self, view: WorkloadView) -> None:

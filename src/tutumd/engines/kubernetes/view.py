@@ -172,8 +172,9 @@ class WorkloadView:
 
     @property
     def unprobed(self) -> str:
-        found = (find_unprobed(self.workload.template["spec"]), *(pod.unprobed for pod in self.alive))
-        return next(filter(None, found), "")
+        return next(
+            filter(None, (find_unprobed(self.workload.template["spec"]), *(pod.unprobed for pod in self.alive))), ""
+        )
 
     @property
     def stopping(self) -> int:
@@ -226,8 +227,7 @@ def describe_pod(pod: Pod) -> str:
     container = pod.failing or pod.exited
     if container is not None:
         text = f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
-        is_pull = "Pull" in container.waiting
-        return Cause(text, pull_code(container.message) if is_pull else ReasonCode.EXITED)
+        return Cause(text, pull_code(container.message) if "Pull" in container.waiting else ReasonCode.EXITED)
     if pod.unscheduled:
         return f"pod {pod.name} has no node: {pod.unscheduled}"
     if pod.is_lost:

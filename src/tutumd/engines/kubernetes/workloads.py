@@ -196,8 +196,7 @@ def find_unprobed(pod_spec: Json) -> str:
     Such a container is ready as soon as it runs, or after its startup probe has succeeded. A liveness probe only
     restarts it.
     """
-    inits: list[Json] = pod_spec.get("initContainers") or []
-    lasting: list[Json] = [*pod_spec["containers"], *filter(is_sidecar, inits)]
+    lasting: list[Json] = [*pod_spec["containers"], *filter(is_sidecar, pod_spec.get("initContainers") or [])]
     return next((str(container["name"]) for container in lasting if not container.get("readinessProbe")), "")
 
 
@@ -215,8 +214,11 @@ def label_query(selector: Json) -> str:
     """Return a label selector as the API's query parameter (Kubernetes: Labels and Selectors)."""
     parts = [f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())]
     for expression in selector.get("matchExpressions") or ():
-        values = ",".join(sorted(expression.get("values") or ()))
-        parts.append(_EXPRESSIONS[expression["operator"]].format(key=expression["key"], values=values))
+        parts.append(
+            _EXPRESSIONS[expression["operator"]].format(
+                key=expression["key"], values=",".join(sorted(expression.get("values") or ()))
+            )
+        )
     return ",".join(parts)
 
 

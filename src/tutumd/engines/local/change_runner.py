@@ -59,8 +59,11 @@ class ChangeRunner:
             # An earlier server has watched the new processes, and nobody has since it was killed.
             failure = self._watch(record, _added(record, run), run, self.stable_s)
         elif failure is None:
-            can_continue = self._can_continue(record, run)
-            record = self._resume(record, run) if can_continue else self._begin(record, service, run, planner)
+            record = (
+                self._resume(record, run)
+                if self._can_continue(record, run)
+                else self._begin(record, service, run, planner)
+            )
             record, failure = self._start_incoming(record, run)
         if failure is None:
             return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
@@ -79,8 +82,12 @@ class ChangeRunner:
         """Return what a redeploy would do now."""
         record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
         facts = self._plan_input(service, record, tag)
-        limits = self.limits.adapted(least_stall_s=2 * self._overlap_s)
-        return dry_run_redeploy(facts, stable_s=self._overlap_s, grace_s=self.grace_s, limits=limits)
+        return dry_run_redeploy(
+            facts,
+            stable_s=self._overlap_s,
+            grace_s=self.grace_s,
+            limits=self.limits.adapted(least_stall_s=2 * self._overlap_s),
+        )
 
     def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
         change = record.change
@@ -102,8 +109,9 @@ class ChangeRunner:
     def _begin(self, record: ServiceRecord, service: Service, run: Run, planner: Planner) -> ServiceRecord:
         """End the half-done change of another action, then plan and record the change."""
         record, _ = self._end_leaving(records.drop_change(record), run)
-        facts = self._plan_input(service, record, run.tag)
-        change = planner(replace(facts, action=run.action_uuid, variables=run.variables))
+        change = planner(
+            replace(self._plan_input(service, record, run.tag), action=run.action_uuid, variables=run.variables)
+        )
         run.save(
             {
                 "before": [c.id for c in record.containers],
@@ -208,8 +216,9 @@ class ChangeRunner:
         run.check()
         names = ", ".join(container_name(record, c) for c in record.leaving)
         run.log(f"ending {names}", Phase.REMOVING)
-        leaders = {c.id: c.process for c in record.leaving}
-        if survivors := self.processes.end(leaders, grace_s=self.grace_s, pause=run.sleep):
+        if survivors := self.processes.end(
+            {c.id: c.process for c in record.leaving}, grace_s=self.grace_s, pause=run.sleep
+        ):
             return record, survivors
         run.log(f"ended {names}")
         record = self.folder.save(replace(record, leaving=(), undo=None))

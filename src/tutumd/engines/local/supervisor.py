@@ -89,8 +89,9 @@ class Supervisor:
         """Record that a container ended. The container ends with its first process: remaining processes are killed."""
         self.processes.kill({container.id: process}, pause=time.sleep)
         exit_code = self.processes.exit_code(process)
-        ended = replace(container, ended=self.clock(), exit_code=exit_code)
-        record = self.folder.save(replace_container(record, ended))
+        record = self.folder.save(
+            replace_container(record, replace(container, ended=self.clock(), exit_code=exit_code))
+        )
         self.processes.reap(process)
         _log.info("container ended", service=record.uuid, number=container.number, exit_code=exit_code)
         return record

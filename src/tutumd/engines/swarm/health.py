@@ -37,8 +37,11 @@ def check_update(
             return RolloutStatus.FAILED
         is_there = view.running or specs.is_stopped(view.spec)
         return RolloutStatus.SUCCEEDED if is_there and is_converged(view, new) else RolloutStatus.IN_PROGRESS
-    is_rolled_back = view.version == old and view.update_state.startswith("rollback")
-    return RolloutStatus.FAILED if is_rolled_back else RolloutStatus.SUPERSEDED
+    return (
+        RolloutStatus.FAILED
+        if view.version == old and view.update_state.startswith("rollback")
+        else RolloutStatus.SUPERSEDED
+    )
 
 
 def check_job(view: ServiceView, new: Version) -> RolloutStatus:
@@ -62,8 +65,11 @@ def check_scaling(view: ServiceView, journal: ScaleJournal, lost: Collection[str
     if specs.replicas_of(view.spec) != journal.target:
         return RolloutStatus.SUPERSEDED
     if journal.target < journal.least:
-        waits = view.stopping or len(view.desired) > journal.target
-        return RolloutStatus.IN_PROGRESS if waits else RolloutStatus.SUCCEEDED
+        return (
+            RolloutStatus.IN_PROGRESS
+            if view.stopping or len(view.desired) > journal.target
+            else RolloutStatus.SUCCEEDED
+        )
     if has_failed([task for task in view.tasks if task.id not in journal.present_before], lost):
         return RolloutStatus.FAILED
     return RolloutStatus.SUCCEEDED if len(view.running) >= journal.target else RolloutStatus.IN_PROGRESS
@@ -155,8 +161,7 @@ def find_culprit(tasks: Iterable[Task], version: Version, message: str = "") -> 
     named = [task for task in candidates if task.id in message]
     ended = [task for task in candidates if task.ended_early]
     waiting = [task for task in candidates if task.phase is not TaskPhase.RUNNING and task.error]
-    starting = [task for task in candidates if task.phase is TaskPhase.STARTING]
-    blamed = named or ended or waiting or starting
+    blamed = named or ended or waiting or [task for task in candidates if task.phase is TaskPhase.STARTING]
     return blamed[-1] if blamed else None
 
 

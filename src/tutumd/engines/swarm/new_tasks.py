@@ -53,8 +53,10 @@ def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:
         return "the service is global: with start-first a rollback could lose the good task"
     if host_network:
         return "its tasks use the network of their node, where two would want the same ports"
-    ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
-    host = next((port for port in ports if port.get("PublishMode") == "host"), None)
+    host = next(
+        (port for port in (spec.get("EndpointSpec") or {}).get("Ports") or [] if port.get("PublishMode") == "host"),
+        None,
+    )
     if host is not None:
         # moby/moby#36934: the new task would wait forever for the old one's port.
         number = host.get("PublishedPort") or host.get("TargetPort")

@@ -178,7 +178,6 @@ def prepare_redeploy(
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after queries to the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
-    host_network = api.is_on_host_network(view.spec)
     return plan_redeploy(
         view,
         image,
@@ -186,7 +185,7 @@ def prepare_redeploy(
         tag,
         stable_s=timing.stable_s,
         timeout_s=limits.timeout_s,
-        host_network=host_network,
+        host_network=api.is_on_host_network(view.spec),
         skip_unchanged=skip_unchanged,
     )
 
@@ -220,15 +219,20 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    health_checked = has_health_check(spec, in_image=image.health_checked)
-    probed = bool(stable_s) and needs_probe(spec, order, health_checked=health_checked)
-    time_s = labels.timeout_s or timeout_s
-    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_probed=probed)
+    probed = bool(stable_s) and needs_probe(
+        spec, order, health_checked=has_health_check(spec, in_image=image.health_checked)
+    )
+    config = specs.update_config(
+        spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
+    )
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
-    reason = describe_skip(None if is_job or stopped else image.digest)
-    skipped = Result(success=True, reason=reason) if may_skip and is_same and is_whole else None
+    skipped = (
+        Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
+        if may_skip and is_same and is_whole
+        else None
+    )
     stage = Stage.APPLY
     if skipped is not None:
         stage = Stage.FINISH

@@ -88,8 +88,9 @@ class Redeploy:
             return self._make_room()
         if failure:
             context.run.log(failure)
-            untouched = "it was removed, and the running containers were not touched"
-            return fail(self, join_sentences(failure, untouched), log_tail)
+            return fail(
+                self, join_sentences(failure, "it was removed, and the running containers were not touched"), log_tail
+            )
         return save(self, stage=Stage.APPLY)
 
     def judge(self, view: ServiceView) -> Look:
@@ -131,8 +132,12 @@ class Redeploy:
     def _make_room(self) -> None:
         """Store that old tasks stop first, because no node has room for a new task beside them."""
         self.context.run.log(f"{NO_ROOM}: stopping old ones first")
-        config = {**(self.journal.config or {}), "Order": str(Order.STOP_FIRST)}
-        save(self, stage=Stage.APPLY, config=config, order_reason=NO_ROOM)
+        save(
+            self,
+            stage=Stage.APPLY,
+            config={**(self.journal.config or {}), "Order": str(Order.STOP_FIRST)},
+            order_reason=NO_ROOM,
+        )
 
     def _nudge(self, view: ServiceView, version: specs.Version, config: Json | None) -> None:
         stalled = stalled_tasks(view, version) - self._given_up

@@ -143,12 +143,12 @@ def read_nodes(nodes: Iterable[Any]) -> Nodes:
     rows = list(nodes)
     ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
     usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
-    platforms = frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
     return Nodes(
         ready=frozenset(ready),
         names=tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows),
         open=frozenset(row["ID"] for row in usable),
-        platforms=platforms - {("", "")},
+        platforms=frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
+        - {("", "")},
     )
 
 

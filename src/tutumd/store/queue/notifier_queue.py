@@ -85,7 +85,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             if not result.sent and _is_replaced(connection, held):
                 connection.execute(sa.delete(notifications).where(held))
                 return
-            is_over = next_attempt is None or result.is_final or result.is_gone or event is Event.TEST
+            is_over = next_attempt is None
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
             values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
@@ -176,6 +176,7 @@ def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: dat
     if payload is None:
         values = {"state": NotificationState.DEAD.value, "ended": now, "lease_until": None, "error": _ACTION_DELETED}
         connection.execute(this_one.values(values))
+        outbox.count(connection, target.kind.value, NotificationState.DEAD)
         return None
     if row.payload is None:
         connection.execute(this_one.values(payload=payload))

@@ -1,25 +1,44 @@
-"""Routes of webhook handlers: list, create, get, change, plan, rotate, try, delete."""
+"""Routes of webhook handlers: list, create, get, change, plan, rotate, try, delete; and of their calls: list, get,
+redeliver, and the status for the caller.
+"""
 
 import json
+from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.calls import parse_wait
 from tutumd.application.handler_trial import try_call
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
+from tutumd.application.redelivery import redeliver
 from tutumd.errors import InvalidInputError
-from tutumd.web.api.handler_objects import HANDLER, HANDLER_PLAN, TRIAL, UNUSED_HANDLER, show_handler
+from tutumd.web.api.handler_objects import (
+    CALL,
+    DELIVERY,
+    HANDLER,
+    HANDLER_PLAN,
+    PROGRESS,
+    TRIAL,
+    UNUSED_HANDLER,
+    WHOLE_DELIVERY,
+    show_delivery,
+    show_handler,
+    show_progress,
+)
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
-from tutumd.web.body import Body, documented, documented_list, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, parse
+from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.reasons import write_reason, write_reasons
-from tutumd.web.uris import PREFIX, uri
+from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
 from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
@@ -28,6 +47,8 @@ ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name,
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
 BASE = "/service/{service_uuid}/webhook/handler"
 
+Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
+_DELIVERY = f"{BASE}/{{handler_uuid}}/delivery"
 _NEW = HandlerIn | list[HandlerIn]
 
 
@@ -200,3 +221,66 @@ def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
     is_list = body.lstrip()[:1] == b"["
     entries = parse(body, list[HandlerIn]) if is_list else [parse(body, HandlerIn)]
     return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]
+
+
+@router.get(f"{_DELIVERY}/", response_model=list_of(DELIVERY), openapi_extra=documented_list())
+def list_deliveries(
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+) -> dict[str, Any]:
+    """List the calls that a handler received, newest first. Pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), frozenset())
+    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
+    store = context(request).store
+    number = store.handler(viewer, service, handler).number
+    page = store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
+    path = f"{handler_uri(service, handler)}delivery/"
+    return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
+
+
+@router.get(f"{_DELIVERY}/{{number}}/", response_model=WHOLE_DELIVERY)
+def get_delivery(
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+) -> dict[str, Any]:
+    """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
+    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
+    return show_delivery(
+        context(request).store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
+    )
+
+
+@router.post(
+    f"{_DELIVERY}/{{number}}/redeliver/",
+    status_code=202,
+    response_model=CALL,
+)
+async def redeliver_delivery(
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+) -> Response:
+    """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
+    web = context(request)
+    call, result = await redeliver(
+        web.store,
+        web.batches.store,
+        web.admission_cache,
+        viewer,
+        service_uuid=await run_in_threadpool(find_service, request, viewer, service_uuid),
+        handler_uuid=parse_uuid(handler_uuid),
+        number=number,
+        origin=web.read_origin(request.scope),
+        now=web.clock(),
+    )
+    return render_result(web, call, result)
+
+
+@router.get(
+    "/status/{token}/",
+    response_model=PROGRESS,
+    openapi_extra={"security": [], **documented_query(["wait"])},
+)
+async def get_status(request: Request, token: str) -> dict[str, Any]:
+    """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
+    web = context(request)
+    reference = web.status_tokens.read(token)
+    wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
+    progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
+    return show_progress(progress, status_uri(token))

@@ -1,17 +1,27 @@
-"""Routes of services: list, get, create, change, act, logs; and of their containers: list and get."""
+"""Routes of services: list, get, create, change, act, logs; of their containers: list and get; and of their actions:
+list, get, logs, cancel, abandon, retry.
+"""
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
 
 from tutumd.application import services as rules
-from tutumd.application.queries import CONTAINER_FILTERS, SERVICE_FILTERS, parse_dry_run, parse_logs_query, parse_query
+from tutumd.application.queries import (
+    ACTION_FILTERS,
+    CONTAINER_FILTERS,
+    SERVICE_FILTERS,
+    parse_logs_query,
+    parse_number,
+    parse_query,
+    write_date,
+)
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
 from tutumd.model import Action, Container, Scope, Service, User, Verb
-from tutumd.web.api.objects import CONTAINER, LOGS, PLAN, SERVICE
+from tutumd.web.api.objects import ACTION, ACTION_LOGS, CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
@@ -21,10 +31,13 @@ from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
 router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
 containers = APIRouter(prefix=f"{PREFIX}/container", tags=["containers"])
+actions = APIRouter(prefix=f"{PREFIX}/action", tags=["actions"])
 
 Uuid = Annotated[
     str, Path(description="UUID of the service or its start, its name (`web`, `shop%2Fweb`), or that of a container")
 ]
+
+ActionUuid = Annotated[str, Path(description="UUID of the action")]
 
 _DRY_RUN: dict[str, Any] = {
     "responses": {200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
@@ -34,6 +47,7 @@ _DRY_RUN: dict[str, Any] = {
         schema={"type": "string", "enum": ["0", "1"], "default": "0"},
     ),
 }
+Named = TypeVar("Named", Action, Action | None)
 
 
 def find_service(request: Request, viewer: User, reference: str) -> str:
@@ -86,13 +100,15 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
     )
-    return _name(response, service, action)
+    _name(response, action)
+    return service
 
 
 @router.post("/{uuid}/redeploy/", status_code=202, response_model=SERVICE, **_DRY_RUN)
 def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
-    if parse_dry_run(request.query_params.getlist("dry_run")):
+    given = [("dry_run", text) for text in request.query_params.getlist("dry_run")]
+    if parse_number(given, "dry_run", 0, 1, default=0):
         web = context(request)
         plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
@@ -148,13 +164,14 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> Service:
     origin = context(request).read_origin(request.scope)
     service, action = rules.act(context(request).store, viewer, find_service(request, viewer, uuid), verb, origin)
-    return _name(response, service, action)
+    _name(response, action)
+    return service
 
 
-def _name(response: Response, service: Service, action: Action | None) -> Service:
+def _name(response: Response, action: Named) -> Named:
     if action is not None:
         response.headers[ACTION_HEADER] = action_uri(action.uuid)
-    return service
+    return action
 
 
 @containers.get("/", response_model=list_of(CONTAINER), openapi_extra=documented_list(CONTAINER_FILTERS))
@@ -170,3 +187,46 @@ def get_container(
 ) -> Container:
     """Get a container."""
     return context(request).store.container(viewer, parse_uuid(uuid))
+
+
+@actions.get("/", response_model=list_of(ACTION), openapi_extra=documented_list(ACTION_FILTERS))
+def list_actions(request: Request, viewer: Reader) -> dict[str, Any]:
+    """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
+    return write_page(f"{PREFIX}/action/", query, context(request).store.actions(viewer, query))
+
+
+@actions.get("/{uuid}/", response_model=ACTION)
+def get_action(request: Request, viewer: Reader, uuid: ActionUuid) -> Action:
+    """Get an action."""
+    return context(request).store.action(viewer, parse_uuid(uuid))
+
+
+@actions.get("/{uuid}/logs/", response_model=ACTION_LOGS, openapi_extra=documented_query(["after"]))
+def get_action_logs(request: Request, viewer: Reader, uuid: ActionUuid) -> dict[str, Any]:
+    """Get the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
+    after = parse_number(request.query_params.multi_items(), "after", 0, 2**62, default=0)
+    lines = context(request).store.log_lines(viewer, parse_uuid(uuid), after)
+    return {"logs": "\n".join(f"{write_date(line.at, 'milliseconds')} {line.text}" for line in lines), "lines": lines}
+
+
+@actions.post("/{uuid}/cancel/", status_code=202, response_model=ACTION)
+def cancel_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
+    """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
+    return _name(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
+
+
+@actions.post("/{uuid}/abandon/", status_code=202, response_model=ACTION)
+def abandon_action(request: Request, response: Response, viewer: Administrator, uuid: ActionUuid) -> Action:
+    """End a running action whose engine does not come back, as Failed. For admins. 409 if it has ended or is pending.
+
+    What it left half done is cleared up before the next action of the service begins.
+    """
+    return _name(response, rules.abandon(context(request).store, viewer, parse_uuid(uuid)))
+
+
+@actions.post("/{uuid}/retry/", status_code=202, response_model=ACTION)
+def retry_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
+    """Repeat a failed or canceled action in a new action. 409 for any other."""
+    web = context(request)
+    return _name(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))

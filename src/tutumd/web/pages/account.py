@@ -1,26 +1,33 @@
-"""Sign-in and sign-out; the account with its sessions and API keys, for admins those of all users; and the audit
-log.
-"""
+"""Sign-in and sign-out; the account with its sessions and API keys, for admins also all users; and the audit log."""
 
 import re
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters
-from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, TutumdError, UnauthorizedError
+from tutumd.application.scopes import describe_limits, require_admin, require_everything
+from tutumd.errors import (
+    NOT_FOUND,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    TooManyCallsError,
+    TutumdError,
+    UnauthorizedError,
+)
 from tutumd.model import AuditEntry, AuditEvent, Scope, User, Via
 from tutumd.web.auth import at_origin
 from tutumd.web.context import context
 from tutumd.web.errors import describe_error
-from tutumd.web.pages.rendering import go_to, render, verb
+from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
 from tutumd.web.pages.visitors import (
     PROXY,
     Admin,
+    Before,
     Reader,
     SentForm,
     begin_visit,
@@ -43,6 +50,7 @@ _SCOPES = {
     Scope.OPERATE: "also scale, start and stop, and change handlers",
     Scope.ADMIN: "all that the user may do, also make keys",
 }
+_FOR_ADMINS = "it decides who else signs in"
 _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
@@ -96,6 +104,38 @@ def end_other_sessions(request: Request, visitor: Admin) -> Response:
     return go_to(request, "/account/", "sessions-ended")
 
 
+@router.post("/account/user/")
+def add_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Add a user, and show a link that signs the user in."""
+    require_admin(visitor, _FOR_ADMINS)
+    name = form.get("name", "").strip()
+    try:
+        rules.add_user(context(request).store, name, is_admin=bool(form.get("is_admin")), by=visitor)
+    except (ConflictError, InvalidInputError) as error:
+        return render_account(request, visitor, describe_error(error)[0], new_user=name, errors={"user": str(error)})
+    return make_link(request, visitor, {"user": name})
+
+
+@router.post("/account/user/link/")
+def make_link(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Show a link that signs a user in once. The link is in this response only."""
+    require_admin(visitor, _FOR_ADMINS)
+    web, name = context(request), form.get("user", "")
+    link = start_of_urls(request) + rules.make_login_link(web.store, name, web.clock(), visitor)
+    return render_account(request, visitor, 201, link=link, owner=name)
+
+
+@router.post("/account/user/remove/")
+def remove_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Remove a user, whose keys are then refused and whose sessions end."""
+    require_admin(visitor, _FOR_ADMINS)
+    try:
+        labelled = context(request).store.remove_user(form.get("user", ""), visitor)
+    except ConflictError as error:
+        return render_account(request, visitor, 409, errors={"user": str(error)})
+    return go_to(request, "/account/", "user-removed-labelled" if labelled else "user-removed")
+
+
 def render_account(
     request: Request, visitor: User, status: int = 200, most: int | None = _NEWEST, **values: object
 ) -> Response:
@@ -136,9 +176,7 @@ _VIA = {"api": "API", "page": "page", "command": "command"}
 
 
 @router.get("/audit/")
-def show_audit(
-    request: Request, visitor: Reader, before: Annotated[int | None, Query(ge=1, le=2**62)] = None
-) -> Response:
+def show_audit(request: Request, visitor: Reader, before: Before = None) -> Response:
     """Show the audit log, newest first: admins see all entries, members their own. Filters select entries."""
     web, query = context(request), request.query_params
     page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=50)

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -20,7 +18,7 @@ from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, fingerprint
+from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -35,9 +33,7 @@ def show_action(request: Request, visitor: Reader, uuid: str) -> Response:
 
 
 @router.get("/log/")
-def show_new_lines(
-    request: Request, visitor: Reader, uuid: str, after: Annotated[int, Parameter(ge=0, le=2**62)] = 0
-) -> Response:
+def show_new_lines(request: Request, visitor: Reader, uuid: str, after: After = 0) -> Response:
     """Return the log lines with a number above `after`, for a page that already shows the others."""
     store, uuid = context(request).store, parse_uuid(uuid)
     action = store.action(visitor, uuid)  # before the lines, so that no line is missed after the end

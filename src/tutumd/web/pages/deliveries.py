@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
@@ -28,19 +28,18 @@ from tutumd.web.pages.handler_routes import (
     read_outcome,
 )
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import SentForm, fingerprint
+from tutumd.web.pages.visitors import Before, SentForm, fingerprint
 
 router = APIRouter()
 
 PAGE_SIZE = 30
 
 DeliveryNumber = Annotated[int, Path(ge=1, le=2**62)]
-OtherNumber = Annotated[int | None, Query(ge=1, le=2**62)]
 _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 
 @router.get(f"{BASE}deliveries/")
-def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber = None) -> Response:
+def list_deliveries(found: ReadHandler, outcome: str = "", before: Before = None) -> Response:
     """Show the deliveries of a handler, newest first: all, or those with one outcome."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
@@ -60,7 +59,7 @@ def list_deliveries(found: ReadHandler, outcome: str = "", before: OtherNumber =
 
 
 @router.get(_DELIVERY)
-def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: OtherNumber = None) -> Response:
+def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: Before = None) -> Response:
     """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
     return _show(found, delivery_number, again=again)
 

@@ -1,17 +1,14 @@
 """The pages of notifications: the visitor's targets, the form of a target, and the messages with their retries."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application.notifications import ADMIN_EVENTS, shown_settings
 from tutumd.application.target_settings import FORGE_APIS, MASK, SETTINGS
-from tutumd.errors import AnswerTimeoutError, NotFoundError, TutumdError, UnavailableError
+from tutumd.errors import AnswerTimeoutError, TutumdError, UnavailableError
 from tutumd.model import Query, Scope, User
 from tutumd.model.notifications import DEFAULT_EVENTS, DEFAULT_REPEAT_S, NotificationState, Target, TargetKind
 from tutumd.web.context import context, parse_uuid
@@ -27,11 +24,10 @@ from tutumd.web.messages.notifications import (
     name_subject,
 )
 from tutumd.web.pages.rendering import duration, go_to, render
-from tutumd.web.pages.visitors import Admin, Form, Reader, SentForm
+from tutumd.web.pages.visitors import Admin, Before, Form, Reader, SentForm
 
 router = APIRouter(prefix="/notifications")
 
-Before = Annotated[int | None, Parameter(ge=1, le=2**62)]
 _MESSAGES = 25
 _MAX_TARGETS = 100
 _REPEATED = (TargetKind.WEBHOOK, "url")
@@ -47,7 +43,6 @@ def show_notifications(request: Request, visitor: Reader, state: str = "", befor
         request,
         "notifications.html",
         targets=targets,
-        services=_name_services(request, visitor, targets),
         dead=sum(each.dead for each in targets),
         kinds=[(kind, KINDS[kind], KIND_NOTES[kind]) for kind in TargetKind if _may_have(visitor, kind)],
         may_change=may_change(visitor),
@@ -96,7 +91,7 @@ def change_target(request: Request, visitor: Admin, target_uuid: str, form: Sent
     target = web.store.target(visitor, parse_uuid(target_uuid))
     try:
         document = _read_form(target.kind, form)
-        if (document["service"] or "") == _write_form(request, visitor, target)["service"]:
+        if (document["service"] or "") == _write_form(target)["service"]:
             del document["service"]  # a service that is gone, or whose name is not unique, stays
         web.target_rules(visitor).change(target.uuid, document)
     except TutumdError as error:
@@ -174,7 +169,6 @@ def _show(request: Request, visitor: User, target: Target, status: int = 200, **
         target=target,
         at=here,
         settings=[(_title(name), value) for name, value in shown_settings(target).items() if value not in ("", MASK)],
-        services=_name_services(request, visitor, (target,)),
         may_change=may_change(visitor),
         **read_messages(request, visitor, here, values.pop("before", None), target=target.uuid),
         **known | values,
@@ -201,15 +195,6 @@ def read_messages(
     }
 
 
-def _name_services(request: Request, visitor: User, targets: Sequence[Target]) -> dict[str, str]:
-    """Return the names of the targets' services by UUID, as far as the visitor sees them."""
-    names = {}
-    for uuid in {target.service_uuid for target in targets if target.service_uuid}:
-        with suppress(NotFoundError):
-            names[uuid] = context(request).store.service(visitor, uuid).full_name
-    return names
-
-
 def _title(name: str) -> str:
     return SETTING_TITLES.get(name, name.capitalize())
 
@@ -225,7 +210,7 @@ def _show_form(
     """Show the form of a target, or of a new target, as a person left it."""
     context(request).target_rules(visitor)  # refuses narrow credentials
     shown = shown_settings(target) if target else {}
-    typed = _write_form(request, visitor, target) if form is None else form
+    typed = _write_form(target) if form is None else form
     # A typed secret is not repeated; the URL of a webhook hardly is one.
     secret = {f"settings.{each.name}" for each in SETTINGS[kind] if each.mask and (kind, each.name) != _REPEATED}
     typed = {name: text for name, text in typed.items() if name not in secret}
@@ -250,16 +235,15 @@ def _show_form(
     )
 
 
-def _write_form(request: Request, visitor: User, target: Target | None) -> Form:
+def _write_form(target: Target | None) -> Form:
     """Return the texts of the form of a target. Secrets are omitted."""
     if target is None:
         chosen = {f"event.{event}": "on" for event in DEFAULT_EVENTS}
         return {"repeat": str(DEFAULT_REPEAT_S), **chosen}
     shown = {setting.name: setting.mask for setting in SETTINGS[target.kind]}
-    names = _name_services(request, visitor, (target,))
     return {
         "name": target.name,
-        "service": names.get(target.service_uuid or "", target.service_uuid or ""),
+        "service": target.service_name or target.service_uuid or "",
         "stack": target.stack or "",
         "repeat": str(target.repeat_s),
         "include_log": "on" if target.include_log else "",

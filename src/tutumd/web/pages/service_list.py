@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -10,6 +9,7 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query, Scope, ServiceGroup, ServiceState
 from tutumd.web.context import context
@@ -72,10 +72,7 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
 def forget_all(request: Request, visitor: Operator, form: SentForm) -> Response:
     """Remove the gone services that match the filters, and that were gone when the visitor's page was rendered."""
     filters = _read_filters({**form, "state": GONE})
-    try:
-        seen = datetime.fromisoformat(form.get("seen", "")).astimezone(UTC)
-    except ValueError:
-        raise InvalidInputError("seen must be the time at which the page was rendered: load the page again") from None
+    seen = parse_date("seen", form.get("seen", ""))
     is_complete = rules.forget_gone(context(request).store, visitor, _store_filters(filters), seen)
     address = services_address(request, **filters).removeprefix(context(request).public_path)
     return go_to(request, address, "all-forgotten" if is_complete else "some-forgotten")

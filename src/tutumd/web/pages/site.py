@@ -26,7 +26,6 @@ from tutumd.web.pages import (
     actions,
     assets,
     connect,
-    connect_wait,
     deliveries,
     handler_form,
     handlers,
@@ -35,7 +34,6 @@ from tutumd.web.pages import (
     service,
     service_list,
     service_logs,
-    users,
 )
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
@@ -56,14 +54,12 @@ PAGES = (
     service,
     service_logs,
     connect,
-    connect_wait,
     handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
     actions,
     notifications,
     account,
-    users,
     assets,
 )
 """Modules with a `router` each, which includes no other router: FastAPI hides the routes of nested routers."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qs
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -33,6 +33,11 @@ MAX_STRANGER = 16 * 1024
 _MAX_FIELDS = 500
 _MAX_NAME = 100
 _FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+After = Annotated[int, Query(ge=0, le=2**62)]
+Before = Annotated[int | None, Query(ge=1, le=2**62)]
+"""Numbers at which a page of a list begins."""
 
 
 class SignInNeededError(Exception):

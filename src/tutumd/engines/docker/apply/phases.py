@@ -144,8 +144,9 @@ class SwapPhases:
         try:
             # Without a newer image, the previous image is still kept.
             if not images <= set(self.journal.images_before):
-                names = {container.image_name for container in new}
-                remove_superseded(self._api, names, needed, self._labels.keep_images, self._run)
+                remove_superseded(
+                    self._api, {container.image_name for container in new}, needed, self._labels.keep_images, self._run
+                )
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")
 
@@ -159,7 +160,12 @@ class SwapPhases:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
             # Beside the old containers, all new containers can start at the same time.
-            self._begin(swap)
+            self._at = swap
+            step = forward_step(swap, self._context.run_id, None, self._context.last_seen(swap.new))
+            if step is not None and self._run.remaining_s() <= 0:
+                raise EngineRefusedError(unfinished(self._run, "it was not started"))
+            if step is not None:
+                self._api.apply(step, self._run)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
 

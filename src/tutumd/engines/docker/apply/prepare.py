@@ -122,8 +122,9 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
         notes = (platform_note(platform),) if platform else ()
         for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
             run.log(text)
-        tagged = {name: image["Id"] for name, image in present.items() if image is not None}
-        journal = RedeployJournal(phase="pull", tagged_before=tagged)
+        journal = RedeployJournal(
+            phase="pull", tagged_before={name: image["Id"] for name, image in present.items() if image is not None}
+        )
         run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the running image.
@@ -224,6 +225,8 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
     if created is None or created.image_id != image["Id"]:
         # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
+    context.remember(old)
+    context.remember(created)
     copy_compose_files(context.api, old, new, context.run)
     return replace(swap, new=new)
 

@@ -1,6 +1,6 @@
 """REDEPLOY: prepare, replace the containers, then remove the old ones or roll back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -29,8 +29,8 @@ def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None
     if journal.phase == "unchanged":
         return _success_outcome(context, journal, [describe_skip(journal.digest_before)])
     # Again, now with the health checks of the new containers.
-    own = [container for swap in journal.own_swaps for container in _containers(api, swap)]
-    others = [container for swap in journal.swaps if swap.follows for container in _containers(api, swap)]
+    own = [container for swap in journal.own_swaps for container in _containers(context.last_seen, swap)]
+    others = [container for swap in journal.swaps if swap.follows for container in _containers(api.container, swap)]
     run.set_limits(**limits_of(own, others, stable_s=context.stable_s))
     labels = parse_labels([container.labels for container in own])
     context = replace(
@@ -60,8 +60,8 @@ def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
 
 
-def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
-    found = [api.container(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
+def _containers(look: Callable[[str], InspectedContainer | None], swap: Swap) -> list[InspectedContainer]:
+    found = [look(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
     return [container for container in found if container is not None]
 
 
@@ -80,7 +80,7 @@ def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences
 
 
 def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
-    present = [container for swap in journal.own_swaps for container in _containers(api, swap)]
+    present = [container for swap in journal.own_swaps for container in _containers(api.container, swap)]
     after = [container.id for container in present]
     copied = [
         (

@@ -183,8 +183,7 @@ class Scaler:
         check_scalable(group, containers[0])
         self._check_image(containers[0])
         taken = {container.name for container in all_containers}
-        names = name_replicas(group, containers[0], target - len(containers), taken)
-        return ScaleJournal(before=before, copies=names)
+        return ScaleJournal(before=before, copies=name_replicas(group, containers[0], target - len(containers), taken))
 
     def _check_image(self, first: InspectedContainer) -> None:
         """Check that a replica would run the same image as the existing containers."""
@@ -206,8 +205,9 @@ class Scaler:
         created = self._created(journal)
         for name in journal.copies:
             if name not in created:
-                text = f"the new container {name} was removed by somebody else"
-                return name, Cause(text, ReasonCode.CHANGED_MEANWHILE)
+                return name, Cause(
+                    f"the new container {name} was removed by somebody else", ReasonCode.CHANGED_MEANWHILE
+                )
         names = {container.id: name for name, container in created.items()}
         failure = self._context.confirm(names)
         return failure and (names[failure[0]], failure[1])

@@ -83,8 +83,7 @@ class ContainerCache:
                 is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
-                known = {} if is_stale else self._containers
-                return self._refresh(self._with_images(known, touched_images), touched)
+                return self._refresh(self._with_images({} if is_stale else self._containers, touched_images), touched)
             except BaseException:
                 with self._lock:
                     self._is_stale = True
@@ -113,8 +112,9 @@ class ContainerCache:
             if key not in looked
         }
         shown = [container for container in (*listed.values(), *looked.values()) if container is not None]
-        groups = group_by_service(shown)
-        members = [each for group in groups if group.selector == selector for each in group.all_containers]
+        members = [
+            each for group in group_by_service(shown) if group.selector == selector for each in group.all_containers
+        ]
         dependents = [dependent.container for dependent in find_dependents(members, shown)]
         replaced = {base_name(each.name) for each in shown if base_name(each.name) != each.name}
         for each in (*members, *dependents, *(each for each in shown if base_name(each.name) in replaced)):

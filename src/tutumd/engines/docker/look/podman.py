@@ -95,8 +95,11 @@ def unkept_setting(details: Json) -> str:
 def _host_config(container: Json) -> dict[str, Any]:
     shown: Json = container.get("HostConfig") or {}
     host = {field: value for field, value in shown.items() if value not in _HOST_DEFAULTS.get(field, ())}
-    annotations = (host.get("Annotations") or {}).items()
-    host["Annotations"] = {name: value for name, value in annotations if not name.startswith(_GENERATED_ANNOTATIONS)}
+    host["Annotations"] = {
+        name: value
+        for name, value in (host.get("Annotations") or {}).items()
+        if not name.startswith(_GENERATED_ANNOTATIONS)
+    }
     networks = list((container.get("NetworkSettings") or {}).get("Networks") or {})
     if host.get("NetworkMode") == "bridge" and networks:
         # Docker shows the network with which the container was created; Podman shows `bridge` for every bridge.
@@ -115,8 +118,10 @@ def _network_settings(container: Json) -> Json:
     networks = {}
     for network, endpoint in (settings.get("Networks") or {}).items():
         aliases = [alias for alias in (endpoint or {}).get("Aliases") or () if alias not in (hostname, own_name)]
-        own_alias = [] if network == _DEFAULT_NETWORK else [own_name]
-        networks[network] = {**(endpoint or {}), "Aliases": aliases + own_alias}
+        networks[network] = {
+            **(endpoint or {}),
+            "Aliases": aliases + ([] if network == _DEFAULT_NETWORK else [own_name]),
+        }
     return {**settings, "Networks": networks}
 
 

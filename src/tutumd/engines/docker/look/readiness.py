@@ -40,7 +40,7 @@ class ActionContext:
         clock: Monotonic seconds.
         activity: Returns a number that changes with each event of the engine's containers; None if no events arrive.
         timers: How long each new container has been in its state, as far as this process has seen it.
-        looks: The last look at each new container: the activity before it, its time, and the container.
+        looks: The last look at each container of the run: the activity before it, its time, and the container.
     """
 
     api: DockerApi
@@ -112,11 +112,14 @@ class ActionContext:
         is_steady = container.status == "running" and container.health in ("", "healthy")
         if activity is None or activity != self.activity() or not is_steady or self.clock() - at >= _TRUSTED_S:
             return True
-        held_s = self.timers[container_id].seconds(_state_of(container))
-        return held_s >= (healthy_s if container.health else stable_s)
+        return self.timers[container_id].seconds(_state_of(container)) >= (healthy_s if container.health else stable_s)
+
+    def remember(self, container: InspectedContainer) -> None:
+        """Store a look that was not part of a watch."""
+        self.looks[container.id] = None, 0.0, container
 
     def last_seen(self, container_id: str) -> InspectedContainer | None:
-        """Return a new container as it was at the last look, for what never changes; None if it is gone."""
+        """Return a container as it was at the last look, for what never changes; None if it is gone."""
         return self.looks[container_id][2] if container_id in self.looks else self.api.container(container_id)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:

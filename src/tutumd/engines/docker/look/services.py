@@ -139,8 +139,9 @@ def is_of_run(container: InspectedContainer, run_id: str) -> bool:
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)
-    ignored = is_true(labels.get(IGNORE)) and not with_ignored
-    return not (swarm or ignored or is_true(labels.get("com.docker.compose.oneoff")))
+    return not (
+        swarm or (is_true(labels.get(IGNORE)) and not with_ignored) or is_true(labels.get("com.docker.compose.oneoff"))
+    )
 
 
 def _identity(container: InspectedContainer) -> tuple[str, str, str]:
@@ -224,8 +225,10 @@ def find_own_parts(containers: Sequence[InspectedContainer], self_id: str | None
         for each in containers
         if any(network in networks and engine_host in names for network, names in _endpoints(each))
     ]
-    through = "tutumd reaches this engine through"
-    return {**dict.fromkeys((each.id for each in proxies), through), own.id: "tutumd itself runs in"}
+    return {
+        **dict.fromkeys((each.id for each in proxies), "tutumd reaches this engine through"),
+        own.id: "tutumd itself runs in",
+    }
 
 
 def _endpoints(container: InspectedContainer) -> Iterator[tuple[str, set[str]]]:

@@ -84,8 +84,7 @@ def _command(container: InspectedContainer) -> str:
 def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
     """Return the names of the variables of a container, without the variables of its image."""
     config: Json = container.raw.get("Config") or {}
-    inherited: Json = (container.image or {}).get("Config") or {}
-    given = set(config.get("Env") or ()) - set(inherited.get("Env") or ())
+    given = set(config.get("Env") or ()) - set(((container.image or {}).get("Config") or {}).get("Env") or ())
     return tuple(sorted({variable.partition("=")[0] for variable in given}))
 
 

@@ -43,8 +43,12 @@ def replacement_config(
     if COMPOSE_IMAGE in labels:
         # docker/compose convergence.go mustRecreate: `up` re-creates a container if this label names another image.
         config["Labels"] = {**labels, COMPOSE_IMAGE: new_image["Id"]}
-    networks = {"EndpointsConfig": endpoint_settings(old)}
-    return {**config, "HostConfig": host, "NetworkingConfig": networks, "Platform": platform_of(old, old_image)}
+    return {
+        **config,
+        "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": endpoint_settings(old)},
+        "Platform": platform_of(old, old_image),
+    }
 
 
 def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None]) -> dict[str, Any]:
@@ -52,8 +56,7 @@ def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None])
     if not variables:
         return dict(body)
     kept = [entry for entry in body.get("Env") or () if entry.partition("=")[0] not in variables]
-    added = [f"{name}={value}" for name, value in variables.items() if value is not None]
-    return {**body, "Env": kept + added}
+    return {**body, "Env": kept + [f"{name}={value}" for name, value in variables.items() if value is not None]}
 
 
 def config_without_defaults(old: Json, image: Json, host_name: str = "") -> dict[str, Any]:
@@ -109,8 +112,14 @@ def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
 def _network_name(old: Json) -> str:
     """Return the network mode, with the network's name if the mode is an ID, since endpoints are listed by name."""
     mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
-    networks: Json = (old.get("NetworkSettings") or {}).get("Networks") or {}
-    return next((name for name, endpoint in networks.items() if endpoint and endpoint.get("NetworkID") == mode), mode)
+    return next(
+        (
+            name
+            for name, endpoint in ((old.get("NetworkSettings") or {}).get("Networks") or {}).items()
+            if endpoint and endpoint.get("NetworkID") == mode
+        ),
+        mode,
+    )
 
 
 def _link(entry: str) -> str:
@@ -191,8 +200,10 @@ def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
     mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
     if mode.startswith("container:") or mode in ("host", "none"):
         return {}
-    networks: Mapping[str, Json] = (old.get("NetworkSettings") or {}).get("Networks") or {}
-    return {network: _user_settings(endpoint or {}, old["Id"]) for network, endpoint in networks.items()}
+    return {
+        network: _user_settings(endpoint or {}, old["Id"])
+        for network, endpoint in ((old.get("NetworkSettings") or {}).get("Networks") or {}).items()
+    }
 
 
 def without_default_bridge(settings: Mapping[str, Json]) -> dict[str, Json]:

@@ -118,8 +118,11 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
         if api.image(container.image_id) is None:
             run.log(f"the image that {container.name} runs is gone from the engine: pulling it by digest")
             try:
-                reference = parse_reference(container.image_name).with_digest(container.image_id)
-                api.pull(reference, run, foreign_part(container.platform, api.facts()))
+                api.pull(
+                    parse_reference(container.image_name).with_digest(container.image_id),
+                    run,
+                    foreign_part(container.platform, api.facts()),
+                )
             except EngineRefusedError as error:
                 raise EngineRefusedError(
                     f"the image that {container.name} runs is gone from the engine, so its settings cannot be told "

@@ -1,21 +1,22 @@
-"""`tutum login`: asks for credentials, checks them, saves them."""
+"""`tutum login`, `logout` and `whoami`: the user and the API key that the commands use."""
 
 import getpass
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from tutum.auth import get_auth, save_credentials
+from tutum.auth import get_auth, remove_credentials, save_credentials
+from tutum.cli.options import AsJson
+from tutum.cli.output import print_json, print_table
 from tutum.client import Client, current_client, default_sources
 from tutum.errors import TutumApiError, TutumAuthError
-from tutum.settings import (
-    DEFAULT_BASE_URL,
-    normal_base_url,
-    origin_of,
-)
+from tutum.settings import CONFIG_FILE, DEFAULT_BASE_URL, normal_base_url, origin_of, source_of_environment
 
 app = typer.Typer(rich_markup_mode=None)
+
+_PLACES = ("the program", "the environment", f"{CONFIG_FILE} (tutum login)")
 
 
 @app.command("login")
@@ -42,6 +43,35 @@ def login(
         raise TutumApiError(f"{server} does not accept this user and API key; nothing was saved") from error
     path = save_credentials(user=name, apikey=key, base_url=base_url)
     print(f"Logged in to {server} as {name}; saved in {path}")
+
+
+@app.command("logout")
+def logout() -> None:
+    """Remove what tutum login saved. The API key itself stays valid."""
+    path, removed = remove_credentials()
+    print(f"Removed from {path}: {', '.join(removed)}" if removed else f"Nothing to remove: {path} has no credentials")
+    environment = source_of_environment(os.environ)
+    if environment.apikey or environment.authorization:
+        print("The environment still has credentials: TUTUM_USER and TUTUM_APIKEY, or TUTUM_AUTH")
+
+
+@app.command("whoami")
+def show_account(as_json: AsJson = False) -> None:
+    """Show user, rights and server. It also names the place that the credentials come from."""
+    client = current_client()
+    account = client.send("GET", "whoami").body
+    sources = zip(_PLACES, default_sources(), strict=True)
+    place = next((place for place, source in sources if source.apikey or source.authorization), "")
+    shown = {
+        **account,
+        "server": origin_of(client.base_url),
+        "credentials_from": place,
+    }
+    if as_json:
+        print_json(shown)
+        return
+    rows = [(name.removesuffix("_datetime").replace("_", " "), str(value)) for name, value in shown.items() if value]
+    print_table(("", ""), rows)
 
 
 def _base_url(host: str | None) -> str | None:
