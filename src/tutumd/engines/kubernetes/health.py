@@ -284,8 +284,11 @@ class PodWatch:
             return (
                 str(_condition(view.workload, "ReplicaFailure").get("message") or "") if view.workload.observed else ""
             )
-        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
-        return self._context.cluster.refused_creation(view) if may_miss else ""
+        return (
+            self._context.cluster.refused_creation(view)
+            if view.workload.adds_pods or len(view.pods) < view.workload.replicas
+            else ""
+        )
 
     def explain_missing(self, view: WorkloadView) -> str:
         """Return why the cluster does not create a missing pod, or why that is unknown; empty if it does."""
