@@ -12,7 +12,7 @@ from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.queries import parse_number, write_date
 from tutumd.errors import InvalidInputError, UnavailableError
-from tutumd.model import LINES_MISSING, Output, Service, User
+from tutumd.model import LINES_MISSING, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import ask
@@ -28,7 +28,6 @@ _PERIODS = {
     "1h": ("the last hour", timedelta(hours=1)),
     "24h": ("the last 24 hours", timedelta(days=1)),
 }
-_MAX_SEARCH = 200
 
 
 @router.get("/")
@@ -71,7 +70,7 @@ def _parse(request: Request) -> dict[str, str]:
     """Return `tail`, `since`, `search` and `follow` of the address. Raises InvalidInputError."""
     query = request.query_params
     tail = parse_number([("tail", each) for each in query.getlist("tail")], "tail", 1, 10_000, default=300)
-    since, search = query.get("since", ""), query.get("search", "").strip()[:_MAX_SEARCH]
+    since, search = query.get("since", ""), query.get("search", "").strip()[:200]
     if since and since not in _PERIODS:
         raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
     if not is_storable(search):
@@ -95,10 +94,7 @@ def _read(
     """Return the text and the next cursor, or None and the reason. Raises as `Followers.read` does."""
     web = context(request)
     begin = write_date(web.clock() - _PERIODS[since][1]) or "" if since else ""
-
-    def read(position: Mapping[str, str] | None) -> Output:
-        return rules.logs(web.store, visitor, service.uuid, tail, position)
-
+    read = partial(rules.logs, web.store, visitor, service.uuid, tail)
     return ask(request, visitor, service, partial(web.followers.read, visitor, after, begin, read))
 
 
