@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from tutumd.errors import InvalidInputError
 from tutumd.model import LINES_MISSING, SINCE, Output
 
-NO_POSITION = "after must be `next` of an earlier response"
 _LAG = timedelta(minutes=1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 """No line is older. Engines refuse negative times."""
@@ -80,7 +79,7 @@ def since_of(after: Mapping[str, str] | None, sources: Collection[str]) -> datet
     try:
         times = [datetime.fromisoformat(text.partition(" ")[0]) for text in positions if text]
     except ValueError as error:
-        raise InvalidInputError(NO_POSITION) from error
+        raise InvalidInputError("after must be `next` of an earlier response") from error
     if not times:
         return None
     moments = [max(_EPOCH, time.replace(microsecond=0, tzinfo=time.tzinfo or UTC)) for time in times]

@@ -30,8 +30,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Finding, Level, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot, warning
 from tutumd.ports.engine import Run
 
-_HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."
-
 
 class DockerEngine:
     """Services made of the containers of one Docker Engine. Docstrings describe differences from the port.
@@ -67,7 +65,11 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
+        self.info = EngineInfo(
+            name=name,
+            kind="docker",
+            hint="On docker, each compose service and each container is one; tutum.ignore=true hides it.",
+        )
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._cache = ContainerCache(self._api)
@@ -137,18 +139,12 @@ class DockerEngine:
         return Scaler(self._context(run=run), self._finder(service, run)).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        return undisturbed(
-            start_containers(self._context(run=run), self._require_unaffected(service, run).containers),
-            self._finder(service, run),
-            run,
-        )
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(start_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        return undisturbed(
-            stop_containers(self._context(run=run), self._require_unaffected(service, run).containers),
-            self._finder(service, run),
-            run,
-        )
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(stop_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -190,14 +186,8 @@ class DockerEngine:
         self._client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
-        return next(
-            (
-                group
-                for group in group_by_service(containers, self._own_parts(containers))
-                if group.selector == selector
-            ),
-            None,
-        )
+        groups = group_by_service(containers, self._own_parts(containers))
+        return next((group for group in groups if group.selector == selector), None)
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
         """Return a service whose containers are not part of another redeploy, and set the run's limits.
@@ -237,10 +227,8 @@ class DockerEngine:
 
     def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
         """Return why a formerly known service does not exist now."""
-        group = next(
-            (group for group in group_by_service(containers, with_ignored=True) if group.selector == service.selector),
-            None,
-        )
+        groups = group_by_service(containers, with_ignored=True)
+        group = next((group for group in groups if group.selector == service.selector), None)
         if group is None:
             return f"{service.name} is gone: no container of it is left on this engine"
         parts = self._own_parts(containers)
@@ -276,40 +264,48 @@ def _dry_run(
     )
 
 
-_FIND = "services cannot be found"
-_REDEPLOY = "a redeploy cannot replace containers"
-_PULL = "a redeploy cannot pull the new image"
-_NETWORK = "a redeploy cannot route clients to the new container"
-_FILES = "a redeploy cannot copy the inline configs and secrets of compose"
-_CLEAN = "a redeploy cannot keep or remove images that it replaced"
-
-NEEDED = (
-    Needed(method="GET", path="/info", purpose=_REDEPLOY),
-    Needed(method="GET", path="/containers/json", purpose=_FIND),
-    Needed(method="GET", path="/containers/{absent}/json", purpose=_FIND),
-    Needed(method="GET", path="/events", query={"since": "0", "until": "1"}, purpose="changes are seen late"),
-    Needed(method="GET", path="/containers/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
-    Needed(method="GET", path="/images/json", purpose=_CLEAN),
-    Needed(method="GET", path="/images/{absent}/json", purpose=_PULL),
+# The requests that the engine must let through, by the feature that needs them.
+NEEDED = {
+    "a redeploy cannot replace containers": (
+        Needed("GET", "/info"),
+        # Without an image: 400.
+        Needed("POST", "/containers/create", body={}),
+        Needed("POST", "/containers/{absent}/start"),
+        Needed("POST", "/containers/{absent}/stop"),
+        Needed("POST", "/containers/{absent}/rename", query={"name": "tutumd-doctor"}),
+        Needed("POST", "/containers/{absent}/update", body={}),
+        Needed("DELETE", "/containers/{absent}"),
+    ),
+    "services cannot be found": (
+        Needed("GET", "/containers/json"),
+        Needed("GET", "/containers/{absent}/json"),
+    ),
+    "changes are seen late": (Needed("GET", "/events", query={"since": "0", "until": "1"}),),
+    "no output can be shown": (Needed("GET", "/containers/{absent}/logs", query={"stdout": "1"}),),
+    "a redeploy cannot keep or remove images that it replaced": (
+        Needed("GET", "/images/json"),
+        Needed("POST", "/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}),
+        Needed("DELETE", "/images/{absent}"),
+    ),
+    "a redeploy cannot pull the new image": (
+        Needed("GET", "/images/{absent}/json"),
+        Needed("POST", "/images/create", query={"fromImage": "INVALID", "tag": "none"}),
+    ),
     # No such reference can exist: the registry is not asked.
-    Needed(method="GET", path="/distribution/INVALID/json", purpose="a dry run cannot tell the newest image"),
-    Needed(method="POST", path="/images/create", query={"fromImage": "INVALID", "tag": "none"}, purpose=_PULL),
-    Needed(method="POST", path="/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}, purpose=_CLEAN),
-    Needed(method="DELETE", path="/images/{absent}", purpose=_CLEAN),
-    # Without an image: 400.
-    Needed(method="POST", path="/containers/create", body={}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/start", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/stop", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/rename", query={"name": "tutumd-doctor"}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/update", body={}, purpose=_REDEPLOY),
-    Needed(method="DELETE", path="/containers/{absent}", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/pause", purpose="a paused service cannot be redeployed"),
-    Needed(method="POST", path="/containers/{absent}/unpause", purpose="a paused service cannot be redeployed"),
-    Needed(method="GET", path="/networks/{absent}", purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/connect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/disconnect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="GET", path="/containers/{absent}/changes", purpose=_FILES),
-    Needed(method="HEAD", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="GET", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="PUT", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-)
+    "a dry run cannot tell the newest image": (Needed("GET", "/distribution/INVALID/json"),),
+    "a paused service cannot be redeployed": (
+        Needed("POST", "/containers/{absent}/pause"),
+        Needed("POST", "/containers/{absent}/unpause"),
+    ),
+    "a redeploy cannot route clients to the new container": (
+        Needed("GET", "/networks/{absent}"),
+        Needed("POST", "/networks/{absent}/connect", body={"Container": "none"}),
+        Needed("POST", "/networks/{absent}/disconnect", body={"Container": "none"}),
+    ),
+    "a redeploy cannot copy the inline configs and secrets of compose": (
+        Needed("GET", "/containers/{absent}/changes"),
+        Needed("HEAD", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("GET", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("PUT", "/containers/{absent}/archive", query={"path": "/"}),
+    ),
+}

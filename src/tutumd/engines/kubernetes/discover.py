@@ -17,7 +17,6 @@ from tutumd.engines.labels import (
 )
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
-_PART_OF = "app.kubernetes.io/part-of"
 _HELM_RELEASE = "meta.helm.sh/release-name"
 # Marks of tools that restore a workload from a repository.
 _TRACKERS = (
@@ -82,7 +81,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
 def stack_of(workload: Workload) -> str:
     """Return the stack: the part-of label, else the Helm release, else the namespace."""
     return str(
-        (workload.metadata.get("labels") or {}).get(_PART_OF)
+        (workload.metadata.get("labels") or {}).get("app.kubernetes.io/part-of")
         or workload.annotations.get(_HELM_RELEASE)
         or workload.address.namespace
     )

@@ -43,8 +43,6 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
-_HINT = "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo."
-
 
 def build_snapshot(
     record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
@@ -150,7 +148,13 @@ class LocalEngine:
         boot_id: Changes with every start of the machine; default: the kernel's.
         limits: Limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="local", hint=_HINT, can_create=True, is_shared=False)
+        self.info = EngineInfo(
+            name=name,
+            kind="local",
+            hint="On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
+            can_create=True,
+            is_shared=False,
+        )
         self._folder = DataFolder(data_dir)
         for service, problem in self._folder.unreadable.items():
             structlog.stdlib.get_logger("tutumd.engines.local").error(

@@ -40,7 +40,6 @@ from tutumd.model import (
 )
 from tutumd.ports.engine import Run
 
-_HINT = "On swarm, each Swarm service is one."
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,
     TaskPhase.RUNNING: ContainerState.RUNNING,
@@ -155,7 +154,7 @@ class SwarmEngine:
             server_cap: Maximum number of containers of a service.
             limits: Time limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="swarm", hint=_HINT)
+        self.info = EngineInfo(name=name, kind="swarm", hint="On swarm, each Swarm service is one.")
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
@@ -252,25 +251,28 @@ class SwarmEngine:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)
 
 
-_FIND = "services cannot be found"
-_REDEPLOY = "a redeploy cannot update services"
-_ONE_TASK = "a redeploy cannot try the new image with one task first"
-
-NEEDED = (
-    Needed(method="GET", path="/services", purpose=_FIND),
-    Needed(method="GET", path="/services/{absent}", purpose=_FIND),
-    Needed(method="GET", path="/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}, purpose=_FIND),
-    Needed(method="GET", path="/nodes", purpose=_FIND),
-    Needed(method="POST", path="/services/{absent}/update", query={"version": "1"}, body={}, purpose=_REDEPLOY),
-    # Without a name: 400.
-    Needed(method="POST", path="/services/create", body={}, purpose=_ONE_TASK),
-    Needed(method="DELETE", path="/services/{absent}-trial-00000000", purpose=_ONE_TASK),
-    Needed(method="GET", path="/services/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
-    Needed(method="GET", path="/tasks/{absent}/logs", query={"stdout": "1"}, purpose="a failure shows no output"),
-    Needed(method="GET", path="/distribution/INVALID/json", purpose="the newest image cannot be found"),
-    Needed(method="GET", path="/images/{absent}/json", purpose="the platform of an image cannot be found"),
-    Needed(method="GET", path="/networks/host", purpose="the order of an update cannot be chosen"),
-)
+# The requests that the engine must let through, by the feature that needs them.
+NEEDED = {
+    "services cannot be found": (
+        Needed("GET", "/services"),
+        Needed("GET", "/services/{absent}"),
+        Needed("GET", "/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}),
+        Needed("GET", "/nodes"),
+    ),
+    "a redeploy cannot update services": (
+        Needed("POST", "/services/{absent}/update", query={"version": "1"}, body={}),
+    ),
+    "a redeploy cannot try the new image with one task first": (
+        # Without a name: 400.
+        Needed("POST", "/services/create", body={}),
+        Needed("DELETE", "/services/{absent}-trial-00000000"),
+    ),
+    "no output can be shown": (Needed("GET", "/services/{absent}/logs", query={"stdout": "1"}),),
+    "a failure shows no output": (Needed("GET", "/tasks/{absent}/logs", query={"stdout": "1"}),),
+    "the newest image cannot be found": (Needed("GET", "/distribution/INVALID/json"),),
+    "the platform of an image cannot be found": (Needed("GET", "/images/{absent}/json"),),
+    "the order of an update cannot be chosen": (Needed("GET", "/networks/host"),),
+}
 
 
 def check_manager(subject: str, info: Mapping[str, Any]) -> Finding:

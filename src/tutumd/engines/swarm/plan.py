@@ -163,10 +163,6 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
     )
 
 
-_STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
-_RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
-
-
 def prepare_redeploy(
     api: SwarmApi,
     view: ServiceView,
@@ -252,8 +248,10 @@ def plan_redeploy(
         note=join_sentences(
             image.note,
             *(() if tag else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])),
-            _STOPPED if stopped else "",
-            _RERUN if is_job else "",
+            "the service is stopped and stays stopped: its next start runs the new image" if stopped else "",
+            "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
+            if is_job
+            else "",
         ),
         stopped=stopped,
         stage=stage,

@@ -15,8 +15,6 @@ from tutumd.engines.docker.plan.config import GENERATED_NAME
 from tutumd.engines.images import NO_REGISTRY
 from tutumd.engines.labels import Json
 
-# A network without name resolution, which refuses aliases.
-_DEFAULT_NETWORK = "podman"
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
 # As in `--network front:ip=10.0.0.2`.
@@ -124,7 +122,8 @@ def _network_settings(container: Json) -> Json:
         aliases = [alias for alias in (endpoint or {}).get("Aliases") or () if alias not in (hostname, own_name)]
         networks[network] = {
             **(endpoint or {}),
-            "Aliases": aliases + ([] if network == _DEFAULT_NETWORK else [own_name]),
+            # The default network has no name resolution, and refuses aliases.
+            "Aliases": aliases + ([] if network == "podman" else [own_name]),
         }
     return {**settings, "Networks": networks}
 

@@ -108,9 +108,6 @@ def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
             yield f"the container {container.name} is unhealthy"
 
 
-_FILE_NOTE = "the compose file was not read: changes in it or in an env_file take effect with docker compose up -d"
-
-
 def base_image(container: InspectedContainer) -> str:
     """Return the image name that a person or Compose gave a container, regardless of the tags of later calls."""
     if container.labels.get(IMAGE_TAGGED) != container.image_name:
@@ -140,4 +137,8 @@ def describe_file(containers: Iterable[InspectedContainer]) -> tuple[str, ...]:
     is_from_file = any(
         each.compose and each.labels.get("com.docker.compose.project.config_files") for each in containers
     )
-    return (_FILE_NOTE,) if is_from_file else ()
+    return (
+        ("the compose file was not read: changes in it or in an env_file take effect with docker compose up -d",)
+        if is_from_file
+        else ()
+    )

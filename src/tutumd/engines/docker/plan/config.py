@@ -190,9 +190,6 @@ def _as_request(mount: Json) -> dict[str, Any]:
     }
 
 
-# The network without name resolution: neither aliases nor container names are found in it.
-DEFAULT_BRIDGE = "bridge"
-
 # Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs.
 _USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
 
@@ -210,7 +207,8 @@ def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
 
 def without_default_bridge(settings: Mapping[str, Json]) -> dict[str, Json]:
     """Return the endpoint settings of the networks in which containers find each other by name."""
-    return {network: endpoint for network, endpoint in settings.items() if network != DEFAULT_BRIDGE}
+    # In the default bridge, neither aliases nor container names are found.
+    return {network: endpoint for network, endpoint in settings.items() if network != "bridge"}
 
 
 def without_aliases(settings: Mapping[str, Json]) -> dict[str, dict[str, Any]]:
