@@ -40,6 +40,7 @@ _FILTERS = {
     "action": notifications.c.action_uuid,
     "number": notifications.c.seq,
 }
+_DELETED_AT_ONCE = 1_000
 _IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
 _MAY_FOLLOW = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE)
 """Not the start of an ended action: a commit status must not go back to pending."""
@@ -94,10 +95,17 @@ class SqlTargets(StorePart, Targets):
             return self._record(connection, viewer, AuditEvent.TARGET_CHANGED, uuid, details)
 
     def delete_target(self, viewer: User, uuid: str) -> None:
-        with self._database.write() as connection:
-            row = _read(connection, viewer, uuid, locks=True)
-            self._record(connection, viewer, AuditEvent.TARGET_DELETED, uuid)
-            connection.execute(sa.delete(targets).where(targets.c.seq == row.seq))
+        while True:  # in several transactions, so that calls are not delayed
+            with self._database.write() as connection:
+                row = _read(connection, viewer, uuid, locks=True)
+                some = (
+                    sa.select(notifications.c.seq).where(notifications.c.target_seq == row.seq).limit(_DELETED_AT_ONCE)
+                )
+                deleted = connection.execute(sa.delete(notifications).where(notifications.c.seq.in_(some))).rowcount
+                if deleted < _DELETED_AT_ONCE:
+                    self._record(connection, viewer, AuditEvent.TARGET_DELETED, uuid)
+                    connection.execute(sa.delete(targets).where(targets.c.seq == row.seq))
+                    return
 
     def notifications(self, viewer: User, query: Query) -> Page[Notification]:
         newest_first = [notifications.c.seq.desc()]
