@@ -139,18 +139,12 @@ class DockerEngine:
         return Scaler(self._context(run=run), self._finder(service, run)).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        return undisturbed(
-            start_containers(self._context(run=run), self._require_unaffected(service, run).containers),
-            self._finder(service, run),
-            run,
-        )
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(start_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        return undisturbed(
-            stop_containers(self._context(run=run), self._require_unaffected(service, run).containers),
-            self._finder(service, run),
-            run,
-        )
+        containers = self._require_unaffected(service, run).containers
+        return undisturbed(stop_containers(self._context(run=run), containers), self._finder(service, run), run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         """Refuse: tutumd creates no services here."""
@@ -192,14 +186,8 @@ class DockerEngine:
         self._client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
-        return next(
-            (
-                group
-                for group in group_by_service(containers, self._own_parts(containers))
-                if group.selector == selector
-            ),
-            None,
-        )
+        groups = group_by_service(containers, self._own_parts(containers))
+        return next((group for group in groups if group.selector == selector), None)
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
         """Return a service whose containers are not part of another redeploy, and set the run's limits.
@@ -239,10 +227,8 @@ class DockerEngine:
 
     def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
         """Return why a formerly known service does not exist now."""
-        group = next(
-            (group for group in group_by_service(containers, with_ignored=True) if group.selector == service.selector),
-            None,
-        )
+        groups = group_by_service(containers, with_ignored=True)
+        group = next((group for group in groups if group.selector == service.selector), None)
         if group is None:
             return f"{service.name} is gone: no container of it is left on this engine"
         parts = self._own_parts(containers)
@@ -281,47 +267,45 @@ def _dry_run(
 # The requests that the engine must let through, by the feature that needs them.
 NEEDED = {
     "a redeploy cannot replace containers": (
-        Needed(method="GET", path="/info"),
+        Needed("GET", "/info"),
         # Without an image: 400.
-        Needed(method="POST", path="/containers/create", body={}),
-        Needed(method="POST", path="/containers/{absent}/start"),
-        Needed(method="POST", path="/containers/{absent}/stop"),
-        Needed(method="POST", path="/containers/{absent}/rename", query={"name": "tutumd-doctor"}),
-        Needed(method="POST", path="/containers/{absent}/update", body={}),
-        Needed(method="DELETE", path="/containers/{absent}"),
+        Needed("POST", "/containers/create", body={}),
+        Needed("POST", "/containers/{absent}/start"),
+        Needed("POST", "/containers/{absent}/stop"),
+        Needed("POST", "/containers/{absent}/rename", query={"name": "tutumd-doctor"}),
+        Needed("POST", "/containers/{absent}/update", body={}),
+        Needed("DELETE", "/containers/{absent}"),
     ),
     "services cannot be found": (
-        Needed(method="GET", path="/containers/json"),
-        Needed(method="GET", path="/containers/{absent}/json"),
+        Needed("GET", "/containers/json"),
+        Needed("GET", "/containers/{absent}/json"),
     ),
-    "changes are seen late": (Needed(method="GET", path="/events", query={"since": "0", "until": "1"}),),
-    "no output can be shown": (Needed(method="GET", path="/containers/{absent}/logs", query={"stdout": "1"}),),
+    "changes are seen late": (Needed("GET", "/events", query={"since": "0", "until": "1"}),),
+    "no output can be shown": (Needed("GET", "/containers/{absent}/logs", query={"stdout": "1"}),),
     "a redeploy cannot keep or remove images that it replaced": (
-        Needed(method="GET", path="/images/json"),
-        Needed(method="POST", path="/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}),
-        Needed(method="DELETE", path="/images/{absent}"),
+        Needed("GET", "/images/json"),
+        Needed("POST", "/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}),
+        Needed("DELETE", "/images/{absent}"),
     ),
     "a redeploy cannot pull the new image": (
-        Needed(method="GET", path="/images/{absent}/json"),
-        Needed(method="POST", path="/images/create", query={"fromImage": "INVALID", "tag": "none"}),
+        Needed("GET", "/images/{absent}/json"),
+        Needed("POST", "/images/create", query={"fromImage": "INVALID", "tag": "none"}),
     ),
-    "a dry run cannot tell the newest image": (
-        # No such reference can exist: the registry is not asked.
-        Needed(method="GET", path="/distribution/INVALID/json"),
-    ),
+    # No such reference can exist: the registry is not asked.
+    "a dry run cannot tell the newest image": (Needed("GET", "/distribution/INVALID/json"),),
     "a paused service cannot be redeployed": (
-        Needed(method="POST", path="/containers/{absent}/pause"),
-        Needed(method="POST", path="/containers/{absent}/unpause"),
+        Needed("POST", "/containers/{absent}/pause"),
+        Needed("POST", "/containers/{absent}/unpause"),
     ),
     "a redeploy cannot route clients to the new container": (
-        Needed(method="GET", path="/networks/{absent}"),
-        Needed(method="POST", path="/networks/{absent}/connect", body={"Container": "none"}),
-        Needed(method="POST", path="/networks/{absent}/disconnect", body={"Container": "none"}),
+        Needed("GET", "/networks/{absent}"),
+        Needed("POST", "/networks/{absent}/connect", body={"Container": "none"}),
+        Needed("POST", "/networks/{absent}/disconnect", body={"Container": "none"}),
     ),
     "a redeploy cannot copy the inline configs and secrets of compose": (
-        Needed(method="GET", path="/containers/{absent}/changes"),
-        Needed(method="HEAD", path="/containers/{absent}/archive", query={"path": "/"}),
-        Needed(method="GET", path="/containers/{absent}/archive", query={"path": "/"}),
-        Needed(method="PUT", path="/containers/{absent}/archive", query={"path": "/"}),
+        Needed("GET", "/containers/{absent}/changes"),
+        Needed("HEAD", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("GET", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("PUT", "/containers/{absent}/archive", query={"path": "/"}),
     ),
 }

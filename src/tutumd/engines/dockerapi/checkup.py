@@ -25,7 +25,7 @@ _ALLOW = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Needed:
     """A request that an engine must let through.
 

@@ -57,7 +57,7 @@ def describe_unobserved(workload: Workload) -> str:
     """Return a note if the controller has not observed the current specification; empty if it has."""
     if workload.observed:
         return ""
-    seen, present = workload.count("observedGeneration"), workload.generation
+    seen, present = workload.count("observedGeneration"), workload.metadata["generation"]
     return (
         f"kube-controller-manager does not react to the change of {workload.address.words} (observedGeneration is "
         f"{seen}, wanted is {present}): check that it runs"

@@ -107,14 +107,9 @@ class Workload:
         return str(self.metadata["resourceVersion"])
 
     @property
-    def generation(self) -> int:
-        """The number of changes of its specification."""
-        return int(self.metadata["generation"])
-
-    @property
     def observed(self) -> bool:
         """Whether the controller has observed the current specification."""
-        return int(self.status.get("observedGeneration") or 0) >= self.generation
+        return self.count("observedGeneration") >= int(self.metadata["generation"])
 
     @property
     def replicas(self) -> int:

@@ -254,24 +254,24 @@ class SwarmEngine:
 # The requests that the engine must let through, by the feature that needs them.
 NEEDED = {
     "services cannot be found": (
-        Needed(method="GET", path="/services"),
-        Needed(method="GET", path="/services/{absent}"),
-        Needed(method="GET", path="/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}),
-        Needed(method="GET", path="/nodes"),
+        Needed("GET", "/services"),
+        Needed("GET", "/services/{absent}"),
+        Needed("GET", "/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}),
+        Needed("GET", "/nodes"),
     ),
     "a redeploy cannot update services": (
-        Needed(method="POST", path="/services/{absent}/update", query={"version": "1"}, body={}),
+        Needed("POST", "/services/{absent}/update", query={"version": "1"}, body={}),
     ),
     "a redeploy cannot try the new image with one task first": (
         # Without a name: 400.
-        Needed(method="POST", path="/services/create", body={}),
-        Needed(method="DELETE", path="/services/{absent}-trial-00000000"),
+        Needed("POST", "/services/create", body={}),
+        Needed("DELETE", "/services/{absent}-trial-00000000"),
     ),
-    "no output can be shown": (Needed(method="GET", path="/services/{absent}/logs", query={"stdout": "1"}),),
-    "a failure shows no output": (Needed(method="GET", path="/tasks/{absent}/logs", query={"stdout": "1"}),),
-    "the newest image cannot be found": (Needed(method="GET", path="/distribution/INVALID/json"),),
-    "the platform of an image cannot be found": (Needed(method="GET", path="/images/{absent}/json"),),
-    "the order of an update cannot be chosen": (Needed(method="GET", path="/networks/host"),),
+    "no output can be shown": (Needed("GET", "/services/{absent}/logs", query={"stdout": "1"}),),
+    "a failure shows no output": (Needed("GET", "/tasks/{absent}/logs", query={"stdout": "1"}),),
+    "the newest image cannot be found": (Needed("GET", "/distribution/INVALID/json"),),
+    "the platform of an image cannot be found": (Needed("GET", "/images/{absent}/json"),),
+    "the order of an update cannot be chosen": (Needed("GET", "/networks/host"),),
 }
 
 

@@ -179,11 +179,8 @@ class SwapPhases:
                 self._api.apply(step, self._run)
         if self._has_clients():
             kept_s = self._context.drain_s
-            self._keep_both(
-                kept_s,
-                f"keeping both containers for {kept_s:g} s, so that proxies look the name up again",
-                Phase.SWITCHING,
-            )
+            activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
+            self._keep_both(kept_s, activity, Phase.SWITCHING)
             if self._run.remaining_s() <= 0:
                 raise _ReplacementFailedError(self.journal.swaps[0], unfinished(self._run, "it has not taken over yet"))
 
