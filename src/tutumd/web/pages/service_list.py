@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query, Scope, ServiceGroup, ServiceState
@@ -87,8 +87,7 @@ def services_address(request: Request, **filters: str) -> str:
 def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
     """Return the sent filters. Raises InvalidInputError for a state or a text that no service can have."""
     filters = {name: sent.get(name, "").strip() for name in _FILTERS}
-    if not all(map(is_storable, (*filters.values(), sent.get("after", "")))):
-        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    check_storable("filters", "".join((*filters.values(), sent.get("after", ""))))
     if filters["state"] not in ("", *_ORDER):
         raise InvalidInputError(
             f"there is no state {filters['state'][:50]!r}: services are {', '.join([GONE, *_ORDER[:-1]])}"

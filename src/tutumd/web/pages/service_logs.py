@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_number, write_date
 from tutumd.errors import InvalidInputError, UnavailableError
 from tutumd.model import LINES_MISSING, Service, User
@@ -73,8 +73,7 @@ def _parse(request: Request) -> dict[str, str]:
     since, search = query.get("since", ""), query.get("search", "").strip()[:200]
     if since and since not in _PERIODS:
         raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
-    if not is_storable(search):
-        raise InvalidInputError("search must not contain NUL characters or unpaired surrogates")
+    check_storable("search", search)
     return {"tail": str(tail), "since": since, "search": search, "follow": "1" if query.get("follow") else ""}
 
 
