@@ -239,10 +239,12 @@ class Settings(BaseSettings):
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
-"""Settings that no text shows."""
 
 
-def read_settings(options: Mapping[str, Any]) -> Settings:
+Options = Mapping[str, Any]  # by the names of settings
+
+
+def read_settings(options: Options) -> Settings:
     """Return the settings from options, the environment and the files that it names.
 
     Args:
@@ -287,8 +289,9 @@ def _read_secret(name: str) -> str:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        fault = f"cannot be read: {error.strerror}; name a file that this user can read"
-        raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} {fault}") from error
+        raise SettingsError(
+            f"{variable}{FILE_SUFFIX}: {path} cannot be read: {error.strerror}; name a file that this user can read"
+        ) from error
     line = content.decode("utf-8-sig", "replace").rstrip("\r\n")
     if not line.strip() or "\n" in line or "\ufffd" in line or len(content) == _MAX_FILE_BYTES:
         raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} must contain only the value, on one line of UTF-8")

@@ -12,11 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.apply_plan import ServicePlan, Step, label_of_handler, make_plans, services_named
+from tutum.cli.apply_plan import (
+    TARGETS,
+    ServicePlan,
+    Step,
+    label_of_handler,
+    make_plans,
+    open_settings,
+    plan_targets,
+    services_named,
+    target_fields,
+)
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
 from tutum.cli.options import complete_service, read_text
 from tutum.cli.output import count, printable
-from tutum.cli.target_file import TITLE, open_settings, plan_targets, target_fields
 from tutum.client import current_client
 from tutum.errors import ObjectNotFound, TutumApiError
 from tutum.lookup import Utils
@@ -86,7 +95,7 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
-    has_targets = any(plan.title == TITLE for plan in plans)
+    has_targets = any(plan.title == TARGETS for plan in plans)
     if not verbs:
         shown = "handlers and targets are" if has_targets else count(unchanged, "handler")
         yield f"Nothing to do: {shown} as the file says."

@@ -1,20 +1,27 @@
-"""Compares the services of a file with those of the server, to find what `tutum apply` would add, change and remove."""
+"""Compares the handlers and notification targets of a file with those of the server, to find what `tutum apply` would
+add, change and remove. And the entries of targets for `tutum export`.
+"""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
 from typing import Any, Literal
 
-from tutum.cli.handler_file import HandlerFileError, WantedService
+from tutum.cli.handler_file import HandlerFileError, WantedService, WantedTarget
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.output import age
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.lookup import pick
+from tutum.notification import FIELDS as TARGET_FIELDS
+from tutum.notification import NotificationTarget
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
+
+TARGETS = "notification targets"
+_MASK = "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,3 +216,85 @@ def _difference(name: str, before: Any, after: Any) -> str:
 def label_of_handler(handler: Handler) -> str:
     """Return the handler's name; without a name, the start of its UUID."""
     return handler.name or f"{shorten(handler.uuid)} (without a name)"
+
+
+def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[ServicePlan]:
+    """Return the plan for a file's targets; none if the file names no target. Nothing is done.
+
+    Args:
+        prune: Remove the targets that are not in the file.
+
+    Raises:
+        HandlerFileError: Lists everything that cannot be done.
+        TutumApiError: The server cannot be reached.
+    """
+    if not wanted:
+        return []
+    problems: list[str] = []
+    found = {target.name: target for target in NotificationTarget.list()}
+    plan = ServicePlan(title=TARGETS)
+    for each in wanted:
+        target = found.pop(each.body["name"], None)
+        try:
+            step = _plan_target(target, dict(each.body))
+        except TutumApiError as error:
+            if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
+                raise
+            problems.append(f"{each.place}: {error.message}")
+            continue
+        plan.steps += [step] if step else []
+        plan.unchanged += step is None
+        if target and not target.enabled and "enabled" not in each.body:
+            plan.notes.append(f"Note: {target.name} is disabled and stays so, as the file does not set enabled")
+    if problems:
+        raise HandlerFileError(*problems)
+    if prune:
+        plan.steps += [
+            Step(verb="remove", name=name, take=target.delete, details=[target.kind]) for name, target in found.items()
+        ]
+    elif found:
+        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(found)}")
+    return [plan]
+
+
+def _plan_target(target: NotificationTarget | None, body: dict[str, Any]) -> Step | None:
+    """Return the step to perform; None if the target matches the file. Fields that the file does not set are reset."""
+    service = str(body["service"]) if body.get("service") else None
+    if service:
+        body["service"] = find_service(service, "").uuid
+    if target is None:
+        before, target = {}, NotificationTarget.create()
+    else:
+        before = target.get_all_attributes()
+        body = {field: None for field in TARGET_FIELDS if field != "enabled"} | body
+        # Secrets that the file does not set stay.
+        body["settings"] = dict.fromkeys(open_settings(target)) | body["settings"]
+    for name, value in body.items():
+        setattr(target, name, value)
+    changes = target.plan()
+    if before and not changes:
+        return None
+    texts = {field: describe(value) for field, value in changes.items()}
+    texts |= {"service": service} if service and "service" in changes else {}
+    details = [f"{field}: {text}" for field, text in texts.items()]
+    if before:
+        return Step(verb="change", name=body["name"], take=target.save, details=details)
+    return Step(verb="add", name=body["name"], take=target.save, details=[body["kind"], *details])
+
+
+def open_settings(target: NotificationTarget) -> dict[str, Any]:
+    """Return the settings of a target that are no secrets."""
+    return {key: value for key, value in target.settings.items() if _MASK not in str(value)}
+
+
+def target_fields(target: NotificationTarget, service: str | None, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the entries of the file for a target.
+
+    Args:
+        service: Name of its service; None if it has none.
+        variables: References to variables for its secret settings.
+    """
+    settings = {key: variables.get(key, value) for key, value in target.settings.items() if value}
+    fields = target.get_all_attributes() | {"service": service}
+    kept = {name: fields[name] for name, default in TARGET_FIELDS.items() if fields[name] not in (default, [])}
+    return {"name": target.name, "kind": target.kind, "settings": settings, **kept}

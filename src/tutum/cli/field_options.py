@@ -1,6 +1,5 @@
 """The options that set a handler's fields, shared by `create` and `set`."""
 
-import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.options import moment_of, nearest, parse_pairs, read_text, seconds_of, words
+from tutum.cli.options import moment_of, nearest, parse_pairs, read_secret, seconds_of, words
 from tutum.webhook_handler import FIELDS, Handler
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
@@ -218,16 +217,8 @@ def _verification(preset: str | None, settings: Sequence[str], files: Sequence[s
 
 
 def _secrets_in(file: str) -> list[str]:
-    if file == "-" and sys.stdin.isatty():
-        text = getpass.getpass("Secret of the sender: ")
-    else:
-        text = read_text("--secret-file", file)
-    secrets = [line for line in text.splitlines() if line.strip()]
-    if not secrets:
-        raise typer.BadParameter(
-            f"there is no secret in {'stdin' if file == '-' else file}: name a file with it: --secret-file FILE"
-        )
-    return secrets
+    text = read_secret("--secret-file", file, is_file=True, question="Secret of the sender: ")
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tutum.cli.options import nearest
+from tutum.cli.options import VARIABLE, nearest
 from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import SECRET_SETTINGS
 from tutum.webhook_handler import FIELDS
 
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
 _TARGET_HEADER = re.compile(r"\s*\[\[\s*notification\s*\]\]")
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook"}

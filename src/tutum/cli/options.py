@@ -1,6 +1,8 @@
 """Options and arguments that several commands share, with their completion, and the lookup of their objects."""
 
 import difflib
+import getpass
+import os
 import re
 import sys
 from collections import Counter
@@ -22,6 +24,7 @@ from tutum.service import Service
 from tutum.webhook_handler import Handler, WebhookHandler
 
 COMPLETION_TIMEOUT_S = 1.0
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DEFAULT_TIMEOUT_S = 600.0
@@ -212,3 +215,23 @@ def read_text(option: str, file: str) -> str:
         raise typer.BadParameter(f"{option}: cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{option}: {file} is not UTF-8 text") from error
+
+
+def read_secret(option: str, source: str, *, is_file: bool = False, question: str = "") -> str:
+    """Return a secret from standard input (`-`), an environment variable (`${NAME}`), or else a file or the text
+    itself.
+
+    Raises:
+        typer.BadParameter: There is none.
+    """
+    variable = VARIABLE.fullmatch(source)
+    if variable:
+        text = os.environ.get(variable[1], "")
+    elif source == "-" and sys.stdin.isatty():
+        text = getpass.getpass(question or f"Value of {option} (not shown): ")
+    else:
+        text = read_text(option, source) if is_file or source == "-" else source
+    if not text.strip():
+        where = f"the variable {variable[1]}" if variable else "stdin" if source == "-" else source or "the option"
+        raise typer.BadParameter(f"{option}: there is nothing in {where}")
+    return text.strip()

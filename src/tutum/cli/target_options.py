@@ -1,14 +1,10 @@
 """The options that set a notification target's fields, shared by `create` and `set`."""
 
-import getpass
-import os
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.handler_file import VARIABLE
-from tutum.cli.options import complete_service, read_text, seconds_of, words
+from tutum.cli.options import complete_service, read_secret, seconds_of, words
 from tutum.lookup import Utils
 
 EVENTS = ("failed", "canceled", "recovered", "succeeded", "engine.down", "engine.up", "target.disabled")
@@ -88,26 +84,6 @@ def target_fields_of(
     }
     set_fields = {name: value for name, value in fields.items() if value is not None}
     return set_fields | (scope if service is not None or stack is not None else {})
-
-
-def read_secret(option: str, source: str, *, is_file: bool = False) -> str:
-    """Return a secret from standard input (`-`), an environment variable (`${NAME}`), or else a file or the text
-    itself.
-
-    Raises:
-        typer.BadParameter: There is none.
-    """
-    variable = VARIABLE.fullmatch(source)
-    if variable:
-        text = os.environ.get(variable[1], "")
-    elif source == "-" and sys.stdin.isatty():
-        text = getpass.getpass(f"Value of {option} (not shown): ")
-    else:
-        text = read_text(option, source) if is_file or source == "-" else source
-    if not text.strip():
-        where = f"the variable {variable[1]}" if variable else "stdin" if source == "-" else source or "the option"
-        raise typer.BadParameter(f"{option}: there is nothing in {where}")
-    return text.strip()
 
 
 def _event(text: str) -> str:

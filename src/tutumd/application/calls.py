@@ -37,8 +37,7 @@ _MAX_WITHOUT_OPTIONS = 100_000
 """An entry takes about 150 bytes. A call of a handler that is not cached costs a lookup: four times as much time."""
 _MAX_AGE_S = 1200.0
 
-Remembered = tuple[HandlerOptions, int]
-"""The parsed options of a handler and their version."""
+Remembered = tuple[HandlerOptions, int]  # and their version
 
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]

@@ -143,8 +143,8 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
         InvalidInputError: `grace` is not a whole number from 0 to 30 days.
         NotFoundError: The viewer has no such handler.
     """
-    old_until = now + timedelta(seconds=check_number("grace", grace, 0, MAX_GRACE_S))
-    return store.rotate_handler(viewer, service_uuid, uuid, old_until)
+    grace_s = check_number("grace", grace, 0, MAX_GRACE_S)
+    return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace_s))
 
 
 def public_options(handler: Handler) -> dict[str, Any]:

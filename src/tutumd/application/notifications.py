@@ -41,8 +41,11 @@ def check_target(
     Raises:
         InvalidInputError: A value is wrong, or only admins may have such a target or choose such an event.
     """
-    names = ("name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "enabled")
-    given = check_fields("a notification target", document, names)
+    given = check_fields(
+        "a notification target",
+        document,
+        ("name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "enabled"),
+    )
     kind = _check_kind(given, viewer, before)
     target = _start(kind, viewer, before)
     for name, (attribute, check) in _fields(target, viewer).items():

@@ -1,10 +1,10 @@
 """Query strings: the filters and pages of lists, and single parameters, with strict validation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.errors import InvalidInputError
 from tutumd.model import AuditEvent, AuditFilters, Query, Via
 
@@ -96,8 +96,7 @@ def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
         InvalidInputError: No entry can have such a value.
     """
     texts = {name: given.get(name, "").strip() or None for name in AUDIT_FILTERS}
-    if not is_storable("".join(filter(None, texts.values()))):
-        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    check_storable("filters", "".join(filter(None, texts.values())))
     for name, known in (("what", list(AuditEvent)), ("via", list(Via))):
         if texts[name] is not None and texts[name] not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {str(texts[name])[:50]!r}")
@@ -142,19 +141,6 @@ def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, s
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
     """Return the number at which a page of a list continues; None for the first page. Raises InvalidInputError."""
     return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
-
-
-def parse_dry_run(values: Sequence[str]) -> bool:
-    """Return whether `dry_run` is 1. Any value except a single 0 or 1 is refused: a guess could redeploy.
-
-    Raises:
-        InvalidInputError: The parameter is repeated or invalid.
-    """
-    if len(values) > 1:
-        raise InvalidInputError("dry_run is given twice: give it once")
-    if values and values[0] not in ("0", "1"):
-        raise InvalidInputError(f"dry_run must be 1 (show the plan) or 0 (redeploy), got {values[0][:30]!r}")
-    return "1" in values
 
 
 def parse_date(name: str, text: str) -> datetime:

@@ -37,8 +37,9 @@ def _explain(errors: list[BaseException]) -> Iterator[Reason]:
     address = next((f"{pool.host}:{pool.port}" for pool in pools if pool.port), "the engine")
     for each in reversed(errors):
         if isinstance(each, ssl.SSLCertVerificationError):
-            code = _CERTIFICATES.get(each.verify_code, "certificate-refused")
-            yield Reason(code, (address, each.verify_message.rstrip(".")))
+            yield Reason(
+                _CERTIFICATES.get(each.verify_code, "certificate-refused"), (address, each.verify_message.rstrip("."))
+            )
         elif isinstance(each, ssl.SSLError):
             yield Reason("tls-failed", (address, str(getattr(each, "reason", None) or each)))
         elif isinstance(each, PermissionError) and each.filename:

@@ -76,8 +76,7 @@ def parse_reference(text: str) -> ImageReference:
     path, colon, tag = path.partition(":")
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    wrong = not _PATH.fullmatch(path) or (colon and not TAG.fullmatch(tag)) or (at and not _DIGEST.fullmatch(digest))
-    if wrong:
+    if not _PATH.fullmatch(path) or (colon and not TAG.fullmatch(tag)) or (at and not _DIGEST.fullmatch(digest)):
         raise EngineRefusedError(f"an image must be named as [host[:port]/]repository[:tag][@digest], got {text!r}")
     return ImageReference(registry=host, path=path, tag=tag or None, digest=digest or None)
 

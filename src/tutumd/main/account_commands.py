@@ -14,13 +14,12 @@ from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters, write
 from tutumd.errors import TutumdError
 from tutumd.main.options import STORAGE, with_settings
 from tutumd.model import Access, AuditEntry, User, Via
-from tutumd.settings import read_settings
+from tutumd.settings import Options, read_settings
 
 if TYPE_CHECKING:
     from tutumd.ports.store import Store
 
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
-Options = dict[str, Any]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the fields of the API.")]
 
 users = typer.Typer(help="Manage the users of the API.", no_args_is_help=True, rich_markup_mode=None)
@@ -112,9 +111,8 @@ def list_keys(
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none
-    listed = [KEY.model_validate(key).model_dump() for key in store.keys(name)]
     print_list(
-        listed,
+        [KEY.model_validate(key).model_dump() for key in store.keys(name)],
         ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED"),
         _key_row,
         as_json=as_json,
@@ -193,8 +191,12 @@ def list_audit(
         before = page.next
         if before is None:
             break
-    listed = [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries]
-    print_list(listed, ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"), _audit_row, as_json=as_json)
+    print_list(
+        [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries],
+        ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"),
+        _audit_row,
+        as_json=as_json,
+    )
 
 
 def _audit_row(entry: Mapping[str, Any]) -> list[str]:

@@ -164,8 +164,11 @@ def told_faults(failed: str, database: Path, place: Path | str) -> Iterator[None
         yield
     except (OSError, sqlite3.Error) as error:
         where, what = (error.filename, error.strerror) if isinstance(error, OSError) else (None, error)
-        half = f"{restoring_file(database)} exists, so no server starts: run tutumd restore again"
-        after = half if restoring_file(database).exists() else "nothing was changed"
+        after = (
+            f"{restoring_file(database)} exists, so no server starts: run tutumd restore again"
+            if restoring_file(database).exists()
+            else "nothing was changed"
+        )
         raise SettingsError(f"{failed}: {where or place}: {what}; {after}") from error
 
 

@@ -29,7 +29,6 @@ HEALTHY_S = 60.0
 """After a process that lived this long, the pauses start from 0 again."""
 
 NEED_POLL_S = 2.0
-"""Interval of checks whether a process is needed."""
 
 _SIGNALED_S = 0.25
 """Time for the edge to learn about a signal that the process also received."""
@@ -156,8 +155,7 @@ class ChildProcess:
             except OSError as error:
                 code, ended = 0, f"cannot be started: {error}"
             if not self.ready.done() and self._is_needed is None:
-                failure = SettingsError(f"the {self._name} {ended}")
-                self.ready.set_exception(SystemExit(code) if code > 0 else failure)
+                self.ready.set_exception(SystemExit(code) if code > 0 else SettingsError(f"the {self._name} {ended}"))
                 return
             task["is_successor"] = True
             pause_s = 0.0 if time.monotonic() - began > HEALTHY_S else next_pause_s

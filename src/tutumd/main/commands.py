@@ -51,7 +51,7 @@ def web(options: dict[str, Any]) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
     from tutumd.main import serve
 
-    serve.web(options)
+    serve.serve(options, worker_command=())
 
 
 @app.command(cls=SettingsCommand)

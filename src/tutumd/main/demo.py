@@ -27,16 +27,17 @@ _log = structlog.get_logger(__name__)
 def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: bool) -> None:
     """Create the missing parts of the demo, wait until it runs, and print how to call it and how to sign in."""
     try:
-        first = next(user for user in store.users() if user.is_admin)
-        admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))
+        admin = replace(
+            next(user for user in store.users() if user.is_admin),
+            access=Access(via=Via.COMMAND, credential="tutumd serve --demo"),
+        )
         key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
         if store.user_by_key(sha256_hex(key)) is None:
             accounts.store_key(store, admin.name, key, by=admin)
         service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_running(store, admin, service)
-        now = datetime.now(UTC)
-        link = accounts.make_login_link(store, admin.name, now, admin) if has_dashboard else None
+        link = accounts.make_login_link(store, admin.name, datetime.now(UTC), admin) if has_dashboard else None
     except TutumdError as error:
         _log.error("the demo could not be set up", error=str(error))
         return
@@ -69,14 +70,18 @@ The service '{SERVICE}' runs. Call its webhook handlers:
 def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
     named = store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects
     existing = next((service for service in named if service.definition is not None), None)
-    definition = {
-        "name": SERVICE,
-        "image": "demo",
-        "run_command": COMMAND,
-        "target_num_containers": 2,
-        "autorestart": "ALWAYS",
-    }
-    return existing or services.create(store, admin, definition, server_cap=server_cap)
+    return existing or services.create(
+        store,
+        admin,
+        {
+            "name": SERVICE,
+            "image": "demo",
+            "run_command": COMMAND,
+            "target_num_containers": 2,
+            "autorestart": "ALWAYS",
+        },
+        server_cap=server_cap,
+    )
 
 
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:
@@ -94,8 +99,9 @@ def _wait_until_running(store: Store, admin: User, service: Service) -> None:
         if service.state is ServiceState.RUNNING:
             return
         if service.state in (ServiceState.STOPPED, ServiceState.NOT_RUNNING) and not start_requested:
-            origin = Origin(address="", user_agent="tutumd --demo")
-            store.submit(admin, service.uuid, Verb.START, target=None, origin=origin)
+            store.submit(
+                admin, service.uuid, Verb.START, target=None, origin=Origin(address="", user_agent="tutumd --demo")
+            )
             start_requested = True
         time.sleep(0.05)
     raise TutumdError(f"service {SERVICE!r} does not run after {TIMEOUT_S:.0f} s: see tutum action list")

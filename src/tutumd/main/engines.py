@@ -1,11 +1,10 @@
 """Engine instances from the `--engine` options."""
 
-import contextlib
 import os
 import re
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -102,12 +101,15 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":
-            hint = (
-                f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: "
-                "stop it, or give another --data-dir"
+            stack.enter_context(
+                locked(
+                    settings.data_dir / f"{spec.name}.lock",
+                    f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: stop it, or give"
+                    " another --data-dir",
+                    exclusive=True,
+                    wait_s=_ORPHAN_S,
+                )
             )
-            path = settings.data_dir / f"{spec.name}.lock"
-            stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
         instances[spec.name] = build_engine(spec, settings, installation)
         stack.callback(instances[spec.name].close)
     return instances
@@ -147,8 +149,8 @@ def _detect(settings: Settings) -> list[Spec]:
     except PermissionError:
         # The engine docker reports this to people until they grant the rights.
         return [Spec(name="docker", kind="docker"), local]
-    kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
-    return [Spec(name=kind, kind=kind) for kind in kinds]
+    docker = [Spec(name="docker", kind="docker")]
+    return [*docker, Spec(name="swarm", kind="swarm")] if _is_swarm_manager(settings) else docker
 
 
 def _is_reachable(url: str) -> bool:
@@ -176,8 +178,8 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
     connection = connect(settings.docker_host or None, settings.docker_config or None, environment=os.environ)
     with (
-        contextlib.suppress(TutumdError),
-        contextlib.closing(connection) as client,
+        suppress(TutumdError),
+        closing(connection) as client,
         translated("ask the engine whether it is a Swarm manager"),
     ):
         return bool(client.info().get("Swarm", {}).get("ControlAvailable"))

@@ -85,8 +85,11 @@ def read_worker_key(settings: Settings, *, is_shared: bool) -> bytes:
         SettingsError: The file cannot be used. The text does not contain the key.
     """
     path = settings.worker_key_file or settings.data_dir / WORKER_KEY_FILE
-    remedy = "name a file that this user can read, or a folder in which it can create one: --worker-key-file FILE"
-    key = read_or_create(path, lambda: secrets.token_hex(_MIN_LENGTH), remedy)
+    key = read_or_create(
+        path,
+        lambda: secrets.token_hex(_MIN_LENGTH),
+        "name a file that this user can read, or a folder in which it can create one: --worker-key-file FILE",
+    )
     if len(key) < _MIN_LENGTH:
         raise SettingsError(f"{path} must hold {_MIN_LENGTH} or more characters: openssl rand -hex 32 > {path}")
     if is_shared and settings.worker_key_file is None:

@@ -8,14 +8,13 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, give_to_owner
 from tutumd.main.storage import lock_folder, restoring_file
-from tutumd.settings import Settings, read_settings
+from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
 from tutumd.store.tables.schema import is_known
 
@@ -24,7 +23,7 @@ _FAILED = "the backup was not restored"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
-def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
+def restore(source: str, options: Options, *, force: bool) -> None:
     """Restore a backup from a file, or from standard input for `-`.
 
     Args:
@@ -64,7 +63,6 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
     """Write the members of the archive beside the database, and check them."""
     for file in staged.values():  # leftovers of a killed restore
         file.unlink(missing_ok=True)
-    name = "standard input" if source == STDIN else source
     try:
         with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
             manifest = archive.read(given, staged)
@@ -75,7 +73,9 @@ def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
         if (schema := check_database(staged[archive.DATABASE])) != manifest.schema:
             raise SettingsError(f"damaged: it has the schema {schema}, and says {manifest.schema}")
     except SettingsError as error:
-        raise SettingsError(f"{name} is {error}; nothing was changed") from error
+        raise SettingsError(
+            f"{'standard input' if source == STDIN else source} is {error}; nothing was changed"
+        ) from error
     return manifest
 
 

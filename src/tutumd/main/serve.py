@@ -2,11 +2,11 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,7 +15,7 @@ from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
-from tutumd.settings import Settings
+from tutumd.settings import Options, Settings
 from tutumd.store.intake.intake import SqlIntake
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -> None:
+def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
     """Serve the API until SIGTERM or SIGINT, with a worker and a notifier as child processes.
 
     Args:
@@ -59,15 +59,16 @@ def _start_children(settings: Settings, storage: Storage, worker_command: Sequen
 
     def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
         # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
-        options = settings.as_options()
-        return ChildProcess(name, command, options, lock=storage.lock, grace_s=settings.grace, is_needed=is_needed)
+        return ChildProcess(
+            name,
+            command,
+            settings.as_options(),
+            lock=storage.lock,
+            grace_s=settings.grace,
+            is_needed=is_needed,
+        )
 
     return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.has_targets)]
-
-
-def web(options: Mapping[str, Any]) -> None:
-    """Serve the API until a signal; `tutumd worker` processes perform the actions."""
-    serve(options, worker_command=())
 
 
 def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
@@ -96,8 +97,11 @@ def _serve_http(
     def report_ready() -> None:
         _log.info("server is ready", url=url)
         if children and settings.demo:
-            arguments = (storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard)
-            Thread(target=demo.run, args=arguments, daemon=True).start()
+            Thread(
+                target=demo.run,
+                args=(storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard),
+                daemon=True,
+            ).start()
 
     intake = SqlIntake(
         storage.database,

@@ -5,18 +5,17 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
-from tutumd.settings import Settings, read_settings
+from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
@@ -150,15 +149,17 @@ def is_new(settings: Settings) -> bool:
     return url.startswith(_SQLITE) and not os.access(url.removeprefix(_SQLITE), os.F_OK)  # `exists` may raise
 
 
-def open_store(options: Mapping[str, Any]) -> SqlStore:
+def open_store(options: Options) -> SqlStore:
     """Open the store for a command, also while the server runs.
 
     Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
     """
     settings = read_settings(options)
     if is_new(settings):
-        path = settings.database_url.removeprefix(_SQLITE)
-        raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
+        raise SettingsError(
+            f"there is no database {settings.database_url.removeprefix(_SQLITE)}: start tutumd serve first, or give the"
+            " right --data-dir"
+        )
     database = Database(settings.database_url)
     with _explained_faults(database):
         upgrade(database, from_older=False)
@@ -171,8 +172,9 @@ def _explained_faults(database: Database) -> Iterator[None]:
         yield
     except UnavailableError as error:
         cause, said = explain(error)
-        url = database.url.render_as_string(hide_password=True)
-        raise SettingsError(f"the database {url} cannot be used: {cause} ({said})") from error
+        raise SettingsError(
+            f"the database {database.url.render_as_string(hide_password=True)} cannot be used: {cause} ({said})"
+        ) from error
 
 
 def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
@@ -183,11 +185,14 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
     """
     admin = next((user.name for user in store.users() if user.is_admin), None)
     if admin is not None:
-        # The URL of a database may contain a password.
-        place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
-        hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} --scope admin {place}"
         if settings.log_format == "text":  # otherwise a program reads it
-            print(hint, file=sys.stderr, flush=True)  # not through the log, which hides any text after `apikey`
+            # The URL of a database may contain a password.
+            place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
+            print(  # not through the log, which hides any text after `apikey`
+                f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} --scope admin {place}",
+                file=sys.stderr,
+                flush=True,
+            )
         return False
     # These are slow to import, and the worker is without them.
     from tutumd.application import accounts
@@ -206,9 +211,11 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
             return False  # another replica was faster, and prints the key
         raise SettingsError(f"the first admin {name!r} cannot be created: {error}") from error
     if not settings.admin_apikey and not settings.demo:
-        shown = f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}"
-        where = f"\nSign in with it at {url}/" if settings.dashboard else ""
-        print(shown + where, flush=True)
+        print(
+            f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}"
+            + (f"\nSign in with it at {url}/" if settings.dashboard else ""),
+            flush=True,
+        )
     return True
 
 
@@ -251,8 +258,10 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
 
 def _with_fix(folder: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
-        change = f"chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}"
-        return f"{error.strerror}; run {change}, for a container on the folder or volume that is mounted there"
+        return (
+            f"{error.strerror}; run chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}, for a container on the"
+            " folder or volume that is mounted there"
+        )
     if error.errno == errno.EROFS:
         return f"{error.strerror}; mount a volume there, or give another --data-dir"
     return str(error.strerror)

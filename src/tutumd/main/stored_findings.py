@@ -28,8 +28,7 @@ def check_workers(contents: Contents) -> Iterator[Finding]:
         elif error:
             yield wrong(WORKER, f"the worker of the engine {name} reports: {error}", f"see the engine {name} above")
         else:
-            seconds = max(0.0, age.total_seconds())
-            yield ok(WORKER, f"the worker of the engine {name} reported {seconds:.0f} s ago")
+            yield ok(WORKER, f"the worker of the engine {name} reported {max(0.0, age.total_seconds()):.0f} s ago")
 
 
 def check_notifications(contents: Contents) -> Iterator[Finding]:

@@ -277,8 +277,7 @@ class Growth:
         """Return the reason of an action for one of its calls: the result of the call's own amount instead of
         `note`.
         """
-        own = reason.replace(self.note, self._describe_call(before, amount))
-        return "; ".join(filter(None, own.split("; ")))
+        return "; ".join(filter(None, reason.replace(self.note, self._describe_call(before, amount)).split("; ")))
 
     def _describe_call(self, before: int, amount: int) -> str:
         own, then = self.count_added(before, before + amount), self.present + self.count_added(0, before + amount)

@@ -5,13 +5,11 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How much a finding matters."""
+    """How much a finding matters. A WARNING works, but may not do what was meant."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may not do what was meant."""
     WRONG = "wrong"
-    """Something does not work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

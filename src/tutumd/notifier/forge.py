@@ -32,6 +32,7 @@ _REFUSALS = {
     401: "the forge refuses the token: set a valid token",
     403: "the forge refuses the token: it needs the right to write commit statuses, and nothing may limit its requests",
     404: "the forge does not find the repository or the commit, or the token may not read them",
+    422: "the forge does not find the commit: limit the target to services that are built from its repository",
 }
 
 

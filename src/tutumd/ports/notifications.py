@@ -9,7 +9,7 @@ from tutumd.model.notifications import ClaimedNotification, NewTarget, Notificat
 
 
 class Targets(Protocol):
-    """The application's reads and writes. Each method is one transaction, with its audit entry.
+    """The application's reads and writes. Each method except `delete_target` is one transaction, with its audit entry.
 
     A user, admin or not, sees only their own targets and notifications. Credentials for one service or stack see only
     the targets that are limited to this service, to this stack, or to a service of this stack. All others raise
@@ -42,7 +42,7 @@ class Targets(Protocol):
         """
 
     def delete_target(self, viewer: User, uuid: str) -> None:
-        """Delete a target and its notifications."""
+        """Delete first the notifications of a target, in several transactions, then the target."""
 
     def notifications(self, viewer: User, query: Query) -> Page[Notification]:
         """Return notifications, newest first.

@@ -34,8 +34,6 @@ from tutumd.model import (
 )
 from tutumd.ports.notifications import Targets
 
-EVERY_ENTRY = AuditFilters()
-
 
 class Accounts(Protocol):
     """Users, API keys, sessions and the audit log. Each method is one transaction.
@@ -127,7 +125,7 @@ class Accounts(Protocol):
         """
 
     def audit(
-        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+        self, viewer: User, filters: AuditFilters = AuditFilters(), *, before: int | None = None, limit: int = 50
     ) -> AuditPage:
         """Return entries of the audit log, newest first, numbered below `before`.
 
@@ -136,20 +134,7 @@ class Accounts(Protocol):
         """
 
 
-class Revisions(Protocol):
-    """Short texts that change when the content of a page changes."""
-
-    def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
-        """Return the revisions of services and actions by UUID; the revision of `""` covers all services, actions and
-        engines.
-
-        The revision of a service also covers its handlers, deliveries and unfinished actions. The revision of an action
-        also covers its log. They are the same on every server of the database. Unknown objects have no revision. Access
-        to an object is not checked, but a change of access changes the revision. At most 500 per call.
-        """
-
-
-class Store(Accounts, Revisions, Targets, Protocol):
+class Store(Accounts, Targets, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
@@ -159,6 +144,15 @@ class Store(Accounts, Revisions, Targets, Protocol):
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
         """Return the engine instances that workers serve; for narrow credentials, those of the viewer's services."""
+
+    def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
+        """Return the revisions of services and actions by UUID; the revision of `""` covers all services, actions and
+        engines.
+
+        The revision of a service also covers its handlers, deliveries and unfinished actions. The revision of an action
+        also covers its log. They are the same on every server of the database. Unknown objects have no revision. Access
+        to an object is not checked, but a change of access changes the revision. At most 500 per call.
+        """
 
     def wal_bytes(self) -> int:
         """Return the size of SQLite's write-ahead log; 0 on another database."""

@@ -29,7 +29,6 @@ lease.
 """
 
 _RENEWED_BELOW = 0.6
-"""Remaining part of the lease at its renewal."""
 
 _log = structlog.get_logger(__name__)
 

@@ -154,8 +154,7 @@ def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
 
 def _canceled(outcome: Outcome) -> Outcome:
     """Return the outcome as canceled, with the engine's reason as a detail."""
-    detail = f": {outcome.reason}" if outcome.reason else ""
-    return replace(outcome, canceled=True, reason=f"canceled on request{detail}")
+    return replace(outcome, canceled=True, reason=": ".join(filter(None, ("canceled on request", outcome.reason))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ def test_a_status_names_the_repository_of_the_target_and_the_commit(
         ("github", "action.failed", 401, "Bad credentials", False, "the forge refuses the token"),
         ("github", "action.failed", 403, "Resource not accessible by personal access token", False, "needs the right"),
         ("github", "action.failed", 404, "Not Found", False, "does not find the repository"),
+        ("github", "action.failed", 422, f"No commit found for SHA: {COMMIT}", False, "does not find the commit"),
         ("github", "action.failed", 500, "secret-answer", False, "500"),
         ("github", "action.failed", 302, "", False, "redirects are not followed"),
         ("gitlab", "action.started", 400, TRANSITION.format("run", "running"), True, ""),

@@ -262,6 +262,20 @@ def test_a_notification_whose_action_was_deleted_is_dead(bed: StoreBed) -> None:
         connection.execute(sa.text("DELETE FROM actions"))
     assert send_all(bed) == []
     assert [(each.state, each.service_name) for each in stored(bed)] == [("dead", "web")]
+    with bed.database.read() as connection:
+        assert connection.execute(sa.text("SELECT state, number FROM notification_totals")).all() == [("dead", 1)]
+
+
+def test_a_target_is_deleted_in_several_transactions(bed: StoreBed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_DELETED_AT_ONCE", 2)
+    target = add(bed)
+    for _ in range(5):
+        fail(bed)
+    begun: list[object] = []
+    sa.event.listen(bed.database._engine, "begin", begun.append)
+    bed.store.delete_target(bed.admin, target.uuid)
+    assert len(begun) == 3
+    assert bed.store.targets(bed.admin, query()).total == 0
 
 
 def deploy(bed: StoreBed, *revisions: str | None, **outcome: Any) -> str:

@@ -1,11 +1,9 @@
 """A real worker on a real database, with engines that hang, go away, come back, or kill it."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -262,28 +260,3 @@ def test_logs_of_an_engine_that_hangs_take_few_threads_and_hold_up_no_other(bed:
         wait_until(lambda: hung.asked, "the engine is asked")
         assert services.logs(running.store, running.admin, running.service("api"), 5).text == "lines"
         assert len(hung.asked) <= 4
-
-
-KILLER = """
-import os, sys
-from tests.contract.store import test_worker_engines
-test_worker_engines.work_until_killed(sys.argv[1], *sys.argv[2:])
-"""
-
-
-class Killer(Host):
-    """An engine in whose calls its worker dies."""
-
-    def redeploy(self, service: Service, run: Run) -> Outcome:
-        run.save(JOURNAL)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
-
-
-def work_until_killed(url: str, *names: str) -> None:
-    """Serve services of a killer in this process, which dies of the first redeploy."""
-    database = Database(url)
-    limits = WorkerLimits(server_cap=100, lease=timedelta(seconds=1.5))
-    queue = SqlQueue(database, now, Wakeup())
-    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits, seal=SEAL).start()
-    threading.Event().wait()

@@ -6,7 +6,6 @@ from tutumd.application.calls import parse_amount
 from tutumd.application.queries import (
     ACTION_FILTERS,
     HANDLER_FILTERS,
-    parse_dry_run,
     parse_logs_query,
     parse_number,
     parse_query,
@@ -44,17 +43,8 @@ def test_amounts(amount: int) -> None:
 def test_a_single_number() -> None:
     assert parse_number([], "tail", 1, 10_000, default=300) == 300
     assert parse_number([("tail", "5")], "tail", 1, 10_000, default=300) == 5
-    for parameters in ([("tail", "0")], [("tail", "10001")], [("lines", "5")]):
-        with pytest.raises(InvalidInputError):
-            parse_number(parameters, "tail", 1, 10_000, default=300)
-
-
-@pytest.mark.parametrize(("values", "is_dry"), [([], False), (["0"], False), (["1"], True)])
-def test_only_1_is_a_dry_run(values: list[str], is_dry: bool) -> None:
-    assert parse_dry_run(values) is is_dry
-
-
-@pytest.mark.parametrize("values", [[""], ["true"], ["2"], ["01"], ["1", "0"], ["1", "1"]])
-def test_an_ambiguous_dry_run_is_refused(values: list[str]) -> None:
-    with pytest.raises(InvalidInputError, match="dry_run"):
-        parse_dry_run(values)
+    for texts in (["0"], ["10001"], ["000005"], [""], ["x"], ["5", "5"]):
+        with pytest.raises(InvalidInputError, match="tail"):
+            parse_number([("tail", text) for text in texts], "tail", 1, 10_000, default=300)
+    with pytest.raises(InvalidInputError, match="unknown filter 'lines'"):
+        parse_number([("lines", "5")], "tail", 1, 10_000, default=300)

@@ -105,7 +105,7 @@ def test_nobody_is_asked_for_a_secret_for_nothing(api: FakeApi, tutum_command: T
     [
         (("--verify", "github"), "--verify needs --secret-file FILE"),
         (("--verify", "github", "--secret-file", "/no/such/file"), "cannot read /no/such/file: No such file"),
-        (("--verify", "github", "--secret-file", "/dev/null"), "there is no secret in /dev/null"),
+        (("--verify", "github", "--secret-file", "/dev/null"), "--secret-file: there is nothing in /dev/null"),
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
         (("--verify-with", "header=X"), "need --verify"),
         (("--tag-from", "query"), "--tag-from needs --tag"),

@@ -120,8 +120,8 @@ def test_a_command_has_every_choice_and_quotes_it() -> None:
         "--filter", '{"preset": "tag", "tag": ["v1", "$(id)"], "repository": "a/b"}',
         "--tag", "v1", "--tag", "$(id)", "--tag-from", SENDERS["ghcr"].tag_source,
     ]  # fmt: skip
-    several = write_command("web", fill_form(SENDERS["github"], {"patterns": "main, dev"}, ""))
-    assert several.endswith("--branch main --branch dev")
+    several = write_command("web", fill_form(SENDERS["github"], {"patterns": "main, dev", "skips_unchanged": "on"}, ""))
+    assert several.endswith("--branch main --branch dev --skip-unchanged")
 
 
 @pytest.mark.parametrize(

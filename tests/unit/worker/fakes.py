@@ -209,13 +209,6 @@ def make_action(verb: Verb = Verb.REDEPLOY, target: int | None = None, started: 
         address="",
         user_agent="",
         deliveries=1,
-        reason="",
-        log_tail="",
-        rolled_back=False,
-        image_before=None,
-        image_after=None,
-        containers_before=(),
-        containers_after=(),
     )
 
 

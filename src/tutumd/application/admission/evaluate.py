@@ -87,10 +87,9 @@ class CallInput:
 
     def document(self, options: HandlerOptions) -> dict[str, Any]:
         """Return the document that expressions read. The last of repeated query parameters counts."""
-        signature_header = options.verify.header if options.verify else ""
         return {
             "body": self.payload,
-            "headers": as_document(self.headers, signature_header),
+            "headers": as_document(self.headers, options.verify.header if options.verify else ""),
             "query": dict(self.query),
         }
 

@@ -160,8 +160,9 @@ def _check_header(node: _Node) -> None:
 def _check_function(function: str, count: int) -> None:
     known = Functions.FUNCTION_TABLE.get(function)
     if known is None:
-        names = ", ".join(sorted(Functions.FUNCTION_TABLE))
-        raise _SlipError(f"knows no function {function[:50]}(): there are {names}")
+        raise _SlipError(
+            f"knows no function {function[:50]}(): there are {', '.join(sorted(Functions.FUNCTION_TABLE))}"
+        )
     signature = known["signature"]
     is_variadic = bool(signature) and bool(signature[-1].get("variadic"))
     if count < len(signature) or (count > len(signature) and not is_variadic):

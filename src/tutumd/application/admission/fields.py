@@ -59,7 +59,6 @@ _SENDER = "Who may call"
 _FILTER = "Which calls count"
 _LIMITS = "Limits"
 GROUPS = (_EFFECT, _SENDER, _FILTER, _LIMITS)
-"""Headings of the form of a handler, in order."""
 
 
 def _keep(value: Any) -> Any:
@@ -279,4 +278,3 @@ DEFAULTS = HandlerOptions()
 FIELDS = {
     each.name: HandlerField(name=each.name, default=each.default, **each.metadata) for each in fields(HandlerOptions)
 }
-"""The table: entries by name."""

@@ -123,8 +123,11 @@ class Filter:
         is_list = self.kind != "skip" and (
             len(self.patterns) > 1 or self.kind == "paths" or split_texts(first) != [first]
         )
-        value = list(self.patterns) if is_list else first
-        return {"preset": self.kind, key: value} | ({"repository": self.repository} if self.repository else {})
+        return {
+            "preset": self.kind,
+            key: list(self.patterns) if is_list else first,
+            **({"repository": self.repository} if self.repository else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +227,11 @@ def _parse_filter(value: object) -> Filter:
         globs = tuple(glob.removeprefix(_REF_PREFIXES[preset]) for glob in globs)
     if preset == "paths" and len(globs) > MAX_PATH_GLOBS:
         raise InvalidInputError(f"filter.paths must have at most {MAX_PATH_GLOBS} globs, got {len(globs)}")
-    repository = fields.get("repository")
-    text = "" if repository is None else check_text("filter.repository", repository, MAX_GLOB)
-    return Filter(kind=preset, patterns=globs, repository=text)
+    if fields.get("repository") is None:
+        return Filter(kind=preset, patterns=globs)
+    return Filter(
+        kind=preset, patterns=globs, repository=check_text("filter.repository", fields["repository"], MAX_GLOB)
+    )
 
 
 def _decide_tag(condition: Filter, push: Push, budget: Budget) -> Decision:

@@ -159,11 +159,10 @@ def _registry_skip_reason(event: str, body: dict[str, Any]) -> Reason | None:
     if event == "package" and body.get("action") == "deleted":
         return Reason("package-deleted")
     # A layer, or one platform of an image: a separate event with the tag follows.
-    packages = [dig(body, name) for name in ("package", "registry_package")]
     is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
         dig(package, "package_version", "container_metadata", "tag", "name") == ""
         or (_text(package, "type") == "container" and ":" in _text(package, "version"))
-        for package in packages
+        for package in (dig(body, "package"), dig(body, "registry_package"))
     )
     return Reason("no-pushed-tag") if is_untagged else None
 

@@ -123,14 +123,16 @@ class DockerApi:
         Raises:
             EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
         """
-        auth = registry_auth(self._config_dir, reference)
-        return inspect_manifest(self._sdk, reference, auth, f"find {reference.name} in its registry")
+        return inspect_manifest(
+            self._sdk, reference, registry_auth(self._config_dir, reference), f"find {reference.name} in its registry"
+        )
 
     def images(self) -> tuple[Json, ...]:
         """Return the list entries of all images."""
         with translated("list the images"):
-            images = self._sdk.images(all=False)
-            return tuple(image_as_docker(image, {}) if self._sdk.is_podman else image for image in images)
+            return tuple(
+                image_as_docker(image, {}) if self._sdk.is_podman else image for image in self._sdk.images(all=False)
+            )
 
     def pulled_by_digest(self) -> set[str]:
         """Return the names by digest of recent pulls by anybody, as far as the engine still knows."""
@@ -227,8 +229,11 @@ class DockerApi:
         Its labels name the action, the action's time limit, and the installation.
         """
         config = {field: value for field, value in body.items() if field not in ("NetworkingConfig", "Platform")}
-        timeout = str(math.ceil(self._timeout_s))
-        creator = {ACTION: run.action_uuid, ACTION_TIMEOUT: timeout, INSTALLATION: self.installation}
+        creator = {
+            ACTION: run.action_uuid,
+            ACTION_TIMEOUT: str(math.ceil(self._timeout_s)),
+            INSTALLATION: self.installation,
+        }
         config["Labels"] = {**(body.get("Labels") or {}), **{label: value for label, value in creator.items() if value}}
         platform = foreign_part(body.get("Platform", ""), self.facts())
         options = {"platform": platform} if platform else {}
@@ -237,8 +242,9 @@ class DockerApi:
         with changing(run, f"create the container {name}"):
             takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
-            first = {key: endpoint for key, endpoint in networks.items() if key not in later}
-            config["NetworkingConfig"] = {"EndpointsConfig": first}
+            config["NetworkingConfig"] = {
+                "EndpointsConfig": {key: endpoint for key, endpoint in networks.items() if key not in later}
+            }
             created: str = self._sdk.create_container_from_config(config, name, **options)["Id"]
         for network, endpoint in later.items():
             self._connect(created, network, endpoint, run)
@@ -325,8 +331,9 @@ class DockerApi:
             until: A time in the past; otherwise, the stream would stay open.
         """
         period = {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(chosen)}
-        response = self._get(self._sdk._url("/events"), params=period)
-        return [json.loads(line) for line in response.text.splitlines() if line]
+        return [
+            json.loads(line) for line in self._get(self._sdk._url("/events"), params=period).text.splitlines() if line
+        ]
 
     def _get(self, url: str, **options: Any) -> Any:
         response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)
@@ -346,5 +353,7 @@ class DockerApi:
 
     def _connect(self, container: str, network: str, endpoint: Json, run: Run) -> None:
         with changing(run, f"connect {container[:12]} to the network {network}"):
-            url = self._sdk._url("/networks/{0}/connect", network)
-            self._post(url, json={"Container": container, "EndpointConfig": dict(endpoint)})
+            self._post(
+                self._sdk._url("/networks/{0}/connect", network),
+                json={"Container": container, "EndpointConfig": dict(endpoint)},
+            )

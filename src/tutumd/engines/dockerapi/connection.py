@@ -133,8 +133,9 @@ class Client(docker.APIClient):
         super().__init__(base_url=address, version="1.24", timeout=CALL_LIMIT_S, tls=tls, max_pool_size=_POOL_SIZE)
         adapter = self.adapters.get("http+docker://")
         if isinstance(adapter, UnixHTTPAdapter):
-            opened = open_socket or partial(open_unix, adapter.socket_path)
-            self.mount("http+docker://", SocketAdapter(opened, _POOL_SIZE))
+            self.mount(
+                "http+docker://", SocketAdapter(open_socket or partial(open_unix, adapter.socket_path), _POOL_SIZE)
+            )
         self._negotiated = None
 
     @property

@@ -14,7 +14,6 @@ from tutumd.engines.faults import causes, explain
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
-_FORBIDDEN = 403
 _UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
 _TEMPORARY = (
@@ -51,8 +50,9 @@ def translated(attempt: str) -> Iterator[None]:
         raise EngineUnavailableError(f"cannot {attempt}: the engine's response is not JSON") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         innermost = causes(error)[-1]
-        text = str(innermost) or type(innermost).__name__
-        cause = "the engine did not respond in time" if timed_out(error) else text
+        cause = (
+            "the engine did not respond in time" if timed_out(error) else (str(innermost) or type(innermost).__name__)
+        )
         raise EngineUnavailableError(f"cannot {attempt}: {cause}", explain(error)) from error
     except docker.errors.DockerException as error:
         raise EngineRefusedError(f"cannot {attempt}: {error}") from error
@@ -112,7 +112,7 @@ def explanation(error: docker.errors.APIError) -> str:
         # Not the engine, whose errors are JSON; or the response to HEAD, which has no text.
         request: PreparedRequest | None = response.request  # None in a response without a request
         asked = f"{request.method} {urlsplit(request.url or '').path}" if request else "a request"
-        if response.status_code == _FORBIDDEN:
+        if response.status_code == 403:
             return f"a proxy before the engine refuses {asked}: allow this request in the proxy's rules"
         return f"HTTP status {response.status_code} to {asked}"
     return with_advice(text) if text else "no response"
@@ -124,5 +124,8 @@ def with_advice(text: str) -> str:
     Registries name an error and describe it, often with the same words: `manifest unknown: manifest unknown`.
     """
     text = re.sub(r"\b([^:]+): \1$", r"\1", text)
-    wants_login = any(words in text for words in _NEEDS_LOGIN)
-    return f"{text}; run docker login as the user that runs tutumd" if wants_login else text
+    return (
+        f"{text}; run docker login as the user that runs tutumd"
+        if any(words in text for words in _NEEDS_LOGIN)
+        else text
+    )

@@ -125,9 +125,13 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     parameters = {"fromImage": reference.repository, "tag": reference.digest or reference.tag or "latest"}
     if platform:
         parameters["platform"] = platform
-    headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
     request = client.follow(
-        "POST", "/images/create", PULL_SILENCE_S, partial(_is_over, run), params=parameters, headers=headers
+        "POST",
+        "/images/create",
+        PULL_SILENCE_S,
+        partial(_is_over, run),
+        params=parameters,
+        headers={"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()},
     )
     run.check()
     run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""), Phase.PULLING)

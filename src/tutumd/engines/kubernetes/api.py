@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, cast
 
-from tutumd.engines.kubernetes.access import Client, Permission
+from tutumd.engines.kubernetes.access import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     VERSION,
@@ -114,8 +114,7 @@ class Cluster:
             "metadata": {"name": address.name, "namespace": address.namespace, "resourceVersion": version},
             "spec": {"replicas": replicas},
         }
-        query = {"fieldManager": FIELD_MANAGER}
-        self._call(replace(on_workload(address, "update", "/scale"), query=query, body=body))
+        self._call(replace(on_workload(address, "update", "/scale"), query={"fieldManager": FIELD_MANAGER}, body=body))
 
     def autoscalers(self, namespace: str) -> list[Json]:
         """Return the HorizontalPodAutoscalers of a namespace."""
@@ -134,8 +133,9 @@ class Cluster:
         workload = view.workload
         fields = {"involvedObject.uid": workload.metadata["uid"], "reason": "FailedCreate", "type": "Warning"}
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
-        namespace = workload.address.namespace
-        page = self._call(Request(verb="list", group="", resource="events", namespace=namespace, query=query))
+        page = self._call(
+            Request(verb="list", group="", resource="events", namespace=workload.address.namespace, query=query)
+        )
         ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
         changed = max((str(each.get("time") or "") for each in ours), default="")
         events = page.get("items") or ()
@@ -197,12 +197,15 @@ class Cluster:
         told = json.loads(text) if text.startswith("{") else {}
         return str(told.get("gitVersion") or ""), str(response.headers.get("Date") or "")
 
-    def is_allowed(self, permission: Permission, namespace: str) -> bool:
-        """Query the cluster whether these credentials have a permission."""
-        resource, _, subresource = permission.resource.partition("/")
-        attributes = {"group": permission.group, "resource": resource, "subresource": subresource}
-        spec = {"resourceAttributes": {**attributes, "verb": permission.verb, "namespace": namespace}}
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+    def is_allowed(self, wanted: Request) -> bool:
+        """Query the cluster whether these credentials permit a request."""
+        resource, _, subresource = wanted.resource.partition("/")
+        attributes = {"group": wanted.group, "resource": resource, "subresource": subresource}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {**attributes, "verb": wanted.verb, "namespace": wanted.namespace}},
+        }
         request = Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
         return bool((self._call(request).get("status") or {}).get("allowed"))
 

@@ -94,8 +94,13 @@ def report_progress(context: WorkloadContext, view: WorkloadView, new: Sequence[
     context.run.advance("started", sum(pod.started for pod in new))
     context.run.advance("ready", sum(pod.ready for pod in new))
     context.run.advance("gone", gone)
-    is_held = bool(view.late(context.timing.now())) and all(pod.ready for pod in new)
-    context.run.set_limits(**limits_of(view.workload, is_pulling=any(pod.pulling for pod in new), is_held=is_held))
+    context.run.set_limits(
+        **limits_of(
+            view.workload,
+            is_pulling=any(pod.pulling for pod in new),
+            is_held=bool(view.late(context.timing.now())) and all(pod.ready for pod in new),
+        )
+    )
 
 
 def limits_of(workload: Workload, *, is_pulling: bool = False, is_held: bool = False) -> dict[str, Any]:
@@ -113,8 +118,10 @@ def limits_of(workload: Workload, *, is_pulling: bool = False, is_held: bool = F
 
 def replacement_s(workload: Workload) -> int:
     """Return how many seconds one pod may take to stop, and another pod to become available."""
-    containers = workload.template["spec"]["containers"]
-    probes_s = max(sum(_probe_s(each[name]) for name in _PROBES if each.get(name)) for each in containers)
+    probes_s = max(
+        sum(_probe_s(each[name]) for name in _PROBES if each.get(name))
+        for each in workload.template["spec"]["containers"]
+    )
     return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
 
 

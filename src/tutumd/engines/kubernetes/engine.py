@@ -33,13 +33,11 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
-_HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
-_POLL_S = 0.15
 # The time before a namespace that may not be followed is tried again. All watches end then.
 _REFUSED_S = 60.0
 
@@ -65,13 +63,16 @@ class KubernetesEngine:
             server_cap: Maximum number of containers of a service.
             limits: Limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="kubernetes", hint=_HINT)
+        self.info = EngineInfo(
+            name=name, kind="kubernetes", hint="On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
+        )
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
-        chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
-        self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
-        self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=_POLL_S)).adapted(limits)
+        self._namespaces = (
+            ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
+        )
+        self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=0.15)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces
@@ -156,8 +157,9 @@ class KubernetesEngine:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         view = self._cluster.require_view(self._address(service))
-        limits = self._limits.adapted(**limits_of(view.workload))
-        plan = describe_plan(view, plan_redeploy(view, tag, {}, self._timing), limits)
+        plan = describe_plan(
+            view, plan_redeploy(view, tag, {}, self._timing), self._limits.adapted(**limits_of(view.workload))
+        )
         stuck = describe_stuck(view)
         return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
@@ -172,8 +174,12 @@ class KubernetesEngine:
             # An autoscaler whose target has no replicas is off.
             autoscaler = self._autoscaler(view.workload) if target else None
             if autoscaler is not None:
-                raise_min = parse_labels([view.workload.annotations]).raise_min
-                refuse_scaling(autoscaler, view.workload.address, target, raise_min=raise_min)
+                refuse_scaling(
+                    autoscaler,
+                    view.workload.address,
+                    target,
+                    raise_min=parse_labels([view.workload.annotations]).raise_min,
+                )
             return plan_scaling(view, target, raised=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan))
@@ -233,8 +239,10 @@ class KubernetesEngine:
 
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self.info.name}"
-        connection = check_connection(subject, self._cluster.version)
-        return (*connection, *check_permissions(subject, self._namespaces, self._cluster.is_allowed))
+        return (
+            *check_connection(subject, self._cluster.version),
+            *check_permissions(subject, self._namespaces, self._cluster.is_allowed),
+        )
 
     def close(self) -> None:
         self._cluster.close()
@@ -260,5 +268,6 @@ class KubernetesEngine:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:
-        service_cap = parse_labels([workload.annotations]).service_cap
-        refuse_over_cap(target, min(self._server_cap, service_cap or self._server_cap))
+        refuse_over_cap(
+            target, min(self._server_cap, parse_labels([workload.annotations]).service_cap or self._server_cap)
+        )

@@ -33,8 +33,11 @@ def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_st
     if _is_given_up(view.workload) or any(pod.exited for pod in new):
         return RolloutStatus.FAILED
     is_whole = sum(pod.ready for pod in new) >= view.workload.moving
-    is_shown = is_whole and not describe_emptied(view.workload, was_stopped=was_stopped)
-    return RolloutStatus.SUCCEEDED if is_shown else RolloutStatus.IN_PROGRESS
+    return (
+        RolloutStatus.SUCCEEDED
+        if is_whole and not describe_emptied(view.workload, was_stopped=was_stopped)
+        else RolloutStatus.IN_PROGRESS
+    )
 
 
 def describe_emptied(workload: Workload, *, was_stopped: bool) -> str:
@@ -54,7 +57,7 @@ def describe_unobserved(workload: Workload) -> str:
     """Return a note if the controller has not observed the current specification; empty if it has."""
     if workload.observed:
         return ""
-    seen, present = workload.count("observedGeneration"), workload.generation
+    seen, present = workload.count("observedGeneration"), workload.metadata["generation"]
     return (
         f"kube-controller-manager does not react to the change of {workload.address.words} (observedGeneration is "
         f"{seen}, wanted is {present}): check that it runs"
@@ -116,8 +119,11 @@ def target_of(journal: ScaleJournal, workload: Workload) -> int:
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
     """Return whether as many pods are ready as requested, no new pod has ended, and the surplus pods are gone."""
     target = target_of(journal, view.workload)
-    has_exited = any(pod.exited for pod in view.alive if pod.uid not in journal.present_before)
-    if has_exited or not view.workload.observed or len(view.ready) < target:
+    if (
+        any(pod.exited for pod in view.alive if pod.uid not in journal.present_before)
+        or not view.workload.observed
+        or len(view.ready) < target
+    ):
         return False
     if journal.autoscaler:
         return view.workload.replicas >= journal.target
@@ -140,28 +146,26 @@ def describe_failure(
         refusal: Why the cluster creates no pod; empty if it does.
         overdue: The exceeded limit as text; empty if none is exceeded.
     """
-    new = view.of(restarted_at)
-    culprit = failed or find_culprit(new) or (None if refusal else find_culprit(view.alive))
+    culprit = failed or find_culprit(view.of(restarted_at)) or (None if refusal else find_culprit(view.alive))
     if failed is not None:
         what = "the rollout failed"
     elif _is_given_up(view.workload):
-        text = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
-        what = Cause(text, ReasonCode.NO_PROGRESS)
+        what = Cause(
+            "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)", ReasonCode.NO_PROGRESS
+        )
     else:
         progress = f" ({describe_progress(view, restarted_at)})" if view.workload.moving else ""
         what = Cause(f"{overdue or 'the rollout was not complete'}{progress}", code_of(overdue))
     if view.workload.spec.get("paused"):
         what = join_sentences(what, f"{view.workload.address.words} was paused in the meantime")
-    cause = describe_pod(culprit) if culprit is not None else refusal
-    return blame(what, cause), culprit
+    return blame(what, describe_pod(culprit) if culprit is not None else refusal), culprit
 
 
 def _is_given_up(workload: Workload) -> bool:
     """Return whether the cluster has given up the rollout: only Deployments report that, and they continue
     nevertheless.
     """
-    progressing = _condition(workload, "Progressing")
-    return workload.observed and progressing.get("reason") == "ProgressDeadlineExceeded"
+    return workload.observed and _condition(workload, "Progressing").get("reason") == "ProgressDeadlineExceeded"
 
 
 def _condition(workload: Workload, kind: str) -> Json:
@@ -277,10 +281,14 @@ class PodWatch:
     def _creation_refusal(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pods, such as a quota; empty if it does."""
         if view.workload.kind is Kind.DEPLOYMENT:
-            message = _condition(view.workload, "ReplicaFailure").get("message")
-            return str(message or "") if view.workload.observed else ""
-        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
-        return self._context.cluster.refused_creation(view) if may_miss else ""
+            return (
+                str(_condition(view.workload, "ReplicaFailure").get("message") or "") if view.workload.observed else ""
+            )
+        return (
+            self._context.cluster.refused_creation(view)
+            if view.workload.adds_pods or len(view.pods) < view.workload.replicas
+            else ""
+        )
 
     def explain_missing(self, view: WorkloadView) -> str:
         """Return why the cluster does not create a missing pod, or why that is unknown; empty if it does."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import IMAGE_TAGGED, Json
 from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
@@ -60,7 +60,7 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
     values.
     """
     main = workload.main
-    parts: dict[str, Any] = {"restarted_at": workload.restarted_at, "main": main["name"]}
+    parts: dict[str, Any] = {"restarted_at": restarted_at(workload.template), "main": main["name"]}
     if image != main["image"]:
         same = [
             [part, container["name"]]
@@ -102,8 +102,12 @@ def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variab
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
     """Return the JSON patch that restores the complete template, as `kubectl rollout undo` does."""
-    tagged = journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED))
-    return _patch(workload, _restored(workload.template, journal.before, names), tagged, {})
+    return _patch(
+        workload,
+        _restored(workload.template, journal.before, names),
+        journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED)),
+        {},
+    )
 
 
 def _restarted(template: Json, journal: RedeployJournal, variables: Variables) -> Json:

@@ -70,18 +70,25 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
     pod = workload.template["spec"]
     pulled = next((each for each in (*pod["containers"], *(pod.get("initContainers") or ())) if _is_pulled(each)), None)
     if pulled is not None:
-        note = f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)"
-        return replace(journal, notes=(*journal.notes, note))
-    result = Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before))
-    return replace(journal, min_ready=None, surge=None, stage=Stage.FINISH, result=result)
+        return replace(
+            journal,
+            notes=(
+                *journal.notes,
+                f"not skipped: only a pull by the nodes shows whether {pulled['image']} has changed (imagePullPolicy)",
+            ),
+        )
+    return replace(
+        journal,
+        min_ready=None,
+        surge=None,
+        stage=Stage.FINISH,
+        result=Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before)),
+    )
 
 
 def _is_pulled(container: Json) -> bool:
     """Return whether nodes check for a newer image at each start."""
     return container.get("imagePullPolicy", "Always") == "Always" and "@" not in container["image"]
-
-
-_RESTORE = "restore the pod template if that fails"
 
 
 def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:
@@ -109,7 +116,11 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
         image_after=journal.image.partition("@")[2] or None,
         steps=(
             *steps,
-            *(() if journal.result else (f"wait until {workload.moving} new pods are ready", _RESTORE)),
+            *(
+                ()
+                if journal.result
+                else (f"wait until {workload.moving} new pods are ready", "restore the pod template if that fails")
+            ),
         ),
         notes=(*all_notes(workload, journal), str(limits)),
     )

@@ -26,7 +26,7 @@ from tutumd.engines.kubernetes.patches import (
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
-from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
 from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.errors import EngineRefusedError
@@ -85,7 +85,7 @@ class Redeploy:
         workload = context.workload()
         if workload is None:
             return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
-        if workload.restarted_at == journal.restarted_at:
+        if restarted_at(workload.template) == journal.restarted_at:
             # The patch was sent, but the process was killed before the response.
             if is_restarted(workload, journal, run.variables):
                 return save(self, ordered=fingerprint(workload.template))
@@ -103,8 +103,12 @@ class Redeploy:
     def judge(self, view: WorkloadView) -> Look:
         context, journal, workload = self.context, self.journal, view.workload
         new = view.of(journal.restarted_at)
-        left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
-        report_progress(context, view, new, len(journal.running_before) - left)
+        report_progress(
+            context,
+            view,
+            new,
+            len(journal.running_before) - sum(pod.restarted_at != journal.restarted_at for pod in view.pods),
+        )
         status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
         if status is RolloutStatus.SUPERSEDED:
             return Look(status=status, progress=_superseded(workload, journal))
@@ -128,8 +132,9 @@ class Redeploy:
     def give_up(self, view: WorkloadView) -> None:
         context, watch = self.context, self._watch
         refusal = watch.explain_missing(view)
-        overdue = context.run.overdue_reason()
-        reason, culprit = describe_failure(view, self.journal.restarted_at, watch.failed, refusal, overdue)
+        reason, culprit = describe_failure(
+            view, self.journal.restarted_at, watch.failed, refusal, context.run.overdue_reason()
+        )
         reason = join_sentences(reason, describe_late(view, context.timing.now()), watch.problem)
         fail(self, *context.failure(reason, culprit, view.workload.main["name"]), stage=Stage.ROLL_BACK)
 
@@ -157,8 +162,10 @@ class Redeploy:
         try:
             self._delete_failed_pods(view)
         except EngineRefusedError as error:
-            problem = f"a pod that is stuck at the failed version could not be deleted: {error}"
-            return Look(status=RolloutStatus.FAILED, progress=problem)
+            return Look(
+                status=RolloutStatus.FAILED,
+                progress=f"a pod that is stuck at the failed version could not be deleted: {error}",
+            )
         return Look(status=RolloutStatus.IN_PROGRESS, progress=progress)
 
     def _delete_failed_pods(self, view: WorkloadView) -> None:
@@ -187,8 +194,9 @@ class Redeploy:
         journal, digest = self.journal, None
         notes = [*journal.notes] if result.success else []
         if view is not None:
-            is_restarted = result.success and journal.ordered
-            digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
+            digest = result_digest(
+                view.workload, view.of(journal.restarted_at) if result.success and journal.ordered else view.alive
+            )
             left = restored_settings(view.workload, journal)
             notes += [f"minReadySeconds is still {journal.min_ready}"] if "minReadySeconds" in left else []
             notes += [f"maxSurge is still {journal.surge}"] if "strategy" in left else []

@@ -90,8 +90,13 @@ def on_collection(verb: str, kind: str, namespace: str) -> Request:
 
 def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     """Return the request for one workload, or for a subresource such as `/scale`."""
-    resource = f"{address.kind.plural}{subresource}"
-    return Request(verb=verb, group="apps", resource=resource, namespace=address.namespace, name=address.name)
+    return Request(
+        verb=verb,
+        group="apps",
+        resource=f"{address.kind.plural}{subresource}",
+        namespace=address.namespace,
+        name=address.name,
+    )
 
 
 def on_autoscalers(verb: str, namespace: str) -> Request:

@@ -141,15 +141,17 @@ class Scale:
 
     def _set_autoscaler(self, number: int | None, instead_of: int | None) -> bool:
         cluster, namespace = self.context.cluster, self.context.address.namespace
-        by_name = {each["metadata"]["name"]: each for each in cluster.autoscalers(namespace)}
-        autoscaler = by_name.get(self.journal.autoscaler)
+        autoscaler = {each["metadata"]["name"]: each for each in cluster.autoscalers(namespace)}.get(
+            self.journal.autoscaler
+        )
         if autoscaler is None or autoscaler["spec"].get("minReplicas") != instead_of or number == instead_of:
             return False
         self.context.run.check()
-        version = autoscaler["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": number}}
-        request = replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler)
-        cluster.patch(request, MERGE, body)
+        body = {
+            "metadata": {"resourceVersion": autoscaler["metadata"]["resourceVersion"]},
+            "spec": {"minReplicas": number},
+        }
+        cluster.patch(replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler), MERGE, body)
         return True
 
     def _annotate(self, noted: str | None) -> None:
@@ -159,8 +161,9 @@ class Scale:
             workload = context.workload()
             if workload is None or workload.annotations.get(STOPPED_REPLICAS) == noted:
                 return
-            metadata = {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}
-            context.patch(MERGE, {"metadata": metadata})
+            context.patch(
+                MERGE, {"metadata": {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}}
+            )
 
         context.change(annotate_once)
 
@@ -169,8 +172,7 @@ class Scale:
         new = [pod for pod in view.alive if pod.uid not in self.journal.present_before]
         report_progress(context, view, new, len(set(self.journal.present_before) - {pod.uid for pod in view.pods}))
         if not self.journal.autoscaler and replicas != target:
-            text = f"somebody else set the service to {replicas} pods"
-            return Look(status=RolloutStatus.SUPERSEDED, progress=text)
+            return Look(status=RolloutStatus.SUPERSEDED, progress=f"somebody else set the service to {replicas} pods")
         status = self._watch.status(view, new, is_whole=is_scaled(view, self.journal))
         # Old pods have run for long.
         is_watched = self.journal.target > self.journal.least and status is RolloutStatus.SUCCEEDED
@@ -191,23 +193,29 @@ class Scale:
         reason = unfinished(run, f"{len(ready)} of {target_of(journal, view.workload)} pods are ready")
         refusal = self._watch.explain_missing(view)
         culprit = self._watch.failed or (None if refusal else find_culprit(view.alive))
-        cause = describe_pod(culprit) if culprit else refusal
-        text = join_sentences(blame(reason, cause), held)
-        reason, log_tail = context.failure(text, culprit, view.workload.main["name"])
+        reason, log_tail = context.failure(
+            join_sentences(blame(reason, describe_pod(culprit) if culprit else refusal), held),
+            culprit,
+            view.workload.main["name"],
+        )
         is_partial = journal.least < len(ready)
         if journal.shared_with and is_partial:
-            sets = f"the HorizontalPodAutoscaler {journal.shared_with} sets their number now"
-            return fail(self, join_sentences(reason, sets), log_tail)
+            return fail(
+                self,
+                join_sentences(reason, f"the HorizontalPodAutoscaler {journal.shared_with} sets their number now"),
+                log_tail,
+            )
         if is_partial and len(ready) < journal.target:
             save(self, fallback=len(ready))
-        stage = Stage.FINISH if journal.target == journal.before else Stage.ROLL_BACK
-        return fail(self, reason, log_tail, stage=stage)
+        return fail(self, reason, log_tail, stage=Stage.FINISH if journal.target == journal.before else Stage.ROLL_BACK)
 
     def undo(self) -> None:
         """Restore the previous number, or keep the pods that became ready, if there are any."""
         run, kept = self.context.run, self.journal.fallback
-        text = "restoring the previous number" if kept is None else f"keeping the {kept} pods that are ready"
-        run.log(text, Phase.RESTORING)
+        run.log(
+            "restoring the previous number" if kept is None else f"keeping the {kept} pods that are ready",
+            Phase.RESTORING,
+        )
         self._set(self.journal.before if kept is None else kept, instead_of=self.journal.target)
         if kept is None:
             self._annotate(self.journal.noted_before)

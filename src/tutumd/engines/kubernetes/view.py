@@ -172,8 +172,9 @@ class WorkloadView:
 
     @property
     def unprobed(self) -> str:
-        found = (find_unprobed(self.workload.template["spec"]), *(pod.unprobed for pod in self.alive))
-        return next(filter(None, found), "")
+        return next(
+            filter(None, (find_unprobed(self.workload.template["spec"]), *(pod.unprobed for pod in self.alive))), ""
+        )
 
     @property
     def stopping(self) -> int:
@@ -226,8 +227,7 @@ def describe_pod(pod: Pod) -> str:
     container = pod.failing or pod.exited
     if container is not None:
         text = f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
-        is_pull = "Pull" in container.waiting
-        return Cause(text, pull_code(container.message) if is_pull else ReasonCode.EXITED)
+        return Cause(text, pull_code(container.message) if "Pull" in container.waiting else ReasonCode.EXITED)
     if pod.unscheduled:
         return f"pod {pod.name} has no node: {pod.unscheduled}"
     if pod.is_lost:
@@ -285,14 +285,13 @@ def _container(spec: Json, status: Json, is_lasting: bool) -> PodContainer:
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     digest = _DIGEST.search(str(status.get("imageID") or ""))
-    is_back_off = waiting.get("reason") == "CrashLoopBackOff"
     return PodContainer(
         name=spec["name"],
         image=spec["image"],
         digest=digest.group() if digest else None,
         started=parse_time((state.get("running") or {}).get("startedAt")),
         waiting=str(waiting.get("reason") or ""),
-        message=str((ended if is_back_off else waiting or ended).get("message") or ""),
+        message=str((ended if waiting.get("reason") == "CrashLoopBackOff" else waiting or ended).get("message") or ""),
         exit_code=ended.get("exitCode"),
         ended=str(ended.get("reason") or ""),
         restarts=int(status.get("restartCount") or 0),

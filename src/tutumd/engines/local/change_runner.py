@@ -59,8 +59,11 @@ class ChangeRunner:
             # An earlier server has watched the new processes, and nobody has since it was killed.
             failure = self._watch(record, _added(record, run), run, self.stable_s)
         elif failure is None:
-            can_continue = self._can_continue(record, run)
-            record = self._resume(record, run) if can_continue else self._begin(record, service, run, planner)
+            record = (
+                self._resume(record, run)
+                if self._can_continue(record, run)
+                else self._begin(record, service, run, planner)
+            )
             record, failure = self._start_incoming(record, run)
         if failure is None:
             return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
@@ -77,10 +80,15 @@ class ChangeRunner:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what a redeploy would do now."""
-        record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
-        facts = self._plan_input(service, record, tag)
-        limits = self.limits.adapted(least_stall_s=2 * self._overlap_s)
-        return dry_run_redeploy(facts, stable_s=self._overlap_s, grace_s=self.grace_s, limits=limits)
+        facts = self._plan_input(
+            service, records.drop_change(self.folder.get(service.uuid) or _new_record(service)), tag
+        )
+        return dry_run_redeploy(
+            facts,
+            stable_s=self._overlap_s,
+            grace_s=self.grace_s,
+            limits=self.limits.adapted(least_stall_s=2 * self._overlap_s),
+        )
 
     def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
         change = record.change
@@ -102,8 +110,9 @@ class ChangeRunner:
     def _begin(self, record: ServiceRecord, service: Service, run: Run, planner: Planner) -> ServiceRecord:
         """End the half-done change of another action, then plan and record the change."""
         record, _ = self._end_leaving(records.drop_change(record), run)
-        facts = self._plan_input(service, record, run.tag)
-        change = planner(replace(facts, action=run.action_uuid, variables=run.variables))
+        change = planner(
+            replace(self._plan_input(service, record, run.tag), action=run.action_uuid, variables=run.variables)
+        )
         run.save(
             {
                 "before": [c.id for c in record.containers],
@@ -122,10 +131,12 @@ class ChangeRunner:
             self.processes.kill(without_leader, pause=run.sleep)
         for container in record.incoming:
             if container.id in leaders:
-                record = records.with_process(record, container, leaders[container.id], self.clock())
+                record = records.replace_container(
+                    record, replace(container, process=leaders[container.id], started=self.clock())
+                )
             elif container.process is not None and not self.processes.is_of_this_boot(container.process):
                 # It ended with the machine, not by itself.
-                record = records.with_process(record, container, None, None)
+                record = records.replace_container(record, replace(container, process=None, started=None))
         return record
 
     def _start_incoming(self, record: ServiceRecord, run: Run) -> tuple[ServiceRecord, Outcome | None]:
@@ -142,7 +153,9 @@ class ChangeRunner:
                     process = self.processes.launch(record, change.definition, change.variables, container)
                 except SpawnError as error:
                     return record, _failure(f"{container_name(record, container)} could not be started: {error}")
-                record = self.folder.save(records.with_process(record, container, process, self.clock()))
+                record = self.folder.save(
+                    records.replace_container(record, replace(container, process=process, started=self.clock()))
+                )
                 run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
         watch_s = self._overlap_s if record.containers else self.stable_s
@@ -208,8 +221,9 @@ class ChangeRunner:
         run.check()
         names = ", ".join(container_name(record, c) for c in record.leaving)
         run.log(f"ending {names}", Phase.REMOVING)
-        leaders = {c.id: c.process for c in record.leaving}
-        if survivors := self.processes.end(leaders, grace_s=self.grace_s, pause=run.sleep):
+        if survivors := self.processes.end(
+            {c.id: c.process for c in record.leaving}, grace_s=self.grace_s, pause=run.sleep
+        ):
             return record, survivors
         run.log(f"ended {names}")
         record = self.folder.save(replace(record, leaving=(), undo=None))

@@ -185,8 +185,7 @@ def _last_lines(path: Path, lines: int, end: int | None = None) -> list[str]:
         return []
     end = size_of(path) if end is None else end
     start = max(0, end - TAIL_BYTES)
-    content = _read(path, start, end - start)
-    last_lines = _split(content)
+    last_lines = _split(_read(path, start, end - start))
     if start and len(last_lines) > 1:
         last_lines = last_lines[1:]  # probably the end of a line that began earlier
     return last_lines[-lines:]

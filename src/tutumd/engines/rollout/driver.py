@@ -116,8 +116,11 @@ def save(change: Change[V], **values: object) -> None:
 
 def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = Stage.FINISH) -> None:
     """Store that a change failed, and its next stage: FINISH means no rollback."""
-    result = Result(success=False, reason=str(reason), reason_code=code_of(reason), log_tail=log_tail)
-    save(change, stage=stage, result=result)
+    save(
+        change,
+        stage=stage,
+        result=Result(success=False, reason=str(reason), reason_code=code_of(reason), log_tail=log_tail),
+    )
 
 
 def changed_meanwhile(text: str) -> str:
@@ -128,8 +131,11 @@ def changed_meanwhile(text: str) -> str:
 def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
     """Store that a rollback ended. `addition` is appended to the reason of the failure that caused it."""
     result: Result = change.journal.result
-    reason = join_sentences(result.reason, addition)
-    save(change, stage=Stage.FINISH, result=replace(result, reason=reason, rolled_back=rolled_back))
+    save(
+        change,
+        stage=Stage.FINISH,
+        result=replace(result, reason=join_sentences(result.reason, addition), rolled_back=rolled_back),
+    )
 
 
 def carry_out(change: Change[V]) -> Outcome:
@@ -204,8 +210,9 @@ def _roll_back(change: Change[V]) -> None:
                 return end_rollback(change, f"during the rollback {what}", rolled_back=False)
             if look.status is RolloutStatus.SUCCEEDED:
                 return end_rollback(change, rolled_back=True)
-            is_overdue = timing.clock() - began >= timing.rollback_s + context.restart_s(view)
-            if look.status is RolloutStatus.FAILED or is_overdue:
+            if look.status is RolloutStatus.FAILED or (
+                timing.clock() - began >= timing.rollback_s + context.restart_s(view)
+            ):
                 return end_rollback(change, f"after the rollback {look.progress}", rolled_back=True)
             context.run.sleep(timing.poll_s)
     except EngineRefusedError as error:

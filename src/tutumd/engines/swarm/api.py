@@ -45,8 +45,12 @@ class SwarmApi:
         by_service: dict[str, list[Json]] = {}
         for task in tasks:
             by_service.setdefault(task.get("ServiceID", ""), []).append(task)
-        views = [_view(service, by_service.get(service["ID"], []), nodes) for service in services]
-        return tuple(sorted(views, key=lambda view: str(view.spec["Name"])))
+        return tuple(
+            sorted(
+                [_view(service, by_service.get(service["ID"], []), nodes) for service in services],
+                key=lambda view: str(view.spec["Name"]),
+            )
+        )
 
     def view(self, name: str) -> ServiceView | None:
         """Return one service; None if it is gone."""
@@ -58,8 +62,7 @@ class SwarmApi:
             # The engine also accepts the start of an ID as a name.
             if service["Spec"]["Name"] != name:
                 return None
-            tasks = self._sdk.tasks(filters={"service": service["ID"]})
-            return _view(service, tasks, read_nodes(self._sdk.nodes()))
+            return _view(service, self._sdk.tasks(filters={"service": service["ID"]}), read_nodes(self._sdk.nodes()))
 
     def shown_view(self, name: str) -> ServiceView | None:
         """Return one service; None if it is gone. Raises EngineRefusedError if the service must be ignored."""
@@ -157,8 +160,9 @@ class SwarmApi:
         if task is None:
             return ""
         try:
-            text = self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
-            return merge_output([Source(id=task.id, text=text)], LOG_LINES).text
+            return merge_output(
+                [Source(id=task.id, text=self._log(f"/tasks/{task.id}/logs", view, LOG_LINES))], LOG_LINES
+            ).text
         except (EngineRefusedError, EngineUnavailableError):
             # The task's node may be down: that must not hide the result of the update.
             return ""
@@ -185,8 +189,7 @@ class SwarmApi:
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
             if response.status_code == 404:
                 return ""
-            is_tty = bool(specs.container_spec(view.spec).get("TTY"))
-            output: bytes = self._sdk._get_result_tty(False, response, is_tty)
+            output: bytes = self._sdk._get_result_tty(False, response, bool(specs.container_spec(view.spec).get("TTY")))
         return output.decode(errors="replace")
 
 
@@ -195,5 +198,8 @@ def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _view(service: Json, tasks: Iterable[Json], nodes: Nodes) -> ServiceView:
-    ordered = sorted(tasks, key=itemgetter("CreatedAt"))
-    return ServiceView(service=service, tasks=tuple(read_task(task, nodes) for task in ordered), nodes=nodes)
+    return ServiceView(
+        service=service,
+        tasks=tuple(read_task(task, nodes) for task in sorted(tasks, key=itemgetter("CreatedAt"))),
+        nodes=nodes,
+    )

@@ -74,8 +74,9 @@ class ServiceContext:
             if view.version != version:
                 return None
             nudged = specs.nudged_config(config)
-            sent = config if specs.has_config(view.spec, nudged) else nudged
-            return specs.with_config_of(view.spec, {specs.UPDATE_CONFIG: sent})
+            return specs.with_config_of(
+                view.spec, {specs.UPDATE_CONFIG: config if specs.has_config(view.spec, nudged) else nudged}
+            )
 
         self.run.log("a node went down or was drained under a container: making the engine continue")
         self.change(make_spec)
@@ -128,11 +129,17 @@ def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) ->
         spec: Specification of the service, with the UpdateConfig of the update.
     """
     for task in new:
-        ran = task.phase is TaskPhase.RUNNING or task.state == "complete"
         context.run.advance(f"container {task.slot} has its image", int(task.state in _PULLED))
-        context.run.advance(f"container {task.slot} ran", int(ran))
+        context.run.advance(
+            f"container {task.slot} ran", int(task.phase is TaskPhase.RUNNING or task.state == "complete")
+        )
         if task.started is not None and specs.mode_of(spec) is specs.Mode.JOB:
             # A job is at work as long as it runs.
             context.run.advance("seconds of a job", int((context.timing.now() - task.started).total_seconds()))
-    is_pulling = any(task.state == _PULLING and task.phase is TaskPhase.STARTING for task in new)
-    context.run.set_limits(**limits_of(context.api, spec, is_pulling=is_pulling))
+    context.run.set_limits(
+        **limits_of(
+            context.api,
+            spec,
+            is_pulling=any(task.state == _PULLING and task.phase is TaskPhase.STARTING for task in new),
+        )
+    )

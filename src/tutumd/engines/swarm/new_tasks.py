@@ -53,8 +53,10 @@ def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:
         return "the service is global: with start-first a rollback could lose the good task"
     if host_network:
         return "its tasks use the network of their node, where two would want the same ports"
-    ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
-    host = next((port for port in ports if port.get("PublishMode") == "host"), None)
+    host = next(
+        (port for port in (spec.get("EndpointSpec") or {}).get("Ports") or [] if port.get("PublishMode") == "host"),
+        None,
+    )
     if host is not None:
         # moby/moby#36934: the new task would wait forever for the old one's port.
         number = host.get("PublishedPort") or host.get("TargetPort")
@@ -180,9 +182,9 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
         ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            cause = describe_task(culprit, view.tasks) if culprit else ""
             late = unfinished(context.run, "the probe task of the new image does not run yet")
             reason = "the probe task of the new image failed" if ended else late
+            cause = describe_task(culprit, view.tasks) if culprit else ""
             return blame(reason, cause), context.api.log_tail(view, culprit)
         poll_s = context.timing.poll_s
         context.run.sleep(min(poll_s, stable_s - held_s) if view.running and held_s < stable_s else poll_s)

@@ -163,10 +163,6 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
     )
 
 
-_STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
-_RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
-
-
 def prepare_redeploy(
     api: SwarmApi,
     view: ServiceView,
@@ -178,7 +174,6 @@ def prepare_redeploy(
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after queries to the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
-    host_network = api.is_on_host_network(view.spec)
     return plan_redeploy(
         view,
         image,
@@ -186,7 +181,7 @@ def prepare_redeploy(
         tag,
         stable_s=timing.stable_s,
         timeout_s=limits.timeout_s,
-        host_network=host_network,
+        host_network=api.is_on_host_network(view.spec),
         skip_unchanged=skip_unchanged,
     )
 
@@ -220,15 +215,19 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    health_checked = has_health_check(spec, in_image=image.health_checked)
-    probed = bool(stable_s) and needs_probe(spec, order, health_checked=health_checked)
-    time_s = labels.timeout_s or timeout_s
-    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_probed=probed)
-    is_same = image.image == view.version.image
+    probed = bool(stable_s) and needs_probe(
+        spec, order, health_checked=has_health_check(spec, in_image=image.health_checked)
+    )
+    config = specs.update_config(
+        spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
+    )
     is_whole = is_job or stopped or is_converged(view, view.version)
     may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
-    reason = describe_skip(None if is_job or stopped else image.digest)
-    skipped = Result(success=True, reason=reason) if may_skip and is_same and is_whole else None
+    skipped = (
+        Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
+        if may_skip and (image.image == view.version.image) and is_whole
+        else None
+    )
     stage = Stage.APPLY
     if skipped is not None:
         stage = Stage.FINISH
@@ -249,8 +248,10 @@ def plan_redeploy(
         note=join_sentences(
             image.note,
             *(() if tag else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])),
-            _STOPPED if stopped else "",
-            _RERUN if is_job else "",
+            "the service is stopped and stays stopped: its next start runs the new image" if stopped else "",
+            "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
+            if is_job
+            else "",
         ),
         stopped=stopped,
         stage=stage,
@@ -261,7 +262,6 @@ def plan_redeploy(
 def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
     """Return the dry-run plan of a redeploy."""
     waiting = "an update of the service is under way: a redeploy would wait for its end" if view.updating else ""
-    notes = (journal.note, waiting, *specs.read_labels(view.spec).problems)
     return Plan(
         order=str(journal.config["Order"]) if journal.config else "",
         order_reason=journal.order_reason,
@@ -269,7 +269,7 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
         image_before=parse_reference(journal.old.image).digest,
         image_after=journal.image_after,
         steps=_steps(journal, view),
-        notes=tuple(filter(None, notes)),
+        notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems))),
     )
 
 

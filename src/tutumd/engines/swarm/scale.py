@@ -114,10 +114,16 @@ class Scale:
         ended = [task for task in new if task.ended_early]
         failed = ended or [task for task in new if task.phase is not TaskPhase.RUNNING]
         culprit = failed[-1] if failed else None
-        cause = describe_task(culprit, view.tasks) if culprit else ""
-        reason = blame(unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"), cause)
-        stage = Stage.FINISH if self.journal.target == self.journal.before else Stage.ROLL_BACK
-        return fail(self, reason, context.api.log_tail(view, culprit), stage=stage)
+        reason = blame(
+            unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"),
+            describe_task(culprit, view.tasks) if culprit else "",
+        )
+        return fail(
+            self,
+            reason,
+            context.api.log_tail(view, culprit),
+            stage=Stage.FINISH if self.journal.target == self.journal.before else Stage.ROLL_BACK,
+        )
 
     def undo(self) -> None:
         self.context.run.log(f"restoring the previous number of containers, {self.journal.before}", Phase.RESTORING)

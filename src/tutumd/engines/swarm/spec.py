@@ -40,8 +40,9 @@ class Version:
 
 def version_of(template: Json) -> Version:
     """Return the version in a service's TaskTemplate or in a task's Spec."""
-    container: Json = template.get("ContainerSpec") or {}
-    return Version(image=str(container.get("Image") or ""), force=int(template.get("ForceUpdate") or 0))
+    return Version(
+        image=str((template.get("ContainerSpec") or {}).get("Image") or ""), force=int(template.get("ForceUpdate") or 0)
+    )
 
 
 class Mode(StrEnum):
@@ -150,12 +151,14 @@ def update_config(
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    pause_s = stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s
-    default_delay = int(pause_s * NANO) if 1 < steps <= _STEPS else 0
-    max_delay = int(timeout_s * _MAX_DELAY_SHARE * NANO) // max(steps, 1)
+    default_delay = (
+        int((stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s) * NANO) if 1 < steps <= _STEPS else 0
+    )
     return {
         "Parallelism": parallelism,
-        "Delay": min(int(given.get("Delay") or default_delay), max_delay),
+        "Delay": min(
+            int(given.get("Delay") or default_delay), int(timeout_s * _MAX_DELAY_SHARE * NANO) // max(steps, 1)
+        ),
         "FailureAction": "rollback",
         "Monitor": int(stable_s * NANO),
         "MaxFailureRatio": 0,
@@ -197,11 +200,13 @@ def redeploy_spec(
     if config is not None:
         made[UPDATE_CONFIG] = dict(config)
     if variables:
-        entries = {name: None if text is None else f"{name}={text}" for name, text in variables.items()}
-        set_variables(made["TaskTemplate"]["ContainerSpec"], "Env", entries)
+        set_variables(
+            made["TaskTemplate"]["ContainerSpec"],
+            "Env",
+            {name: None if text is None else f"{name}={text}" for name, text in variables.items()},
+        )
     if platforms:
-        placement = made["TaskTemplate"].setdefault("Placement", {})
-        placement["Platforms"] = [dict(platform) for platform in platforms]
+        made["TaskTemplate"].setdefault("Placement", {})["Platforms"] = [dict(platform) for platform in platforms]
     return made
 
 
@@ -225,8 +230,7 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
         if not placement and "Placement" not in template:
             del made["TaskTemplate"]["Placement"]
     if names:
-        stored = template["ContainerSpec"]["Env"]
-        restore_variables(made["TaskTemplate"]["ContainerSpec"], "Env", stored, names)
+        restore_variables(made["TaskTemplate"]["ContainerSpec"], "Env", template["ContainerSpec"]["Env"], names)
     made[UPDATE_CONFIG] = rollback_config(config)
     return made
 
@@ -271,8 +275,9 @@ def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
-    labels = {**label_sets(spec)[0], IMAGE_TAGGED: tagged}
-    made["Labels"] = {name: value for name, value in labels.items() if value is not None}
+    made["Labels"] = {
+        name: value for name, value in {**label_sets(spec)[0], IMAGE_TAGGED: tagged}.items() if value is not None
+    }
     return made
 
 

@@ -95,7 +95,6 @@ class Task:
 def read_task(task: Json, nodes: "Nodes") -> Task:
     """Return one task of the engine's list."""
     status: Json = task.get("Status") or {}
-    container: Json = status.get("ContainerStatus") or {}
     node = task.get("NodeID") or ""
     state = status.get("State", "new")
     return Task(
@@ -107,7 +106,9 @@ def read_task(task: Json, nodes: "Nodes") -> Task:
         node_open=not node or node in nodes.open,
         version=specs.version_of(task.get("Spec") or {}),
         error=status.get("Err") or "",
-        exit_code=container.get("ExitCode") if state in ("complete", "shutdown", "failed") else None,
+        exit_code=(status.get("ContainerStatus") or {}).get("ExitCode")
+        if state in ("complete", "shutdown", "failed")
+        else None,
         created=parse_time(task.get("CreatedAt")),
         started=parse_time(status.get("Timestamp")) if state == "running" else None,
     )
@@ -143,12 +144,12 @@ def read_nodes(nodes: Iterable[Any]) -> Nodes:
     rows = list(nodes)
     ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
     usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
-    platforms = frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
     return Nodes(
         ready=frozenset(ready),
         names=tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows),
         open=frozenset(row["ID"] for row in usable),
-        platforms=platforms - {("", "")},
+        platforms=frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
+        - {("", "")},
     )
 
 

@@ -1,7 +1,8 @@
 """The store's notification targets and notifications, for the application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,6 +40,7 @@ _FILTERS = {
     "action": notifications.c.action_uuid,
     "number": notifications.c.seq,
 }
+_DELETED_AT_ONCE = 1_000
 _IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
 _MAY_FOLLOW = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE)
 """Not the start of an ended action: a commit status must not go back to pending."""
@@ -57,7 +59,7 @@ class SqlTargets(StorePart, Targets):
             found = found.where(covered)
         page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [targets.c.seq], _targets_from, _TARGET_FILTERS)
+            return read_page(connection, found, page, [targets.c.seq], partial(map, target_from), _TARGET_FILTERS)
 
     def target(self, viewer: User, uuid: str) -> Target:
         with self._database.read() as connection:
@@ -93,16 +95,23 @@ class SqlTargets(StorePart, Targets):
             return self._record(connection, viewer, AuditEvent.TARGET_CHANGED, uuid, details)
 
     def delete_target(self, viewer: User, uuid: str) -> None:
-        with self._database.write() as connection:
-            row = _read(connection, viewer, uuid, locks=True)
-            self._record(connection, viewer, AuditEvent.TARGET_DELETED, uuid)
-            connection.execute(sa.delete(targets).where(targets.c.seq == row.seq))
+        while True:  # in several transactions, so that calls are not delayed
+            with self._database.write() as connection:
+                row = _read(connection, viewer, uuid, locks=True)
+                some = (
+                    sa.select(notifications.c.seq).where(notifications.c.target_seq == row.seq).limit(_DELETED_AT_ONCE)
+                )
+                deleted = connection.execute(sa.delete(notifications).where(notifications.c.seq.in_(some))).rowcount
+                if deleted < _DELETED_AT_ONCE:
+                    self._record(connection, viewer, AuditEvent.TARGET_DELETED, uuid)
+                    connection.execute(sa.delete(targets).where(targets.c.seq == row.seq))
+                    return
 
     def notifications(self, viewer: User, query: Query) -> Page[Notification]:
         newest_first = [notifications.c.seq.desc()]
         found = _select_notifications(viewer)
         with self._database.read() as connection:
-            return read_page(connection, found, query, newest_first, _notifications_from, _FILTERS)
+            return read_page(connection, found, query, newest_first, partial(map, notification_from), _FILTERS)
 
     def queue_test(self, viewer: User, target_uuid: str) -> Notification:
         now = self._clock()
@@ -184,10 +193,6 @@ def target_from(row: Row) -> Target:
     return value_from(row, Target, number=row.seq, kind=TargetKind(row.kind), events=events)
 
 
-def _targets_from(rows: Sequence[Row]) -> list[Target]:
-    return [target_from(row) for row in rows]
-
-
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     """Return the condition that a target is the viewer's own, and is covered by their credentials."""
     conditions = [targets.c.user_uuid == viewer.uuid]
@@ -240,10 +245,6 @@ def _select_notifications(viewer: User) -> sa.Select[Any]:
 
 def _read_notification(connection: sa.Connection, viewer: User, uuid: str) -> Notification:
     return notification_from(read_one(connection, _select_notifications(viewer).where(notifications.c.uuid == uuid)))
-
-
-def _notifications_from(rows: Sequence[Row]) -> list[Notification]:
-    return [notification_from(row) for row in rows]
 
 
 def notification_from(row: Row, target: Target | None = None) -> Notification:

@@ -176,6 +176,7 @@ def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: dat
     if payload is None:
         values = {"state": NotificationState.DEAD.value, "ended": now, "lease_until": None, "error": _ACTION_DELETED}
         connection.execute(this_one.values(values))
+        outbox.count(connection, target.kind.value, NotificationState.DEAD)
         return None
     if row.payload is None:
         connection.execute(this_one.values(payload=payload))

@@ -112,6 +112,8 @@ def write_command(service: str, texts: Mapping[str, str]) -> str:
         values = split_texts(text) if name in ("filter.branch.branch", "filter.tag.tag", "tag.allow") else [text]
         start = "header=" if name == "verify.header" else ""
         words += [word for value in values if value for word in (option, start + value)]
+    if "skip_unchanged" in texts:
+        words.append("--skip-unchanged")
     return " ".join(quote(word) for word in words)
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
@@ -27,6 +27,7 @@ from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
 from tutumd.web.pages.visitors import (
     PROXY,
     Admin,
+    Before,
     Reader,
     SentForm,
     begin_visit,
@@ -171,17 +172,14 @@ def render_account(
     return render(request, "account.html", status, **known | values)
 
 
-_PAGE = 50
 _VIA = {"api": "API", "page": "page", "command": "command"}
 
 
 @router.get("/audit/")
-def show_audit(
-    request: Request, visitor: Reader, before: Annotated[int | None, Query(ge=1, le=2**62)] = None
-) -> Response:
+def show_audit(request: Request, visitor: Reader, before: Before = None) -> Response:
     """Show the audit log, newest first: admins see all entries, members their own. Filters select entries."""
     web, query = context(request), request.query_params
-    page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=_PAGE)
+    page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=50)
     sent = {name: query.get(name, "").strip() for name in AUDIT_FILTERS}
     given = {name: text for name, text in sent.items() if text}
     here = f"{web.public_path}/audit/"

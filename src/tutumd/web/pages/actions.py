@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -20,15 +18,12 @@ from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import read_unfinished
 from tutumd.web.pages.service_buttons import Button
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, fingerprint
+from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
 
-_DELIVERIES = 10
 _CONTAINERS = 12
-_MESSAGES = 10
 _SHORT = 8
-After = Annotated[int, Parameter(ge=0, le=2**62)]
 
 
 @router.get("/")
@@ -99,8 +94,8 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
-        deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
-        messages=store.notifications(visitor, Query.newest(_MESSAGES, action=uuid)).objects,
+        deliveries=store.deliveries(visitor, Query.newest(10, action=uuid)).objects,
+        messages=store.notifications(visitor, Query.newest(10, action=uuid)).objects,
         name_event=name_event,
         message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,

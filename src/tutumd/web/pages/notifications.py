@@ -1,10 +1,9 @@
 """The pages of notifications: the visitor's targets, the form of a target, and the messages with their retries."""
 
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from fastapi import Query as Parameter
 from fastapi.responses import Response
 
 from tutumd.application.notifications import ADMIN_EVENTS, shown_settings
@@ -25,11 +24,10 @@ from tutumd.web.messages.notifications import (
     name_subject,
 )
 from tutumd.web.pages.rendering import duration, go_to, render
-from tutumd.web.pages.visitors import Admin, Form, Reader, SentForm
+from tutumd.web.pages.visitors import Admin, Before, Form, Reader, SentForm
 
 router = APIRouter(prefix="/notifications")
 
-Before = Annotated[int | None, Parameter(ge=1, le=2**62)]
 _MESSAGES = 25
 _MAX_TARGETS = 100
 _REPEATED = (TargetKind.WEBHOOK, "url")

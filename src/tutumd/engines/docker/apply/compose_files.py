@@ -28,8 +28,9 @@ def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: R
     """
     if old.compose is None:
         return
-    destinations = [mount["Destination"] for mount in old.raw.get("Mounts") or ()]
-    for path in candidate_paths(api.changed_files(old.id), destinations):
+    for path in candidate_paths(
+        api.changed_files(old.id), [mount["Destination"] for mount in old.raw.get("Mounts") or ()]
+    ):
         stat = api.file_stat(old.id, path)
         if stat is None or not is_compose_file(stat, old.created, old.started):
             continue
@@ -53,8 +54,7 @@ def candidate_paths(paths: Sequence[str], destinations: Sequence[str]) -> tuple[
     """
     parents = {path.rpartition("/")[0] for path in paths}
     leaves = [path for path in paths if path not in parents and not any(_is_below(path, top) for top in destinations)]
-    secrets_first = sorted(leaves, key=lambda path: not path.startswith("/run/secrets/"))
-    return tuple(secrets_first[:_MAX_PATHS])
+    return tuple(sorted(leaves, key=lambda path: not path.startswith("/run/secrets/"))[:_MAX_PATHS])
 
 
 def is_compose_file(stat: Json, created: datetime | None, started: datetime | None) -> bool:

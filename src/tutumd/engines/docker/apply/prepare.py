@@ -122,8 +122,9 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
         notes = (platform_note(platform),) if platform else ()
         for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
             run.log(text)
-        tagged = {name: image["Id"] for name, image in present.items() if image is not None}
-        journal = RedeployJournal(phase="pull", tagged_before=tagged)
+        journal = RedeployJournal(
+            phase="pull", tagged_before={name: image["Id"] for name, image in present.items() if image is not None}
+        )
         run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the running image.

@@ -160,8 +160,11 @@ def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, A
 
 
 def _aliased(swap: Swap) -> dict[str, Any]:
-    named = without_default_bridge(swap.endpoints).items()
-    return {network: endpoint for network, endpoint in named if endpoint.get("Aliases")}
+    return {
+        network: endpoint
+        for network, endpoint in without_default_bridge(swap.endpoints).items()
+        if endpoint.get("Aliases")
+    }
 
 
 def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

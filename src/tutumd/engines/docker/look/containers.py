@@ -106,8 +106,9 @@ class InspectedContainer:
 
         An image that Compose built also has project and service labels, but never a container number.
         """
-        fields = ("project", "service", "container-number")
-        project, service, number = (self.labels.get(f"com.docker.compose.{field}", "") for field in fields)
+        project, service, number = (
+            self.labels.get(f"com.docker.compose.{field}", "") for field in ("project", "service", "container-number")
+        )
         if not (is_name(project) and is_name(service) and _NUMBER.fullmatch(number)):
             return None
         return ComposePosition(project=project, service=service, number=int(number))
@@ -117,13 +118,12 @@ def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
     """Return the container of an inspect document and the document of its image."""
     state: Any = raw.get("State") or {}
     config: Any = raw.get("Config") or {}
-    image_labels = ((image or {}).get("Config") or {}).get("Labels")
     return InspectedContainer(
         id=raw["Id"],
         name=str(raw["Name"]).removeprefix("/"),
         image_name=config.get("Image") or "",
         image_id=raw.get("Image") or "",
-        labels=own_labels(config.get("Labels"), image_labels),
+        labels=own_labels(config.get("Labels"), ((image or {}).get("Config") or {}).get("Labels")),
         status=state.get("Status", ""),
         health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
         exit_code=int(state.get("ExitCode") or 0),

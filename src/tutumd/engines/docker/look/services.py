@@ -139,8 +139,9 @@ def is_of_run(container: InspectedContainer, run_id: str) -> bool:
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)
-    ignored = is_true(labels.get(IGNORE)) and not with_ignored
-    return not (swarm or ignored or is_true(labels.get("com.docker.compose.oneoff")))
+    return not (
+        swarm or (is_true(labels.get(IGNORE)) and not with_ignored) or is_true(labels.get("com.docker.compose.oneoff"))
+    )
 
 
 def _identity(container: InspectedContainer) -> tuple[str, str, str]:
@@ -224,12 +225,14 @@ def find_own_parts(containers: Sequence[InspectedContainer], self_id: str | None
         for each in containers
         if any(network in networks and engine_host in names for network, names in _endpoints(each))
     ]
-    through = "tutumd reaches this engine through"
-    return {**dict.fromkeys((each.id for each in proxies), through), own.id: "tutumd itself runs in"}
+    return {
+        **dict.fromkeys((each.id for each in proxies), "tutumd reaches this engine through"),
+        own.id: "tutumd itself runs in",
+    }
 
 
 def _endpoints(container: InspectedContainer) -> Iterator[tuple[str, set[str]]]:
     """Yield each network of a container, with the container's names and addresses in it."""
     for network, endpoint in ((container.raw.get("NetworkSettings") or {}).get("Networks") or {}).items():
-        names = {container.name, *(endpoint.get("Aliases") or ()), *(endpoint.get("DNSNames") or ())}
-        yield network, names | {endpoint.get("IPAddress")}
+        names = (container.name, *(endpoint.get("Aliases") or ()), *(endpoint.get("DNSNames") or ()))
+        yield network, {*names, endpoint.get("IPAddress")}

@@ -43,8 +43,12 @@ def replacement_config(
     if COMPOSE_IMAGE in labels:
         # docker/compose convergence.go mustRecreate: `up` re-creates a container if this label names another image.
         config["Labels"] = {**labels, COMPOSE_IMAGE: new_image["Id"]}
-    networks = {"EndpointsConfig": endpoint_settings(old)}
-    return {**config, "HostConfig": host, "NetworkingConfig": networks, "Platform": platform_of(old, old_image)}
+    return {
+        **config,
+        "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": endpoint_settings(old)},
+        "Platform": platform_of(old, old_image),
+    }
 
 
 def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None]) -> dict[str, Any]:
@@ -52,8 +56,7 @@ def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None])
     if not variables:
         return dict(body)
     kept = [entry for entry in body.get("Env") or () if entry.partition("=")[0] not in variables]
-    added = [f"{name}={value}" for name, value in variables.items() if value is not None]
-    return {**body, "Env": kept + added}
+    return {**body, "Env": kept + [f"{name}={value}" for name, value in variables.items() if value is not None]}
 
 
 def config_without_defaults(old: Json, image: Json, host_name: str = "") -> dict[str, Any]:
@@ -94,8 +97,11 @@ def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
     host: Json = old.get("HostConfig") or {}
     mode = str(host.get("NetworkMode", ""))
     shares_network = mode.startswith("container:")
-    has_machine_name = mode == "host" and config.get("Hostname") in (host_name, "")
-    inherits_name = shares_network or host.get("UTSMode") == "host" or has_machine_name
+    inherits_name = (
+        shares_network
+        or host.get("UTSMode") == "host"
+        or (mode == "host" and config.get("Hostname") in (host_name, ""))
+    )
     if inherits_name or config.get("Hostname") == old["Id"][:12]:
         config.pop("Hostname", None)
     if inherits_name:
@@ -109,8 +115,14 @@ def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
 def _network_name(old: Json) -> str:
     """Return the network mode, with the network's name if the mode is an ID, since endpoints are listed by name."""
     mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
-    networks: Json = (old.get("NetworkSettings") or {}).get("Networks") or {}
-    return next((name for name, endpoint in networks.items() if endpoint and endpoint.get("NetworkID") == mode), mode)
+    return next(
+        (
+            name
+            for name, endpoint in ((old.get("NetworkSettings") or {}).get("Networks") or {}).items()
+            if endpoint and endpoint.get("NetworkID") == mode
+        ),
+        mode,
+    )
 
 
 def _link(entry: str) -> str:
@@ -170,17 +182,13 @@ def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
 
 def _as_request(mount: Json) -> dict[str, Any]:
     """Convert a mount from the form of responses to the form of requests; without a Source if that is impossible."""
-    source = {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", ""))
     return {
         "Type": mount.get("Type"),
-        "Source": source or "",
+        "Source": {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", "")) or "",
         "Target": mount["Destination"],
         "ReadOnly": not mount.get("RW", True),
     }
 
-
-# The network without name resolution: neither aliases nor container names are found in it.
-DEFAULT_BRIDGE = "bridge"
 
 # Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs.
 _USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
@@ -191,13 +199,16 @@ def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
     mode = str((old.get("HostConfig") or {}).get("NetworkMode", ""))
     if mode.startswith("container:") or mode in ("host", "none"):
         return {}
-    networks: Mapping[str, Json] = (old.get("NetworkSettings") or {}).get("Networks") or {}
-    return {network: _user_settings(endpoint or {}, old["Id"]) for network, endpoint in networks.items()}
+    return {
+        network: _user_settings(endpoint or {}, old["Id"])
+        for network, endpoint in ((old.get("NetworkSettings") or {}).get("Networks") or {}).items()
+    }
 
 
 def without_default_bridge(settings: Mapping[str, Json]) -> dict[str, Json]:
     """Return the endpoint settings of the networks in which containers find each other by name."""
-    return {network: endpoint for network, endpoint in settings.items() if network != DEFAULT_BRIDGE}
+    # In the default bridge, neither aliases nor container names are found.
+    return {network: endpoint for network, endpoint in settings.items() if network != "bridge"}
 
 
 def without_aliases(settings: Mapping[str, Json]) -> dict[str, dict[str, Any]]:

@@ -118,8 +118,11 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
         if api.image(container.image_id) is None:
             run.log(f"the image that {container.name} runs is gone from the engine: pulling it by digest")
             try:
-                reference = parse_reference(container.image_name).with_digest(container.image_id)
-                api.pull(reference, run, foreign_part(container.platform, api.facts()))
+                api.pull(
+                    parse_reference(container.image_name).with_digest(container.image_id),
+                    run,
+                    foreign_part(container.platform, api.facts()),
+                )
             except EngineRefusedError as error:
                 raise EngineRefusedError(
                     f"the image that {container.name} runs is gone from the engine, so its settings cannot be told "
@@ -188,8 +191,13 @@ def superseded_images(
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
         digests = _digests_in(image, references)
-        is_ours = digests and digests == digest_names(image) and set(digests) <= set(pulled)
-        if is_ours and not named and image["Id"] not in needed:
+        if (
+            digests
+            and digests == digest_names(image)
+            and set(digests) <= set(pulled)
+            and not named
+            and image["Id"] not in needed
+        ):
             result.append(image)
     return result[keep:]
 

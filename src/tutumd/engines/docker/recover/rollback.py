@@ -127,8 +127,7 @@ def _start_anyway(context: ActionContext, swap: Swap) -> str:
         return ""
     try:
         old = inspect_old(context, swap)
-        container = swap.old if old is None else old.id
-        context.api.apply(SwapStep(verb="start", container=container), context.run)
+        context.api.apply(SwapStep(verb="start", container=swap.old if old is None else old.id), context.run)
     except EngineRefusedError:
         return "; it does not run"
     return "; it runs, but not under its own name"
