@@ -241,7 +241,10 @@ class Settings(BaseSettings):
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
 
 
-def read_settings(options: Mapping[str, Any]) -> Settings:
+Options = Mapping[str, Any]  # by the names of settings
+
+
+def read_settings(options: Options) -> Settings:
     """Return the settings from options, the environment and the files that it names.
 
     Args:

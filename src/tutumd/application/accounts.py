@@ -79,12 +79,9 @@ def generate_key() -> str:
 
 
 def _new_key(key: str) -> NewKey:
-    return NewKey(key_sha256=sha256_hex(key), hint=make_hint(key))
-
-
-def make_hint(key: str) -> str:
-    """Return the first characters of a generated key, so that people can tell keys apart."""
-    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{sha256_hex(key)[:8]}"
+    """Return a key to store. Its hint is the first characters of a generated key, so that people tell keys apart."""
+    digest = sha256_hex(key)
+    return NewKey(key_sha256=digest, hint=key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{digest[:8]}")
 
 
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d", re.ASCII)

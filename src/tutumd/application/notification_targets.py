@@ -133,9 +133,8 @@ class TargetRules:
         """Return a JSON object with the UUID of the service that it refers to."""
         if not document.get("service"):
             return dict(document)
-        reference = str(document["service"])
         with about("service"):
-            return {**document, "service": services.find(self._store, self._viewer, reference)}
+            return {**document, "service": services.find(self._store, self._viewer, str(document["service"]))}
 
     def _check(self, document: Mapping[str, Any], before: Target | None = None) -> NewTarget:
         return check_target(document, self._viewer, cipher=self._cipher, allowed=self._allowed, before=before)

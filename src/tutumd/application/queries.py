@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.errors import InvalidInputError
 from tutumd.model import AuditEvent, AuditFilters, Query, Via
 
@@ -96,8 +96,7 @@ def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
         InvalidInputError: No entry can have such a value.
     """
     texts = {name: given.get(name, "").strip() or None for name in AUDIT_FILTERS}
-    if not is_storable("".join(filter(None, texts.values()))):
-        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    check_storable("filters", "".join(filter(None, texts.values())))
     for name, known in (("what", list(AuditEvent)), ("via", list(Via))):
         if texts[name] is not None and texts[name] not in known:
             raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {str(texts[name])[:50]!r}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tutumd.application.admission.json_checks import check_choice, check_number, is_storable
+from tutumd.application.admission.json_checks import check_choice, check_number, check_storable, is_storable
 from tutumd.application.handlers import check_name
 from tutumd.application.scopes import require_admin
 from tutumd.errors import (
@@ -274,8 +274,7 @@ def _check_key(key: str) -> str:
 
 
 def _check_text(name: str, text: str, longest: int) -> str:
-    if not is_storable(text):
-        raise InvalidInputError(f"{name} must not contain NUL characters or unpaired surrogates")
+    check_storable(name, text)
     if len(text) > longest:
         raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")
     return text

@@ -16,7 +16,6 @@ from tutumd.model.notifications import TargetKind
 
 Networks = Sequence[Network]
 MASK = "…"
-"""Stands for a secret, or for the secret part of a URL."""
 FORGE_APIS = {
     "github": ("https://api.github.com", "/api/v3"),
     "gitlab": ("https://gitlab.com/api/v4", "/api/v4"),

@@ -97,8 +97,12 @@ class ServiceLabels:
 
     def limits(self, least_stall_s: float, *, is_pulling: bool = False) -> dict[str, Any]:
         """Return the arguments of `Run.set_limits` for an action on the service."""
-        own = {"timeout_s": self.timeout_s, "stall_s": self.stall_s}
-        return {**own, "least_stall_s": least_stall_s, "is_pulling": is_pulling}
+        return {
+            "timeout_s": self.timeout_s,
+            "stall_s": self.stall_s,
+            "least_stall_s": least_stall_s,
+            "is_pulling": is_pulling,
+        }
 
 
 def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:

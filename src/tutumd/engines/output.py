@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from tutumd.errors import InvalidInputError
 from tutumd.model import LINES_MISSING, SINCE, Output
 
-NO_POSITION = "after must be `next` of an earlier response"
 _LAG = timedelta(minutes=1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 """No line is older. Engines refuse negative times."""
@@ -51,9 +50,8 @@ def merge_output(sources: Collection[Source], limit: int, after: Mapping[str, st
         timed = [(time.removesuffix("Z"), source.label + text) for time, _, text in lines]
         last, _, seen = after.get(source.id, "").partition(" ")
         repeated = [line for line in timed if line[0] == last]
-        fresh = repeated[read_count(seen) :] + [line for line in timed if line[0] > last]
         is_cut |= bool(last) and not repeated and (len(timed) >= limit or len(source.text) >= _MAX_BYTES)
-        dated += fresh
+        dated += repeated[read_count(seen) :] + [line for line in timed if line[0] > last]
         if timed:
             newest = max(time for time, _ in timed)
             position[source.id] = f"{newest} {sum(time == newest for time, _ in timed)}"
@@ -81,7 +79,7 @@ def since_of(after: Mapping[str, str] | None, sources: Collection[str]) -> datet
     try:
         times = [datetime.fromisoformat(text.partition(" ")[0]) for text in positions if text]
     except ValueError as error:
-        raise InvalidInputError(NO_POSITION) from error
+        raise InvalidInputError("after must be `next` of an earlier response") from error
     if not times:
         return None
     moments = [max(_EPOCH, time.replace(microsecond=0, tzinfo=time.tzinfo or UTC)) for time in times]

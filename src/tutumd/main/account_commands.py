@@ -14,13 +14,12 @@ from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters, write
 from tutumd.errors import TutumdError
 from tutumd.main.options import STORAGE, with_settings
 from tutumd.model import Access, AuditEntry, User, Via
-from tutumd.settings import read_settings
+from tutumd.settings import Options, read_settings
 
 if TYPE_CHECKING:
     from tutumd.ports.store import Store
 
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
-Options = dict[str, Any]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the fields of the API.")]
 
 users = typer.Typer(help="Manage the users of the API.", no_args_is_help=True, rich_markup_mode=None)

@@ -7,14 +7,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, give_to_owner, open_private
 from tutumd.main.storage import is_new, locked
-from tutumd.settings import Settings, read_settings
+from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
 STDOUT = "-"
@@ -33,7 +33,7 @@ _PAUSE_FOR_WORK = 3.0
 """Seconds of pause after a second of work."""
 
 
-def backup(target: str, options: Mapping[str, Any]) -> None:
+def backup(target: str, options: Options) -> None:
     """Write a backup to a file, or to standard output for `-`.
 
     Raises:

@@ -27,8 +27,10 @@ _log = structlog.get_logger(__name__)
 def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: bool) -> None:
     """Create the missing parts of the demo, wait until it runs, and print how to call it and how to sign in."""
     try:
-        first = next(user for user in store.users() if user.is_admin)
-        admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))
+        admin = replace(
+            next(user for user in store.users() if user.is_admin),
+            access=Access(via=Via.COMMAND, credential="tutumd serve --demo"),
+        )
         key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
         if store.user_by_key(sha256_hex(key)) is None:
             accounts.store_key(store, admin.name, key, by=admin)

@@ -11,13 +11,12 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 from urllib.parse import urlsplit
 
 from tutumd import logs
@@ -29,7 +28,7 @@ from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
 from tutumd.model import Finding, Level, compare_clocks, ok, warning, wrong
-from tutumd.settings import Settings, environment_warnings, read_settings
+from tutumd.settings import Options, Settings, environment_warnings, read_settings
 from tutumd.store.sql.database import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 from tutumd.web.messages.engines import describe_fault
@@ -56,7 +55,7 @@ _FIXES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
+def doctor(options: Options, *, as_json: bool) -> None:
     """Print the findings. Ends the process with 1 if something is wrong, else with 0."""
     logs.configure("critical")  # the findings report what the checks would log
     findings, columns = [], max(shutil.get_terminal_size().columns, 2 * len(_INDENT))
@@ -82,7 +81,7 @@ def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
     sys.exit(Level.WRONG in levels)
 
 
-def examine(options: Mapping[str, Any]) -> Iterator[Finding]:
+def examine(options: Options) -> Iterator[Finding]:
     """Yield all findings, each as soon as it is known. Each check ends within seconds."""
     yield from (warning("settings", text, "rename or unset it") for text in environment_warnings(os.environ))
     try:

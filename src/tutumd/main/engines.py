@@ -1,11 +1,10 @@
 """Engine instances from the `--engine` options."""
 
-import contextlib
 import os
 import re
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -179,8 +178,8 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
     connection = connect(settings.docker_host or None, settings.docker_config or None, environment=os.environ)
     with (
-        contextlib.suppress(TutumdError),
-        contextlib.closing(connection) as client,
+        suppress(TutumdError),
+        closing(connection) as client,
         translated("ask the engine whether it is a Swarm manager"),
     ):
         return bool(client.info().get("Swarm", {}).get("ControlAvailable"))

@@ -2,10 +2,8 @@
 (`python -m tutumd.main.notify`).
 """
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
-from typing import Any
 
 from tutumd.main import program
 from tutumd.main.key_files import load_cipher
@@ -17,17 +15,12 @@ from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.webhook import WebhookSender
 from tutumd.ports.notifications import Sender
-from tutumd.settings import Settings
+from tutumd.settings import Options, Settings
 
 
-def notify(options: Mapping[str, Any]) -> None:
+def notify(options: Options) -> None:
     """Send notifications until a signal. Raises SettingsError."""
     program.run("notifier", options, _build)
-
-
-def notify_for_edge() -> None:
-    """Send notifications until the edge or a signal requests a stop, or the edge dies."""
-    program.run_for_edge("notifier", _build)
 
 
 def _build(settings: Settings, storage: Storage, _stack: ExitStack, name: str, is_successor: bool) -> Notifier:
@@ -48,4 +41,4 @@ def _build_senders(settings: Settings) -> dict[TargetKind, Sender]:
 
 
 if __name__ == "__main__":
-    notify_for_edge()
+    program.run_for_edge("notifier", _build)

@@ -1,9 +1,9 @@
 """A program that works until a signal or its edge requests a stop: the worker, or the notifier."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -12,7 +12,7 @@ from tutumd.main.edge import Edge, StopRequest
 from tutumd.main.healthcheck import process_health
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage
-from tutumd.settings import Settings
+from tutumd.settings import Options, Settings
 
 if TYPE_CHECKING:
     from tutumd.notifier.loop import Notifier
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 Build = Callable[[Settings, Storage, ExitStack, str, bool], "Worker | Notifier"]
 
 
-def run(what: str, options: Mapping[str, Any], build: Build) -> None:
+def run(what: str, options: Options, build: Build) -> None:
     """Work until a signal.
 
     Args:

@@ -8,14 +8,13 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.backup import database_path, megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, give_to_owner
 from tutumd.main.storage import lock_folder, restoring_file
-from tutumd.settings import Settings, read_settings
+from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
 from tutumd.store.tables.schema import is_known
 
@@ -24,7 +23,7 @@ _FAILED = "the backup was not restored"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
-def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
+def restore(source: str, options: Options, *, force: bool) -> None:
     """Restore a backup from a file, or from standard input for `-`.
 
     Args:

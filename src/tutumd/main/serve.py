@@ -2,11 +2,11 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,7 +15,7 @@ from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
-from tutumd.settings import Settings
+from tutumd.settings import Options, Settings
 from tutumd.store.intake.intake import SqlIntake
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -> None:
+def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
     """Serve the API until SIGTERM or SIGINT, with a worker and a notifier as child processes.
 
     Args:

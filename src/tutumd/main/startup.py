@@ -4,16 +4,14 @@ import ctypes
 import os
 import resource
 import socket
-from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
 
 import structlog
 
 from tutumd import logs
 from tutumd.errors import SettingsError
 from tutumd.main import engines
-from tutumd.settings import Settings, environment_warnings, read_settings
+from tutumd.settings import Options, Settings, environment_warnings, read_settings
 
 BACKLOG = 2048
 WIDEST_PUBLIC = {4: 24, 6: 48}
@@ -24,7 +22,7 @@ _MAX_ARENAS = 2
 _log = structlog.get_logger(__name__)
 
 
-def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settings:
+def configure(options: Options, *, is_checked: bool = False) -> Settings:
     """Prepare the process and return the settings.
 
     Args:

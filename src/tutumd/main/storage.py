@@ -5,18 +5,17 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
-from tutumd.settings import Settings, read_settings
+from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
@@ -150,7 +149,7 @@ def is_new(settings: Settings) -> bool:
     return url.startswith(_SQLITE) and not os.access(url.removeprefix(_SQLITE), os.F_OK)  # `exists` may raise
 
 
-def open_store(options: Mapping[str, Any]) -> SqlStore:
+def open_store(options: Options) -> SqlStore:
     """Open the store for a command, also while the server runs.
 
     Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.

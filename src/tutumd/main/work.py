@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from tutumd.main import engines, program
 from tutumd.main.key_files import read_worker_key
 from tutumd.main.storage import Storage
 from tutumd.ports.engine import Engine
-from tutumd.settings import Settings
+from tutumd.settings import Options, Settings
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits
 
@@ -18,7 +17,7 @@ from tutumd.worker.loop import Worker, WorkerLimits
 BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]
 
 
-def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build) -> None:
+def work(options: Options, build_engines: BuildEngines = engines.build) -> None:
     """Perform actions until a signal. Raises SettingsError.
 
     Args:

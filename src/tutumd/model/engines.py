@@ -38,7 +38,6 @@ class EngineInfo:
 
 
 LINES_MISSING = "(lines are missing here: the service writes faster than its output is read)"
-"""A line of output that is not of a container."""
 SINCE = "since"
 """Key of positions: the time, in ISO 8601 and UTC, from which output is read."""
 

@@ -34,8 +34,6 @@ from tutumd.model import (
 )
 from tutumd.ports.notifications import Targets
 
-EVERY_ENTRY = AuditFilters()
-
 
 class Accounts(Protocol):
     """Users, API keys, sessions and the audit log. Each method is one transaction.
@@ -127,7 +125,7 @@ class Accounts(Protocol):
         """
 
     def audit(
-        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+        self, viewer: User, filters: AuditFilters = AuditFilters(), *, before: int | None = None, limit: int = 50
     ) -> AuditPage:
         """Return entries of the audit log, newest first, numbered below `before`.
 

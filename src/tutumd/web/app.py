@@ -113,7 +113,6 @@ class _Front:
         self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
-        self._public_path = context.public_path
         self._fast_path, self.unfinished = fast_path, context.unfinished
 
     def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
@@ -152,8 +151,8 @@ class _Front:
         if "//" in path:
             path = _SLASHES.sub("/", path)
         raw = scope.get("raw_path", b"").decode("latin-1")
-        if path.startswith(f"{self._public_path}/api/"):
-            path, raw = path.removeprefix(self._public_path), raw.removeprefix(self._public_path)
+        if path.startswith(f"{self._context.public_path}/api/"):
+            path, raw = path.removeprefix(self._context.public_path), raw.removeprefix(self._context.public_path)
         scope["path"] = path
         if match := CALL_PATH.fullmatch(path):
             mark_call(scope, match[1])
@@ -175,7 +174,9 @@ class _Front:
         is_page = _PAGE_PATH.fullmatch(raw) and not _OF_API.match(path)
         if self._site and is_page and self._context.shows_dashboard(scope):
             under_root = (
-                path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
+                path.removeprefix(self._context.public_path)
+                if f"{path}/".startswith(f"{self._context.public_path}/")
+                else path
             )
             scope["path"] = under_root if under_root.startswith("/static/") else f"{under_root}/"
             await self._site(scope, receive, send)
@@ -233,8 +234,8 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    can_conflict = path.endswith(("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/"))
-    if "/service/{" in path or (method == "post" and can_conflict):
+    changes = ("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/")
+    if "/service/{" in path or (method == "post" and path.endswith(changes)):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
         statuses.add(504)
@@ -242,15 +243,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
 
 
 def _describe_call(path_names: list[str], summary: str, operation_id: str) -> dict[str, Any]:
-    path_parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_names
-    ]
-    query_parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("wait", "tag")]
-    accepted = {
-        "description": "Accepted",
-        "headers": {ACTION_HEADER: {"schema": {"type": "string"}}},
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
-    }
+    text = {"type": "string"}
     return {
         "post": {
             "tags": ["webhook handlers"],
@@ -260,10 +253,17 @@ def _describe_call(path_names: list[str], summary: str, operation_id: str) -> di
             " goes on; its body is that of `status_url`. A call that does not match a filter: 200, `Skipped`.",
             "operationId": operation_id,
             "security": [],
-            "parameters": [*path_parameters, *query_parameters],
+            "parameters": [
+                *({"name": name, "in": "path", "required": True, "schema": text} for name in path_names),
+                *({"name": name, "in": "query", "schema": text} for name in ("wait", "tag")),
+            ],
             "responses": {
-                "202": accepted,
-                **{str(status): {"description": text} for status, text in _CALL_RESPONSES.items()},
+                "202": {
+                    "description": "Accepted",
+                    "headers": {ACTION_HEADER: {"schema": text}},
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
+                },
+                **{str(status): {"description": meaning} for status, meaning in _CALL_RESPONSES.items()},
             },
         }
     }

@@ -113,8 +113,7 @@ def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
     Args:
         parameter: Description of each parameter; by default that of an optional text.
     """
-    description = {"in": "query", "schema": {"type": "string"}} | parameter
-    return {"parameters": [{"name": name} | description for name in names]}
+    return {"parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} | parameter for name in names]}
 
 
 def documented_list(filters: frozenset[str] = frozenset()) -> dict[str, Any]:

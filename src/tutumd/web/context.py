@@ -39,7 +39,7 @@ MAX_HOPS = 20  # addresses of X-Forwarded-For that count, starting with the near
 
 Answer = TypeVar("Answer")
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
@@ -123,8 +123,7 @@ class WebContext:
             forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
             nearest = ",".join(forwarded.strip(", ").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
             # A proxy with one socket for IPv4 and IPv6 writes the address of an IPv4 client as `::ffff:192.0.2.1`.
-            hops = _IPV4_MAPPED.sub("", nearest)
-            claimed, _ = self.trusted_proxies.get_trusted_client_address(hops)
+            claimed, _ = self.trusted_proxies.get_trusted_client_address(_IPV4_MAPPED.sub("", nearest))
             try:
                 address = str(ip_address(claimed))
             except ValueError:
@@ -194,6 +193,6 @@ def context(request: Request) -> WebContext:
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case. Raises NotFoundError for any other text, because it names no object."""
     uuid = text.lower()
-    if not _UUID.fullmatch(uuid):
+    if not UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)
     return uuid

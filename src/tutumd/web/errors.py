@@ -67,11 +67,6 @@ def error_response(status: int, text: str, headers: dict[str, str] | None = None
     return JsonResponse({"error": text}, status, headers={**_HEADERS.get(status, {}), **(headers or {})})
 
 
-def response_to(error: errors.TutumdError) -> JsonResponse:
-    """Return the response to an error that was raised on purpose."""
-    return error_response(*describe_error(error))
-
-
 def describe_error(error: errors.TutumdError) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers for an error that was raised on purpose."""
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
@@ -105,16 +100,15 @@ def describe_http_error(request: Request, error: Any) -> tuple[int, str, dict[st
 
 def _allowed_methods(request: Request) -> list[str]:
     """Return the methods of all routes at the request's path: each route knows only its own methods."""
-    routes = request.app.routes
     return [
         method
         for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {
-    errors.TutumdError: lambda _request, error: response_to(error),
+    errors.TutumdError: lambda _request, error: error_response(*describe_error(error)),
     HTTPException: _handle_http,
     RequestValidationError: lambda _request, error: error_response(400, describe_problem(error.errors())),
     # Starlette raises the error again, so that LastResort logs it.

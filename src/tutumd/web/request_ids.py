@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from itertools import count
 
 HEADER = b"x-request-id"
-MIN_SECRET = 8
-"""Parts of a path with at least this length may be secrets."""
-
 _SENT = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _prefix = secrets.token_hex(6)
 _numbers = count(1)
@@ -33,5 +30,6 @@ def choose(sent: bytes | None, path: str) -> bytes:
     if sent is None:
         return make()
     given = sent.decode().lower().replace("-", "")
-    parts = (part for part in path.lower().replace("-", "").split("/") if len(part) >= MIN_SECRET)
+    # Shorter parts are no secrets.
+    parts = (part for part in path.lower().replace("-", "").split("/") if len(part) >= 8)
     return make() if any(part in given for part in parts) else sent

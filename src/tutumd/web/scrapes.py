@@ -57,9 +57,8 @@ class Scrapes:
 
     async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. If the database cannot be read, the metrics say so."""
-        figures = await self._read()
         return await anyio.to_thread.run_sync(
-            metrics.render, calls, figures, self._version, accept, limiter=self._threads
+            metrics.render, calls, await self._read(), self._version, accept, limiter=self._threads
         )
 
     async def _read(self) -> Figures | None:

@@ -63,14 +63,13 @@ class Deadlines:
 
     def reason(self) -> str:
         """Return the exceeded limit as text, such as "there was no progress for 120 s"; empty if none is exceeded."""
-        now, limits = self._monotonic(), self.limits
+        if self.remaining_s() > 0:
+            return ""
         if self._pull_began is not None:
-            text = f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
-            return Cause(text, ReasonCode.TIMEOUT if text else "")
-        if now >= self._began + limits.timeout_s:
-            return Cause(f"the action did not end within {limits.timeout_s:g} s", ReasonCode.TIMEOUT)
-        text = f"there was no progress for {limits.stall_s:g} s" if self.remaining_s() <= 0 else ""
-        return Cause(text, ReasonCode.NO_PROGRESS if text else "")
+            return Cause(f"the pull did not end within {self.limits.pull_s:g} s", ReasonCode.TIMEOUT)
+        if self._monotonic() >= self._began + self.limits.timeout_s:
+            return Cause(f"the action did not end within {self.limits.timeout_s:g} s", ReasonCode.TIMEOUT)
+        return Cause(f"there was no progress for {self.limits.stall_s:g} s", ReasonCode.NO_PROGRESS)
 
 
 LEASE_MARGIN_S = 1.0

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.unit.application.made_deliveries import delivery_of
 from tests.unit.application.made_handlers import CIPHER, NOW, make_handler
 from tutumd.application.admission.evaluate import Verdict, VerdictKind
 from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery
 from tutumd.errors import InvalidInputError
-from tutumd.model import Delivery, DeliveryOutcome
 from tutumd.reasons import Reason
 from tutumd.web.messages.reasons import write_reason
 
@@ -22,33 +22,15 @@ PUSH: dict[str, Any] = {
 
 
 def try_it(fields: dict[str, Any], content: dict[str, Any]) -> Trial:
-    delivery = Delivery(
-        number=1,
-        action_uuid=None,
-        action_state=None,
-        action_reason=None,
-        amount=1,
-        received=NOW,
-        address="10.0.0.1",
-        user_agent="",
-        body_size=0,
-        outcome=DeliveryOutcome.SKIPPED,
-        content=content,
-    )
+    delivery = delivery_of("skipped", address="10.0.0.1", content=content)
     return try_delivery(make_handler(fields), delivery, NOW + timedelta(days=1), cipher=CIPHER)
 
 
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        (
-            {"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "main"}},
-            "go",
-        ),
-        (
-            {"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "dev"}},
-            "skipped",
-        ),
+        ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "main"}}, "go"),
+        ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "dev"}}, "skipped"),
         ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "allow_from": ["192.0.2.0/24"]}, "not_found"),
         ({"tag": {"allow": ["v*"]}, "allow_from": ["10.0.0.0/8"]}, "go"),
         ({"tag": {"allow": ["v*"]}, "expires_datetime": "2026-01-01T12:00:00Z"}, "not_found"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tutumd import errors
-from tutumd.web.errors import response_to
+from tutumd.web.errors import describe_error, error_response
 
 
 def kinds_of(kind: type[errors.TutumdError]) -> Iterator[type[errors.TutumdError]]:
@@ -16,5 +16,5 @@ def kinds_of(kind: type[errors.TutumdError]) -> Iterator[type[errors.TutumdError
 
 @pytest.mark.parametrize("kind", list(kinds_of(errors.UnavailableError)))
 def test_every_unavailable_error_is_a_503(kind: type[errors.TutumdError]) -> None:
-    answer = response_to(kind("the database cannot take this now"))
+    answer = error_response(*describe_error(kind("the database cannot take this now")))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -13,7 +13,6 @@ MAX_TEXT = 2000
 MAX_ITEMS = 50
 MAX_DEPTH = 100
 TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-"""JSON Schema of what `check_texts` takes."""
 
 
 def quote(value: object) -> str:
@@ -42,8 +41,7 @@ def check_text(name: str, value: object, max_length: int = MAX_TEXT) -> str:
         raise InvalidInputError(f"{name} must be a text, got {quote(value)}")
     if not value.strip() or len(value) > max_length:
         raise InvalidInputError(f"{name} must have 1 to {max_length} characters, got {len(value.strip())}")
-    if not is_storable(value):
-        raise InvalidInputError(f"{name} must not contain NUL characters or unpaired surrogates")
+    check_storable(name, value)
     return value
 
 
@@ -90,6 +88,12 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
         if str(value).lower() == choice.lower():
             return choice
     raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {quote(value)}")
+
+
+def check_storable(name: str, text: str) -> None:
+    """Raise InvalidInputError if no database can store the text."""
+    if not is_storable(text):
+        raise InvalidInputError(f"{name} must not contain NUL characters or unpaired surrogates")
 
 
 def is_storable(text: str) -> bool:

@@ -30,8 +30,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Finding, Level, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot, warning
 from tutumd.ports.engine import Run
 
-_HINT = "On docker, each compose service and each container is one; tutum.ignore=true hides it."
-
 
 class DockerEngine:
     """Services made of the containers of one Docker Engine. Docstrings describe differences from the port.
@@ -67,7 +65,11 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.info = EngineInfo(name=name, kind="docker", hint=_HINT)
+        self.info = EngineInfo(
+            name=name,
+            kind="docker",
+            hint="On docker, each compose service and each container is one; tutum.ignore=true hides it.",
+        )
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
         self._cache = ContainerCache(self._api)
@@ -118,16 +120,19 @@ class DockerEngine:
         facts = self._api.facts()
         plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
         platform = kept_platform((container.platform for container in group.containers), facts)
-        present = {name: self._api.image(name) for name in plan.pulled}
-        digests = check_images(self._api, present, group.containers, platform)
+        digests = check_images(
+            self._api, {name: self._api.image(name) for name in plan.pulled}, group.containers, platform
+        )
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""
         group = self._require_unaffected(service, run)
-        service_cap = parse_labels([container.labels for container in group.containers]).service_cap
-        cap = min(self._server_cap, service_cap or self._server_cap)
+        cap = min(
+            self._server_cap,
+            parse_labels([container.labels for container in group.containers]).service_cap or self._server_cap,
+        )
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
@@ -198,8 +203,9 @@ class DockerEngine:
 
     def _finder(self, service: Service, run: Run) -> FindGroup:
         """Return a function that finds a service that no other installation redeploys."""
-        find = partial(self._require, service, is_begun=bool(run.journal))
-        return partial(require_free, find, self._api, run, self._limits)
+        return partial(
+            require_free, partial(self._require, service, is_begun=bool(run.journal)), self._api, run, self._limits
+        )
 
     def _require(
         self, service: Service, *, is_begun: bool = False
@@ -258,40 +264,45 @@ def _dry_run(
     )
 
 
-_FIND = "services cannot be found"
-_REDEPLOY = "a redeploy cannot replace containers"
-_PULL = "a redeploy cannot pull the new image"
-_NETWORK = "a redeploy cannot route clients to the new container"
-_FILES = "a redeploy cannot copy the inline configs and secrets of compose"
-_CLEAN = "a redeploy cannot keep or remove images that it replaced"
-
-NEEDED = (
-    Needed(method="GET", path="/info", purpose=_REDEPLOY),
-    Needed(method="GET", path="/containers/json", purpose=_FIND),
-    Needed(method="GET", path="/containers/{absent}/json", purpose=_FIND),
-    Needed(method="GET", path="/events", query={"since": "0", "until": "1"}, purpose="changes are seen late"),
-    Needed(method="GET", path="/containers/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
-    Needed(method="GET", path="/images/json", purpose=_CLEAN),
-    Needed(method="GET", path="/images/{absent}/json", purpose=_PULL),
+# The requests that the engine must let through, by the feature that needs them.
+NEEDED = {
+    "a redeploy cannot replace containers": (
+        Needed("GET", "/info"),
+        # Without an image: 400.
+        Needed("POST", "/containers/create", body={}),
+        Needed("POST", "/containers/{absent}/start"),
+        Needed("POST", "/containers/{absent}/stop"),
+        Needed("POST", "/containers/{absent}/rename", query={"name": "tutumd-doctor"}),
+        Needed("POST", "/containers/{absent}/update", body={}),
+        Needed("DELETE", "/containers/{absent}"),
+    ),
+    "services cannot be found": (Needed("GET", "/containers/json"), Needed("GET", "/containers/{absent}/json")),
+    "changes are seen late": (Needed("GET", "/events", query={"since": "0", "until": "1"}),),
+    "no output can be shown": (Needed("GET", "/containers/{absent}/logs", query={"stdout": "1"}),),
+    "a redeploy cannot keep or remove images that it replaced": (
+        Needed("GET", "/images/json"),
+        Needed("POST", "/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}),
+        Needed("DELETE", "/images/{absent}"),
+    ),
+    "a redeploy cannot pull the new image": (
+        Needed("GET", "/images/{absent}/json"),
+        Needed("POST", "/images/create", query={"fromImage": "INVALID", "tag": "none"}),
+    ),
     # No such reference can exist: the registry is not asked.
-    Needed(method="GET", path="/distribution/INVALID/json", purpose="a dry run cannot tell the newest image"),
-    Needed(method="POST", path="/images/create", query={"fromImage": "INVALID", "tag": "none"}, purpose=_PULL),
-    Needed(method="POST", path="/images/{absent}/tag", query={"repo": "tutumd-doctor", "tag": "none"}, purpose=_CLEAN),
-    Needed(method="DELETE", path="/images/{absent}", purpose=_CLEAN),
-    # Without an image: 400.
-    Needed(method="POST", path="/containers/create", body={}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/start", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/stop", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/rename", query={"name": "tutumd-doctor"}, purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/update", body={}, purpose=_REDEPLOY),
-    Needed(method="DELETE", path="/containers/{absent}", purpose=_REDEPLOY),
-    Needed(method="POST", path="/containers/{absent}/pause", purpose="a paused service cannot be redeployed"),
-    Needed(method="POST", path="/containers/{absent}/unpause", purpose="a paused service cannot be redeployed"),
-    Needed(method="GET", path="/networks/{absent}", purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/connect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="POST", path="/networks/{absent}/disconnect", body={"Container": "none"}, purpose=_NETWORK),
-    Needed(method="GET", path="/containers/{absent}/changes", purpose=_FILES),
-    Needed(method="HEAD", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="GET", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-    Needed(method="PUT", path="/containers/{absent}/archive", query={"path": "/"}, purpose=_FILES),
-)
+    "a dry run cannot tell the newest image": (Needed("GET", "/distribution/INVALID/json"),),
+    "a paused service cannot be redeployed": (
+        Needed("POST", "/containers/{absent}/pause"),
+        Needed("POST", "/containers/{absent}/unpause"),
+    ),
+    "a redeploy cannot route clients to the new container": (
+        Needed("GET", "/networks/{absent}"),
+        Needed("POST", "/networks/{absent}/connect", body={"Container": "none"}),
+        Needed("POST", "/networks/{absent}/disconnect", body={"Container": "none"}),
+    ),
+    "a redeploy cannot copy the inline configs and secrets of compose": (
+        Needed("GET", "/containers/{absent}/changes"),
+        Needed("HEAD", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("GET", "/containers/{absent}/archive", query={"path": "/"}),
+        Needed("PUT", "/containers/{absent}/archive", query={"path": "/"}),
+    ),
+}

@@ -25,18 +25,16 @@ _ALLOW = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Needed:
     """A request that an engine must let through.
 
     Attributes:
         path: Below the version; `{absent}` stands for the name of an object that does not exist.
-        purpose: The feature that needs the request.
     """
 
     method: str
     path: str
-    purpose: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
 
@@ -46,13 +44,16 @@ class Needed:
 
 
 def check_engine(
-    subject: str, client: Client, needed: Sequence[Needed], judge: Callable[[dict[str, Any]], Finding] | None = None
+    subject: str,
+    client: Client,
+    needed: Mapping[str, Sequence[Needed]],
+    judge: Callable[[dict[str, Any]], Finding] | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings about an engine behind a Docker socket.
 
     Args:
-        needed: Requests that the engine must let through. They are also the findings if the engine refuses to describe
-            itself.
+        needed: Requests that the engine must let through, by the feature that needs them. They are also the findings if
+            the engine refuses to describe itself.
         judge: Judges the engine's description of itself.
 
     Raises:
@@ -88,15 +89,17 @@ def _check_state(subject: str, client: Any, judge: Callable[[dict[str, Any]], Fi
         yield judge(info)
 
 
-def _check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> list[Finding]:
+def _check_requests(subject: str, client: Client, needed: Mapping[str, Sequence[Needed]]) -> list[Finding]:
     """Send each request about an object that does not exist; return the requests that are refused before the engine."""
     absent = f"tutumd-doctor-{secrets.token_hex(4)}"
     refused = [
-        wrong(subject, f"{request.words} is refused ({said}): {request.purpose}", _ALLOW)
-        for request, said in [(request, _refusal(client, request, absent)) for request in needed]
-        if said is not None
+        wrong(subject, f"{request.words} is refused ({said}): {feature}", _ALLOW)
+        for feature, requests in needed.items()
+        for request in requests
+        if (said := _refusal(client, request, absent)) is not None
     ]
-    return refused or [ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")]
+    total = sum(map(len, needed.values()))
+    return refused or [ok(subject, f"lets through each of the {total} requests that tutumd sends")]
 
 
 def _refusal(client: Client, request: Needed, absent: str) -> str | None:

@@ -14,7 +14,6 @@ from tutumd.engines.faults import causes, explain
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
-_FORBIDDEN = 403
 _UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
 _TEMPORARY = (
@@ -113,7 +112,7 @@ def explanation(error: docker.errors.APIError) -> str:
         # Not the engine, whose errors are JSON; or the response to HEAD, which has no text.
         request: PreparedRequest | None = response.request  # None in a response without a request
         asked = f"{request.method} {urlsplit(request.url or '').path}" if request else "a request"
-        if response.status_code == _FORBIDDEN:
+        if response.status_code == 403:
             return f"a proxy before the engine refuses {asked}: allow this request in the proxy's rules"
         return f"HTTP status {response.status_code} to {asked}"
     return with_advice(text) if text else "no response"

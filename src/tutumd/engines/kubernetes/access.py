@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from kubernetes import client, config
 from kubernetes.config.incluster_config import InClusterConfigLoader
 from urllib3.util.retry import Retry
 
+from tutumd.engines.kubernetes.requests import Request
 from tutumd.errors import EngineUnavailableError, SettingsError
 from tutumd.model.findings import Finding, Level, compare_clocks, ok
 from tutumd.reasons import Reason
@@ -111,22 +112,6 @@ _KINDS = ("deployments", "statefulsets", "daemonsets")
 _SCALED = ("deployments/scale", "statefulsets/scale")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """A permission of RBAC.
-
-    Attributes:
-        purpose: The feature that needs it.
-        is_vital: Whether a redeploy needs it.
-    """
-
-    group: str
-    resource: str
-    verb: str
-    purpose: str
-    is_vital: bool
-
-
 _PERMISSIONS = (
     (True, "apps", _KINDS, "get list watch", "no {} are found"),
     (True, "apps", _KINDS, "patch", "{} cannot be redeployed"),
@@ -138,8 +123,9 @@ _PERMISSIONS = (
     (False, "autoscaling", ("horizontalpodautoscalers",), "list", "nothing can be scaled"),
     (False, "autoscaling", ("horizontalpodautoscalers",), "patch", "tutum.scale.hpa=raise-min has no effect"),
 )
+# The requests that must be permitted, the feature that needs each, and whether a redeploy needs it.
 PERMISSIONS = tuple(
-    Permission(group=group, resource=resource, verb=verb, purpose=purpose.format(resource), is_vital=is_vital)
+    (Request(verb=verb, group=group, resource=resource), purpose.format(resource), is_vital)
     for is_vital, group, resources, verbs, purpose in _PERMISSIONS
     for resource in resources
     for verb in verbs.split()
@@ -156,24 +142,24 @@ def check_connection(subject: str, read_version: Callable[[], tuple[str, str]]) 
 
 
 def check_permissions(
-    subject: str, namespaces: Sequence[str], is_allowed: Callable[[Permission, str], bool]
+    subject: str, namespaces: Sequence[str], is_allowed: Callable[[Request], bool]
 ) -> Iterator[Finding]:
     """Yield the missing permissions.
 
     Args:
         namespaces: Empty names mean all.
-        is_allowed: Checks a permission in a namespace.
+        is_allowed: Checks whether a request is permitted.
     """
     for namespace in namespaces:
         place = f"in the namespace {namespace}" if namespace else "in all namespaces"
-        missing = [permission for permission in PERMISSIONS if not is_allowed(permission, namespace)]
+        missing = [row for row in PERMISSIONS if not is_allowed(replace(row[0], namespace=namespace))]
         file = "namespace/namespace.yaml" if namespace else "cluster/cluster.yaml"
         option = f" --namespace {namespace}" if namespace else ""
-        for permission in missing:
+        for request, purpose, is_vital in missing:
             yield Finding(
                 subject=subject,
-                level=Level.WRONG if permission.is_vital else Level.WARNING,
-                text=f"may not {permission.verb} {permission.resource} {place}: {permission.purpose}",
+                level=Level.WRONG if is_vital else Level.WARNING,
+                text=f"may not {request.verb} {request.resource} {place}: {purpose}",
                 mend=f"kubectl apply{option} --filename deploy/kubernetes/{file}",
             )
         if not missing:

@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, cast
 
-from tutumd.engines.kubernetes.access import Client, Permission
+from tutumd.engines.kubernetes.access import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     VERSION,
@@ -197,14 +197,14 @@ class Cluster:
         told = json.loads(text) if text.startswith("{") else {}
         return str(told.get("gitVersion") or ""), str(response.headers.get("Date") or "")
 
-    def is_allowed(self, permission: Permission, namespace: str) -> bool:
-        """Query the cluster whether these credentials have a permission."""
-        resource, _, subresource = permission.resource.partition("/")
-        attributes = {"group": permission.group, "resource": resource, "subresource": subresource}
+    def is_allowed(self, wanted: Request) -> bool:
+        """Query the cluster whether these credentials permit a request."""
+        resource, _, subresource = wanted.resource.partition("/")
+        attributes = {"group": wanted.group, "resource": resource, "subresource": subresource}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {**attributes, "verb": permission.verb, "namespace": namespace}},
+            "spec": {"resourceAttributes": {**attributes, "verb": wanted.verb, "namespace": wanted.namespace}},
         }
         request = Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
         return bool((self._call(request).get("status") or {}).get("allowed"))

@@ -17,7 +17,6 @@ from tutumd.engines.labels import (
 )
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
-_PART_OF = "app.kubernetes.io/part-of"
 _HELM_RELEASE = "meta.helm.sh/release-name"
 # Marks of tools that restore a workload from a repository.
 _TRACKERS = (
@@ -51,7 +50,6 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
     """
     shown = sorted((pod for pod in pods if pod.alive or pod.due), key=lambda pod: (str(pod.created), pod.name))
     stopped = workload.is_stopped
-    created = [pod.created for pod in shown if pod.created and pod.alive]
     labels = parse_labels([workload.annotations])
     image, _, pinned = workload.main["image"].partition("@")
     ineffective = (
@@ -72,7 +70,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         image_name=image,
         image_digest=running_digest(workload, shown) or pinned or None,
         run_command=_run_command(workload),
-        deployed=max(created, default=None),
+        deployed=max([pod.created for pod in shown if pod.created and pod.alive], default=None),
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
         left_tags=describe_lasting_tag(workload.annotations, workload.main["image"]),
@@ -82,8 +80,11 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
 
 def stack_of(workload: Workload) -> str:
     """Return the stack: the part-of label, else the Helm release, else the namespace."""
-    labels = workload.metadata.get("labels") or {}
-    return str(labels.get(_PART_OF) or workload.annotations.get(_HELM_RELEASE) or workload.address.namespace)
+    return str(
+        (workload.metadata.get("labels") or {}).get("app.kubernetes.io/part-of")
+        or workload.annotations.get(_HELM_RELEASE)
+        or workload.address.namespace
+    )
 
 
 def warnings(workload: Workload) -> tuple[str, ...]:
@@ -146,5 +147,8 @@ def _state(pod: Pod, main: PodContainer) -> ContainerState:
         return ContainerState.STOPPING
     if pod.ready:
         return ContainerState.RUNNING
-    crashed = pod.failing is not None or (pod.phase == "Running" and main.started is None)
-    return ContainerState.STOPPED if crashed else ContainerState.STARTING
+    return (
+        ContainerState.STOPPED
+        if pod.failing is not None or (pod.phase == "Running" and main.started is None)
+        else ContainerState.STARTING
+    )

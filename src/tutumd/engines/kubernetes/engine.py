@@ -33,13 +33,11 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
-_HINT = "On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
 _STABLE_S = 10.0
-_POLL_S = 0.15
 # The time before a namespace that may not be followed is tried again. All watches end then.
 _REFUSED_S = 60.0
 
@@ -65,14 +63,16 @@ class KubernetesEngine:
             server_cap: Maximum number of containers of a service.
             limits: Limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="kubernetes", hint=_HINT)
+        self.info = EngineInfo(
+            name=name, kind="kubernetes", hint="On kubernetes, each Deployment, StatefulSet and DaemonSet is one."
+        )
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
         self._namespaces = (
             ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
         )
-        self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=_POLL_S)).adapted(limits)
+        self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=0.15)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces

@@ -57,7 +57,7 @@ def describe_unobserved(workload: Workload) -> str:
     """Return a note if the controller has not observed the current specification; empty if it has."""
     if workload.observed:
         return ""
-    seen, present = workload.count("observedGeneration"), workload.generation
+    seen, present = workload.count("observedGeneration"), workload.metadata["generation"]
     return (
         f"kube-controller-manager does not react to the change of {workload.address.words} (observedGeneration is "
         f"{seen}, wanted is {present}): check that it runs"
@@ -284,8 +284,11 @@ class PodWatch:
             return (
                 str(_condition(view.workload, "ReplicaFailure").get("message") or "") if view.workload.observed else ""
             )
-        may_miss = view.workload.adds_pods or len(view.pods) < view.workload.replicas
-        return self._context.cluster.refused_creation(view) if may_miss else ""
+        return (
+            self._context.cluster.refused_creation(view)
+            if view.workload.adds_pods or len(view.pods) < view.workload.replicas
+            else ""
+        )
 
     def explain_missing(self, view: WorkloadView) -> str:
         """Return why the cluster does not create a missing pod, or why that is unknown; empty if it does."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import IMAGE_TAGGED, Json
 from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
@@ -60,7 +60,7 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
     values.
     """
     main = workload.main
-    parts: dict[str, Any] = {"restarted_at": workload.restarted_at, "main": main["name"]}
+    parts: dict[str, Any] = {"restarted_at": restarted_at(workload.template), "main": main["name"]}
     if image != main["image"]:
         same = [
             [part, container["name"]]

@@ -91,9 +91,6 @@ def _is_pulled(container: Json) -> bool:
     return container.get("imagePullPolicy", "Always") == "Always" and "@" not in container["image"]
 
 
-_RESTORE = "restore the pod template if that fails"
-
-
 def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:
     """Return the dry-run plan of a redeploy with these limits."""
     workload = view.workload
@@ -119,7 +116,11 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
         image_after=journal.image.partition("@")[2] or None,
         steps=(
             *steps,
-            *(() if journal.result else (f"wait until {workload.moving} new pods are ready", _RESTORE)),
+            *(
+                ()
+                if journal.result
+                else (f"wait until {workload.moving} new pods are ready", "restore the pod template if that fails")
+            ),
         ),
         notes=(*all_notes(workload, journal), str(limits)),
     )

@@ -26,7 +26,7 @@ from tutumd.engines.kubernetes.patches import (
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
-from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
 from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.errors import EngineRefusedError
@@ -85,7 +85,7 @@ class Redeploy:
         workload = context.workload()
         if workload is None:
             return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
-        if workload.restarted_at == journal.restarted_at:
+        if restarted_at(workload.template) == journal.restarted_at:
             # The patch was sent, but the process was killed before the response.
             if is_restarted(workload, journal, run.variables):
                 return save(self, ordered=fingerprint(workload.template))
@@ -194,8 +194,9 @@ class Redeploy:
         journal, digest = self.journal, None
         notes = [*journal.notes] if result.success else []
         if view is not None:
-            is_restarted = result.success and journal.ordered
-            digest = result_digest(view.workload, view.of(journal.restarted_at) if is_restarted else view.alive)
+            digest = result_digest(
+                view.workload, view.of(journal.restarted_at) if result.success and journal.ordered else view.alive
+            )
             left = restored_settings(view.workload, journal)
             notes += [f"minReadySeconds is still {journal.min_ready}"] if "minReadySeconds" in left else []
             notes += [f"maxSurge is still {journal.surge}"] if "strategy" in left else []

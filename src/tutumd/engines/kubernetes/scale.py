@@ -193,8 +193,11 @@ class Scale:
         reason = unfinished(run, f"{len(ready)} of {target_of(journal, view.workload)} pods are ready")
         refusal = self._watch.explain_missing(view)
         culprit = self._watch.failed or (None if refusal else find_culprit(view.alive))
-        text = join_sentences(blame(reason, describe_pod(culprit) if culprit else refusal), held)
-        reason, log_tail = context.failure(text, culprit, view.workload.main["name"])
+        reason, log_tail = context.failure(
+            join_sentences(blame(reason, describe_pod(culprit) if culprit else refusal), held),
+            culprit,
+            view.workload.main["name"],
+        )
         is_partial = journal.least < len(ready)
         if journal.shared_with and is_partial:
             return fail(

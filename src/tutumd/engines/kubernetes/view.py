@@ -285,14 +285,13 @@ def _container(spec: Json, status: Json, is_lasting: bool) -> PodContainer:
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     digest = _DIGEST.search(str(status.get("imageID") or ""))
-    is_back_off = waiting.get("reason") == "CrashLoopBackOff"
     return PodContainer(
         name=spec["name"],
         image=spec["image"],
         digest=digest.group() if digest else None,
         started=parse_time((state.get("running") or {}).get("startedAt")),
         waiting=str(waiting.get("reason") or ""),
-        message=str((ended if is_back_off else waiting or ended).get("message") or ""),
+        message=str((ended if waiting.get("reason") == "CrashLoopBackOff" else waiting or ended).get("message") or ""),
         exit_code=ended.get("exitCode"),
         ended=str(ended.get("reason") or ""),
         restarts=int(status.get("restartCount") or 0),

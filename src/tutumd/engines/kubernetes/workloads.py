@@ -12,8 +12,6 @@ from tutumd.engines.labels import IGNORE, STOPPED_REPLICAS, Json, is_true, writt
 # Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-
 
 # Kubernetes: "Object Names and IDs". A name with a slash would refer to another object.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -109,19 +107,9 @@ class Workload:
         return str(self.metadata["resourceVersion"])
 
     @property
-    def generation(self) -> int:
-        """The number of changes of its specification."""
-        return int(self.metadata["generation"])
-
-    @property
     def observed(self) -> bool:
         """Whether the controller has observed the current specification."""
-        return int(self.status.get("observedGeneration") or 0) >= self.generation
-
-    @property
-    def restarted_at(self) -> str:
-        """Time of the last restart, unchanged; empty if there was none."""
-        return restarted_at(self.template)
+        return self.count("observedGeneration") >= int(self.metadata["generation"])
 
     @property
     def replicas(self) -> int:
@@ -144,7 +132,9 @@ class Workload:
     @property
     def main(self) -> Json:
         """The main container: the container in the default-container annotation, else the first."""
-        name = ((self.template.get("metadata") or {}).get("annotations") or {}).get(DEFAULT_CONTAINER)
+        name = ((self.template.get("metadata") or {}).get("annotations") or {}).get(
+            "kubectl.kubernetes.io/default-container"
+        )
         containers: list[Json] = self.template["spec"]["containers"]
         return next((container for container in containers if container["name"] == name), containers[0])
 

@@ -80,8 +80,9 @@ class ChangeRunner:
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what a redeploy would do now."""
-        record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
-        facts = self._plan_input(service, record, tag)
+        facts = self._plan_input(
+            service, records.drop_change(self.folder.get(service.uuid) or _new_record(service)), tag
+        )
         return dry_run_redeploy(
             facts,
             stable_s=self._overlap_s,
@@ -130,10 +131,12 @@ class ChangeRunner:
             self.processes.kill(without_leader, pause=run.sleep)
         for container in record.incoming:
             if container.id in leaders:
-                record = records.with_process(record, container, leaders[container.id], self.clock())
+                record = records.replace_container(
+                    record, replace(container, process=leaders[container.id], started=self.clock())
+                )
             elif container.process is not None and not self.processes.is_of_this_boot(container.process):
                 # It ended with the machine, not by itself.
-                record = records.with_process(record, container, None, None)
+                record = records.replace_container(record, replace(container, process=None, started=None))
         return record
 
     def _start_incoming(self, record: ServiceRecord, run: Run) -> tuple[ServiceRecord, Outcome | None]:
@@ -150,7 +153,9 @@ class ChangeRunner:
                     process = self.processes.launch(record, change.definition, change.variables, container)
                 except SpawnError as error:
                     return record, _failure(f"{container_name(record, container)} could not be started: {error}")
-                record = self.folder.save(records.with_process(record, container, process, self.clock()))
+                record = self.folder.save(
+                    records.replace_container(record, replace(container, process=process, started=self.clock()))
+                )
                 run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
         watch_s = self._overlap_s if record.containers else self.stable_s

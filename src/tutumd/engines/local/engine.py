@@ -43,8 +43,6 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
-_HINT = "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo."
-
 
 def build_snapshot(
     record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
@@ -61,8 +59,15 @@ def build_snapshot(
     snapshots = []
     for container in record.containers:
         exit_code = container.exit_code if container.ended else exit_codes.get(container.id)
-        state = _state_of_present(record, container, container.id in running, exit_code)
-        snapshots.append(_snapshot(record, container, record.definition, state, exit_code))
+        snapshots.append(
+            _snapshot(
+                record,
+                container,
+                record.definition,
+                _state_of_present(record, container, container.id in running, exit_code),
+                exit_code,
+            )
+        )
     if record.change is not None:
         definition = record.change.definition
         snapshots += [_snapshot(record, c, definition, ContainerState.STARTING) for c in record.incoming]
@@ -87,8 +92,9 @@ def _state_of_present(
 ) -> ContainerState:
     if is_running:
         return ContainerState.RUNNING
-    is_restarting = container.process is None and container.ended is None
-    if is_restarting or will_restart(record.definition.autorestart, exit_code):
+    if (container.process is None and container.ended is None) or will_restart(
+        record.definition.autorestart, exit_code
+    ):
         return ContainerState.STARTING
     return ContainerState.STOPPED
 
@@ -142,7 +148,13 @@ class LocalEngine:
         boot_id: Changes with every start of the machine; default: the kernel's.
         limits: Limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="local", hint=_HINT, can_create=True, is_shared=False)
+        self.info = EngineInfo(
+            name=name,
+            kind="local",
+            hint="On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
+            can_create=True,
+            is_shared=False,
+        )
         self._folder = DataFolder(data_dir)
         for service, problem in self._folder.unreadable.items():
             structlog.stdlib.get_logger("tutumd.engines.local").error(
@@ -161,10 +173,7 @@ class LocalEngine:
             limits=limits,
         )
         self._supervisor = Supervisor(
-            folder=self._folder,
-            processes=self._processes,
-            max_output_bytes=max_output_bytes,
-            clock=clock,
+            folder=self._folder, processes=self._processes, max_output_bytes=max_output_bytes, clock=clock
         )
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:

@@ -66,10 +66,11 @@ def plan_redeploy(facts: PlanInput) -> Change:
 def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float, limits: RunLimits) -> Plan:
     """Return the steps that a redeploy would take now. Raises EngineRefusedError."""
     record, service = facts.record, facts.service
-    image_before = record.digest if record.settled else None
     change = plan_redeploy(facts)
     plan = Plan(
-        image_name=change.image_name, image_before=image_before, image_after=definition_digest(change.definition)
+        image_name=change.image_name,
+        image_before=record.digest if record.settled else None,
+        image_after=definition_digest(change.definition),
     )
     if change.stopped:
         return replace(plan, steps=("keep the definition for the next start",), notes=(change.note,))
@@ -126,7 +127,6 @@ def plan_stop(facts: PlanInput) -> Change:
 
 def _fill_up(facts: PlanInput, definition: Definition, image_name: str, target: int) -> Change:
     keep = tuple(sorted(facts.running)[:target])
-    free = [number for number in range(1, target + 1 + len(keep)) if number not in keep]
     return Change(
         action=facts.action,
         definition=definition,
@@ -134,7 +134,9 @@ def _fill_up(facts: PlanInput, definition: Definition, image_name: str, target: 
         target=target,
         variables=facts.record.variables,
         keep=keep,
-        incoming=_new_containers(facts, free[: target - len(keep)]),
+        incoming=_new_containers(
+            facts, [number for number in range(1, target + 1 + len(keep)) if number not in keep][: target - len(keep)]
+        ),
         note="" if target else "the target is 0 containers: nothing of the service runs",
     )
 

@@ -110,13 +110,6 @@ def container_name(record: ServiceRecord, container: ContainerRecord) -> str:
     return f"{record.name}-{container.number}"
 
 
-def with_process(
-    record: ServiceRecord, container: ContainerRecord, process: Identity | None, started: datetime | None
-) -> ServiceRecord:
-    """Return the record with the first process of a present or incoming container."""
-    return replace_container(record, replace(container, process=process, started=started))
-
-
 def definition_digest(definition: Definition) -> str:
     """Return a digest of the definition's content, in the form of an image digest."""
     content = json.dumps(asdict(definition), sort_keys=True, separators=(",", ":"))
@@ -157,8 +150,10 @@ def apply_change(record: ServiceRecord) -> ServiceRecord:
 def undo_change(record: ServiceRecord) -> ServiceRecord:
     """Return the record before its last change. The containers of that change leave. The other containers must run."""
     back = record.undo.incoming if record.undo else ()
-    leaving = tuple(c for c in record.leaving if c not in back)
-    return replace(apply_change(replace(record, leaving=leaving, change=record.undo)), undo=None)
+    return replace(
+        apply_change(replace(record, leaving=tuple(c for c in record.leaving if c not in back), change=record.undo)),
+        undo=None,
+    )
 
 
 def drop_change(record: ServiceRecord) -> ServiceRecord:
@@ -174,8 +169,11 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     def replaced(group: tuple[ContainerRecord, ...]) -> tuple[ContainerRecord, ...]:
         return tuple(container if c.id == (old_id or container.id) else c for c in group)
 
-    change = replace(record.change, incoming=replaced(record.change.incoming)) if record.change else None
-    return replace(record, containers=replaced(record.containers), change=change)
+    return replace(
+        record,
+        containers=replaced(record.containers),
+        change=replace(record.change, incoming=replaced(record.change.incoming)) if record.change else None,
+    )
 
 
 # The JSON of a record. It raises ValueError for invalid content.

@@ -12,7 +12,7 @@ import structlog
 from tutumd.engines.local.data_folder import DataFolder, rotate
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.procfs import Identity
-from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container, with_process
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container
 from tutumd.model import Autorestart
 from tutumd.ports.clock import Clock
 
@@ -117,7 +117,7 @@ class Supervisor:
             _log.warning("container could not be restarted", service=record.uuid, reason=str(error))
             return self.folder.save(replace_container(record, replace(container, ended=self.clock())))
         _log.info("container restarted", service=record.uuid, number=container.number)
-        return self.folder.save(with_process(record, container, process, self.clock()))
+        return self.folder.save(replace_container(record, replace(container, process=process, started=self.clock())))
 
 
 def will_restart(autorestart: Autorestart, exit_code: int | None) -> bool:

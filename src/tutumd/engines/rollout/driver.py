@@ -210,8 +210,9 @@ def _roll_back(change: Change[V]) -> None:
                 return end_rollback(change, f"during the rollback {what}", rolled_back=False)
             if look.status is RolloutStatus.SUCCEEDED:
                 return end_rollback(change, rolled_back=True)
-            is_overdue = timing.clock() - began >= timing.rollback_s + context.restart_s(view)
-            if look.status is RolloutStatus.FAILED or is_overdue:
+            if look.status is RolloutStatus.FAILED or (
+                timing.clock() - began >= timing.rollback_s + context.restart_s(view)
+            ):
                 return end_rollback(change, f"after the rollback {look.progress}", rolled_back=True)
             context.run.sleep(timing.poll_s)
     except EngineRefusedError as error:

@@ -198,5 +198,8 @@ def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _view(service: Json, tasks: Iterable[Json], nodes: Nodes) -> ServiceView:
-    ordered = sorted(tasks, key=itemgetter("CreatedAt"))
-    return ServiceView(service=service, tasks=tuple(read_task(task, nodes) for task in ordered), nodes=nodes)
+    return ServiceView(
+        service=service,
+        tasks=tuple(read_task(task, nodes) for task in sorted(tasks, key=itemgetter("CreatedAt"))),
+        nodes=nodes,
+    )

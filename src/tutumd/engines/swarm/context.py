@@ -129,9 +129,10 @@ def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) ->
         spec: Specification of the service, with the UpdateConfig of the update.
     """
     for task in new:
-        ran = task.phase is TaskPhase.RUNNING or task.state == "complete"
         context.run.advance(f"container {task.slot} has its image", int(task.state in _PULLED))
-        context.run.advance(f"container {task.slot} ran", int(ran))
+        context.run.advance(
+            f"container {task.slot} ran", int(task.phase is TaskPhase.RUNNING or task.state == "complete")
+        )
         if task.started is not None and specs.mode_of(spec) is specs.Mode.JOB:
             # A job is at work as long as it runs.
             context.run.advance("seconds of a job", int((context.timing.now() - task.started).total_seconds()))

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -40,7 +40,6 @@ from tutumd.model import (
 )
 from tutumd.ports.engine import Run
 
-_HINT = "On swarm, each Swarm service is one."
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,
     TaskPhase.RUNNING: ContainerState.RUNNING,
@@ -60,7 +59,6 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     labels = specs.read_labels(spec)
     shown = [task for task in view.tasks if task.phase is not TaskPhase.ENDED]
     stopped = specs.is_stopped(spec)
-    created = [task.created for task in shown if task.created and task.phase is not TaskPhase.STOPPING]
     stack = (spec.get("Labels") or {}).get(specs.STACK, "")
     return ServiceSnapshot(
         selector=spec["Name"],
@@ -75,7 +73,9 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         image_name=image,
         image_digest=digest,
         run_command=_run_command(spec),
-        deployed=max(created, default=None),
+        deployed=max(
+            [task.created for task in shown if task.created and task.phase is not TaskPhase.STOPPING], default=None
+        ),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
         left_tags=describe_lasting_tag(of_service, image),
@@ -97,7 +97,6 @@ def _run_command(spec: Json) -> str:
 
 def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
     image, digest = split_digest(task.version.image)
-    ports: Iterable[Json] = (view.service.get("Endpoint") or {}).get("Ports") or ()
     return ContainerSnapshot(
         id=task.id,
         name=f"{view.spec['Name']}.{task.slot}",
@@ -113,7 +112,7 @@ def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
                 outer=port.get("PublishedPort") or None,
                 protocol=port.get("Protocol", "tcp"),
             )
-            for port in ports
+            for port in (view.service.get("Endpoint") or {}).get("Ports") or ()
         ),
     )
 
@@ -155,7 +154,7 @@ class SwarmEngine:
             server_cap: Maximum number of containers of a service.
             limits: Time limits of a run, from the server's settings.
         """
-        self.info = EngineInfo(name=name, kind="swarm", hint=_HINT)
+        self.info = EngineInfo(name=name, kind="swarm", hint="On swarm, each Swarm service is one.")
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
@@ -216,8 +215,7 @@ class SwarmEngine:
 
         def plan(view: ServiceView) -> ScaleJournal:
             refuse_impossible(view, 0, self._server_cap)
-            noted = specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec)
-            return plan_scaling(view, 0, noted=noted)
+            return plan_scaling(view, 0, noted=specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec))
 
         return carry_out(Scale(self._context(service, run), plan))
 
@@ -245,32 +243,36 @@ class SwarmEngine:
         stopped.
         """
         service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
-        present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
-        return max(min(self._server_cap, service_cap), present)
+        return max(
+            min(self._server_cap, service_cap), max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
+        )
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)
 
 
-_FIND = "services cannot be found"
-_REDEPLOY = "a redeploy cannot update services"
-_ONE_TASK = "a redeploy cannot try the new image with one task first"
-
-NEEDED = (
-    Needed(method="GET", path="/services", purpose=_FIND),
-    Needed(method="GET", path="/services/{absent}", purpose=_FIND),
-    Needed(method="GET", path="/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}, purpose=_FIND),
-    Needed(method="GET", path="/nodes", purpose=_FIND),
-    Needed(method="POST", path="/services/{absent}/update", query={"version": "1"}, body={}, purpose=_REDEPLOY),
-    # Without a name: 400.
-    Needed(method="POST", path="/services/create", body={}, purpose=_ONE_TASK),
-    Needed(method="DELETE", path="/services/{absent}-trial-00000000", purpose=_ONE_TASK),
-    Needed(method="GET", path="/services/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
-    Needed(method="GET", path="/tasks/{absent}/logs", query={"stdout": "1"}, purpose="a failure shows no output"),
-    Needed(method="GET", path="/distribution/INVALID/json", purpose="the newest image cannot be found"),
-    Needed(method="GET", path="/images/{absent}/json", purpose="the platform of an image cannot be found"),
-    Needed(method="GET", path="/networks/host", purpose="the order of an update cannot be chosen"),
-)
+# The requests that the engine must let through, by the feature that needs them.
+NEEDED = {
+    "services cannot be found": (
+        Needed("GET", "/services"),
+        Needed("GET", "/services/{absent}"),
+        Needed("GET", "/tasks", query={"filters": '{"service":["tutumd-doctor"]}'}),
+        Needed("GET", "/nodes"),
+    ),
+    "a redeploy cannot update services": (
+        Needed("POST", "/services/{absent}/update", query={"version": "1"}, body={}),
+    ),
+    "a redeploy cannot try the new image with one task first": (
+        # Without a name: 400.
+        Needed("POST", "/services/create", body={}),
+        Needed("DELETE", "/services/{absent}-trial-00000000"),
+    ),
+    "no output can be shown": (Needed("GET", "/services/{absent}/logs", query={"stdout": "1"}),),
+    "a failure shows no output": (Needed("GET", "/tasks/{absent}/logs", query={"stdout": "1"}),),
+    "the newest image cannot be found": (Needed("GET", "/distribution/INVALID/json"),),
+    "the platform of an image cannot be found": (Needed("GET", "/images/{absent}/json"),),
+    "the order of an update cannot be chosen": (Needed("GET", "/networks/host"),),
+}
 
 
 def check_manager(subject: str, info: Mapping[str, Any]) -> Finding:
@@ -284,5 +286,8 @@ def check_manager(subject: str, info: Mapping[str, Any]) -> Finding:
         return wrong(subject, "is a worker of a swarm, and only managers can change services", "name a manager's URL")
     if state == "locked":
         return wrong(subject, "is locked", "unlock it: docker swarm unlock")
-    mend = "run docker swarm init there, name a manager's URL, or use the engine docker"
-    return wrong(subject, f"is no part of a swarm (state {state})", mend)
+    return wrong(
+        subject,
+        f"is no part of a swarm (state {state})",
+        "run docker swarm init there, name a manager's URL, or use the engine docker",
+    )

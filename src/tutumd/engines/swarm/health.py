@@ -32,11 +32,17 @@ def check_update(
             the new version runs.
     """
     if view.version == new:
-        is_emptied = specs.is_stopped(view.spec) and not was_stopped
-        if view.update_state not in ("", "updating", "completed") or is_emptied or has_failed(view.of(new), lost):
+        if (
+            view.update_state not in ("", "updating", "completed")
+            or (specs.is_stopped(view.spec) and not was_stopped)
+            or has_failed(view.of(new), lost)
+        ):
             return RolloutStatus.FAILED
-        is_there = view.running or specs.is_stopped(view.spec)
-        return RolloutStatus.SUCCEEDED if is_there and is_converged(view, new) else RolloutStatus.IN_PROGRESS
+        return (
+            RolloutStatus.SUCCEEDED
+            if (view.running or specs.is_stopped(view.spec)) and is_converged(view, new)
+            else RolloutStatus.IN_PROGRESS
+        )
     return (
         RolloutStatus.FAILED
         if view.version == old and view.update_state.startswith("rollback")
@@ -160,8 +166,12 @@ def find_culprit(tasks: Iterable[Task], version: Version, message: str = "") -> 
     candidates = [task for task in tasks if task.version == version]
     named = [task for task in candidates if task.id in message]
     ended = [task for task in candidates if task.ended_early]
-    waiting = [task for task in candidates if task.phase is not TaskPhase.RUNNING and task.error]
-    blamed = named or ended or waiting or [task for task in candidates if task.phase is TaskPhase.STARTING]
+    blamed = (
+        named
+        or ended
+        or [task for task in candidates if task.phase is not TaskPhase.RUNNING and task.error]
+        or [task for task in candidates if task.phase is TaskPhase.STARTING]
+    )
     return blamed[-1] if blamed else None
 
 
@@ -225,9 +235,8 @@ def describe_task(task: Task, tasks: Iterable[Task]) -> str:
         same = [other for other in tasks if (other.slot, other.version) == (task.slot, task.version)]
         restarts = restarts_text(max(sum(other.ended_early for other in same) - 1, 0))
         cause = exited["cause"] if exited else ", by itself or because it was unhealthy"
-        code = ReasonCode.UNHEALTHY if "unhealthy" in task.error else ReasonCode.EXITED
         text = f"container {task.slot} exited with {exited['code'] if exited else task.exit_code}{restarts}{cause}"
-        return Cause(text, code)
+        return Cause(text, ReasonCode.UNHEALTHY if "unhealthy" in task.error else ReasonCode.EXITED)
     state = {"failed": "failed", "rejected": "was rejected"}.get(task.state, f"is {task.state}")
     text = blame(f"container {task.slot} {state}", task.error)
     return Cause(text, pull_code(task.error)) if "image" in task.error else text

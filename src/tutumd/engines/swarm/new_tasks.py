@@ -182,9 +182,9 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
         ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            cause = describe_task(culprit, view.tasks) if culprit else ""
             late = unfinished(context.run, "the probe task of the new image does not run yet")
             reason = "the probe task of the new image failed" if ended else late
+            cause = describe_task(culprit, view.tasks) if culprit else ""
             return blame(reason, cause), context.api.log_tail(view, culprit)
         poll_s = context.timing.poll_s
         context.run.sleep(min(poll_s, stable_s - held_s) if view.running and held_s < stable_s else poll_s)

@@ -163,10 +163,6 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
     )
 
 
-_STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
-_RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
-
-
 def prepare_redeploy(
     api: SwarmApi,
     view: ServiceView,
@@ -225,12 +221,11 @@ def plan_redeploy(
     config = specs.update_config(
         spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
     )
-    is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
     skipped = (
         Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
-        if may_skip and is_same and is_whole
+        if may_skip and (image.image == view.version.image) and is_whole
         else None
     )
     stage = Stage.APPLY
@@ -253,8 +248,10 @@ def plan_redeploy(
         note=join_sentences(
             image.note,
             *(() if tag else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])),
-            _STOPPED if stopped else "",
-            _RERUN if is_job else "",
+            "the service is stopped and stays stopped: its next start runs the new image" if stopped else "",
+            "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
+            if is_job
+            else "",
         ),
         stopped=stopped,
         stage=stage,
@@ -265,7 +262,6 @@ def plan_redeploy(
 def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
     """Return the dry-run plan of a redeploy."""
     waiting = "an update of the service is under way: a redeploy would wait for its end" if view.updating else ""
-    notes = (journal.note, waiting, *specs.read_labels(view.spec).problems)
     return Plan(
         order=str(journal.config["Order"]) if journal.config else "",
         order_reason=journal.order_reason,
@@ -273,7 +269,7 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
         image_before=parse_reference(journal.old.image).digest,
         image_after=journal.image_after,
         steps=_steps(journal, view),
-        notes=tuple(filter(None, notes)),
+        notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems))),
     )
 
 

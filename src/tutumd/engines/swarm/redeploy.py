@@ -58,9 +58,8 @@ class Redeploy:
 
     def begin(self) -> RedeployJournal:
         context, run = self.context, self.context.run
-        view = context.wait_until_idle()
         inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged
-        journal = prepare_redeploy(context.api, view, *inputs)
+        journal = prepare_redeploy(context.api, context.wait_until_idle(), *inputs)
         if journal.result is None:
             order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
             run.log(f"updating to {journal.image}{order}")
@@ -146,10 +145,16 @@ class Redeploy:
             self._given_up |= stalled
 
     def give_up(self, view: ServiceView) -> None:
-        tasks = [task for task in view.tasks if not (self.journal.is_job and task.state == "complete")]
-        culprit = find_culprit(tasks, self.journal.new, str(view.status.get("Message") or ""))
-        is_emptied = specs.is_stopped(view.spec) and not self.journal.stopped
-        reason = _EMPTIED if is_emptied else describe_failure(view, culprit, self.context.run)
+        culprit = find_culprit(
+            [task for task in view.tasks if not (self.journal.is_job and task.state == "complete")],
+            self.journal.new,
+            str(view.status.get("Message") or ""),
+        )
+        reason = (
+            _EMPTIED
+            if specs.is_stopped(view.spec) and not self.journal.stopped
+            else describe_failure(view, culprit, self.context.run)
+        )
         # A rollback of a job would run the previous version once more.
         stage = Stage.FINISH if self.journal.is_job else Stage.ROLL_BACK
         fail(self, reason, self.context.api.log_tail(view, culprit), stage=stage)
@@ -238,8 +243,11 @@ def _settled_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, Any]
     It is None while a task is replaced: while an update with start-first waits for its first new task, a change to
     stop-first makes the engine stop the old task immediately (measured on Engine 26).
     """
-    is_due = is_idle(view) or is_converged(view, journal.new)
-    return specs.with_config_of(view.spec, journal.before) if is_due and _has_our_config(view, journal) else None
+    return (
+        specs.with_config_of(view.spec, journal.before)
+        if (is_idle(view) or is_converged(view, journal.new)) and _has_our_config(view, journal)
+        else None
+    )
 
 
 def _has_our_config(view: ServiceView, journal: RedeployJournal) -> bool:

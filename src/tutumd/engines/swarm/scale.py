@@ -114,8 +114,10 @@ class Scale:
         ended = [task for task in new if task.ended_early]
         failed = ended or [task for task in new if task.phase is not TaskPhase.RUNNING]
         culprit = failed[-1] if failed else None
-        cause = describe_task(culprit, view.tasks) if culprit else ""
-        reason = blame(unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"), cause)
+        reason = blame(
+            unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"),
+            describe_task(culprit, view.tasks) if culprit else "",
+        )
         return fail(
             self,
             reason,

@@ -151,8 +151,9 @@ def update_config(
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    pause_s = stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s
-    default_delay = int(pause_s * NANO) if 1 < steps <= _STEPS else 0
+    default_delay = (
+        int((stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s) * NANO) if 1 < steps <= _STEPS else 0
+    )
     return {
         "Parallelism": parallelism,
         "Delay": min(
@@ -274,8 +275,9 @@ def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
-    labels = {**label_sets(spec)[0], IMAGE_TAGGED: tagged}
-    made["Labels"] = {name: value for name, value in labels.items() if value is not None}
+    made["Labels"] = {
+        name: value for name, value in {**label_sets(spec)[0], IMAGE_TAGGED: tagged}.items() if value is not None
+    }
     return made
 
 

@@ -95,7 +95,6 @@ class Task:
 def read_task(task: Json, nodes: "Nodes") -> Task:
     """Return one task of the engine's list."""
     status: Json = task.get("Status") or {}
-    container: Json = status.get("ContainerStatus") or {}
     node = task.get("NodeID") or ""
     state = status.get("State", "new")
     return Task(
@@ -107,7 +106,9 @@ def read_task(task: Json, nodes: "Nodes") -> Task:
         node_open=not node or node in nodes.open,
         version=specs.version_of(task.get("Spec") or {}),
         error=status.get("Err") or "",
-        exit_code=container.get("ExitCode") if state in ("complete", "shutdown", "failed") else None,
+        exit_code=(status.get("ContainerStatus") or {}).get("ExitCode")
+        if state in ("complete", "shutdown", "failed")
+        else None,
         created=parse_time(task.get("CreatedAt")),
         started=parse_time(status.get("Timestamp")) if state == "running" else None,
     )

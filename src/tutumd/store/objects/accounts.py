@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError
 from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
-from tutumd.ports.store import EVERY_ENTRY, Accounts
+from tutumd.ports.store import Accounts
 from tutumd.store.objects import audit
 from tutumd.store.objects.quotas import check_keys, check_scope
 from tutumd.store.objects.row_mapping import value_from
@@ -113,7 +113,7 @@ class SqlAccounts(SqlSessions, Accounts):
         return len(revoked)
 
     def audit(
-        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+        self, viewer: User, filters: AuditFilters = AuditFilters(), *, before: int | None = None, limit: int = 50
     ) -> AuditPage:
         with self._database.read() as connection:
             return audit.read_page(connection, viewer, filters, before, limit)

@@ -27,26 +27,25 @@ _ROTATION = describe(
     },
 )
 
-_HANDLER = {
-    **_NAME,
-    "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
-    "created_datetime": Shown(Moment, of="created"),
-    "last_called_datetime": Shown(Moment | None, of="last_called"),
-    "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
-    "uses": Shown(int, "How many of them count towards `max_uses`."),
-    "rotation": Shown(_ROTATION | None),
-}
 HANDLER = describe(
     "HandlerOut",
     "A webhook handler with all its fields, also those of the table (`admission/fields.py`).",
-    _HANDLER,
+    {
+        **_NAME,
+        "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
+        "created_datetime": Shown(Moment, of="created"),
+        "last_called_datetime": Shown(Moment | None, of="last_called"),
+        "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
+        "uses": Shown(int, "How many of them count towards `max_uses`."),
+        "rotation": Shown(_ROTATION | None),
+    },
     HandlerFieldsOut,
 )
 UNUSED_HANDLER = describe(
     "UnusedHandlerOut",
     "A webhook handler with its service.",
-    {**_HANDLER, "service": Shown(str, of=lambda handler: uri("service", handler.service_uuid))},
-    HandlerFieldsOut,
+    {"service": Shown(str, of=lambda handler: uri("service", handler.service_uuid))},
+    HANDLER,
 )
 
 

@@ -89,8 +89,10 @@ def get_handler(
 ) -> dict[str, Any]:
     """Get a webhook handler."""
     web = context(request)
-    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
-    return show_handler(handler, web.public_url)
+    return show_handler(
+        web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)),
+        web.public_url,
+    )
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
@@ -99,16 +101,18 @@ def change_handler(
 ) -> dict[str, Any]:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
-    changed = rules.change(
-        web.store,
-        viewer,
-        find_service(request, viewer, service_uuid),
-        parse_uuid(handler_uuid),
-        parse(body, HandlerIn).model_dump(exclude_unset=True),
-        cipher=web.cipher,
-        now=web.clock(),
+    return show_handler(
+        rules.change(
+            web.store,
+            viewer,
+            find_service(request, viewer, service_uuid),
+            parse_uuid(handler_uuid),
+            parse(body, HandlerIn).model_dump(exclude_unset=True),
+            cipher=web.cipher,
+            now=web.clock(),
+        ),
+        web.public_url,
     )
-    return show_handler(changed, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
@@ -139,15 +143,17 @@ def rotate_handler(
 ) -> dict[str, Any]:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
     web = context(request)
-    rotated = rules.rotate(
-        web.store,
-        viewer,
-        find_service(request, viewer, service_uuid),
-        parse_uuid(handler_uuid),
-        parse(body or b"{}", RotateIn).model_dump()["grace"],
-        now=web.clock(),
+    return show_handler(
+        rules.rotate(
+            web.store,
+            viewer,
+            find_service(request, viewer, service_uuid),
+            parse_uuid(handler_uuid),
+            parse(body or b"{}", RotateIn).model_dump()["grace"],
+            now=web.clock(),
+        ),
+        web.public_url,
     )
-    return show_handler(rotated, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
@@ -162,14 +168,17 @@ def try_handler(
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
-    call = CallInput(
-        headers=list(sent["headers"].items()),
-        query=list(sent["query"].items()),
-        body=text.encode(),
-        address=sent["address"],
-        now=web.clock(),
+    trial = try_call(
+        handler,
+        CallInput(
+            headers=list(sent["headers"].items()),
+            query=list(sent["query"].items()),
+            body=text.encode(),
+            address=sent["address"],
+            now=web.clock(),
+        ),
+        cipher=web.cipher,
     )
-    trial = try_call(handler, call, cipher=web.cipher)
     verdict = trial.verdict
     return {
         "verdict": verdict.kind,

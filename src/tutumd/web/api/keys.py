@@ -61,5 +61,7 @@ def list_audit(request: Request, viewer: Reader) -> dict[str, Any]:
     filters, before, limit = parse_audit_query(request.query_params.multi_items())
     page = context(request).store.audit(viewer, filters, before=before, limit=limit)
     following = urlencode({**request.query_params, "limit": limit, "before": page.next})
-    path = None if page.next is None else f"{PREFIX}/audit/?{following}"
-    return {"meta": {"limit": limit, "next": path}, "objects": page.entries}
+    return {
+        "meta": {"limit": limit, "next": None if page.next is None else f"{PREFIX}/audit/?{following}"},
+        "objects": page.entries,
+    }

@@ -21,38 +21,43 @@ router = APIRouter(prefix=f"{PREFIX}/notification", tags=["notifications"])
 
 TargetUuid = Annotated[str, Path(description="UUID of the notification target")]
 
-_TARGET_FIELDS = {
-    "uuid": Shown(str),
-    "resource_uri": Shown(str, of=lambda target: uri("notification/target", target.uuid)),
-    "name": Shown(str, "Unique among the targets of a user."),
-    "kind": Shown(str, "`webhook`, `apprise` or `forge`."),
-    "settings": Shown(dict[str, Any], "Settings of the kind. `…` stands for a secret.", of=shown_settings),
-    "events": Shown(list[str], "What it is told, such as `action.failed`. Without effect on the kind `forge`."),
-    "service": Shown(
-        str | None,
-        "URI of the only service that it is told of; null: all that its owner sees.",
-        of=lambda target: target.service_uuid and uri("service", target.service_uuid),
-    ),
-    "service_name": Shown(str | None, "Name of `service`, with the stack; null if its owner does not see it any more."),
-    "stack": Shown(str | None, "The only stack that it is told of; null: all."),
-    "include_log": Shown(bool, "Whether the last output of a failed container is sent."),
-    "repeat": Shown(int, "An equal failure is sent at most once in this time, in seconds; 0: each.", of="repeat_s"),
-    "enabled": Shown(bool),
-    "disabled_reason": Shown(str, "Why the server disabled it; empty if its owner did, or if it is enabled."),
-    "created_datetime": Shown(Moment, of="created"),
-    "pending": Shown(int, "How many notifications wait to be sent."),
-    "dead": Shown(int, "How many notifications could not be sent; `retry/` queues them again."),
-}
-TARGET = describe("NotificationTargetOut", "A person, program or forge that is notified of actions.", _TARGET_FIELDS)
+TARGET = describe(
+    "NotificationTargetOut",
+    "A person, program or forge that is notified of actions.",
+    {
+        "uuid": Shown(str),
+        "resource_uri": Shown(str, of=lambda target: uri("notification/target", target.uuid)),
+        "name": Shown(str, "Unique among the targets of a user."),
+        "kind": Shown(str, "`webhook`, `apprise` or `forge`."),
+        "settings": Shown(dict[str, Any], "Settings of the kind. `…` stands for a secret.", of=shown_settings),
+        "events": Shown(list[str], "What it is told, such as `action.failed`. Without effect on the kind `forge`."),
+        "service": Shown(
+            str | None,
+            "URI of the only service that it is told of; null: all that its owner sees.",
+            of=lambda target: target.service_uuid and uri("service", target.service_uuid),
+        ),
+        "service_name": Shown(
+            str | None, "Name of `service`, with the stack; null if its owner does not see it any more."
+        ),
+        "stack": Shown(str | None, "The only stack that it is told of; null: all."),
+        "include_log": Shown(bool, "Whether the last output of a failed container is sent."),
+        "repeat": Shown(int, "An equal failure is sent at most once in this time, in seconds; 0: each.", of="repeat_s"),
+        "enabled": Shown(bool),
+        "disabled_reason": Shown(str, "Why the server disabled it; empty if its owner did, or if it is enabled."),
+        "created_datetime": Shown(Moment, of="created"),
+        "pending": Shown(int, "How many notifications wait to be sent."),
+        "dead": Shown(int, "How many notifications could not be sent; `retry/` queues them again."),
+    },
+)
 NEW_TARGET = describe(
     "NewNotificationTargetOut",
     "A notification target that was created.",
     {
-        **_TARGET_FIELDS,
         "secret": Shown(
             str | None, "The secret that the server generated to sign messages. It is shown only now.", default=None
         ),
     },
+    TARGET,
 )
 TARGET_PLAN = describe(
     "NotificationTargetPlanOut",

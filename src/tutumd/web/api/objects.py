@@ -215,26 +215,29 @@ WHOAMI = describe(
     },
 )
 
-_KEY = {
-    "id": Shown(str),
-    "resource_uri": Shown(str, of=lambda key: f"{PREFIX}/apikey/{key.id}/"),
-    "user": Shown(str, of="user_name"),
-    "hint": Shown(str, "Its first characters."),
-    "name": Shown(str, "Name that a person chose; empty: none."),
-    "scope": Shown(str),
-    "service": Shown(
-        str | None,
-        "URI of the only service that it is for; null: all.",
-        of=lambda key: key.service_uuid and uri("service", key.service_uuid),
-    ),
-    "stack": Shown(str | None, "The only stack that it is for; null: all."),
-    "created_datetime": Shown(Moment, of="created"),
-    "expires_datetime": Shown(Moment | None, of="expires"),
-    "last_used_datetime": Shown(Moment | None, "Up to 5 minutes late.", of="last_used"),
-}
-KEY = describe("ApiKeyOut", "An API key, without the key itself.", _KEY)
+KEY = describe(
+    "ApiKeyOut",
+    "An API key, without the key itself.",
+    {
+        "id": Shown(str),
+        "resource_uri": Shown(str, of=lambda key: f"{PREFIX}/apikey/{key.id}/"),
+        "user": Shown(str, of="user_name"),
+        "hint": Shown(str, "Its first characters."),
+        "name": Shown(str, "Name that a person chose; empty: none."),
+        "scope": Shown(str),
+        "service": Shown(
+            str | None,
+            "URI of the only service that it is for; null: all.",
+            of=lambda key: key.service_uuid and uri("service", key.service_uuid),
+        ),
+        "stack": Shown(str | None, "The only stack that it is for; null: all."),
+        "created_datetime": Shown(Moment, of="created"),
+        "expires_datetime": Shown(Moment | None, of="expires"),
+        "last_used_datetime": Shown(Moment | None, "Up to 5 minutes late.", of="last_used"),
+    },
+)
 NEW_KEY = describe(
-    "NewApiKeyOut", "An API key that was made.", {**_KEY, "key": Shown(str, "The key. It is shown only now.")}
+    "NewApiKeyOut", "An API key that was made.", {"key": Shown(str, "The key. It is shown only now.")}, KEY
 )
 
 AUDIT_ENTRY = describe(

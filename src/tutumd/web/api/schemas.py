@@ -32,7 +32,6 @@ def _write_date_of_2015(value: object) -> object:
 _MOMENT_FIELD = Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])
 Moment = Annotated[str, _MOMENT_FIELD, BeforeValidator(_write_moment)]
 DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]), BeforeValidator(_write_date_of_2015)]
-"""In the form that clients of 2015 read."""
 
 
 class ObjectOut(BaseModel):
@@ -42,7 +41,7 @@ class ObjectOut(BaseModel):
         sources: The function that returns the value of each field, by field name.
     """
 
-    sources: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+    sources: ClassVar[dict[str, Callable[[Any], object]]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -72,12 +71,14 @@ class Shown(NamedTuple):
 
 
 def describe(name: str, text: str, fields: Mapping[str, Shown], base: type[ObjectOut] = ObjectOut) -> type[ObjectOut]:
-    """Return the schema of an object: its name and description in the OpenAPI document, and its fields."""
+    """Return the schema of an object: its name and description in the OpenAPI document, and its fields after those of
+    `base`.
+    """
     annotated: dict[str, Any] = {
         key: (field.kind, Field(field.default, description=field.text)) for key, field in fields.items()
     }
     schema = create_model(name, __base__=base, __doc__=text, **annotated)
-    schema.sources = {
+    schema.sources = base.sources | {
         key: field.of if callable(field.of) else attrgetter(field.of or key) for key, field in fields.items()
     }
     return schema
@@ -125,21 +126,25 @@ def write_page(path: str, query: Query, page: Page[Any], objects: Iterable[objec
         return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
 
     next_offset = query.offset + query.limit
-    meta = {
-        "limit": query.limit,
-        "next": link(next_offset) if next_offset < page.total else None,
-        "offset": query.offset,
-        "previous": link(max(0, query.offset - query.limit)) if query.offset else None,
-        "total_count": page.total,
+    return {
+        "meta": {
+            "limit": query.limit,
+            "next": link(next_offset) if next_offset < page.total else None,
+            "offset": query.offset,
+            "previous": link(max(0, query.offset - query.limit)) if query.offset else None,
+            "total_count": page.total,
+        },
+        "objects": list(page.objects if objects is None else objects),
     }
-    return {"meta": meta, "objects": list(page.objects if objects is None else objects)}
 
 
 def write_list(objects: Iterable[object]) -> dict[str, Any]:
     """Return the JSON of a short list without further pages, as `list_of` describes it."""
     values = tuple(objects)
-    meta = {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)}
-    return {"meta": meta, "objects": values}
+    return {
+        "meta": {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)},
+        "objects": values,
+    }
 
 
 class RequestBody(BaseModel):

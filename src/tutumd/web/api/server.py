@@ -15,8 +15,6 @@ from tutumd.web.context import context
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.uris import PREFIX
 
-_CLOSED = "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
-
 router = APIRouter()
 
 
@@ -66,7 +64,9 @@ async def scrape(request: Request) -> Response:
     """Return the metrics of this web process, and of all workers on its database."""
     web = context(request)
     if web.scrapes is None:
-        raise NotFoundError(_CLOSED)
+        raise NotFoundError(
+            "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
+        )
     is_open = may_scrape(request)
     if not is_open and web.scrapes.token:
         text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"

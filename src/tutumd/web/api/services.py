@@ -2,7 +2,6 @@
 list, get, logs, cancel, abandon, retry.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -21,7 +20,7 @@ from tutumd.application.queries import (
 )
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Container, Output, Scope, Service, User, Verb
+from tutumd.model import Action, Container, Scope, Service, User, Verb
 from tutumd.web.api.objects import ACTION, ACTION_LOGS, CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
@@ -156,12 +155,9 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     503: 32 are followed in all.
     """
     tail, since, after = parse_logs_query(request.query_params.multi_items())
-    web, service = context(request), find_service(request, viewer, uuid)
-
-    def ask(position: Mapping[str, str] | None) -> Output:
-        return web.ask_engine(viewer, partial(rules.logs, web.store, viewer, service, tail, position))
-
-    text, following = web.followers.read(viewer, after, since, ask)
+    web = context(request)
+    read = partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), tail)
+    text, following = web.ask_engine(viewer, partial(web.followers.read, viewer, after, since, read))
     return {"logs": text, "next": following}
 
 

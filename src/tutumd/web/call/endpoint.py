@@ -37,7 +37,7 @@ from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.body import read_body
 from tutumd.web.call.lookups import Lookups
 from tutumd.web.context import WebContext, parse_uuid
-from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, error_response, log_unforeseen, response_to
+from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, describe_error, error_response, log_unforeseen
 from tutumd.web.messages.reasons import write_reason, write_reasons
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
@@ -131,8 +131,13 @@ class CallEndpoint:
 
     def _make_call(self, scope: Scope, path: HandlerPath, amount: int = 1) -> Call:
         """Return a call without its content."""
-        origin = self._context.read_origin(scope)
-        return Call(service_uuid=path[0], handler_uuid=path[1], amount=amount, origin=origin, body_size=0)
+        return Call(
+            service_uuid=path[0],
+            handler_uuid=path[1],
+            amount=amount,
+            origin=self._context.read_origin(scope),
+            body_size=0,
+        )
 
     async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
         query, now = scope["query_string"], self._context.clock()
@@ -162,8 +167,7 @@ class CallEndpoint:
             code = "too-many-calls" if isinstance(error, TooManyCallsError) else "invalid"
             reason = error.why if isinstance(error, ClosedError) else Reason(code, (str(error),))
             # Omit content that may not be redacted yet. The store keeps no content of such a call anyway.
-            origin = replace(call.origin, user_agent="")
-            refused = replace(call, content="", origin=origin, key=None)
+            refused = replace(call, content="", origin=replace(call.origin, user_agent=""), key=None)
             self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(refused, reason))
 
     async def _log_refusal(self, refused: Call, reason: Reason) -> None:
@@ -252,7 +256,6 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
     if remembered is not None and (options is not DEFAULTS or has_tag_param):
         evaluation = evaluate_call(options, version, call_input)
     content = redact_call(call_input.headers, call_input.query, call_input.body, options.verify)
-    key = redact_key(delivery_key(call_input.headers), options.verify)
     return replace(
         received,
         evaluation=evaluation,
@@ -260,7 +263,7 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
         # The store keeps the user agent in a separate column, redacted like the header.
         origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
         body_size=len(call_input.body),
-        key=key,
+        key=redact_key(delivery_key(call_input.headers), options.verify),
         has_tag_param=has_tag_param,
     )
 
@@ -294,10 +297,10 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> byte
 def render_failure(error: Exception) -> JsonResponse:
     """Return the response to a call that raised an error."""
     if isinstance(error, TutumdError) and not isinstance(error, SettingsError):
-        return response_to(error)
+        return error_response(*describe_error(error))
     log_unforeseen(error)
     if isinstance(error, SettingsError):
-        return response_to(UnavailableError("a secret of this handler cannot be decrypted: see the server's log"))
+        return error_response(503, "a secret of this handler cannot be decrypted: see the server's log")
     return error_response(500, INTERNAL)
 
 

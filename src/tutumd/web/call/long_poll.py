@@ -82,8 +82,7 @@ class LongPoll:
             references = list(self._waiting)
             for start in range(0, len(references), _READ_AT_ONCE):
                 await self._wake(references[start : start + _READ_AT_ONCE])
-            pause_s = _PAUSE_PER_READ * (time.monotonic() - began)
-            await asyncio.sleep(min(pause_s, _MAX_PAUSE_S))
+            await asyncio.sleep(min(_PAUSE_PER_READ * (time.monotonic() - began), _MAX_PAUSE_S))
 
     async def _wake(self, references: Sequence[Reference]) -> None:
         try:

@@ -38,7 +38,6 @@ _DEFAULT_FIX = (
 )
 _WRONG_EVENTS = ("no-pushed-ref", "no-pushed-ref-of-event", "no-tag-at-source")
 _SECRET, _COUNTS, _QUEUED = "The secret is correct", "The call counts", "An action is queued"
-"""Names of checks."""
 
 
 CheckState = Literal["passed", "failed", "waiting", "skipped"]

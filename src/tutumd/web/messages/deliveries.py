@@ -19,7 +19,6 @@ MAX_DEPTH = 40
 _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
-_MAX_FIELDS = 1000
 _HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or truncated. GitHub's pings and headers of proxies contain it."""
 _MAX_ENCODINGS = 8
@@ -57,8 +56,13 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
     notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
     if is_cut and text:
         notes.append("Only the first 16 KiB of the body are stored.")
-    query = tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
-    return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+    return DeliveryText(
+        headers=headers,
+        query=tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True)),
+        body=body,
+        kind=kind,
+        notes=tuple(notes),
+    )
 
 
 def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool:
@@ -95,7 +99,7 @@ def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, s
     if "x-www-form-urlencoded" not in media_type:
         return "text", text
     try:
-        fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FIELDS)
+        fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=1000)
     except ValueError:
         return "text", text
     # In GitHub's form, the field `payload` has the JSON.
@@ -146,7 +150,6 @@ OUTCOMES = {
     DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
     DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got the earlier response.",
 }
-"""What became of a delivery."""
 
 
 def describe_reason(delivery: Delivery) -> str:

@@ -68,10 +68,6 @@ FAULTS: Mapping[str, tuple[str, str]] = {
         "Let the user of tutumd read the file and the files that it names, and try it: kubectl cluster-info",
     ),
 }
-"""The sentence and the remedy of each fault."""
-
-_UNKNOWN = "Check the engine's address (DOCKER_HOST, --engine or the kubeconfig) with docker version or kubectl version"
-_NO_WORKER = "Start tutumd serve, or tutumd worker with this engine; if it runs, read its log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +90,12 @@ class EngineHealth:
 def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
     """Return the state of an engine, as reported by its worker."""
     if not has_worker(info, now):
-        why = "No worker serves this engine. Actions wait until a worker serves it."
-        return EngineHealth(info=info, state="no worker", why=why, fix=f"{_NO_WORKER}.")
+        return EngineHealth(
+            info=info,
+            state="no worker",
+            why="No worker serves this engine. Actions wait until a worker serves it.",
+            fix="Start tutumd serve, or tutumd worker with this engine; if it runs, read its log.",
+        )
     if info.away:
         what, fix = describe_fault(info.faults)
         why = (
@@ -111,7 +111,11 @@ def judge_engine(info: EngineInfo, now: datetime) -> EngineHealth:
 def describe_fault(faults: Sequence[Reason]) -> tuple[str, str]:
     """Return what happened to a connection, empty if that is unknown, and the remedy."""
     if not faults:
-        return "", _UNKNOWN
+        return (
+            "",
+            "Check the engine's address (DOCKER_HOST, --engine or the kubeconfig) with docker version or kubectl"
+            " version",
+        )
     (fault,) = faults
     what, fix = FAULTS[fault.code]
     return what.format(*fault.values), fix.format(*fault.values)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from tutumd.model import Operation
@@ -18,9 +20,7 @@ class Kind(StrEnum):
     IMAGE = "image"
     """An image that was pushed to a registry."""
     ALERT = "alert"
-    """An alert that fires."""
     ANY = "any"
-    """Any call."""
 
 
 KIND_LABELS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
@@ -91,7 +91,6 @@ NOTES = {
     _REGISTRY: "A registry calls when an image has been pushed.",
     _OTHER: "A pipeline step can wait for the redeploy, and fails if the redeploy fails.",
 }
-"""A note for the senders of each heading."""
 
 _PUSHES = (Kind.BRANCH, Kind.TAG)
 _CALLS = (Operation.REDEPLOY, Operation.SCALEUP)
@@ -318,18 +317,14 @@ _SENDERS = (
 )
 
 SENDERS: Mapping[str, Sender] = {sender.key: sender for sender in _SENDERS}
-"""The table, by key."""
 
 
 def find_sender(key: str, preset: str = "") -> Sender | None:
     """Return a sender by its key, else the first sender whose signature a handler's `verify` reads; None if unknown."""
-    by_preset = (each for each in _SENDERS if preset and each.verify and each.verify["preset"] == preset)
+    by_preset = (each for each in SENDERS.values() if preset and each.verify and each.verify["preset"] == preset)
     return SENDERS.get(key) or next(by_preset, None)
 
 
 def group_senders() -> dict[str, list[Sender]]:
     """Return the senders by heading."""
-    groups: dict[str, list[Sender]] = {}
-    for sender in _SENDERS:
-        groups.setdefault(sender.group, []).append(sender)
-    return groups
+    return {group: list(senders) for group, senders in groupby(SENDERS.values(), key=attrgetter("group"))}

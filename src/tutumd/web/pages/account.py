@@ -172,7 +172,6 @@ def render_account(
     return render(request, "account.html", status, **known | values)
 
 
-_PAGE = 50
 _VIA = {"api": "API", "page": "page", "command": "command"}
 
 
@@ -180,7 +179,7 @@ _VIA = {"api": "API", "page": "page", "command": "command"}
 def show_audit(request: Request, visitor: Reader, before: Before = None) -> Response:
     """Show the audit log, newest first: admins see all entries, members their own. Filters select entries."""
     web, query = context(request), request.query_params
-    page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=_PAGE)
+    page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=50)
     sent = {name: query.get(name, "").strip() for name in AUDIT_FILTERS}
     given = {name: text for name, text in sent.items() if text}
     here = f"{web.public_path}/audit/"

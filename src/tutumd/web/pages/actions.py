@@ -22,9 +22,7 @@ from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, 
 
 router = APIRouter(prefix="/action/{uuid}")
 
-_DELIVERIES = 10
 _CONTAINERS = 12
-_MESSAGES = 10
 _SHORT = 8
 
 
@@ -96,8 +94,8 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
-        deliveries=store.deliveries(visitor, Query.newest(_DELIVERIES, action=uuid)).objects,
-        messages=store.notifications(visitor, Query.newest(_MESSAGES, action=uuid)).objects,
+        deliveries=store.deliveries(visitor, Query.newest(10, action=uuid)).objects,
+        messages=store.notifications(visitor, Query.newest(10, action=uuid)).objects,
         name_event=name_event,
         message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,

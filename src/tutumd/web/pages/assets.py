@@ -18,7 +18,6 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 @router.get("/static/{name}")
@@ -27,12 +26,13 @@ def get_asset(request: Request, name: str) -> Response:
     path = next((path for path, address in name_assets().items() if address == name), None)
     if path is None:
         raise NotFoundError(NOT_FOUND)
-    headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding"}
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
     is_compressed = "gzip" in request.headers.get("accept-encoding", "")
     if is_compressed:
         headers["Content-Encoding"] = "gzip"
-    media_type = _MEDIA_TYPES[Path(path).suffix]
-    return Response(read_asset(path, is_compressed=is_compressed), media_type=media_type, headers=headers)
+    return Response(
+        read_asset(path, is_compressed=is_compressed), media_type=_MEDIA_TYPES[Path(path).suffix], headers=headers
+    )
 
 
 @cache

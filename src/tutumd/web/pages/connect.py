@@ -35,7 +35,6 @@ from tutumd.web.messages.senders import (
     find_sender,
     group_senders,
 )
-from tutumd.web.pages.form_inputs import Texts
 from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
@@ -52,20 +51,17 @@ from tutumd.web.pages.visitors import After, Operator, Reader, SentForm, fingerp
 router = APIRouter()
 
 _MAX_SERVICES = 20
-_MAX_SEARCH = 200
-_MAX_NAMES = 100
 _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 """Inputs of the form that set a field of the handler with another name."""
 DEFAULT_CAP = "10"
 
-_FIRING = "body.status == 'firing'"
 _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+?)(:[^/]*)?")
 
 
 @router.get("/connect/")
 def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
     """Show the services to connect, or those that match a search."""
-    search = q.strip()[:_MAX_SEARCH]
+    search = q.strip()[:200]
     store, filters = context(request).store, {"gone": "no", "search": search}
     found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES))
     return render(
@@ -109,11 +105,11 @@ def _show_form(
     visitor: User,
     service: Service,
     sender: Sender,
-    sent: Texts | None = None,
+    sent: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
     web = context(request)
-    others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
+    others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name})
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
@@ -159,7 +155,7 @@ def find_tag(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
+def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str, str]:
     """Return the texts of a handler's form that fits a sender.
 
     Args:
@@ -180,7 +176,7 @@ def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
             repository = sent.get("repository", "") if sender.names_repository else ""
             texts |= {"filter.tag.tag": patterns, "filter.tag.repository": repository}
         case Kind.ALERT:
-            texts["filter.expression"] = _FIRING
+            texts["filter.expression"] = "body.status == 'firing'"
     if operation == Operation.REDEPLOY and sent.get("skips_unchanged"):
         texts["skip_unchanged"] = "true"
     if operation == Operation.SCALEUP:
@@ -192,11 +188,11 @@ def fill_form(sender: Sender, sent: Texts, secret: str) -> dict[str, str]:
     return texts
 
 
-def _find_kind(sender: Sender, sent: Texts) -> Kind:
+def _find_kind(sender: Sender, sent: Mapping[str, str]) -> Kind:
     return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
 
 
-def _check_patterns(sender: Sender, sent: Texts) -> dict[str, str]:
+def _check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
     """Return the error of a form that names no branch or tag, although its sender calls for all of them."""
     kind = _find_kind(sender, sent)
     if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):
@@ -209,8 +205,9 @@ def _check_patterns(sender: Sender, sent: Texts) -> dict[str, str]:
 def wait_for_call(found: ReadHandler, sender: str = "", after: After = 0) -> Response:
     """Show each check of the newest call after the delivery `after`, or that no call has arrived."""
     caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, found.web.clock())
-    received = [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
-    connection = judge_connection(caller, found.handler, received)
+    connection = judge_connection(
+        caller, found.handler, [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
+    )
     return render(
         found.request,
         "connect_wait.html",

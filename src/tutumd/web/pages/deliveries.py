@@ -33,9 +33,6 @@ from tutumd.web.pages.visitors import Before, SentForm, fingerprint
 router = APIRouter()
 
 PAGE_SIZE = 30
-_NEWEST = 10
-_HIDDEN = "Its content is hidden: it has a handler's URL, or a binary body. A key with the scope call shows it."
-_NOT_STORED = "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
 
 DeliveryNumber = Annotated[int, Path(ge=1, le=2**62)]
 _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
@@ -100,14 +97,16 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
     A form that was sent twice created one more delivery, marked as repeated, which contains nothing new.
     """
     address = found.web.read_origin(found.request.scope).address
-    own = (each for each in found.deliveries(_NEWEST) if each.number > after and each.address == address)
+    own = (each for each in found.deliveries(10) if each.number > after and each.address == address)
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 
 def _show(found: FoundHandler, number: int, *, again: int | None = None, error: TutumdError | None = None) -> Response:
     delivery = _read(found, number)
     if delivery is None:
-        raise NotFoundError(_NOT_STORED)
+        raise NotFoundError(
+            "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
+        )
     repeated = _read(found, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
@@ -115,7 +114,8 @@ def _show(found: FoundHandler, number: int, *, again: int | None = None, error: 
     text = read_delivery_text(delivery.content)
     reason = describe_reason(delivery)
     if forbidden and hides_url(delivery, text, found.handler.uuid):
-        text = DeliveryText(headers=(), query=(), body="", kind="", notes=(_HIDDEN,))
+        why = "Its content is hidden: it has a handler's URL, or a binary body. A key with the scope call shows it."
+        text = DeliveryText(headers=(), query=(), body="", kind="", notes=(why,))
         delivery, reason = replace(delivery, user_agent="hidden"), "hidden" if reason else ""
     return render(
         found.request,

@@ -15,9 +15,6 @@ from tutumd.application.admission.verify import PRESET_FIELDS
 from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
 
-Texts = Mapping[str, str]
-"""The texts of the inputs of a form, by their names. A checked box has the value `on`."""
-
 ON, OFF = "on", "off"
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _KINDS = {"boolean": "checkbox", "integer": "number", "string": "text"}
@@ -80,8 +77,14 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
         shown = field.shown_schema or schema
         if takes_flag and field.default is None and shown is schema:  # a checkbox has only two states
             shown = {"enum": ["true", "false"]}
-        kind = "date" if field.is_date else _kind_of(shown)
-        inputs = [Input(name=field.name, kind=kind, schema=shown, takes_flag=takes_flag)]
+        inputs = [
+            Input(
+                name=field.name,
+                kind="date" if field.is_date else _kind_of(shown),
+                schema=shown,
+                takes_flag=takes_flag,
+            )
+        ]
     return tuple(each for each in inputs if each.kind != "json")
 
 
@@ -97,8 +100,11 @@ def write_texts(field: HandlerField, value: Any) -> dict[str, str]:
     return empty | {json_name(field): json.dumps(shown, ensure_ascii=False, indent=2)}
 
 
-def read_texts(field: HandlerField, texts: Texts) -> Any:
+def read_texts(field: HandlerField, texts: Mapping[str, str]) -> Any:
     """Return the JSON value of the inputs; None if they are empty.
+
+    Args:
+        texts: Mapping[str, str] of the inputs, by their names. A checked box has the value `on`.
 
     Raises:
         InvalidInputError: The JSON is invalid, or another input also has a value. The text contains no secret.
@@ -167,7 +173,7 @@ def _spread(field: HandlerField, inputs: tuple[Input, ...], value: Any) -> dict[
     return texts
 
 
-def _collect(field: HandlerField, inputs: tuple[Input, ...], texts: Texts) -> Any:
+def _collect(field: HandlerField, inputs: tuple[Input, ...], texts: Mapping[str, str]) -> Any:
     """Return the value of the inputs other than JSON. The inverse of `_spread`."""
     values = [(each, value) for each in inputs if (value := _read(each, texts.get(each.name, ""))) is not None]
     if field.name in (each.name for each in inputs):

@@ -21,7 +21,6 @@ from tutumd.web.errors import describe_error
 from tutumd.web.messages.handlers import UNSET, name_choice
 from tutumd.web.pages.form_inputs import (
     Input,
-    Texts,
     has_secrets,
     json_name,
     make_inputs,
@@ -38,8 +37,6 @@ router = APIRouter()
 CHANGED_MEANWHILE = (
     "somebody changed this handler since you opened the form. What you see is what you typed: saving it again changes"
 )
-Errors = dict[str, str]
-"""Error texts by the names of fields; `""` is the form as a whole."""
 
 
 @router.get("/service/{service_uuid}/handler/new/")
@@ -59,9 +56,11 @@ def create_handler(request: Request, visitor: Operator, service_uuid: str, form:
 
 
 def create_from_form(
-    request: Request, visitor: User, service: Service, texts: Texts, form_sha256: str
-) -> tuple[Handler | None, bool, Errors]:
-    """Create a handler once, and return it and whether it is new; or None and the errors."""
+    request: Request, visitor: User, service: Service, texts: Mapping[str, str], form_sha256: str
+) -> tuple[Handler | None, bool, dict[str, str]]:
+    """Create a handler once, and return it and whether it is new; or None and the errors by the names of fields, with
+    `""` for the form as a whole.
+    """
     web = context(request)
     document, errors = read_form(texts, None, web.clock())
     if errors:
@@ -98,7 +97,9 @@ def change_handler(found: ChangedHandler, form: SentForm) -> Response:
     return go_to(found.request, found.place, "changed")
 
 
-def _show_new(request: Request, service: Service, typed: Texts | None = None, errors: Errors | None = None) -> Response:
+def _show_new(
+    request: Request, service: Service, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None
+) -> Response:
     return render(
         request,
         "handler_new.html",
@@ -112,13 +113,13 @@ def _show_new(request: Request, service: Service, typed: Texts | None = None, er
 
 
 def _show_edit(
-    found: FoundHandler, typed: Texts | None = None, errors: Errors | None = None, status: int = 400
+    found: FoundHandler, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
 ) -> Response:
     values = _values(found.handler, typed, errors or {})
     return render(found.request, "handler_edit.html", status if errors else 200, **found.values, **values)
 
 
-def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dict[str, object]:
+def _values(handler: Handler | None, typed: Mapping[str, str] | None, errors: dict[str, str]) -> dict[str, object]:
     return {
         "groups": make_form(handler, typed=typed, errors=errors),
         "errors": errors,
@@ -131,8 +132,10 @@ def _values(handler: Handler | None, typed: Texts | None, errors: Errors) -> dic
 def _options_of(each: Input) -> list[tuple[str, str]]:
     """Return the values of a select with their texts; none of them is selected initially."""
     nothings = {"verify.preset": "Anyone: nothing is checked", "skip_unchanged": "As the service's label says"}
-    nothing = nothings.get(each.name, "The usual one")
-    return [("", nothing), *((choice, name_choice(choice)) for choice in each.schema["enum"])]
+    return [
+        ("", nothings.get(each.name, "The usual one")),
+        *((choice, name_choice(choice)) for choice in each.schema["enum"]),
+    ]
 
 
 def _fingerprint(handler: Handler) -> str:
@@ -141,13 +144,13 @@ def _fingerprint(handler: Handler) -> str:
 
 
 def make_form(
-    handler: Handler | None, *, typed: Texts | None = None, errors: Mapping[str, str] | None = None
+    handler: Handler | None, *, typed: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return the form of a handler, or of a new handler: groups of fields with `title`, `note`, `is_open` and `fields`.
 
     Args:
-        typed: Texts of the inputs as a person left them; None: the handler's values. Secrets are omitted.
-        errors: Texts by the names of fields.
+        typed: Mapping[str, str] of the inputs as a person left them; None: the handler's values. Secrets are omitted.
+        errors: Mapping[str, str] by the names of fields.
     """
     values = _read_values(handler)
     fields = [
@@ -170,14 +173,16 @@ def make_form(
     ]
 
 
-def read_form(typed: Texts, handler: Handler | None, now: datetime) -> tuple[dict[str, Any], Errors]:
+def read_form(
+    typed: Mapping[str, str], handler: Handler | None, now: datetime
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the changes that a person made in the form of a handler, or the choices for a new handler, and the errors
     by field.
 
     The first value is the JSON object for `handlers.create` or `handlers.change`. A field whose inputs are missing does
     not change.
     """
-    values, document, errors = _read_values(handler), dict[str, Any](), Errors()
+    values, document, errors = _read_values(handler), dict[str, Any](), dict[str, str]()
     operation = handler.operation if handler else Operation.REDEPLOY
     before = (handler and handler.name) or ""
     try:
@@ -208,7 +213,7 @@ def _read_values(handler: Handler | None) -> Mapping[str, Any]:
     return rules.public_options(handler) if handler else {each.name: each.json_default for each in FIELDS.values()}
 
 
-def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> dict[str, Any]:
+def _make_field(field: HandlerField, value: Any, typed: Mapping[str, str] | None, error: str) -> dict[str, Any]:
     """Return a field for the template: its `inputs`, each with its text, and `json`, the input for JSON and its text,
     or None if it needs none. `json_holds`: the stored value contains more than the other inputs can express.
     """

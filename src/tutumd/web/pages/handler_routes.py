@@ -20,17 +20,12 @@ BASE = "/service/{service_uuid}/handler/{number}/"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 _UNKNOWN = "HANDLER"
 """Replaces a handler whose name is not unique: the CLI then requires the start of its UUID."""
-_HAS_NEW_URL = (
-    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go back, load the page"
-    " again, and repeat it"
-)
 
 
 class HandlerGoneError(Exception):
     """The service has no such handler: it was revoked, or never existed."""
 
     def __init__(self, service: Service) -> None:
-        super().__init__(f"no such handler of {service.uuid}")
         self.service = service
 
 
@@ -143,7 +138,10 @@ def _found_with(scope: Scope) -> Callable[..., Iterator[FoundHandler]]:
             yield found
         except NotFoundError:
             if find_handler(request, visitor, service_uuid, number).handler.uuid != found.handler.uuid:
-                raise ConflictError(_HAS_NEW_URL) from None
+                raise ConflictError(
+                    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go"
+                    " back, load the page again, and repeat it"
+                ) from None
             raise
 
     return find
@@ -161,5 +159,7 @@ def read_outcome(text: str) -> DeliveryOutcome | None:
 
 def outcome_filters(address: str, chosen: DeliveryOutcome | None) -> list[tuple[str, str, None, bool]]:
     """Return the links that filter deliveries by outcome, as `ui.filters` takes them."""
-    links = [("All", address, None, chosen is None)]
-    return links + [(each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
+    return [
+        ("All", address, None, chosen is None),
+        *((each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome),
+    ]

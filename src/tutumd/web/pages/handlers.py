@@ -31,7 +31,6 @@ from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
 
-RECENT = 20
 GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 """How long an old URL may still work, in the CLI's form."""
 
@@ -47,9 +46,7 @@ def show_handler(found: ReadHandler, outcome: str = "") -> Response:
         state=judge_handler(handler, found.web.clock()),
         words=describe(handler),
         contradictions=rules.list_contradictions(handler.options).values(),
-        deliveries=[
-            (each, describe_wish(each, handler.operation)) for each in found.deliveries(RECENT, outcome=chosen)
-        ],
+        deliveries=[(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
         outcome=chosen,
         filters=outcome_filters(found.values["path"], chosen),
         url_id=fingerprint(handler.uuid),
@@ -72,17 +69,12 @@ def show_url(found: CalledHandler) -> Response:
 
 
 @router.post(f"{BASE}enable/")
-def enable_handler(found: ChangedHandler) -> Response:
-    """Let calls count again."""
-    found.change({"enabled": True})
-    return go_to(found.request, found.place, "enabled")
-
-
 @router.post(f"{BASE}disable/")
-def disable_handler(found: ChangedHandler) -> Response:
-    """Let the URL return 404 until the handler is enabled again."""
-    found.change({"enabled": False})
-    return go_to(found.request, found.place, "disabled")
+def switch_handler(found: ChangedHandler) -> Response:
+    """Let calls count again, or let the URL return 404 until the handler is enabled again."""
+    is_on = found.request.url.path.endswith("/enable/")
+    found.change({"enabled": is_on})
+    return go_to(found.request, found.place, "enabled" if is_on else "disabled")
 
 
 @router.post(f"{BASE}rotate/")
@@ -109,7 +101,6 @@ def revoke_handler(found: ChangedHandler) -> Response:
     return go_to(found.request, f"/service/{found.service.uuid}/", "revoked")
 
 
-RECENT_CALLS = 25
 _CHECKS = {
     "enabled": "The handler is enabled",
     "expires_datetime": "It has not ended",
@@ -155,27 +146,30 @@ def _try(found: FoundHandler, form: Form) -> Trial:
         except NotFoundError:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
-    call = CallInput(
-        headers=parse_headers(form.get("headers", "")),
-        query=parse_query_text(form.get("query", "")),
-        # Browsers send each line end as two characters, which no sender does.
-        body=form.get("body", "").replace("\r\n", "\n").encode(),
-        address=form.get("address", "").strip(),
-        now=web.clock(),
+    return try_call(
+        found.handler,
+        CallInput(
+            headers=parse_headers(form.get("headers", "")),
+            query=parse_query_text(form.get("query", "")),
+            # Browsers send each line end as two characters, which no sender does.
+            body=form.get("body", "").replace("\r\n", "\n").encode(),
+            address=form.get("address", "").strip(),
+            now=web.clock(),
+        ),
+        cipher=web.cipher,
     )
-    return try_call(found.handler, call, cipher=web.cipher)
 
 
 def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> Response:
     """Return the page. `values`: the error of the form, or the trial with its description."""
-    typed = dict.fromkeys(("headers", "query", "body", "delivery"), "") | {"address": found.visitor.access.address}
+    empty = dict.fromkeys(("headers", "query", "body", "delivery"), "")
     return render(
         found.request,
         "handler_try.html",
         status,
         **found.values,
-        typed=typed | form,
-        recorded=found.deliveries(RECENT_CALLS),
+        typed=empty | {"address": found.visitor.access.address} | form,
+        recorded=found.deliveries(25),
         state=judge_handler(found.handler, found.web.clock()),
         **{"error": "", "trial": None} | values,
     )
@@ -184,16 +178,15 @@ def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> 
 def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
-    checks = [
-        {
-            "text": _CHECKS.get(check.check, check.check),
-            "state": "passed" if check.passes else "failed",
-            "why": write_reasons(check.why),
-        }
-        for check in trial.checks
-    ]
     return {
-        "checks": checks,
+        "checks": [
+            {
+                "text": _CHECKS.get(check.check, check.check),
+                "state": "passed" if check.passes else "failed",
+                "why": write_reasons(check.why),
+            }
+            for check in trial.checks
+        ],
         "tone": {"go": "ok", "skipped": "info"}.get(verdict.kind, "wrong"),
         "result": f"{_RESULTS[verdict.kind]}: status {STATUSES[verdict.kind]}.",
         "effects": [write_reason(verdict.reason)] if verdict.reason else _write_effects(found, verdict),
@@ -201,9 +194,8 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
 
 
 def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
-    service = found.service.full_name
     verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
-    effects = [f"It {verb} {service}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
+    effects = [f"It {verb} {found.service.full_name}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
     if verdict.variable:
         variable, body = verdict.variable
         effects.append(

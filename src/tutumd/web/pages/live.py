@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.errors import UnavailableError
 from tutumd.ports.store import Store
 from tutumd.web.call.fast_path import Respond
-from tutumd.web.context import WebContext
+from tutumd.web.context import UUID, WebContext
 from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
@@ -48,9 +48,9 @@ COUNTED_S = 1.0
 RENDERING_AT_ONCE_S = 0.5
 """Maximum saved rendering time: enough for all open pages on a server with few calls."""
 
-_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _PATH = re.compile(
-    rf"/(?:(?:service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
+    rf"/(?:(?:service|action)/({UUID.pattern})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)",
+    re.ASCII,
 )
 """Addresses of pages that scripts refresh. Pages that query an engine are excluded: all others would wait with them."""
 CORNER = "/running/"
@@ -169,8 +169,8 @@ class LivePages:
         )
 
     def _make_tag(self, asked: Asked, revision: str) -> bytes:
-        text = repr((asked.watched, asked.page, revision))
-        return b'"%b"' % hashlib.blake2b(text.encode(), key=self._secret, digest_size=16).hexdigest().encode()
+        text = repr((asked.watched, asked.page, revision)).encode()
+        return b'"%b"' % hashlib.blake2b(text, key=self._secret, digest_size=16).hexdigest().encode()
 
 
 class Allowance:
@@ -255,16 +255,14 @@ class Revisions:
     async def _read(self, watched: Watched | None) -> dict[Watched, str]:
         began_s, ended, found = self._clock_s(), self._store.ended, dict[Watched, str]()
         if watched is None or len(self._known) >= MAX_WATCHED:
-            open_since_s = began_s - ASKED_S
-            self._known = {each: known for each, known in self._known.items() if known.asked_s >= open_since_s}
+            self._known = {each: known for each, known in self._known.items() if known.asked_s >= began_s - ASKED_S}
         batch = list(self._known) if watched is None else [watched]
         for start in range(0, len(batch), _READ_AT_ONCE):
             some = batch[start : start + _READ_AT_ONCE]
             found |= await anyio.to_thread.run_sync(read_revisions, self._store, some)
         now_s = self._clock_s()
         if watched is None:
-            pause_s = min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S)
-            self._next_s = now_s + max(FRESH_S, pause_s)
+            self._next_s = now_s + max(FRESH_S, min(_PAUSE_PER_READ * (now_s - began_s), _MAX_PAUSE_S))
         until_s = max(now_s + FRESH_S, self._next_s)
         for each in batch:
             before = self._known.pop(each, None)

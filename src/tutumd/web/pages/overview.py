@@ -18,11 +18,6 @@ from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
 
-_MAX_UNFINISHED = 20
-_MAX_RECENT = 15
-_MAX_UNUSED = 5
-_MAX_WARNED = 10
-
 
 @router.get("/")
 def show_overview(request: Request, visitor: Reader, state: str = "") -> Response:
@@ -30,9 +25,9 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
     web = context(request)
     store, now = web.store, web.clock()
     engines, groups = store.engines(visitor), store.service_groups(visitor)
-    unfinished = store.unfinished_actions(visitor, _MAX_UNFINISHED)
+    unfinished = store.unfinished_actions(visitor, limit=20)
     is_failed = state == ActionState.FAILED
-    recent = store.recent_actions(visitor, _MAX_RECENT, failed=is_failed)
+    recent = store.recent_actions(visitor, limit=15, failed=is_failed)
     overview = f"{web.public_path}/"
     return render(
         request,
@@ -46,8 +41,8 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
             ("All results", f"{overview}#recent", None, not is_failed),
             ("Failed", f"{overview}?state=Failed#recent", None, is_failed),
         ],
-        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_MAX_UNUSED), by_age=True),
-        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=_MAX_WARNED)),
+        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=5), by_age=True),
+        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=10)),
         steps=_list_steps(store, visitor, engines, groups),
         engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
         states=link_states(request, {}, groups),

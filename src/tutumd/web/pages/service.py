@@ -27,8 +27,6 @@ router = APIRouter()
 RECENT = 8
 _MAX_SHOWN = 100
 _IMAGES = 5
-_HISTORY = 50
-_TARGETS = 20
 
 
 @router.get("/service/{uuid}/")
@@ -73,7 +71,7 @@ def render_service(
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
-        targets=web.store.targets(visitor, Query.newest(_TARGETS, service=uuid)).objects,
+        targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -90,7 +88,7 @@ def render_service(
 
 def read_history(store: Store, viewer: User, uuid: str, before: int | None = None) -> tuple[Action, ...]:
     """Return actions of a service, newest first: the newest, or those below a number."""
-    return store.actions(viewer, Query.newest(_HISTORY, object=uuid, number__lt=before)).objects
+    return store.actions(viewer, Query.newest(50, object=uuid, number__lt=before)).objects
 
 
 def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
@@ -121,9 +119,6 @@ _MEANINGS = {
     "tutum.scale.max": "The most containers that the service may be scaled to.",
     "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
 }
-
-
-_MAX_DIGITS = 9
 
 
 @router.get("/service/{uuid}/redeploy/")
@@ -203,7 +198,7 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
 
 
 def _parse_target(text: str, server_cap: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > server_cap:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > server_cap:
         raise InvalidInputError(f"type a number from 0 to {server_cap}, got {text[:50]!r}")
     return int(text)
 

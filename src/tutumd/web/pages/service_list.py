@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query, Scope, ServiceGroup, ServiceState
@@ -23,7 +23,6 @@ GONE = "Gone"
 NO_STACK = "-"
 """Represents services of no stack in an address: no stack can have this name."""
 _FILTERS = ("search", "state", "stack", "engine")
-_MAX_DIGITS = 10
 _ORDER = (
     ServiceState.NOT_RUNNING,
     ServiceState.PARTLY_RUNNING,
@@ -43,7 +42,7 @@ _ORDER = (
 def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
     store, filters = context(request).store, _read_filters(request.query_params)
-    begin = int(after) if after.isdecimal() and len(after) < _MAX_DIGITS else 0
+    begin = int(after) if after.isdecimal() and len(after) < 10 else 0
     found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
     groups = store.service_groups(visitor, filters["search"])
     newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
@@ -88,11 +87,11 @@ def services_address(request: Request, **filters: str) -> str:
 def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
     """Return the sent filters. Raises InvalidInputError for a state or a text that no service can have."""
     filters = {name: sent.get(name, "").strip() for name in _FILTERS}
-    if not all(map(is_storable, (*filters.values(), sent.get("after", "")))):
-        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    check_storable("filters", "".join((*filters.values(), sent.get("after", ""))))
     if filters["state"] not in ("", *_ORDER):
-        states = ", ".join([GONE, *_ORDER[:-1]])
-        raise InvalidInputError(f"there is no state {filters['state'][:50]!r}: services are {states}")
+        raise InvalidInputError(
+            f"there is no state {filters['state'][:50]!r}: services are {', '.join([GONE, *_ORDER[:-1]])}"
+        )
     return filters
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_number, write_date
 from tutumd.errors import InvalidInputError, UnavailableError
-from tutumd.model import LINES_MISSING, Output, Service, User
+from tutumd.model import LINES_MISSING, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service import ask
@@ -28,7 +28,6 @@ _PERIODS = {
     "1h": ("the last hour", timedelta(hours=1)),
     "24h": ("the last 24 hours", timedelta(days=1)),
 }
-_MAX_SEARCH = 200
 
 
 @router.get("/")
@@ -71,11 +70,10 @@ def _parse(request: Request) -> dict[str, str]:
     """Return `tail`, `since`, `search` and `follow` of the address. Raises InvalidInputError."""
     query = request.query_params
     tail = parse_number([("tail", each) for each in query.getlist("tail")], "tail", 1, 10_000, default=300)
-    since, search = query.get("since", ""), query.get("search", "").strip()[:_MAX_SEARCH]
+    since, search = query.get("since", ""), query.get("search", "").strip()[:200]
     if since and since not in _PERIODS:
         raise InvalidInputError(f"since must be {', '.join(_PERIODS)}, got {since[:50]!r}")
-    if not is_storable(search):
-        raise InvalidInputError("search must not contain NUL characters or unpaired surrogates")
+    check_storable("search", search)
     return {"tail": str(tail), "since": since, "search": search, "follow": "1" if query.get("follow") else ""}
 
 
@@ -95,10 +93,7 @@ def _read(
     """Return the text and the next cursor, or None and the reason. Raises as `Followers.read` does."""
     web = context(request)
     begin = write_date(web.clock() - _PERIODS[since][1]) or "" if since else ""
-
-    def read(position: Mapping[str, str] | None) -> Output:
-        return rules.logs(web.store, visitor, service.uuid, tail, position)
-
+    read = partial(rules.logs, web.store, visitor, service.uuid, tail)
     return ask(request, visitor, service, partial(web.followers.read, visitor, after, begin, read))
 
 

@@ -48,7 +48,6 @@ _NOT_FOUND = {
     "webhook handlers with it",
 }
 _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
-# Without nested routers: code that handles all routes would miss their routes.
 PAGES = (
     overview,
     service_list,

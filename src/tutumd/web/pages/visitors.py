@@ -28,7 +28,6 @@ PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
 
 SESSION_LASTS = timedelta(days=14)
-CSRF_FIELD = "csrf"
 MAX_STRANGER = 16 * 1024
 """Maximum bytes of a form of a visitor who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
@@ -46,7 +45,6 @@ class SignInNeededError(Exception):
 
 
 Form = dict[str, str]
-"""The fields of a form. The last value of a repeated name counts."""
 
 
 async def protect(request: Request) -> None:
@@ -72,12 +70,13 @@ async def protect(request: Request) -> None:
             "your browser sent no cookie: sign in again, and allow cookies for this server if that does not help"
         )
     expected = make_csrf(token, read_user_name(request))
-    if not hmac.compare_digest(expected.encode(), form.get(CSRF_FIELD, "").encode()):
+    if not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
 
 
 def _parse(body: bytes) -> Form:
+    """Return the fields of a form. The last value of a repeated name counts."""
     try:
         form = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
@@ -183,8 +182,10 @@ def _begin_proxy_session(request: Request, named: User) -> User:
         request.state.new_token = make_token()  # no session, or a session of another user
         return named
     try:
-        new = NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS)
-        web.store.add_session(at_origin(request, named, Via.PAGE), new)
+        web.store.add_session(
+            at_origin(request, named, Via.PAGE),
+            NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS),
+        )
     except (NotFoundError, UnavailableError):
         pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
@@ -215,15 +216,17 @@ Reader = Annotated[User, Depends(visitor_with(Scope.READ))]
 Caller = Annotated[User, Depends(visitor_with(Scope.CALL))]
 Operator = Annotated[User, Depends(visitor_with(Scope.OPERATE))]
 Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
-"""A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""
 
 
 def make_session(request: Request, response: Response) -> NewSession:
     """Return a session to begin, with a new token, which replaces the browser's old token. Nothing is stored."""
     token, before = make_token(), read_token(request)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
-    expires = context(request).clock() + SESSION_LASTS
-    return NewSession(token_sha256=sha256_hex(token), expires=expires, replaces=sha256_hex(before) if before else None)
+    return NewSession(
+        token_sha256=sha256_hex(token),
+        expires=context(request).clock() + SESSION_LASTS,
+        replaces=sha256_hex(before) if before else None,
+    )
 
 
 def end_session(request: Request, response: Response) -> None:

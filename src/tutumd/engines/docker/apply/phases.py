@@ -172,7 +172,7 @@ class SwapPhases:
     def _attach(self) -> None:
         """Let clients find the start-first containers in addition to the old containers, for a while."""
         # Some new containers may have failed while later ones were replaced.
-        self._check_all()
+        self._check(self.journal.swaps)
         for swap in self._start_first_swaps():
             self._at = swap
             for step in attach_steps(swap):
@@ -187,16 +187,15 @@ class SwapPhases:
     def _detach(self) -> None:
         """Hide the old containers from clients, give them time to finish their work, and stop them."""
         has_clients = self._has_clients()
-        self._check_all()
+        self._check(self.journal.swaps)
         for swap in self._start_first_swaps():
             self._at = swap
             hide(self._context, swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._context.drain_s)
-            activity = f"giving the old containers {kept_s:g} s to finish their requests"
-            self._keep_both(kept_s, activity, Phase.REMOVING)
+            self._keep_both(kept_s, f"giving the old containers {kept_s:g} s to finish their requests", Phase.REMOVING)
         for swap in self._start_first_swaps():
-            self._check_all()
+            self._check(self.journal.swaps)
             self._at = swap
             park(self._context, swap)
 
@@ -260,17 +259,13 @@ class SwapPhases:
         """Let old and new containers run for a while; a near end of the run or a cancel shortens the time."""
         end = self._context.clock() + limit_s
         self._run.log(activity, phase)
-        self._check_all()
+        self._check(self.journal.swaps)
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
             if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
-                self._check_all()
+                self._check(self.journal.swaps)
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
-
-    def _check_all(self) -> None:
-        """Check that the new containers, which were ready before, are still ready."""
-        self._check(self.journal.swaps)
 
     def _check(self, swaps: Sequence[Swap]) -> None:
         self._raise_failed(self._context.wait([swap.new for swap in swaps if swap.run], 0.0))
@@ -280,8 +275,9 @@ class SwapPhases:
         self._check(swaps)
         for swap in swaps:
             if other_holder(self._context, swap) is not None:
-                text = "somebody else gave its name to another container"
-                raise _ReplacementFailedError(swap, Cause(text, ReasonCode.CHANGED_MEANWHILE))
+                raise _ReplacementFailedError(
+                    swap, Cause("somebody else gave its name to another container", ReasonCode.CHANGED_MEANWHILE)
+                )
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:
         """Raise _ReplacementFailedError if a watch found a failure."""

@@ -28,8 +28,6 @@ from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL
 from tutumd.reasons import Cause, ReasonCode, code_of
 
-_COMPOSE_NUMBER = "com.docker.compose.container-number"
-_COMPOSE_REPLACES = "com.docker.compose.replace"
 # Container numbers that exceed the number of containers by more than this are ignored.
 _MAX_GAP = 10_000
 
@@ -66,14 +64,19 @@ def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) 
     for field in ("Hostname", "MacAddress"):
         body.pop(field, None)
     body["HostConfig"]["Mounts"] = fresh_mounts(first.host_config.get("Mounts") or ())
-    endpoints = replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
     labels = dict(config_without_defaults(first.raw, image).get("Labels") or {})
     if first.compose is None:
         labels[SERVICE] = group.name
     else:
-        labels[_COMPOSE_NUMBER] = name[len(name.rstrip(digits)) :]
-        labels.pop(_COMPOSE_REPLACES, None)
-    return {**body, "Labels": labels, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+        labels["com.docker.compose.container-number"] = name[len(name.rstrip(digits)) :]
+        labels.pop("com.docker.compose.replace", None)
+    return {
+        **body,
+        "Labels": labels,
+        "NetworkingConfig": {
+            "EndpointsConfig": replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
+        },
+    }
 
 
 def _obstacles(first: InspectedContainer) -> list[str]:

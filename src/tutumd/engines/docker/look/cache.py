@@ -6,7 +6,7 @@ A container that cannot be inspected hides no other container: it is represented
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -137,8 +137,7 @@ class ContainerCache:
         for container_id in [*summaries, *sorted(touched - summaries.keys())]:
             container = known.get(container_id)
             is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
-            is_retried = container is not None and container.fault and retries
-            if container is None or container_id in touched or not is_unchanged or is_retried:
+            if container is None or container_id in touched or not is_unchanged or (container.fault and retries):
                 container = self._inspect(entries.get(container_id, {"Id": container_id}), images)
             if container is not None:
                 containers[container_id] = container
@@ -174,8 +173,8 @@ class ContainerCache:
             with suppress(EngineRefusedError):
                 changed.add(str((self._api.image(reference) or {}).get("Id")))
         images: dict[str, Json | None] = {}
-        for image_id, names in {each.image_id: _names_of(each) for each in known.values() if not each.fault}.items():
-            if image_id in changed or not touched.isdisjoint(names):
+        for image_id, image in {each.image_id: each.image for each in known.values() if not each.fault}.items():
+            if image_id in changed or not touched.isdisjoint((image or {}).get("RepoTags") or ()):
                 with suppress(EngineRefusedError):
                     images[image_id] = self._api.image(image_id)
         return {
@@ -184,11 +183,6 @@ class ContainerCache:
             else each
             for key, each in known.items()
         }
-
-
-def _names_of(container: InspectedContainer) -> Sequence[str]:
-    """Return the names of a container's image."""
-    return (container.image or {}).get("RepoTags") or ()
 
 
 def summarize(entry: Json) -> tuple[Any, ...]:

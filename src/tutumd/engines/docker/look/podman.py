@@ -15,8 +15,6 @@ from tutumd.engines.docker.plan.config import GENERATED_NAME
 from tutumd.engines.images import NO_REGISTRY
 from tutumd.engines.labels import Json
 
-# A network without name resolution, which refuses aliases.
-_DEFAULT_NETWORK = "podman"
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
 # As in `--network front:ip=10.0.0.2`.
@@ -86,15 +84,19 @@ def unkept_setting(details: Json) -> str:
     options = words[: -len(own)] if own and words[-len(own) :] == own else words
     for word, following in pairwise([*options, ""]):
         option, _, value = word.partition("=")
-        in_network = option in ("--network", "--net") and _ADDRESS.search(value or following)
-        if option in ("--ip", "--ip6", "--mac-address") or in_network:
+        if option in ("--ip", "--ip6", "--mac-address") or (
+            option in ("--network", "--net") and _ADDRESS.search(value or following)
+        ):
             return f"was created with {option} {value or following}"
     return ""
 
 
 def _host_config(container: Json) -> dict[str, Any]:
-    shown: Json = container.get("HostConfig") or {}
-    host = {field: value for field, value in shown.items() if value not in _HOST_DEFAULTS.get(field, ())}
+    host = {
+        field: value
+        for field, value in (container.get("HostConfig") or {}).items()
+        if value not in _HOST_DEFAULTS.get(field, ())
+    }
     host["Annotations"] = {
         name: value
         for name, value in (host.get("Annotations") or {}).items()
@@ -120,7 +122,8 @@ def _network_settings(container: Json) -> Json:
         aliases = [alias for alias in (endpoint or {}).get("Aliases") or () if alias not in (hostname, own_name)]
         networks[network] = {
             **(endpoint or {}),
-            "Aliases": aliases + ([] if network == _DEFAULT_NETWORK else [own_name]),
+            # The default network has no name resolution, and refuses aliases.
+            "Aliases": aliases + ([] if network == "podman" else [own_name]),
         }
     return {**settings, "Networks": networks}
 
@@ -164,7 +167,8 @@ def _health_checks(config: Json, defaults: Json) -> tuple[Json | None, Json | No
     default: Json | None = defaults.get("Healthcheck")
     if not check or not default:
         return check, default
-    fields = check.keys() | default.keys()
     expected = {**_HEALTH_DEFAULTS, **{field: value for field, value in default.items() if value}}
-    is_same = all((check.get(field) or None) == (expected.get(field) or None) for field in fields)
+    is_same = all(
+        (check.get(field) or None) == (expected.get(field) or None) for field in check.keys() | default.keys()
+    )
     return (default, default) if is_same else (check, None)

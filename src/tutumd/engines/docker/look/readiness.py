@@ -128,8 +128,7 @@ class ActionContext:
         container = self.api.container(container_id)
         if container is None:
             return REMOVED
-        timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
-        held_s = timer.seconds(_state_of(container))
+        held_s = self.timers.setdefault(container_id, HoldTimer(self.clock)).seconds(_state_of(container))
         self.looks[container_id] = activity, self.clock(), container
         if container.status == "running":
             self.run.advance(f"{container_id} ran", 1)
@@ -176,8 +175,11 @@ def assess(
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
         output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
-        text = f"it is unhealthy: {output}" if output else "it is unhealthy"
-        return Cause(text, ReasonCode.UNHEALTHY) if held_s >= doubt_s else None
+        return (
+            Cause(f"it is unhealthy: {output}" if output else "it is unhealthy", ReasonCode.UNHEALTHY)
+            if held_s >= doubt_s
+            else None
+        )
     if container.status != "running" or container.health == "starting":
         return None
     return "" if held_s >= stable_s else None

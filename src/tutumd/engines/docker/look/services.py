@@ -234,5 +234,5 @@ def find_own_parts(containers: Sequence[InspectedContainer], self_id: str | None
 def _endpoints(container: InspectedContainer) -> Iterator[tuple[str, set[str]]]:
     """Yield each network of a container, with the container's names and addresses in it."""
     for network, endpoint in ((container.raw.get("NetworkSettings") or {}).get("Networks") or {}).items():
-        names = {container.name, *(endpoint.get("Aliases") or ()), *(endpoint.get("DNSNames") or ())}
-        yield network, names | {endpoint.get("IPAddress")}
+        names = (container.name, *(endpoint.get("Aliases") or ()), *(endpoint.get("DNSNames") or ()))
+        yield network, {*names, endpoint.get("IPAddress")}

@@ -83,15 +83,15 @@ def _command(container: InspectedContainer) -> str:
 
 def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
     """Return the names of the variables of a container, without the variables of its image."""
-    config: Json = container.raw.get("Config") or {}
-    given = set(config.get("Env") or ()) - set(((container.image or {}).get("Config") or {}).get("Env") or ())
+    given = set((container.raw.get("Config") or {}).get("Env") or ()) - set(
+        ((container.image or {}).get("Config") or {}).get("Env") or ()
+    )
     return tuple(sorted({variable.partition("=")[0] for variable in given}))
 
 
 def _ports(container: InspectedContainer) -> tuple[Port, ...]:
-    published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
     ports = set()
-    for inner, bindings in published.items():
+    for inner, bindings in ((container.raw.get("NetworkSettings") or {}).get("Ports") or {}).items():
         number, _, protocol = inner.partition("/")
         for outer in {binding["HostPort"] for binding in bindings or ()} or {""}:
             ports.add((int(number), int(outer) if outer else None, protocol or "tcp"))
@@ -106,9 +106,6 @@ def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
             yield f"the container {container.name} is paused"
         elif container.health == "unhealthy":  # a paused container fails its checks
             yield f"the container {container.name} is unhealthy"
-
-
-_FILE_NOTE = "the compose file was not read: changes in it or in an env_file take effect with docker compose up -d"
 
 
 def base_image(container: InspectedContainer) -> str:
@@ -140,4 +137,8 @@ def describe_file(containers: Iterable[InspectedContainer]) -> tuple[str, ...]:
     is_from_file = any(
         each.compose and each.labels.get("com.docker.compose.project.config_files") for each in containers
     )
-    return (_FILE_NOTE,) if is_from_file else ()
+    return (
+        ("the compose file was not read: changes in it or in an env_file take effect with docker compose up -d",)
+        if is_from_file
+        else ()
+    )

@@ -97,8 +97,11 @@ def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
     host: Json = old.get("HostConfig") or {}
     mode = str(host.get("NetworkMode", ""))
     shares_network = mode.startswith("container:")
-    has_machine_name = mode == "host" and config.get("Hostname") in (host_name, "")
-    inherits_name = shares_network or host.get("UTSMode") == "host" or has_machine_name
+    inherits_name = (
+        shares_network
+        or host.get("UTSMode") == "host"
+        or (mode == "host" and config.get("Hostname") in (host_name, ""))
+    )
     if inherits_name or config.get("Hostname") == old["Id"][:12]:
         config.pop("Hostname", None)
     if inherits_name:
@@ -179,17 +182,13 @@ def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
 
 def _as_request(mount: Json) -> dict[str, Any]:
     """Convert a mount from the form of responses to the form of requests; without a Source if that is impossible."""
-    source = {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", ""))
     return {
         "Type": mount.get("Type"),
-        "Source": source or "",
+        "Source": {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", "")) or "",
         "Target": mount["Destination"],
         "ReadOnly": not mount.get("RW", True),
     }
 
-
-# The network without name resolution: neither aliases nor container names are found in it.
-DEFAULT_BRIDGE = "bridge"
 
 # Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs.
 _USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
@@ -208,7 +207,8 @@ def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:
 
 def without_default_bridge(settings: Mapping[str, Json]) -> dict[str, Json]:
     """Return the endpoint settings of the networks in which containers find each other by name."""
-    return {network: endpoint for network, endpoint in settings.items() if network != DEFAULT_BRIDGE}
+    # In the default bridge, neither aliases nor container names are found.
+    return {network: endpoint for network, endpoint in settings.items() if network != "bridge"}
 
 
 def without_aliases(settings: Mapping[str, Json]) -> dict[str, dict[str, Any]]:

@@ -191,8 +191,13 @@ def superseded_images(
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
         digests = _digests_in(image, references)
-        is_ours = digests and digests == digest_names(image) and set(digests) <= set(pulled)
-        if is_ours and not named and image["Id"] not in needed:
+        if (
+            digests
+            and digests == digest_names(image)
+            and set(digests) <= set(pulled)
+            and not named
+            and image["Id"] not in needed
+        ):
             result.append(image)
     return result[keep:]
 
