@@ -129,9 +129,9 @@ class SqlTargets(StorePart, Targets):
         with self._wakeup.write(self._database) as (connection, woken):
             notification = _read_notification(connection, viewer, uuid)
             if not self._queue_again(connection, notifications.c.uuid == uuid):
-                is_dead = notification.state is NotificationState.DEAD
-                state = "about the start of an action that has ended" if is_dead else notification.state.value
-                raise ConflictError(f"the notification is {state}: only a dead one can be sent again")
+                if notification.state is NotificationState.DEAD:
+                    raise ConflictError("the action has ended: the status of its start is not sent again")
+                raise ConflictError(f"the notification is {notification.state}: only a dead one can be sent again")
             woken.add(NOTIFICATIONS)
             uuid_of_target, details = notification.target_uuid, f"notification {uuid}"
             self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, uuid_of_target, details)
