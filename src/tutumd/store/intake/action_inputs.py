@@ -77,8 +77,10 @@ def read_totals(connection: sa.Connection, action_seqs: Collection[int]) -> dict
 
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
     """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order."""
-    this_action = sa.select(actions.c.seq).where(actions.c.uuid == action_uuid)
     # FOR KEY SHARE: a deletion of the action, which also deletes its amounts, waits for the end of the transaction.
-    action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
+    action = read_one(
+        connection,
+        sa.select(actions.c.seq).where(actions.c.uuid == action_uuid).with_for_update(read=True, key_share=True),
+    )
     own = sa.select(action_inputs).where(action_inputs.c.action_seq == action.seq).order_by(action_inputs.c.seq)
     return [(row.amount, row.cap) for row in connection.execute(own)]

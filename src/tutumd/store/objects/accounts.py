@@ -140,8 +140,11 @@ class SqlAccounts(SqlSessions, Accounts):
             form_sha256=key.form_sha256,
         )
         if not is_new:
-            of_form = sa.and_(api_keys.c.form_sha256.isnot(None), api_keys.c.form_sha256 == key.form_sha256)
-            hint = connection.scalar(sa.select(api_keys.c.hint).where(of_form))
+            hint = connection.scalar(
+                sa.select(api_keys.c.hint).where(
+                    api_keys.c.form_sha256.isnot(None), api_keys.c.form_sha256 == key.form_sha256
+                )
+            )
             raise ConflictError(_MADE.format(hint) if hint else "this key is that of a user already")
         check_keys(connection, user.uuid, now)
         limits = {

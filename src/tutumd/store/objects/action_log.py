@@ -29,8 +29,10 @@ def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: st
     """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
     deletion.
     """
-    line = {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value}
-    connection.execute(_INSERT_LINE, line)
+    connection.execute(
+        _INSERT_LINE,
+        {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value},
+    )
     lines = connection.execute(_LINES_OF_ACTION, {"action_uuid": action_uuid}).scalars().all()
     if len(lines) > MAX_LINES:
         left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]

@@ -57,8 +57,13 @@ def _count_ended(dialect: Dialect) -> Any:
 
 def count_takeover(connection: sa.Connection, engine: str, verb: str) -> None:
     """Count the claim of an action that another worker holds, or held when it died."""
-    values = {"engine": engine, "verb": verb, "event": TAKEOVER, "bound": _NOT_RUN, "number": 1, "microseconds": 0}
-    connection.execute(_or_add(insert(connection, action_totals).values(values)))
+    connection.execute(
+        _or_add(
+            insert(connection, action_totals).values(
+                engine=engine, verb=verb, event=TAKEOVER, bound=_NOT_RUN, number=1, microseconds=0
+            )
+        )
+    )
 
 
 def read(connection: sa.Connection) -> list[ActionTotal]:

@@ -148,9 +148,8 @@ def read_requesters(
     connection: sa.Connection, viewer: User, action_uuids: Sequence[str]
 ) -> Mapping[str, tuple[str, ...]]:
     """Return the names of the users who requested actions, by UUID, from the entries that the viewer sees."""
-    of_actions = sa.select(audit).where(audit.c.action_uuid.in_(action_uuids))
     # With the limit, no other condition can choose an index that finds more entries.
-    entries = of_actions.limit(_READ_AT_ONCE).subquery().c
+    entries = sa.select(audit).where(audit.c.action_uuid.in_(action_uuids)).limit(_READ_AT_ONCE).subquery().c
     requests = (
         sa.select(entries.action_uuid, entries.user_name)
         .where(entries.what.in_(_REQUESTS), *_visible_to(viewer, entries))

@@ -93,8 +93,10 @@ class SqlDeliveries(StorePart):
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
-            of_handler = select_deliveries(with_content=True).where(deliveries.c.handler_seq == handler.seq)
-            return delivery_from(read_one(connection, of_handler.where(deliveries.c.seq == number)))
+            chosen = select_deliveries(with_content=True).where(
+                deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number
+            )
+            return delivery_from(read_one(connection, chosen))
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
@@ -202,5 +204,7 @@ def _select_without_action(filters: Mapping[str, str], limit: int | None) -> sa.
 
 
 def _conditions(filters: Mapping[str, str], table: Any = deliveries) -> Iterator[sa.ColumnElement[bool]]:
-    columns = {"handler": table.c.handler_seq, "outcome": table.c.outcome, "number": table.c.seq}
-    return conditions({name: value for name, value in filters.items() if name != "service"}, columns)
+    return conditions(
+        {name: value for name, value in filters.items() if name != "service"},
+        {"handler": table.c.handler_seq, "outcome": table.c.outcome, "number": table.c.seq},
+    )

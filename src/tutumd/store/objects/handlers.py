@@ -130,8 +130,13 @@ class SqlHandlers(StorePart):
         with self._database.write() as connection:
             check_rotation(connection, viewer.uuid, self._clock())
             handler = self._read_handler(connection, viewer, service_uuid, uuid, locks=True)
-            until = f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC"
-            self._record_handler(connection, viewer, AuditEvent.HANDLER_ROTATED, handler, until)
+            self._record_handler(
+                connection,
+                viewer,
+                AuditEvent.HANDLER_ROTATED,
+                handler,
+                f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC",
+            )
             connection.execute(
                 sa.update(handlers)
                 .where(handlers.c.uuid == uuid)
@@ -156,8 +161,13 @@ class SqlHandlers(StorePart):
             if before is not None and not by_age:
                 uncounted = sa.select(deliveries.c.handler_seq).where(delivery_log.is_uncounted(connection))
                 statement = statement.where(handlers.c.seq.not_in(uncounted))
-            order = [last_used, handlers.c.seq] if by_age else [services.c.name, handlers.c.seq]
-            return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
+            return read_page(
+                connection,
+                statement,
+                query,
+                [last_used if by_age else services.c.name, handlers.c.seq],
+                lambda rows: self._make(connection, rows),
+            )
 
     def _read_handler(
         self, connection: sa.Connection, viewer: User, service_uuid: str, reference: str | int, *, locks: bool = False

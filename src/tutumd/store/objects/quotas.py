@@ -48,8 +48,10 @@ def check_handlers(connection: sa.Connection, user_uuid: str, now: datetime, add
     user = _lock(connection, user_uuid)
     most = _most_handlers(user)
     if _count(connection, handlers.c.maker_uuid == user_uuid) > most:
-        unused = "tutum webhook-handler unused lists some that nobody calls"
-        raise ConflictError(f"you may have made at most {most:,} webhook handlers: revoke those not in use ({unused})")
+        raise ConflictError(
+            f"you may have made at most {most:,} webhook handlers: revoke those not in use"
+            " (tutum webhook-handler unused lists some that nobody calls)"
+        )
     _take(connection, user, now, added)
 
 

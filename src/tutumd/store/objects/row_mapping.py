@@ -167,8 +167,12 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
 
 def container_from(row: Row) -> Container:
     """Return the container of a row of `containers`."""
-    ports = tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in row.ports)
-    return value_from(row, Container, state=ContainerState(row.state), ports=ports)
+    return value_from(
+        row,
+        Container,
+        state=ContainerState(row.state),
+        ports=tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in row.ports),
+    )
 
 
 def read_page(

@@ -110,6 +110,10 @@ def _meanings(reference: str) -> Iterator[sa.ColumnElement[bool]]:
         services.c.alias == reference,
     )
     # `docker ps` shows a task of Swarm as `shop_web.1.TASK`, or of a global service as `shop_web.NODE.TASK`.
-    is_named = sa.or_(containers.c.name == reference, containers.c.object_id == reference.rpartition(".")[2])
-    yield services.c.uuid.in_(sa.select(containers.c.service_uuid).where(containers.c.present, is_named))
+    yield services.c.uuid.in_(
+        sa.select(containers.c.service_uuid).where(
+            containers.c.present,
+            sa.or_(containers.c.name == reference, containers.c.object_id == reference.rpartition(".")[2]),
+        )
+    )
     yield services.c.uuid.startswith(reference.lower(), autoescape=True)

@@ -124,8 +124,15 @@ def _store(
 
 def _select_rows(engine: str) -> sa.Select[Any]:
     c = services.c
-    columns = (c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision)
-    return sa.select(*columns, c.definition.isnot(None).label("was_created")).where(c.engine == engine)
+    return sa.select(
+        c.uuid,
+        c.selector,
+        c.fingerprint,
+        c.unbound,
+        c.terminated,
+        c.revision,
+        c.definition.isnot(None).label("was_created"),
+    ).where(c.engine == engine)
 
 
 def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:

@@ -265,8 +265,11 @@ def _update_claimed(names: tuple[str, ...]) -> sa.Update:
     is_held = sa.and_(
         actions.c.uuid == sa.bindparam("claimed_action"), actions.c.token == sa.bindparam("claim_token"), RUNNING
     )
-    new = {name: sa.bindparam(f"new_{name}", type_=actions.c[name].type) for name in names}
-    return sa.update(actions).where(is_held).values(new)
+    return (
+        sa.update(actions)
+        .where(is_held)
+        .values({name: sa.bindparam(f"new_{name}", type_=actions.c[name].type) for name in names})
+    )
 
 
 def renew_claims(
@@ -354,8 +357,11 @@ def select_with_leftover() -> sa.Select[Any]:
     """
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    found = select_actions(counts_deliveries=False).where(actions.c.uuid == sa.bindparam("action_uuid"))
-    return found.add_columns(uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
+    return (
+        select_actions(counts_deliveries=False)
+        .add_columns(uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
+        .where(actions.c.uuid == sa.bindparam("action_uuid"))
+    )
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:

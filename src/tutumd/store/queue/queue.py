@@ -88,8 +88,12 @@ class SqlQueue(SqlEngineSync, Queue):
                 kept = () if has_looked else ("error", "faults", "away", "note")
                 upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
-                    row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
-                    upsert(connection, worker_slots, ("worker", "engine"), row)
+                    upsert(
+                        connection,
+                        worker_slots,
+                        ("worker", "engine"),
+                        {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now},
+                    )
             if slots is not None:
                 leases.excuse_waiting(connection, now, self._lease_clock())
 
@@ -100,9 +104,14 @@ class SqlQueue(SqlEngineSync, Queue):
             is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
         if is_taken or lease is None:
             return not is_taken
-        values = {"engine": engine_name, "worker": worker, "lease_until": now + lease}
         with self._database.write() as connection:
-            return upsert(connection, discoveries, "engine", values, where=is_free)
+            return upsert(
+                connection,
+                discoveries,
+                "engine",
+                {"engine": engine_name, "worker": worker, "lease_until": now + lease},
+                where=is_free,
+            )
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False

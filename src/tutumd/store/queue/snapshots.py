@@ -63,8 +63,10 @@ def store_snapshot(
         values.update(fingerprint="")
         # A redeploy runs old and new containers side by side.
         values = {key: value for key, value in values.items() if key not in ("target", "warnings")}
-    new = {f"new_{name}": value for name, value in _fit(services, values).items()}
-    connection.execute(_update_service(tuple(values)), {"service_uuid": uuid, **new})
+    connection.execute(
+        _update_service(tuple(values)),
+        {"service_uuid": uuid, **{f"new_{name}": value for name, value in _fit(services, values).items()}},
+    )
     _store_containers(connection, uuid, snapshot.containers, now)
 
 
@@ -92,8 +94,11 @@ _BEING_CHANGED = (
 
 @cache
 def _update_service(names: tuple[str, ...]) -> sa.Update:
-    new = {name: sa.bindparam(f"new_{name}", type_=services.c[name].type) for name in names}
-    return sa.update(services).where(services.c.uuid == sa.bindparam("service_uuid")).values(new)
+    return (
+        sa.update(services)
+        .where(services.c.uuid == sa.bindparam("service_uuid"))
+        .values({name: sa.bindparam(f"new_{name}", type_=services.c[name].type) for name in names})
+    )
 
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
@@ -208,20 +213,22 @@ def _store_containers(
 
 
 def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
-    values = {
-        "uuid": new_uuid(),
-        "service_uuid": uuid,
-        "object_id": snapshot.id,
-        "present": True,
-        "position": position,
-        "name": snapshot.name,
-        "state": snapshot.state.value,
-        "image_name": snapshot.image_name,
-        "image_digest": snapshot.image_digest,
-        "run_command": snapshot.run_command,
-        "exit_code": snapshot.exit_code,
-        "started": snapshot.started,
-        "stopped": snapshot.stopped,
-        "ports": [[port.inner, port.outer, port.protocol] for port in snapshot.ports],
-    }
-    return _fit(containers, values)
+    return _fit(
+        containers,
+        {
+            "uuid": new_uuid(),
+            "service_uuid": uuid,
+            "object_id": snapshot.id,
+            "present": True,
+            "position": position,
+            "name": snapshot.name,
+            "state": snapshot.state.value,
+            "image_name": snapshot.image_name,
+            "image_digest": snapshot.image_digest,
+            "run_command": snapshot.run_command,
+            "exit_code": snapshot.exit_code,
+            "started": snapshot.started,
+            "stopped": snapshot.stopped,
+            "ports": [[port.inner, port.outer, port.protocol] for port in snapshot.ports],
+        },
+    )

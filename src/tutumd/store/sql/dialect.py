@@ -197,11 +197,15 @@ def upsert(
         kept: Columns that an update does not change.
         where: The condition for an update.
     """
-    statement = insert(connection, table).values(values)
     keys = [key] if isinstance(key, str) else list(key)
     changes = {name: value for name, value in values.items() if name not in (*keys, *kept)}
-    updating = statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
-    return bool(connection.execute(updating).rowcount)
+    return bool(
+        connection.execute(
+            insert(connection, table)
+            .values(values)
+            .on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+        ).rowcount
+    )
 
 
 def probe(connection: sa.Connection) -> None:

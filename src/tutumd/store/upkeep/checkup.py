@@ -90,8 +90,11 @@ def _check_file(connection: sa.Connection, path: Path) -> Finding:
         return ok(DATABASE, f"{shown} can be read; it is too large to be checked for damage here: tutumd backup does")
     found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
     if found != "ok":
-        text = f"{shown} is damaged: {' '.join(found.split())}"
-        return wrong(DATABASE, text, "restore a backup: tutumd restore FILE --force")
+        return wrong(
+            DATABASE,
+            f"{shown} is damaged: {' '.join(found.split())}",
+            "restore a backup: tutumd restore FILE --force",
+        )
     return ok(DATABASE, f"{shown} is not damaged")
 
 
@@ -100,16 +103,25 @@ def _check_schema(connection: sa.Connection) -> Finding:
     if not tables:
         return warning(DATABASE, "it is empty", "start tutumd, which creates its tables")
     if "alembic_version" not in tables:
-        text = f"it belongs to another application, with a table {tables[0]!r}"
-        return wrong(DATABASE, text, "give tutumd a database of its own")
+        return wrong(
+            DATABASE,
+            f"it belongs to another application, with a table {tables[0]!r}",
+            "give tutumd a database of its own",
+        )
     schema = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
     if schema == HEAD:
         return ok(DATABASE, f"its schema is that of this version, {HEAD}")
     if not is_known(schema):
-        text = f"its schema, {schema}, is of a newer tutumd; this version knows {HEAD}"
-        return wrong(DATABASE, text, "run the newer version, or restore a backup")
-    fix = f"back up, then restart tutumd with this version, which brings it to {HEAD}"
-    return warning(DATABASE, f"its schema, {schema}, is of an older tutumd", fix)
+        return wrong(
+            DATABASE,
+            f"its schema, {schema}, is of a newer tutumd; this version knows {HEAD}",
+            "run the newer version, or restore a backup",
+        )
+    return warning(
+        DATABASE,
+        f"its schema, {schema}, is of an older tutumd",
+        f"back up, then restart tutumd with this version, which brings it to {HEAD}",
+    )
 
 
 def _read(connection: sa.Connection, path: Path | None) -> Contents:

@@ -155,8 +155,7 @@ def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:
             .order_by(handlers.c.seq)
             .with_for_update(key_share=True)
         ).all()
-    rows = [(seq, *of_handler) for seq, of_handler in sorted(calls.items())]
-    connection.execute(_ADD_CALLS, {"rows": json_rows(rows)})
+    connection.execute(_ADD_CALLS, {"rows": json_rows((seq, *called) for seq, called in sorted(calls.items()))})
 
 
 _COUNTED = (deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.action_seq, KIND, deliveries.c.kept_bytes)
@@ -178,8 +177,11 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> None:
         less.append((handler_seq, kind, None, -len(sizes), -sum(sizes)))
     if less:
         add_to_logs(connection, less)
-        of_handlers = handler_logs.c.handler_seq.in_([handler_seq for handler_seq, *_ in less])
-        connection.execute(sa.delete(handler_logs).where(of_handlers, handler_logs.c.rows <= 0))
+        connection.execute(
+            sa.delete(handler_logs).where(
+                handler_logs.c.handler_seq.in_([handler_seq for handler_seq, *_ in less]), handler_logs.c.rows <= 0
+            )
+        )
         oldest = sa.select(sa.func.min(deliveries.c.seq)).scalar_subquery()
         connection.execute(sa.delete(delivery_chunks).where(delivery_chunks.c.chunk < oldest // (1 << CHUNK_BITS)))
 

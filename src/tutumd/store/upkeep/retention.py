@@ -153,5 +153,6 @@ def delete(connection: sa.Connection, keys: Keys) -> None:
     is_gone = {services: services.c.terminated, containers: sa.not_(containers.c.present)}
     for table, values in keys.items():
         if values:
-            is_listed = sa.tuple_(*table.primary_key.columns).in_(values)
-            connection.execute(sa.delete(table).where(is_listed, is_gone.get(table, sa.true())))
+            connection.execute(
+                sa.delete(table).where(sa.tuple_(*table.primary_key.columns).in_(values), is_gone.get(table, sa.true()))
+            )
