@@ -90,6 +90,4 @@ def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor
     page = reader.get(path)
     for label in ("Cancel", "Retry", "Abandon"):
         assert not page.find("button", f"{label} the action")
-        csrf = page.form("Sign out").fields[0][1]
-        assert reader.send("POST", f"{path}{label.lower()}/", {"csrf": csrf}).status == 403
     wait_for_end(live_server, path)

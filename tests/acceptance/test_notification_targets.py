@@ -132,6 +132,7 @@ def test_the_command_line_does_all_of_it(live_server: LiveServer) -> None:
     assert run("target", "ls") == run("target", "list")
     assert all(f"{service}{end}" in run("target", "ls", "--service", service) for end in ("", "-ci"))
     assert "repeat       600 s" in run("target", "show", f"{service}-ci")
+    assert f"{service}: webhook, about {service}\n" in run("target", "show", service)
     run("target", "set", service, "--events", "failed,engine.down", "--include-log", "--secret-file", "-", stdin=SECRET)
     shown = json.loads(run("target", "show", service, "--json"))
     assert (shown["events"], shown["include_log"]) == (["action.failed", "engine.down"], True)
@@ -171,6 +172,7 @@ def test_an_exported_file_applies_without_a_change_and_follows_its_edits(
     service = objects(ann, "/api/v1/service/")[0]["uuid"]
     give(live_server, service, "username")
     assert f'service = "{service}"' in cli.run("export", **login)[0]  # its name is no longer the owner's to see
+    assert objects(ann)[0]["service_name"] is None
     give(live_server, service, ann.name)
     text = cli.run("export", **login)[0]
     assert SECRET not in text

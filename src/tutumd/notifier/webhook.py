@@ -1,14 +1,12 @@
 """The kind `webhook`: a signed POST, as Standard Webhooks describes it."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import decrypted
-from tutumd.model.notifications import ClaimedNotification, SendResult
+from tutumd.model.notifications import ClaimedNotification, SendResult, encode
 from tutumd.notifier.links import page_links
 from tutumd.notifier.outbound import Outbound, Response, UnreachableError
 
@@ -19,19 +17,11 @@ _REDIRECTS = range(300, 400)
 class WebhookSender:
     """Sends JSON. The signature of each attempt has the time of the attempt, and the ID of the message."""
 
-    def __init__(
-        self,
-        outbound: Outbound,
-        cipher: SecretCipher,
-        *,
-        public_url: str = "",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, outbound: Outbound, cipher: SecretCipher, *, public_url: str = "") -> None:
         """Create the sender; an empty `public_url` sends no links."""
         self._outbound = outbound
         self._cipher = cipher
         self._public_url = public_url
-        self._now = now
 
     def send(self, claimed: ClaimedNotification) -> SendResult:
         notification, target = claimed.notification, claimed.target
@@ -39,16 +29,15 @@ class WebhookSender:
         payload = dict(notification.payload)
         if links := page_links(notification, self._public_url):
             payload["data"] = {**payload["data"], "links": links}
-        body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-        now = self._now()
+        body, now = encode(payload), datetime.now(UTC)
         headers = {
             "content-type": "application/json",
             "webhook-id": notification.uuid,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(settings["secret"]).sign(notification.uuid, now, body),
+            "webhook-signature": Webhook(settings["secret"]).sign(notification.uuid, now, body.decode()),
         }
         try:
-            response = self._outbound.post(settings["url"], headers, body.encode(), may_use_proxy=target.owner_is_admin)
+            response = self._outbound.post(settings["url"], headers, body, may_use_proxy=target.owner_is_admin)
         except UnreachableError as error:
             return SendResult(sent=False, error=str(error), is_final=error.is_final)
         return judge_response(response)

@@ -82,7 +82,4 @@ def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
 
 def test_a_replica_of_a_single_container_is_labelled_with_its_service() -> None:
     first = inspected(1, "web", labels={"mine": "1"})
-    assert replica_config(only(first), first, "web-2")["Labels"] == {
-        "mine": "1",
-        "tutum.service": "web",
-    }
+    assert replica_config(only(first), first, "web-2")["Labels"] == {"mine": "1", "tutum.service": "web"}

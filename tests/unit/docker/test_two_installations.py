@@ -59,8 +59,11 @@ class Turns:
         try:
             act()
         finally:
-            del self._gates[name]
+            # An actor with several threads may have passed on more than one turn to this one.
+            gate = self._gates.pop(name)
             self._pass_on()
+            while gate.acquire(blocking=False):
+                self._pass_on()
 
     def _pass_on(self) -> None:
         if self._gates:

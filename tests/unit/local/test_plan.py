@@ -95,11 +95,6 @@ def test_a_target_beyond_the_cap_is_refused(target: int) -> None:
         plan_redeploy(facts(record(1), of=service(target=target)))
 
 
-def test_a_service_without_a_definition_is_refused() -> None:
-    with pytest.raises(EngineRefusedError, match="web has no definition"):
-        plan_start(facts(record(stopped=True), of=service(definition=None)))
-
-
 def test_start_of_a_stopped_service_runs_the_current_definition() -> None:
     change = plan_start(facts(record(stopped=True)))
     assert (change.definition, change.stopped, [c.number for c in change.incoming]) == (NEW, False, [1, 2])
@@ -119,12 +114,7 @@ def test_stop_keeps_nothing_but_the_target() -> None:
 def test_an_applied_change_keeps_and_adds_containers_and_the_others_leave() -> None:
     present = record(1, 2, 3)
     change = Change(
-        action=ACTION_UUID,
-        definition=NEW,
-        image_name="new image",
-        target=3,
-        keep=(1, 3),
-        incoming=(new(1, number=2),),
+        action=ACTION_UUID, definition=NEW, image_name="new image", target=3, keep=(1, 3), incoming=(new(1, number=2),)
     )
     after = apply_change(record(1, 2, 3, change=change))
     assert [c.id for c in after.containers] == ["old-1", "new-1", "old-3"]

@@ -3,13 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.local.values import NEW, NOON, OLD, container, identity, record
-from tutumd.engines.local.records import (
-    RECORD_JSON,
-    Change,
-    ContainerRecord,
-    definition_digest,
-    replace_container,
-)
+from tutumd.engines.local.records import RECORD_JSON, Change, ContainerRecord, definition_digest, replace_container
 from tutumd.model import Definition
 
 INCOMING = ContainerRecord(id="new-1", number=1, slot="new-1")

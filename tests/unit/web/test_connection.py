@@ -12,7 +12,6 @@ from tutumd.web.messages.connection import (
     Check,
     Connection,
     choose_delivery,
-    describe_calls,
     judge_connection,
 )
 from tutumd.web.messages.reasons import write_reason
@@ -46,8 +45,9 @@ def test_before_the_first_call_it_says_what_will_be_checked() -> None:
             check("The action succeeds", "waiting"),
         ),
     )
-    unsigned = judge("curl", name="curl")
+    unsigned = judge("curl", name="curl", debounce=3)
     assert [check.text for check in unsigned.checks][:2] == ["A call arrives", "The call counts"]
+    assert unsigned.checks[1].why == "Every call counts."
     assert judge("nobody").title == "Waiting for the first call from the sender"
 
 
@@ -214,18 +214,3 @@ def test_calls_for_one_platform_of_an_image_do_not_hide_the_one_that_ran() -> No
     assert choose_delivery([layer, refused, ran]) is layer
     assert choose_delivery([refused, ran]) is refused
     assert choose_delivery([]) is None
-
-
-@pytest.mark.parametrize(
-    ("document", "text"),
-    [
-        ({}, "Every call counts."),
-        ({"debounce": 3, "tag": {"allow": ["v*"]}}, "Every call counts."),
-        (
-            {"filter": [{"preset": "branch", "branch": ["a", "b"]}, {"preset": "skip"}]},
-            "Only pushes to the branch a or b count. A push does not count if its commit message has [skip deploy].",
-        ),
-    ],
-)
-def test_what_counts_is_told_in_words(document: dict[str, Any], text: str) -> None:
-    assert describe_calls(make_handler(document)) == text

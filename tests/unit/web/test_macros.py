@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.dashboard_bed import template_environment
 from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceState
-from tutumd.web.pages.rendering import duration, exact, relative, short_digest
+from tutumd.web.pages.rendering import duration, relative, short_digest
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -108,7 +108,6 @@ def test_a_length_of_time_has_two_units_at_most(seconds: float, text: str) -> No
 
 
 def test_moments_and_digests_are_written_for_machines_and_for_people() -> None:
-    assert exact(NOW) == "2026-03-04 12:00:00 UTC"
     assert short_digest("sha256:0123456789abcdef") == "0123456789ab"
     assert 'datetime="2026-03-04T12:00:00.000Z" title="2026-03-04 12:00:00 UTC">just now<' in ui.time(NOW)
     assert "never" in ui.time(None)

@@ -276,10 +276,7 @@ NEEDED = {
         Needed("POST", "/containers/{absent}/update", body={}),
         Needed("DELETE", "/containers/{absent}"),
     ),
-    "services cannot be found": (
-        Needed("GET", "/containers/json"),
-        Needed("GET", "/containers/{absent}/json"),
-    ),
+    "services cannot be found": (Needed("GET", "/containers/json"), Needed("GET", "/containers/{absent}/json")),
     "changes are seen late": (Needed("GET", "/events", query={"since": "0", "until": "1"}),),
     "no output can be shown": (Needed("GET", "/containers/{absent}/logs", query={"stdout": "1"}),),
     "a redeploy cannot keep or remove images that it replaced": (

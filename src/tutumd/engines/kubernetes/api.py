@@ -174,15 +174,8 @@ class Cluster:
 
     def watch(self, kind: str, namespace: str, version: str) -> Any:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
-        request = replace(
-            on_collection("watch", kind, namespace),
-            query={
-                "watch": "true",
-                "resourceVersion": version,
-                "timeoutSeconds": str(WATCH_S),
-                "allowWatchBookmarks": "true",
-            },
-        )
+        query = {"resourceVersion": version, "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true"}
+        request = replace(on_collection("watch", kind, namespace), query={"watch": "true", **query})
         response = self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
         if response.status >= 300:
             with closing(response):

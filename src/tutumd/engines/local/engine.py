@@ -173,10 +173,7 @@ class LocalEngine:
             limits=limits,
         )
         self._supervisor = Supervisor(
-            folder=self._folder,
-            processes=self._processes,
-            max_output_bytes=max_output_bytes,
-            clock=clock,
+            folder=self._folder, processes=self._processes, max_output_bytes=max_output_bytes, clock=clock
         )
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:

@@ -126,21 +126,25 @@ def write_page(path: str, query: Query, page: Page[Any], objects: Iterable[objec
         return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
 
     next_offset = query.offset + query.limit
-    meta = {
-        "limit": query.limit,
-        "next": link(next_offset) if next_offset < page.total else None,
-        "offset": query.offset,
-        "previous": link(max(0, query.offset - query.limit)) if query.offset else None,
-        "total_count": page.total,
+    return {
+        "meta": {
+            "limit": query.limit,
+            "next": link(next_offset) if next_offset < page.total else None,
+            "offset": query.offset,
+            "previous": link(max(0, query.offset - query.limit)) if query.offset else None,
+            "total_count": page.total,
+        },
+        "objects": list(page.objects if objects is None else objects),
     }
-    return {"meta": meta, "objects": list(page.objects if objects is None else objects)}
 
 
 def write_list(objects: Iterable[object]) -> dict[str, Any]:
     """Return the JSON of a short list without further pages, as `list_of` describes it."""
     values = tuple(objects)
-    meta = {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)}
-    return {"meta": meta, "objects": values}
+    return {
+        "meta": {"limit": 25, "next": None, "offset": 0, "previous": None, "total_count": len(values)},
+        "objects": values,
+    }
 
 
 class RequestBody(BaseModel):

@@ -56,8 +56,13 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
     notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
     if is_cut and text:
         notes.append("Only the first 16 KiB of the body are stored.")
-    query = tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
-    return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+    return DeliveryText(
+        headers=headers,
+        query=tuple(parse_qsl(hide_uuids(str(content.get("query", ""))), keep_blank_values=True)),
+        body=body,
+        kind=kind,
+        notes=tuple(notes),
+    )
 
 
 def hides_url(delivery: Delivery, text: DeliveryText, handler_uuid: str) -> bool:

@@ -77,8 +77,14 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
         shown = field.shown_schema or schema
         if takes_flag and field.default is None and shown is schema:  # a checkbox has only two states
             shown = {"enum": ["true", "false"]}
-        kind = "date" if field.is_date else _kind_of(shown)
-        inputs = [Input(name=field.name, kind=kind, schema=shown, takes_flag=takes_flag)]
+        inputs = [
+            Input(
+                name=field.name,
+                kind="date" if field.is_date else _kind_of(shown),
+                schema=shown,
+                takes_flag=takes_flag,
+            )
+        ]
     return tuple(each for each in inputs if each.kind != "json")
 
 

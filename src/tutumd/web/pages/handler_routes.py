@@ -159,5 +159,7 @@ def read_outcome(text: str) -> DeliveryOutcome | None:
 
 def outcome_filters(address: str, chosen: DeliveryOutcome | None) -> list[tuple[str, str, None, bool]]:
     """Return the links that filter deliveries by outcome, as `ui.filters` takes them."""
-    links = [("All", address, None, chosen is None)]
-    return links + [(each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome]
+    return [
+        ("All", address, None, chosen is None),
+        *((each.value, f"{address}?outcome={each.value}", None, each is chosen) for each in DeliveryOutcome),
+    ]
