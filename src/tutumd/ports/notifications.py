@@ -57,7 +57,10 @@ class Targets(Protocol):
         """Queue a dead notification again, with the same ID. Raises ConflictError if it is not dead."""
 
     def retry_dead(self, viewer: User, target_uuid: str) -> int:
-        """Queue all dead notifications of a target again, and return how many."""
+        """Queue all dead notifications of a target again, and return how many.
+
+        A commit status that a newer one replaces stays dead.
+        """
 
 
 class Sender(Protocol):

@@ -6,6 +6,7 @@ for a client but the time of its last read, so any web process can continue.
 
 import secrets
 import time
+import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -20,7 +21,8 @@ PAUSE_S = 1.0
 """Minimum time between two reads of a follower."""
 LASTS_S = 20.0
 """Time after its last read during which a follower counts."""
-_MAX_CURSOR = 12_000
+_MAX_POSITION = 64_000
+"""Maximum bytes of a position. A cursor has it compressed, because proxies refuse addresses above 8 KB."""
 _POSITION = TypeAdapter(dict[str, str], config=ConfigDict(strict=True))
 
 
@@ -50,7 +52,8 @@ class Followers:
         if cursor:
             self._admit(viewer.uuid, follower)
         output = ask(after)
-        return output.text, f"{follower}.{urlsafe_b64encode(_POSITION.dump_json(dict(output.position))).decode()}"
+        packed = zlib.compress(_POSITION.dump_json(dict(output.position)))
+        return output.text, f"{follower}.{urlsafe_b64encode(packed).decode()}"
 
     def _admit(self, user: str, follower: str) -> None:
         now = self._monotonic()
@@ -69,6 +72,7 @@ class Followers:
 def _parse_cursor(text: str) -> tuple[str, dict[str, str]]:
     follower, _, packed = text.partition(".")
     try:
-        return follower[:16], _POSITION.validate_json(urlsafe_b64decode(packed[:_MAX_CURSOR]))
-    except ValueError as error:
+        position = zlib.decompressobj().decompress(urlsafe_b64decode(packed), _MAX_POSITION)
+        return follower[:16], _POSITION.validate_json(position)
+    except (ValueError, zlib.error) as error:
         raise InvalidInputError("after must be `next` of an earlier response") from error

@@ -15,6 +15,7 @@ from tests.contract.store.test_notifier_queue import SENT, add, claim, fail, sto
 from tests.support.query_plans import count_rows, count_steps, recorded
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tests.support.waiting import wait_until
+from tutumd.errors import ConflictError
 from tutumd.model import Claim, Handler, Outcome, ReasonCode, User, Verb
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
@@ -344,6 +345,15 @@ def test_a_status_is_not_sent_after_a_newer_one_of_its_commit(bed: StoreBed) -> 
         if fails_after_the_next:
             queue.finish_notification(*attempt)
         assert events(bed) == ["action.succeeded"]
+    for result, due in ((SendResult(sent=False, status=401), None), (SENT, None)):
+        queue.finish_notification(claim(queue)[0], result, due)
+        if not result.sent:
+            bed.queue.finish(begin(bed, handler), Outcome(success=False), None)
+    assert bed.store.retry_dead(bed.admin, target.uuid) == 0
+    with pytest.raises(ConflictError, match="a newer one"):
+        bed.store.retry_notification(bed.admin, stored(bed, state="dead")[0].uuid)
+    with bed.database.write() as connection:
+        connection.execute(sa.text("DELETE FROM notifications"))
     claimed = begin(bed, handler)
     bed.store.change_target(bed.admin, target.uuid, lambda old: replace(old, enabled=False))
     bed.queue.finish(claimed, Outcome(success=True), None)

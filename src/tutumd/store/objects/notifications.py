@@ -41,9 +41,14 @@ _FILTERS = {
     "number": notifications.c.seq,
 }
 _DELETED_AT_ONCE = 1_000
+_newer = notifications.alias("newer")
+IS_REPLACED = sa.exists().where(
+    *(_newer.c[name] == notifications.c[name] for name in ("revision", "target_seq", "service_uuid")),
+    _newer.c.seq > notifications.c.seq,
+)
+"""A newer status of the same commit was queued: an older one must not be sent after it."""
 _IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
-_MAY_FOLLOW = sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE)
-"""Not the start of an ended action: a commit status must not go back to pending."""
+_MAY_FOLLOW = sa.and_(~IS_REPLACED, sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE))
 
 
 class SqlTargets(StorePart, Targets):
@@ -130,7 +135,7 @@ class SqlTargets(StorePart, Targets):
             notification = _read_notification(connection, viewer, uuid)
             if not self._queue_again(connection, notifications.c.uuid == uuid):
                 if notification.state is NotificationState.DEAD:
-                    raise ConflictError("the action has ended: the status of its start is not sent again")
+                    raise ConflictError("the status is not sent again, because a newer one of the commit replaces it")
                 raise ConflictError(f"the notification is {notification.state}: only a dead one can be sent again")
             woken.add(NOTIFICATIONS)
             uuid_of_target, details = notification.target_uuid, f"notification {uuid}"
@@ -149,7 +154,7 @@ class SqlTargets(StorePart, Targets):
             return number
 
     def _queue_again(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
-        """Queue dead notifications, except starts of ended actions."""
+        """Queue dead notifications, except statuses that newer ones replace, and starts of ended actions."""
         again = {"state": NotificationState.PENDING.value, "attempts": 0, "ended": None, "due": self._clock()}
         done = connection.execute(sa.update(notifications).where(DEAD, which, _MAY_FOLLOW).values(**again))
         return int(done.rowcount)

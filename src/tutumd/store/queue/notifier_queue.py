@@ -18,7 +18,7 @@ from tutumd.model import (
 from tutumd.ports.clock import Clock
 from tutumd.ports.notifications import NotificationQueue
 from tutumd.store.objects import audit
-from tutumd.store.objects.notifications import notification_from, select_targets, target_from
+from tutumd.store.objects.notifications import IS_REPLACED, notification_from, select_targets, target_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
@@ -191,14 +191,10 @@ def _attempt_values(result: SendResult) -> dict[str, Any]:
 
 
 def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> bool:
-    """Return whether a newer status of the same commit was queued: this one must not be sent after it."""
-    c = notifications.c
-    # Locked first: either this transaction sees the newer status, or the newer one removes this one.
-    row = connection.execute(sa.select(notifications).where(held).with_for_update()).first()
-    if row is None or row.revision is None:
-        return False
-    is_same = sa.and_(c.revision == row.revision, c.target_seq == row.target_seq, c.service_uuid == row.service_uuid)
-    return connection.execute(sa.select(c.seq).where(is_same, c.seq > row.seq).limit(1)).first() is not None
+    this = sa.select(notifications.c.seq).where(held)
+    # Locked first: either this transaction sees the newer status, or that of the newer one removes this one.
+    connection.execute(this.with_for_update()).all()
+    return connection.execute(this.where(IS_REPLACED)).first() is not None
 
 
 def _disable(connection: sa.Connection, target: Row, result: SendResult, now: datetime) -> set[str]:
