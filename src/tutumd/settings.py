@@ -234,8 +234,8 @@ class Settings(BaseSettings):
 
     def as_options(self) -> dict[str, Any]:
         """Return options from which another process on this machine reads the same settings."""
-        fields = Settings.model_fields.items()
-        return self.model_dump(mode="json", exclude={name for name, field in fields if field.validation_alias})
+        without_prefix = {name for name, field in Settings.model_fields.items() if field.validation_alias}
+        return self.model_dump(mode="json", exclude=without_prefix)
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)

@@ -127,4 +127,6 @@ def test_every_route_is_served_with_slashes_missing_and_doubled(target: Target) 
         assert expected.status == 200
         for wrong in (right.rstrip("/"), right.rstrip("/") + "/", right.replace("/", "//"), f"{right}//"):
             answer = target.send("GET", wrong)
-            assert (answer.status, answer.body) == (200, expected.body), wrong
+            # The logs have a cursor, which is another one for each reader.
+            shown, wanted = (each.body.partition(b'"next":"')[0] for each in (answer, expected))
+            assert (answer.status, shown) == (200, wanted), wrong

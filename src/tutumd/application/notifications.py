@@ -50,9 +50,9 @@ def check_target(
     target = _start(kind, viewer, before)
     for name, (attribute, check) in _fields(target, viewer).items():
         if name in given:
-            default = getattr(_start(kind, viewer, None), attribute)
             with about(name):
-                target = replace(target, **{attribute: default if given[name] is None else check(given[name])})
+                value = getattr(_start(kind, viewer, None), attribute) if given[name] is None else check(given[name])
+            target = replace(target, **{attribute: value})
     if not target.name:
         with about("name"):
             raise InvalidInputError("name is missing: the name of the target in lists and messages, such as oncall")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Accepted, Call, Delivery, Evaluation, EvaluationNeeded, NotQueued, Origin, User
+from tutumd.model import Accepted, Call, Delivery, EvaluationNeeded, NotQueued, Origin, User
 from tutumd.ports.store import Store
 from tutumd.reasons import Reason
 
@@ -40,7 +40,16 @@ async def redeliver(
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
     if obstacle := find_obstacle(delivery):
         raise ConflictError(obstacle)
-    call = _make_call(delivery, service_uuid, handler_uuid, origin, form_sha256 or None)
+    call = Call(
+        service_uuid=service_uuid,
+        handler_uuid=handler_uuid,
+        amount=delivery.amount,
+        origin=origin,
+        body_size=delivery.body_size,
+        key=form_sha256 or None,
+        content=delivery.raw,
+        has_tag_param=True,  # the store then needs an evaluation even if there are no options
+    )
     call_input = read_input(delivery, origin.address, now)
     await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
@@ -48,7 +57,9 @@ async def redeliver(
         options = replace(cache.read(call.handler_path, needed), verify=None, allow_from=())
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
         # The sender of the delivery was verified when it arrived.
-        return replace(call, evaluation=replace(_note_missing(evaluation, delivery), revision=delivery.revision))
+        missing = ", ".join(map(str, delivery.content.get("left_out", ())))
+        notes = (*evaluation.notes, Reason("not-stored", (missing,))) if missing else evaluation.notes
+        return replace(call, evaluation=replace(evaluation, notes=notes, revision=delivery.revision))
 
     try:
         return await accept(call, store_call, evaluate)
@@ -60,26 +71,6 @@ async def redeliver(
 def find_obstacle(delivery: Delivery) -> str:
     """Return why a delivery with this content cannot be redelivered; empty if it can."""
     return "this delivery was not stored whole: let its sender send it again" if delivery.content.get("is_cut") else ""
-
-
-def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin: Origin, key: str | None) -> Call:
-    return Call(
-        service_uuid=service_uuid,
-        handler_uuid=handler_uuid,
-        amount=delivery.amount,
-        origin=origin,
-        body_size=delivery.body_size,
-        key=key,
-        content=delivery.raw,
-        has_tag_param=True,  # the store then needs an evaluation even if there are no options
-    )
-
-
-def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
-    """Return the evaluation with a note on the parts of the delivery that were not stored."""
-    if missing := ", ".join(map(str, delivery.content.get("left_out", ()))):
-        return replace(evaluation, notes=(*evaluation.notes, Reason("not-stored", (missing,))))
-    return evaluation
 
 
 def read_input(delivery: Delivery, address: str, now: datetime) -> CallInput:

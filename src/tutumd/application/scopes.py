@@ -39,6 +39,8 @@ def require_everything(viewer: User) -> None:
 
 def describe_limits(access: Access) -> str:
     """Return a phrase that names the service or stack of narrow credentials."""
-    service = f"the service {access.service_uuid}" if access.service_uuid else ""
-    stack = f"the stack {access.stack!r}" if access.stack else ""
-    return " in ".join(filter(None, (service, stack)))
+    limits = (
+        f"the service {access.service_uuid}" if access.service_uuid else "",
+        f"the stack {access.stack!r}" if access.stack else "",
+    )
+    return " in ".join(filter(None, limits))

@@ -83,9 +83,8 @@ def read(source: BufferedReader, targets: Mapping[str, Path]) -> Manifest:
     Raises:
         SettingsError: The archive is not a backup, or is damaged. The text begins with a description of the archive.
     """
-    beginning = source.peek(16)
     for magic, advice in _OTHERS.items():
-        if beginning.startswith(magic):
+        if source.peek(16).startswith(magic):
             raise SettingsError(advice)
     try:
         with tarfile.open(fileobj=source, mode="r|") as archive:

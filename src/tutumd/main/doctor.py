@@ -105,8 +105,11 @@ def examine(options: Options) -> Iterator[Finding]:
     yield from _guarded(DATABASE, check_database(settings, read), "correct TUTUMD_DATABASE or --database")
     contents = read[0] if read else None
     for spec in specs:
-        findings = _check_engine(spec, settings, contents.installation if contents else "")
-        yield from _guarded(f"engine {spec.name}", findings, "correct --engine, or the address that it names")
+        yield from _guarded(
+            f"engine {spec.name}",
+            _check_engine(spec, settings, contents.installation if contents else ""),
+            "correct --engine, or the address that it names",
+        )
     yield from _guarded(
         _KEY,
         _check_key(settings, contents.secret if contents else None),

@@ -32,8 +32,8 @@ def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = _R
     setup = root / "script" / "setup"
     if setup.exists() and prefix == root / ".venv":
         return f"{quote(str(setup))} {extra}"
-    present = {_EXTRAS[module] for module in _EXTRAS if find_spec(module)}
-    requirement = f"'tutumd[{','.join(sorted(present | {extra}))}]'"
+    extras = {extra, *(each for module, each in _EXTRAS.items() if find_spec(module))}
+    requirement = f"'tutumd[{','.join(sorted(extras))}]'"
     if (prefix / "pipx_metadata.json").exists():
         return f"pipx install --force {requirement}"
     if (prefix / "uv-receipt.toml").exists():

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,9 +16,6 @@ from tutumd.main.startup import check_host, check_user_header, configure, listen
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
 from tutumd.settings import Options, Settings
 from tutumd.store.intake.intake import SqlIntake
-
-if TYPE_CHECKING:
-    from tutumd.web.scrapes import Scrapes
 
 _log = structlog.get_logger(__name__)
 
@@ -71,20 +67,6 @@ def _start_children(settings: Settings, storage: Storage, worker_command: Sequen
     return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.has_targets)]
 
 
-def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
-    """Return the renderer of the metrics; None if no setting enables them."""
-    from tutumd.web.scrapes import Scrapes  # slow to import
-
-    if not settings.metrics_token and not settings.metrics_allow_from:
-        return None
-    return Scrapes(
-        storage.figures.read,
-        version("tutumd"),
-        token=settings.metrics_token,
-        networks=settings.metrics_allow_from,
-    )
-
-
 def _serve_http(
     settings: Settings, storage: Storage, listener: socket.socket, children: Sequence[ChildProcess]
 ) -> None:
@@ -93,6 +75,7 @@ def _serve_http(
     # All of these are slow to import.
     from tutumd.main import http
     from tutumd.web.context import WebContext
+    from tutumd.web.scrapes import Scrapes
 
     def report_ready() -> None:
         _log.info("server is ready", url=url)
@@ -114,6 +97,12 @@ def _serve_http(
         cipher = load_cipher(settings, is_first_start=is_first_start)
         if storage.database.dialect.path is None and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
+        scrapes = Scrapes(
+            storage.figures.read,
+            version("tutumd"),
+            token=settings.metrics_token,
+            networks=settings.metrics_allow_from,
+        )
         context = WebContext(
             store=storage.store,
             clock=storage.clock,
@@ -130,7 +119,7 @@ def _serve_http(
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
             notify_networks=settings.notify_allow,
-            scrapes=_open_metrics(settings, storage),
+            scrapes=scrapes if settings.metrics_token or settings.metrics_allow_from else None,
         )
 
         def report_stop() -> None:
