@@ -31,9 +31,10 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def user_by_key(self, key_sha256: str) -> User | None:
         now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256
-        credentials = sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used)
         with self._database.read() as connection:
-            row = connection.execute(credentials.join(api_keys).where(this_key)).first()
+            row = connection.execute(
+                sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used).join(api_keys).where(this_key)
+            ).first()
         if row is None or (row.key_expires is not None and row.key_expires <= now):
             return None
         if row.last_used is None or now - row.last_used >= NOTE_AFTER:

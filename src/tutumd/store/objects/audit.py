@@ -18,7 +18,6 @@ SERVER = "the server"
 """Name of the actor if no user acted. No user can have this name, because names contain no spaces."""
 COMBINED_FOR = timedelta(hours=1)
 MAX_A_DAY = 10_000
-_DAY = timedelta(days=1)
 _NEAR = 50
 """Number of a user's entries that are searched for an equal entry."""
 _APART = frozenset(
@@ -78,8 +77,7 @@ def record(
     if alike is None:
         connection.execute(sa.insert(audit).values(at=now, **row))
     else:
-        entry = sa.update(audit).where(audit.c.seq == alike)
-        connection.execute(entry.values(count=audit.c.count + 1, last_at=now))
+        connection.execute(sa.update(audit).where(audit.c.seq == alike).values(count=audit.c.count + 1, last_at=now))
 
 
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
@@ -98,7 +96,7 @@ def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime
     alike = connection.scalar(recent.where(audit.c.seq > sa.func.coalesce(near, 0), *same))
     if alike is None and row["what"] not in _APART:
         oldest = connection.execute(own.add_columns(audit.c.at).limit(1).offset(MAX_A_DAY - 1)).first()
-        if oldest is not None and oldest.at > now - _DAY:
+        if oldest is not None and oldest.at > now - timedelta(days=1):
             names = ("what", "credential", "address") if is_session else ("what", "credential")
             same = [audit.c[name] == row[name] for name in names]
             alike = connection.scalar(recent.where(audit.c.seq >= oldest.seq, *same))

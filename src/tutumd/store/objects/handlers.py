@@ -236,8 +236,12 @@ def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -
 
 def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None, number: int) -> None:
     """Raise ConflictError if another handler of the service has the new name of this handler."""
-    same = sa.select(handlers.c.seq).where(handlers.c.service_uuid == service_uuid, handlers.c.name == name)
-    twin = connection.scalar(same.where(handlers.c.seq != number, handlers.c.name != "").limit(1))
+    twin = connection.scalar(
+        sa.select(handlers.c.seq)
+        .where(handlers.c.service_uuid == service_uuid, handlers.c.name == name)
+        .where(handlers.c.seq != number, handlers.c.name != "")
+        .limit(1)
+    )
     if twin is not None:
         with about("name"):
             raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")

@@ -40,15 +40,19 @@ class SqlRecentActions(StorePart):
         failed = select_actions(counts_deliveries=False).where(FAILED, actions.c.created > now - MAX_FAILURE_AGE)
         is_newest = sa.and_(~has_later.where(ended).exists(), visible_to(viewer), sa.not_(services.c.terminated))
         with self._database.read() as connection:
-            rows = connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
-            return tuple(action_from(row, now) for row in rows)
+            return tuple(
+                action_from(row, now)
+                for row in connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
+            )
 
     def recent_actions(self, viewer: User, limit: int, *, failed: bool = False) -> tuple[Action, ...]:
         found = select_actions(counts_deliveries=False).where(visible_to(viewer), sa.not_(services.c.terminated))
         with self._database.read() as connection:
             chosen = FAILED if failed else actions.c.seq.in_(_read_newest(connection, viewer, limit))
-            rows = connection.execute(found.where(chosen).order_by(actions.c.seq.desc()).limit(limit))
-            return tuple(action_from(row, self._clock()) for row in rows)
+            return tuple(
+                action_from(row, self._clock())
+                for row in connection.execute(found.where(chosen).order_by(actions.c.seq.desc()).limit(limit))
+            )
 
     def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
         called = (

@@ -162,8 +162,11 @@ def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before
     connection.execute(
         sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid).with_for_update()
     ).all()
-    still_forgettable = set(_find_forgettable(connection, engine, before)) & set(uuids)
-    connection.execute(sa.delete(services).where(services.c.uuid.in_(still_forgettable)))
+    connection.execute(
+        sa.delete(services).where(
+            services.c.uuid.in_(uuids), services.c.uuid.in_(_find_forgettable(connection, engine, before))
+        )
+    )
 
 
 def _insert_service(

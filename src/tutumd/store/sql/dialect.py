@@ -168,10 +168,6 @@ def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
     return "true"
 
 
-# Random bytes, because PostgreSQL compresses repetitive bytes.
-_PROBE_BYTES = 16_384
-
-
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
     return dialect_of(connection).insert(table)
@@ -210,4 +206,5 @@ def upsert(
 
 def probe(connection: sa.Connection) -> None:
     """Write as much as a call with a long body, to learn whether the database accepts it."""
-    upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(_PROBE_BYTES)})
+    # Random bytes, because PostgreSQL compresses repetitive bytes.
+    upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(16_384)})

@@ -130,8 +130,9 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
     with_headers = [call for call in calls if call.content]
     now = datetime.now(UTC) if path else connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     lease_now = EPOCH + timedelta(seconds=boottime_s()) if path else now
-    by_server = sa.func.count().filter(targets.c.disabled_reason != "")
-    numbers = connection.execute(sa.select(sa.func.count(), by_server).select_from(targets)).one()
+    numbers = connection.execute(
+        sa.select(sa.func.count(), sa.func.count().filter(targets.c.disabled_reason != "")).select_from(targets)
+    ).one()
     is_forwarded = any(
         call.address in value
         for call in with_headers
@@ -153,8 +154,12 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
 
 
 def _find_secret(connection: sa.Connection) -> str | None:
-    with_secret = sa.select(handlers.c.options).where(handlers.c.options.contains('"secrets"'))
-    for (options,) in connection.execute(with_secret.order_by(handlers.c.seq.desc()).limit(_RECENT)):
+    for options in connection.scalars(
+        sa.select(handlers.c.options)
+        .where(handlers.c.options.contains('"secrets"'))
+        .order_by(handlers.c.seq.desc())
+        .limit(_RECENT)
+    ):
         for secret in (json.loads(options).get("verify") or {}).get("secrets") or ():
             return str(secret)
     for settings in connection.scalars(sa.select(targets.c.settings).order_by(targets.c.seq.desc()).limit(_RECENT)):

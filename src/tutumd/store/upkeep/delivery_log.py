@@ -137,8 +137,9 @@ def _read_sums(connection: sa.Connection, start: int, end: int) -> Sequence[Row]
         sa.func.max(deliveries.c.received).label("last"),
     )
     summed = sums.where(deliveries.c.seq > start, deliveries.c.seq <= end).group_by(*by_log).subquery()
-    with_service = summed.outerjoin(actions, actions.c.seq == summed.c.action_seq)
-    return connection.execute(sa.select(summed, actions.c.service_uuid).select_from(with_service)).all()
+    return connection.execute(
+        sa.select(summed, actions.c.service_uuid).outerjoin_from(summed, actions, actions.c.seq == summed.c.action_seq)
+    ).all()
 
 
 def _add(connection: sa.Connection, sums: Sequence[Row]) -> None:

@@ -73,8 +73,11 @@ def prune(database: Database, now: datetime, keep: timedelta, limit: int, keep_a
         old_actions = [row for row in connection.execute(ended.limit(limit)) if row.ended < before]
         # Log lines are deleted first: there may be many. Amounts are deleted with the action: a retry reads all or
         # none.
-        lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
-        old_lines = connection.execute(lines.limit(limit)).all()
+        old_lines = connection.execute(
+            sa.select(action_lines.c.seq)
+            .where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
+            .limit(limit)
+        ).all()
         keys: Keys = {
             action_lines: old_lines,
             audit: connection.execute(select_old(now - keep_audit, limit)).all(),
