@@ -6,17 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from tutumd.model import (
-    Claim,
-    EngineInfo,
-    EngineRequest,
-    Growth,
-    Outcome,
-    Phase,
-    ServiceSnapshot,
-    Verb,
-    is_commit,
-)
+from tutumd.model import Claim, EngineInfo, EngineRequest, Growth, Outcome, Phase, ServiceSnapshot, Verb, is_commit
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.reasons import encode_reasons

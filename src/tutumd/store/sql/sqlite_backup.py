@@ -11,9 +11,6 @@ from tutumd.errors import SettingsError
 from tutumd.model import ActionState
 from tutumd.store.tables.actions import actions
 
-_PAGES = 256
-"""Number of 4 KB pages that are copied at a time."""
-
 _BUSY_TIMEOUT_S = 10.0
 _UNFINISHED = sa.select(sa.func.count()).where(
     actions.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value, ActionState.CANCELING.value])
@@ -34,7 +31,7 @@ def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM sqlite_master").fetchone()
         copy.execute("PRAGMA synchronous = OFF")  # the caller syncs the file that it makes of the copy
-        original.backup(copy, pages=_PAGES, progress=lambda *_: after_pages())
+        original.backup(copy, pages=256, progress=lambda *_: after_pages())
         original.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, until a server uses it
         # Checkpoint here, and not in a server whose calls would wait: concurrent writes then return to the main file.
