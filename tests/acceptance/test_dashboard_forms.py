@@ -13,7 +13,7 @@ from tests.acceptance.raw_http import UNKNOWN, Target, exchange, holdings, other
 from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import APIKEY, USER
-from tutumd.web.pages.safety import SAFETY
+from tutumd.web.pages.cookies import SAFETY
 
 ROUTES = [(route.method, route.path) for route in page_routes()]
 GETS = [path for method, path in ROUTES if method == "GET"]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, open_store, snapshot
-from tutumd.reasons import Reason
+from tutumd.errors import Reason
 
 
 def _now(page: Page) -> str:

@@ -10,8 +10,7 @@ from tests.acceptance.scripted_server import Scripted
 from tests.acceptance.scripted_server import scripted as scripted
 from tests.support.guards import require_programs
 from tutum.snippets import snippet
-from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate
-from tutumd.application.admission.options import parse_options, write_public
+from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate, parse_options, write_public
 
 
 def call_of(scripted: Scripted) -> CallInput:

@@ -8,7 +8,7 @@ import pytest
 # Sends itself two signals in a row at the first, second, … function that is called while the process waits.
 SIGNAL_AT_EACH_CALL = """
 import faulthandler, os, signal, sys
-from tutumd.main.edge import StopRequest
+from tutumd.main.child_process import StopRequest
 
 faulthandler.dump_traceback_later(240, exit=True)
 for moment in range(1, 16):

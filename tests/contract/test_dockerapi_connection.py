@@ -19,7 +19,7 @@ from tests.support.runs import FakeRun
 from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
 from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.registry import pull
-from tutumd.engines.images import parse_reference
+from tutumd.engines.labels import parse_reference
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
 
 CALLERS = 8

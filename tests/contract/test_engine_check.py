@@ -27,11 +27,10 @@ from tutumd.engines.kubernetes.access import PERMISSIONS, find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.swarm.engine import NEEDED as SWARM
 from tutumd.engines.swarm.engine import SwarmEngine
-from tutumd.errors import EngineUnavailableError
+from tutumd.errors import EngineUnavailableError, Reason
 from tutumd.model import Finding, Level
-from tutumd.model.findings import compare_clocks
+from tutumd.model.figures import compare_clocks
 from tutumd.ports.engine import Engine
-from tutumd.reasons import Reason
 from tutumd.web.messages.engines import judge_engine
 
 

@@ -14,10 +14,9 @@ from structlog.testing import capture_logs
 from tests.support.guards import lacking
 from tests.support.programs import Finished, finished, without_settings
 from tests.support.server import BIN
-from tutumd.errors import EngineUnavailableError, SettingsError
+from tutumd.errors import EngineUnavailableError, Reason, SettingsError
 from tutumd.main import engines
 from tutumd.main.startup import check_host, check_user_header
-from tutumd.reasons import Reason
 from tutumd.settings import Settings, read_settings
 
 NOBODY = 65534

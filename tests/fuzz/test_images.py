@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.budget import budget
 from tutumd.engines.docker.plan.redeploy import with_tag
-from tutumd.engines.images import ImageReference, parse_reference
+from tutumd.engines.labels import ImageReference, parse_reference
 from tutumd.errors import EngineRefusedError
 
 COMPONENT = st.from_regex(r"[a-z0-9]{1,8}((\.|_|__|-{1,2})[a-z0-9]{1,4}){0,2}", fullmatch=True)

@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from tests.fuzz.budget import budget
 from tests.unit.application.admission.calls import NAMES, NOW, PAYLOADS, received
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.evaluate import VerdictKind, evaluate, explain
+from tutumd.application.admission.evaluate import (
+    VerdictKind,
+    evaluate,
+    explain,
+    parse_options,
+    read_stored,
+    write_public,
+    write_stored,
+)
 from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.filters import matches, matches_path, parse_filters, write_filters
 from tutumd.application.admission.json_checks import is_shallow
-from tutumd.application.admission.options import parse_options, read_stored, write_public, write_stored
 from tutumd.application.admission.payloads import find_skip_reason, parse_body, read_push
 from tutumd.application.admission.redact import redact_call
 from tutumd.errors import InvalidInputError

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import is_postgres
 from tutumd.model import EngineInfo, Origin, User, Verb
-from tutumd.ports.clock import Clock
+from tutumd.ports.queue import Clock
 from tutumd.store.objects.actions import new_action
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database

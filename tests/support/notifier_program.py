@@ -17,7 +17,7 @@ from tutumd.main.storage import share_storage
 from tutumd.model.notifications import TargetKind
 from tutumd.notifier import loop
 from tutumd.notifier.outbound import Outbound
-from tutumd.notifier.webhook import WebhookSender
+from tutumd.notifier.senders import WebhookSender
 from tutumd.settings import Settings, read_settings
 
 loop.LEASE = timedelta(seconds=0.3)  # no attempt takes as long, and the next notifier should not wait

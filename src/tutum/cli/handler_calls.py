@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum.cli.actions import FAILED_EXIT_CODE, report
 from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, trial_verdict
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -22,7 +23,6 @@ from tutum.cli.options import (
     read_text,
 )
 from tutum.cli.output import age, print_json, print_list, print_table, printable
-from tutum.cli.progress import FAILED_EXIT_CODE, report
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
 from tutum.results import Accepted

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum.cli.actions import FAILED_EXIT_CODE
 from tutum.cli.field_options import takes_fields
 from tutum.cli.handler_calls import PAIRS
 from tutum.cli.options import (
@@ -21,7 +22,6 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import age, hint, print_list, print_resources, print_table, printable
-from tutum.cli.progress import FAILED_EXIT_CODE
 from tutum.cli.target_options import target_fields_of
 from tutum.lookup import Utils
 from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     SERVICE_STATES,
@@ -21,7 +22,6 @@ from tutum.cli.options import (
     parse_state,
 )
 from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
-from tutum.cli.progress import FAILED_EXIT_CODE, follow, report, show_plans
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils, list_outages
 from tutum.results import Accepted

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason
+from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason, read_stored
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
-from tutumd.application.admission.options import read_stored
 from tutumd.errors import (
     NOT_FOUND,
+    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
@@ -22,7 +22,6 @@ from tutumd.errors import (
 )
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.ports.intake import CallResult
-from tutumd.reasons import USED_UP
 
 MAX_WAIT_S = 600
 

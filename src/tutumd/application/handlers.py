@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.json_checks import check_choice, check_number, quote
-from tutumd.application.admission.options import (
+from tutumd.application.admission.evaluate import (
     check_operation,
     parse_options,
     read_stored,
     write_public,
     write_stored,
 )
+from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports.store import Store

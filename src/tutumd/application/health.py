@@ -7,9 +7,8 @@ from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
 from tutumd.ports.store import Store
 
 LARGE_WAL_BYTES = 1_000_000_000

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application import services
-from tutumd.application.admission.addresses import Network
 from tutumd.application.admission.encryption import SecretCipher
+from tutumd.application.admission.headers import Network
 from tutumd.application.notifications import check_target, decrypted, shown_settings
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.errors import NOT_FOUND, AnswerTimeoutError, NotFoundError, about

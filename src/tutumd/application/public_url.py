@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from tutumd.model.findings import Finding, warning
+from tutumd.model.figures import Finding, warning
 
 SUBJECT = "public URL"
 

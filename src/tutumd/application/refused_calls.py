@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
-from tutumd.application.admission.addresses import client_network
+from tutumd.application.admission.headers import client_network
 from tutumd.errors import TooManyCallsError
 
 MAX_REFUSED = 100

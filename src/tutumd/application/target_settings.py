@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tutumd.application.admission.addresses import Network, allows
+from tutumd.application.admission.headers import Network, allows
 from tutumd.application.admission.json_checks import check_choice, check_text, quote
 from tutumd.errors import InvalidInputError
 from tutumd.model.notifications import TargetKind

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import urllib3.exceptions
 
-from tutumd.reasons import Reason
+from tutumd.errors import Reason
 
 _MAX_CAUSES = 10
 # Codes of OpenSSL (x509_vfy.h, X509_V_ERR_…).

@@ -10,10 +10,9 @@ from tutumd.main.key_files import load_cipher
 from tutumd.main.storage import Storage
 from tutumd.model.notifications import TargetKind
 from tutumd.notifier.apprise_kind import AppriseSender
-from tutumd.notifier.forge import ForgeSender
 from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
-from tutumd.notifier.webhook import WebhookSender
+from tutumd.notifier.senders import ForgeSender, WebhookSender
 from tutumd.ports.notifications import Sender
 from tutumd.settings import Options, Settings
 

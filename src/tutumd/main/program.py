@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tutumd.main import told_errors
-from tutumd.main.edge import Edge, StopRequest
+from tutumd.main.child_process import Edge, StopRequest
 from tutumd.main.healthcheck import process_health
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from tutumd.application.health import explain_delay
-from tutumd.model.findings import Finding, ok, warning, wrong
+from tutumd.model.figures import Finding, ok, warning, wrong
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings
 from tutumd.store.upkeep.checkup import Contents

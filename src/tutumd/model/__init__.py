@@ -1,5 +1,6 @@
 """Values of the domain, one noun per file: frozen dataclasses that the packages exchange."""
 
+from tutumd.errors import ReasonCode
 from tutumd.model.accounts import (
     Access,
     ApiKey,
@@ -31,21 +32,37 @@ from tutumd.model.actions import (
 )
 from tutumd.model.calls import (
     MAX_AMOUNT,
+    TAG,
+    VARIABLE,
     Accepted,
     Call,
     Delivery,
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
+    Handler,
     HandlerPath,
+    NewHandler,
     NotQueued,
+    Operation,
     Origin,
+    Rotation,
     is_commit,
 )
 from tutumd.model.engines import LINES_MISSING, SINCE, EngineInfo, EngineRequest, Output
-from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures, NotificationFigures
-from tutumd.model.findings import Finding, Level, compare_clocks, ok, warning, wrong
-from tutumd.model.handlers import TAG, VARIABLE, Handler, NewHandler, Operation, Rotation
+from tutumd.model.figures import (
+    DURATION_BOUNDS_S,
+    ActionTotal,
+    EngineFigures,
+    Figures,
+    Finding,
+    Level,
+    NotificationFigures,
+    compare_clocks,
+    ok,
+    warning,
+    wrong,
+)
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -76,7 +93,6 @@ from tutumd.model.services import (
     ServiceSnapshot,
     ServiceState,
 )
-from tutumd.reasons import ReasonCode
 
 __all__ = [
     "CHOSEN_EVENTS",

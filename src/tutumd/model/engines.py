@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tutumd.errors import Reason
 from tutumd.model.services import Service
-from tutumd.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from tutumd.application.admission.addresses import Network
+from tutumd.application.admission.headers import Network
 
 Address = IPv4Address | IPv6Address
 

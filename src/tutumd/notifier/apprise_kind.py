@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import decrypted
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, Event, SendResult
-from tutumd.notifier.links import page_links
-from tutumd.notifier.texts import shorten, write_body, write_title
+from tutumd.notifier.texts import page_links, shorten, write_body, write_title
 
 LIMIT_S = 30
 _COMMAND = (sys.executable, "-P", "-m", "tutumd.notifier.apprise_child")

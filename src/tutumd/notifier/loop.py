@@ -14,9 +14,8 @@ from tutumd.errors import TutumdError, UnavailableError
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
 from tutumd.model.notifications import Event as NotificationEvent
 from tutumd.notifier.schedule import next_attempt
-from tutumd.ports.clock import Clock
 from tutumd.ports.notifications import NotificationQueue, Sender
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
 
 MAX_PARALLEL = 8
 LEASE = timedelta(seconds=90)

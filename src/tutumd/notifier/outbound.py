@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 
-from tutumd.application.admission.addresses import Network
+from tutumd.application.admission.headers import Network
 from tutumd.notifier.addresses import judge
 
 CONNECT_S = 5.0

@@ -5,7 +5,18 @@ payloads.
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.model.notifications import Event
+from tutumd.model.notifications import Event, Notification
+
+
+def page_links(notification: Notification, public_url: str) -> dict[str, str]:
+    """Return the addresses of the pages of the service and of the action, by these words.
+
+    Args:
+        public_url: The setting; empty: there are no links.
+    """
+    uuids = {"service": notification.service_uuid, "action": notification.action_uuid}
+    return {kind: f"{public_url}/{kind}/{uuid}/" for kind, uuid in uuids.items() if uuid and public_url}
+
 
 MAX_TITLE = 160
 _LOG_LINES, _LOG_CHARS = 10, 1000

@@ -1,7 +1,7 @@
-"""Operations of a worker on actions."""
+"""Operations of a worker on actions, and the clock."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -14,6 +14,10 @@ from tutumd.model import (
     Phase,
     ServiceSnapshot,
 )
+
+Clock = Callable[[], datetime]
+"""Returns the current time, in UTC with a time zone."""
+
 
 GIVE_UP_AFTER = timedelta(minutes=15)
 """An action that has not changed anything fails if its engine cannot be reached for this long."""

@@ -7,15 +7,15 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import AuditEvent, Container, Definition, Page, Query, Service, ServiceState, User
-from tutumd.ports.clock import Clock
+from tutumd.ports.queue import Clock
 from tutumd.ports.store import Store
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import SqlAccounts
+from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
 from tutumd.store.objects.notifications import SqlTargets
-from tutumd.store.objects.recent_actions import SqlRecentActions
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
     container_from,
@@ -25,8 +25,7 @@ from tutumd.store.objects.row_mapping import (
     visible_to,
 )
 from tutumd.store.objects.services import SqlServices
-from tutumd.store.queue.locks import lock_services
-from tutumd.store.queue.snapshots import end_service, insert_service
+from tutumd.store.queue.snapshots import end_service, insert_service, lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import RUNNING, actions

@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tutumd.web import errors, request_ids
+from tutumd.web import access_log, errors
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
@@ -126,14 +126,14 @@ class _Front:
             await self._app(scope, receive, send)
             return
         began, status, headers = time.monotonic(), 0, dict[bytes, bytes]()
-        request_id = request_ids.choose(request_ids.parse(scope["headers"]), scope["path"])
+        request_id = access_log.choose(access_log.parse(scope["headers"]), scope["path"])
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
                 # Responses of the API contain URLs of handlers, which are credentials.
                 kept_nowhere = [NO_STORE] if scope["path"].startswith(f"{PREFIX}/") else []
-                message["headers"] = [*message.get("headers", ()), *kept_nowhere, (request_ids.HEADER, request_id)]
+                message["headers"] = [*message.get("headers", ()), *kept_nowhere, (access_log.HEADER, request_id)]
                 status, headers = message["status"], dict(message["headers"])
             await send(message)
 

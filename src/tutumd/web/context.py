@@ -13,19 +13,18 @@ from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
 
-from tutumd.application.admission.addresses import Network, allows, client_network
 from tutumd.application.admission.encryption import SecretCipher
+from tutumd.application.admission.headers import Network, allows, client_network
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics import CallMetrics
 from tutumd.model import Origin, User
-from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
+from tutumd.ports.queue import Clock
 from tutumd.ports.store import Store
-from tutumd.web.call.batches import Batches
-from tutumd.web.call.heavy_work import HeavyWork
+from tutumd.web.call.batches import Batches, HeavyWork
 from tutumd.web.call.long_poll import LongPoll
 from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from tutumd import metrics
-from tutumd.application.admission.addresses import Network, allows
+from tutumd.application.admission.headers import Network, allows
 from tutumd.errors import UnavailableError
 from tutumd.metrics import CallMetrics
 from tutumd.model import Figures

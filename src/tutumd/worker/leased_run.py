@@ -10,11 +10,10 @@ from typing import TypeVar
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import EngineRefusedError, LeaseLostError, UnavailableError
+from tutumd.errors import Cause, EngineRefusedError, LeaseLostError, ReasonCode, UnavailableError
 from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
-from tutumd.reasons import Cause, ReasonCode
 from tutumd.worker.journal_seal import JournalSeal
 
 

@@ -17,18 +17,18 @@ from tutumd.errors import (
     EngineUnavailableError,
     InvalidInputError,
     LeaseLostError,
+    ReasonCode,
     TutumdError,
     UnavailableError,
 )
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
-from tutumd.reasons import ReasonCode
 from tutumd.worker.discover import Discovery
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
+from tutumd.worker.parking import Slots
 from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform, plan
-from tutumd.worker.slots import Slots
 
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500

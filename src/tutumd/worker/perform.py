@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import LOST_JOURNAL, Engine
 from tutumd.ports.queue import Queue
-from tutumd.reasons import ReasonCode, code_of
 from tutumd.worker.leased_run import LeasedRun, check_request
 
 MAX_DEATHS = 5

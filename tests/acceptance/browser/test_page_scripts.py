@@ -13,7 +13,7 @@ from tests.support.browser import Browser
 from tests.support.dashboard_bed import template_environment
 from tests.support.waiting import wait_until
 from tutumd.web.pages.assets import read_asset
-from tutumd.web.pages.safety import SAFETY
+from tutumd.web.pages.cookies import SAFETY
 
 ADDRESS = "http://page.localhost"
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -13,8 +13,8 @@ import pytest
 from tests.contract.notifier.claims import CIPHER, LOOPBACK, claim, payload
 from tests.contract.notifier.receiver import answers, receiver
 from tutumd.model.notifications import SendResult
-from tutumd.notifier.forge import ForgeSender
 from tutumd.notifier.outbound import Outbound
+from tutumd.notifier.senders import ForgeSender
 
 COMMIT = "a1" * 20
 TEST = {"type": "test", "timestamp": "2026-01-31T03:04:05.000Z", "data": {"target": {"name": "oncall"}}}

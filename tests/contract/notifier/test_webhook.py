@@ -10,7 +10,7 @@ from tests.contract.notifier.claims import CIPHER, LOOPBACK, claim
 from tests.contract.notifier.receiver import Behave, Receiver, answers, receiver
 from tutumd.model.notifications import SendResult
 from tutumd.notifier.outbound import Outbound
-from tutumd.notifier.webhook import WebhookSender
+from tutumd.notifier.senders import WebhookSender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PAYLOAD = {"type": "action.failed", "timestamp": "2026-01-01T00:00:00Z", "data": {"service": {"name": "wéb"}}}

@@ -4,9 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from tests.support.stores import StoreBed, second_intake
-from tutumd.errors import NotFoundError, TooManyCallsError
+from tutumd.errors import NotFoundError, Reason, TooManyCallsError
 from tutumd.model import Accepted, Evaluation, EvaluationNeeded, NewHandler, NotQueued, Operation
-from tutumd.reasons import Reason
 from tutumd.store.intake.rate_limits import take_token
 
 SECOND = 1_000_000

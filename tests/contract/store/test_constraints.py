@@ -15,7 +15,7 @@ from tutumd.store.intake import action_inputs
 from tutumd.store.intake.handler_lookup import find_handlers
 from tutumd.store.objects.actions import insert_actions, new_action
 from tutumd.store.queue.leases import claim_parameters, select_claimable
-from tutumd.store.queue.locks import lock_services
+from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import microseconds

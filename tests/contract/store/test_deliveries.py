@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.stores import StoreBed, query
-from tutumd.errors import NotFoundError
+from tutumd.errors import NotFoundError, Reason
 from tutumd.model import Delivery, DeliveryOutcome, Handler, NewHandler, Operation, Query
-from tutumd.reasons import Reason
 
 
 def fill(bed: StoreBed) -> tuple[Handler, Handler]:

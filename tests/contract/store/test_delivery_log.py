@@ -6,8 +6,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
+from tutumd.errors import Reason
 from tutumd.model import Handler, NotQueued, Operation
-from tutumd.reasons import Reason
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs

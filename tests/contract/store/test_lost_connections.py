@@ -17,7 +17,7 @@ from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports.intake import CallResult
 from tutumd.ports.queue import Renewal
 from tutumd.store.queue.leases import renew_claims, update_claimed
-from tutumd.store.queue.locks import lock_services
+from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.sql.postgres_listener import Listener, database_clock

@@ -186,11 +186,17 @@ def has_failed(caplog: pytest.LogCaptureFixture, times: int) -> bool:
     return caplog.text.count("not migrated yet") >= times
 
 
-def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("0007", "made by an unreleased version of tutumd: export your handlers"),
+        ("9999", f"has the schema 9999, and this tutumd .* knows none after {HEAD}: .* Install the newer tutumd"),
+    ],
+)
+def test_a_database_of_an_unreleased_or_newer_version_is_refused(database_url: str, version: str, told: str) -> None:
     database = made_by_this_release(database_url)
     with database.write() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    told = f"has the schema 9999, and this tutumd .* knows none after {HEAD}: .* Install the newer tutumd"
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
     with pytest.raises(SettingsError, match=told):
         upgrade(database)
     database.close()

@@ -14,7 +14,7 @@ from tutumd.application import accounts as keys
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, TooManyCallsError
 from tutumd.model import Access, AuditEntry, AuditEvent, Handler, NewHandler, NewKey, NewSession, Operation, User, Via
-from tutumd.store.objects import quotas
+from tutumd.store.objects import accounts
 from tutumd.store.objects.audit import COMBINED_FOR, MAX_A_DAY
 from tutumd.store.objects.sessions import MAX_SESSIONS_OF_USER
 from tutumd.store.store import SqlStore
@@ -86,7 +86,7 @@ def has_room(bed: StoreBed, act: Callable[[SqlStore, int], object]) -> list[bool
 
 @pytest.mark.dialect
 def test_a_user_has_so_many_keys_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
-    fill_keys(bed, ann, quotas.MAX_KEYS - 2)
+    fill_keys(bed, ann, accounts.MAX_KEYS - 2)
     assert sorted(has_room(bed, lambda store, _: add_key(store, "ann"))) == [False, False, True, True]
     with pytest.raises(ConflictError, match="ann has 1,000 API keys, and may not have more: revoke those not in use"):
         keys.make_key(bed.store, bed.admin, {"scope": "read"}, now=bed.clock(), user_name="ann")
@@ -100,7 +100,7 @@ def test_keys_that_are_revoked_at_once_count_within_a_day(bed: StoreBed, ann: Us
     with pytest.raises(TooManyCallsError, match="ann got 1,000 API keys or 10,000 URLs of handlers within a day"):
         add_key(bed.store, "ann")
     assert bed.store.keys("ann") == ()
-    bed.clock.move(DAY.total_seconds() / quotas.MAX_KEYS_A_DAY)
+    bed.clock.move(DAY.total_seconds() / accounts.MAX_KEYS_A_DAY)
     add_key(bed.store, "ann")
     add_key(bed.store, "admin")
 
@@ -123,19 +123,19 @@ def test_new_handlers_and_new_urls_count_within_a_day(bed: StoreBed, ann: User) 
     for get in (rotate, make, send):
         with pytest.raises(TooManyCallsError, match="10,000 URLs of handlers within a day"):
             get()
-        bed.clock.move(DAY.total_seconds() / quotas.MAX_HANDLERS)
+        bed.clock.move(DAY.total_seconds() / accounts.MAX_HANDLERS)
         get()
     with pytest.raises(TooManyCallsError):
         rotate()
     assert bed.store.handler(ann, web, handler.uuid).uuid == handler.uuid, "it keeps its URL"
-    bed.clock.move(DAY.total_seconds() / quotas.MAX_HANDLERS)
+    bed.clock.move(DAY.total_seconds() / accounts.MAX_HANDLERS)
     with pytest.raises(TooManyCallsError):
         bed.store.add_handlers(ann, web, [NEW] * 2)
     bed.store.add_handlers(bed.admin, web, [NEW])
 
 
 def test_keys_that_have_expired_do_not_count(bed: StoreBed, ann: User) -> None:
-    fill_keys(bed, ann, quotas.MAX_KEYS)
+    fill_keys(bed, ann, accounts.MAX_KEYS)
     soon = int((bed.clock() + DAY).timestamp() * 1_000_000)
     with bed.database.write() as connection:
         connection.exec_driver_sql(f"UPDATE api_keys SET expires = {soon} WHERE key_sha256 LIKE 'key%%'")
@@ -157,7 +157,7 @@ def test_a_key_that_expired_long_ago_is_deleted(bed: StoreBed, ann: User) -> Non
 @pytest.mark.slow
 @pytest.mark.dialect
 def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreBed, ann: User) -> None:
-    fill_handlers(bed, ann, quotas.MAX_HANDLERS - 2)
+    fill_handlers(bed, ann, accounts.MAX_HANDLERS - 2)
     web = bed.service_uuid("web")
     with pytest.raises(ConflictError, match="at most 10,000 webhook handlers: revoke those not in use"):
         bed.store.add_handlers(ann, web, [NEW] * 3)
@@ -179,10 +179,10 @@ def test_a_member_makes_so_many_handlers_and_can_revoke_one_to_go_on(bed: StoreB
 @pytest.mark.slow
 def test_a_request_beyond_the_limit_gets_a_409_that_says_what_to_do(bed: StoreBed, replica: Replica) -> None:
     root = next(user for user in bed.store.users() if user.name == "root")
-    fill_keys(bed, root, quotas.MAX_KEYS)
+    fill_keys(bed, root, accounts.MAX_KEYS)
     status, answer = replica.request("POST", "/api/v1/apikey/", json.dumps({"scope": "read"}).encode())
     assert (status, "revoke those not in use" in answer["error"]) == (409, True)
-    fill_handlers(bed, root, quotas.MAX_HANDLERS_OF_ADMIN)
+    fill_handlers(bed, root, accounts.MAX_HANDLERS_OF_ADMIN)
     path = f"/api/v1/service/{bed.service_uuid('web')}/webhook/handler/"
     for body in (b"{}", b'[{"name": null}]'):
         status, answer = replica.request("POST", path, body)

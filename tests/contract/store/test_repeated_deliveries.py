@@ -9,10 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call, second_intake
-from tutumd.errors import TooManyCallsError
+from tutumd.errors import Reason, TooManyCallsError
 from tutumd.model import Accepted, NotQueued, Operation
 from tutumd.ports.intake import CallResult
-from tutumd.reasons import Reason
 from tutumd.store.tables.actions import actions, deliveries, key_counts, sender_keys
 
 pytestmark = pytest.mark.dialect

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tutumd.model import Operation, Outcome, Verb
-from tutumd.store.objects.action_log import LEFT_OUT, MAX_LINES
+from tutumd.store.objects.action_rows import LEFT_OUT, MAX_LINES
 from tutumd.store.tables.actions import action_inputs, action_lines, actions, deliveries
 from tutumd.store.tables.services import containers, requests, services
 from tutumd.store.upkeep.retention import MAX_GONE_CONTAINERS

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
+from tutumd.errors import Reason
 from tutumd.model import Definition, NewHandler, NewKey, NewSession, Operation, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.reasons import Reason
 
 
 def revision(bed: StoreBed, uuid: str = "") -> str:

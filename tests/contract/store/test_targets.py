@@ -24,8 +24,8 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.engine import Engine
-from tutumd.store.queue.locks import lock_services, raise_revision
 from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.queue.snapshots import lock_services, raise_revision
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore

@@ -14,9 +14,8 @@ from tests.support.stores import ENGINE, MovedClock, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
-from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Engine, Run
-from tutumd.ports.queue import GIVE_UP_AFTER, Queue
+from tutumd.ports.queue import GIVE_UP_AFTER, Clock, Queue
 from tutumd.store.queue.queue import SqlQueue
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.unit.application.made_handlers import NOW
+from tutumd.errors import Reason
 from tutumd.model import Delivery, DeliveryOutcome
-from tutumd.reasons import Reason
 
 QUEUED = Delivery(
     number=7,

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.application.made_handlers import CIPHER, NOW, make_handler
 from tutumd.application import calls, handlers
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.options import read_stored
+from tutumd.application.admission.evaluate import read_stored
 from tutumd.errors import NotFoundError, SettingsError
 from tutumd.model import EvaluationNeeded, Handler, NewHandler
 

@@ -8,7 +8,7 @@ from tests.unit.application.made_handlers import NOW
 from tests.unit.worker.fakes import FakeClock
 from tutumd.application import calls
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.options import read_stored
+from tutumd.application.admission.evaluate import read_stored
 from tutumd.errors import ClosedError
 from tutumd.model import EvaluationNeeded
 

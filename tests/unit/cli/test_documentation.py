@@ -17,7 +17,7 @@ from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import FakeApi
 from tutum.cli.app import build
 from tutum.snippets import TARGETS
-from tutumd.application.admission.options import parse_options, write_public
+from tutumd.application.admission.evaluate import parse_options, write_public
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "reference/cli.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from tutumd.engines.docker.look.containers import platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, kept_platform, parse_facts
 from tutumd.engines.docker.plan.images import is_local_build, remove_superseded, superseded_images
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest
-from tutumd.engines.images import parse_reference
+from tutumd.engines.labels import parse_reference
 from tutumd.errors import EngineRefusedError
 
 APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64

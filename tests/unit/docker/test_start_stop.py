@@ -7,7 +7,7 @@ from tests.support.runs import FakeRun
 from tests.unit.docker.beds import Case, context_of, every_kill, with_journal
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.engines.docker.apply.start_stop import start_containers
+from tutumd.engines.docker.apply.redeploy import start_containers
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 

@@ -16,8 +16,8 @@ from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_meddling import states
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.redeploy import redeploy as redeploy_service
+from tutumd.engines.docker.apply.redeploy import start_containers, stop_containers
 from tutumd.engines.docker.apply.scale import Scaler
-from tutumd.engines.docker.apply.start_stop import start_containers, stop_containers
 from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
 from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import FindGroup

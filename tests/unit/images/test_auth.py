@@ -8,7 +8,7 @@ import pytest
 
 from tutumd.engines.dockerapi.failures import with_advice
 from tutumd.engines.dockerapi.registry import registry_auth
-from tutumd.engines.images import parse_reference
+from tutumd.engines.labels import parse_reference
 from tutumd.errors import EngineRefusedError
 
 APP = parse_reference("host:5000/app")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tutumd.engines.images import ImageReference, names_image_by_id, parse_reference
+from tutumd.engines.labels import ImageReference, names_image_by_id, parse_reference
 from tutumd.errors import EngineRefusedError
 
 DIGEST = "sha256:" + "ab" * 32

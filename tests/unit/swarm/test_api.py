@@ -10,7 +10,7 @@ import requests
 from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, PLAN, spec
-from tutumd.engines.images import parse_reference
+from tutumd.engines.labels import parse_reference
 from tutumd.engines.rollout.journal import Stage
 from tutumd.engines.rollout.timing import StaleError, Timing
 from tutumd.engines.swarm import spec as specs

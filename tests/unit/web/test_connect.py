@@ -7,8 +7,14 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
 from tests.unit.application.made_handlers import connect
-from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate
-from tutumd.application.admission.options import check_operation, parse_options
+from tutumd.application.admission.evaluate import (
+    CallInput,
+    Verdict,
+    VerdictKind,
+    check_operation,
+    evaluate,
+    parse_options,
+)
 from tutumd.model import Operation
 from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
 from tutumd.web.pages.connect import find_tag, make_secret, propose

@@ -6,15 +6,15 @@ import pytest
 
 from tests.unit.application.made_deliveries import delivery_of
 from tests.unit.application.made_handlers import make_handler
+from tutumd.errors import Reason
 from tutumd.model import Delivery
-from tutumd.reasons import Reason
 from tutumd.web.messages.connection import (
     Check,
     Connection,
     choose_delivery,
     judge_connection,
 )
-from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.deliveries import write_reason
 from tutumd.web.messages.senders import SENDERS
 
 MAIN = {"verify": {"preset": "github", "secrets": ["x"]}, "filter": {"preset": "branch", "branch": "main"}}

@@ -9,8 +9,8 @@ from urllib.parse import quote_plus
 import pytest
 
 from tests.unit.application.made_deliveries import delivery_of
+from tutumd.errors import Reason
 from tutumd.model import DeliveryOutcome, Operation
-from tutumd.reasons import Reason
 from tutumd.web.messages.deliveries import (
     MAX_DEPTH,
     OUTCOMES,

@@ -10,8 +10,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from tests.unit.web.contexts import NOW, web_context
-from tutumd.application.admission.evaluate import MAX_QUICK_BYTES
-from tutumd.application.admission.options import parse_options, write_stored
+from tutumd.application.admission.evaluate import MAX_QUICK_BYTES, parse_options, write_stored
 from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, Call, EvaluationNeeded, NotQueued, Operation

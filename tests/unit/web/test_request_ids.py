@@ -2,7 +2,7 @@
 
 import pytest
 
-from tutumd.web.request_ids import HEADER, choose, parse
+from tutumd.web.access_log import HEADER, choose, parse
 
 HANDLER = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 HEX = HANDLER.replace("-", "")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.made_handlers import connect, make_handler
-from tutumd.model.findings import Level
+from tutumd.model.figures import Level
 from tutumd.web.messages.sender_guide import fill_entries, find_reach_problem, write_command, write_example
 from tutumd.web.messages.senders import SENDERS
 from tutumd.web.pages.connect import fill_form, propose

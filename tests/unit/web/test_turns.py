@@ -11,8 +11,8 @@ import pytest
 
 from tutumd.errors import UnavailableError
 from tutumd.model import Call, Origin
-from tutumd.web.call import heavy_work
-from tutumd.web.call.heavy_work import HeavyWork
+from tutumd.web.call import batches
+from tutumd.web.call.batches import HeavyWork
 from tutumd.web.pace import BURST_S, MIN_PAUSE_S, Pace
 
 CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
@@ -80,14 +80,14 @@ def test_heavy_work_runs_once_for_each_handler_and_twice_in_all() -> None:
     assert max(order.index(name) for name in "abc") <= 6, "a handler with many calls holds up no other one"
 
 
-SHARE = heavy_work.MAX_BYTES // heavy_work.SHARE - heavy_work.CALL_BYTES
+SHARE = batches.MAX_BYTES // batches.SHARE - batches.CALL_BYTES
 
 
 async def test_heavy_work_beyond_its_bytes_is_refused_and_a_failure_is_its_own() -> None:
     def fail() -> Call:
         raise RuntimeError("broken")
 
-    heavy, size = HeavyWork(), SHARE // 2 - heavy_work.CALL_BYTES
+    heavy, size = HeavyWork(), SHARE // 2 - batches.CALL_BYTES
     kept = [asyncio.ensure_future(heavy.run(("s", "h"), size, each)) for each in (fail, lambda: CALL)]
     await asyncio.sleep(0)
     with pytest.raises(UnavailableError):

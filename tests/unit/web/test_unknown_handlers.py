@@ -9,8 +9,8 @@ from starlette.types import Message
 from tests.unit.web.contexts import web_context
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import EvaluationNeeded, HandlerPath
+from tutumd.web.call.batches import MAX_PATHS, Lookups
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.lookups import MAX_PATHS, Lookups
 
 SERVICE, HANDLER = "61a29874-9134-48f9-b460-f37d4bec4826", "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 PATH = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"

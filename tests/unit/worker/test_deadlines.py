@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.unit.worker.fakes import FakeClock
+from tutumd.errors import code_of
 from tutumd.model import RunLimits
-from tutumd.reasons import code_of
 from tutumd.worker.leased_run import Deadlines
 
 LIMITS = RunLimits(timeout_s=3600, stall_s=120, pull_s=1800)

@@ -3,7 +3,7 @@
 from threading import Event
 
 from tests.support.waiting import wait_until
-from tutumd.worker.slots import Slots
+from tutumd.worker.parking import Slots
 
 
 class Tasks:

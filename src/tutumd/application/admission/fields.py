@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from tutumd.application.admission.addresses import Network, parse_networks
 from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_filters, write_filters
+from tutumd.application.admission.headers import Network, parse_networks
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_flag, check_number, check_text, quote
 from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
 from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification

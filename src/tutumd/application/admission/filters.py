@@ -17,8 +17,7 @@ from tutumd.application.admission.json_checks import (
     split_texts,
 )
 from tutumd.application.admission.payloads import Push
-from tutumd.errors import InvalidInputError
-from tutumd.reasons import Reason
+from tutumd.errors import InvalidInputError, Reason
 
 PRESETS = ("branch", "tag", "paths", "skip")
 MAX_FILTERS = 10

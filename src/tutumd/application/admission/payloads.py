@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow
+from tutumd.errors import Reason
 from tutumd.model.calls import is_commit
-from tutumd.reasons import Reason
 
 # Parsing a body of this size takes at most 30 ms and 10 MB. A GitHub push of 1,000 commits has 25,000 values.
 MAX_VALUES = 50_000

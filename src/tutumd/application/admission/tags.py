@@ -7,9 +7,8 @@ from typing import Any
 from tutumd.application.admission import expressions
 from tutumd.application.admission.filters import MAX_GLOB, matches_any
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, Reason
 from tutumd.model import TAG
-from tutumd.reasons import Reason
 
 QUERY = "query"
 TAG_SCHEMA = {

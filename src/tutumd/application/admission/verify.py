@@ -12,8 +12,7 @@ from standardwebhooks import Webhook
 
 from tutumd.application.admission.headers import Headers, find_all
 from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, quote
-from tutumd.errors import InvalidInputError
-from tutumd.reasons import Reason
+from tutumd.errors import InvalidInputError, Reason
 
 PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
 ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")

@@ -17,8 +17,7 @@ from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
-from tutumd.engines.images import ImageReference
-from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, Json
+from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 

@@ -9,9 +9,14 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.apply.redeploy import ComponentLocks, redeploy, replaced_names
+from tutumd.engines.docker.apply.redeploy import (
+    ComponentLocks,
+    redeploy,
+    replaced_names,
+    start_containers,
+    stop_containers,
+)
 from tutumd.engines.docker.apply.scale import Scaler
-from tutumd.engines.docker.apply.start_stop import start_containers, stop_containers
 from tutumd.engines.docker.look.cache import ContainerCache, watch_events
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.facts import kept_platform, platform_note

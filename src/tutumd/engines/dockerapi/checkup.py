@@ -13,7 +13,7 @@ from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.dockerapi.failures import explanation, translated
 from tutumd.errors import EngineRefusedError
-from tutumd.model.findings import Finding, Level, compare_clocks, ok, wrong
+from tutumd.model.figures import Finding, Level, compare_clocks, ok, wrong
 
 _LIMIT_S = 4
 # Responses of an authorization plugin, or a proxy before the socket, to a request that it blocks. The engine itself

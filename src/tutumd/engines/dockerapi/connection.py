@@ -23,8 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.ssh import SshHost
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
-from tutumd.reasons import Reason
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, Reason, SettingsError
 
 # Connects within a number of seconds. If it raises OSError, no connection stays open.
 OpenSocket = Callable[[Any], socket.socket]

@@ -15,12 +15,11 @@ import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated, with_advice
-from tutumd.engines.images import DOCKER_HUB, ImageReference, pull_code
+from tutumd.engines.labels import DOCKER_HUB, ImageReference, pull_code
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
 from tutumd.model import Phase
 from tutumd.ports.engine import Run
-from tutumd.reasons import ReasonCode, code_of
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 # The content of `X-Registry-Auth`; empty without a login. It must never be logged.

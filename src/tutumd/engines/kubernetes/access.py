@@ -13,9 +13,8 @@ from kubernetes.config.incluster_config import InClusterConfigLoader
 from urllib3.util.retry import Retry
 
 from tutumd.engines.kubernetes.requests import Request
-from tutumd.errors import EngineUnavailableError, SettingsError
-from tutumd.model.findings import Finding, Level, compare_clocks, ok
-from tutumd.reasons import Reason
+from tutumd.errors import EngineUnavailableError, Reason, SettingsError
+from tutumd.model.figures import Finding, Level, compare_clocks, ok
 
 # The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON.
 Client = Any

@@ -25,8 +25,7 @@ from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import IGNORE, Json
 from tutumd.engines.rollout.timing import DeniedError, StaleError
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.reasons import Reason
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, Reason, TutumdError
 
 PAGE = 500
 WATCH_S = 50

@@ -9,9 +9,8 @@ from threading import Event, Thread
 from tutumd.engines.kubernetes.access import Access, check_connection, check_permissions
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
-from tutumd.engines.kubernetes.discover import take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.discover import Informer, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.health import describe_stuck
-from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (

@@ -15,8 +15,7 @@ from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, Timing
-from tutumd.errors import EngineRefusedError
-from tutumd.reasons import Cause, ReasonCode, code_of
+from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:

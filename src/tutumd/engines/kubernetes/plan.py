@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.discover import running_digest, warnings
 from tutumd.engines.kubernetes.health import is_finished
 from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
-from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip, parse_labels
+from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip, parse_labels, parse_reference
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError

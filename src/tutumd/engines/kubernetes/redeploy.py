@@ -1,6 +1,5 @@
 """The redeploy of one workload: the patch of its pod template, its temporary settings, and the rollback."""
 
-from tutumd.engines.images import parse_reference
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, warnings
 from tutumd.engines.kubernetes.health import (
@@ -27,11 +26,11 @@ from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
+from tutumd.engines.labels import parse_reference
 from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome, Phase
-from tutumd.reasons import Cause, code_of
 
 # The API rounds times to seconds.
 _ROUNDING_S = 1.0

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tutumd.engines.dockerapi.documents import parse_time
-from tutumd.engines.images import pull_code
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import Json, pull_code
 from tutumd.engines.rollout.journal import restarts_text
-from tutumd.reasons import Cause, ReasonCode
+from tutumd.errors import Cause, ReasonCode
 
 # Reasons for which a waiting container does not start by itself (kubernetes: pkg/kubelet/images/types.go,
 # pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).

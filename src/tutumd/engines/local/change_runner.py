@@ -16,10 +16,10 @@ from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord, container_name
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import unfinished
+from tutumd.errors import Cause, ReasonCode, code_of
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
-from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
-from tutumd.reasons import Cause, ReasonCode, code_of
+from tutumd.ports.queue import Clock
 
 POLL_S = 0.05
 TAIL_LINES = 50

@@ -40,8 +40,8 @@ from tutumd.model import (
     warning,
     wrong,
 )
-from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
+from tutumd.ports.queue import Clock
 
 
 def build_snapshot(

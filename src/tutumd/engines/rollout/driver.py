@@ -15,10 +15,9 @@ from tutumd.engines.rollout.journal import (
     join_sentences,
 )
 from tutumd.engines.rollout.timing import HoldTimer, Timing
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Outcome
 from tutumd.ports.engine import Run
-from tutumd.reasons import Cause, ReasonCode, code_of
 
 # The pause between two looks grows while nothing changes.
 _SLOWER, _LONGEST_S = 1.1, 0.5

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum, StrEnum, auto
 from typing import Any
 
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome
-from tutumd.reasons import Cause, code_of
 
 
 class Stage(StrEnum):

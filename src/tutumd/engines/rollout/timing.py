@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.errors import Cause, EngineRefusedError, EngineUnavailableError, TutumdError, code_of
 from tutumd.model import RunLimits
 from tutumd.ports.engine import Run
-from tutumd.reasons import Cause, code_of
 
 T = TypeVar("T")
 _UTC_NOW = partial(datetime.now, UTC)

@@ -12,8 +12,7 @@ import docker.errors
 from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.dockerapi.registry import registry_auth
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import ACTION, IGNORE, Json
+from tutumd.engines.labels import ACTION, IGNORE, Json, parse_reference
 from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.engines.rollout.journal import LOG_LINES
 from tutumd.engines.rollout.timing import StaleError

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from tutumd.engines.dockerapi.documents import is_health_check
 from tutumd.engines.dockerapi.registry import inspect_manifest
-from tutumd.engines.images import ImageReference, parse_reference
-from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip
+from tutumd.engines.labels import ImageReference, Json, describe_lasting_tag, describe_skip, parse_reference
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import Json, Order
+from tutumd.engines.labels import Json, Order, parse_reference
 from tutumd.engines.rollout.driver import Look, carry_out, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until

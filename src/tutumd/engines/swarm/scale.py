@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import STOPPED_REPLICAS
+from tutumd.engines.labels import STOPPED_REPLICAS, parse_reference
 from tutumd.engines.rollout.driver import Look, fail
 from tutumd.engines.rollout.journal import (
     Result,

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from tutumd.errors import NOT_FOUND, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
+from tutumd.errors import (
+    NOT_FOUND,
+    USED_UP,
+    ClosedError,
+    InvalidInputError,
+    NotFoundError,
+    Reason,
+    TooManyCallsError,
+    encode_reasons,
+)
 from tutumd.model import (
     Accepted,
     Call,
@@ -17,7 +26,6 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.intake import CallResult
-from tutumd.reasons import USED_UP, Reason, encode_reasons
 from tutumd.store.intake.action_inputs import Amount, append_amount
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
 from tutumd.store.intake.sender_keys import BatchKeys

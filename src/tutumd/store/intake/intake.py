@@ -10,20 +10,19 @@ from threading import Thread
 
 import sqlalchemy as sa
 
-from tutumd.errors import LockedError, UnavailableError
+from tutumd.errors import LockedError, Reason, UnavailableError, encode_reasons
 from tutumd.model import Call, DeliveryOutcome, Operation
-from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
-from tutumd.reasons import Reason, encode_reasons
+from tutumd.ports.queue import Clock
 from tutumd.store.intake import action_inputs
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, Coalescer, with_action_seqs
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
-from tutumd.store.objects import action_deliveries
+from tutumd.store.objects import action_rows
 from tutumd.store.objects.actions import insert_actions
-from tutumd.store.queue.locks import lock_services, lock_unlocked_services
+from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of, probe
 from tutumd.store.sql.wakeup import Wakeup
@@ -230,7 +229,7 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             )
         for variable in changes.get("variables", ()):
             carries_it = deliveries.c.variable == variable
-            of_action = deliveries.c.seq.in_(action_deliveries.seqs(seq))
+            of_action = deliveries.c.seq.in_(action_rows.seqs(seq))
             newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action, carries_it).scalar_subquery()
             _mark_superseded(connection, seq, sa.and_(carries_it, deliveries.c.seq < newest), Reason("later-body"))
 
@@ -241,6 +240,6 @@ def _mark_superseded(
     """Mark deliveries of an action whose input a later delivery has overridden."""
     connection.execute(
         sa.update(deliveries)
-        .where(deliveries.c.seq.in_(action_deliveries.seqs(action_seq)), overridden)
+        .where(deliveries.c.seq.in_(action_rows.seqs(action_seq)), overridden)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=encode_reasons([reason]))
     )

@@ -1,17 +1,121 @@
-"""Rows of actions, and actions read from them, including what they wait for."""
+"""Rows of actions with what they wait for, their logs and deliveries, and recent actions.
 
-from datetime import datetime
+PostgreSQL has an index of deliveries by action. On SQLite, with one writer, each call of a batch would change another
+page of such an index, which costs a third of the calls per second once there are many rows. There, the index is by
+chunk and action, so that it grows at its end. A row of `actions` has the range of numbers of its deliveries, and
+`delivery_chunks` has the chunks. Triggers write both.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Action, ActionState, Verb
+from tutumd.model import Action, ActionState, Phase, Requester, User, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.store.objects import action_deliveries
-from tutumd.store.objects.row_mapping import Row, value_from
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import engines, services
+from tutumd.store.objects import audit
+from tutumd.store.objects.row_mapping import Row, value_from, visible_to
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.dialect import IndexHint
+from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
+from tutumd.store.tables.schema import storable
+from tutumd.store.tables.services import engines, handlers, services
+
+_NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"
+TRIGGERS = (
+    f"CREATE TRIGGER actions_queued AFTER INSERT ON actions BEGIN UPDATE actions SET first_delivery = {_NEWEST},"  # noqa: S608 (a constant)
+    f" last_delivery = CASE WHEN NEW.open THEN NULL ELSE {_NEWEST} END WHERE seq = NEW.seq; END",
+    "CREATE TRIGGER actions_closed AFTER UPDATE OF open ON actions WHEN OLD.open AND NOT NEW.open"  # noqa: S608
+    f" BEGIN UPDATE actions SET last_delivery = {_NEWEST} WHERE seq = NEW.seq; END",
+    f"CREATE TRIGGER chunks_begun AFTER INSERT ON deliveries WHEN NEW.seq % {1 << CHUNK_BITS} = 0 OR NEW.seq = 1"  # noqa: S608 (a constant)
+    f" BEGIN INSERT OR IGNORE INTO delivery_chunks VALUES (NEW.seq >> {CHUNK_BITS}); END",
+)
+
+
+# `+`: otherwise both sides are compared as integers, and SQLite has no index of the left one as an integer.
+IS_OF_ACTION = sa.and_(
+    deliveries.c.action_seq == actions.c.seq,
+    IndexHint(
+        sa.text(
+            f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
+            f" actions.first_delivery >> {CHUNK_BITS} AND coalesce(actions.last_delivery, {2**63 - 1}) >> {CHUNK_BITS})"
+        )
+    ),
+)
+"""The condition that a row of `deliveries` belongs to one of `actions`."""
+
+
+def seqs(action_seq: int) -> sa.Select[Any]:
+    """Select the numbers of an action's deliveries."""
+    return (
+        sa.select(deliveries.c.seq)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.seq == action_seq)
+    )
+
+
+def count() -> sa.ScalarSelect[int]:
+    """Return how many deliveries an action of the surrounding query has."""
+    return sa.select(sa.func.count()).select_from(deliveries).where(IS_OF_ACTION).correlate(actions).scalar_subquery()
+
+
+_IS_NEAR_START = IndexHint(
+    sa.text(
+        f"(deliveries.seq >> {CHUNK_BITS}) IN (SELECT +chunk FROM delivery_chunks WHERE chunk BETWEEN"  # noqa: S608
+        f" actions.first_delivery >> {CHUNK_BITS} AND (actions.first_delivery >> {CHUNK_BITS}) + 1)"
+    )
+)
+"""The action and the call that created it are stored together, with at most 255 other calls."""
+
+
+def first_handler() -> sa.ScalarSelect[int]:
+    """Return the number of the handler whose call created an action of the surrounding query; NULL without a call."""
+    return (
+        sa.select(deliveries.c.handler_seq)
+        .where(deliveries.c.action_seq == actions.c.seq, _IS_NEAR_START)
+        .order_by(deliveries.c.seq)
+        .limit(1)
+        .correlate(actions)
+        .scalar_subquery()
+    )
+
+
+MAX_LINES = 1_000
+"""Maximum number of log lines of an action: the first 100, and the newest."""
+
+MAX_LENGTH = 4_000
+LEFT_OUT = "… lines were left out here: an action keeps its first and its newest lines"
+
+_FIRST = 100
+_AT_ONCE = 100
+
+_INSERT_LINE = sa.insert(action_lines).inline()
+_LINES_OF_ACTION = (
+    sa.select(action_lines.c.seq)
+    .where(action_lines.c.action_uuid == sa.bindparam("action_uuid"))
+    .order_by(action_lines.c.seq)
+)
+
+
+def add_line(connection: sa.Connection, action_uuid: str, at: datetime, text: str, phase: Phase | None = None) -> None:
+    """Add a line to the log of an action. Beyond `MAX_LINES`, lines in the middle are deleted, and one line reports the
+    deletion.
+    """
+    connection.execute(
+        _INSERT_LINE,
+        {"action_uuid": action_uuid, "at": at, "line": storable(text)[:MAX_LENGTH], "phase": phase and phase.value},
+    )
+    lines = connection.execute(_LINES_OF_ACTION, {"action_uuid": action_uuid}).scalars().all()
+    if len(lines) > MAX_LINES:
+        left_out, *deleted = lines[_FIRST : _FIRST + _AT_ONCE]
+        connection.execute(
+            sa.update(action_lines).where(action_lines.c.seq == left_out).values(line=LEFT_OUT, phase=None)
+        )
+        connection.execute(sa.delete(action_lines).where(action_lines.c.seq.in_(deleted)))
+
 
 _running = actions.alias("running")
 
@@ -26,7 +130,7 @@ def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     )
     return sa.select(
         actions,
-        (action_deliveries.count() if counts_deliveries else sa.literal(0)).label("delivery_count"),
+        (count() if counts_deliveries else sa.literal(0)).label("delivery_count"),
         services.c.full_name.label("service_name"),
         heartbeat.scalar_subquery().label("last_heartbeat"),
         error.scalar_subquery().label("engine_error"),
@@ -85,3 +189,95 @@ def _describe_wait(row: Row, now: datetime) -> str:
     if is_pending and row.service_is_busy:
         return "waiting for the action that runs on its service"
     return f"waiting for its turn on engine {row.engine!r}"
+
+
+MAX_FAILURE_AGE = timedelta(days=7)
+"""Older failures are not listed."""
+
+_MAX_FAILED = 10
+
+
+class SqlRecentActions(StorePart):
+    """The part of Store in tutumd.ports that lists the newest actions."""
+
+    def newest_actions(self, viewer: User, service_uuids: Sequence[str]) -> Mapping[str, Action]:
+        of_service = sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid)
+        newest = sa.select(of_service.scalar_subquery()).where(services.c.uuid.in_(service_uuids), visible_to(viewer))
+        found = select_actions(counts_deliveries=False).where(actions.c.seq.in_(newest))
+        with self._database.read() as connection:
+            return {row.service_uuid: action_from(row, self._clock()) for row in connection.execute(found)}
+
+    def failed_actions(self, viewer: User) -> tuple[Action, ...]:
+        now = self._clock()
+        later = actions.alias("later")
+        has_later = sa.select(later.c.seq).where(
+            later.c.service_uuid == actions.c.service_uuid, later.c.seq > actions.c.seq
+        )
+        ended = later.c.state.in_([ActionState.SUCCESS.value, ActionState.FAILED.value])
+        failed = select_actions(counts_deliveries=False).where(FAILED, actions.c.created > now - MAX_FAILURE_AGE)
+        is_newest = sa.and_(~has_later.where(ended).exists(), visible_to(viewer), sa.not_(services.c.terminated))
+        with self._database.read() as connection:
+            return tuple(
+                action_from(row, now)
+                for row in connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
+            )
+
+    def recent_actions(self, viewer: User, limit: int, *, failed: bool = False) -> tuple[Action, ...]:
+        found = select_actions(counts_deliveries=False).where(visible_to(viewer), sa.not_(services.c.terminated))
+        with self._database.read() as connection:
+            chosen = FAILED if failed else actions.c.seq.in_(_read_newest(connection, viewer, limit))
+            return tuple(
+                action_from(row, self._clock())
+                for row in connection.execute(found.where(chosen).order_by(actions.c.seq.desc()).limit(limit))
+            )
+
+    def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
+        called = (
+            sa.select(actions.c.uuid, first_handler().label("handler"))
+            .join(services, services.c.uuid == actions.c.service_uuid)
+            .where(actions.c.uuid.in_(action_uuids), visible_to(viewer))
+            .subquery()
+        )
+        named = sa.select(called, handlers.c.seq, handlers.c.name).outerjoin(
+            handlers, handlers.c.seq == called.c.handler
+        )
+        with self._database.read() as connection:
+            users = audit.read_requesters(connection, viewer, action_uuids)
+            return {
+                row.uuid: Requester(
+                    users=users.get(row.uuid, ()),
+                    handler=row.seq,
+                    handler_name=row.name,
+                    is_call=row.handler is not None,
+                )
+                for row in connection.execute(named)
+            }
+
+
+def _read_newest(connection: sa.Connection, viewer: User, limit: int) -> list[int]:
+    """Return the numbers of the newest actions of all services that the viewer sees.
+
+    For a viewer who does not see all services, the newest actions belong to at most as many services: those whose
+    newest actions are the newest. So the database reads one index entry for each service, and no action of another
+    viewer's service.
+    """
+    numbers = sa.select(actions.c.seq).order_by(actions.c.seq.desc())
+    if viewer.is_admin and not viewer.access.is_narrow:
+        # By the primary key, from its end.
+        return list(
+            connection.scalars(
+                numbers.join(services, services.c.uuid == actions.c.service_uuid)
+                .where(sa.not_(services.c.terminated), actions.c.seq > 0)
+                .limit(limit)
+            )
+        )
+    newest = numbers.where(actions.c.service_uuid == services.c.uuid).limit(1).scalar_subquery()
+    chosen = connection.scalars(
+        sa.select(services.c.uuid)
+        .where(visible_to(viewer), sa.not_(services.c.terminated))
+        .order_by(sa.func.coalesce(newest, 0).desc())
+        .limit(limit)
+    ).all()
+    each = [numbers.where(actions.c.service_uuid == uuid).limit(limit).subquery() for uuid in chosen]
+    found = connection.scalars(sa.union_all(*(sa.select(part.c.seq) for part in each))).all() if each else []
+    return sorted(found, reverse=True)[:limit]

@@ -25,11 +25,10 @@ from tutumd.model import (
 )
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, audit
-from tutumd.store.objects.action_log import MAX_LINES
-from tutumd.store.objects.action_rows import action_from, read_action, select_actions
+from tutumd.store.objects.action_rows import MAX_LINES, action_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
 from tutumd.store.queue import leases
-from tutumd.store.queue.locks import lock_services, settle_target
+from tutumd.store.queue.snapshots import lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions

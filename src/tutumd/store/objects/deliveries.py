@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.errors import decode_reasons
 from tutumd.model import (
     AuditEvent,
     Delivery,
@@ -19,10 +20,8 @@ from tutumd.model import (
     Reference,
     User,
 )
-from tutumd.reasons import decode_reasons
-from tutumd.store.objects import action_deliveries, audit
-from tutumd.store.objects.action_deliveries import IS_OF_ACTION
-from tutumd.store.objects.action_rows import action_from, select_actions
+from tutumd.store.objects import action_rows, audit
+from tutumd.store.objects.action_rows import IS_OF_ACTION, action_from, select_actions
 from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
     Row,
@@ -133,7 +132,7 @@ class SqlDeliveries(StorePart):
 
 def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
     action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
-    return action_deliveries.seqs(read_one(connection, action).seq)
+    return action_rows.seqs(read_one(connection, action).seq)
 
 
 def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:

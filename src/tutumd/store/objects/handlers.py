@@ -22,9 +22,9 @@ from tutumd.model import (
     User,
 )
 from tutumd.store.objects import audit
-from tutumd.store.objects.quotas import check_handlers, check_rotation
+from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
-from tutumd.store.queue.locks import lock_services
+from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import insert
 from tutumd.store.tables.actions import deliveries

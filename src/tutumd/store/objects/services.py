@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tutumd.errors import decode_reasons
 from tutumd.model import EngineInfo, Page, Query, Service, ServiceGroup, ServiceState, User
-from tutumd.reasons import decode_reasons
 from tutumd.store.objects.row_mapping import (
     SERVICE_STATE,
     Row,

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, ReasonCode, Service
-from tutumd.ports.clock import Clock
-from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Renewal
+from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
-from tutumd.store.queue.locks import raise_revision, settle_target
+from tutumd.store.queue.snapshots import raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions

@@ -15,8 +15,8 @@ from tutumd.model import (
     NotificationState,
     SendResult,
 )
-from tutumd.ports.clock import Clock
 from tutumd.ports.notifications import NotificationQueue
+from tutumd.ports.queue import Clock
 from tutumd.store.objects import audit
 from tutumd.store.objects.notifications import IS_REPLACED, notification_from, select_targets, target_from
 from tutumd.store.objects.row_mapping import Row

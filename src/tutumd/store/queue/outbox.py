@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, EngineInfo, ReasonCode, Verb
 from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
-from tutumd.store.objects.action_log import add_line
+from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.queue import repeats
+from tutumd.store.queue import payloads
 from tutumd.store.queue.payloads import payload_of, read_revisions, reason_of
 from tutumd.store.sql.dialect import insert
 from tutumd.store.sql.wakeup import NOTIFICATIONS
@@ -113,7 +113,7 @@ def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> l
         case ActionState.FAILED:
             failed = [target for target in covering if _wants(target, Event.ACTION_FAILED)]
             return [
-                (target, Event.ACTION_FAILED, number) for target, number in repeats.record(connection, ended, failed)
+                (target, Event.ACTION_FAILED, number) for target, number in payloads.record(connection, ended, failed)
             ]
         case _:
             return _choose_success(connection, ended, covering)
@@ -125,7 +125,7 @@ def _wants(target: Row, event: Event) -> bool:
 
 def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
     of_verb = {"subject": ended.subject, "verb": ended.verb}
-    suppressed = repeats.clear(connection, ended)
+    suppressed = payloads.clear(connection, ended)
     recovered = [target for target in covering if _wants(target, Event.ACTION_RECOVERED)]
     before = connection.scalar(_SELECT_STATE_BEFORE, {**of_verb, "uuid": ended.action_uuid}) if recovered else None
     recovered = recovered if before == ActionState.FAILED.value else []
@@ -176,7 +176,7 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
     if not info.away and was_away is False:
         return set()
     of_engine = {"subject": info.name, "verb": _ENGINE, "reason_code": ReasonCode.ENGINE_UNAVAILABLE.value}
-    earlier = repeats.read(connection, of_engine)
+    earlier = payloads.read(connection, of_engine)
     is_change = info.away and not was_away
     if not is_change and not earlier:
         return set()
@@ -190,12 +190,12 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
             continue
         if info.away:
             # A suppressed change is told if it still lasts when the time to repeat is over.
-            lasts = row is not None and row.suppressed > 0 and not repeats.is_equal(row, target, now)
+            lasts = row is not None and row.suppressed > 0 and not payloads.is_equal(row, target, now)
             is_told = row is not None and not row.is_over
-            tells = (is_change or lasts) and not is_told and repeats.tell(connection, of_engine, target, row, now)
+            tells = (is_change or lasts) and not is_told and payloads.tell(connection, of_engine, target, row, now)
         else:
             tells = row is not None and not row.is_over
-            repeats.end(connection, of_engine, target)
+            payloads.end(connection, of_engine, target)
         if tells and event.value in target.events:
             data = {
                 "engine": {"name": info.name, "kind": info.kind},

@@ -6,19 +6,18 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from tutumd.errors import encode_reasons
 from tutumd.model import Claim, EngineInfo, EngineRequest, Growth, Outcome, Phase, ServiceSnapshot, Verb, is_commit
-from tutumd.ports.clock import Clock
-from tutumd.ports.queue import Queue, Renewal
-from tutumd.reasons import encode_reasons
+from tutumd.ports.queue import Clock, Queue, Renewal
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals
-from tutumd.store.objects.action_log import add_line
+from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
 from tutumd.store.queue import leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
-from tutumd.store.queue.locks import lock_services, raise_revision, settle_target
+from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.sql.wakeup import ENDS, Wakeup

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
-from tutumd.ports.clock import Clock
+from tutumd.ports.queue import Clock
 from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect, driver_of
 from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
 from tutumd.store.sql.postgres import Postgres

@@ -159,7 +159,7 @@ deliveries = sa.Table(
     sa.Column("revision", sa.String(64)),
     # A handler's deliveries are found through the actions of its service. With an index by handler, or by any random
     # value, each call would change another page, which costs a third of the throughput once there are many rows. On
-    # SQLite, the second index replaces the first (action_deliveries.py).
+    # SQLite, the second index replaces the first (action_rows.py).
     sa.Index("deliveries_of_action", "action_seq", "seq", sqlite_where=sa.text("seq < 0")),
     sa.Index(
         "deliveries_of_chunk",

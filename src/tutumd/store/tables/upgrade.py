@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store.intake import handler_lookup, plain_calls
-from tutumd.store.objects import action_deliveries
+from tutumd.store.objects import action_rows
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.sql.faults import is_locked
@@ -89,7 +89,7 @@ def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
 def create_tables(connection: sa.Connection) -> None:
     """Create all tables, indexes, triggers and functions in an empty database."""
     metadata.create_all(connection)
-    on_sqlite = (*handler_lookup.TRIGGERS, *action_deliveries.TRIGGERS)
+    on_sqlite = (*handler_lookup.TRIGGERS, *action_rows.TRIGGERS)
     for statement in on_sqlite if dialect_of(connection).single_writer else (plain_calls.FUNCTION,):
         connection.exec_driver_sql(statement)
 
@@ -107,6 +107,11 @@ def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
 
 def _check_known(version: str, head: str) -> None:
     """Raise SettingsError if no migration of this release created this schema."""
+    if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
+        raise SettingsError(
+            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
+            " that version runs, then start this one with a new data folder or database"
+        )
     if not is_known(version, head):
         raise SettingsError(
             f"the database has the schema {version}, and {_OURS} knows none after {head}: a newer tutumd or"

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import DeliveryOutcome
-from tutumd.store.objects.action_deliveries import IS_OF_ACTION
+from tutumd.store.objects.action_rows import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of, json_rows

@@ -6,7 +6,7 @@ from tutumd.application.handlers import public_options
 from tutumd.model import Delivery, Handler, Progress
 from tutumd.web.api.objects import TRIED
 from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
-from tutumd.web.messages.reasons import write_delivery_reason
+from tutumd.web.messages.deliveries import write_delivery_reason
 from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
 
 _NAME = {

@@ -14,9 +14,8 @@ from fastapi.responses import Response
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
-from tutumd.application.handler_trial import try_call
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
-from tutumd.application.redelivery import redeliver
+from tutumd.application.redelivery import redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.web.api.handler_objects import (
     CALL,
@@ -37,7 +36,7 @@ from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.messages.reasons import write_reason, write_reasons
+from tutumd.web.messages.deliveries import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
 from tutumd.web.verdicts import STATUSES
 

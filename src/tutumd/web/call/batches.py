@@ -1,13 +1,52 @@
-"""Batches: calls that arrive at the same time are stored together, one batch at a time."""
+"""Work of calls that other calls do not wait for, lookups of handlers, and batches of calls stored together."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
-from tutumd.errors import UnavailableError
-from tutumd.model import Call
+import anyio
+import anyio.to_thread
+
+from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
+from tutumd.model import Call, EvaluationNeeded, HandlerPath
 from tutumd.ports.intake import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
+
+MAX_AT_ONCE = 2
+MAX_BYTES = 64 * 1024 * 1024
+SHARE = 4
+"""The calls of one handler take at most this share of the room that the other handlers leave: a quarter."""
+CALL_BYTES = 16 * 1024  # approximate memory of a call beside its body
+
+
+class HeavyWork:
+    """Performs the heavy work of calls, one call per handler at a time, so that no handler delays the others."""
+
+    def __init__(self) -> None:
+        self._bytes = Counter[HandlerPath]()
+        self._threads = anyio.CapacityLimiter(MAX_AT_ONCE)
+        self._turns = WeakValueDictionary[HandlerPath, asyncio.Lock]()
+
+    async def run(self, path: HandlerPath, body_size: int, work: Callable[[], Call]) -> Call:
+        """Return the result of `work`.
+
+        Raises:
+            UnavailableError: The waiting calls of this handler exceed its share of the room that other handlers leave.
+        """
+        size, own = body_size + CALL_BYTES, self._bytes[path]
+        if own + size > (MAX_BYTES - self._bytes.total() + own) // SHARE:
+            raise UnavailableError("too many calls wait to be checked; try again in a moment")
+        self._bytes[path] += size
+        try:
+            async with self._turns.setdefault(path, asyncio.Lock()):
+                return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        finally:
+            self._bytes[path] -= size
+            if not self._bytes[path]:
+                del self._bytes[path]
+
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
@@ -86,3 +125,48 @@ class Batches:
         self._is_busy = bool(self._waiting)
         if self._waiting:
             loop.call_soon(self._begin, loop)
+
+
+MAX_PATHS = 1_000  # in one read, and waiting for the next read
+Found = Mapping[HandlerPath, EvaluationNeeded]
+
+
+class Lookups:
+    """Reads handlers for one event loop, in a separate thread: the API's threads may all wait for the database."""
+
+    def __init__(self, read: Callable[[Sequence[HandlerPath]], Found]) -> None:
+        self._read = read
+        self._thread = anyio.CapacityLimiter(1)
+        self._reading = asyncio.Lock()
+        self._next: tuple[set[HandlerPath], asyncio.Task[Found]] | None = None
+        self._began = 0.0
+
+    async def find(self, path: HandlerPath) -> EvaluationNeeded:
+        """Return the current options of a handler.
+
+        Raises:
+            NotFoundError: There is no such handler below this service.
+            UnavailableError: The database cannot be read, or has not responded for `MAX_STALL_S`.
+        """
+        if self._reading.locked() and time.monotonic() - self._began > MAX_STALL_S:
+            raise UnavailableError(STALLED)
+        if self._next is None:
+            batch = set[HandlerPath]()
+            self._next = batch, asyncio.create_task(self._read_all(batch))
+        paths, found = self._next
+        if len(paths) >= MAX_PATHS:
+            raise UnavailableError("too many calls are waiting for their handlers; try again in a moment")
+        paths.add(path)
+        try:
+            handlers = await asyncio.wait_for(asyncio.shield(found), MAX_STALL_S)
+        except TimeoutError:
+            raise UnavailableError(STALLED) from None
+        if path not in handlers:
+            raise NotFoundError(NOT_FOUND)
+        return handlers[path]
+
+    async def _read_all(self, paths: set[HandlerPath]) -> Found:
+        """Read the handlers of a batch once the previous read has ended; until then, the batch grows."""
+        async with self._reading:
+            self._next, self._began = None, time.monotonic()
+            return await anyio.to_thread.run_sync(self._read, list(paths), limiter=self._thread)

@@ -21,9 +21,11 @@ from tutumd.application.admission.headers import delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import (
+    USED_UP,
     ClosedError,
     InvalidInputError,
     NotFoundError,
+    Reason,
     SettingsError,
     TooManyCallsError,
     TutumdError,
@@ -31,14 +33,13 @@ from tutumd.errors import (
 )
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
 from tutumd.ports.intake import CallResult
-from tutumd.reasons import USED_UP, Reason
 from tutumd.web import uris
 from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.body import read_body
-from tutumd.web.call.lookups import Lookups
+from tutumd.web.call.batches import Lookups
 from tutumd.web.context import WebContext, parse_uuid
 from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, describe_error, error_response, log_unforeseen
-from tutumd.web.messages.reasons import write_reason, write_reasons
+from tutumd.web.messages.deliveries import write_reason, write_reasons
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}

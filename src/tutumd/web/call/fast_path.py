@@ -25,7 +25,7 @@ from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.model import Accepted, Call, Origin
 from tutumd.ports.intake import CallResult
-from tutumd.web import request_ids, uris
+from tutumd.web import access_log, uris
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.body import COMPLETE
 from tutumd.web.call.endpoint import (
@@ -156,10 +156,10 @@ class FastPath:
             key=parsed.key,
             evaluation=evaluation,
         )
-        request_id = request_ids.choose(parsed.request_id, scope["path"])
+        request_id = access_log.choose(parsed.request_id, scope["path"])
 
         def respond_with_id(status: int, raw_headers: RawHeaders, content: bytes) -> None:
-            respond(status, [*raw_headers, NO_STORE, (request_ids.HEADER, request_id)], content)
+            respond(status, [*raw_headers, NO_STORE, (access_log.HEADER, request_id)], content)
             if self._context.logs_requests:
                 mark_call(scope, handler_path[0])
                 log_request(
@@ -207,7 +207,7 @@ class ParsedHeaders:
         stored_json: The headers to store, as a JSON array; None if there are too many to store.
         key: The delivery's key, as `headers.delivery_key` returns it.
         has_prefer: Whether there is a header `Prefer`, which may request a wait.
-        request_id: As `request_ids.parse` returns it.
+        request_id: As `access_log.parse` returns it.
     """
 
     cache_key: CacheKey
@@ -255,7 +255,7 @@ class HeaderCache:
             stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),
             has_prefer=any(name == "prefer" for name, _ in decoded),
-            request_id=request_ids.parse(visible),
+            request_id=access_log.parse(visible),
         )
 
 

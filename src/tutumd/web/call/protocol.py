@@ -6,7 +6,7 @@ from http import HTTPStatus
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from tutumd.application.admission.addresses import client_network
+from tutumd.application.admission.headers import client_network
 from tutumd.web.body import MAX_BODY
 from tutumd.web.errors import error_response
 from tutumd.web.unfinished import Unfinished, UnfinishedRequests

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutumd.application.admission.fields import FIELDS
+from tutumd.errors import Reason
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
-from tutumd.reasons import Reason
+from tutumd.web.messages.deliveries import find_status, write_reason, write_reasons
 from tutumd.web.messages.handlers import describe
-from tutumd.web.messages.reasons import find_status, write_reason, write_reasons
 from tutumd.web.messages.senders import Kind, Sender
 
 MAX_DELIVERIES = 10

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from tutumd.application.health import has_worker
+from tutumd.errors import Reason
 from tutumd.model import EngineInfo
-from tutumd.reasons import Reason
 
 FAULTS: Mapping[str, tuple[str, str]] = {
     "ca-without-key-usage": (

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tutumd.application.admission.encryption import PlaceholderCipher
+from tutumd.application.admission.evaluate import read_stored
 from tutumd.application.admission.fields import FIELDS, GROUPS
-from tutumd.application.admission.options import read_stored
 from tutumd.application.handlers import public_options
 from tutumd.application.queries import parse_date
 from tutumd.model import Handler, Operation

@@ -12,8 +12,8 @@ from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher
+from tutumd.application.admission.evaluate import check_operation, parse_options, read_stored
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
-from tutumd.application.admission.options import check_operation, parse_options, read_stored
 from tutumd.errors import ConflictError, InvalidInputError, SettingsError
 from tutumd.model import Handler, Operation, Service, User
 from tutumd.web.context import context, parse_uuid

@@ -8,12 +8,11 @@ from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Verdict
-from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_call, try_delivery
+from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Operation
-from tutumd.web.messages.deliveries import describe_wish
+from tutumd.web.messages.deliveries import describe_wish, write_reason, write_reasons
 from tutumd.web.messages.handlers import describe, judge_handler
-from tutumd.web.messages.reasons import write_reason, write_reasons
 from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.handler_routes import (
     BASE,

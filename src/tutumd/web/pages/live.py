@@ -20,7 +20,7 @@ from tutumd.errors import UnavailableError
 from tutumd.ports.store import Store
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import UUID, WebContext
-from tutumd.web.pages.safety import SAFETY, SAFETY_HEADERS
+from tutumd.web.pages.cookies import SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
 """An older revision does not count, nor does its proof that a session still exists. A slow database is read less."""

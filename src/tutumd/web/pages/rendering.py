@@ -15,8 +15,7 @@ from tutumd.application.queries import write_date
 from tutumd.errors import TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
-from tutumd.web.messages.deliveries import describe_reason
-from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.deliveries import describe_reason, write_reason
 from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import is_secure, set_cookie
 

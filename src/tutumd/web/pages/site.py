@@ -35,9 +35,9 @@ from tutumd.web.pages import (
     service_list,
     service_logs,
 )
+from tutumd.web.pages.cookies import with_safety
 from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.safety import with_safety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000

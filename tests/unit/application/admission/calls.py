@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tutumd.application.admission.evaluate import CallInput, Verdict, evaluate
+from tutumd.application.admission.evaluate import CallInput, Verdict, evaluate, parse_options
 from tutumd.application.admission.fields import HandlerOptions
-from tutumd.application.admission.options import parse_options
-from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.deliveries import write_reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAYLOADS = Path(__file__).parents[1] / "payloads"

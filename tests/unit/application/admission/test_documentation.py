@@ -13,8 +13,7 @@ import pytest
 from script.handler_fields import stale_files
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
-from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate
-from tutumd.application.admission.options import parse_options
+from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, parse_options
 
 DOCS = Path(__file__).parents[4] / "docs"
 TEXT = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("how-to/senders*.md")))

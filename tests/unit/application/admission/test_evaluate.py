@@ -8,8 +8,8 @@ import pytest
 from tests.unit.application.admission.calls import NOW, evaluation, hex_hmac, options_of, payload, received, text_of
 from tutumd.application.admission.evaluate import CallInput, Verdict, VerdictKind, evaluate, explain
 from tutumd.application.admission.fields import DEFAULTS
-from tutumd.reasons import Reason
-from tutumd.web.messages.reasons import write_reason
+from tutumd.errors import Reason
+from tutumd.web.messages.deliveries import write_reason
 
 GITHUB = {"preset": "github", "secrets": ["s3cret"]}
 COMMIT = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"

@@ -9,9 +9,15 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, options_of
 from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.evaluate import (
+    check_operation,
+    parse_options,
+    read_stored,
+    write_public,
+    write_stored,
+)
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerOptions, Rate
 from tutumd.application.admission.filters import Filter
-from tutumd.application.admission.options import check_operation, parse_options, read_stored, write_public, write_stored
 from tutumd.application.admission.tags import TagRule
 from tutumd.application.admission.verify import Verification
 from tutumd.errors import InvalidInputError

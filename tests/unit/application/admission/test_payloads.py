@@ -13,7 +13,7 @@ from tutumd.application.admission.payloads import (
     parse_body,
     read_push,
 )
-from tutumd.reasons import Reason
+from tutumd.errors import Reason
 
 BRANCHES = {
     "github-push": "main",

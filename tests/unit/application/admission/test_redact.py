@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.admission.calls import NOW
-from tutumd.application.admission.options import parse_options
+from tutumd.application.admission.evaluate import parse_options
 from tutumd.application.admission.redact import redact_call, redact_headers, truncate
 
 SECRET = "s3cr3t-pässword"

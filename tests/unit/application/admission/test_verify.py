@@ -12,7 +12,7 @@ from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.verify import matches_any, parse_verification, verify
 from tutumd.application.calls import StatusTokens
 from tutumd.errors import InvalidInputError
-from tutumd.web.messages.reasons import write_reason
+from tutumd.web.messages.deliveries import write_reason
 
 BODY = b'{"ref": "refs/heads/main"}'
 SECRET = "It's a Secret to Everybody"

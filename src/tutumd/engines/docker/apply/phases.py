@@ -15,9 +15,8 @@ from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Phase
-from tutumd.reasons import Cause, ReasonCode, code_of
 
 _POLL_S = 1.0
 # Minimum duration of a new container without a health check before clients find it beside the old container.

@@ -33,8 +33,7 @@ from tutumd.engines.docker.plan.images import (
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
 from tutumd.engines.docker.recover.rollback import recover_slots
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _Containers = Sequence[InspectedContainer]

@@ -23,10 +23,9 @@ from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
 from tutumd.engines.rollout.journal import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.errors import EngineBusyError, EngineRefusedError
+from tutumd.errors import Cause, EngineBusyError, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import LOST_JOURNAL
-from tutumd.reasons import Cause, ReasonCode, code_of
 
 # Container numbers that exceed the number of containers by more than this are ignored.
 _MAX_GAP = 10_000

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tutumd.engines.dockerapi.documents import parse_time
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import Json, own_labels
+from tutumd.engines.labels import Json, own_labels, parse_reference
 from tutumd.errors import EngineRefusedError
 
 # Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.

@@ -12,8 +12,7 @@ from typing import Any
 
 from tutumd.engines.docker.look.services import base_name
 from tutumd.engines.docker.plan.config import GENERATED_NAME
-from tutumd.engines.images import NO_REGISTRY
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import NO_REGISTRY, Json
 
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")

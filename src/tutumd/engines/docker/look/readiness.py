@@ -11,8 +11,8 @@ from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
+from tutumd.errors import Cause, ReasonCode
 from tutumd.ports.engine import Run
-from tutumd.reasons import Cause, ReasonCode
 
 REMOVED = Cause("it was removed by somebody else", ReasonCode.CHANGED_MEANWHILE)
 ENDED = Cause(

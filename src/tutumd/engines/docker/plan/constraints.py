@@ -6,8 +6,7 @@ from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, Slot, base_name, run_of, slot_of
-from tutumd.engines.images import names_image_by_id
-from tutumd.engines.labels import IGNORE, Json, is_true
+from tutumd.engines.labels import IGNORE, Json, is_true, names_image_by_id
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _NAMESPACES = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))

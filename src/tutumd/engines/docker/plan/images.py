@@ -6,14 +6,14 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
-from tutumd.engines.images import (
+from tutumd.engines.labels import (
     DOCKER_HUB,
     NO_REGISTRY,
     ImageReference,
+    Json,
     names_image_by_id,
     parse_reference,
 )
-from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Phase
 from tutumd.ports.engine import Run

@@ -17,8 +17,7 @@ from tutumd.engines.docker.plan.constraints import (
     find_dependents,
 )
 from tutumd.engines.docker.plan.journal import Swap
-from tutumd.engines.images import parse_reference
-from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels
+from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels, parse_reference
 from tutumd.errors import EngineBusyError
 
 
