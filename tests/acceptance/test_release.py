@@ -43,7 +43,7 @@ WRONG = {
         "deploy/compose/compose.yaml",
         f"caddy:2@sha256:{'0' * 64}",
         "caddy:2",
-        "deploy/compose/compose.yaml:27: caddy has no hash: run script/pin",
+        "deploy/compose/compose.yaml:29: caddy has no hash: run script/pin",
     ),
     "a guide of before": ("README.md", "# tutumd", "# tutumd, not released yet", "README.md:1: take out"),
 }
