@@ -43,7 +43,7 @@ class Step:
 
     @property
     def label(self) -> str:
-        """What it is about, such as `ci of shop/web`."""
+        """Name of the handler or target, such as `ci of shop/web`."""
         return f"{self.name} of {self.service}" if self.service else f"the notification target {self.name}"
 
 
