@@ -14,6 +14,7 @@ from typing import Any
 from tests.faults.journal import BEGIN, CREATE, END, REMOVE, START
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import (
+    Availability,
     ContainerSnapshot,
     ContainerState,
     EngineInfo,
@@ -23,6 +24,7 @@ from tutumd.model import (
     Plan,
     Service,
     ServiceSnapshot,
+    WantedImage,
 )
 from tutumd.ports.engine import Run
 
@@ -57,8 +59,11 @@ class SharedEngine:
                 changed()
             seen = revision
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         return Plan(order="start-first", steps=tuple(f"replace {name}" for name in self._running(service)))
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace one container after the other; the plan is in the journal before anything is changed."""

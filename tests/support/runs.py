@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tutumd.model import Phase, RunLimits
+from tutumd.model import Phase, RunLimits, WantedImage
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import Deadlines
 
@@ -55,6 +55,7 @@ class FakeRun:
         tag: str | None = None,
         variables: Mapping[str, str | None] | None = None,
         skip_unchanged: bool | None = None,
+        image: WantedImage | None = None,
         pulled: Collection[str] = (),
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
@@ -78,6 +79,7 @@ class FakeRun:
         self.tag = tag
         self.variables = dict(variables or {})
         self.skip_unchanged = skip_unchanged
+        self.image = image
         self._on_log = on_log
         self._on_sleep = on_sleep
         self._on_progress = on_progress
@@ -166,6 +168,7 @@ class FakeRun:
             tag=self.tag,
             variables=self.variables,
             skip_unchanged=self.skip_unchanged,
+            image=self.image,
             pulled=self.pulled,
         )
 

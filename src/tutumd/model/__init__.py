@@ -63,6 +63,8 @@ from tutumd.model.figures import (
     warning,
     wrong,
 )
+from tutumd.model.holds import Hold, HoldKind, ServiceHold
+from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -118,6 +120,7 @@ __all__ = [
     "AuditFilters",
     "AuditPage",
     "Autorestart",
+    "Availability",
     "Call",
     "Claim",
     "ClaimedNotification",
@@ -138,6 +141,9 @@ __all__ = [
     "Growth",
     "Handler",
     "HandlerPath",
+    "Hold",
+    "HoldKind",
+    "ImageFacts",
     "Level",
     "LogLine",
     "NewHandler",
@@ -167,6 +173,8 @@ __all__ = [
     "SendResult",
     "Service",
     "ServiceGroup",
+    "ServiceHold",
+    "ServiceImage",
     "ServiceSnapshot",
     "ServiceState",
     "Session",
@@ -175,6 +183,7 @@ __all__ = [
     "User",
     "Verb",
     "Via",
+    "WantedImage",
     "compare_clocks",
     "encode",
     "is_commit",

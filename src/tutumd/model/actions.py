@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from tutumd.model.holds import Hold
+from tutumd.model.images import ImageFacts, WantedImage
 from tutumd.model.services import Service
 
 
@@ -18,6 +20,7 @@ class Verb(StrEnum):
     START = "START"
     STOP = "STOP"
     TERMINATE = "TERMINATE"
+    ROLLBACK = "ROLLBACK"
 
 
 class ActionState(StrEnum):
@@ -103,11 +106,13 @@ class Outcome(Effect):
     Attributes:
         canceled: The action ended on request, not because of a failure; `success` is then False.
         half_done: The journal is kept, and the next run of the service cleans up first.
+        image: The image that the service runs after a successful REDEPLOY or ROLLBACK; None if it is unknown.
     """
 
     success: bool
     canceled: bool = False
     half_done: bool = False
+    image: ImageFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +191,10 @@ class Action(Effect):
         deliveries: Number of calls that it carries out; 0 in lists that do not count them.
         reason: Reason of the result, or of the wait for an engine or a worker.
         waits_for: Sentence about what it waits for; empty if a worker performs it, or it has ended.
-        held_until: Start time if no more calls arrive; None if no debounce delays it.
+        held_until: Earliest time at which it could start; None if nothing holds it, or until somebody removes a hold.
+        holds: Why it may not start yet, while it is pending.
+        overrides: It ignores holds and freeze windows.
+        image: The image that a ROLLBACK requests.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
         skip_unchanged: Whether a REDEPLOY without a newer image does nothing; None: the service's label decides.
@@ -211,6 +219,9 @@ class Action(Effect):
     open: bool = False
     waits_for: str = ""
     held_until: datetime | None = None
+    holds: tuple[Hold, ...] = ()
+    overrides: bool = False
+    image: WantedImage | None = None
 
     @property
     def since(self) -> datetime:

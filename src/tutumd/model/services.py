@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tutumd.model.holds import ServiceHold
+from tutumd.model.images import ImageFacts
+
 
 class ServiceState(StrEnum):
     """Source: the old API documentation (wire contract, section 4)."""
@@ -122,6 +125,7 @@ class ServiceFacts:
         notes: Sentences for callers that redeploy the service.
         left_tags: Sentences about tags of earlier calls that a redeploy without a tag replaces or keeps.
         settings: The labels that people set to configure it: names and values, unchanged.
+        rollback_refusal: Sentence that says why the service cannot be rolled back at present; empty if it can.
     """
 
     selector: str
@@ -139,6 +143,7 @@ class ServiceFacts:
     notes: tuple[str, ...] = ()
     left_tags: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+    rollback_refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +157,7 @@ class ServiceSnapshot(ServiceFacts):
         stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
         service_cap: Maximum number of containers to which it may be scaled (label `tutum.scale.max`); None: the
             server's limit.
+        image: The image that its newest container runs; None if it is unknown.
     """
 
     containers: tuple[ContainerSnapshot, ...]
@@ -159,6 +165,7 @@ class ServiceSnapshot(ServiceFacts):
     owner: str | None = None
     stopped: bool = False
     service_cap: int | None = None
+    image: ImageFacts | None = None
 
     @property
     def running(self) -> int:
@@ -189,6 +196,7 @@ class Service(ServiceFacts):
         definition: Definition of what it runs; only for services of the local engine.
         containers: UUIDs of the present containers, oldest first.
         gone_since: Time since which its engine has not reported it; None while it does.
+        hold: Its hold; None if its redeploys are not held.
     """
 
     uuid: str
@@ -203,6 +211,7 @@ class Service(ServiceFacts):
     created: datetime
     containers: tuple[str, ...]
     gone_since: datetime | None = None
+    hold: ServiceHold | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """The verbs of an engine for a worker, and the facilities of a run for an engine."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event
 from typing import Protocol
 
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import (
+    Availability,
     EngineInfo,
     Finding,
     Outcome,
@@ -15,6 +16,7 @@ from tutumd.model import (
     Plan,
     Service,
     ServiceSnapshot,
+    WantedImage,
 )
 
 LOST_JOURNAL: Mapping[str, object] = {"lost": True}
@@ -56,6 +58,16 @@ class Run(Protocol):
     @property
     def skip_unchanged(self) -> bool | None:
         """Whether a REDEPLOY without a newer image does nothing; None: the service's label decides."""
+
+    @property
+    def image(self) -> WantedImage | None:
+        """The image to which a ROLLBACK returns, instead of the newest one; None for any other verb.
+
+        Its digest and ID are validated. The ID is empty unless a worker with our key has seen the service run it.
+
+        Raises:
+            EngineRefusedError: The action names no image that may be restored.
+        """
 
     @property
     def journal(self) -> Mapping[str, object]:
@@ -138,18 +150,22 @@ class Engine(Protocol):
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Call `changed` when something may have changed, until `stop` is set or the connection breaks."""
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
-        """Return what `redeploy` would do now, without a change or a pull.
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
+        """Return what `redeploy` would do now, without a change or a pull. `image` is as `Run.image`.
 
         Raises:
             EngineRefusedError: `redeploy` would be refused for the same reason.
         """
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """Replace each container by a new container of the newest image (local: of the current definition).
+        """Replace each container by a new container of the newest image (local: of the current definition), or of
+        `run.image`, under the name that the containers have now.
 
         A stopped service stays stopped, and the reason says so. After a failure, the old containers run as before.
         """
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        """Return where each image would come from now, by its number, within 5 s; without a pull."""
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a running service to `target` containers, from 0 to the cap, and wait until the new ones run."""

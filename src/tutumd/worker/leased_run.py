@@ -11,7 +11,7 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import Cause, EngineRefusedError, LeaseLostError, ReasonCode, UnavailableError
-from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits
+from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits, WantedImage
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.journal_seal import JournalSeal
@@ -139,6 +139,10 @@ class LeasedRun(Run):
     @property
     def skip_unchanged(self) -> bool | None:
         return self._subject.action.skip_unchanged
+
+    @property
+    def image(self) -> WantedImage | None:
+        return self._subject.action.image
 
     @property
     def journal(self) -> Mapping[str, object]:

@@ -95,7 +95,7 @@ def _perform_verb(
 def _call_engine(run: LeasedRun, engine: Engine, claim: Claim) -> Outcome:
     service, action = claim.service, claim.action
     match action.verb:
-        case Verb.REDEPLOY:
+        case Verb.REDEPLOY | Verb.ROLLBACK:
             return engine.redeploy(service, run)
         case Verb.SCALEUP | Verb.SCALE:
             return engine.scale(service, service.target if action.target is None else action.target, run)

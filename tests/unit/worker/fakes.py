@@ -12,6 +12,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, Unavailabl
 from tutumd.model import (
     Action,
     ActionState,
+    Availability,
     Claim,
     EngineInfo,
     Growth,
@@ -22,6 +23,7 @@ from tutumd.model import (
     Service,
     ServiceSnapshot,
     Verb,
+    WantedImage,
 )
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
@@ -167,6 +169,9 @@ class FakeEngine:
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         return self.snapshot
 
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
+
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return Outcome(success=False, reason=f"the engine ends {dict(run.journal)}")
 
@@ -175,7 +180,7 @@ class FakeEngine:
         self.scaled_to.append(target)
         return self.scale_outcome
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         if self._plan is None:
             raise EngineRefusedError("not this one")
         return self._plan

@@ -32,7 +32,20 @@ from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Finding, Level, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot, warning
+from tutumd.model import (
+    Availability,
+    EngineInfo,
+    Finding,
+    Level,
+    Outcome,
+    Output,
+    Plan,
+    RunLimits,
+    Service,
+    ServiceSnapshot,
+    WantedImage,
+    warning,
+)
 from tutumd.ports.engine import Run
 
 
@@ -119,7 +132,7 @@ class DockerEngine:
         with self._locks.hold(replaced_names(context, find), run):
             return redeploy(context, find, self._self_id)
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         """Return what `redeploy` would do. The digest comes from the registry."""
         group, all_containers = self._require(service)
         facts = self._api.facts()
@@ -130,6 +143,9 @@ class DockerEngine:
         )
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""

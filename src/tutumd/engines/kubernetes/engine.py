@@ -29,7 +29,18 @@ from tutumd.engines.rollout.driver import carry_out
 from tutumd.engines.rollout.journal import ScaleJournal, refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.model import EngineInfo, Finding, Outcome, Output, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import (
+    Availability,
+    EngineInfo,
+    Finding,
+    Outcome,
+    Output,
+    Plan,
+    RunLimits,
+    Service,
+    ServiceSnapshot,
+    WantedImage,
+)
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
@@ -154,7 +165,7 @@ class KubernetesEngine:
         if failures and not stop.is_set():
             raise failures[0]
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._cluster.require_view(self._address(service))
         plan = describe_plan(
             view, plan_redeploy(view, tag, {}, self._timing), self._limits.adapted(**limits_of(view.workload))
@@ -164,6 +175,9 @@ class KubernetesEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return carry_out(Redeploy(self._context(service, run)))
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: WorkloadView) -> ScaleJournal:

@@ -4,7 +4,7 @@ A container is a process in its own session. Its image digest is the digest of t
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from tutumd.engines.output import read_count
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, InvalidInputError
 from tutumd.model import (
     SINCE,
+    Availability,
     ContainerSnapshot,
     ContainerState,
     Definition,
@@ -36,6 +37,7 @@ from tutumd.model import (
     RunLimits,
     Service,
     ServiceSnapshot,
+    WantedImage,
     ok,
     warning,
     wrong,
@@ -188,7 +190,7 @@ class LocalEngine:
         """Supervise all services until `stop` is set. Calls `changed` after each round in which a record changed."""
         self._supervisor.run(changed, stop)
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         if problem := self._folder.unreadable.get(service.uuid):
             raise EngineRefusedError(problem)
         return self._changes.plan(service, tag)
@@ -199,6 +201,9 @@ class LocalEngine:
         A service that was never started is started.
         """
         return self._perform(service, run, plans.plan_redeploy)
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Start more containers with the running definition, or end those with the highest numbers; 0 does not stop the

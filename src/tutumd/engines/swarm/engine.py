@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event
@@ -24,6 +24,7 @@ from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
 from tutumd.model import (
+    Availability,
     ContainerSnapshot,
     ContainerState,
     EngineInfo,
@@ -35,6 +36,7 @@ from tutumd.model import (
     RunLimits,
     Service,
     ServiceSnapshot,
+    WantedImage,
     ok,
     wrong,
 )
@@ -182,7 +184,7 @@ class SwarmEngine:
                 before = now
                 changed()
 
-    def plan(self, service: Service, tag: str | None) -> Plan:
+    def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._api.require_view(service.selector)
         journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits)
         plan = describe_plan(journal, view)
@@ -191,6 +193,9 @@ class SwarmEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return redeploy(self._context(service, run))
+
+    def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
+        return {}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:

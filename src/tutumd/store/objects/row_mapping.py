@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _STATE_BY_VERB = {
     Verb.REDEPLOY: ServiceState.REDEPLOYING,
+    Verb.ROLLBACK: ServiceState.REDEPLOYING,
     Verb.SCALEUP: ServiceState.SCALING,
     Verb.SCALE: ServiceState.SCALING,
     Verb.START: ServiceState.STARTING,
@@ -140,6 +141,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         gone_since=None if row.bound else row.unbound,
         notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
+        hold=None,
     )
 
 

@@ -93,6 +93,7 @@ def store_snapshot(
         "notes": "\n".join(snapshot.notes),
         "left_tags": "\n".join(snapshot.left_tags),
         "settings": [[name, storable(value)] for name, value in snapshot.settings],
+        "rollback_refusal": snapshot.rollback_refusal,
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),
         "deployed": snapshot.deployed,

@@ -49,6 +49,10 @@ actions = sa.Table(
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
     # Whether a redeploy without a newer image does nothing, for all of its calls. NULL: the service's label decides.
     sa.Column("skip_unchanged", sa.Boolean),
+    # The image of a ROLLBACK (`WantedImage`).
+    sa.Column("image", sa.JSON(none_as_null=True)),
+    # Holds and freeze windows do not apply to it.
+    sa.Column("overrides", sa.Boolean, nullable=False, server_default=sa.false()),
     # The service's target before this action, restored if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
     # Result of the amounts of a SCALEUP (`Growth`). NULL: they were added, or not yet.
@@ -105,6 +109,26 @@ action_inputs = sa.Table(
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.Column("cap", sa.Integer),
     sqlite_autoincrement=True,
+)
+
+# Why a pending action may not start yet: `HoldKind`. `actions.due` is the latest end of its holds (queue/holds.py).
+action_holds = sa.Table(
+    "action_holds",
+    metadata,
+    sa.Column(
+        "action_seq",
+        sa.BigInteger,
+        sa.ForeignKey("actions.seq", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    # NULL: until somebody removes it.
+    sa.Column("until", UtcTime),
+    # As `encode_reasons` writes it.
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False, server_default=""),
+    sqlite_with_rowid=False,
 )
 
 action_lines = sa.Table(

@@ -34,6 +34,8 @@ services = sa.Table(
     sa.Column("left_tags", sa.Text, nullable=False, server_default=""),
     # Labels that configure the service, as people set them: pairs of name and value.
     sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
+    # Sentence that says why it cannot be rolled back; empty if it can.
+    sa.Column("rollback_refusal", sa.Text, nullable=False, server_default=""),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
     sa.Column("variables", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("deployed", UtcTime),
@@ -133,6 +135,40 @@ engines = sa.Table(
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("is_shared", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("hint", sa.Text, nullable=False, server_default=""),
+)
+
+# Services whose redeploys are held. A row whose `until` has passed has no effect.
+service_holds = sa.Table(
+    "service_holds",
+    metadata,
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), primary_key=True),
+    # NULL: until somebody resumes the service.
+    sa.Column("until", UtcTime),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+    sa.Column("is_of_rollback", sa.Boolean, nullable=False),
+)
+
+# The images that a service ran (`ServiceImage`). The newest row of a service is the image that it runs.
+service_images = sa.Table(
+    "service_images",
+    metadata,
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("previous", sa.Integer),
+    sa.Column("is_verified", sa.Boolean, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(128), nullable=False),
+    sa.Column("image_id", sa.String(128), nullable=False),
+    sa.Column("platform", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(255), nullable=False),
+    sa.Column("revision", sa.String(255), nullable=False),
+    sa.Column("seal", sa.String(64), nullable=False),
+    sa.Column("first_success", UtcTime, nullable=False),
+    sa.Column("last_success", UtcTime, nullable=False),
+    sa.Column("action_uuid", Uuid),
+    sa.Column("requested_by", sa.String(512), nullable=False),
 )
 
 # The worker that discovers the services of an engine instance. The worker renews this lease; other workers do not

@@ -9,6 +9,7 @@ from tutumd.web.uris import PREFIX, action_uri, uri
 
 _ACTION_NAMES = {
     Verb.REDEPLOY: "Service Redeploy",
+    Verb.ROLLBACK: "Service Rollback",
     Verb.SCALEUP: "Service Scale Up",
     Verb.SCALE: "Service Scale",
     Verb.START: "Service Start",
