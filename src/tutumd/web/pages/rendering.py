@@ -69,7 +69,7 @@ def short_digest(digest: str) -> str:
 
 
 def verb(word: str) -> str:
-    """Return the verb of an action or a handler for people, from its name in the API: `Redeploy`, `Scale up`, `Roll back`."""
+    """Return the verb of an action or a handler for people, from its name in the API: `Scale up`, `Roll back`."""
     return word.replace("SCALEUP", "SCALE UP").replace("ROLLBACK", "ROLL BACK").capitalize()
 
 
