@@ -42,7 +42,7 @@ class Incident:
         return version_of(self.bed, "web")
 
     def commands(self, begins: str) -> Iterator[str]:
-        """Run the commands of the guide's block that begins like this, each when it is needed; yield what it printed."""
+        """Run the commands of the guide's block that begins like this, one for each step; yield what each printed."""
         for command in commands_of(Guide(PAGE, self._folder, {}, {}).block(begins)):
             done = finished(["sh", "-euc", command.text], cwd=self._folder, env=self.server.client_environment)
             assert done.returncode == 0, (command.text, done.stdout, done.stderr)
