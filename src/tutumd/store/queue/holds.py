@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import Reason, encode_reasons
 from tutumd.model import ActionState, HoldKind, Verb
-from tutumd.store.objects import freeze_windows
+from tutumd.store.queue import freezes
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import action_holds, actions
 from tutumd.store.tables.schema import storable
@@ -115,7 +115,7 @@ def _read_wanted(
     for row in connection.execute(sa.select(service_holds).where(_of_services(service_uuids), _is_valid(now))):
         reason = encode_reasons([Reason("held", (row.reason,))])
         wanted.setdefault(row.service_uuid, {})[HoldKind.HOLD] = (row.until, reason, row.by)
-    for uuid, freeze in freeze_windows.read_active(connection, service_uuids, now).items():
+    for uuid, freeze in freezes.read_active(connection, service_uuids, now).items():
         wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (freeze.until, encode_reasons([freeze.reason]), freeze.by)
     return wanted
 
