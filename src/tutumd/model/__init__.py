@@ -64,7 +64,7 @@ from tutumd.model.figures import (
     wrong,
 )
 from tutumd.model.holds import Hold, HoldKind, ServiceHold
-from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, find_target
+from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, find_target, read_wanted
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -189,6 +189,7 @@ __all__ = [
     "find_target",
     "is_commit",
     "ok",
+    "read_wanted",
     "warning",
     "wrong",
 ]

@@ -1,6 +1,6 @@
 """Images: what a service runs, what it ran before, and the image that a rollback requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -124,3 +124,10 @@ def find_target(images: Sequence[ServiceImage], image: str | None) -> ServiceIma
     if target.is_same(images[0]):
         raise ConflictError(f"the service already runs {target}")
     return target
+
+
+def read_wanted(document: object) -> WantedImage:
+    """Return the image of a stored document. A document of another shape names no image."""
+    given = document if isinstance(document, Mapping) else {}
+    known = {each.name: given[each.name] for each in fields(WantedImage) if each.name in given}
+    return WantedImage(**{"number": 0, **known})

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target
+from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target, read_wanted
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import read_action
 from tutumd.store.objects.actions import insert_actions, new_action, request_cancel
@@ -78,7 +78,7 @@ def supersede(
     c = actions.c
     found = sa.select(c.uuid, c.image).where(c.service_uuid == service.uuid, LIVE, c.verb == Verb.ROLLBACK.value)
     rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
-    equal = next((row.uuid for row in rollbacks if row.image["number"] == target.number), None)
+    equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
     others = sa.and_(c.service_uuid == service.uuid, c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value]))
     if equal:
         others = sa.and_(others, c.uuid != equal)
