@@ -10,6 +10,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import VERSIONS, Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Availability, ImageFacts, Outcome, WantedImage
@@ -99,12 +100,14 @@ def test_a_deleted_manifest_leaves_everything_as_it_is(bed: DockerBed) -> None:
         before = inspected(bed, "web")
         is_podman = isinstance(bed, PodmanBed)
         wanted = [WantedImage(number=1, digest=old.digest), WantedImage(number=2, digest=new.digest)]
-        found = engine.availability(service("name:web"), wanted)
-        elsewhere = Availability.UNKNOWN if is_podman else Availability.REGISTRY
-        assert found == {1: elsewhere, 2: Availability.LOCAL}
+
+        def old_is(expected: Availability) -> bool:
+            """Return whether the old image is there, and the new one here. A slow registry is unknown for a while."""
+            return engine.availability(service("name:web"), wanted) == {1: expected, 2: Availability.LOCAL}
+
+        wait_until(lambda: old_is(Availability.UNKNOWN if is_podman else Availability.REGISTRY), "it is found")
         bed.delete("app", old.digest)
-        gone = Availability.UNKNOWN if is_podman else Availability.NO
-        assert engine.availability(service("name:web"), wanted) == {1: gone, 2: Availability.LOCAL}
+        wait_until(lambda: old_is(Availability.UNKNOWN if is_podman else Availability.NO), "it is gone")
         with pytest.raises(EngineRefusedError, match=r"manifest.*unknown|not found"):
             roll_back(engine, old)
         assert facts(engine) == new
