@@ -106,7 +106,7 @@ def test_a_deleted_manifest_leaves_everything_as_it_is(bed: DockerBed) -> None:
             return engine.availability(service("name:web"), wanted) == {1: expected, 2: Availability.LOCAL}
 
         wait_until(lambda: old_is(Availability.UNKNOWN if is_podman else Availability.REGISTRY), "it is found")
-        bed.delete("app", old.digest)
+        bed.delete_image("app", old.digest)
         wait_until(lambda: old_is(Availability.UNKNOWN if is_podman else Availability.NO), "it is gone")
         with pytest.raises(EngineRefusedError, match=r"manifest.*unknown|not found"):
             roll_back(engine, old)

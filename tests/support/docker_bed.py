@@ -208,9 +208,9 @@ class DockerBed:
         """Push images of several architectures as `ANONYMOUS/REPOSITORY:latest`; return the digest of their index."""
         return self._registries[ANONYMOUS].push_index(repository, images, "latest")
 
-    def delete(self, repository: str, digest: str) -> None:
-        """Delete a manifest from `ANONYMOUS`, and collect the registry's garbage."""
-        self._registries[ANONYMOUS].delete(repository, digest)
+    def delete_image(self, repository: str, digest: str, registry: str = ANONYMOUS) -> None:
+        """Delete an image from the registry, which then collects its garbage."""
+        self._registries[registry].delete(repository, digest)
 
     def login(self, registry: str = PRIVATE) -> None:
         """Log the bed's client configuration in to the registry."""
