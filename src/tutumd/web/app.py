@@ -16,6 +16,7 @@ from tutumd.web.api import (
     handlers,
     keys,
     notifications,
+    rollbacks,
     schemas,
     server,
     services,
@@ -71,6 +72,7 @@ _CALL_RESPONSES = {
 _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
+    schemas.RollbackIn,
     schemas.ApiKeyIn,
     schemas.HandlerIn,
     schemas.RotateIn,
@@ -95,7 +97,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    of_services = (services.router, services.actions, notifications.router, services.containers)
+    of_services = (services.router, rollbacks.router, services.actions, notifications.router, services.containers)
     for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
