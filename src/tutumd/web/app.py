@@ -13,6 +13,7 @@ from tutumd.web import access_log, errors
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
+    freeze,
     handlers,
     keys,
     notifications,
@@ -78,6 +79,7 @@ _BODIES = (
     schemas.RotateIn,
     schemas.TestIn,
     schemas.TargetIn,
+    schemas.FreezeIn,
 )
 
 
@@ -97,8 +99,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    of_services = (services.router, rollbacks.router, services.actions, notifications.router, services.containers)
-    for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
+    objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
+    for router in (handlers.router, *objects, notifications.router, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
