@@ -14,6 +14,7 @@ from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
+from tutumd.store.objects.freeze_windows import SqlFreezeWindows
 from tutumd.store.objects.handlers import SqlHandlers
 from tutumd.store.objects.images import SqlImages
 from tutumd.store.objects.notifications import SqlTargets
@@ -53,6 +54,7 @@ class SqlStore(
     SqlServices,
     SqlRevisions,
     SqlTargets,
+    SqlFreezeWindows,
     Store,
 ):
     """Store of tutumd.ports."""

@@ -1,13 +1,13 @@
 """The store's image history, and rollbacks: what they cancel, and the action that performs them."""
 
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, InvalidInputError
-from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, WantedImage
+from tutumd.errors import ConflictError
+from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target, read_wanted
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import read_action
 from tutumd.store.objects.actions import insert_actions, new_action, request_cancel
@@ -54,7 +54,7 @@ class SqlImages(StorePart):
                 now,
                 service=service,
                 action=uuid,
-                details=f"ROLLBACK to {name_image(target)}{joins}{'; redeploys are held' if hold else ''}",
+                details=f"ROLLBACK to {target}{joins}{'; redeploys are held' if hold else ''}",
             )
             return read_action(connection, uuid, now)
 
@@ -63,28 +63,7 @@ def choose_image(connection: sa.Connection, service: Service, image: str | None)
     """Return the row to which a locked service is to be rolled back. `image` and errors are as in `Store.roll_back`."""
     if service.rollback_refusal:
         raise ConflictError(service.rollback_refusal)
-    history = read_history(connection, service.uuid)
-    newest = next(iter(history.values()), None)
-    if image is None:
-        target = history.get(newest.previous or 0) if newest else None
-        if target is None:
-            raise ConflictError(f"there is no older version of {service.full_name} to which it could return")
-        return target
-    verified = [row for row in history.values() if row.is_verified]
-    target = next((row for row in verified if image in (str(row.number), row.digest)), None)
-    if target is None:
-        raise InvalidInputError(
-            f"image must be the number or digest of a verified image in the history of {service.full_name},"
-            f" got {image[:100]!r}"
-        )
-    if newest and newest.is_same(target):
-        raise ConflictError(f"{service.full_name} already runs {name_image(target)}")
-    return target
-
-
-def name_image(image: ServiceImage) -> str:
-    """Return the number of an image, with its version or the start of its digest or ID."""
-    return f"#{image.number} ({image.version or (image.digest or image.image_id)[:19]})"
+    return find_target(list(read_history(connection, service.uuid).values()), image)
 
 
 def supersede(
@@ -99,25 +78,24 @@ def supersede(
     c = actions.c
     found = sa.select(c.uuid, c.image).where(c.service_uuid == service.uuid, LIVE, c.verb == Verb.ROLLBACK.value)
     rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
-    equal = next((row.uuid for row in rollbacks if row.image["number"] == target.number), None)
+    equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
     others = sa.and_(c.service_uuid == service.uuid, c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value]))
     if equal:
         others = sa.and_(others, c.uuid != equal)
     request_cancel(connection, others, now)
-    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {name_image(target)}")
+    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {target}")
     return equal, {service.engine, ENDS, *topics}
 
 
 def new_rollback(service: Service, target: ServiceImage, origin: Origin, now: datetime) -> dict[str, Any]:
     """Return the row of a new ROLLBACK."""
     new = new_action(service.uuid, service.engine, Verb.ROLLBACK, origin=origin, now=now)
-    names = [field.name for field in fields(WantedImage)]
-    return {**new, "image": {name: getattr(target, name) for name in names}}
+    return {**new, "image": asdict(target.wanted)}
 
 
 def hold_for_rollback(
     connection: sa.Connection, service_uuid: str, target: ServiceImage, reason: str, by: str, now: datetime
 ) -> None:
     """Hold the redeploys of a locked service until somebody resumes it."""
-    reason = reason or f"rolled back to {name_image(target)}"
+    reason = reason or f"rolled back to {target}"
     hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
