@@ -79,7 +79,7 @@ _BODIES = (
     schemas.RotateIn,
     schemas.TestIn,
     schemas.TargetIn,
-    schemas.FreezeIn,
+    freeze.FreezeIn,
 )
 
 

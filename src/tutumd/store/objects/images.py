@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError
+from tutumd.errors import ConflictError, Reason
 from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target, read_wanted
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import read_action
@@ -18,6 +18,7 @@ from tutumd.store.queue.snapshots import cancel_pending, lock_services
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.services import service_holds
 
 
 class SqlImages(StorePart):
@@ -57,6 +58,47 @@ class SqlImages(StorePart):
                 details=f"ROLLBACK to {target}{joins}{'; redeploys are held' if hold else ''}",
             )
             return read_action(connection, uuid, now)
+
+
+def roll_back_by_call(
+    connection: sa.Connection,
+    service_uuid: str,
+    *,
+    by: str,
+    hold: bool,
+    origin: Origin,
+    now: datetime,
+    topics: set[str],
+) -> dict[str, Any] | Reason | ConflictError:
+    """Begin a rollback of a locked service to the `previous` of its newest image, and return the row of its action.
+
+    A repeated alert must not go further back: the call is skipped during another rollback, and while the hold of a
+    rollback lasts.
+
+    Args:
+        by: The handler that is called, for people.
+        topics: The topics to publish are added.
+
+    Returns:
+        Otherwise the reason why the call is skipped, or the error why it is refused.
+    """
+    c = service_holds.c
+    is_held = sa.exists().where(
+        c.service_uuid == service_uuid, c.is_of_rollback, sa.or_(c.until.is_(None), c.until > now)
+    )
+    is_of_rollback = sa.and_(actions.c.service_uuid == service_uuid, actions.c.verb == Verb.ROLLBACK.value)
+    held, unfinished = connection.execute(sa.select(is_held, sa.exists().where(is_of_rollback, LIVE))).one()
+    if held or unfinished:
+        return Reason("rolling-back" if unfinished else "rolled-back")
+    service = read_service(connection, None, service_uuid)
+    try:
+        target = choose_image(connection, service, None)
+    except ConflictError as error:
+        return error
+    topics |= supersede(connection, service, target, now)[1]
+    if hold:
+        hold_for_rollback(connection, service_uuid, target, "", by, now)
+    return new_rollback(service, target, origin, now)
 
 
 def choose_image(connection: sa.Connection, service: Service, image: str | None) -> ServiceImage:

@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
+from pydantic import Field, create_model
 
 from tutumd.application import freeze_windows
 from tutumd.application.queries import FREEZE_FILTERS, parse_query
 from tutumd.model.freeze import FreezeWindow
-from tutumd.web.api.schemas import FreezeIn, Moment, Shown, describe, list_of, write_page
+from tutumd.web.api.schemas import Moment, RequestBody, Shown, describe, list_of, write_page
 from tutumd.web.auth import Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
@@ -18,6 +19,22 @@ router = APIRouter(prefix=f"{PREFIX}/freeze", tags=["freeze windows"])
 
 FreezeUuid = Annotated[str, Path(description="UUID of the freeze window")]
 
+_FIELDS: dict[str, Any] = {
+    "from": (str, Field(description="A day and a time such as `Fri 16:00`, or a date such as `2026-12-24 18:00`.")),
+    "to": (str, Field(description="The end, in the form of `from`.")),
+    "tz": (str | None, Field(None, description="Time zone such as `Europe/Berlin`; default: `UTC`.")),
+    "reason": (str | None, Field(None, description="For people: at most 500 characters.")),
+    "service": (str | None, Field(None, description="The service whose redeploys wait: UUID or name.")),
+    "stack": (str | None, Field(None, description="The stack whose redeploys wait.")),
+    "engine": (str | None, Field(None, description="Engine of `stack`; default: the only one that has it.")),
+    "server": (bool, Field(False, description="All redeploys wait. Only for admins.")),
+}
+FreezeIn = create_model(
+    "FreezeIn",
+    __base__=RequestBody,
+    __doc__="A freeze window to create: of one of `service`, `stack` and `server`.",
+    **_FIELDS,
+)
 FREEZE_WINDOW = describe(
     "FreezeWindowOut",
     "A span of time in which redeploys wait.",

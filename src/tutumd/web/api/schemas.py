@@ -289,19 +289,3 @@ TargetIn = create_model(
     ),
     enabled=(Any, None),
 )
-_freeze_fields: dict[str, Any] = {
-    "from": (str, Field(description="A day and a time such as `Fri 16:00`, or a date such as `2026-12-24 18:00`.")),
-    "to": (str, Field(description="The end, in the form of `from`.")),
-    "tz": (str | None, Field(None, description="Time zone such as `Europe/Berlin`; default: `UTC`.")),
-    "reason": (str | None, Field(None, description="For people: at most 500 characters.")),
-    "service": (str | None, Field(None, description="The service whose redeploys wait: UUID or name.")),
-    "stack": (str | None, Field(None, description="The stack whose redeploys wait.")),
-    "engine": (str | None, Field(None, description="Engine of `stack`; default: the only one that has it.")),
-    "server": (bool, Field(False, description="All redeploys wait. Only for admins.")),
-}
-FreezeIn = create_model(
-    "FreezeIn",
-    __base__=RequestBody,
-    __doc__="A freeze window to create: of one of `service`, `stack` and `server`.",
-    **_freeze_fields,
-)

@@ -66,6 +66,10 @@ SENTENCES: Mapping[str, str] = {
     "repeated": "it repeats an earlier delivery, which action {0} carries out",
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
+    # Rollbacks.
+    "rolled-back": "a rollback holds the redeploys of the service: it goes back no further until somebody resumes it",
+    "rolling-back": "a rollback of the service has not ended yet",
+    "not-rolled-back": "{0}",
     # Checks of a trial.
     "is-disabled": "the handler is disabled",
     "has-expired": "the handler has expired",
@@ -88,6 +92,7 @@ _STATUSES = {
     "address-not-allowed": 404,
     "invalid": 400,
     "too-many-calls": 429,
+    "not-rolled-back": 409,
 }
 
 
