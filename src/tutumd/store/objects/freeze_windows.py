@@ -1,12 +1,15 @@
 """Freeze windows that are active."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from tutumd.errors import Reason
+
+ANY = "false"
+"""The condition, in the SQL of both databases, that there is any freeze window, active or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,6 @@ class ActiveFreeze:
     by: str
 
 
-def read_active(connection: sa.Connection, service_uuids: Sequence[str], now: datetime) -> Mapping[str, ActiveFreeze]:
+def read_active(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, ActiveFreeze]:
     """Return the freezes that hold services now, by service."""
     return {}
