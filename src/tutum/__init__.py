@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from tutum.lookup import Utils
     from tutum.notification import Notification, NotificationTarget, TargetTest
-    from tutum.results import Accepted, Outcome, Plan, Trial
+    from tutum.results import Accepted, Outcome, Plan, ServiceImage, Trial
     from tutum.service import Container, Service
     from tutum.webhook_handler import Handler, WebhookHandler
 
@@ -53,6 +53,7 @@ _MODULES = {
     "Outcome": "results",
     "Plan": "results",
     "Service": "service",
+    "ServiceImage": "results",
     "TargetTest": "notification",
     "Trial": "results",
     "TutumApiError": "errors",
@@ -76,6 +77,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Service",
+    "ServiceImage",
     "TargetTest",
     "Trial",
     "TutumApiError",

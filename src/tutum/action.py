@@ -1,8 +1,8 @@
 """An action: one run of an operation on a service."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.resource import Resource
@@ -67,6 +67,11 @@ class Action(Resource, Run):
         start_date, end_date: RFC 2822 dates; None if it has not started or ended.
         container_uris_before, container_uris_after: Paths of the containers.
         deliveries: How many webhook calls it performs.
+        holds: Why it may not start yet while it is pending: `kind` (`debounce`, `hold`, `freeze`), `until`, `reason`
+            and `by` of each.
+        held_until: Earliest time at which it could start: an ISO 8601 date; None if nothing holds it, or if a hold has
+            no end.
+        image: `number` and `digest` of the image that a ROLLBACK restores; None for other operations.
         can_be_canceled, can_be_retried: Whether `cancel` or `retry` would have an effect now.
     """
 
@@ -78,6 +83,9 @@ class Action(Resource, Run):
     container_uris_before: Sequence[str] = ()
     container_uris_after: Sequence[str] = ()
     deliveries: int = 0
+    holds: Sequence[Mapping[str, Any]] = ()
+    held_until: str | None = None
+    image: Mapping[str, Any] | None = None
 
     def cancel(self) -> bool:
         """Cancel the action: a pending action immediately, a running action at its next safe point. The service stays

@@ -41,7 +41,7 @@ class Outcome(Result, Run):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Result):
-    """What a redeploy of a service would do now.
+    """What a redeploy or rollback of a service would do now.
 
     Attributes:
         possible: Whether the redeploy is possible. If not, it would fail and change nothing; `reason` then gives the
@@ -63,6 +63,40 @@ class Plan(Result):
     image_after: str | None = None
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceImage(Result):
+    """An image that a service runs or ran.
+
+    Attributes:
+        number: Its number within the service, which increases.
+        image_name: Name under which the containers used it.
+        image_digest: `sha256:…` of its manifest in the registry; None if it comes from no registry.
+        version, revision: Labels of the image; empty if it has none.
+        available: `local`, `registry`, `no` or `unknown`: where a rollback would get it.
+        is_running: Whether the service runs it now.
+        is_verified: False if somebody changed the image without tutumd. A rollback cannot restore such an image.
+        previous: Number of the image to which the next rollback would return; None if there is none.
+        first_success_datetime, last_success_datetime: Times at which it was first and last known to run.
+        requested_by: Who requested the action that deployed it.
+    """
+
+    number: int
+    image_name: str = ""
+    image_digest: str | None = None
+    image_id: str | None = None
+    platform: str = ""
+    version: str = ""
+    revision: str = ""
+    available: str = "unknown"
+    is_running: bool = False
+    is_verified: bool = True
+    previous: int | None = None
+    first_success_datetime: str | None = None
+    last_success_datetime: str | None = None
+    action: str | None = None
+    requested_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,14 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from tutum.client import FilterValue
 from tutum.errors import TutumApiError
 from tutum.resource import EditableResource, Resource
 from tutum.responses import ApiResponse
-from tutum.results import Accepted, Plan
+from tutum.results import Accepted, Plan, ServiceImage
 
 FOLLOW_POLL_S = 2.0
 _LONGEST_POLL_S = 5.0
@@ -23,6 +24,9 @@ class Service(EditableResource):
         container_envvars: List of {"key": ..., "value": ...}.
         warnings: Problems with its configuration, one sentence each.
         gone_since: Time since which its engine has not shown it: an ISO 8601 date; None while it does.
+        is_held: Whether its redeploys wait for the end of a hold.
+        held_until: End of the hold: an ISO 8601 date; None if it lasts until `resume`, or if there is none.
+        hold_reason, held_by: Reason of the hold, and who set it.
     """
 
     endpoint = "service"
@@ -37,6 +41,10 @@ class Service(EditableResource):
     target_num_containers: int = 0
     running_num_containers: int = 0
     deployed_datetime: str | None = None
+    is_held: bool = False
+    held_until: str | None = None
+    hold_reason: str | None = None
+    held_by: str | None = None
 
     @property
     def shown_name(self) -> str:
@@ -51,9 +59,13 @@ class Service(EditableResource):
         """Stop the containers."""
         return self._perform("POST", "stop")
 
-    def redeploy(self) -> Accepted:
-        """Replace the containers with new containers of the newest image."""
-        return self._perform("POST", "redeploy")
+    def redeploy(self, *, override: bool = False) -> Accepted:
+        """Replace the containers with new containers of the newest image.
+
+        Args:
+            override: Start also while the service is held or frozen. This needs a key with the scope `operate`.
+        """
+        return self._perform("POST", "redeploy", params={"override": 1} if override else None)
 
     def plan(self) -> Plan:
         """Return what `redeploy` would do now. Nothing is done.
@@ -63,6 +75,51 @@ class Service(EditableResource):
         """
         body = self._send("POST", "redeploy", params={"dry_run": 1}).body
         return Plan.of(body)
+
+    def rollback(self, image: int | str | None = None, *, hold: bool = True, reason: str = "") -> Accepted:
+        """Replace the containers with new containers of an image that the service ran before.
+
+        Args:
+            image: Number or digest of an image of `images`. None: the image that ran before the present one.
+            hold: Hold the service afterwards, so that the next call does not redeploy it.
+            reason: Reason of the rollback and of the hold, for people.
+
+        Raises:
+            TutumApiError: There is no such image, it runs already, or another failure.
+        """
+        return self._perform("POST", "rollback", body={"image": image, "hold": hold, "reason": reason})
+
+    def plan_rollback(self, image: int | str | None = None) -> Plan:
+        """Return what `rollback` would do now. Nothing is done. Raises as `rollback` and `plan`."""
+        body = self._send("POST", "rollback", params={"dry_run": 1}, body={"image": image}).body
+        return Plan.of(body)
+
+    def images(self) -> list[ServiceImage]:
+        """Return the images that the service ran, newest first."""
+        return [ServiceImage.of(fields) for fields in self.client.pages(self.endpoint, self.uuid, "image")]
+
+    def hold(self, until: datetime | str | None = None, reason: str = "") -> bool:
+        """Hold the redeploys of the service. They are accepted, and wait.
+
+        Args:
+            until: A date, or a span such as `4h`. None: until `resume`.
+            reason: Reason for people.
+
+        Returns:
+            True. A failure raises.
+        """
+        end = until.astimezone(UTC).isoformat() if isinstance(until, datetime) else until
+        self._perform("POST", "hold", body={"until": end, "reason": reason})
+        return True
+
+    def resume(self) -> bool:
+        """End the hold of the service. If redeploys were held, one redeploy starts for all of them.
+
+        Returns:
+            True. A failure raises.
+        """
+        self._perform("DELETE", "hold")
+        return True
 
     def scale(self, target_num_containers: int | None = None) -> Accepted:
         """Start or stop containers until there are as many as the target says.
@@ -153,8 +210,8 @@ class Service(EditableResource):
             self.client.clock.sleep(pause_s)
             pause_s = min(pause_s * 1.2, _LONGEST_POLL_S)
 
-    def _perform(self, method: str, *segments: str, body: Any = None) -> Accepted:
-        response = self._send(method, *segments, body=body)
+    def _perform(self, method: str, *segments: str, **options: Any) -> Accepted:
+        response = self._send(method, *segments, **options)
         # Some servers respond without the service. Unsaved changes are kept.
         if isinstance(response.body, dict) and response.body.get("uuid") == self.uuid and not self.is_dirty:
             self._load(response.body)

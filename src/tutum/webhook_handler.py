@@ -97,7 +97,7 @@ class WebhookHandler:
 
         Args:
             name: Any text of up to 255 characters, or a list of names for several handlers.
-            operation: REDEPLOY (the default) or SCALEUP.
+            operation: REDEPLOY (the default), SCALEUP or ROLLBACK.
             fields: Any fields of the reference of handler fields, such as max_uses=10. The server checks them.
         """
         values = ({} if operation is None else {"operation": operation}) | _encode_dates(fields)
@@ -192,7 +192,7 @@ class WebhookHandler:
         """Call a handler. Sends no credentials: the URL is sufficient.
 
         Args:
-            amount: Containers to add, 1 to 100; default 1. REDEPLOY ignores it.
+            amount: Containers to add, 1 to 100; default 1. REDEPLOY and ROLLBACK ignore it.
             wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait. The result's `outcome` then describes
                 how the call ended.
             tag: Image tag to deploy, which the handler must allow.

@@ -12,6 +12,7 @@ It has the verbs of `DockerBed`, and is driven by the same command line clients,
 import base64
 import json
 import signal
+import subprocess
 from typing import Any
 
 from tests.support import leftovers, namespace
@@ -42,10 +43,20 @@ class PodmanBed(DockerBed):
 
     def __init__(self) -> None:
         super().__init__("-podman")
+        self._mounts: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
-        """Make the folder with the settings, and the network namespace."""
+        """Make the folder with the settings, the network namespace, and a mount namespace.
+
+        Every Podman of root keeps the addresses and the name server of its networks below /run/containers/networks. Two
+        beds would use each other's, so each has a folder of its own there.
+        """
         super().make()
+        script = "mkdir -p /run/containers && mount -t tmpfs tmpfs /run/containers && echo ready && exec sleep infinity"
+        self._mounts = namespace.spawn_in(
+            self.name, ["unshare", "--mount", "sh", "-ec", script], self.folder / "mounts.log"
+        )
+        wait_until((self.folder / "mounts.log").read_text, "the mount namespace is ready")
         (self.folder / "containers.conf").write_text(_CONTAINERS)
         registries = "".join(_REGISTRY.format(address=each) for each in (ANONYMOUS, PRIVATE))
         (self.folder / "registries.conf").write_text(registries)
@@ -58,6 +69,8 @@ class PodmanBed(DockerBed):
         if self._engine is not None:
             self.podman("rm", "--all", "--force", "--time", "0")
             self.stop_engine()
+        if self._mounts is not None:
+            end(self._mounts, signal.SIGKILL)
         for registry in self._registries.values():
             registry.stop()
         leftovers.remove(self.name)
@@ -111,7 +124,9 @@ class PodmanBed(DockerBed):
 
     def _command(self) -> list[str]:
         folders = {"root": "root", "runroot": "run", "tmpdir": "tmp", "network-config-dir": "networks"}
-        return ["podman", *(f"--{option}={self.folder}/{folder}" for option, folder in folders.items())]
+        assert self._mounts is not None
+        enter = ["nsenter", f"--mount=/proc/{self._mounts.pid}/ns/mnt"]
+        return [*enter, "podman", *(f"--{option}={self.folder}/{folder}" for option, folder in folders.items())]
 
     def _api_answers(self) -> bool:
         assert self._engine is not None

@@ -1,11 +1,11 @@
 """`tutum action`: shows, cancels, abandons and retries actions."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,13 @@ from tutum.service import Service
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 _DIGEST_LENGTH = len("sha256:") + 12
+
+
+def start_each(
+    operation: str, services: Sequence[Service], start: Callable[[Service], Accepted]
+) -> list[tuple[str, Accepted]]:
+    """Start an operation of each service, and return the labels and results for `report`."""
+    return [(f"{operation} of {service.shown_name}", start(service)) for service in services]
 
 
 def report(
@@ -103,12 +110,13 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
 
 def _show_steps(label: str) -> Callable[[Action], None]:
     """Return a function that prints the states of an action, and each step of its run with its seconds."""
-    state, last, begin = "", 0, ""
+    shown, last, begin = "", 0, ""
 
     def show(action: Action) -> None:
-        nonlocal state, last, begin
-        if action.state != state and not action.finished:
-            state = action.state
+        nonlocal shown, last, begin
+        state = "; ".join([action.state, *map(_hold_text, action.holds)])
+        if state != shown and not action.finished:
+            shown = state
             print(printable(f"{label}: {state}"), file=sys.stderr, flush=True)
         if action.state == "Pending":
             return
@@ -121,30 +129,40 @@ def _show_steps(label: str) -> Callable[[Action], None]:
     return show
 
 
-def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
-    """Print the plans of redeploys.
+def _hold_text(hold: Mapping[str, Any]) -> str:
+    texts = (hold["kind"], f"by {hold['by']}" if hold["by"] else "", hold_end(hold["until"]))
+    return " ".join(filter(None, texts)) + (f": {hold['reason']}" if hold["reason"] else "")
+
+
+def hold_end(until: str | None) -> str:
+    """Return the end of a hold for people."""
+    return f"until {parse_date(until).astimezone():%Y-%m-%d %H:%M}" if until else "until it is resumed"
+
+
+def show_plans(plans: Sequence[tuple[str, Plan]], *, operation: str = "REDEPLOY", as_json: bool) -> None:
+    """Print the plans of redeploys or rollbacks.
 
     Args:
         plans: Names of the services, and their plans.
 
     Raises:
-        typer.Exit: With 1, if a redeploy is not possible.
+        typer.Exit: With 1, if an operation is not possible.
     """
     if as_json:
         objects = [{"service": name} | asdict(plan) for name, plan in plans]
         print_json(objects[0] if len(objects) == 1 else objects)
     else:
-        print("\n\n".join("\n".join(plan_lines(name, plan)) for name, plan in plans))
+        print("\n\n".join("\n".join(plan_lines(f"{operation} of {name}", plan)) for name, plan in plans))
     if not all(plan.possible for _, plan in plans):
         raise typer.Exit(FAILED_EXIT_CODE)
 
 
-def plan_lines(name: str, plan: Plan) -> list[str]:
-    """Return the lines that describe a plan for people."""
+def plan_lines(label: str, plan: Plan) -> list[str]:
+    """Return the lines that describe a plan for people. `label` is such as "REDEPLOY of web"."""
     if plan.possible:
-        lines = [f"REDEPLOY of {name} would:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+        lines = [f"{label} would:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
     else:
-        lines = [f"REDEPLOY of {name} is not possible: {plan.reason}"]
+        lines = [f"{label} is not possible: {plan.reason}"]
     if plan.order:
         lines.append(f"Order: {plan.order}" + (f" ({plan.order_reason})" if plan.order_reason else ""))
     lines.append(f"Image: {_describe_image(plan)}")

@@ -101,6 +101,7 @@ ActionState = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only UUIDs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; an array for several objects.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end, and exit with 1 if the operation failed.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long --wait waits.")]
 
@@ -167,6 +168,11 @@ def nearest(text: str, known: Iterable[str]) -> str:
     by_word = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(text.casefold(), by_word, n=1)
     return f"did you mean {by_word[found[0]]}?" if found else f"it must be one of {', '.join(by_word.values())}"
+
+
+def find_services(identifiers: Sequence[str]) -> list[Service]:
+    """Return the services, each once."""
+    return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())
 
 
 def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:

@@ -1,22 +1,26 @@
 """`tutum service`: shows, creates and operates services."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
-from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans
+from tutum.cli import rollbacks
+from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans, start_each
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     SERVICE_STATES,
     AsJson,
+    DryRun,
     Quiet,
     Services,
     ServiceState,
     Timeout,
     Wait,
     complete_service,
+    find_services,
     moment_of,
     parse_pairs,
     parse_state,
@@ -24,7 +28,6 @@ from tutum.cli.options import (
 from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils, list_outages
-from tutum.results import Accepted
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 
@@ -110,7 +113,7 @@ def print_logs(
 ) -> None:
     """Print the last output of services."""
     since = None if since is None else moment_of(since, ago=True)
-    found = _find(services)
+    found = find_services(services)
     if follow and len(found) > 1:
         raise typer.BadParameter(f"--follow is for one service, got {len(found)}")
     for service in found:
@@ -199,7 +202,8 @@ def _create(
 @app.command("redeploy")
 def redeploy_services(
     services: Services,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    dry_run: DryRun = False,
+    override: Annotated[bool, typer.Option("--override", help="Start also while a service is held or frozen.")] = False,
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
@@ -207,9 +211,10 @@ def redeploy_services(
 ) -> None:
     """Replace containers by new ones of the newest image."""
     if dry_run:
-        show_plans([(service.shown_name, service.plan()) for service in _find(services)], as_json=as_json)
+        show_plans([(service.shown_name, service.plan()) for service in find_services(services)], as_json=as_json)
         return
-    report(_start("REDEPLOY", services, Service.redeploy), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    started = start_each("REDEPLOY", find_services(services), partial(Service.redeploy, override=override))
+    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("start")
@@ -221,7 +226,8 @@ def start_services(
     as_json: AsJson = False,
 ) -> None:
     """Start services."""
-    report(_start("START", services, Service.start), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    started = start_each("START", find_services(services), Service.start)
+    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("stop")
@@ -233,7 +239,8 @@ def stop_services(
     as_json: AsJson = False,
 ) -> None:
     """Stop services."""
-    report(_start("STOP", services, Service.stop), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    started = start_each("STOP", find_services(services), Service.stop)
+    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("scale")
@@ -253,7 +260,7 @@ def scale_services(
 ) -> None:
     """Set the number of containers of services."""
     services, target = _parse_scale(given)
-    started = _start("SCALE", services, lambda service: service.scale(target))
+    started = start_each("SCALE", find_services(services), lambda service: service.scale(target))
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
@@ -276,18 +283,18 @@ def terminate_services(
     as_json: AsJson = False,
 ) -> None:
     """Remove the containers of services, and the services. Forget those that are gone."""
-    found = _find(services)
+    found = find_services(services)
     if gone := [service for service in found if service.gone_since]:
         _forget(gone, force=force, announce=not (quiet or as_json))
     there = [service for service in found if not service.gone_since]
-    started = [(f"TERMINATE of {service.shown_name}", service.delete()) for service in there]
+    started = start_each("TERMINATE", there, Service.delete)
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("forget")
 def forget_services(services: Services, force: Force = False, quiet: Quiet = False) -> None:
     """Forget services that are gone. Their webhook handlers are revoked: the URLs then answer 404."""
-    found = _find(services)
+    found = find_services(services)
     if there := [service.shown_name for service in found if not service.gone_since]:
         raise TutumApiError(f"not gone: {', '.join(there)}. Remove them with what created them; nothing was forgotten")
     _forget(found, force=force, announce=not quiet)
@@ -311,13 +318,4 @@ def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
             print(f"Forgotten: {line}")
 
 
-def _start(
-    operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]
-) -> list[tuple[str, Accepted]]:
-    # All services are found before the first is changed.
-    return [(f"{operation} of {service.shown_name}", start(service)) for service in _find(identifiers)]
-
-
-def _find(identifiers: Sequence[str]) -> list[Service]:
-    """Return the services, each once."""
-    return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())
+app.add_typer(rollbacks.app)

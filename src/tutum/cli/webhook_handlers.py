@@ -79,7 +79,7 @@ def create_handlers(
         list[str] | None, typer.Option("--name", "-n", metavar="NAME", help="Name; repeat it for several handlers.")
     ] = None,
     operation: Annotated[
-        Literal["REDEPLOY", "SCALEUP"],
+        Literal["REDEPLOY", "SCALEUP", "ROLLBACK"],
         typer.Option("--operation", "-o", case_sensitive=False, help="What a call does."),
     ] = "REDEPLOY",
     quiet: Quiet = False,

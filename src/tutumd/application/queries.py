@@ -1,5 +1,6 @@
 """Query strings: the filters and pages of lists, and single parameters, with strict validation."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,10 @@ def write_date(value: datetime | None, timespec: str = "seconds") -> str | None:
     """Return a date in ISO 8601 and UTC, such as `2026-10-13T11:01:43Z`. `timespec` is as for `isoformat`."""
     return None if value is None else value.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
+
+_SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
@@ -154,6 +159,24 @@ def parse_date(name: str, text: str) -> datetime:
             continue
         return date if date.tzinfo else date.replace(tzinfo=UTC)
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
+
+
+def parse_until(text: str | None, now: datetime) -> datetime | None:
+    """Return the end of a span from now such as `4h`, or a date as `parse_date`; None for None or an empty text.
+
+    Raises:
+        InvalidInputError: It is neither, or not in the future.
+    """
+    if not text:
+        return None
+    span = _SPAN.fullmatch(text)
+    try:
+        until = now + timedelta(seconds=int(span[1]) * _UNITS_S[span[2]]) if span else parse_date("until", text)
+    except OverflowError:
+        until = now
+    if not now < until < _LATEST:
+        raise InvalidInputError(f"until must be in the future and before the year {_LATEST.year}, got {text[:50]!r}")
+    return until
 
 
 def _parse_day(name: str, text: str | None) -> datetime | None:

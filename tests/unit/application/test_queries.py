@@ -1,5 +1,7 @@
 """Filters, pages and single parameters are read strictly."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tutumd.application.calls import parse_amount
@@ -9,6 +11,7 @@ from tutumd.application.queries import (
     parse_logs_query,
     parse_number,
     parse_query,
+    parse_until,
 )
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
@@ -48,3 +51,15 @@ def test_a_single_number() -> None:
             parse_number([("tail", text) for text in texts], "tail", 1, 10_000, default=300)
     with pytest.raises(InvalidInputError, match="unknown filter 'lines'"):
         parse_number([("lines", "5")], "tail", 1, 10_000, default=300)
+
+
+NOW = datetime(2026, 12, 1, 20, tzinfo=UTC)
+
+
+def test_the_end_of_a_hold_is_a_span_or_a_date_in_the_future() -> None:
+    assert parse_until(None, NOW) is parse_until("", NOW) is None
+    assert parse_until("4h", NOW) == parse_until("2026-12-02", NOW) == datetime(2026, 12, 2, tzinfo=UTC)
+    assert parse_until("2026-12-02T01:00+01:00", NOW) == datetime(2026, 12, 2, tzinfo=UTC)
+    for text in ("0s", "2026-12-01T20:00:00Z", "999999999d", "9999-12-31T23:59:59-14:00", "3000-01-01", "4 h", "soon"):
+        with pytest.raises(InvalidInputError, match="until must be"):
+            parse_until(text, NOW)

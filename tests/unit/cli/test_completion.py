@@ -31,7 +31,7 @@ def complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("tutum service re", ["redeploy"]),
+        ("tutum service re", ["redeploy", "resume"]),
         ("tutum service ps --status R", ["Running", "Redeploying"]),
         ("tutum action list -s In", ["In-progress"]),
         ("tutum webhook-handler create web --verify git", ["github", "gitlab", "gitea"]),

@@ -18,8 +18,8 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
 }
 """Names of distributions that differ from those of their modules."""
-INDIRECT = {"uvloop", "httptools", "fastapi-swagger"}
-"""Used without an import: by uvicorn, and as files."""
+INDIRECT = {"uvloop", "httptools", "fastapi-swagger", "tzdata"}
+"""Used without an import: by uvicorn, by `zoneinfo`, and as files."""
 EXTRAS = {
     "src/tutum": ["base"],
     "src/tutumd": ["base", "server"],

@@ -176,7 +176,7 @@ class FakeApi:
                 return httpx2.Response(200, json=found)
             case ("POST", "redeploy") if request.url.params.get("dry_run") == "1" and self.plan:
                 return httpx2.Response(200, json=self.plan)
-            case ("DELETE",) | ("POST", "start" | "stop" | "redeploy" | "scale"):
+            case ("DELETE",) | ("POST", "start" | "stop" | "redeploy" | "rollback" | "scale"):
                 return self._accepted(found)
             case (_, "webhook", "handler", *below):
                 return self._handlers(request, below)

@@ -1,6 +1,7 @@
 """Services, containers, actions and how they are listed."""
 
 from dataclasses import FrozenInstanceError
+from datetime import datetime, timedelta, timezone
 
 import httpx2
 import pytest
@@ -159,3 +160,25 @@ def test_a_followed_log_continues_over_a_lost_connection(api: FakeApi) -> None:
     with pytest.raises(tutum.TutumApiError, match="you follow 8 logs already"):
         next(following)
     assert all(2 <= pause_s <= 5 for pause_s in api.clock.slept)
+
+
+def test_a_hold_ends_at_a_date_of_any_zone(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    api.script([httpx2.Response(200, json=service(WEB, "web", is_held=True, held_by="bob"))])
+    assert web.hold(datetime(2026, 12, 1, 19, tzinfo=timezone(timedelta(hours=1))), "incident 42")
+    assert api.body() == {"until": "2026-12-01T18:00:00+00:00", "reason": "incident 42"}
+    assert (web.is_held, web.held_by) == (True, "bob")
+
+
+def test_images_are_fetched_with_all_pages(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    following = f"/api/v1/service/{WEB}/image/?limit=1&offset=1"
+    pages = [
+        {"objects": [{"number": number, "previous": 1, "later": "ignored"}], "meta": {"next": next_page}}
+        for number, next_page in ((2, following), (1, None))
+    ]
+    api.script(httpx2.Response(200, json=page) for page in pages)
+    assert [(image.number, image.previous, image.available) for image in web.images()] == [
+        (2, 1, "unknown"),
+        (1, 1, "unknown"),
+    ]

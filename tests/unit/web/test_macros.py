@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.dashboard_bed import template_environment
-from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceState
-from tutumd.web.pages.rendering import duration, relative, short_digest
+from tutumd.errors import Reason
+from tutumd.model import ActionState, ContainerState, DeliveryOutcome, Hold, HoldKind, ServiceState
+from tutumd.web.pages.rendering import duration, relative, short_digest, verb
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -32,6 +33,22 @@ def test_every_state_has_an_icon_of_its_own_and_its_word(word: str) -> None:
 
 def test_an_unknown_state_is_shown_by_its_word() -> None:
     assert "<span>Odd</span>" in ui.state("odd")
+
+
+def test_a_held_action_says_when_it_may_begin() -> None:
+    until = NOW + timedelta(hours=4)
+    debounce, held, endless = (
+        Hold(kind=kind, until=end, reason=Reason("held"))
+        for kind, end in ((HoldKind.DEBOUNCE, until), (HoldKind.HOLD, until), (HoldKind.HOLD, None))
+    )
+    for holds, end in (((debounce,), ", if no more calls come."), ((debounce, held), "16:00:00</time>.")):
+        html = ui.held({"held_until": until, "holds": holds})
+        assert "in 4 h" in html and html.endswith(end)
+    assert ui.held({"held_until": None, "holds": (endless,)}) == ""
+
+
+def test_verbs_are_words_for_people() -> None:
+    assert [verb(each) for each in ("REDEPLOY", "SCALEUP", "ROLLBACK")] == ["Redeploy", "Scale up", "Roll back"]
 
 
 def test_code_is_marked_up_and_everything_stays_text() -> None:

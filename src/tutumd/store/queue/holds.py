@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import Reason, encode_reasons
 from tutumd.model import ActionState, HoldKind, Verb
-from tutumd.store.objects import freeze_windows
+from tutumd.store.queue import freezes
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import action_holds, actions
 from tutumd.store.tables.schema import UtcTime, storable
@@ -127,10 +127,9 @@ def _read_wanted(
     """Return the holds and freeze windows that apply now, by service."""
     wanted: dict[str, dict[HoldKind, _Row]] = {}
     for row in connection.execute(sa.select(service_holds).where(_of_services(service_uuids), _is_valid(now))):
-        values = (row.by, row.reason) if row.reason else (row.by,)
-        reason = encode_reasons([Reason("held-because" if row.reason else "held", values)])
+        reason = encode_reasons([Reason("held", (row.reason,))])
         wanted.setdefault(row.service_uuid, {})[HoldKind.HOLD] = (row.until, reason, row.by)
-    for uuid, freeze in freeze_windows.read_active(connection, service_uuids, now).items():
+    for uuid, freeze in freezes.read_active(connection, service_uuids, now).items():
         wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (freeze.until, encode_reasons([freeze.reason]), freeze.by)
     return wanted
 
@@ -146,7 +145,7 @@ def _is_valid(now: datetime) -> sa.ColumnElement[bool]:
 # As text: SQLAlchemy omits the names of tables after RETURNING.
 MAY_BE_HELD = sa.literal_column(
     f"(actions.verb = '{Verb.REDEPLOY}' AND actions.state = '{ActionState.PENDING}' AND NOT actions.overrides"  # noqa: S608 (constants)
-    f" AND ({freeze_windows.ANY} OR EXISTS"
+    f" AND ({freezes.ANY} OR EXISTS"
     " (SELECT 1 FROM service_holds WHERE service_holds.service_uuid = actions.service_uuid)))",
     sa.Boolean,
 ).label("may_be_held")

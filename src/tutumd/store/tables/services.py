@@ -150,6 +150,24 @@ service_holds = sa.Table(
     sa.Column("is_of_rollback", sa.Boolean, nullable=False),
 )
 
+# Freeze windows (`FreezeWindow`) of a service, of a stack on an engine, or of the server if both are NULL.
+freeze_windows = sa.Table(
+    "freeze_windows",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE")),
+    sa.Column("engine", sa.String(64)),
+    sa.Column("stack", sa.String(255)),
+    sa.Column("begins", sa.String(16), nullable=False),
+    sa.Column("ends", sa.String(16), nullable=False),
+    sa.Column("tz", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 # The images that a service ran (`ServiceImage`). The newest row of a service is the image that it runs.
 service_images = sa.Table(
     "service_images",

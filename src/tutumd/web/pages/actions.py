@@ -102,7 +102,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         buttons=list_buttons(action, visitor),
         busy=action.ended is None,
         is_waiting=action.ended is None and bool(action.reason),
-        waits_for=_find_running(store, visitor, action) if is_pending and not action.held_until else "",
+        waits_for=_find_running(store, visitor, action)
+        if is_pending and not (action.held_until or action.holds)
+        else "",
         error=error,
     )
 
@@ -130,6 +132,8 @@ def _name_container(request: Request, visitor: User, uuid: str) -> str:
 def describe(action: Action) -> str:
     """Return what an action does, in a few words."""
     what = verb(action.verb)
+    if action.image is not None:
+        return f"{what} to image {action.image.number}"
     if action.verb not in (Verb.SCALE, Verb.SCALEUP) or action.target is None:
         return what
     return f"{what} to {action.target}"

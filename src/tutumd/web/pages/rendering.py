@@ -69,8 +69,8 @@ def short_digest(digest: str) -> str:
 
 
 def verb(word: str) -> str:
-    """Return the verb of an action or a handler for people, from its name in the API: `Redeploy`, `Scale up`."""
-    return word.replace("SCALEUP", "SCALE UP").capitalize()
+    """Return the verb of an action or a handler for people, from its name in the API: `Scale up`, `Roll back`."""
+    return word.replace("SCALEUP", "SCALE UP").replace("ROLLBACK", "ROLL BACK").capitalize()
 
 
 _PROGRAMS = (
@@ -144,6 +144,8 @@ RESULTS = {
     "all-forgotten": "The gone services are removed, and their handlers are revoked.",
     "some-forgotten": "Some gone services remain: an action runs on them, or there were more than 1,000. Press the"
     " button again for the rest.",
+    "held": "Redeploys of the service are held. Calls are accepted, and one redeploy follows when the hold ends.",
+    "resumed": "The service is not held any more. If calls were held, one redeploy carries them out.",
     "scaled": "The number of containers is set: as many start with the service.",
     "key-revoked": "The key is revoked: requests with it are refused.",
     "user-removed": "The user is removed: the keys are refused, and the sessions have ended.",

@@ -1,0 +1,105 @@
+"""The commands of docs/how-to/incident.md, run as they stand there against a server with a Docker Engine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.console import Console
+from tests.acceptance.guide import Guide
+from tests.acceptance.test_engines_end_to_end import call, version_of
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.documentation import commands_of
+from tests.support.images import Image
+from tests.support.programs import finished
+from tests.support.server import LiveServer
+
+pytestmark = pytest.mark.slow
+
+PAGE = "docs/how-to/incident.md"
+FIXED = Image(version="v3", labels={"version": "v3"})
+
+
+class Incident:
+    """A service `web` that ran v1 and runs v2, with a handler, and the guide's commands."""
+
+    def __init__(self, bed: DockerBed, server: LiveServer, folder: Path) -> None:
+        self.bed, self.server, self.tutum = bed, server, Console(server)
+        self._folder = folder
+        bed.push("app", "v1")
+        bed.docker("run", "-d", "--name", "web", f"{ANONYMOUS}/app")
+        self.uuid = str(server.find("web", running_num_containers=1)["uuid"])
+        self.handler = server.make_handler(self.uuid)
+        bed.push("app", "v2")
+        assert call(server, str(self.handler["uuid"]), self.uuid)["state"] == "Success"
+        assert self.version == "v2"
+
+    @property
+    def version(self) -> str:
+        return version_of(self.bed, "web")
+
+    def commands(self) -> Iterator[str]:
+        """Run the first commands of the guide, one for each step, and yield what each printed."""
+        for command in commands_of(Guide(PAGE, self._folder, {}, {}).block("tutum service images")):
+            done = finished(["sh", "-euc", command.text], cwd=self._folder, env=self.server.client_environment)
+            assert done.returncode == 0, (command.text, done.stdout, done.stderr)
+            yield done.stdout + done.stderr
+
+    def call(self, times: int) -> None:
+        for _ in range(times):
+            assert self.server.post(str(self.handler["url"])).status == 202
+
+    def pending(self) -> list[dict[str, Any]]:
+        actions = self.server.request("GET", f"/api/v1/action/?object={self.uuid}").json["objects"]
+        return [dict(each) for each in actions if each["state"] == "Pending"]
+
+
+@pytest.fixture
+def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Incident:
+    return Incident(clean_bed, server, tmp_path)
+
+
+def test_the_commands_of_an_incident(incident: Incident) -> None:
+    steps = incident.commands()
+    images = next(steps)
+    assert len(images.splitlines()) == 1 + 2, images
+    assert "Success" in next(steps)
+    assert incident.version == "v1"
+    assert incident.server.service(incident.uuid)["hold_reason"] == "incident 42"
+    incident.bed.push("app", FIXED)
+    incident.call(5)
+    next(steps)
+    [held] = incident.pending()
+    assert held["held_until"] == incident.server.service(incident.uuid)["held_until"] is not None
+    assert incident.version == "v1"
+    assert "Success" in next(steps)
+    assert (incident.version, incident.pending()) == ("v3", [])
+    next(steps)
+    assert incident.server.service(incident.uuid)["is_held"] is False
+    assert incident.pending() == []
+    assert list(steps) == []
+
+
+def test_after_a_hold_one_redeploy_follows_the_calls_and_the_name_of_the_image(incident: Incident) -> None:
+    incident.tutum("service", "rollback", "web", "--wait")
+    assert incident.version == "v1"
+    assert incident.bed.inspect("container", "web")["Config"]["Image"] == f"{ANONYMOUS}/app"  # type: ignore[index]
+    incident.bed.push("app", FIXED)
+    incident.call(5)
+    [held] = incident.pending()
+    incident.tutum("service", "resume", "web")
+    assert incident.server.wait_for_action(held["resource_uri"])["deliveries"] == 5
+    assert (incident.version, incident.pending()) == ("v3", [])
+
+
+def test_rollbacks_in_a_row_go_back_until_there_is_no_older_version(incident: Incident) -> None:
+    incident.bed.push("app", FIXED)
+    assert call(incident.server, str(incident.handler["uuid"]), incident.uuid)["state"] == "Success"
+    assert incident.version == "v3"
+    for version in ("v2", "v1"):
+        incident.tutum("service", "rollback", "web", "--wait")
+        assert incident.version == version
+    assert "there is no older version" in incident.tutum("service", "rollback", "web", code=3)
+    assert len(json.loads(incident.tutum("service", "images", "web", "--json"))) == 5
