@@ -1,6 +1,7 @@
 """The commands of docs/how-to/incident.md, run as they stand there against a server with a Docker Engine."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ class Incident:
     def version(self) -> str:
         return version_of(self.bed, "web")
 
-    def commands(self) -> Iterator[str]:
-        """Run the first commands of the guide, one for each step, and yield what each printed."""
-        for command in commands_of(Guide(PAGE, self._folder, {}, {}).block("tutum service images")):
+    def commands(self, begins: str) -> Iterator[str]:
+        """Run the commands of the guide's block that begins like this, one for each step; yield what each printed."""
+        for command in commands_of(Guide(PAGE, self._folder, {}, {}).block(begins)):
             done = finished(["sh", "-euc", command.text], cwd=self._folder, env=self.server.client_environment)
             assert done.returncode == 0, (command.text, done.stdout, done.stderr)
             yield done.stdout + done.stderr
@@ -62,7 +63,7 @@ def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Incide
 
 
 def test_the_commands_of_an_incident(incident: Incident) -> None:
-    steps = incident.commands()
+    steps = incident.commands("tutum service images")
     images = next(steps)
     assert len(images.splitlines()) == 1 + 2, images
     assert "Success" in next(steps)
@@ -103,3 +104,19 @@ def test_rollbacks_in_a_row_go_back_until_there_is_no_older_version(incident: In
         assert incident.version == version
     assert "there is no older version" in incident.tutum("service", "rollback", "web", code=3)
     assert len(json.loads(incident.tutum("service", "images", "web", "--json"))) == 5
+
+
+def test_an_alert_that_repeats_goes_back_once(incident: Incident) -> None:
+    [printed] = incident.commands("tutum webhook-handler create web -n alert")
+    [url] = re.findall(r"/api/v1/service/\S+/call/", printed)
+
+    def alert(status: str) -> tuple[int, str]:
+        answer = incident.server.post(f"{url}?wait=120", json.dumps({"status": status}).encode())
+        return answer.status, answer.json["state"]
+
+    assert alert("resolved") == (200, "Skipped")
+    assert (incident.version, alert("firing"), incident.version) == ("v2", (200, "Success"), "v1")
+    assert alert("firing") == (200, "Skipped")
+    incident.tutum("service", "resume", "web")
+    assert incident.server.post(url, b'{"status": "firing"}').status == 409
+    assert incident.version == "v1"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.bench.fake_docker import FakeDocker, container
 from tests.contract.engines.verbs import watching
+from tests.support.runs import SEAL
 from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
@@ -121,7 +122,7 @@ def test_of_three_workers_one_asks_the_engine(tmp_path: Path) -> None:
         for number, (fake, queue) in enumerate(zip(fakes, queues, strict=True)):
             stack.callback(fake.close)
             engine = stack.enter_context(opened(fake.url))
-            discovery = Discovery(f"worker {number}", engine, cast(Queue, queue))
+            discovery = Discovery(f"worker {number}", engine, cast(Queue, queue), seal=SEAL)
             stack.callback(discovery.stop, 30)
             discovery.start()
         wait_until(lambda: all(queue.questions > 1 for queue in queues), "each has asked whether it may")

@@ -64,7 +64,7 @@ from tutumd.model.figures import (
     wrong,
 )
 from tutumd.model.holds import Hold, HoldKind, ServiceHold
-from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage
+from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, read_wanted
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -188,6 +188,7 @@ __all__ = [
     "encode",
     "is_commit",
     "ok",
+    "read_wanted",
     "warning",
     "wrong",
 ]

@@ -61,8 +61,9 @@ class EngineRequest:
     """A read from a service's engine, such as its logs, which the server stores for a worker.
 
     Attributes:
-        kind: `logs` or `plan`.
-        arguments: JSON values; for `logs`, the number of `lines`, and `after`, a position or null.
+        kind: `logs`, `plan` or `images`.
+        arguments: JSON values; for `logs`, the number of `lines`, and `after`, a position or null; for `plan`, the
+            `image` of a rollback (the fields of `WantedImage`), or none; for `images`, the list `images` of such.
     """
 
     uuid: str

@@ -1,6 +1,7 @@
 """Images: what a service runs, what it ran before, and the image that a rollback requests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -86,3 +87,10 @@ class WantedImage:
     image_id: str = ""
     platform: str = ""
     seal: str = ""
+
+
+def read_wanted(document: object) -> WantedImage:
+    """Return the image of a stored document. A document of another shape names no image."""
+    given = document if isinstance(document, Mapping) else {}
+    known = {each.name: given[each.name] for each in fields(WantedImage) if each.name in given}
+    return WantedImage(**{"number": 0, **known})

@@ -28,6 +28,7 @@ from tutumd.model import (
     Requester,
     Service,
     ServiceGroup,
+    ServiceImage,
     Session,
     User,
     Verb,
@@ -292,6 +293,28 @@ class Store(Accounts, Targets, Protocol):
         A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that
         later calls run after them. They join only the newest pending action, if it has the same verb and `target`.
         SCALE also sets the service's target; without a `target`, the action scales to the stored target.
+        """
+
+    def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:
+        """Return the image history of a service, newest first: at most 20 rows, and the one to which a rollback
+        returns.
+        """
+
+    def roll_back(
+        self, viewer: User, service_uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
+    ) -> Action:
+        """Queue a ROLLBACK, or join the unfinished one to the same image.
+
+        It cancels pending REDEPLOY and ROLLBACK actions of the service, and requests the end of a running one.
+
+        Args:
+            image: Number or digest of a verified row of the image history; None: the `previous` of the newest row.
+            hold: Whether to hold the redeploys of the service until somebody resumes it.
+            reason: Reason of the hold.
+
+        Raises:
+            InvalidInputError: The history has no such row, or it is not verified.
+            ConflictError: There is no older image, the image runs already, or the service cannot be rolled back.
         """
 
     def cancel(self, viewer: User, uuid: str) -> Action:

@@ -15,6 +15,7 @@ from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.images import SqlImages
 from tutumd.store.objects.notifications import SqlTargets
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.row_mapping import (
@@ -46,6 +47,7 @@ class SqlStore(
     SqlActions,
     SqlRecentActions,
     SqlHandlers,
+    SqlImages,
     SqlDeliveries,
     SqlAccounts,
     SqlServices,

@@ -18,6 +18,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
+from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 
 _PAUSE_PER_PASS = 4.0
@@ -67,17 +68,21 @@ class Discovery:
         queue: Queue,
         lease: timedelta = timedelta(seconds=10),
         pauses: Pauses = Pauses(),
+        *,
+        seal: JournalSeal,
     ) -> None:
         """Create the threads. `start` starts them.
 
         Args:
             lease: Time for which the discovery stays with this worker after a kill, or while its passes fail.
+            seal: Seal of all workers of this database.
         """
         self._lease = lease
         self._pauses = pauses
         self._worker = worker
         self._engine = engine
         self._queue = queue
+        self._seal = seal
         self._stop = Event()
         self._changed = Event()
         self._held, self._released, self._reporting = Event(), Event(), Lock()
@@ -204,7 +209,8 @@ class Discovery:
         except EngineUnavailableError as error:
             self.parking.suspect(str(error))
             return str(error)
-        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, worker=self._worker, **options):
+        sealed = [self._seal.seal_snapshot(self._engine.info.name, each) for each in snapshots]
+        if not self._queue.sync(self._engine.info, sealed, revisions=revisions, worker=self._worker, **options):
             self._changed.set()
         self._is_well = True
         return partial_error

@@ -1,18 +1,21 @@
-"""Seals of journals: a seal proves that a worker with the same key wrote a journal for this action of this service."""
+"""Seals: a seal proves that a worker with the same key wrote a journal for this action of this service, or saw the
+service run an image.
+"""
 
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 
-from tutumd.model import Claim
+from tutumd.model import Claim, ImageFacts, Outcome, ServiceSnapshot
 from tutumd.ports.engine import LOST_JOURNAL
 
 _FIELD = "seal"
 
 
 class JournalSeal:
-    """Seals journals with a key that only workers know, so that nobody else with access to the database can forge
-    one.
+    """Seals journals and images with a key that only workers know, so that nobody else with access to the database can
+    forge one.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -33,11 +36,31 @@ class JournalSeal:
         is_genuine = hmac.compare_digest(str(stored.get(_FIELD)).encode(), self._sign(claim, journal).encode())
         return journal if is_genuine else LOST_JOURNAL
 
+    def sign_image(self, engine: str, selector: str, image_id: str) -> str:
+        """Return the proof that a service ran an image, which only its ID names."""
+        return self._digest(["image", engine, selector, image_id])
+
+    def seal_snapshot(self, engine: str, snapshot: ServiceSnapshot) -> ServiceSnapshot:
+        """Return a snapshot whose image has its seal."""
+        return replace(snapshot, image=self._seal_image(engine, snapshot.selector, snapshot.image))
+
+    def seal_outcome(self, claim: Claim, outcome: Outcome) -> Outcome:
+        """Return an outcome whose image has its seal."""
+        service = claim.service
+        return replace(outcome, image=self._seal_image(service.engine, service.selector, outcome.image))
+
+    def _seal_image(self, engine: str, selector: str, image: ImageFacts | None) -> ImageFacts | None:
+        """Return an image with its seal. An image with a digest needs none."""
+        if image is None or image.digest or not image.image_id:
+            return image
+        return replace(image, seal=self.sign_image(engine, selector, image.image_id))
+
     def _sign(self, claim: Claim, journal: Mapping[str, object]) -> str:
         """Return the seal. It covers what is constant during a run: the service, and the inputs of the action."""
         action, service = claim.action, claim.service
         subject = (service.uuid, service.engine, service.selector)
-        request = (action.uuid, action.verb, action.tag, action.variables)
-        return hmac.new(
-            self._key, json.dumps([subject, request, journal], sort_keys=True).encode(), "sha256"
-        ).hexdigest()
+        image = action.image and asdict(action.image)
+        return self._digest([subject, (action.uuid, action.verb, action.tag, action.variables, image), journal])
+
+    def _digest(self, content: object) -> str:
+        return hmac.new(self._key, json.dumps(content, sort_keys=True).encode(), "sha256").hexdigest()

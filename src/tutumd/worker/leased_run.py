@@ -1,6 +1,5 @@
 """A run of an action under a lease: its deadlines, its journal, and the check of its inputs."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -10,11 +9,12 @@ from typing import TypeVar
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import Cause, EngineRefusedError, LeaseLostError, ReasonCode, UnavailableError
-from tutumd.model import TAG, VARIABLE, Action, Claim, Phase, RunLimits, WantedImage
+from tutumd.errors import Cause, LeaseLostError, ReasonCode, UnavailableError
+from tutumd.model import Claim, Phase, RunLimits, WantedImage
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.journal_seal import JournalSeal
+from tutumd.worker.request_check import check_request, trusted_image
 
 
 class Deadlines:
@@ -129,12 +129,12 @@ class LeasedRun(Run):
     @property
     def tag(self) -> str | None:
         check_request(self._subject.action)
-        return self._subject.action.tag
+        return None if self._subject.action.image else self._subject.action.tag
 
     @property
     def variables(self) -> Mapping[str, str | None]:
         check_request(self._subject.action)
-        return self._subject.action.variables
+        return {} if self._subject.action.image else self._subject.action.variables
 
     @property
     def skip_unchanged(self) -> bool | None:
@@ -142,7 +142,8 @@ class LeasedRun(Run):
 
     @property
     def image(self) -> WantedImage | None:
-        return self._subject.action.image
+        check_request(self._subject.action)
+        return trusted_image(self._subject.action.image, self._subject.service, self._seal)
 
     @property
     def journal(self) -> Mapping[str, object]:
@@ -256,28 +257,3 @@ def renew_all(queue: Queue, runs: Sequence[LeasedRun], monotonic: Callable[[], f
         return
     for run, renewal in zip(runs, renewals, strict=True):
         run.note_renewal(renewal, renewed_at)
-
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def check_request(action: Action) -> None:
-    """Raise EngineRefusedError if an action has inputs that no handler can set.
-
-    A tag with other characters could name another repository or a digest. A variable with another name, such as
-    LD_PRELOAD, could run a command. The UUID becomes a part of the names of containers.
-    """
-    tag: object = action.tag
-    variables: object = action.variables
-    is_allowed = (
-        _UUID.fullmatch(action.uuid)
-        and (tag is None or (isinstance(tag, str) and TAG.fullmatch(tag)))
-        and isinstance(variables, Mapping)
-        and all(VARIABLE.fullmatch(name) for name in variables)
-        and all(value is None or isinstance(value, str) for value in variables.values())
-    )
-    if not is_allowed:
-        raise EngineRefusedError(
-            "refused: the tag or a variable of this action is none that a webhook handler can set, so a program other "
-            "than tutumd has written the action into the database; find out which, then call the handler again"
-        )

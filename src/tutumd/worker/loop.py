@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from threading import Event, Thread
@@ -25,10 +25,11 @@ from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnap
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker.discover import Discovery
+from tutumd.worker.engine_reads import read_engine
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.parking import Slots
-from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform, plan
+from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform
 
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
@@ -36,9 +37,6 @@ LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
 ENGINE_READERS, MAX_READERS = 4, 16
 """Requests for logs and plans that are answered in parallel. Others wait; the edge gives up on a request after 10 s."""
-
-MAX_LOG_LINES = 10_000
-"""The maximum number that the API accepts."""
 
 STUCK_S = 120.0
 """Longer than all time limits within one round of a worker's loop."""
@@ -107,7 +105,7 @@ class Worker:
             engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
         )
         self._discoveries = {
-            name: Discovery(self.name, engine, queue, limits.lease) for name, engine in engines.items()
+            name: Discovery(self.name, engine, queue, limits.lease, seal=seal) for name, engine in engines.items()
         }
         self._readers: Slots[str] = Slots(engines, per_engine=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake)
         self._threads = [
@@ -320,7 +318,9 @@ class Worker:
 
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim
-        run.write(lambda: self._queue.finish(claim, outcome, snapshot))
+        outcome = self._seal.seal_outcome(claim, outcome)
+        sealed = snapshot and self._seal.seal_snapshot(claim.service.engine, snapshot)
+        run.write(lambda: self._queue.finish(claim, outcome, sealed))
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(
@@ -335,13 +335,7 @@ class Worker:
         response: dict[str, object]
         try:
             self._discoveries[request.service.engine].parking.check()
-            engine = self._engines[request.service.engine]
-            if request.kind == "plan":
-                response = {"plan": asdict(plan(engine, request.service))}
-            else:
-                lines, after = int(str(request.arguments["lines"])), request.arguments.get("after")
-                given = {str(key): str(value) for key, value in after.items()} if isinstance(after, dict) else None
-                response = {"logs": asdict(engine.logs(request.service, min(max(lines, 1), MAX_LOG_LINES), given))}
+            response = read_engine(self._engines[request.service.engine], request, self._seal)
         except InvalidInputError as error:
             response = {"invalid": str(error)}
         except TutumdError as error:

@@ -6,10 +6,22 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tutumd.errors import EngineRefusedError, ReasonCode, code_of
-from tutumd.model import Claim, ContainerState, Growth, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import (
+    Claim,
+    ContainerState,
+    Growth,
+    Outcome,
+    Phase,
+    Plan,
+    Service,
+    ServiceSnapshot,
+    Verb,
+    WantedImage,
+)
 from tutumd.ports.engine import LOST_JOURNAL, Engine
 from tutumd.ports.queue import Queue
-from tutumd.worker.leased_run import LeasedRun, check_request
+from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.request_check import check_request
 
 MAX_DEATHS = 5
 """An action is not performed again after this number of successive workers died soon after they had begun or resumed
@@ -107,8 +119,8 @@ def _call_engine(run: LeasedRun, engine: Engine, claim: Claim) -> Outcome:
             return engine.terminate(service, run)
 
 
-def plan(engine: Engine, service: Service) -> Plan:
-    """Return what a REDEPLOY would do now, or why it would be refused.
+def plan(engine: Engine, service: Service, image: WantedImage | None = None) -> Plan:
+    """Return what a REDEPLOY, or a ROLLBACK to `image`, would do now, or why it would be refused.
 
     Raises:
         EngineUnavailableError: The engine cannot be reached.
@@ -117,7 +129,7 @@ def plan(engine: Engine, service: Service) -> Plan:
     try:
         if _is_gone(engine, snapshot):
             raise _not_found(service)
-        return engine.plan(service, None)
+        return engine.plan(service, None, image)
     except EngineRefusedError as error:
         return Plan(
             refused=str(error),

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.runs import SEAL
 from tests.support.stores import ENGINE, StoreBed, query, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
@@ -181,7 +182,7 @@ class Workers:
         self.lines = [Line(queue) for queue in queues]
         pairs = zip(self.engines, self.lines, strict=True)
         self.discoveries = [
-            Discovery(f"worker {number}", cast(Engine, engine), cast(Queue, line), SHORT)
+            Discovery(f"worker {number}", cast(Engine, engine), cast(Queue, line), SHORT, seal=SEAL)
             for number, (engine, line) in enumerate(pairs)
         ]
 
@@ -272,5 +273,5 @@ test_discovery_leases.discover_for_ever(sys.argv[1])
 def discover_for_ever(url: str) -> None:
     """Discover in this process until it is killed."""
     queue = SqlQueue(Database(url), lambda: datetime.now(UTC), Wakeup())
-    Discovery("another process", cast(Engine, Reached("web")), queue).start()
+    Discovery("another process", cast(Engine, Reached("web")), queue, seal=SEAL).start()
     Event().wait()

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
+from tests.support.runs import SEAL
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, is_postgres, query, snapshot
 from tests.support.waiting import wait_until
 from tutumd.application import services
@@ -214,7 +215,7 @@ class Overtaken:
 def test_discovery_leaves_what_an_action_changed_during_its_look_to_the_next_one(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     engine = Overtaken(bed)
-    discovery = Discovery("worker", cast(Engine, engine), bed.queue)
+    discovery = Discovery("worker", cast(Engine, engine), bed.queue, seal=SEAL)
     discovery.start()
     try:
         wait_until(lambda: len(engine.targets) > 1, "another look follows")

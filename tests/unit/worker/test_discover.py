@@ -9,6 +9,7 @@ from typing import cast
 
 import structlog.testing
 
+from tests.support.runs import SEAL
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import AWAY, FakeEngine, FakeQueue
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -25,7 +26,7 @@ NO_FULL_PASS = replace(QUICK, full_pass_s=1e6)
 def discovering(
     engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10), pauses: Pauses = QUICK
 ) -> Iterator[Discovery]:
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease, pauses)
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease, pauses, seal=SEAL)
     discovery.start()
     try:
         yield discovery
@@ -169,7 +170,7 @@ def test_a_standby_that_cannot_reach_the_engine_does_not_begin_to_discover_it() 
 def test_a_worker_that_cannot_reach_the_engine_from_the_start_reports_that() -> None:
     engine, queue = FakeEngine(), FakeQueue()
     engine.probe_error = engine.discover_error = EngineUnavailableError("no route")
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), pauses=QUICK)
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), pauses=QUICK, seal=SEAL)
     discovery.parking.suspect("no route")  # as a run does that is quicker than the first look
     wait_until(lambda: discovery.parking.reason, "the engine is parked")
     discovery.start()

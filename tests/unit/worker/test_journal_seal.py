@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.runs import SEAL
 from tests.support.services import service_row
+from tests.support.stores import snapshot
 from tests.unit.worker.fakes import make_action
-from tutumd.model import Claim, Verb
+from tutumd.model import Claim, ImageFacts, Outcome, Verb, WantedImage
 from tutumd.ports.engine import LOST_JOURNAL
 from tutumd.worker.journal_seal import JournalSeal
 
@@ -66,6 +67,7 @@ def test_a_journal_holds_for_one_action_of_one_service_as_it_was_asked_for() -> 
         {"tag": None},
         {"tag": "v2"},
         {"variables": {}},
+        {"image": WantedImage(number=1)},
     )
     of_service: tuple[dict[str, Any], ...] = ({"uuid": "0"}, {"engine": "swarm"}, {"selector": "name:other"})
     for change in of_action:
@@ -77,3 +79,14 @@ def test_a_journal_holds_for_one_action_of_one_service_as_it_was_asked_for() -> 
 def test_a_journal_of_a_worker_with_another_key_is_lost() -> None:
     sealed = JournalSeal(b"another key").close(CLAIM, JOURNAL)
     assert SEAL.open(replace(CLAIM, journal=sealed)) == LOST_JOURNAL
+
+
+def test_an_image_without_a_digest_gets_the_seal_of_its_service() -> None:
+    image = ImageFacts(image_id="sha256:1")
+    for given in (None, ImageFacts(), ImageFacts(digest="sha256:2", image_id="sha256:1")):
+        assert SEAL.seal_outcome(CLAIM, Outcome(success=True, image=given)).image == given
+    sealed = SEAL.seal_outcome(CLAIM, Outcome(success=True, image=image)).image
+    assert sealed == replace(image, seal=SEAL.sign_image("docker", "name:web", "sha256:1"))
+    seen = replace(snapshot("web"), selector="name:web", image=image)
+    assert SEAL.seal_snapshot("docker", seen).image == sealed
+    assert SEAL.seal_snapshot("swarm", seen).image != sealed

@@ -1,6 +1,7 @@
 """The store's actions and their logs, for the application."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -19,16 +20,15 @@ from tutumd.model import (
     Page,
     Phase,
     Query,
-    ReasonCode,
     User,
     Verb,
 )
 from tutumd.store.intake import action_inputs
-from tutumd.store.objects import action_totals, audit
+from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import MAX_LINES, action_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds, leases
-from tutumd.store.queue.snapshots import lock_services, settle_target
+from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
@@ -89,6 +89,15 @@ def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) ->
     if held := [row.service_uuid for row in inserted if row.may_be_held]:
         holds.refresh(connection, held, inserted[0].created)
     return {row.uuid: row.seq for row in inserted}
+
+
+def request_cancel(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
+    """Request the end of the running ones of the actions of a locked service.
+
+    They are due: an action that waits for a retry ends immediately if it has changed nothing.
+    """
+    until = sa.case((actions.c.worker.is_(None), None), else_=actions.c.lease_until)
+    connection.execute(sa.update(actions).where(which, RUNNING).values(cancel=True, due=now, lease_until=until))
 
 
 _FILTERS = {
@@ -178,25 +187,12 @@ class SqlActions(StorePart):
                 raise ConflictError(
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
-            # Due: an action that waits for a retry ends immediately if it has changed nothing.
-            is_waiting, until = actions.c.worker.is_(None), actions.c.lease_until
-            values: dict[str, Any] = {
-                "cancel": True,
-                "due": self._clock(),
-                "lease_until": sa.case((is_waiting, None), else_=until),
-            }
+            now, this = self._clock(), actions.c.uuid == uuid
             if action.state is ActionState.PENDING:
-                values = {
-                    "state": ActionState.CANCELED.value,
-                    "open": False,
-                    "ended": self._clock(),
-                    "reason": "canceled on request before it began",
-                    "reason_code": ReasonCode.CANCELED.value,
-                }
                 settle_target(connection, uuid, success=False)
-            connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
-            if action.state is ActionState.PENDING:
-                woken |= action_totals.count_ended(connection, [uuid])
+                woken |= cancel_pending(connection, this, now, "canceled on request before it began")
+            else:
+                request_cancel(connection, this, now)
             self._record_action(connection, viewer, AuditEvent.ACTION_CANCELED, action, str(action.verb))
             return read_action(connection, uuid, self._clock())
 
@@ -233,7 +229,12 @@ class SqlActions(StorePart):
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables), "skip_unchanged": old.skip_unchanged}
+            inputs = {
+                "tag": old.tag,
+                "variables": dict(old.variables),
+                "skip_unchanged": old.skip_unchanged,
+                "image": old.image and asdict(old.image),
+            }
             seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
             action = read_action(connection, uuid_of_new, self._clock())

@@ -160,6 +160,16 @@ def read_requesters(
     return found
 
 
+def describe_requesters(connection: sa.Connection, action_uuid: str) -> list[str]:
+    """Return the users who requested an action, for people, with the names of the API keys that they used."""
+    entries = sa.select(audit).where(audit.c.action_uuid == action_uuid).limit(_READ_AT_ONCE).subquery().c
+    requests = sa.select(entries.user_name, entries.via, entries.credential).where(entries.what.in_(_REQUESTS))
+    return [
+        f"{name} (key {credential})" if via == Via.API.value and credential else name
+        for name, via, credential in connection.execute(requests.distinct().order_by(entries.user_name))
+    ]
+
+
 def _visible_to(viewer: User, entries: Any) -> Iterator[sa.ColumnElement[bool]]:
     """Yield the conditions that a user who does not administer the server sees entries of any service."""
     if not viewer.administers:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import LockedError
 from tutumd.model import EngineInfo, ServiceSnapshot
+from tutumd.store.objects import image_rows
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.sql.database import StorePart
@@ -118,6 +119,7 @@ def _store(
                         sa.update(services).where(services.c.uuid == uuid).values(terminated=False, created=now)
                     )
                 snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
+                image_rows.record_seen(connection, uuid, snapshot, now)
             held += uuid is not None
     return held == len(batch)
 

@@ -10,7 +10,7 @@ from tutumd.errors import encode_reasons
 from tutumd.model import Claim, EngineInfo, EngineRequest, Growth, Outcome, Phase, ServiceSnapshot, Verb, is_commit
 from tutumd.ports.queue import Clock, Queue, Renewal
 from tutumd.store.intake import action_inputs
-from tutumd.store.objects import action_totals
+from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
@@ -228,8 +228,13 @@ class SqlQueue(SqlEngineSync, Queue):
             settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
                 woken |= snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
-            elif snapshot is None:
-                connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
+            else:
+                image_rows.record_success(connection, claim, outcome, now)
+                if snapshot is None:
+                    unknown = sa.update(services).where(services.c.uuid == service_uuid)
+                    connection.execute(unknown.values(fingerprint=""))
+                else:
+                    image_rows.record_seen(connection, service_uuid, snapshot, now)
             woken |= action_totals.count_ended(connection, [claim.action.uuid])
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:

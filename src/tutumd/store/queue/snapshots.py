@@ -15,7 +15,7 @@ from tutumd.store.objects import action_totals
 from tutumd.store.sql.dialect import dialect_of, insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
-from tutumd.store.tables.services import containers, handlers, services
+from tutumd.store.tables.services import containers, handlers, service_images, services
 
 _LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")
 _RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uuid = :uuid")
@@ -210,9 +210,15 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     )
     connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
     mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
+    connection.execute(sa.delete(service_images).where(service_images.c.service_uuid == uuid))
+    return cancel_pending(connection, actions.c.service_uuid == uuid, now, reason)
+
+
+def cancel_pending(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, reason: str) -> set[str]:
+    """Cancel the pending ones of the actions of a locked service, and return the topics to publish."""
     canceled = connection.scalars(
         sa.update(actions)
-        .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
+        .where(which, actions.c.state == ActionState.PENDING.value)
         .values(
             state=ActionState.CANCELED.value,
             open=False,

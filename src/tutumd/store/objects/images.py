@@ -1,0 +1,123 @@
+"""The store's image history, and rollbacks: what they cancel, and the action that performs them."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, InvalidInputError
+from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, WantedImage
+from tutumd.store.objects import audit
+from tutumd.store.objects.action_rows import read_action
+from tutumd.store.objects.actions import insert_actions, new_action, request_cancel
+from tutumd.store.objects.image_rows import read_history
+from tutumd.store.objects.row_mapping import read_service
+from tutumd.store.queue.holds import hold_service
+from tutumd.store.queue.snapshots import cancel_pending, lock_services
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.tables.actions import LIVE, actions
+
+
+class SqlImages(StorePart):
+    """The part of Store in tutumd.ports about images and rollbacks."""
+
+    _wakeup: Wakeup
+
+    def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:
+        with self._database.read() as connection:
+            read_service(connection, viewer, service_uuid)
+            return tuple(read_history(connection, service_uuid).values())
+
+    def roll_back(
+        self, viewer: User, service_uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
+    ) -> Action:
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            lock_services(connection, [service_uuid])
+            service = read_service(connection, viewer, service_uuid)
+            target = choose_image(connection, service, image)
+            uuid, topics = supersede(connection, service, target, now)
+            woken |= topics
+            joins = " (joined an unfinished one)" if uuid else ""
+            if uuid is None:
+                new = new_rollback(service, target, origin, now)
+                insert_actions(connection, [new])
+                uuid = str(new["uuid"])
+            if hold:
+                hold_for_rollback(connection, service_uuid, target, reason, viewer.name, now)
+            audit.record(
+                connection,
+                viewer,
+                AuditEvent.ACTION_SUBMITTED,
+                now,
+                service=service,
+                action=uuid,
+                details=f"ROLLBACK to {name_image(target)}{joins}{'; redeploys are held' if hold else ''}",
+            )
+            return read_action(connection, uuid, now)
+
+
+def choose_image(connection: sa.Connection, service: Service, image: str | None) -> ServiceImage:
+    """Return the row to which a locked service is to be rolled back. `image` and errors are as in `Store.roll_back`."""
+    if service.rollback_refusal:
+        raise ConflictError(service.rollback_refusal)
+    history = read_history(connection, service.uuid)
+    newest = next(iter(history.values()), None)
+    if image is None:
+        target = history.get(newest.previous or 0) if newest else None
+        if target is None:
+            raise ConflictError(f"there is no older version of {service.full_name} to which it could return")
+        return target
+    verified = [row for row in history.values() if row.is_verified]
+    target = next((row for row in verified if image in (str(row.number), row.digest)), None)
+    if target is None:
+        raise InvalidInputError(
+            f"image must be the number or digest of a verified image in the history of {service.full_name},"
+            f" got {image[:100]!r}"
+        )
+    if newest and newest.is_same(target):
+        raise ConflictError(f"{service.full_name} already runs {name_image(target)}")
+    return target
+
+
+def name_image(image: ServiceImage) -> str:
+    """Return the number of an image, with its version or the start of its digest or ID."""
+    return f"#{image.number} ({image.version or (image.digest or image.image_id)[:19]})"
+
+
+def supersede(
+    connection: sa.Connection, service: Service, target: ServiceImage, now: datetime
+) -> tuple[str | None, set[str]]:
+    """Cancel the pending redeploys and rollbacks of a locked service, except a rollback to the same image, and request
+    the end of a running one.
+
+    Returns:
+        The UUID of the unfinished rollback to the same image, if any; and the topics to publish.
+    """
+    c = actions.c
+    found = sa.select(c.uuid, c.image).where(c.service_uuid == service.uuid, LIVE, c.verb == Verb.ROLLBACK.value)
+    rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
+    equal = next((row.uuid for row in rollbacks if row.image["number"] == target.number), None)
+    others = sa.and_(c.service_uuid == service.uuid, c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value]))
+    if equal:
+        others = sa.and_(others, c.uuid != equal)
+    request_cancel(connection, others, now)
+    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {name_image(target)}")
+    return equal, {service.engine, ENDS, *topics}
+
+
+def new_rollback(service: Service, target: ServiceImage, origin: Origin, now: datetime) -> dict[str, Any]:
+    """Return the row of a new ROLLBACK."""
+    new = new_action(service.uuid, service.engine, Verb.ROLLBACK, origin=origin, now=now)
+    names = [field.name for field in fields(WantedImage)]
+    return {**new, "image": {name: getattr(target, name) for name in names}}
+
+
+def hold_for_rollback(
+    connection: sa.Connection, service_uuid: str, target: ServiceImage, reason: str, by: str, now: datetime
+) -> None:
+    """Hold the redeploys of a locked service until somebody resumes it."""
+    reason = reason or f"rolled back to {name_image(target)}"
+    hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
