@@ -152,6 +152,19 @@ MAY_BE_HELD = sa.literal_column(
 """The condition that an action must be given to `refresh` before it begins."""
 
 
+def lasting_holds(now: Any) -> sa.Select[Any]:
+    """Select the holds and freeze windows that still hold an action of the surrounding query, without its debounce."""
+    return (
+        sa.select(action_holds.c.action_seq)
+        .where(
+            action_holds.c.action_seq == actions.c.seq,
+            action_holds.c.kind != HoldKind.DEBOUNCE.value,
+            sa.or_(action_holds.c.until.is_(None), action_holds.c.until > now),
+        )
+        .correlate(actions)
+    )
+
+
 @cache
 def _select_pending() -> sa.Select[Any]:
     """Select the pending redeploys to which holds apply, each with its holds."""
