@@ -67,8 +67,8 @@ class Action(Resource, Run):
         start_date, end_date: RFC 2822 dates; None if it has not started or ended.
         container_uris_before, container_uris_after: Paths of the containers.
         deliveries: How many webhook calls it performs.
-        holds: Why it may not start yet while it is pending: `kind` (`debounce`, `hold`, `freeze`), `until`, `reason`
-            and `by` of each.
+        holds: Why it may not start yet while it is pending: `kind` (`debounce`, `hold` or `freeze`), `until`, `by`, and
+            `reason`, a sentence.
         held_until: Earliest time at which it could start: an ISO 8601 date; None if nothing holds it, or if a hold has
             no end.
         image: `number` and `digest` of the image that a ROLLBACK restores; None for other operations.

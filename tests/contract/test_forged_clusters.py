@@ -29,7 +29,7 @@ DEFINITION = {"command": "id", "envvars": {}, "working_dir": "", "autorestart": 
 VERBS = ((Verb.REDEPLOY, None), (Verb.SCALE, 3), (Verb.SCALEUP, 3), (Verb.START, None), (Verb.STOP, None))
 ANOTHER_KEY = JournalSeal(b"the key of another worker")
 OF_SWARM: dict[str, Any] = {
-    "before": {"TaskTemplate": {"ContainerSpec": {"Image": "app:v2"}, "ForceUpdate": 0}, "Tagged": None},
+    "before": {"TaskTemplate": {"ContainerSpec": {"Image": "app:v2"}, "ForceUpdate": 0}},
     "image": "app:v2",
     "config": {"Parallelism": 1, "Delay": 0, "Monitor": 0, "Order": "stop-first"},
     "platforms": None,

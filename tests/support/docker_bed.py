@@ -208,6 +208,10 @@ class DockerBed:
         """Push images of several architectures as `ANONYMOUS/REPOSITORY:latest`; return the digest of their index."""
         return self._registries[ANONYMOUS].push_index(repository, images, "latest")
 
+    def delete_image(self, repository: str, digest: str, registry: str = ANONYMOUS) -> None:
+        """Delete an image from the registry, which then collects its garbage."""
+        self._registries[registry].delete(repository, digest)
+
     def login(self, registry: str = PRIVATE) -> None:
         """Log the bed's client configuration in to the registry."""
         self.docker("login", "--username", USER, "--password-stdin", registry, stdin=PASSWORD.encode())

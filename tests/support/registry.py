@@ -84,6 +84,15 @@ class Registry:
 
         return namespace.call_in(self._bed, put)
 
+    def delete(self, repository: str, digest: str) -> None:
+        """Delete a manifest, and the blobs that no other one needs."""
+        path = f"/v2/{repository}/manifests/{digest}"
+        namespace.call_in(self._bed, lambda: self._request("DELETE", path, expected=(202,)))
+        self.stop()
+        collect = ["docker-registry", "garbage-collect", str(self._folder / "config.yml")]
+        subprocess.run(collect, check=True, capture_output=True)
+        self.start()
+
     def _push(self, repository: str, image: Image, tag: str) -> tuple[int, str]:
         config, layers = images.parts(image)
         for blob in (config, *layers):

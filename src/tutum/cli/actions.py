@@ -130,8 +130,8 @@ def _show_steps(label: str) -> Callable[[Action], None]:
 
 
 def _hold_text(hold: Mapping[str, Any]) -> str:
-    texts = (hold["kind"], f"by {hold['by']}" if hold["by"] else "", hold_end(hold["until"]))
-    return " ".join(filter(None, texts)) + (f": {hold['reason']}" if hold["reason"] else "")
+    """Return why an action may not start yet, and until when."""
+    return f"{hold['reason']} ({hold_end(hold['until'])})"
 
 
 def hold_end(until: str | None) -> str:
@@ -217,7 +217,7 @@ def list_actions(
             names.get(action.object, action.object.strip("/").rpartition("/")[2]),
             age(action.start_date),
             str(action.deliveries),
-            " ".join((action.reason or "").split()),
+            " ".join((action.reason or "; ".join(map(_hold_text, action.holds))).split()),
         ]
 
     print_list(actions, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)

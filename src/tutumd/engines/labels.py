@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.errors import EngineRefusedError, ReasonCode
-from tutumd.model import TAG
+from tutumd.model import TAG, WantedImage
 
 DOCKER_HUB = "docker.io"
 # Podman's registry for an image that was built or loaded under a name without a registry.
@@ -121,7 +121,10 @@ INSTALLATION = "tutum.installation"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
 # Written by tutumd: the image name that results from the tag of a call. It counts while that image is the service's.
 IMAGE_TAGGED = "tutum.image.tagged"
-# Written by tutumd beside it, on docker: the previous image name.
+# Written by tutumd on clusters: the image name that a rollback has set, a space, and the name before the rollback. It
+# counts while the first name is the service's.
+IMAGE_ROLLED_BACK = "tutum.image.rolled-back"
+# Written by tutumd beside `IMAGE_TAGGED`, on docker: the previous image name.
 IMAGE_BASE = "tutum.image.base"
 
 _PREFIX = "tutum."
@@ -144,8 +147,9 @@ _KNOWN = {
     STOPPED_REPLICAS,
     IMAGE_TAGGED,
     IMAGE_BASE,
+    IMAGE_ROLLED_BACK,
 }
-_WRITTEN = {ACTION, ACTION_TIMEOUT, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
+_WRITTEN = {ACTION, ACTION_TIMEOUT, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE, IMAGE_ROLLED_BACK}
 _MAX_SHOWN = 200
 _TRUE = ("true", "1", "yes", "on")
 
@@ -250,6 +254,26 @@ def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ..
         if labels.get(IMAGE_TAGGED) == image
         else ()
     )
+
+
+def original_image(labels: Mapping[str, str], image: str) -> str:
+    """Return the image name to which the next redeploy returns: `image`, or the name that a rollback replaced by it."""
+    rolled_back, _, original = labels.get(IMAGE_ROLLED_BACK, "").partition(" ")
+    return original if rolled_back == image else image
+
+
+def rollback_image(original: str, wanted: WantedImage) -> str:
+    """Return the image name of a rollback: the service's own repository and tag, with the wanted digest.
+
+    Raises:
+        EngineRefusedError: The wanted image has no digest.
+    """
+    if not wanted.digest:
+        raise EngineRefusedError(
+            f"the image #{wanted.number} has no digest of a registry, so the nodes could not pull it: "
+            "the service was left as it is"
+        )
+    return f"{original.partition('@')[0]}@{wanted.digest}"
 
 
 def is_true(value: str | None) -> bool:

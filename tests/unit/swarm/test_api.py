@@ -16,8 +16,8 @@ from tutumd.engines.rollout.timing import StaleError, Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.images import is_built_here, placement_platforms
 from tutumd.engines.swarm.new_tasks import probe_name, start_probe
-from tutumd.engines.swarm.plan import is_built_here, placement_platforms
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
@@ -163,7 +163,7 @@ class DoubledClient(FakeClient):
 
 def test_a_task_too_many_after_a_completed_update_is_removed_and_not_waited_for() -> None:
     config = {"Order": "start-first", "Delay": 0}
-    client = DoubledClient(specs.redeploy_spec(spec(), PLAN.new, config, None, {}))
+    client = DoubledClient(specs.redeploy_spec(spec(), PLAN.new, config, None, {}, {}))
     run: FakeRun = FakeRun(journal=asdict(replace(PLAN, config=config)), on_sleep=lambda: run.skip(20))
     outcome = redeploy(context_of(client, run))
     assert (outcome.success, outcome.containers_after) == (True, ("n0", "n1")), outcome.reason

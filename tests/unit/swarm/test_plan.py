@@ -11,8 +11,9 @@ from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.engine import take_snapshot
+from tutumd.engines.swarm.images import ResolvedImage
 from tutumd.engines.swarm.new_tasks import choose_order, probe_name, probe_spec
-from tutumd.engines.swarm.plan import RedeployJournal, ResolvedImage, describe_plan, plan_redeploy
+from tutumd.engines.swarm.plan import RedeployJournal, describe_plan, plan_redeploy
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
@@ -80,6 +81,7 @@ def test_a_redeploy_is_planned_whole() -> None:
         status_before={"State": "completed", "Message": ""},
         running_before=("t1", "t2"),
         image_after=DIGEST,
+        labels={"tutum.image.rolled-back": None},
         order_reason=SIDE_BY_SIDE,
         stage=Stage.PROBE,
     )
@@ -219,7 +221,7 @@ def test_a_job_runs_once_more_and_has_no_update_settings() -> None:
     job = spec(Mode={"ReplicatedJob": {"TotalCompletions": 3}})
     plan = plan_redeploy(view(job), NEWEST, {}, stable_s=3)
     assert (plan.config, plan.is_job, plan.order_reason) == (None, True, "")
-    assert "UpdateConfig" not in specs.redeploy_spec(job, plan.new, plan.config, plan.platforms, {})
+    assert "UpdateConfig" not in specs.redeploy_spec(job, plan.new, plan.config, plan.platforms, {}, {})
     assert describe_plan(plan, view(job)).steps == (
         f"update the service to {NEW.image}",
         "follow the job until enough of its tasks have completed",

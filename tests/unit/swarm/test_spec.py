@@ -40,7 +40,7 @@ def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> Non
 
 def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
     config = {"Order": "start-first"}
-    made = specs.redeploy_spec(spec(), NEW, config, [ARM], {})
+    made = specs.redeploy_spec(spec(), NEW, config, [ARM], {}, {})
     wanted = spec(NEW, UpdateConfig=config)
     wanted["TaskTemplate"]["Placement"]["Platforms"] = [ARM]
     assert made == wanted
@@ -48,7 +48,7 @@ def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_
 
 def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
     inspected = spec()
-    specs.redeploy_spec(inspected, NEW, {}, [ARM], {})
+    specs.redeploy_spec(inspected, NEW, {}, [ARM], {}, {})
     specs.with_replicas(inspected, 5, noted="2")
     assert inspected == spec()
 
@@ -56,7 +56,7 @@ def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
 def test_a_rollback_restores_the_specification() -> None:
     before = spec(UpdateConfig={"Parallelism": 3})
     config = specs.update_config(before, order="start-first", stable_s=3)
-    ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD], {})
+    ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD], {}, {})
     stored_parts = specs.stored_parts(before)
     undone = specs.rollback_spec(ordered, stored_parts, config)
     assert undone["UpdateConfig"] == {**config, "FailureAction": "continue", "Delay": 0}
@@ -66,14 +66,14 @@ def test_a_rollback_restores_the_specification() -> None:
 def test_a_rollback_restores_an_absent_placement() -> None:
     before = spec()
     del before["TaskTemplate"]["Placement"]
-    ordered = specs.redeploy_spec(before, NEW, {}, [ARM], {})
+    ordered = specs.redeploy_spec(before, NEW, {}, [ARM], {}, {})
     undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
     assert specs.with_config_of(undone, specs.stored_parts(before)) == before
 
 
 def test_a_rollback_keeps_what_others_changed() -> None:
     before = spec()
-    ordered = specs.redeploy_spec(before, NEW, {}, None, {})
+    ordered = specs.redeploy_spec(before, NEW, {}, None, {}, {})
     ordered["Mode"]["Replicated"]["Replicas"] = 9
     ordered["TaskTemplate"]["ContainerSpec"]["Env"] = ["ADDED=1"]
     undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
@@ -83,13 +83,13 @@ def test_a_rollback_keeps_what_others_changed() -> None:
 
 @pytest.mark.parametrize("before", [spec(), spec(Labels={}), spec(Labels={"a": "b", IMAGE_TAGGED: "app:v1"})])
 def test_a_label_tells_that_a_call_named_the_tag_until_a_rollback(before: dict[str, Any]) -> None:
-    named = specs.redeploy_spec(before, NEW, {}, None, {}, "latest")
+    named = specs.redeploy_spec(before, NEW, {}, None, {}, {IMAGE_TAGGED: "app:latest"})
     assert named["Labels"] == {**before.get("Labels", {}), IMAGE_TAGGED: NEW.image.partition("@")[0]}
     kept = specs.stored_parts(before)
     undone = specs.with_config_of(specs.rollback_spec(named, kept, {}), kept)
     assert undone.pop("Labels") == before.get("Labels", {})
     assert undone == {name: value for name, value in before.items() if name != "Labels"}
-    assert specs.redeploy_spec(before, NEW, {}, None, {}).get("Labels") == before.get("Labels")
+    assert specs.redeploy_spec(before, NEW, {}, None, {}, {}).get("Labels") == before.get("Labels")
 
 
 def test_the_environment_is_not_stored() -> None:
@@ -163,7 +163,7 @@ VARIABLES = {"NEW": "a=b", "SECRET": "2", "GONE": None}
 def test_variables_are_set_in_place_added_and_removed() -> None:
     before = spec()
     before["TaskTemplate"]["ContainerSpec"]["Env"] = ["GONE=1", "A=1", "SECRET=1", "SECRET=0", "B"]
-    made = specs.redeploy_spec(before, NEW, None, None, VARIABLES)
+    made = specs.redeploy_spec(before, NEW, None, None, VARIABLES, {})
     assert made["TaskTemplate"]["ContainerSpec"]["Env"] == ["A=1", "SECRET=2", "B", "NEW=a=b"]
     assert "UpdateConfig" not in made
 
@@ -174,7 +174,7 @@ def test_a_rollback_restores_variables_in_their_order(env: list[str] | None) -> 
     del before["TaskTemplate"]["ContainerSpec"]["Env"]
     if env is not None:
         before["TaskTemplate"]["ContainerSpec"]["Env"] = env
-    ordered = specs.redeploy_spec(before, NEW, {}, None, VARIABLES)
+    ordered = specs.redeploy_spec(before, NEW, {}, None, VARIABLES, {})
     kept = specs.stored_parts(before, VARIABLES)
     assert "X=1" not in str(kept)
     assert specs.with_config_of(specs.rollback_spec(ordered, kept, {}, VARIABLES), kept) == before

@@ -1,10 +1,11 @@
 """The OpenAPI schemas of handlers, and services in them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.support.services import service_row
 from tutumd.application.admission.fields import FIELDS
-from tutumd.model import Autorestart, Definition, Handler, Operation
+from tutumd.model import Autorestart, Definition, Handler, Operation, ServiceHold
 from tutumd.web.api.handler_objects import HANDLER, show_handler
 from tutumd.web.api.objects import SERVICE
 from tutumd.web.api.schemas import HandlerIn
@@ -45,3 +46,16 @@ def test_a_service_shows_the_values_of_its_variables_only_if_tutumd_runs_it() ->
     made = service_row(engine="local", selector="web", definition=definition)
     shown = SERVICE.model_validate(made).model_dump()
     assert (shown["autorestart"], shown["container_envvars"]) == ("ON_FAILURE", [{"key": "A", "value": "1"}])
+
+
+def test_a_service_shows_its_hold() -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    hold = ServiceHold(until=None, reason="incident 42", by="ada", since=since)
+    for held, shown in (
+        (None, (False, None, None, None)),
+        (hold, (True, None, "incident 42", "ada")),
+        (replace(hold, until=since), (True, "2026-01-01T00:00:00Z", "incident 42", "ada")),
+    ):
+        written = SERVICE.model_validate(service_row(engine="docker", selector="web", hold=held)).model_dump()
+        fields = tuple(written[name] for name in ("is_held", "held_until", "hold_reason", "held_by"))
+        assert fields == shown

@@ -1,10 +1,12 @@
 """Image registries, reached through the Docker Engine: logins, manifests and pulls."""
 
 import json
+import re
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,11 @@ import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
-from tutumd.engines.dockerapi.failures import timed_out, translated, with_advice
-from tutumd.engines.labels import DOCKER_HUB, ImageReference, pull_code
+from tutumd.engines.dockerapi.failures import timed_out, translated, translated_read, with_advice
+from tutumd.engines.labels import DOCKER_HUB, ImageReference, parse_reference, pull_code
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
-from tutumd.model import Phase
+from tutumd.model import Availability, Phase, WantedImage
 from tutumd.ports.engine import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
@@ -106,6 +108,58 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
         digest=str(document["Descriptor"]["digest"]),
         platforms=tuple(sorted(listed - {("unknown", "unknown"), ("", "")})),
     )
+
+
+_FIND_LIMIT_S = 4.0
+# OCI distribution specification, "Error Codes", and containerd's text for HTTP 404. Without access, registries answer
+# 404 too, with other texts.
+_GONE = re.compile(r"(manifest|name) unknown|: not found$", re.IGNORECASE)
+
+
+def find_images(
+    client: Client, repository: ImageReference, images: Sequence[WantedImage], auth: Auth
+) -> dict[int, Availability]:
+    """Return where images with a digest are, by number: on the client's host, or in the registry.
+
+    After `_FIND_LIMIT_S` seconds, the rest is unknown.
+    """
+    ends = time.monotonic() + _FIND_LIMIT_S
+    found: dict[int, Availability] = {}
+    for image in images:
+        pinned = replace(repository, tag=None, digest=image.digest)
+        left_s = ends - time.monotonic()
+        try:
+            found[image.number] = _find_image(client, pinned, auth, left_s) if left_s > 0 else Availability.UNKNOWN
+        except EngineUnavailableError:
+            found[image.number] = Availability.UNKNOWN
+    return found
+
+
+def _find_image(client: Client, pinned: ImageReference, auth: Auth, limit_s: float) -> Availability:
+    if is_local(client, pinned):
+        return Availability.LOCAL
+    sdk: Any = client
+    headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
+    attempt = f"find {pinned.name} in its registry"
+    try:
+        with translated(attempt):
+            address = sdk._url("/distribution/{0}/json", pinned.name)
+            sdk._raise_for_status(sdk.get(address, headers=headers, timeout=limit_s))
+    except EngineRefusedError as error:
+        return Availability.NO if _GONE.search(str(error)) else Availability.UNKNOWN
+    return Availability.REGISTRY
+
+
+def is_local(client: Client, pinned: ImageReference) -> bool:
+    """Return whether the client's host has an image of that repository and digest."""
+    sdk: Any = client
+    with translated_read(f"inspect the image {pinned.name}"):
+        try:
+            image = sdk.inspect_image(pinned.name)
+        except docker.errors.NotFound:
+            return False
+    digests = (str(digest).partition("@") for digest in image.get("RepoDigests") or ())
+    return any(parse_reference(name).same_repository(pinned) and digest == pinned.digest for name, _, digest in digests)
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:

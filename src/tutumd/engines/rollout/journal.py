@@ -10,7 +10,7 @@ from enum import Enum, StrEnum, auto
 from typing import Any
 
 from tutumd.errors import Cause, EngineRefusedError, code_of
-from tutumd.model import Outcome
+from tutumd.model import ImageFacts, Outcome
 
 
 class Stage(StrEnum):
@@ -129,11 +129,13 @@ def build_outcome(
     image_tried: str | None = None,
     containers_before: tuple[str, ...],
     containers_after: tuple[str, ...],
+    image: ImageFacts | None = None,
 ) -> Outcome:
     """Return the outcome of a result.
 
     Args:
         notes: Sentences to append to the reason.
+        image: The image that the service runs after a success.
     """
     return Outcome(
         **{**asdict(result), "reason": join_sentences(result.reason, *notes)},
@@ -142,6 +144,7 @@ def build_outcome(
         image_tried=None if result.success else image_tried,
         containers_before=containers_before,
         containers_after=containers_after,
+        image=image,
     )
 
 

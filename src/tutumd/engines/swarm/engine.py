@@ -18,6 +18,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext, limits_of
 from tutumd.engines.swarm.health import desired_count
+from tutumd.engines.swarm.images import find_availability, rollback_refusal, running_image, split_digest
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
@@ -82,13 +83,9 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         warnings=(*warnings, *labels.problems, *_warnings(view)),
         left_tags=describe_lasting_tag(of_service, image),
         settings=found_settings([{**of_containers, **of_service}]),
+        image=running_image(view),
+        rollback_refusal=rollback_refusal(view.version.image),
     )
-
-
-def split_digest(image: str) -> tuple[str, str | None]:
-    """Return the name and the digest of an image."""
-    name, _, digest = image.partition("@")
-    return name, digest or None
 
 
 def _run_command(spec: Json) -> str:
@@ -186,7 +183,7 @@ class SwarmEngine:
 
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._api.require_view(service.selector)
-        journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits)
+        journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits, wanted=image)
         plan = describe_plan(journal, view)
         limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
         return replace(plan, notes=(*plan.notes, str(limits)))
@@ -195,7 +192,7 @@ class SwarmEngine:
         return redeploy(self._context(service, run))
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
-        return {}
+        return find_availability(self._api, self._api.require_view(service.selector), images)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:

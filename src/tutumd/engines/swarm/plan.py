@@ -1,21 +1,27 @@
-"""The plan of a redeploy: the newest image and the changes, decided from a view of the service."""
+"""The plan of a redeploy: the image and the changes, decided from a view of the service."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from tutumd.engines.dockerapi.documents import is_health_check
-from tutumd.engines.dockerapi.registry import inspect_manifest
-from tutumd.engines.labels import ImageReference, Json, describe_lasting_tag, describe_skip, parse_reference
+from tutumd.engines.labels import (
+    IMAGE_ROLLED_BACK,
+    IMAGE_TAGGED,
+    Json,
+    describe_lasting_tag,
+    describe_skip,
+    parse_reference,
+)
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged
+from tutumd.engines.swarm.images import ResolvedImage, resolve_image
 from tutumd.engines.swarm.new_tasks import choose_order, has_health_check, needs_probe
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Plan, RunLimits
+from tutumd.model import Plan, RunLimits, WantedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,7 @@ class RedeployJournal:
         running_before: IDs of the tasks that ran.
         image_after: Digest of the new image, even if its name has none.
         order_reason: Why new tasks start before or after the old tasks stop.
+        labels: Labels of the service that the update sets; None removes a label.
         note: A sentence for the result of a success.
         stopped: Whether the service was stopped when the redeploy began.
         result: Result of the redeploy; None until it is known.
@@ -47,6 +54,7 @@ class RedeployJournal:
     status_before: Json
     running_before: tuple[str, ...]
     image_after: str | None = None
+    labels: Json = field(default_factory=dict)
     order_reason: str = ""
     note: str = ""
     stopped: bool = False
@@ -72,96 +80,6 @@ class RedeployJournal:
         return int((self.config or {}).get("Monitor") or 0) / specs.NANO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedImage:
-    """The image of a redeploy.
-
-    Attributes:
-        image: Its name in the specification.
-        digest: `sha256:…` of the manifest if known, else of the image.
-        platforms: Its platforms; None if unknown.
-        note: Sentence about a peculiarity; empty if there is none.
-        health_checked: Whether it has a health check, as far as this node knows. If this node does not have the image
-            yet: whether the running image has one.
-    """
-
-    image: str
-    digest: str | None
-    platforms: tuple[Json, ...] | None = None
-    note: str = ""
-    health_checked: bool = False
-
-
-def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> ResolvedImage:
-    """Return the image to which the service's tag refers now. An old digest beside a tag is ignored.
-
-    Args:
-        tag: Replaces the service's own tag; the repository stays.
-
-    Raises:
-        EngineRefusedError: The image cannot be found.
-    """
-    image = view.version.image
-    reference = parse_reference(image)
-    if tag is not None:
-        reference = replace(reference, tag=tag, digest=None)
-    if reference.digest and not reference.tag:
-        note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
-        return ResolvedImage(
-            image=image, digest=reference.digest, note=note, health_checked=_is_health_checked(api, image)
-        )
-    auth = api.auth(reference.name)
-    try:
-        unpinned = reference.with_digest(None)
-        manifest = inspect_manifest(api.client, unpinned, auth, f"find out which image {unpinned.name} is now")
-    except EngineRefusedError as error:
-        local_id = _local_image_id(api, view, reference)
-        if local_id is None:
-            raise
-        note = f"the image of this node was used without a digest, because no registry knows it ({error})"
-        return ResolvedImage(
-            image=reference.name, digest=local_id, note=note, health_checked=_is_health_checked(api, reference.name)
-        )
-    pinned = reference.with_digest(manifest.digest)
-    return ResolvedImage(
-        image=pinned.name,
-        digest=manifest.digest,
-        platforms=placement_platforms(manifest.platforms),
-        health_checked=_is_health_checked(api, pinned.name, image),
-    )
-
-
-def placement_platforms(platforms: Iterable[tuple[str, str]]) -> tuple[Json, ...]:
-    """Return Placement.Platforms for the systems and architectures of an image, as the engine's own client does."""
-    # docker/swarmkit#2294: an image says `arm` and the node `armv7l`, so that architecture is left open.
-    return tuple({"Architecture": "" if built == "arm" else built, "OS": system} for system, built in platforms)
-
-
-def _is_health_checked(api: SwarmApi, *names: str) -> bool:
-    """Return whether the first of these images that this node has defines a health check."""
-    config: Json = next((image["Config"] or {} for name in names if (image := api.local_image(name))), {})
-    return is_health_check((config.get("Healthcheck") or {}).get("Test"))
-
-
-def _local_image_id(api: SwarmApi, view: ServiceView, reference: ImageReference) -> str | None:
-    """Return the ID of an image that was built on the only node of the swarm and was never in a registry."""
-    if reference.digest or len(view.nodes.names) != 1:
-        return None
-    image = api.local_image(reference.name)
-    return str(image["Id"]) if image is not None and is_built_here(image, reference) else None
-
-
-def is_built_here(image: Json, reference: ImageReference) -> bool:
-    """Return whether no registry is known to have the image under that name.
-
-    Engines with the containerd image store list every image's own ID as a digest of its repository.
-    """
-    digests = [str(digest).partition("@") for digest in image.get("RepoDigests") or ()]
-    return not any(
-        parse_reference(name).same_repository(reference) and digest != image["Id"] for name, _, digest in digests
-    )
-
-
 def prepare_redeploy(
     api: SwarmApi,
     view: ServiceView,
@@ -170,9 +88,10 @@ def prepare_redeploy(
     timing: Timing,
     limits: RunLimits,
     skip_unchanged: bool | None = None,
+    wanted: WantedImage | None = None,
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after queries to the engine and the registry. Raises as `plan_redeploy`."""
-    image = resolve_image(api, view, tag)
+    image = resolve_image(api, view, tag, wanted)
     return plan_redeploy(
         view,
         image,
@@ -227,6 +146,7 @@ def plan_redeploy(
         if may_skip and (image.image == view.version.image) and is_whole
         else None
     )
+    starting = image.image if image.replaced else "the new image"
     stage = Stage.APPLY
     if skipped is not None:
         stage = Stage.FINISH
@@ -243,11 +163,19 @@ def plan_redeploy(
         status_before=view.status,
         running_before=tuple(task.id for task in view.running),
         image_after=image.digest,
+        labels={
+            IMAGE_ROLLED_BACK: f"{image.image} {image.replaced}" if image.replaced else None,
+            **({IMAGE_TAGGED: image.image.partition("@")[0]} if tag else {}),
+        },
         order_reason="" if is_job else order_reason,
         note=join_sentences(
             image.note,
-            *(() if tag else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])),
-            "the service is stopped and stays stopped: its next start runs the new image" if stopped else "",
+            *(
+                ()
+                if tag or image.replaced
+                else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])
+            ),
+            f"the service is stopped and stays stopped: its next start runs {starting}" if stopped else "",
             "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
             if is_job
             else "",

@@ -24,6 +24,7 @@ from tutumd.engines.swarm.health import (
     old_tasks_give_room,
     stalled_tasks,
 )
+from tutumd.engines.swarm.images import redeployed_image
 from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
@@ -57,7 +58,7 @@ class Redeploy:
 
     def begin(self) -> RedeployJournal:
         context, run = self.context, self.context.run
-        inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged
+        inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged, run.image
         journal = prepare_redeploy(context.api, context.wait_until_idle(), *inputs)
         if journal.result is None:
             order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
@@ -71,7 +72,7 @@ class Redeploy:
         if self.journal.stage is Stage.APPLY:
             pace = f": {describe_pace(self.journal.config)}" if self.journal.config else ""
             run.log(f"sending the update{pace}", Phase.UPDATING)
-            self.context.change(lambda view: _update_spec(view, self.journal, run.variables, run.tag))
+            self.context.change(lambda view: _update_spec(view, self.journal, run.variables))
 
     def _probe(self) -> None:
         context, journal = self.context, self.journal
@@ -79,7 +80,7 @@ class Redeploy:
         if view is None:
             remove_probe(context)
             return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
-        spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables)
+        spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables, {})
         failure, log_tail = run_probe(context, spec, journal.stable_s)
         view = context.view()
         if failure == NO_ROOM and view is not None and old_tasks_give_room(view, journal.new):
@@ -192,7 +193,7 @@ class Redeploy:
         context.change(lambda view: _settled_spec(view, self.journal))
 
     def outcome(self, result: Result, view: ServiceView | None) -> Outcome:
-        journal, is_noted = self.journal, result.success and not result.reason
+        context, journal, is_noted = self.context, self.journal, result.success and not result.reason
         is_ours = view is not None and _has_our_config(view, journal)
         image_after = parse_reference(view.version.image).digest if view is not None else None
         left = [task for task in view.tasks if task.phase is TaskPhase.RUNNING] if view is not None else []
@@ -207,18 +208,19 @@ class Redeploy:
             image_tried=journal.image_after,
             containers_before=journal.running_before,
             containers_after=tuple(task.id for task in left),
+            image=redeployed_image(context.api, journal.image, journal.image_after) if result.success else None,
         )
 
 
 def _update_spec(
-    view: ServiceView, journal: RedeployJournal, variables: Mapping[str, str | None], tag: str | None
+    view: ServiceView, journal: RedeployJournal, variables: Mapping[str, str | None]
 ) -> dict[str, Any] | None:
     """Return the specification of the update; None if it was already sent."""
     # If the engine has rolled our update back, its report differs from the report before the update.
     rolled_back = view.update_state.startswith("rollback") and view.status != journal.status_before
     if view.version != journal.old or rolled_back:
         return None
-    return specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, variables, tag)
+    return specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, variables, journal.labels)
 
 
 def _stop_first_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from tutumd.engines.labels import (
     IGNORE,
+    IMAGE_ROLLED_BACK,
     IMAGE_TAGGED,
     STOPPED_REPLICAS,
     Json,
@@ -187,16 +188,16 @@ def redeploy_spec(
     config: Json | None,
     platforms: Sequence[Json] | None,
     variables: Mapping[str, str | None],
-    tag: str | None = None,
+    labels: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """Return the specification that replaces every task by a task of the new version.
 
     Args:
         config: The UpdateConfig; None for a job, which has none.
         platforms: Platforms of the image, so that no task lands on a node that cannot run it; None changes nothing.
-        tag: The tag of the call, which a label records.
+        labels: Labels of the service to set; None removes a label.
     """
-    made = _with_version(spec, new, new.image.partition("@")[0] if tag else label_sets(spec)[0].get(IMAGE_TAGGED))
+    made = _with_version(spec, new, labels)
     if config is not None:
         made[UPDATE_CONFIG] = dict(config)
     if variables:
@@ -219,7 +220,7 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
         before: Result of `stored_parts`.
         names: Names of the variables that the redeploy set or removed.
     """
-    made = _with_version(spec, version(before), before.get("Tagged"))
+    made = _with_version(spec, version(before), before.get("Labels") or {})
     template = before.get("TaskTemplate") or {}
     if "Placement" in template or "Placement" in made["TaskTemplate"]:
         placement = made["TaskTemplate"].setdefault("Placement", {})
@@ -250,7 +251,8 @@ def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
         platforms = (template["Placement"] or {}).get("Platforms")
         parts["Placement"] = {} if platforms is None else {"Platforms": platforms}
     config = {UPDATE_CONFIG: spec[UPDATE_CONFIG]} if UPDATE_CONFIG in spec else {}
-    return copy.deepcopy({"TaskTemplate": parts, **config, "Tagged": label_sets(spec)[0].get(IMAGE_TAGGED)})
+    labels = {name: label_sets(spec)[0].get(name) for name in (IMAGE_TAGGED, IMAGE_ROLLED_BACK)}
+    return copy.deepcopy({"TaskTemplate": parts, **config, "Labels": labels})
 
 
 def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
@@ -271,13 +273,11 @@ def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None)
     return made
 
 
-def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any]:
+def _with_version(spec: Json, new: Version, labels: Mapping[str, str | None]) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
-    made["Labels"] = {
-        name: value for name, value in {**label_sets(spec)[0], IMAGE_TAGGED: tagged}.items() if value is not None
-    }
+    made["Labels"] = {name: value for name, value in {**label_sets(spec)[0], **labels}.items() if value is not None}
     return made
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from tutumd.application.handlers import public_options
 from tutumd.model import Delivery, Handler, Progress
-from tutumd.web.api.objects import TRIED
+from tutumd.web.api.objects import HOLD, TRIED
 from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
 from tutumd.web.messages.deliveries import write_delivery_reason
 from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
@@ -111,6 +111,8 @@ PROGRESS = describe(
         "containers_before": Shown(int, of=lambda action: len(action.containers_before)),
         "containers_after": Shown(int, of=lambda action: len(action.containers_after)),
         "rolled_back": Shown(bool),
+        "holds": Shown(plain_list(HOLD), "Why it may not start yet, while it is pending."),
+        "held_until": Shown(Moment | None, "Earliest time at which it could start; null: now, or a hold has no end."),
         "status_url": Shown(str),
         "log_tail": Shown(str, "Only if the handler has `show_log`.", default=""),
     },

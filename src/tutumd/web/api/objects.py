@@ -5,6 +5,7 @@ from typing import Any
 from tutumd.application.queries import write_date
 from tutumd.model import Phase, Verb
 from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
+from tutumd.web.messages.deliveries import write_reason
 from tutumd.web.uris import PREFIX, action_uri, uri
 
 _ACTION_NAMES = {
@@ -65,6 +66,16 @@ SERVICE = describe(
         "working_dir": Shown(str, of=lambda service: service.definition.working_dir if service.definition else ""),
         "autorestart": Shown(str, of=lambda service: (service.definition or service).autorestart),
         "warnings": Shown(list[str]),
+        "is_held": Shown(
+            bool, "Whether its redeploys wait for the end of a hold.", of=lambda service: bool(service.hold)
+        ),
+        "held_until": Shown(
+            Moment | None,
+            "End of the hold; null: until it is resumed, or there is none.",
+            of=lambda service: service.hold and service.hold.until,
+        ),
+        "hold_reason": Shown(str | None, of=lambda service: service.hold and service.hold.reason),
+        "held_by": Shown(str | None, "Who set the hold.", of=lambda service: service.hold and service.hold.by),
         "public_dns": Shown(str, of=lambda service: ""),
         "tags": Shown(list[str], of=lambda service: []),
     },
@@ -101,6 +112,25 @@ CONTAINER = describe(
     },
 )
 
+HOLD = describe(
+    "HoldOut",
+    "Why a pending action may not start yet.",
+    {
+        "kind": Shown(str, "`debounce`, `hold` or `freeze`."),
+        "until": Shown(Moment | None, "null: until somebody removes it."),
+        "reason": Shown(str, "Sentence for people.", of=lambda hold: write_reason(hold.reason)),
+        "by": Shown(str, "Who set it; empty for a debounce."),
+    },
+)
+_WANTED = describe(
+    "WantedImageOut",
+    "The image that a rollback restores.",
+    {
+        "number": Shown(int, "Its number in the list of images."),
+        "digest": Shown(str | None, of=lambda image: image.digest or None),
+    },
+)
+
 ACTION = describe(
     "ActionOut",
     "One run of an operation on a service.",
@@ -134,11 +164,44 @@ ACTION = describe(
         ),
         "target_num_containers": Shown(int | None, of="target"),
         "deliveries": Shown(int, "How many calls it performs."),
+        "holds": Shown(plain_list(HOLD), "Why it may not start yet, while it is pending."),
+        "held_until": Shown(Moment | None, "Earliest time at which it could start; null: now, or a hold has no end."),
+        "image": Shown(_WANTED | None, "Only of a ROLLBACK."),
         "ip": Shown(str, of="address"),
         "location": Shown(str, of=lambda action: ""),
         "user_agent": Shown(str),
         "can_be_canceled": Shown(bool),
         "can_be_retried": Shown(bool),
+    },
+)
+
+IMAGE = describe(
+    "ImageOut",
+    "An image that a service runs or ran.",
+    {
+        "number": Shown(int, "Its number within the service, which increases."),
+        "image_name": Shown(str, "Name under which the containers used it.", of="reference"),
+        "image_digest": Shown(
+            str | None,
+            "`sha256:…` of its manifest in the registry; null if it comes from none.",
+            of=lambda image: image.digest or None,
+        ),
+        "image_id": Shown(str | None, "`sha256:…` on the engine's host.", of=lambda image: image.image_id or None),
+        "platform": Shown(str, "Such as `linux/amd64`; empty if unknown."),
+        "version": Shown(str, "Its label `org.opencontainers.image.version`."),
+        "revision": Shown(str, "Its label `org.opencontainers.image.revision`."),
+        "available": Shown(str, "`local`, `registry`, `no` or `unknown`: where a rollback would get it."),
+        "is_running": Shown(bool),
+        "is_verified": Shown(bool, "False: it was changed without tutumd, and a rollback does not restore it."),
+        "previous": Shown(int | None, "Number of the image to which a rollback returns while this one runs."),
+        "first_success_datetime": Shown(Moment, "When it was first known to run.", of="first_success"),
+        "last_success_datetime": Shown(Moment, "When it was last known to run.", of="last_success"),
+        "action": Shown(
+            str | None,
+            "URI of the action that deployed it, which may be deleted.",
+            of=lambda image: image.action_uuid and action_uri(image.action_uuid),
+        ),
+        "requested_by": Shown(str, "Who requested this action."),
     },
 )
 
@@ -164,9 +227,9 @@ ACTION_LOGS = describe(
 
 PLAN = describe(
     "PlanOut",
-    "What a redeploy would do now. Nothing was changed.",
+    "What a redeploy or rollback would do now. Nothing was changed.",
     {
-        "possible": Shown(bool, "False: a redeploy would fail without any change.", of=lambda plan: not plan.refused),
+        "possible": Shown(bool, "False: it would fail without any change.", of=lambda plan: not plan.refused),
         "reason": Shown(str, "Why it is not possible; empty if it is.", of="refused"),
         "order": Shown(str, "`start-first`, `stop-first`, or the engine's own word."),
         "order_reason": Shown(str),

@@ -172,6 +172,24 @@ ServicePatch = create_model(
     autorestart=(str | None, Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")),
     target_num_containers=(int | None, Field(None, description="From 0 to the limit of the server.")),
 )
+RollbackIn = create_model(
+    "RollbackIn",
+    __base__=RequestBody,
+    __doc__="The image to which a service returns.",
+    image=(
+        int | str | None,
+        Field(None, description="Number or digest from the list of images; null: the image before the running one."),
+    ),
+    hold=(bool, Field(True, description="Hold the redeploys of the service afterwards.")),
+    reason=(str, Field("", description="For people: at most 1,000 characters.")),
+)
+HoldIn = create_model(
+    "HoldIn",
+    __base__=RequestBody,
+    __doc__="A hold of a service.",
+    until=(str | None, Field(None, description="A date, or a span such as `4h`; null: until it is resumed.")),
+    reason=(str, Field("", description="For people: at most 1,000 characters.")),
+)
 _unused_fields: dict[str, Any] = dict.fromkeys(UNUSED_FIELDS, (Any, None))
 ServiceIn = create_model(
     "ServiceIn",
@@ -217,7 +235,7 @@ class HandlerIn(RequestBody):
     model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_in)
 
     name: str | None = Field(None, description="At most 255 characters, no control characters.")
-    operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
+    operation: str | None = Field(None, description="REDEPLOY (default), SCALEUP or ROLLBACK.")
 
 
 class HandlerFieldsOut(ObjectOut):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl
@@ -31,7 +32,7 @@ from tutumd.errors import (
     TutumdError,
     UnavailableError,
 )
-from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api.handler_objects import show_progress
@@ -80,7 +81,9 @@ class CallEndpoint:
             if isinstance(result, Accepted) and wait_s is not None:
                 self._context.call_metrics.count(202, began)
                 waits = True
-                response = await self._wait(call, result, wait_s)
+                context, reference = self._context, result.refer(call)
+                notes = list_notes(call, result)
+                response: Response = await wait_for_end(context, reference, result.action_uuid, wait_s, notes)
             else:
                 response = render_result(self._context, call, result)
         except HTTPException as error:
@@ -232,18 +235,20 @@ class CallEndpoint:
             )
         return judge(received, call_input, remembered)
 
-    async def _wait(self, call: Call, accepted: Accepted, wait_s: int) -> Response:
-        context, reference = self._context, accepted.refer(call)
-        status_url = uris.status_uri(context.status_tokens.make(reference))
-        headers = {uris.ACTION_HEADER: uris.action_uri(accepted.action_uuid)}
-        try:
-            progress = await context.long_poll.wait_until_ended(reference, wait_s)
-        except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
-            text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
-            return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
-        notes = list_notes(call, accepted)
-        fields = show_progress(progress, status_url) | ({"notes": notes} if notes else {})
-        return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
+
+async def wait_for_end(
+    context: WebContext, reference: Reference, action_uuid: str, wait_s: int, notes: Sequence[str] = ()
+) -> JsonResponse:
+    """Return the response to a request that waits for the end of its action. `notes` are for the caller."""
+    status_url = uris.status_uri(context.status_tokens.make(reference))
+    headers = {uris.ACTION_HEADER: uris.action_uri(action_uuid)}
+    try:
+        progress = await context.long_poll.wait_until_ended(reference, wait_s)
+    except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
+        text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
+        return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
+    fields = show_progress(progress, status_url) | ({"notes": notes} if notes else {})
+    return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
 
 
 def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
