@@ -25,7 +25,7 @@ from tutumd.model import (
 )
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import audit
-from tutumd.store.objects.action_rows import MAX_LINES, action_from, read_action, select_actions
+from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
@@ -122,14 +122,15 @@ class SqlActions(StorePart):
                 select_actions(counts_deliveries=query.counts).where(visible_to(viewer)),
                 query,
                 [actions.c.seq.desc()],
-                lambda rows: (action_from(row, self._clock()) for row in rows),
+                lambda rows: actions_from(connection, rows, self._clock()),
                 _FILTERS,
             )
 
     def action(self, viewer: User, uuid: str) -> Action:
         with self._database.read() as connection:
             row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
-        return action_from(row, self._clock())
+            (action,) = actions_from(connection, [row], self._clock())
+        return action
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
         # All that run are sorted here: with an index of all live actions, the database would read all waiting actions.
@@ -138,7 +139,7 @@ class SqlActions(StorePart):
         with self._database.read() as connection:
             newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
             rows = newest_first[:limit] + list(connection.execute(waiting))
-        return tuple(action_from(row, self._clock()) for row in rows)
+            return actions_from(connection, rows, self._clock())
 
     def submit(
         self,

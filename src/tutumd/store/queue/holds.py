@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import Reason, encode_reasons
-from tutumd.model import ActionState, HoldKind, Verb
+from tutumd.errors import Reason, decode_reasons, encode_reasons
+from tutumd.model import ActionState, Hold, HoldKind, Verb
 from tutumd.store.queue import freezes
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import action_holds, actions
@@ -23,6 +23,7 @@ from tutumd.store.tables.services import service_holds
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 """Due time of an action with an open-ended hold. Database sums of thousands of such times are below 2^63."""
 
+_ORDER = tuple(HoldKind)
 _Row = tuple[datetime | None, str, str]
 """End, reason and author of a hold, as `action_holds` stores them."""
 
@@ -38,14 +39,14 @@ def hold_service(
     now: datetime,
 ) -> None:
     """Hold the redeploys of a locked service, instead of its earlier hold. The hold of a rollback stays one."""
-    of_rollback = sa.select(service_holds.c.is_of_rollback).where(_of_services([service_uuid]), _is_valid(now))
+    before = connection.execute(_select_holds([service_uuid], now)).first()
     values = {
         "service_uuid": service_uuid,
         "until": until,
         "reason": storable(reason),
         "by": by[:255],
         "since": now,
-        "is_of_rollback": is_of_rollback or bool(connection.scalar(of_rollback)),
+        "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
     }
     upsert(connection, service_holds, "service_uuid", values)
     refresh(connection, [service_uuid], now)
@@ -53,8 +54,8 @@ def hold_service(
 
 def resume_service(connection: sa.Connection, service_uuid: str, now: datetime) -> bool:
     """Remove the hold of a locked service; return whether it had a valid one."""
-    removed = sa.delete(service_holds).where(_of_services([service_uuid])).returning(_is_valid(now))
-    was_held = bool(connection.scalar(removed))
+    was_held = connection.execute(_select_holds([service_uuid], now)).first() is not None
+    connection.execute(sa.delete(service_holds).where(service_holds.c.service_uuid == service_uuid))
     refresh(connection, [service_uuid], now)
     return was_held
 
@@ -126,20 +127,17 @@ def _read_wanted(
 ) -> dict[str, dict[HoldKind, _Row]]:
     """Return the holds and freeze windows that apply now, by service."""
     wanted: dict[str, dict[HoldKind, _Row]] = {}
-    for row in connection.execute(sa.select(service_holds).where(_of_services(service_uuids), _is_valid(now))):
-        reason = encode_reasons([Reason("held", (row.reason,))])
+    for row in connection.execute(_select_holds(service_uuids, now)):
+        reason = encode_reasons([Reason("held-because", (row.reason,)) if row.reason else Reason("held")])
         wanted.setdefault(row.service_uuid, {})[HoldKind.HOLD] = (row.until, reason, row.by)
     for uuid, freeze in freezes.read_active(connection, service_uuids, now).items():
         wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (freeze.until, encode_reasons([freeze.reason]), freeze.by)
     return wanted
 
 
-def _of_services(service_uuids: Collection[str]) -> sa.ColumnElement[bool]:
-    return service_holds.c.service_uuid.in_(list(service_uuids))
-
-
-def _is_valid(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(service_holds.c.until.is_(None), service_holds.c.until > now)
+def _select_holds(service_uuids: Collection[str], now: datetime) -> sa.Select[Any]:
+    of_services = service_holds.c.service_uuid.in_(list(service_uuids))
+    return sa.select(service_holds).where(of_services, _lasts(service_holds, now))
 
 
 # As text: SQLAlchemy omits the names of tables after RETURNING.
@@ -154,15 +152,25 @@ MAY_BE_HELD = sa.literal_column(
 
 def lasting_holds(now: Any) -> sa.Select[Any]:
     """Select the holds and freeze windows that still hold an action of the surrounding query, without its debounce."""
-    return (
-        sa.select(action_holds.c.action_seq)
-        .where(
-            action_holds.c.action_seq == actions.c.seq,
-            action_holds.c.kind != HoldKind.DEBOUNCE.value,
-            sa.or_(action_holds.c.until.is_(None), action_holds.c.until > now),
-        )
-        .correlate(actions)
-    )
+    of_action = sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind != HoldKind.DEBOUNCE.value)
+    return sa.select(action_holds.c.action_seq).where(of_action, _lasts(action_holds, now)).correlate(actions)
+
+
+def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime) -> dict[int, tuple[Hold, ...]]:
+    """Return what still holds each of these actions, by their `seq`; the order is that of `HoldKind`."""
+    of_actions = action_holds.c.action_seq.in_(list(action_seqs))
+    rows = connection.execute(sa.select(action_holds).where(of_actions, _lasts(action_holds, now))).all()
+    found: dict[int, tuple[Hold, ...]] = {}
+    for row in sorted(rows, key=lambda row: _ORDER.index(row.kind)):
+        (reason,) = decode_reasons(row.reason)
+        hold = Hold(kind=HoldKind(row.kind), until=row.until, reason=reason, by=row.by)
+        found[row.action_seq] = (*found.get(row.action_seq, ()), hold)
+    return found
+
+
+def _lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of a table of holds has an effect now."""
+    return sa.or_(table.c.until.is_(None), table.c.until > now)
 
 
 @cache
