@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TutumAuthError,
         TutumConnectionError,
     )
+    from tutum.freeze import FreezeWindow
     from tutum.lookup import Utils
     from tutum.notification import Notification, NotificationTarget, TargetTest
     from tutum.results import Accepted, Outcome, Plan, ServiceImage, Trial
@@ -45,6 +46,7 @@ _MODULES = {
     "ActionTimeoutError": "errors",
     "Client": "client",
     "Container": "service",
+    "FreezeWindow": "freeze",
     "Handler": "webhook_handler",
     "NonUniqueIdentifier": "errors",
     "Notification": "notification",
@@ -69,6 +71,7 @@ __all__ = [
     "ActionTimeoutError",
     "Client",
     "Container",
+    "FreezeWindow",
     "Handler",
     "NonUniqueIdentifier",
     "Notification",

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client, current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
+from tutum.freeze import FreezeWindow
 from tutum.notification import Notification, NotificationTarget
 from tutum.redaction import shorten
 from tutum.resource import Resource
@@ -65,6 +66,11 @@ class Utils:
     def fetch_remote_notification(identifier: str, *, client: Client | None = None) -> Notification:
         """Return a notification, by its UUID or the start of it. Raises as `fetch_remote_action`."""
         return _find(Notification, identifier, client)
+
+    @staticmethod
+    def fetch_remote_freeze_window(identifier: str, *, client: Client | None = None) -> FreezeWindow:
+        """Return a freeze window, by its UUID or the start of it. Raises as `fetch_remote_action`."""
+        return _find(FreezeWindow, identifier, client)
 
 
 def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:

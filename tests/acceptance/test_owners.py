@@ -25,6 +25,7 @@ class Owner:
     key_id: str
     target: str
     notification: str
+    freeze: str
 
     @property
     def values(self) -> dict[str, str]:
@@ -38,12 +39,12 @@ class Owner:
             "key_id": self.key_id,
             "target": self.target,
             "notification": self.notification,
+            "freeze": self.freeze,
         }
 
 
-UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action", "key_id", "target", "notification"), UNKNOWN) | {
-    "number": "999999999"
-}
+_NAMES = ("service", "handler", "container", "action", "key_id", "target", "notification", "freeze")
+UNKNOWNS = dict.fromkeys(_NAMES, UNKNOWN) | {"number": "999999999"}
 QUERIES = ["", "?dry_run=1", "?tail=1", "?after=0", "?limit=1&offset=0"]
 OF_NOBODY = {
     ("GET", "/api/v1/auth/"),
@@ -61,6 +62,8 @@ OF_NOBODY = {
     ("POST", "/api/v1/notification/target/"),
     ("POST", "/api/v1/notification/target/plan/"),
     ("GET", "/api/v1/notification/"),
+    ("GET", "/api/v1/freeze/"),
+    ("POST", "/api/v1/freeze/"),
 }
 """Routes that name no object; what they show and do is in tests of their own."""
 BODIES: list[object] = [
@@ -98,6 +101,7 @@ def _owner(server: LiveServer, name: str) -> Owner:
     target = member.send("POST", "/api/v1/notification/target/", document).json["resource_uri"]
     member.send("POST", f"{target}test/")
     server.wait_for_action(called["action"])
+    window = {"service": service, "from": "2090-12-24", "to": "2090-12-27"}
     return Owner(
         member=member,
         service=service,
@@ -107,6 +111,7 @@ def _owner(server: LiveServer, name: str) -> Owner:
         start=server.request("GET", f"/api/v1/action/?object={service}").json["objects"][-1]["uuid"],
         target=target.split("/")[-2],
         notification=member.send("GET", "/api/v1/notification/").json["objects"][0]["uuid"],
+        freeze=member.send("POST", "/api/v1/freeze/", window).json["uuid"],
         key_id=key_id_of(add_limited_key(server, name)),
         number=str(server.request("GET", f"{handlers}delivery/").json["objects"][0]["id"]),
     )
@@ -131,6 +136,7 @@ def test_lists_show_own_objects_only(owners: tuple[Owner, Owner]) -> None:
             ("/api/v1/action/", [owner.action, owner.start]),
             ("/api/v1/notification/target/", [owner.target]),
             ("/api/v1/notification/", [owner.notification]),
+            ("/api/v1/freeze/", [owner.freeze]),
         ):
             page = owner.member.send("GET", path).json
             assert [each["uuid"] for each in page["objects"]] == uuids
@@ -202,6 +208,8 @@ def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
         f"notification/target/?service={ann.service}",
         f"notification/?target={ann.target}",
         f"notification/?uuid={ann.notification}",
+        f"freeze/?uuid={ann.freeze}",
+        f"freeze/?service={ann.service}",
     ):
         page = bob.member.send("GET", f"/api/v1/{query}").json
         assert (page["objects"], page["meta"]["total_count"]) == ([], 0), query

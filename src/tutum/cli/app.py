@@ -22,6 +22,7 @@ COMMANDS = {
     "action": ("actions", "Show what was done to services, and how it ended."),
     "apply": ("apply", ""),
     "export": ("apply", ""),
+    "freeze": ("freeze_windows", "Manage the windows of time in which redeploys wait."),
     "login": ("account", ""),
     "logout": ("account", ""),
     "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),

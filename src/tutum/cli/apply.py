@@ -1,4 +1,4 @@
-"""`tutum apply` and `export`: the webhook handlers of services, and notification targets, as a file."""
+"""`tutum apply` and `export`: the webhook handlers of services, notification targets, and freeze windows, as a file."""
 
 import itertools
 import json
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum.cli.apply_freezes import WINDOWS, own_windows, plan_windows, window_fields
 from tutum.cli.apply_plan import (
     TARGETS,
     ServicePlan,
@@ -28,6 +29,7 @@ from tutum.cli.options import complete_service, read_text
 from tutum.cli.output import count, printable
 from tutum.client import current_client
 from tutum.errors import ObjectNotFound, TutumApiError
+from tutum.freeze import FreezeWindow
 from tutum.lookup import Utils
 from tutum.notification import NotificationTarget
 from tutum.service import Service
@@ -50,7 +52,8 @@ def apply(
         bool,
         typer.Option(
             "--prune",
-            help="Remove the handlers of the file's services, and the notification targets, that it does not name.",
+            help="Remove the handlers of the file's services, the notification targets, and the freeze windows, that it"
+            " does not name.",
         ),
     ] = False,
     check: Annotated[
@@ -58,14 +61,15 @@ def apply(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for CI.")] = False,
 ) -> None:
-    """Make the webhook handlers of services, and notification targets, as a file says. It shows its plan, and asks.
+    """Make webhook handlers, notification targets and freeze windows as a file says. It shows its plan, and asks.
 
     Services that the file does not name are left alone. ${NAME} stands for a secret in an environment variable.
     """
     try:
         text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
-        services, targets = read_handler_file(text, shown, os.environ)
-        plans = [*make_plans(services, prune=prune), *plan_targets(targets, prune=prune)]
+        wanted = read_handler_file(text, shown, os.environ)
+        plans = [*make_plans(wanted.services, prune=prune), *plan_targets(wanted.targets, prune=prune)]
+        plans += plan_windows(wanted.freezes, prune=prune)
     except HandlerFileError as error:
         for problem in error.args:
             print(f"tutum: {printable(problem, keep=chr(10))}", file=sys.stderr)
@@ -95,13 +99,13 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
-    has_targets = any(plan.title == TARGETS for plan in plans)
+    has_others = not {TARGETS, WINDOWS}.isdisjoint(plan.title for plan in plans)
     if not verbs:
-        shown = "handlers and targets are" if has_targets else count(unchanged, "handler")
+        shown = "everything is" if has_others else count(unchanged, "handler")
         yield f"Nothing to do: {shown} as the file says."
         return
     add, change, remove = (verbs.count(verb) for verb in _SIGNS)  # type: ignore[arg-type]  # its keys are verbs
-    head = str(add) if has_targets else count(add, "handler")
+    head = str(add) if has_others else count(add, "handler")
     yield f"{head} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
 
 
@@ -131,13 +135,13 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[SERVICE]...",
-            help="Default: all that have webhook handlers, and your notification targets.",
+            help="Default: all that have webhook handlers, your notification targets, and your freeze windows.",
             autocompletion=complete_service,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the webhook handlers of services, and notification targets, as a file for tutum apply.
+    """Print webhook handlers, notification targets and freeze windows as a file for tutum apply.
 
     It holds no secret: it names variables instead.
     """
@@ -145,8 +149,11 @@ def export(
     blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
     what = "Webhook handlers"
     if not services:
-        what += " and notification targets"
+        what += ", notification targets and freeze windows"
         blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
+        for window in own_windows():
+            fields = window_fields(window, _service_of(window))
+            blocks.append("\n".join(["[[freeze]]", *starmap(toml_line, fields.items())]))
     head = [f"# {what} of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
     if names := writer.variables:
         head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
@@ -240,9 +247,9 @@ def _reference(service: Service) -> dict[str, str]:
     return {"name": service.shown_name} | ({"engine": service.engine} if len(engines) > 1 else {})
 
 
-def _service_of(target: NotificationTarget) -> str | None:
-    """Return the entry of the file for the service of a target; None if the target has none."""
-    uuid = (target.service or "").strip("/").rpartition("/")[2]
+def _service_of(limited: NotificationTarget | FreezeWindow) -> str | None:
+    """Return the entry of the file for the service of a target or a window; None if it has none."""
+    uuid = (limited.service or "").strip("/").rpartition("/")[2]
     try:
         found = _reference(Service.fetch(uuid)) if uuid else {}
     except ObjectNotFound:  # the user does not see it any more

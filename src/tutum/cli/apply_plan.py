@@ -1,5 +1,5 @@
-"""Compares the handlers and notification targets of a file with those of the server, to find what `tutum apply` would
-add, change and remove. And the entries of targets for `tutum export`.
+"""Compares handlers and notification targets of a file with those of the server: what `tutum apply` would do. And the
+entries of targets for `tutum export`.
 """
 
 import difflib
@@ -21,6 +21,7 @@ from tutum.service import Service
 from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
 
 TARGETS = "notification targets"
+_NOUN = "the notification target"
 _MASK = "…"
 
 
@@ -29,13 +30,14 @@ class Step:
     """One request that brings the server closer to the file.
 
     Attributes:
-        service: Name of the handler's service; empty for a notification target.
+        noun: What it changes; empty for a handler, which has the name of its `service`.
         name: Name of the handler; without a name, the start of its UUID.
         take: Sends the request.
-        details: For people, without secrets.
+        details: For people.
     """
 
     verb: Literal["add", "change", "remove"]
+    noun: str = ""
     service: str = ""
     name: str
     take: Callable[[], object] = field(repr=False)
@@ -44,7 +46,7 @@ class Step:
     @property
     def label(self) -> str:
         """Name of the handler or target, such as `ci of shop/web`."""
-        return f"{self.name} of {self.service}" if self.service else f"the notification target {self.name}"
+        return f"{self.noun} {self.name}" if self.noun else f"{self.name} of {self.service}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,8 +104,7 @@ def find_service(name: str, engine: str) -> Service:
 
 def services_named(name: str) -> list[Service]:
     """Return the services with a name, or the service with this UUID."""
-    # The server matched the complete name; for `deployment/prod/web` and `shop_web`, the end distinguishes it from a
-    # container's name.
+    # The server matched the complete name; for `prod/web` and `shop_web`, the end distinguishes it from a container's.
     end = name.rpartition("/")[2]
     return [
         each
@@ -112,9 +113,9 @@ def services_named(name: str) -> list[Service]:
     ]
 
 
-def _hint(name: str, on_other_engines: Sequence[Service]) -> str:
-    if on_other_engines:
-        return f": it is on {', '.join(each.engine for each in on_other_engines)}"
+def _hint(name: str, elsewhere: Sequence[Service]) -> str:
+    if elsewhere:
+        return f": it is on {', '.join(each.engine for each in elsewhere)}"
     near = difflib.get_close_matches(name, [each.shown_name for each in Service.list()], n=1)
     return f": did you mean {near[0]}?" if near else ""
 
@@ -250,7 +251,8 @@ def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[Service
         raise HandlerFileError(*problems)
     if prune:
         plan.steps += [
-            Step(verb="remove", name=name, take=target.delete, details=[target.kind]) for name, target in found.items()
+            Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
+            for each in found.values()
         ]
     elif found:
         plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(found)}")
@@ -278,8 +280,8 @@ def _plan_target(target: NotificationTarget | None, body: dict[str, Any]) -> Ste
     texts |= {"service": service} if service and "service" in changes else {}
     details = [f"{field}: {text}" for field, text in texts.items()]
     if before:
-        return Step(verb="change", name=body["name"], take=target.save, details=details)
-    return Step(verb="add", name=body["name"], take=target.save, details=[body["kind"], *details])
+        return Step(verb="change", noun=_NOUN, name=body["name"], take=target.save, details=details)
+    return Step(verb="add", noun=_NOUN, name=body["name"], take=target.save, details=[body["kind"], *details])
 
 
 def open_settings(target: NotificationTarget) -> dict[str, Any]:

@@ -1,20 +1,24 @@
-"""Reads the file of `tutum apply`: services with their webhook handlers, and notification targets, in TOML."""
+"""Reads the file of `tutum apply`: services with their webhook handlers, notification targets, and freeze windows, in
+TOML.
+"""
 
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tutum.cli.options import VARIABLE, nearest
+from tutum.freeze import FIELDS as FREEZE_FIELDS
 from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import SECRET_SETTINGS
 from tutum.webhook_handler import FIELDS
 
 _HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
 _TARGET_HEADER = re.compile(r"\s*\[\[\s*notification\s*\]\]")
-_EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook"}
+_FREEZE_HEADER = re.compile(r"\s*\[\[\s*freeze\s*\]\]")
+_EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}
 
 
 class HandlerFileError(Exception):
@@ -43,6 +47,19 @@ class WantedTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedFreeze:
+    """A freeze window of the file: its fields, with the name of its service."""
+
+    place: str
+    body: dict[str, Any]
+
+    @property
+    def times(self) -> str:
+        """Its begin and end, for people."""
+        return f"{self.body['from']} to {self.body['to']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WantedService:
     """A service of the file.
 
@@ -57,10 +74,16 @@ class WantedService:
     handlers: tuple[WantedHandler, ...]
 
 
-def read_handler_file(
-    text: str, file: str, variables: Mapping[str, str]
-) -> tuple[list[WantedService], list[WantedTarget]]:
-    """Return the services and targets of a file, with the secrets from its variables. The server checks the fields.
+class Wanted(NamedTuple):
+    """All that a file names."""
+
+    services: Sequence[WantedService]
+    targets: Sequence[WantedTarget]
+    freezes: Sequence[WantedFreeze]
+
+
+def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wanted:
+    """Return what a file names, with the secrets from its variables. The server checks the fields.
 
     Args:
         file: Name of the file, for errors.
@@ -77,14 +100,16 @@ def read_handler_file(
     except (ValueError, RecursionError) as error:
         raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
     reader = _Reader(file, _find_lines(text, _HEADER), variables)
-    reader.refuse_unknown(document, ("service", "notification"), file)
+    reader.refuse_unknown(document, ("service", "notification", "freeze"), file)
     services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
     reader.lines = _find_lines(text, _TARGET_HEADER)
     targets = [reader.read_target(table) for table in reader.tables(document, "notification", file)]
     reader.refuse_twice([(each.place, each.body["name"]) for each in targets])
+    reader.lines = _find_lines(text, _FREEZE_HEADER)
+    freezes = [reader.read_freeze(table) for table in reader.tables(document, "freeze", file)]
     if reader.problems:
         raise HandlerFileError(*reader.problems)
-    return services, targets
+    return Wanted(services, targets, freezes)
 
 
 def _find_lines(text: str, header: re.Pattern[str]) -> Iterator[int]:
@@ -116,6 +141,12 @@ class _Reader:
             settings = {}
         filled = {key: self._fill(key, value, kind, place) for key, value in settings.items()}
         return WantedTarget(place=place, body={**table, "name": name, "kind": kind, "settings": filled})
+
+    def read_freeze(self, table: Mapping[str, Any]) -> WantedFreeze:
+        place = f"{self._next_place()}: a freeze window"
+        self.refuse_unknown(table, FREEZE_FIELDS, place)
+        times = {key: self._text(table, key, place) for key in ("from", "to")}
+        return WantedFreeze(place=place, body={**table, **times})
 
     def _fill(self, key: str, value: Any, kind: str, place: str) -> Any:
         """Return the value of a setting, or of the variable that stands for it."""

@@ -59,6 +59,7 @@ async def accept(
         NotFoundError: The handler is unknown or cannot be called now.
         InvalidInputError: The call is invalid.
         TooManyCallsError: The rate limit of the handler is exceeded.
+        ConflictError: The service cannot be rolled back.
         UnavailableError: The call could not be stored.
     """
     result = first_result or await store(call)
@@ -99,6 +100,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         rate=(options.rate_limit.count, options.rate_limit.seconds) if options.rate_limit else None,
         debounce_s=options.debounce,
         skip_unchanged=options.skip_unchanged,
+        rollback_hold=options.rollback_hold,
     )
 
 

@@ -78,7 +78,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
         raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
     require_admin(viewer, _RUNS_COMMANDS)
     engine = _choose_engine(store, document.get("engine"))
-    image = _check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
+    image = check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
     without_registry = image.rpartition("/")[2]
     name = check_name(document.get("name") or without_registry.partition("@")[0].partition(":")[0])
     if not name or name.isspace():
@@ -124,7 +124,7 @@ def change(
             )
         definition = _change_definition(definition, document)
         if document.get("image") is not None:
-            image = _check_text("image", document["image"], MAX_IMAGE_LENGTH)
+            image = check_text("image", document["image"], MAX_IMAGE_LENGTH)
         store.update_service(viewer, uuid, definition=definition, image=image)
     action = None
     if target is not None:
@@ -201,22 +201,34 @@ def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, 
         UnavailableError: The engine cannot be reached.
         AnswerTimeoutError: No worker responded within 10 s.
     """
-    document: Any = _ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"]
+    document: Any = ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"]
     return Output(**document)
 
 
 def plan(store: Store, viewer: User, uuid: str) -> Plan:
     """Return what a redeploy of the service would do now. Raises as `logs` does."""
-    document: Any = _ask_engine(store, store.service(viewer, uuid), "plan", {})["plan"]
+    return ask_plan(store, store.service(viewer, uuid), {})
+
+
+def ask_plan(store: Store, service: Service, arguments: Mapping[str, object]) -> Plan:
+    """Return the plan of a redeploy, or of a rollback to the image in `arguments`. Raises as `logs` does."""
+    document: Any = ask_engine(store, service, "plan", arguments)["plan"]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
     return Plan(**fields)
 
 
-def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[str, object]) -> Mapping[str, object]:
-    """Store a request for the engine and return the worker's response."""
+def ask_engine(
+    store: Store,
+    service: Service,
+    kind: str,
+    arguments: Mapping[str, object],
+    *,
+    timeout_s: float = ENGINE_TIMEOUT_S,
+) -> Mapping[str, object]:
+    """Store a request for the engine and return the worker's response. Raises as `logs` does."""
     request = store.add_request(service, kind, arguments)
     seen = 0
-    deadline = time.monotonic() + ENGINE_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         reply = store.pop_response(request)
         if reply is not None:
@@ -227,7 +239,7 @@ def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[st
             return reply
         time.sleep(_PAUSE_S)  # actions may end at any time
         seen = store.wait_for_end(seen, _POLL_S)
-    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
+    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {timeout_s:.0f} s; try again")
 
 
 def _choose_engine(store: Store, name: str | None) -> str:
@@ -244,14 +256,12 @@ def _choose_engine(store: Store, name: str | None) -> str:
 def _change_definition(definition: Definition, document: Mapping[str, Any]) -> Definition:
     changes = {name: value for name, value in document.items() if value is not None}
     if "run_command" in changes:
-        definition = replace(definition, command=_check_text("run_command", changes["run_command"], 32768))
+        definition = replace(definition, command=check_text("run_command", changes["run_command"], 32768))
     if "container_envvars" in changes:
         envvars = {_check_key(item["key"]): item["value"] for item in changes["container_envvars"]}
-        definition = replace(
-            definition, envvars={key: _check_text(key, value, 32768) for key, value in envvars.items()}
-        )
+        definition = replace(definition, envvars={key: check_text(key, value, 32768) for key, value in envvars.items()})
     if "working_dir" in changes:
-        folder = _check_text("working_dir", changes["working_dir"], 4096)
+        folder = check_text("working_dir", changes["working_dir"], 4096)
         if folder and not folder.startswith("/"):
             raise InvalidInputError(f"working_dir must be an absolute path, got {folder[:100]!r}")
         definition = replace(definition, working_dir=folder)
@@ -270,10 +280,11 @@ def _check_key(key: str) -> str:
         raise InvalidInputError(
             f"the key of an environment variable must not be empty or contain '=', got {key[:50]!r}"
         )
-    return _check_text("the key of an environment variable", key, 1024)
+    return check_text("the key of an environment variable", key, 1024)
 
 
-def _check_text(name: str, text: str, longest: int) -> str:
+def check_text(name: str, text: str, longest: int) -> str:
+    """Return a text that can be stored and is not too long. Raises InvalidInputError."""
     check_storable(name, text)
     if len(text) > longest:
         raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")

@@ -64,7 +64,7 @@ from tutumd.model.figures import (
     wrong,
 )
 from tutumd.model.holds import Hold, HoldKind, ServiceHold
-from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, read_wanted
+from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, find_target, read_wanted
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -186,6 +186,7 @@ __all__ = [
     "WantedImage",
     "compare_clocks",
     "encode",
+    "find_target",
     "is_commit",
     "ok",
     "read_wanted",

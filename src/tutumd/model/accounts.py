@@ -199,6 +199,8 @@ class AuditEvent(StrEnum):
     TARGET_DISABLED = "notification target disabled"
     TARGET_TESTED = "notification target tested"
     NOTIFICATION_RETRIED = "notification retried"
+    FREEZE_ADDED = "freeze window added"
+    FREEZE_REMOVED = "freeze window removed"
     SESSION_STARTED = "session started"
     SESSION_ENDED = "session ended"
 

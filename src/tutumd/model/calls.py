@@ -22,6 +22,7 @@ class Operation(StrEnum):
 
     REDEPLOY = "REDEPLOY"
     SCALEUP = "SCALEUP"
+    ROLLBACK = "ROLLBACK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ class Evaluation:
         max_uses: Number of calls that the handler accepts in all.
         rate: Number of calls that the handler accepts, and the period in seconds.
         skip_unchanged: Whether a redeploy without a newer image does nothing; None: the service's label decides.
+        rollback_hold: Whether a rollback holds later redeploys.
     """
 
     version: int
@@ -133,6 +135,7 @@ class Evaluation:
     rate: tuple[int, int] | None = None
     debounce_s: int = 0
     skip_unchanged: bool | None = None
+    rollback_hold: bool = True
 
 
 HandlerPath = tuple[str, str]
@@ -206,7 +209,13 @@ class EvaluationNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotQueued:
-    """A stored call that does nothing. Its evaluation gives the reason in `skip` or `refuse`."""
+    """A stored call that does nothing.
+
+    Attributes:
+        skip: Reason of the store; None: the evaluation of the call gives the reason in `skip` or `refuse`.
+    """
+
+    skip: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Images: what a service runs, what it ran before, and the image that a rollback requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+
+from tutumd.errors import ConflictError, InvalidInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,14 @@ class ServiceImage(ImageFacts):
     requested_by: str = ""
     is_running: bool = False
 
+    @property
+    def wanted(self) -> "WantedImage":
+        """The image as an action or a request to a worker names it."""
+        return WantedImage(**{each.name: getattr(self, each.name) for each in fields(WantedImage)})
+
+    def __str__(self) -> str:
+        return f"#{self.number} ({self.version or (self.digest or self.image_id)[:19]})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedImage:
@@ -87,6 +97,33 @@ class WantedImage:
     image_id: str = ""
     platform: str = ""
     seal: str = ""
+
+
+def find_target(images: Sequence[ServiceImage], image: str | None) -> ServiceImage:
+    """Return the image to which a rollback returns.
+
+    Args:
+        images: The image history of the service, newest first.
+        image: Number or digest of a verified image; None: the `previous` of the newest.
+
+    Raises:
+        InvalidInputError: There is no such image, or it is not verified.
+        ConflictError: The service has no older image, or runs this image.
+    """
+    if image is None:
+        target = next((each for each in images if each.number == images[0].previous), None)
+        if target is None:
+            raise ConflictError("there is no older version of the service in its image history")
+        return target
+    verified = [each for each in images if each.is_verified]
+    target = next((each for each in verified if image in (str(each.number), each.digest)), None)
+    if target is None:
+        raise InvalidInputError(
+            f"image must be the number or digest of a verified image in the service's history, got {image[:100]!r}"
+        )
+    if target.is_same(images[0]):
+        raise ConflictError(f"the service already runs {target}")
+    return target
 
 
 def read_wanted(document: object) -> WantedImage:

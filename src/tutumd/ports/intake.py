@@ -11,7 +11,9 @@ from tutumd.model import (
 )
 
 CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
-"""The result of storing a call. After EvaluationNeeded and after an exception, nothing of the call is stored."""
+"""The result of storing a call. After EvaluationNeeded, and after an exception other than ConflictError, nothing of the
+call is stored.
+"""
 
 OnStored = Callable[[Sequence[CallResult]], None]
 """Receives the results of calls in their order. Another thread calls it once. It must return quickly."""
@@ -27,7 +29,9 @@ class Intake(Protocol):
         call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless the
         action failed. Results other than Accepted:
 
-        - NotQueued: the call's evaluation says that it does nothing; the delivery is stored.
+        - NotQueued: the call does nothing, by its evaluation or because the service was rolled back; the delivery is
+          stored.
+        - ConflictError: the service cannot be rolled back; the delivery is stored as refused.
         - EvaluationNeeded: the handler has options, and the call was not evaluated with them.
         - NotFoundError: the handler is unknown, revoked, used up or another service's.
         - TooManyCallsError: the call exceeds the handler's rate limit.

@@ -33,6 +33,7 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.ports.freeze import FreezeWindows
 from tutumd.ports.notifications import Targets
 
 
@@ -135,7 +136,7 @@ class Accounts(Protocol):
         """
 
 
-class Store(Accounts, Targets, Protocol):
+class Store(Accounts, Targets, FreezeWindows, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service

@@ -14,6 +14,7 @@ from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
+from tutumd.store.objects.freeze_windows import SqlFreezeWindows
 from tutumd.store.objects.handlers import SqlHandlers
 from tutumd.store.objects.held import SqlHolds
 from tutumd.store.objects.images import SqlImages
@@ -55,6 +56,7 @@ class SqlStore(
     SqlServices,
     SqlRevisions,
     SqlTargets,
+    SqlFreezeWindows,
     Store,
 ):
     """Store of tutumd.ports."""

@@ -13,6 +13,7 @@ from tutumd.web import access_log, errors
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
+    freeze,
     handlers,
     keys,
     notifications,
@@ -76,6 +77,7 @@ _BODIES = (
     schemas.RotateIn,
     schemas.TestIn,
     schemas.TargetIn,
+    freeze.FreezeIn,
 )
 
 
@@ -95,7 +97,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    of_services = (services.router, services.actions, notifications.router, services.containers)
+    of_services = (services.router, services.actions, freeze.router, notifications.router, services.containers)
     for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)

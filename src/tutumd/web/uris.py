@@ -7,7 +7,7 @@ ACTION_HEADER = "X-Tutum-Action-URI"
 
 
 def uri(kind: str, uuid: str) -> str:
-    """Return the path of an object: a `service`, `container`, `notification` or `notification/target`."""
+    """Return the path of an object: a `service`, `container`, `freeze`, `notification` or `notification/target`."""
     return f"{PREFIX}/{kind}/{uuid}/"
 
 

@@ -21,7 +21,7 @@ def test_a_file_is_read_with_the_secrets_of_its_variables() -> None:
     text = handler(
         'verify = {preset = "github", secrets = ["${A}", "${B_2}"]}\nexpires_datetime = 2099-01-31T12:00:00Z'
     )
-    [service], _ = read_handler_file(
+    [service], *_ = read_handler_file(
         text + '[[service.handler]]\nname = "b"\noperation = "scaleup"', "h.toml", {"A": "x", "B_2": "y"}
     )
     first, second = service.handlers
@@ -41,7 +41,7 @@ def test_unknown_fields_are_named_with_their_line_and_the_nearest_known_one() ->
 
 
 def test_values_that_json_does_not_know_are_read_as_texts() -> None:
-    [service], _ = read_handler_file(
+    [service], *_ = read_handler_file(
         handler("debounce = nan\ntag = {allow = 2020-01-01}\nmax_uses = 08:30:00"), "h", {}
     )
     assert service.handlers[0].body.items() > {"debounce": "NaN", "max_uses": "08:30:00"}.items()

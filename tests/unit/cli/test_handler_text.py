@@ -32,6 +32,7 @@ ALL: dict[str, Any] = {
     "allow_from": ["10.0.0.0/8", "::1/128"],
     "debounce": 30,
     "skip_unchanged": False,
+    "rollback_hold": True,
     "show_log": True,
     "last_called_datetime": OLD_DATE,
     "calls": 31,
@@ -79,6 +80,7 @@ def test_show_prints_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tut
         "pass_body": "TUTUM_TRIGGER_BODY",
         "debounce": "30",
         "skip_unchanged": "no",
+        "rollback_hold": "yes",
         "show_log": "yes",
     }
 

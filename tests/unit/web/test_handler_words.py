@@ -25,6 +25,7 @@ SET: dict[str, tuple[Any, str]] = {
     "allow_from": (["::1"], "Accepts calls only from ::1/128. Other callers get a 404."),
     "debounce": (30, "An action starts when no call has arrived for 30 seconds."),
     "skip_unchanged": (False, "A redeploy replaces the containers also if the image has not changed."),
+    "rollback_hold": (False, "Redeploys may start again after the rollback."),
     "show_log": (True, "Callers see the last lines of the log if their action fails."),
 }
 

@@ -73,7 +73,7 @@ class HandlerField:
         default: Attribute of `HandlerOptions` while the field is not set.
         schema: JSON Schema of the values to send. null is always accepted and resets the field.
         shown_schema: JSON Schema of the values that the API returns; None: as `schema`.
-        operation: The only operation that the field applies to; None: both.
+        operation: The only operation that the field applies to; None: all.
         title: Name of the field for people. A field without a title is shown by its name.
         is_date: The text is a date, which the schema does not express.
         group: Heading under which people find the field.
@@ -256,6 +256,17 @@ class HandlerOptions:
         help="Whether a redeploy does nothing if the newest image already runs. If not set, the service's label"
         " `tutum.redeploy.skip-unchanged` decides.",
         parse=partial(check_flag, "skip_unchanged"),
+    )
+    rollback_hold: bool = _entry(
+        True,
+        title="Hold redeploys after the rollback",
+        schema={"type": "boolean"},
+        operation=Operation.ROLLBACK,
+        example=False,
+        group=_EFFECT,
+        help="Whether the rollback holds redeploys until somebody resumes the service. Meanwhile, further calls of"
+        " ROLLBACK handlers are skipped.",
+        parse=partial(check_flag, "rollback_hold"),
     )
     show_log: bool = _entry(
         False,

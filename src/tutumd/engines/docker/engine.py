@@ -23,10 +23,11 @@ from tutumd.engines.docker.look.facts import kept_platform, platform_note
 from tutumd.engines.docker.look.other_installations import describe_other_installations, require_free, undisturbed
 from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
-from tutumd.engines.docker.look.snapshot import service_snapshot
+from tutumd.engines.docker.look.snapshot import base_image, service_snapshot
 from tutumd.engines.docker.plan.constraints import check_readable
 from tutumd.engines.docker.plan.images import check_images
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
+from tutumd.engines.docker.plan.wanted import find_available, find_wanted
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
@@ -136,16 +137,19 @@ class DockerEngine:
         """Return what `redeploy` would do. The digest comes from the registry."""
         group, all_containers = self._require(service)
         facts = self._api.facts()
-        plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
+        options = {"is_podman": facts.is_podman, "is_refetched": facts.by_manifest}
+        plan = plan_redeploy(group, all_containers, tag, self._self_id, wanted=image, **options)
         platform = kept_platform((container.platform for container in group.containers), facts)
-        digests = check_images(
-            self._api, {name: self._api.image(name) for name in plan.pulled}, group.containers, platform
-        )
+        present = {
+            name: find_wanted(self._api, name, image) if image else self._api.image(name) for name in plan.pulled
+        }
+        digests = check_images(self._api, present, group.containers, platform, image)
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
-        return {}
+        group, _ = self._require(service)
+        return find_available(self._api, base_image(group.containers[0]), images)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""

@@ -97,6 +97,11 @@ def is_temporary(error: docker.errors.APIError) -> bool:
     return status == 500 and any(text in explanation(error).lower() for text in _TEMPORARY)
 
 
+def status_of(error: BaseException) -> int | None:
+    """Return the status of the engine's response that a translated error reports; None if there was none."""
+    return getattr(getattr(error.__cause__, "response", None), "status_code", None)
+
+
 def timed_out(error: BaseException) -> bool:
     """Return True if a connection error means that the engine was silent for too long."""
     # Not urllib3's TimeoutError: a refused connection is also a TimeoutError.

@@ -1,7 +1,7 @@
 """Coalescing: which calls of a batch are accepted, which action each call joins, and which rows change."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from tutumd.errors import (
     NOT_FOUND,
     USED_UP,
     ClosedError,
+    ConflictError,
     InvalidInputError,
     NotFoundError,
     Reason,
@@ -61,7 +62,7 @@ _SECOND_US = 1_000_000
 WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
-_REDEPLOY, _SCALEUP = Operation.REDEPLOY.value, Operation.SCALEUP.value
+_REDEPLOY, _SCALEUP, _ROLLBACK = Operation.REDEPLOY.value, Operation.SCALEUP.value, Operation.ROLLBACK.value
 
 
 class CalledHandler(NamedTuple):
@@ -87,6 +88,15 @@ class CalledHandler(NamedTuple):
     debounced_until: int | None
     action_skips: bool | None = None
 
+    @property
+    def begins_rollback(self) -> bool:
+        """Whether a call of it joins no action and may begin a rollback."""
+        return self.operation == _ROLLBACK and self.action_uuid is None
+
+
+BeginRollback = Callable[[CalledHandler, Call, Evaluation], dict[str, Any] | Reason | ConflictError]
+"""Returns the row of the action of a rollback, or why a call of a handler begins none: it is skipped, or refused."""
+
 
 class Coalescer:
     """Processes the calls of one batch in order, and collects the rows to write.
@@ -108,6 +118,7 @@ class Coalescer:
         now_us: int,
         budget: ContentBudget,
         asked: Mapping[int, int],
+        begin_rollback: BeginRollback,
     ) -> None:
         """Begin a batch.
 
@@ -116,6 +127,8 @@ class Coalescer:
             keys: The stored data of the calls' keys. Keys of accepted calls are added.
             budget: Budget for the content of deliveries.
             asked: Containers requested from open SCALEUP actions, by their `seq`.
+            begin_rollback: Called for a call that joins no ROLLBACK. Such a call must be alone in its batch, because
+                its rollback cancels actions.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -129,6 +142,7 @@ class Coalescer:
         self._now = now_us
         self._budget = budget
         self._asked: dict[int | str, int] = dict(asked.items())
+        self._begin_rollback = begin_rollback
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(self, call: Call) -> CallResult:
@@ -178,9 +192,25 @@ class Coalescer:
         refusal = None if call.key is None else self._keys.refusal((handler.seq, call.key))
         if refusal is not None:
             return refusal
+        begun = None
+        if handler.begins_rollback:
+            decision = self._begin_rollback(handler, call, evaluation)
+            if not isinstance(decision, dict):
+                return self._decline(call, handler, evaluation, decision)
+            begun = decision
         if evaluation.max_uses is not None:
             self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
-        return self._queue_or_join(call, handler, evaluation)
+        return self._queue_or_join(call, handler, evaluation, begun)
+
+    def _decline(
+        self, call: Call, handler: CalledHandler, evaluation: Evaluation, why: Reason | ConflictError
+    ) -> CallResult:
+        """Store a call that begins no rollback, and return its result."""
+        outcome, reason = DeliveryOutcome.SKIPPED, why
+        if not isinstance(reason, Reason):
+            outcome, reason = DeliveryOutcome.REFUSED, Reason("not-rolled-back", (str(why),))
+        self._add_delivery(call, handler, evaluation, None, outcome.value, encode_reasons([reason]))
+        return NotQueued(skip=why) if isinstance(why, Reason) else why
 
     def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
         """Return why a call is not stored; None if it is stored and counts towards the rate."""
@@ -200,12 +230,14 @@ class Coalescer:
         self._change_handler(handler, rate_tat=tat)
         return None
 
-    def _queue_or_join(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> Accepted:
+    def _queue_or_join(
+        self, call: Call, handler: CalledHandler, evaluation: Evaluation, begun: dict[str, Any] | None
+    ) -> Accepted:
         opened = self._opened.get((handler.service_uuid, handler.operation))
         outcome = _JOINED
         if handler.action_uuid is None and opened is None:
             outcome = _QUEUED
-            opened = self._open_action(call, handler, evaluation)
+            opened = self._open_action(call, handler, evaluation, begun)
         action_uuid = handler.action_uuid or str(opened and opened["uuid"])
         action: int | str = handler.action_seq or action_uuid
         if outcome is _JOINED:
@@ -235,10 +267,12 @@ class Coalescer:
         append_amount(self.amounts.setdefault(action, []), call.amount, cap)
         return before
 
-    def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
+    def _open_action(
+        self, call: Call, handler: CalledHandler, evaluation: Evaluation, begun: dict[str, Any] | None
+    ) -> dict[str, Any]:
         now = from_microseconds(self._now)
         verb = Verb(handler.operation)
-        action = new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
+        action = begun or new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
         if evaluation.debounce_s:
             self.debounces[action["uuid"]] = now + timedelta(seconds=evaluation.debounce_s)
         action["skip_unchanged"] = evaluation.skip_unchanged

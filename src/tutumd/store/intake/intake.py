@@ -7,21 +7,23 @@ from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import LockedError, Reason, UnavailableError, encode_reasons
-from tutumd.model import Call, DeliveryOutcome, Operation
+from tutumd.errors import ConflictError, LockedError, Reason, UnavailableError, encode_reasons
+from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
 from tutumd.store.intake import action_inputs
-from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, Coalescer, with_action_seqs
+from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, with_action_seqs
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects import action_rows
 from tutumd.store.objects.actions import insert_actions
+from tutumd.store.objects.images import roll_back_by_call
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database
@@ -179,15 +181,59 @@ def store_calls(
     """Store calls in their order within one transaction.
 
     Returns:
-        The results, and the engines whose workers must be woken. A call that joins an action wakes no worker: the call
-        that queued the action did.
+        The results, and the topics to publish. A call that joins an action wakes no worker: the call that queued the
+        action did.
     """
     if not calls:
         return [], set()  # all services are locked by others
-    now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
-    called = find_handlers(connection, calls, now_us, handler_cache)
-    keys = BatchKeys(now, max_keys)
+    results: list[CallResult] = []
+    topics: set[str] = set()
+    waiting = calls
+    while waiting:
+        called = find_handlers(connection, waiting, microseconds(now), handler_cache)
+        part = _first_part(waiting, called)
+        results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics)
+        waiting = waiting[len(part) :]
+    return results, topics
+
+
+def _first_part(calls: Sequence[Call], called: Mapping[str, CalledHandler]) -> Sequence[Call]:
+    """Return the first calls to store at once. A call that may begin a rollback is stored alone: a rollback cancels
+    actions that earlier calls have queued and later calls would join.
+    """
+    for index, call in enumerate(calls):
+        handler = called.get(call.handler_uuid)
+        if handler is not None and handler.begins_rollback:
+            return calls[: index or 1]
+    return calls
+
+
+def _store_part(
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    called: Mapping[str, CalledHandler],
+    now: datetime,
+    keys: BatchKeys,
+    budget: ContentBudget,
+    topics: set[str],
+) -> list[CallResult]:
+    """Store calls of handlers, add the topics to publish, and return the results."""
+
+    def begin_rollback(
+        handler: CalledHandler, call: Call, evaluation: Evaluation
+    ) -> dict[str, Any] | Reason | ConflictError:
+        by = f"handler {handler.seq}{f' ({handler.name})' if handler.name else ''}"
+        return roll_back_by_call(
+            connection,
+            handler.service_uuid,
+            by=by,
+            hold=evaluation.rollback_hold,
+            origin=call.origin,
+            now=now,
+            topics=topics,
+        )
+
     given = dict.fromkeys(
         (handler.seq, call.key)
         for call in calls
@@ -196,7 +242,8 @@ def store_calls(
     if given:
         keys.read(connection, list(given))
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
-    batch = Coalescer(called, keys, now_us, budget, action_inputs.read_totals(connection, scaled))
+    asked = action_inputs.read_totals(connection, scaled)
+    batch = Coalescer(called, keys, microseconds(now), budget, asked, begin_rollback)
     results = [batch.add(call) for call in calls]
     seqs: dict[str, int] = {}
     if batch.new_actions:
@@ -214,7 +261,8 @@ def store_calls(
         holds.set_debounces(connection, ends, now)
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
-    return results, batch.engines
+    topics |= batch.engines
+    return results
 
 
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:

@@ -7,18 +7,19 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, UnavailableError, about
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, UnavailableError
 from tutumd.model import MAX_TARGETS, Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
 from tutumd.ports.store import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import Row, read_one, value_from, visible_to
+from tutumd.store.objects.freeze_windows import remove_windows
+from tutumd.store.objects.row_mapping import Row, check_scope, read_one, value_from
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
 from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
 from tutumd.store.tables.notifications import targets
 from tutumd.store.tables.schema import microseconds, new_uuid
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.tables.services import freeze_windows, handlers, services
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
@@ -74,18 +75,6 @@ def check_targets(connection: sa.Connection, user_uuid: str, added: int = 0) -> 
     user = _lock(connection, user_uuid)
     if _count(connection, targets.c.user_uuid == user_uuid) + added > MAX_TARGETS:
         raise ConflictError(f"{user.name} has {MAX_TARGETS} notification targets, and may not have more: delete some")
-
-
-def check_scope(connection: sa.Connection, user: User, service_uuid: str | None, stack: str | None) -> None:
-    """Raise NotFoundError if the user sees no part of a service or stack that a key or target is limited to."""
-    for field, column, wanted, noun in (
-        ("service", services.c.uuid, service_uuid, "service"),
-        ("stack", services.c.stack, stack, "service of the stack"),
-    ):
-        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
-        if wanted is not None and connection.execute(found.limit(1)).first() is None:
-            with about(field):
-                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")
 
 
 def _take(connection: sa.Connection, user: Row, now: datetime, urls: int) -> None:
@@ -170,6 +159,8 @@ class SqlAccounts(SqlSessions, Accounts):
             admins = connection.execute(sa.select(sa.func.count()).where(users.c.is_admin)).scalar_one()
             if user.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
+            _lock(connection, user.uuid)
+            remove_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock())
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name

@@ -1,13 +1,13 @@
 """The store's image history, and rollbacks: what they cancel, and the action that performs them."""
 
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, InvalidInputError
-from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, WantedImage
+from tutumd.errors import ConflictError, Reason
+from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target, read_wanted
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import read_action
 from tutumd.store.objects.actions import insert_actions, new_action, request_cancel
@@ -18,6 +18,7 @@ from tutumd.store.queue.snapshots import cancel_pending, lock_services
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
 from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.services import service_holds
 
 
 class SqlImages(StorePart):
@@ -54,37 +55,57 @@ class SqlImages(StorePart):
                 now,
                 service=service,
                 action=uuid,
-                details=f"ROLLBACK to {name_image(target)}{joins}{'; redeploys are held' if hold else ''}",
+                details=f"ROLLBACK to {target}{joins}{'; redeploys are held' if hold else ''}",
             )
             return read_action(connection, uuid, now)
+
+
+def roll_back_by_call(
+    connection: sa.Connection,
+    service_uuid: str,
+    *,
+    by: str,
+    hold: bool,
+    origin: Origin,
+    now: datetime,
+    topics: set[str],
+) -> dict[str, Any] | Reason | ConflictError:
+    """Begin a rollback of a locked service to the `previous` of its newest image, and return the row of its action.
+
+    A repeated alert must not go further back: the call is skipped during another rollback, and while the hold of a
+    rollback lasts.
+
+    Args:
+        by: The handler that is called, for people.
+        topics: The topics to publish are added.
+
+    Returns:
+        Otherwise the reason why the call is skipped, or the error why it is refused.
+    """
+    c = service_holds.c
+    is_held = sa.exists().where(
+        c.service_uuid == service_uuid, c.is_of_rollback, sa.or_(c.until.is_(None), c.until > now)
+    )
+    is_of_rollback = sa.and_(actions.c.service_uuid == service_uuid, actions.c.verb == Verb.ROLLBACK.value)
+    held, unfinished = connection.execute(sa.select(is_held, sa.exists().where(is_of_rollback, LIVE))).one()
+    if held or unfinished:
+        return Reason("rolling-back" if unfinished else "rolled-back")
+    service = read_service(connection, None, service_uuid)
+    try:
+        target = choose_image(connection, service, None)
+    except ConflictError as error:
+        return error
+    topics |= supersede(connection, service, target, now)[1]
+    if hold:
+        hold_for_rollback(connection, service_uuid, target, "", by, now)
+    return new_rollback(service, target, origin, now)
 
 
 def choose_image(connection: sa.Connection, service: Service, image: str | None) -> ServiceImage:
     """Return the row to which a locked service is to be rolled back. `image` and errors are as in `Store.roll_back`."""
     if service.rollback_refusal:
         raise ConflictError(service.rollback_refusal)
-    history = read_history(connection, service.uuid)
-    newest = next(iter(history.values()), None)
-    if image is None:
-        target = history.get(newest.previous or 0) if newest else None
-        if target is None:
-            raise ConflictError(f"there is no older version of {service.full_name} to which it could return")
-        return target
-    verified = [row for row in history.values() if row.is_verified]
-    target = next((row for row in verified if image in (str(row.number), row.digest)), None)
-    if target is None:
-        raise InvalidInputError(
-            f"image must be the number or digest of a verified image in the history of {service.full_name},"
-            f" got {image[:100]!r}"
-        )
-    if newest and newest.is_same(target):
-        raise ConflictError(f"{service.full_name} already runs {name_image(target)}")
-    return target
-
-
-def name_image(image: ServiceImage) -> str:
-    """Return the number of an image, with its version or the start of its digest or ID."""
-    return f"#{image.number} ({image.version or (image.digest or image.image_id)[:19]})"
+    return find_target(list(read_history(connection, service.uuid).values()), image)
 
 
 def supersede(
@@ -99,25 +120,24 @@ def supersede(
     c = actions.c
     found = sa.select(c.uuid, c.image).where(c.service_uuid == service.uuid, LIVE, c.verb == Verb.ROLLBACK.value)
     rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
-    equal = next((row.uuid for row in rollbacks if row.image["number"] == target.number), None)
+    equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
     others = sa.and_(c.service_uuid == service.uuid, c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value]))
     if equal:
         others = sa.and_(others, c.uuid != equal)
     request_cancel(connection, others, now)
-    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {name_image(target)}")
+    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {target}")
     return equal, {service.engine, ENDS, *topics}
 
 
 def new_rollback(service: Service, target: ServiceImage, origin: Origin, now: datetime) -> dict[str, Any]:
     """Return the row of a new ROLLBACK."""
     new = new_action(service.uuid, service.engine, Verb.ROLLBACK, origin=origin, now=now)
-    names = [field.name for field in fields(WantedImage)]
-    return {**new, "image": {name: getattr(target, name) for name in names}}
+    return {**new, "image": asdict(target.wanted)}
 
 
 def hold_for_rollback(
     connection: sa.Connection, service_uuid: str, target: ServiceImage, reason: str, by: str, now: datetime
 ) -> None:
     """Hold the redeploys of a locked service until somebody resumes it."""
-    reason = reason or f"rolled back to {name_image(target)}"
+    reason = reason or f"rolled back to {target}"
     hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)

@@ -20,8 +20,8 @@ from tutumd.model.notifications import (
 )
 from tutumd.ports.notifications import Targets
 from tutumd.store.objects import audit
-from tutumd.store.objects.accounts import check_scope, check_targets
-from tutumd.store.objects.row_mapping import Row, read_one, read_page, value_from, visible_to
+from tutumd.store.objects.accounts import check_targets
+from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, value_from, visible_to
 from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
 from tutumd.store.queue.payloads import payload_of
 from tutumd.store.sql.database import StorePart

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
-from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError, about
 from tutumd.model import (
     Autorestart,
     Container,
@@ -88,6 +88,18 @@ def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
         (services.c.stack, viewer.access.stack),
     )
     return sa.and_(sa.true(), *(column == value for column, value in limits if value is not None))
+
+
+def check_scope(connection: sa.Connection, user: User, service_uuid: str | None, stack: str | None) -> None:
+    """Raise NotFoundError if the user sees no part of a service or stack that a key or target is limited to."""
+    for field, column, wanted, noun in (
+        ("service", services.c.uuid, service_uuid, "service"),
+        ("stack", services.c.stack, stack, "service of the stack"),
+    ):
+        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
+        if wanted is not None and connection.execute(found.limit(1)).first() is None:
+            with about(field):
+                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")
 
 
 def select_services(viewer: User | None) -> sa.Select[Any]:

@@ -282,7 +282,8 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
         return JsonResponse({"error": write_reason(evaluation.refuse)}, 401)
-    reasons = (evaluation.skip, *evaluation.notes) if evaluation and evaluation.skip else ()
+    skip = result.skip or (evaluation and evaluation.skip)
+    reasons = (skip, *(evaluation.notes if evaluation else ())) if skip else ()
     return JsonResponse({"state": "Skipped", "reason": write_reasons(reasons)})
 
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from tutumd.application.admission.fields import FIELDS
 from tutumd.errors import Reason
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
+from tutumd.model import Delivery, DeliveryOutcome, Handler
 from tutumd.web.messages.deliveries import find_status, write_reason, write_reasons
-from tutumd.web.messages.handlers import describe
+from tutumd.web.messages.handlers import OPERATION_VERBS, describe
 from tutumd.web.messages.senders import Kind, Sender
 
 MAX_DELIVERIES = 10
@@ -194,7 +194,7 @@ def _fix_events(sender: Sender) -> str:
 def _carried_out(sender: Sender, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     state, reasons = delivery.action_state or "", write_reasons(delivery.reasons)
     result = _ACTION_STATES.get(state, "waiting")
-    verb = "redeploys" if handler.operation is Operation.REDEPLOY else "scales up"
+    verb = OPERATION_VERBS[handler.operation]
     queued = {
         DeliveryOutcome.JOINED: "it joined an action that was waiting",
         DeliveryOutcome.SUPERSEDED: f"it joined an action; {reasons}",

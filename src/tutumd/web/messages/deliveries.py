@@ -72,6 +72,10 @@ SENTENCES: Mapping[str, str] = {
     "held-because": "held: {0}",
     "frozen": "freeze window {0}",
     "frozen-because": "freeze window {0}: {1}",
+    # Rollbacks.
+    "rolled-back": "a rollback holds the redeploys of the service: it goes back no further until somebody resumes it",
+    "rolling-back": "a rollback of the service has not ended yet",
+    "not-rolled-back": "{0}",
     # Checks of a trial.
     "is-disabled": "the handler is disabled",
     "has-expired": "the handler has expired",
@@ -94,6 +98,7 @@ _STATUSES = {
     "address-not-allowed": 404,
     "invalid": 400,
     "too-many-calls": 429,
+    "not-rolled-back": 409,
 }
 
 

@@ -26,6 +26,12 @@ _SENDERS = {
 _OPERATIONS = {
     Operation.REDEPLOY: "Redeploys the service: pulls its image and replaces its containers.",
     Operation.SCALEUP: "Adds a container to the service, or the number of containers that the call requests.",
+    Operation.ROLLBACK: "Rolls the service back to the image that it ran before the present one.",
+}
+OPERATION_VERBS = {
+    Operation.REDEPLOY: "redeploys",
+    Operation.SCALEUP: "scales up",
+    Operation.ROLLBACK: "rolls back",
 }
 UNSET = {
     "What a call does": "An action starts immediately, with the tag of the service's image.",
@@ -122,6 +128,7 @@ _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
     "rate_limit": _write_rate,
     "allow_from": lambda value: [f"Accepts calls only from {_either(value)}. Other callers get a 404."],
     "debounce": lambda value: [f"An action starts when no call has arrived for {count_of(value, 'second')}."],
+    "rollback_hold": lambda value: ["Redeploys may start again after the rollback."],
     "skip_unchanged": lambda value: [
         f"A redeploy {'does nothing' if value else 'replaces the containers also'} if the image has not changed."
     ],

@@ -27,6 +27,7 @@ KIND_LABELS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
 OPERATION_LABELS = {
     Operation.REDEPLOY: "redeploy: pull the image and replace the containers",
     Operation.SCALEUP: "scale up: add a container",
+    Operation.ROLLBACK: "roll back: return to the image that ran before",
 }
 
 

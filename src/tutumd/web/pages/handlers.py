@@ -10,9 +10,8 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Verdict
 from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.model import Operation
 from tutumd.web.messages.deliveries import describe_wish, write_reason, write_reasons
-from tutumd.web.messages.handlers import describe, judge_handler
+from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
 from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.handler_routes import (
     BASE,
@@ -198,7 +197,7 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
 
 
 def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
-    verb = "redeploys" if found.handler.operation is Operation.REDEPLOY else "adds a container to"
+    verb = OPERATION_VERBS[found.handler.operation]
     effects = [f"It {verb} {found.service.full_name}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
     if verdict.variable:
         variable, body = verdict.variable

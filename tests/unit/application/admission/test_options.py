@@ -44,6 +44,7 @@ ALL: dict[str, object] = {
     "allow_from": ["10.0.0.0/8", "2001:db8::/32"],
     "debounce": 5,
     "skip_unchanged": False,
+    "rollback_hold": False,
     "show_log": True,
 }
 
@@ -69,6 +70,7 @@ def test_all_fields_are_read() -> None:
         allow_from=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
         debounce=5,
         skip_unchanged=False,
+        rollback_hold=False,
         show_log=True,
     )
 

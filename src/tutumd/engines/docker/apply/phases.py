@@ -10,6 +10,7 @@ from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.other_installations import is_taken_over
 from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, ActionContext
 from tutumd.engines.docker.look.services import prev_name
+from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
@@ -144,7 +145,7 @@ class SwapPhases:
             # Without a newer image, the previous image is still kept.
             if not images <= set(self.journal.images_before):
                 remove_superseded(
-                    self._api, {container.image_name for container in new}, needed, self._labels.keep_images, self._run
+                    self._api, {base_image(container) for container in new}, needed, self._labels.keep_images, self._run
                 )
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")

@@ -21,7 +21,7 @@ from tutumd.engines.docker.look.services import (
     run_of,
 )
 from tutumd.engines.docker.look.snapshot import base_image, describe_file, with_base
-from tutumd.engines.docker.plan.config import replacement_config, with_variables, without_aliases
+from tutumd.engines.docker.plan.config import COMPOSE_IMAGE, replacement_config, with_variables, without_aliases
 from tutumd.engines.docker.plan.constraints import check_readable, find_dependents, parked_dependents, with_successors
 from tutumd.engines.docker.plan.images import (
     check_images,
@@ -32,6 +32,7 @@ from tutumd.engines.docker.plan.images import (
 )
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.plan.wanted import find_wanted
 from tutumd.engines.docker.recover.rollback import recover_slots
 from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineBusyError, EngineRefusedError
@@ -56,7 +57,9 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
             group, containers = find()
         # Also if the run was killed in this phase: the replacement of an unreadable container would lack its settings.
         check_readable(group.containers)
-        journal = _prepare(context, find, plan_redeploy(group, containers, context.run.tag, self_id), containers)
+        wanted, is_podman = context.run.image, context.api.facts().is_podman
+        plan = plan_redeploy(group, containers, context.run.tag, self_id, wanted=wanted, is_podman=is_podman)
+        journal = _prepare(context, find, plan, containers)
     except (EngineRefusedError, EngineBusyError) as error:
         for entry in context.api.list_containers():
             container = context.api.container(entry["Id"]) if run_of(listed_name(entry)) == context.run_id else None
@@ -115,17 +118,18 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
     platform = kept_platform((container.platform for container in own), api.facts())
-    present = {name: api.image(name) for name in plan.pulled}
+    wanted = run.image
+    present = {name: find_wanted(api, name, wanted) if wanted else api.image(name) for name in plan.pulled}
     if journal is None:
-        check_images(api, present, own, platform)
+        check_images(api, present, own, platform, wanted)
         notes = (platform_note(platform),) if platform else ()
         for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
             run.log(text)
-        journal = RedeployJournal(
-            phase="pull", tagged_before={name: image["Id"] for name, image in present.items() if image is not None}
-        )
+        # A rollback changes no tag.
+        tagged = {} if wanted else {name: image["Id"] for name, image in present.items() if image is not None}
+        journal = RedeployJournal(phase="pull", tagged_before=tagged)
         run.save(asdict(journal))
-    local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
+    local = {name: wanted is None and is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the running image.
     spares = {swap.old: create_spare(context, by_id[swap.old]) for swap in plan.swaps if swap.needs_spare}
     images = {
@@ -213,6 +217,9 @@ def _create_replacement(
         return swap
     body = _replacement_config(context.api, old, swap.image, images[swap.image])
     body["Labels"] = with_base(body["Labels"], base_image(old), swap.image)
+    if context.run.image and COMPOSE_IMAGE in body["Labels"] and (newest := context.api.image(base_image(old))):
+        # `docker compose up` keeps the container while the name refers to the same image as now.
+        body["Labels"][COMPOSE_IMAGE] = newest["Id"]
     if swap.start_first:
         body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
     return _create(context, swap, old, with_variables(body, context.run.variables), images[swap.image])

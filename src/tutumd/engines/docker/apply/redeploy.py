@@ -13,6 +13,7 @@ from tutumd.engines.docker.apply.prepare import prepare
 from tutumd.engines.docker.look.containers import InspectedContainer, revision_of
 from tutumd.engines.docker.look.readiness import TAIL_LINES, ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
+from tutumd.engines.docker.look.snapshot import image_facts
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
@@ -78,6 +79,7 @@ def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
         image_revision=revision_of(first.image) if first else None,
+        image=image_facts(first) if first else None,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )

@@ -182,6 +182,11 @@ def platform_of(container: Json, image: Json | None) -> str:
 
 def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
     """Return the digest of an image in the repository of `name`, else the image's ID."""
+    return repository_digest(name, image) or image_id or None
+
+
+def repository_digest(name: str, image: Json | None) -> str:
+    """Return the digest of an image in the repository of `name`; empty if it has none there."""
     # A container that was created from an image ID has no repository.
     with suppress(EngineRefusedError):
         reference = parse_reference(name)
@@ -190,8 +195,8 @@ def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
         for entry in digest_names(image):
             with suppress(EngineRefusedError):
                 if (digest := parse_reference(entry)).same_repository(reference):
-                    return digest.digest
-    return image_id or None
+                    return digest.digest or ""
+    return ""
 
 
 def revision_of(image: Json | None) -> str | None:

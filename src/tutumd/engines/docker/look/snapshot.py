@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Iterable, Sequence
 
-from tutumd.engines.docker.look.containers import InspectedContainer
+from tutumd.engines.docker.look.containers import InspectedContainer, repository_digest
 from tutumd.engines.docker.look.services import ContainerGroup, base_name
 from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json, found_settings, owner_of, parse_labels
-from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, ImageFacts, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
 _STATES = {
@@ -48,6 +48,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         image_name=newest.image_name,
         image_digest=newest.image_digest,
         run_command=_command(newest),
+        image=image_facts(newest),
         deployed=newest.created,
         service_cap=labels.service_cap,
         autorestart=_AUTORESTART.get(newest.policy.get("Name") or "", Autorestart.OFF),
@@ -110,7 +111,8 @@ def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
 
 def base_image(container: InspectedContainer) -> str:
     """Return the image name that a person or Compose gave a container, regardless of the tags of later calls."""
-    if container.labels.get(IMAGE_TAGGED) != container.image_name:
+    # Podman shows a name of an image that was chosen by its ID.
+    if container.labels.get(IMAGE_TAGGED) not in (container.image_name, container.image_id):
         return container.image_name  # also if it was created from a container with the labels, but another image
     # Not from `container.labels`: an image that was committed from a container of this service has the same base.
     return str(container.raw["Config"]["Labels"].get(IMAGE_BASE) or container.image_name)
@@ -126,9 +128,33 @@ def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterabl
     """Return a description of the images, chosen by tags of earlier calls, that a redeploy to `images` replaces."""
     pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
     return tuple(
-        f"without a tag, it goes back from {old}, which the tag of an earlier call chose, to {base}"
+        f"without a tag, it goes back from {old}, which {_chooser(old)} chose, to {base}"
         for old, base, new in sorted(pairs)
         if new == base != old
+    )
+
+
+def _chooser(image: str) -> str:
+    return "a rollback" if _is_pinned(image) else "the tag of an earlier call"
+
+
+def _is_pinned(image: str) -> bool:
+    """Return whether an image's name is a digest or an ID, neither of which the tag of a call can name."""
+    return "@" in image or image.startswith("sha256:")
+
+
+def image_facts(container: InspectedContainer) -> ImageFacts | None:
+    """Return the image that a container runs; None if it is unknown. After a rollback, its name is that of before."""
+    if not container.image_id:
+        return None
+    labels = ((container.image or {}).get("Config") or {}).get("Labels") or {}
+    return ImageFacts(
+        reference=base_image(container) if _is_pinned(container.labels.get(IMAGE_TAGGED, "")) else container.image_name,
+        digest=repository_digest(container.image_name, container.image),
+        image_id=container.image_id,
+        platform=container.platform,
+        version=labels.get("org.opencontainers.image.version") or "",
+        revision=labels.get("org.opencontainers.image.revision") or "",
     )
 
 

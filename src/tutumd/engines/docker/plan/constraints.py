@@ -6,6 +6,7 @@ from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, Slot, base_name, run_of, slot_of
+from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.labels import IGNORE, Json, is_true, names_image_by_id
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
@@ -110,7 +111,7 @@ def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) ->
     """
     if old.status in ("removing", "dead"):
         raise EngineRefusedError(f"the container {old.name} is {old.status}: remove it, then create it again")
-    if names_image_by_id(old.image_name, old.image_id):
+    if names_image_by_id(base_image(old), old.image_id):
         raise EngineRefusedError(
             f"the container {old.name} was created from an image ID ({old.image_name}), which belongs to no "
             "repository, so there is nothing to pull: create it from a name such as repository:tag"

@@ -6,6 +6,9 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
+from tutumd.engines.docker.look.snapshot import base_image
+from tutumd.engines.docker.plan.wanted import check_runs_here, check_wanted
+from tutumd.engines.dockerapi.failures import status_of
 from tutumd.engines.labels import (
     DOCKER_HUB,
     NO_REGISTRY,
@@ -15,7 +18,7 @@ from tutumd.engines.labels import (
     parse_reference,
 )
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Phase
+from tutumd.model import Phase, WantedImage
 from tutumd.ports.engine import Run
 
 # Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
@@ -39,7 +42,11 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
 
 
 def check_images(
-    api: DockerApi, images: Mapping[str, Json | None], containers: Collection[InspectedContainer], platform: str
+    api: DockerApi,
+    images: Mapping[str, Json | None],
+    containers: Collection[InspectedContainer],
+    platform: str,
+    wanted: WantedImage | None = None,
 ) -> dict[str, str | None]:
     """Check, before any change, that images can be pulled and run here, and that settings will be kept.
 
@@ -47,6 +54,7 @@ def check_images(
         images: The present image of each name; None if there is none.
         containers: The service's containers.
         platform: The containers' platform if it differs from the engine's own.
+        wanted: The image of a rollback.
 
     Returns:
         The current digest of each name; None if only a pull can find it.
@@ -62,14 +70,16 @@ def check_images(
                 f"the container {container.name} {setting}, which Podman does not keep for a new container: replace it "
                 "with what created it"
             )
+    if wanted is not None:
+        return {name: check_wanted(api, name, image, wanted, platform) for name, image in images.items()}
     return {name: _check_image(api, name, image, engine, containers, platform) for name, image in images.items()}
 
 
 def fetch_image(
     api: DockerApi, name: str, present: Json | None, run: Run, *, is_local: bool, platform: str = ""
 ) -> Json:
-    """Pull the newest image of a name, and return its inspect document. Record the image as pulled if it did not exist
-    there before.
+    """Pull the newest image of a name, or the image of a rollback, and return its inspect document. Record the image as
+    pulled if it did not exist there before.
 
     Args:
         present: The present image of the name; None if there is none.
@@ -79,6 +89,9 @@ def fetch_image(
     Raises:
         EngineRefusedError: It cannot be pulled.
     """
+    if present is not None and run.image is not None:
+        run.log(f"image #{run.image.number} is on the engine: nothing to pull", Phase.CREATING)
+        return present
     reference = parse_reference(name)
     if present is not None and reference.digest and _fits(present, platform):
         run.log(f"{name} is pinned by its digest: nothing to pull", Phase.CREATING)
@@ -96,6 +109,8 @@ def fetch_image(
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed?")
     if pulled["Id"] not in before:
         run.update_pulled(added=_digests_in(pulled, [reference]))
+    if run.image is not None:
+        check_runs_here(name, pulled, api.facts(), platform)
     if not _fits(pulled, platform):
         raise EngineRefusedError(f"{name} was pulled for {platform}, but its image is for {platform_of({}, pulled)}")
     if by_manifest:
@@ -244,7 +259,7 @@ def _digests_in(image: Json, references: Collection[ImageReference]) -> list[str
 
 
 def _is_built_here(api: DockerApi, container: InspectedContainer, reference: ImageReference) -> bool:
-    current = parse_reference(container.image_name)
+    current = parse_reference(base_image(container))
     return current.same_repository(reference) and is_local_build(api, current, container.image)
 
 
@@ -257,7 +272,7 @@ def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
     try:
         api.manifest(reference)
     except EngineRefusedError as error:
-        status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
+        status = status_of(error)
         # Docker Hub's repositories without a user are public, so a denial means that the repository does not exist.
         is_missing = status == 404 or (status in (401, 403) and reference.path.startswith("library/"))
         if is_missing or reference.registry == NO_REGISTRY:

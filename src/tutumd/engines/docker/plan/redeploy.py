@@ -17,8 +17,10 @@ from tutumd.engines.docker.plan.constraints import (
     find_dependents,
 )
 from tutumd.engines.docker.plan.journal import Swap
+from tutumd.engines.docker.plan.wanted import wanted_name
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels, parse_reference
 from tutumd.errors import EngineBusyError
+from tutumd.model import WantedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ def plan_redeploy(
     tag: str | None,
     self_id: str | None,
     *,
+    wanted: WantedImage | None = None,
+    is_podman: bool = False,
     is_refetched: bool = False,
 ) -> RedeployPlan:
     """Return the plan of a redeploy of a service.
@@ -62,6 +66,7 @@ def plan_redeploy(
         all_containers: All containers of the engine.
         tag: New tag for the image; None means the tag that a person or Compose gave the containers.
         self_id: ID of the container of this process.
+        wanted: The image of a rollback, instead of the newest image.
         is_refetched: Whether missing images of containers will be pulled again before.
 
     Raises:
@@ -77,9 +82,13 @@ def plan_redeploy(
     for dependent in dependents:
         check_can_follow(dependent.container, dependent.reason, self_id)
     order, reason = choose_order(group.containers, dependents, labels.order)
-    own = [
-        _plan_swap(slot.name, slot.container, with_tag(base_image(slot.container), tag), order) for slot in group.slots
+    names = [
+        with_tag(base_image(slot.container), tag)
+        if wanted is None
+        else wanted_name(base_image(slot.container), wanted, keeps_tag=not is_podman)
+        for slot in group.slots
     ]
+    own = [_plan_swap(slot.name, slot.container, name, order) for slot, name in zip(group.slots, names, strict=True)]
     check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
     others = [
         _plan_swap(each.container.name, each.container, each.container.image_name, Order.STOP_FIRST, each.reason)

@@ -1,0 +1,52 @@
+"""Rollbacks: the images to which a service can return, the plan of a rollback, and its request."""
+
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+from tutumd.application.services import ask_engine, ask_plan, check_text
+from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, UnavailableError
+from tutumd.model import Action, Availability, Origin, Plan, ServiceImage, User, find_target
+from tutumd.ports.store import Store
+
+AVAILABILITY_TIMEOUT_S = 3.0
+NOT_ROLLED_BACK = (
+    "Only the image is restored.",
+    "Data in volumes, environment variables and the Compose file or manifest stay as they are now.",
+    "Migrations that a newer version has applied to a database are not reversed.",
+)
+"""What a rollback does not restore, for its plan."""
+MAX_REASON_LENGTH = 1_000
+
+
+def plan_rollback(store: Store, viewer: User, uuid: str, image: str | None) -> Plan:
+    """Return what a rollback would do now. `image` and errors are as in `Store.roll_back`, or as `logs` raises."""
+    service = store.service(viewer, uuid)
+    if service.rollback_refusal:
+        raise ConflictError(service.rollback_refusal)
+    target = find_target(store.images(viewer, uuid), image)
+    plan = ask_plan(store, service, {"image": asdict(target.wanted)})
+    return replace(plan, notes=(*plan.notes, *NOT_ROLLED_BACK))
+
+
+def roll_back(
+    store: Store, viewer: User, uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
+) -> Action:
+    """Queue a rollback, as `Store.roll_back` does. Raises InvalidInputError also for a long or unstorable reason."""
+    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    return store.roll_back(viewer, uuid, image=image, hold=hold, reason=reason, origin=origin)
+
+
+def images(store: Store, viewer: User, uuid: str) -> list[tuple[ServiceImage, Availability]]:
+    """Return the image history of a service, newest first, and where each image would come from now.
+
+    An engine that is away, or does not respond within 3 s, leaves that unknown.
+    """
+    service, found = store.service(viewer, uuid), store.images(viewer, uuid)
+    available: Any = {}
+    is_away = any(engine.away for engine in store.engines(viewer) if engine.name == service.engine)
+    if found and not is_away:
+        arguments = {"images": [asdict(image.wanted) for image in found]}
+        with suppress(UnavailableError, AnswerTimeoutError, InvalidInputError):
+            available = ask_engine(store, service, "images", arguments, timeout_s=AVAILABILITY_TIMEOUT_S)["images"]
+    return [(image, Availability(available.get(str(image.number), Availability.UNKNOWN))) for image in found]

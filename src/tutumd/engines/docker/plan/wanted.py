@@ -1,0 +1,102 @@
+"""The image that a rollback requests: its name, where it comes from, and whether the engine can run it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.look.containers import digest_names, image_digest, platform_of
+from tutumd.engines.docker.look.facts import EngineFacts, check_platform
+from tutumd.engines.dockerapi.failures import status_of
+from tutumd.engines.labels import Json, parse_reference
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, ReasonCode
+from tutumd.model import Availability, WantedImage
+
+_LOOKUPS = 8
+# The server waits a little longer.
+_LOOKUP_LIMIT_S = 2.0
+
+
+def wanted_name(name: str, wanted: WantedImage, *, keeps_tag: bool = True) -> str:
+    """Return the name of the image that a rollback requests: its digest in the repository of `name`, else its ID.
+
+    Args:
+        keeps_tag: Whether the name keeps its tag. Podman drops the tag of a name with a digest.
+
+    Raises:
+        EngineRefusedError: The image has a digest, but `name` has no repository.
+    """
+    if not wanted.digest:
+        return wanted.image_id
+    reference, bare = parse_reference(name), name.partition("@")[0]
+    return f"{bare if keeps_tag else bare.removesuffix(f':{reference.tag}')}@{wanted.digest}"
+
+
+def find_wanted(api: DockerApi, name: str, wanted: WantedImage) -> Json | None:
+    """Return the image that the engine has under the name of a rollback; None if it has none in that repository."""
+    image = api.image(name)
+    if not wanted.digest:
+        return image
+    reference = parse_reference(name)
+    named = [parse_reference(each) for each in digest_names(image)]
+    return image if any(each.same_repository(reference) and each.digest == wanted.digest for each in named) else None
+
+
+def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: WantedImage, platform: str) -> str:
+    """Check, before any change, that the image of a rollback exists and can run here; return its digest or ID.
+
+    Args:
+        present: The image, if the engine has it.
+        platform: The containers' platform if it differs from the engine's own.
+
+    Raises:
+        EngineRefusedError: It is gone, or is for another platform.
+    """
+    if present is not None:
+        check_runs_here(name, present, api.facts(), platform)
+        return image_digest(name, str(present["Id"]), present) or ""
+    if not wanted.digest:
+        raise EngineRefusedError(
+            f"image #{wanted.number} is gone from this engine, and it was never in a registry",
+            ReasonCode.IMAGE_NOT_FOUND,
+        )
+    if not api.facts().is_podman:
+        check_platform(name, api.manifest(parse_reference(name)).platforms, api.facts(), platform)
+    return wanted.digest
+
+
+def check_runs_here(name: str, image: Json, facts: EngineFacts, platform: str) -> None:
+    """Raise EngineRefusedError if an image on the engine is for another platform. Arguments as in `check_wanted`."""
+    system, _, architecture = platform_of({}, image).partition("/")
+    check_platform(name, [(system, architecture)] if architecture else (), facts, platform)
+
+
+def find_available(api: DockerApi, name: str, images: Sequence[WantedImage]) -> dict[int, Availability]:
+    """Return where each image would come from, by its number. Images that are not found in time are unknown.
+
+    Args:
+        name: Name of the image of the service.
+    """
+    pool = ThreadPoolExecutor(_LOOKUPS)
+    futures = {each.number: pool.submit(_availability, api, name, each) for each in images}
+    wait(futures.values(), _LOOKUP_LIMIT_S)
+    pool.shutdown(wait=False, cancel_futures=True)
+    done = {number: future.result() for number, future in futures.items() if future.done() and not future.cancelled()}
+    return {each.number: done.get(each.number, Availability.UNKNOWN) for each in images}
+
+
+def _availability(api: DockerApi, name: str, wanted: WantedImage) -> Availability:
+    with suppress(EngineRefusedError, EngineUnavailableError):
+        pinned = wanted_name(name, wanted)
+        if find_wanted(api, pinned, wanted) is not None:
+            return Availability.LOCAL
+        if not wanted.digest:
+            return Availability.NO
+        if api.facts().is_podman:
+            return Availability.UNKNOWN
+        try:
+            api.manifest(parse_reference(pinned))
+        except EngineRefusedError as error:
+            return Availability.NO if status_of(error) == 404 else Availability.UNKNOWN
+        return Availability.REGISTRY
+    return Availability.UNKNOWN

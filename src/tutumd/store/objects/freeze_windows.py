@@ -1,0 +1,160 @@
+"""The store's freeze windows, for the application."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, about
+from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
+from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until
+from tutumd.ports.freeze import FreezeWindows
+from tutumd.store.objects import audit
+from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, read_page, read_service, visible_to
+from tutumd.store.queue import holds
+from tutumd.store.queue.freezes import ACTS_ON, IS_SERVERWIDE, window_from
+from tutumd.store.queue.snapshots import lock_services
+from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import freeze_windows, services
+
+_c = freeze_windows.c
+_FILTERS = {"uuid": _c.uuid}
+_named = services.alias("named")
+_WAITING = sa.select(actions.c.service_uuid).where(
+    LIVE, actions.c.state == ActionState.PENDING.value, actions.c.verb == Verb.REDEPLOY.value
+)
+
+
+class SqlFreezeWindows(StorePart, FreezeWindows):
+    """FreezeWindows of tutumd.ports."""
+
+    _wakeup: Wakeup
+
+    def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
+        filters = dict(query.filters)
+        found = _select_windows().where(_is_visible(viewer))
+        if service_uuid := filters.pop("service", None):
+            found = found.where(_acts_on_visible(viewer).where(services.c.uuid == service_uuid.lower()).exists())
+        page = replace(query, filters=filters)
+        with self._database.read() as connection:
+            return read_page(connection, found, page, [_c.seq], self._read_windows, _FILTERS)
+
+    def add_freeze_window(self, viewer: User, new: NewFreezeWindow) -> FreezeWindow:
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            _lock_users(connection, viewer)
+            new = _choose_engine(connection, viewer, new)
+            row = {"user_uuid": viewer.uuid, **asdict(new)}
+            same = sa.select(_c.uuid).where(*(_c[name].is_not_distinct_from(value) for name, value in row.items()))
+            uuid = connection.scalar(same)
+            if uuid is None:
+                _check_number(connection, viewer, new)
+                uuid = new_uuid()
+                connection.execute(sa.insert(freeze_windows).values(uuid=uuid, created=now, **row))
+                woken |= _apply(connection, _c.uuid == uuid, now)
+                _record(connection, viewer, AuditEvent.FREEZE_ADDED, new, now)
+            return self._read_windows([read_one(connection, _select_windows().where(_c.uuid == uuid))])[0]
+
+    def remove_freeze_window(self, viewer: User, uuid: str) -> None:
+        with self._wakeup.write(self._database) as (connection, woken):
+            is_this = sa.and_(_c.uuid == uuid, _is_visible(viewer))
+            window = window_from(read_one(connection, _select_windows().where(is_this)))
+            woken |= remove_windows(connection, _c.uuid == uuid, self._clock())
+            _record(connection, viewer, AuditEvent.FREEZE_REMOVED, window, self._clock())
+
+    def _read_windows(self, rows: Sequence[Row]) -> list[FreezeWindow]:
+        windows = (window_from(row, service_name=row.service_name) for row in rows)
+        return [replace(window, active_until=frozen_until(window, self._clock())) for window in windows]
+
+
+def remove_windows(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> set[str]:
+    """Remove windows, and let the redeploys that they held start. Returns the topics to publish."""
+    return _apply(connection, which, now, removes=True)
+
+
+def _apply(
+    connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, *, removes: bool = False
+) -> set[str]:
+    """Let new windows, or the absence of windows to remove, apply to pending redeploys. Returns the topics to publish.
+
+    The services are locked, so that no call stores an action with the holds of before.
+    """
+    acts_on = sa.select(services.c.uuid, services.c.engine).where(ACTS_ON, _c.user_uuid == users.c.uuid, which)
+    concerned = {row.uuid: row.engine for row in connection.execute(acts_on)}
+    lock_services(connection, concerned)
+    if removes:
+        connection.execute(sa.delete(freeze_windows).where(which))
+    waiting = set(connection.scalars(_WAITING)) & concerned.keys()
+    holds.refresh(connection, sorted(waiting), now)
+    return {concerned[uuid] for uuid in waiting}
+
+
+def _lock_users(connection: sa.Connection, viewer: User) -> None:
+    """Lock the viewer and the admins, so that of two simultaneous transactions the second counts the windows of the
+    first, and the removal of the viewer waits.
+    """
+    wanted = sa.select(users.c.uuid).where(sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid)).order_by(users.c.seq)
+    if viewer.uuid not in connection.scalars(wanted.with_for_update(key_share=True)).all():
+        raise NotFoundError(NOT_FOUND)
+
+
+def _choose_engine(connection: sa.Connection, viewer: User, new: NewFreezeWindow) -> NewFreezeWindow:
+    """Return a window with the engine of its stack. Raises as `add_freeze_window`."""
+    check_scope(connection, viewer, new.service_uuid, new.stack)
+    if new.stack is None:
+        return new
+    of_stack = sa.select(services.c.engine).where(services.c.stack == new.stack, sa.not_(services.c.terminated))
+    engines = sorted(set(connection.scalars(of_stack.where(visible_to(viewer)))))
+    if new.engine is None and len(engines) == 1:
+        return replace(new, engine=engines[0])
+    if new.engine not in engines:
+        with about("engine"):
+            raise ConflictError(f"engine must name the engine of the stack {new.stack!r}: {', '.join(engines)}")
+    return new
+
+
+def _check_number(connection: sa.Connection, viewer: User, new: NewFreezeWindow) -> None:
+    if new.service_uuid is not None:
+        noun, alike = "the service", _c.service_uuid == new.service_uuid
+    elif new.stack is not None:
+        of_stack = (_c.stack == new.stack, _c.engine == new.engine, _c.user_uuid == viewer.uuid)
+        noun, alike = f"the stack {new.stack!r}", sa.and_(*of_stack)
+    else:
+        noun, alike = "the server", IS_SERVERWIDE
+    if count(connection, sa.select(_c.seq).where(alike)) >= MAX_WINDOWS:
+        raise ConflictError(f"{noun} has {MAX_WINDOWS} freeze windows, and may not have more: remove some")
+
+
+def _record(connection: sa.Connection, viewer: User, what: AuditEvent, window: NewFreezeWindow, now: datetime) -> None:
+    service = None if window.service_uuid is None else read_service(connection, None, window.service_uuid)
+    scope = "" if service else f"of {f'the stack {window.stack}' if window.stack else 'the server'}"
+    details = ", ".join(filter(None, (scope, window.span, window.reason)))
+    audit.record(connection, viewer, what, now, service=service, details=details)
+
+
+def _select_windows() -> sa.Select[Any]:
+    """Select windows with their owners, and the names of their services as the owners see them."""
+    is_seen = sa.and_(_named.c.uuid == _c.service_uuid, sa.or_(users.c.is_admin, users.c.name == _named.c.owner))
+    return (
+        sa.select(freeze_windows, users.c.name.label("owner"), _named.c.full_name.label("service_name"))
+        .join(users, users.c.uuid == _c.user_uuid)
+        .outerjoin(_named, is_seen)
+    )
+
+
+def _acts_on_visible(viewer: User) -> sa.Select[Any]:
+    """Select the services that the viewer sees and on which a window acts."""
+    return sa.select(services.c.uuid).where(sa.not_(services.c.terminated), visible_to(viewer), ACTS_ON)
+
+
+def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+    if viewer.is_admin and not viewer.access.is_narrow:
+        return sa.true()
+    is_own = sa.false() if viewer.access.is_narrow else _c.user_uuid == viewer.uuid
+    return sa.or_(IS_SERVERWIDE, is_own, _acts_on_visible(viewer).exists())

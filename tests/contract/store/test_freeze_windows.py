@@ -1,0 +1,146 @@
+"""Freeze windows in the store: which redeploys wait for them, who sees them, and what removes them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.stores import StoreBed, query, snapshot
+from tutumd.errors import ConflictError, NotFoundError, TutumdError
+from tutumd.model import AuditEvent, Query, User
+from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow
+from tutumd.store.queue.freezes import read_active
+
+WEEKEND = {"begins": "Fri 16:00", "ends": "Mon 06:00", "reason": "weekend"}
+_WEDNESDAY, _SATURDAY, _MONDAY = (datetime(2026, 1, day, 6, tzinfo=UTC) for day in (7, 10, 12))
+
+
+@pytest.fixture
+def ada(bed: StoreBed) -> User:
+    """A member who owns `web` in the stack `shop`, which another member shares."""
+    bed.clock.now = _SATURDAY
+    ada = bed.store.add_user("ada", is_admin=False)
+    bed.store.add_user("bob", is_admin=False)
+    show(bed, web="ada", db="bob")
+    return ada
+
+
+def show(bed: StoreBed, **owners: str) -> None:
+    """Let the engine show services of the stack `shop` with their owners, and the service `lone`."""
+    shop = (replace(snapshot(name, owner=owner), stack="shop") for name, owner in owners.items())
+    bed.sync(*shop, snapshot("lone"))
+
+
+def freeze(bed: StoreBed, by: User, service: str | None = None, **values: Any) -> FreezeWindow:
+    uuid = service and bed.service_uuid(service)
+    return bed.store.add_freeze_window(by, NewFreezeWindow(**{"service_uuid": uuid, **WEEKEND, **values}))
+
+
+def frozen(bed: StoreBed) -> set[str]:
+    """Return the services whose redeploys would not start now."""
+    uuids = {bed.service_uuid(name): name for name in ("web", "db", "lone")}
+    with bed.database.read() as connection:
+        return {uuids[uuid] for uuid in read_active(connection, list(uuids), bed.clock())}
+
+
+def windows(bed: StoreBed, viewer: User, **filters: str) -> list[str]:
+    return [each.uuid for each in bed.store.freeze_windows(viewer, Query(filters=filters)).objects]
+
+
+@pytest.mark.dialect
+def test_a_window_holds_what_its_owner_may_operate(bed: StoreBed, ada: User) -> None:
+    for by, values, held in [
+        (ada, {"service": "web"}, {"web"}),
+        (ada, {"stack": "shop"}, {"web"}),
+        (bed.admin, {"stack": "shop"}, {"web", "db"}),
+        (bed.admin, {"service": "db"}, {"db"}),
+        (bed.admin, {}, {"web", "db", "lone"}),
+    ]:
+        window = freeze(bed, by, **values)
+        assert frozen(bed) == held, values
+        bed.store.remove_freeze_window(by, window.uuid)
+    assert frozen(bed) == set()
+
+    freeze(bed, ada, "web")
+    show(bed, web="bob", db="bob")
+    assert frozen(bed) == set()
+
+
+def test_a_window_goes_with_its_user_and_with_its_service(bed: StoreBed, ada: User) -> None:
+    held = bed.call(bed.handler("web"))
+    freeze(bed, ada, "web")
+    freeze(bed, ada, stack="shop")
+    of_lone = freeze(bed, bed.admin, "lone")
+    bed.store.remove_user("ada")
+    assert windows(bed, bed.admin) == [of_lone.uuid]
+    assert bed.claimed().action.uuid == held
+
+    lone = bed.service_uuid("lone")
+    bed.show("web")
+    bed.store.forget(bed.admin, lone)
+    assert windows(bed, bed.admin) == []
+
+
+def test_members_see_the_windows_that_hold_their_services(bed: StoreBed, ada: User) -> None:
+    bob = bed.store.user_named("bob")
+    of_web, of_server = freeze(bed, ada, "web"), freeze(bed, bed.admin)
+    of_shop = freeze(bed, bed.admin, stack="shop")
+    of_lone = freeze(bed, bed.admin, "lone")
+    own = freeze(bed, bob, stack="shop")
+
+    assert windows(bed, ada) == [of_web.uuid, of_server.uuid, of_shop.uuid]
+    assert windows(bed, bob) == [of_server.uuid, of_shop.uuid, own.uuid]
+    assert len(windows(bed, bed.admin)) == 5
+    assert windows(bed, bed.admin, service=bed.service_uuid("lone")) == [of_server.uuid, of_lone.uuid]
+    assert windows(bed, ada, service=bed.service_uuid("lone")) == []
+    with pytest.raises(NotFoundError):
+        bed.store.remove_freeze_window(ada, own.uuid)
+
+
+def test_a_window_says_until_when_it_applies(bed: StoreBed, ada: User) -> None:
+    window = freeze(bed, ada, "web")
+    assert (window.active_until, window.owner, window.service_name) == (_MONDAY, "ada", "shop/web")
+    bed.clock.now = _MONDAY
+    [window] = bed.store.freeze_windows(ada, query(uuid=window.uuid)).objects
+    assert window.active_until is None
+
+
+def test_the_engine_of_a_stack_is_found_or_asked_for(bed: StoreBed, ada: User) -> None:
+    assert freeze(bed, ada, stack="shop").engine == "docker"
+    for values in ({"stack": "shop", "engine": "other"}, {"stack": "none"}):
+        with pytest.raises(TutumdError):
+            freeze(bed, ada, **values)
+    with pytest.raises(NotFoundError):
+        freeze(bed, ada, "lone")
+
+
+def test_an_equal_window_is_not_created_again(bed: StoreBed, ada: User) -> None:
+    first = freeze(bed, ada, "web")
+    assert freeze(bed, ada, "web").uuid == first.uuid
+    assert freeze(bed, ada, "web", reason="another").uuid != first.uuid
+    entries = bed.store.audit(bed.admin).entries
+    added = [entry for entry in entries if entry.what == AuditEvent.FREEZE_ADDED]
+    assert [entry.details for entry in added] == [
+        "Fri 16:00 to Mon 06:00 (UTC), another",
+        "Fri 16:00 to Mon 06:00 (UTC), weekend",
+    ]
+
+
+@pytest.mark.dialect
+@pytest.mark.parametrize("values", [{"service": "web"}, {"stack": "shop"}, {}])
+def test_simultaneous_requests_do_not_exceed_the_limit(bed: StoreBed, ada: User, values: dict[str, str]) -> None:
+    by = ada if values else bed.admin
+
+    def add(number: int) -> bool:
+        try:
+            freeze(bed, by, **values, reason=str(number))
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(add, range(MAX_WINDOWS + 5)))
+    assert added.count(True) == MAX_WINDOWS
+    assert freeze(bed, bed.admin, "lone")
