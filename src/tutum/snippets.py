@@ -99,6 +99,7 @@ Webhook URL:  {url}
 {ALERTMANAGER}
 
 # Alertmanager calls at each repeat_interval while the alert lasts. Limit a SCALEUP handler with max_containers.
+# A ROLLBACK handler skips the calls that it gets while the hold of its rollback lasts.
 """,
         credential=ALERTMANAGER_CREDENTIAL.format(secret='"…"   # one of the handler\'s secrets'),  # noqa: S106
     ),
@@ -149,6 +150,8 @@ def _curl(url: str, handler: _Fields) -> str:
     ]
     if handler.get("filter"):
         lines.append("# A call that the handler's filter does not match is answered 200, Skipped.")
+    if handler.get("operation") == "ROLLBACK":
+        lines.append("# While the hold of a rollback lasts, a call is answered 200, Skipped.")
     return "\n".join([*lines, write_call(url, handler)])
 
 

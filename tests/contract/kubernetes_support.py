@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.kubelets import digest_of
+from tests.support.kubernetes.kubelets import CRASHING, HANGING, digest_of, tag_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.services import service_row
 from tests.support.waiting import wait_until
@@ -25,7 +25,7 @@ TIMING = Timing(
     rollback_s=10.0,
 )
 ClusterAndEngine = tuple[FakeCluster, KubernetesEngine]
-DIGESTS = {tag: digest_of(f"{REPOSITORY}:{tag}").partition("@")[2] for tag in ("v1", "v2")}
+DIGESTS = {tag: digest_of(f"{REPOSITORY}:{tag}").partition("@")[2] for tag in ("v1", "v2", "v3", CRASHING, HANGING)}
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
@@ -77,7 +77,7 @@ def spec_and_status(cluster: FakeCluster, resource: str, name: str) -> dict[str,
 def pods(cluster: FakeCluster, name: str) -> dict[str, str]:
     """Return the tags of the images of the pods of a workload, by UID, without pods that are stopping."""
     return {
-        pod["metadata"]["uid"]: pod["spec"]["containers"][0]["image"].rpartition(":")[2]
+        pod["metadata"]["uid"]: tag_of(pod["spec"]["containers"][0])
         for pod in cluster.store.list("pods")
         if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"]
     }

@@ -16,8 +16,9 @@ from tests.contract import swarm_support as swarm
 from tests.contract.forged_support import TakenOver, taken_over
 from tests.contract.kubernetes_support import ClusterAndEngine
 from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.images import Image
 from tests.support.kubernetes.workloads import deployment, probed
-from tests.support.runs import FakeRun, once_at
+from tests.support.runs import SEAL, FakeRun, once_at
 from tutumd.engines.rollout.journal import Stage
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Service, Verb
@@ -26,6 +27,7 @@ from tutumd.worker.journal_seal import JournalSeal
 
 APP = f"{ANONYMOUS}/app"
 DEFINITION = {"command": "id", "envvars": {}, "working_dir": "", "autorestart": "OFF"}
+IMAGE = {"number": 1, "digest": "sha256:" + "1" * 64, "image_id": "", "platform": "", "seal": ""}
 VERBS = ((Verb.REDEPLOY, None), (Verb.SCALE, 3), (Verb.SCALEUP, 3), (Verb.START, None), (Verb.STOP, None))
 ANOTHER_KEY = JournalSeal(b"the key of another worker")
 OF_SWARM: dict[str, Any] = {
@@ -59,6 +61,8 @@ class Bed:
         stored: Returns what the engine stores of both.
         others: Selectors of what is no service.
         journal: A redeploy's, without its stage.
+        digest: Of an image of another repository of the registry.
+        is_not_found: What a rollback to it says.
         tag: What a redeploy to another version needs.
         is_begun: Returns whether this journal or line of the log shows that a change was begun.
     """
@@ -70,6 +74,8 @@ class Bed:
     others: tuple[str, ...]
     journal: dict[str, Any]
     is_begun: Callable[[object], bool]
+    digest: str
+    is_not_found: str
     tag: str | None = None
 
 
@@ -79,6 +85,7 @@ def on_swarm(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Bed]:
     swarm.create(clean_bed, "web", APP, "--label", "tutum.scale.max=2", replicas=1)
     swarm.create(clean_bed, "hidden", "app:v1", "--label", "tutum.ignore=true", replicas=0)
     clean_bed.push("app", "v2")
+    evil = clean_bed.push("evil", Image(version="evil"))
     with swarm.opened(clean_bed) as engine, taken_over(tmp_path, engine) as rows:
         yield Bed(
             rows,
@@ -88,6 +95,8 @@ def on_swarm(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Bed]:
             ("hidden",),
             OF_SWARM,
             lambda stored: isinstance(stored, str) and stored.startswith("probing the new image"),
+            evil,
+            "manifest unknown",
         )
     assert "-trial-" not in clean_bed.docker("service", "ls"), "no probe is left"
 
@@ -107,6 +116,8 @@ def on_kubernetes(kubernetes: ClusterAndEngine, tmp_path: Path) -> Iterator[Bed]
             (*(f"deployment/shop/{name}" for name in names), "deployment/other/web"),
             OF_KUBERNETES,
             lambda stored: isinstance(stored, dict) and bool(stored.get("ordered")),
+            "sha256:" + "e" * 64,
+            "manifest unknown",
             "v2",
         )
 
@@ -125,11 +136,27 @@ def test_rows_change_no_service_beyond_what_a_handler_may(bed: Bed) -> None:
         assert reason.startswith("another version of tutumd, or a worker with another key, began this action"), stage
     for inputs in ({"variables": {"LD_PRELOAD": "/evil.so"}}, {"tag": "80/evil/app:v1"}):
         rows.write_action("web", **inputs)
-        assert rows.perform().reason.startswith("refused: the tag or a variable")
+        assert rows.perform().reason.startswith("refused: the tag, the image or a variable")
     for verb in (Verb.SCALE, Verb.SCALEUP):
         rows.write_action("web", verb, target=3)
         assert "at most 2" in (reason := rows.perform().reason), reason
     assert bed.stored() == before
+
+
+def test_a_rollback_takes_no_more_than_a_digest_of_the_services_repository(bed: Bed) -> None:
+    before, rows = bed.stored(), bed.rows
+    by_id = {**IMAGE, "digest": "", "image_id": bed.digest}
+    for verb, image, words in (
+        (Verb.REDEPLOY, IMAGE, "refused: the tag, the image or a variable"),
+        (Verb.ROLLBACK, {**IMAGE, "digest": f"{bed.digest}@{ANONYMOUS}/evil"}, "refused: the tag, the image or"),
+        (Verb.ROLLBACK, by_id, "image #1 has no digest, and no worker with this key has seen the service run it"),
+        (Verb.ROLLBACK, {**by_id, "seal": SEAL.sign_image("other", "web", bed.digest)}, "image #1 has no digest"),
+        (Verb.ROLLBACK, {**IMAGE, "digest": bed.digest}, bed.is_not_found),
+    ):
+        rows.write_action("web", verb, image=image)
+        outcome = rows.perform()
+        assert (outcome.success, words in outcome.reason) == (False, True), (verb, image, outcome.reason)
+        assert bed.stored() == before, image
 
 
 def test_a_row_cannot_lead_to_what_is_no_service(bed: Bed) -> None:

@@ -105,6 +105,10 @@ def fields_of(
             "--skip-unchanged/--no-skip-unchanged", help="REDEPLOY: do nothing if the newest image already runs."
         ),
     ] = None,
+    rollback_hold: Annotated[
+        bool | None,
+        typer.Option("--rollback-hold/--no-rollback-hold", help="ROLLBACK: hold the service afterwards."),
+    ] = None,
     show_log: Annotated[
         bool | None,
         typer.Option("--show-log/--hide-log", help="Show callers the log of a failed run."),
@@ -134,6 +138,7 @@ def fields_of(
         "pass_body": pass_body if pass_body_as is None else pass_body_as,
         "debounce": seconds_of("--debounce", debounce) if debounce is not None else None,
         "skip_unchanged": skip_unchanged,
+        "rollback_hold": rollback_hold,
         "show_log": show_log,
     }
     return {name: value for name, value in fields.items() if value is not None} | _parse_settings(settings or [])

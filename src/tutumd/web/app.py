@@ -17,6 +17,7 @@ from tutumd.web.api import (
     handlers,
     keys,
     notifications,
+    rollbacks,
     schemas,
     server,
     services,
@@ -72,6 +73,7 @@ _CALL_RESPONSES = {
 _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
+    schemas.RollbackIn,
     schemas.ApiKeyIn,
     schemas.HandlerIn,
     schemas.RotateIn,
@@ -97,8 +99,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    of_services = (services.router, services.actions, freeze.router, notifications.router, services.containers)
-    for router in (handlers.router, *of_services, keys.router, server.router, docs.router):
+    objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
+    for router in (handlers.router, *objects, notifications.router, keys.router, server.router, docs.router):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)

@@ -116,6 +116,16 @@ def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
     return {"parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} | parameter for name in names]}
 
 
+def documented_switches(**descriptions: str) -> dict[str, Any]:
+    """Return the OpenAPI description of query parameters that are 0 or 1, by default 0."""
+    schema = {"type": "string", "enum": ["0", "1"], "default": "0"}
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": schema} for name, text in descriptions.items()
+        ]
+    }
+
+
 def documented_list(filters: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the OpenAPI description of the filters and pages of a list."""
     return documented_query(sorted(filters | {"limit", "offset"}))

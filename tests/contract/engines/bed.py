@@ -28,6 +28,8 @@ class Ability(Enum):
     """The engine is another process, which can go away."""
     ENDS = auto()
     """A container can be ended from the outside, and the engine does not replace it."""
+    IMAGES = auto()
+    """What runs is an image with a digest, to which a rollback can return."""
 
 
 class EngineBed(Protocol):

@@ -113,7 +113,7 @@ class SwarmEngineBed(_ImagesBed):
     """A service of one node. With 0 replicas it is stopped: there is no scaling from there up."""
 
     kind = "swarm"
-    abilities = _COMMON | {Ability.HEALTH}
+    abilities = _COMMON | {Ability.HEALTH, Ability.IMAGES}
 
     @property
     def service(self) -> Service:

@@ -22,7 +22,7 @@ class KubernetesEngineBed(EngineBed):
     """With 0 replicas a Deployment is stopped: there is no scaling from there up."""
 
     kind = "kubernetes"
-    abilities = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.HEALTH, Ability.AWAY})
+    abilities = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.HEALTH, Ability.AWAY, Ability.IMAGES})
     deadline_s = 300.0
 
     def __init__(self, cluster: FakeCluster, folder: Path, stack: ExitStack) -> None:
@@ -58,9 +58,9 @@ class KubernetesEngineBed(EngineBed):
     def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         if version == "missing":
             return {"tag": kubelets.MISSING}
-        # Nodes that pull get another image by the same name.
+        # Nodes that pull get another image by the same name, but none by a digest.
         image = f"{REPOSITORY}:{_TAGS.get(version, version)}"
-        self._cluster.controllers.image_of = lambda pod, _: image
+        self._cluster.controllers.image_of = lambda pod, named: named if "@" in named else image
         return {"deadline_s": 3.0} if version == "unhealthy" else {}
 
     def versions(self) -> Sequence[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.kubernetes.store import Store
+from tests.support.kubernetes.workloads import REPOSITORY
 
 NODES = ("node-a", "node-b")
 Pod = dict[str, Any]
@@ -119,7 +120,8 @@ class Kubelets:
 
 def digest_of(image: str) -> str:
     """Return the imageID that a node reports for an image."""
-    return f"registry.test/app@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+    digest = image.partition("@")[2] or f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+    return f"{REPOSITORY}@{digest}"
 
 
 def ended_with(exit_code: int) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def _key(pod: Pod) -> tuple[str, str, str]:
 
 
 def _conditions(pod: Pod, ready: bool, since: dict[str, Any]) -> list[dict[str, Any]]:
-    tags = {_tag(container) for container in pod["spec"]["containers"]}
+    tags = {tag_of(container) for container in pod["spec"]["containers"]}
     why = {} if ready else {"reason": "ContainersNotReady", "message": "containers with unready status"}
     at = {"lastTransitionTime": since["lastTransitionTime"]} if "lastTransitionTime" in since else {}
     found = [
@@ -177,8 +179,8 @@ def _conditions(pod: Pod, ready: bool, since: dict[str, Any]) -> list[dict[str, 
 
 def _status(container: dict[str, Any], age: float) -> dict[str, Any]:
     """Return the status of a container at that age of its pod."""
-    up, state, restarts = _state(_tag(container), age)
-    exit_code = 7 if _tag(container) == EXITING else 3
+    up, state, restarts = _state(tag_of(container), age)
+    exit_code = 7 if tag_of(container) == EXITING else 3
     return {
         "name": container["name"],
         "image": container["image"],
@@ -226,9 +228,16 @@ def _state(tag: str, age: float) -> tuple[bool, dict[str, Any], int]:
 
 def _stop_s(pod: Pod) -> float:
     """Return how long a pod takes to stop: its whole grace period if it hangs or is slow."""
-    slow = any(_tag(container) in (HANGING, SLOW) for container in pod["spec"]["containers"])
+    slow = any(tag_of(container) in (HANGING, SLOW) for container in pod["spec"]["containers"])
     return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if slow else _STOP_S
 
 
-def _tag(container: dict[str, Any]) -> str:
-    return str(container["image"].rpartition(":")[2])
+def tag_of(container: dict[str, Any]) -> str:
+    """Return the tag of a container's image. The registry knows the digests of some tags."""
+    name, _, digest = str(container["image"]).partition("@")
+    return _TAGS.get(digest, MISSING) if digest else name.rpartition(":")[2]
+
+
+_TAGS = {
+    digest_of(f"{REPOSITORY}:{tag}").partition("@")[2]: tag for tag in ("v1", "v2", "v3", CRASHING, HANGING, EXITING)
+}

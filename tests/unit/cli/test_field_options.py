@@ -45,6 +45,7 @@ HANDLERS = f"/service/{WEB}/webhook/handler/"
         (("--debounce", "0"), {"debounce": 0}),
         (("--skip-unchanged",), {"skip_unchanged": True}),
         (("--no-skip-unchanged",), {"skip_unchanged": False}),
+        (("--no-rollback-hold",), {"rollback_hold": False}),
         (("--show-log",), {"show_log": True}),
         (("--hide-log",), {"show_log": False}),
     ],

@@ -27,6 +27,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
 
 TAGGED = "tutum.image.tagged"
+ROLLED_BACK = "tutum.image.rolled-back"
 COPY = (
     "nodes that have registry.test/app:v1 already use their copy (imagePullPolicy: IfNotPresent), also if the tag was "
     "moved in the registry; set imagePullPolicy: Always to pull it"
@@ -54,7 +55,7 @@ def test_a_plain_restart() -> None:
     subject = workload(deployment(template=template(container(probed=True))))
     plan = planned(subject)
     assert plan == RedeployJournal(
-        before={"restarted_at": "", "main": "app"},
+        before={"restarted_at": "", "main": "app", "annotations": {TAGGED: None, ROLLED_BACK: None}},
         old=fingerprint(subject.template),
         image="registry.test/app:v1",
         restarted_at=AT,
@@ -62,6 +63,7 @@ def test_a_plain_restart() -> None:
         min_ready=None,
         running_before=("a",),
         image_before=DIGEST,
+        annotations={ROLLED_BACK: None},
         pull_note=COPY,
     )
     restarted = {**subject.template, "metadata": {**subject.template["metadata"], "annotations": {RESTARTED_AT: AT}}}
@@ -163,8 +165,7 @@ def test_the_main_container_is_changed_with_those_of_the_same_image() -> None:
     ],
 )
 def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str) -> None:
-    subject = workload(deployment(template=template({"name": "app", "image": image})))
-    assert new_image(subject, tag) == wanted
+    assert new_image(image, tag) == wanted
 
 
 @pytest.mark.parametrize(

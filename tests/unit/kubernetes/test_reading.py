@@ -62,7 +62,14 @@ def test_a_pod_is_read() -> None:
         ready_since=SINCE,
         containers=(
             PodContainer(
-                name="app", image="app:v1", digest=DIGEST, started=SINCE, exit_code=137, ended="OOMKilled", restarts=1
+                name="app",
+                image="app:v1",
+                digest=DIGEST,
+                is_from_registry=True,
+                started=SINCE,
+                exit_code=137,
+                ended="OOMKilled",
+                restarts=1,
             ),
         ),
         inits=(PodContainer(name="migrate", image="app:v1", is_lasting=False),),

@@ -45,6 +45,7 @@ PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
         ("curl", {"operation": "SCALEUP"}, PLAIN, "call/3/?wait=300"),
         ("curl", {"tag": {"allow": ["v*"], "from": "query"}}, {"tag": {"from": "body.tag"}}, "?tag=TAG&wait=300"),
         ("curl", {"filter": "body.a"}, PLAIN, "200, Skipped"),
+        ("curl", {"operation": "ROLLBACK"}, PLAIN, "hold of a rollback lasts, a call is answered 200, Skipped"),
     ],
 )
 def test_a_snippet_fits_the_handler(

@@ -28,6 +28,12 @@ def test_each_deprecated_operation_and_field_is_listed() -> None:
     assert [name for name in found if name.rpartition(" ")[2] not in page] == []
 
 
+def test_each_reference_of_the_document_names_a_schema() -> None:
+    schemas = COMMITTED["components"]["schemas"]
+    named = {value.rpartition("/")[2] for name, value in walk("", COMMITTED) if name.endswith(" $ref")}
+    assert named <= schemas.keys()
+
+
 def walk(name: str, value: Any) -> list[tuple[str, Any]]:
     """Return each value of a document with the names that lead to it."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -19,10 +19,11 @@ from tutumd.engines.labels import (
     Json,
     describe_lasting_tag,
     found_settings,
+    original_image,
     parse_labels,
 )
 from tutumd.errors import EngineUnavailableError
-from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+from tutumd.model import ContainerSnapshot, ContainerState, ImageFacts, Port, ServiceSnapshot
 
 T = TypeVar("T")
 
@@ -161,8 +162,12 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         deployed=max([pod.created for pod in shown if pod.created and pod.alive], default=None),
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
-        left_tags=describe_lasting_tag(workload.annotations, workload.main["image"]),
+        left_tags=describe_lasting_tag(
+            workload.annotations, original_image(workload.annotations, workload.main["image"])
+        ),
         settings=found_settings([workload.annotations]),
+        image=running_image(workload, shown),
+        rollback_refusal=workload.refusal,
     )
 
 
@@ -201,6 +206,29 @@ def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
     """
     ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
     return running_digest(workload, ready) or running_digest(workload, ready[-1:])
+
+
+def running_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
+    """Return the image that all ready pods run, with its digest in the registry; None if they differ or do not report
+    it.
+    """
+    main, running = workload.main, [pod.container(workload.main["name"]) for pod in pods if pod.alive and pod.ready]
+    name, _, pinned = main["image"].partition("@")
+    digests = {
+        pinned if pinned and each.image == main["image"] else (each.digest or "") * each.is_from_registry
+        for each in running
+    }
+    digest = digests.pop() if len(digests) == 1 else ""
+    return ImageFacts(reference=name, digest=digest) if digest else None
+
+
+def result_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
+    """Return the image that the pods of a successful rollout run. If their digests differ: the newest pod's."""
+    name, _, pinned = workload.main["image"].partition("@")
+    if pinned:
+        return ImageFacts(reference=name, digest=pinned)
+    ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
+    return running_image(workload, ready) or running_image(workload, ready[-1:])
 
 
 def _run_command(workload: Workload) -> str:

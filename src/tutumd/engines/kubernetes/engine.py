@@ -168,7 +168,9 @@ class KubernetesEngine:
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._cluster.require_view(self._address(service))
         plan = describe_plan(
-            view, plan_redeploy(view, tag, {}, self._timing), self._limits.adapted(**limits_of(view.workload))
+            view,
+            plan_redeploy(view, tag, {}, self._timing, wanted=image),
+            self._limits.adapted(**limits_of(view.workload)),
         )
         stuck = describe_stuck(view)
         return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
@@ -177,7 +179,8 @@ class KubernetesEngine:
         return carry_out(Redeploy(self._context(service, run)))
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
-        return {}
+        """Return what is known: the nodes pull images, and the cluster does not say which images they have."""
+        return {image.number: Availability.UNKNOWN if image.digest else Availability.NO for image in images}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: WorkloadView) -> ScaleJournal:

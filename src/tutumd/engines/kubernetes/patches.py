@@ -2,11 +2,11 @@
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint, restarted_at
-from tutumd.engines.labels import IMAGE_TAGGED, Json
+from tutumd.engines.labels import IMAGE_ROLLED_BACK, IMAGE_TAGGED, Json
 from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
 
 # Environment variables that a redeploy sets in the main container; None removes a variable.
@@ -23,6 +23,7 @@ class RedeployJournal:
         before: The changed parts of the pod template before the change (`stored_parts`).
         old: Fingerprint of the complete template before the change.
         image: Image of the main container.
+        annotations: Annotations of the workload that the patch sets; None removes an annotation.
         restarted_at: Time written into the template; unique to this restart.
         min_ready_before, min_ready: minReadySeconds before this redeploy (None: absent) and during it (None: not
             changed).
@@ -44,6 +45,7 @@ class RedeployJournal:
     min_ready: int | None
     running_before: tuple[str, ...]
     image_before: str | None
+    annotations: Json = field(default_factory=dict)
     surge_before: str | None = None
     surge: int | None = None
     notes: tuple[str, ...] = ()
@@ -60,14 +62,18 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
     values.
     """
     main = workload.main
-    parts: dict[str, Any] = {"restarted_at": restarted_at(workload.template), "main": main["name"]}
+    parts: dict[str, Any] = {
+        "restarted_at": restarted_at(workload.template),
+        "main": main["name"],
+        "annotations": {name: workload.annotations.get(name) for name in (IMAGE_TAGGED, IMAGE_ROLLED_BACK)},
+    }
     if image != main["image"]:
         same = [
             [part, container["name"]]
             for part, container in _all_containers(workload.template)
             if container["image"] == main["image"]
         ]
-        parts |= {"image": main["image"], "containers": same, "tagged": workload.annotations.get(IMAGE_TAGGED)}
+        parts |= {"image": main["image"], "containers": same}
     if names:
         parts["env"] = store_variables(main, "env", names)
     return parts
@@ -78,10 +84,9 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
 
     The image is changed in the main container and in all other containers with the same image.
     """
-    tagged = workload.annotations.get(IMAGE_TAGGED) if journal.image == workload.main["image"] else journal.image
     settings = {"/spec/minReadySeconds": journal.min_ready, "/spec/strategy/rollingUpdate/maxSurge": journal.surge}
     changed = {path: value for path, value in settings.items() if value is not None}
-    return _patch(workload, _restarted(workload.template, journal, variables), tagged, changed)
+    return _patch(workload, _restarted(workload.template, journal, variables), journal.annotations, changed)
 
 
 def restored_settings(workload: Workload, journal: RedeployJournal) -> Json:
@@ -102,12 +107,8 @@ def is_restarted(workload: Workload, journal: RedeployJournal, variables: Variab
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, names: Collection[str]) -> list[Json]:
     """Return the JSON patch that restores the complete template, as `kubectl rollout undo` does."""
-    return _patch(
-        workload,
-        _restored(workload.template, journal.before, names),
-        journal.before.get("tagged", workload.annotations.get(IMAGE_TAGGED)),
-        {},
-    )
+    template = _restored(workload.template, journal.before, names)
+    return _patch(workload, template, journal.before.get("annotations") or {}, {})
 
 
 def _restarted(template: Json, journal: RedeployJournal, variables: Variables) -> Json:
@@ -145,11 +146,9 @@ def _restored(template: Json, before: Json, names: Collection[str]) -> Json:
     return restored
 
 
-def _patch(workload: Workload, template: Json, tagged: str | None, others: Json) -> list[Json]:
-    """Return the JSON patch (RFC 6902) that sets the template, the annotation of a named tag, and other fields."""
-    annotations = {name: value for name, value in workload.annotations.items() if name != IMAGE_TAGGED}
-    if tagged:
-        annotations[IMAGE_TAGGED] = tagged
+def _patch(workload: Workload, template: Json, changed: Mapping[str, str | None], others: Json) -> list[Json]:
+    """Return the JSON patch (RFC 6902) that sets the template, annotations of the workload, and other fields."""
+    annotations = {name: value for name, value in {**workload.annotations, **changed}.items() if value is not None}
     fields = {"/spec/template": template, **others}
     if annotations != workload.annotations:
         fields["/metadata/annotations"] = annotations

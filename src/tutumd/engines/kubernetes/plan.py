@@ -9,31 +9,48 @@ from tutumd.engines.kubernetes.health import is_finished
 from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
-from tutumd.engines.labels import Json, describe_lasting_tag, describe_skip, parse_labels, parse_reference
+from tutumd.engines.labels import (
+    IMAGE_ROLLED_BACK,
+    IMAGE_TAGGED,
+    Json,
+    describe_lasting_tag,
+    describe_skip,
+    original_image,
+    parse_labels,
+    parse_reference,
+    rollback_image,
+)
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Plan, RunLimits
+from tutumd.model import Plan, RunLimits, WantedImage
 
 MAX_SURGE = 10
 """Pods that a redeploy may add to those that are wanted: more could be too many for nodes and databases."""
 
 
 def plan_redeploy(
-    view: WorkloadView, tag: str | None, variables: Variables, timing: Timing, skip_unchanged: bool | None = None
+    view: WorkloadView,
+    tag: str | None,
+    variables: Variables,
+    timing: Timing,
+    skip_unchanged: bool | None = None,
+    wanted: WantedImage | None = None,
 ) -> RedeployJournal:
     """Return the journal of a redeploy.
 
     Args:
         tag: Replaces the tag of the image; None leaves its name as it is.
         skip_unchanged: Whether an unchanged image is skipped; None: the workload's annotation decides.
+        wanted: The image of a rollback.
 
     Raises:
         EngineRefusedError: The redeploy cannot be done, or the cluster would not carry it out.
     """
     workload = view.workload
     refuse_impossible(workload, variables)
-    image = new_image(workload, tag)
+    original = original_image(workload.annotations, workload.main["image"])
+    image = rollback_image(original, wanted) if wanted else new_image(original, tag)
     labels = parse_labels([workload.annotations])
     min_ready, capped = _min_ready(view, timing.stable_s if labels.stable_s is None else labels.stable_s)
     surge = None if min_ready is None else _surge(workload)
@@ -41,6 +58,10 @@ def plan_redeploy(
         before=stored_parts(workload, image, variables),
         old=fingerprint(workload.template),
         image=image,
+        annotations={
+            IMAGE_ROLLED_BACK: f"{image} {original}" if wanted else None,
+            **({IMAGE_TAGGED: image} if tag and image != original else {}),
+        },
         # The microseconds distinguish two restarts: a restart with the same time would change nothing.
         restarted_at=timing.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
         min_ready_before=workload.spec.get("minReadySeconds"),
@@ -51,7 +72,7 @@ def plan_redeploy(
         image_before=running_digest(workload, view.alive),
         notes=(
             *(() if tag else describe_lasting_tag(workload.annotations, image)),
-            *_notes(workload),
+            *_notes(workload, f"runs {image}" if wanted else "makes new pods"),
             *capped,
         ),
         pull_note=pull_note(workload, image),
@@ -132,41 +153,20 @@ def all_notes(workload: Workload, journal: RedeployJournal) -> tuple[str, ...]:
 
 def refuse_impossible(workload: Workload, variables: Variables) -> None:
     """Raise EngineRefusedError if a redeploy would replace no pod, or could not set the variables."""
-    name = workload.address.words
-    if workload.metadata.get("deletionTimestamp"):
-        raise EngineRefusedError(f"{name} is being deleted")
-    if workload.spec.get("paused"):
-        # kubectl: pkg/polymorphichelpers/objectrestarter.go refuses this too.
-        raise EngineRefusedError(f"{name} is paused: resume it first (kubectl rollout resume)")
-    if workload.strategy.get("type") == "OnDelete":
-        raise EngineRefusedError(
-            f"{name} has the update strategy OnDelete: its pods are replaced only when somebody deletes them, so a "
-            "redeploy would change nothing; use RollingUpdate"
-        )
-    if workload.kind is Kind.DAEMON_SET and workload.observed and not workload.replicas:
-        # Nor does its controller want a pod on a node that is not ready.
-        raise EngineRefusedError(
-            f"no node fits {name}, or the nodes that fit are not ready (kubectl get nodes): nothing would run the new "
-            "version; the service was left as it is"
-        )
-    if workload.replicas and not workload.moving:
-        raise EngineRefusedError(
-            f"{name} has the partition {workload.rolling.get('partition')} and {workload.replicas} replicas: a "
-            "redeploy would replace none of them; lower the partition"
-        )
+    if workload.refusal:
+        raise EngineRefusedError(workload.refusal)
     # A patch changes the first of two variables of the same name, but the last variable counts.
     names = [entry["name"] for entry in workload.main.get("env") or ()]
     repeated = next((variable for variable in sorted(variables) if names.count(variable) > 1), None)
     if repeated is not None:
         raise EngineRefusedError(
-            f"{name} sets the variable {repeated} more than once, so a new value for it would not count: remove all "
-            "but one of them first"
+            f"{workload.address.words} sets the variable {repeated} more than once, so a new value for it would not "
+            "count: remove all but one of them first"
         )
 
 
-def new_image(workload: Workload, tag: str | None) -> str:
-    """Return the image of the main container, with the tag if one is given; its digest is then dropped."""
-    image: str = workload.main["image"]
+def new_image(image: str, tag: str | None) -> str:
+    """Return the image, with the tag if one is given; its digest is then dropped."""
     return image if tag is None else replace(parse_reference(image), tag=tag, digest=None).name
 
 
@@ -205,10 +205,10 @@ def pull_note(workload: Workload, image: str) -> str:
     )
 
 
-def _notes(workload: Workload) -> tuple[str, ...]:
+def _notes(workload: Workload, next_start: str) -> tuple[str, ...]:
     notes = []
     if workload.is_stopped:
-        notes.append("the service is stopped and stays stopped: its next start makes new pods")
+        notes.append(f"the service is stopped and stays stopped: its next start {next_start}")
     if workload.moving < workload.replicas:
         notes.append(
             f"the partition {workload.rolling['partition']} keeps {workload.replicas - workload.moving} of "

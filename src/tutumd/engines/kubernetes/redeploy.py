@@ -1,7 +1,7 @@
 """The redeploy of one workload: the patch of its pod template, its temporary settings, and the rollback."""
 
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
-from tutumd.engines.kubernetes.discover import result_digest, warnings
+from tutumd.engines.kubernetes.discover import result_digest, result_image, warnings
 from tutumd.engines.kubernetes.health import (
     PodWatch,
     check_rollout,
@@ -49,8 +49,8 @@ class Redeploy:
     def begin(self) -> RedeployJournal:
         context = self.context
         view = context.cluster.require_view(context.address)
-        inputs = context.run.tag, context.run.variables, context.timing, context.run.skip_unchanged
-        journal = plan_redeploy(view, *inputs)
+        run = context.run
+        journal = plan_redeploy(view, run.tag, run.variables, context.timing, run.skip_unchanged, run.image)
         for note in (*all_notes(view.workload, journal), describe_stuck(view)):
             if note:
                 context.run.log(note)
@@ -190,12 +190,12 @@ class Redeploy:
             self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
 
     def outcome(self, result: Result, view: WorkloadView | None) -> Outcome:
-        journal, digest = self.journal, None
+        journal, digest, image = self.journal, None, None
         notes = [*journal.notes] if result.success else []
         if view is not None:
-            digest = result_digest(
-                view.workload, view.of(journal.restarted_at) if result.success and journal.ordered else view.alive
-            )
+            pods = view.of(journal.restarted_at) if result.success and journal.ordered else view.alive
+            digest = result_digest(view.workload, pods)
+            image = result_image(view.workload, pods) if result.success else None
             left = restored_settings(view.workload, journal)
             notes += [f"minReadySeconds is still {journal.min_ready}"] if "minReadySeconds" in left else []
             notes += [f"maxSurge is still {journal.surge}"] if "strategy" in left else []
@@ -209,6 +209,7 @@ class Redeploy:
             image_tried=parse_reference(journal.image).digest,
             containers_before=journal.running_before,
             containers_after=tuple(pod.uid for pod in view.ready) if view else (),
+            image=image,
         )
 
 

@@ -32,8 +32,7 @@ _HOPELESS = frozenset(
 )
 # Reasons of a container that has not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
 _BEFORE_START = frozenset({"ContainerCreating", "PodInitializing"})
-# Reasons of an end before the first instruction (containerd, dockershim).
-_NEVER_RAN = ("StartError", "ContainerCannotRun")
+_NEVER_RAN = ("StartError", "ContainerCannotRun")  # before the first instruction (containerd, dockershim)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -43,6 +42,7 @@ class PodContainer:
 
     Attributes:
         digest: Digest of the running image; None if the node does not report it.
+        is_from_registry: Whether that is a digest of a registry, and not of a copy on the node alone.
         started: Start time; None unless it runs.
         waiting: The engine's reason why it does not run yet, or does not run again; empty if it runs or has ended.
         message: The engine's message about the wait or the end.
@@ -55,6 +55,7 @@ class PodContainer:
     name: str
     image: str
     digest: str | None = None
+    is_from_registry: bool = False
     started: datetime | None = None
     waiting: str = ""
     message: str = ""
@@ -288,6 +289,7 @@ def _container(spec: Json, status: Json, is_lasting: bool) -> PodContainer:
         name=spec["name"],
         image=spec["image"],
         digest=digest.group() if digest else None,
+        is_from_registry="@" in str(status.get("imageID")),
         started=parse_time((state.get("running") or {}).get("startedAt")),
         waiting=str(waiting.get("reason") or ""),
         message=str((ended if waiting.get("reason") == "CrashLoopBackOff" else waiting or ended).get("message") or ""),

@@ -170,6 +170,33 @@ class Workload:
         first = int((self.spec.get("ordinals") or {}).get("start") or 0)
         return max(0, min(self.replicas, first + self.replicas - int(self.rolling.get("partition") or 0)))
 
+    @property
+    def refusal(self) -> str:
+        """Why a redeploy would replace no pod; empty if it would."""
+        name = self.address.words
+        if self.metadata.get("deletionTimestamp"):
+            return f"{name} is being deleted"
+        if self.spec.get("paused"):
+            # kubectl: pkg/polymorphichelpers/objectrestarter.go refuses this too.
+            return f"{name} is paused: resume it first (kubectl rollout resume)"
+        if self.strategy.get("type") == "OnDelete":
+            return (
+                f"{name} has the update strategy OnDelete: its pods are replaced only when somebody deletes them, so a "
+                "redeploy would change nothing; use RollingUpdate"
+            )
+        if self.kind is Kind.DAEMON_SET and self.observed and not self.replicas:
+            # Nor does its controller want a pod on a node that is not ready.
+            return (
+                f"no node fits {name}, or the nodes that fit are not ready (kubectl get nodes): nothing would run the "
+                "new version; the service was left as it is"
+            )
+        if self.replicas and not self.moving:
+            return (
+                f"{name} has the partition {self.rolling.get('partition')} and {self.replicas} replicas: a "
+                "redeploy would replace none of them; lower the partition"
+            )
+        return ""
+
     def count(self, name: str) -> int:
         """Return a number of the status. The API omits numbers that are 0."""
         return int(self.status.get(name) or 0)

@@ -24,7 +24,7 @@ from tutumd.model import Action, Container, Scope, Service, User, Verb
 from tutumd.web.api.objects import ACTION, ACTION_LOGS, CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
-from tutumd.web.body import Body, documented, documented_list, documented_query, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
@@ -39,14 +39,7 @@ Uuid = Annotated[
 
 ActionUuid = Annotated[str, Path(description="UUID of the action")]
 
-_DRY_RUN: dict[str, Any] = {
-    "responses": {200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
-    "openapi_extra": documented_query(
-        ["dry_run"],
-        description="1: return the plan and do nothing. 0: redeploy.",
-        schema={"type": "string", "enum": ["0", "1"], "default": "0"},
-    ),
-}
+DRY_RUN = "1: return the plan and do nothing."
 Named = TypeVar("Named", Action, Action | None)
 
 
@@ -100,15 +93,20 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
     )
-    _name(response, action)
+    name_action(response, action)
     return service
 
 
-@router.post("/{uuid}/redeploy/", status_code=202, response_model=SERVICE, **_DRY_RUN)
+@router.post(
+    "/{uuid}/redeploy/",
+    status_code=202,
+    response_model=SERVICE,
+    responses={200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
+    openapi_extra=documented_switches(dry_run=DRY_RUN),
+)
 def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
-    given = [("dry_run", text) for text in request.query_params.getlist("dry_run")]
-    if parse_number(given, "dry_run", 0, 1, default=0):
+    if is_set(request, "dry_run"):
         web = context(request)
         plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
@@ -161,14 +159,21 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     return {"logs": text, "next": following}
 
 
+def is_set(request: Request, name: str) -> bool:
+    """Return whether a query parameter of `documented_switches` is 1. Raises InvalidInputError."""
+    return bool(parse_number([(name, text) for text in request.query_params.getlist(name)], name, 0, 1, default=0))
+
+
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> Service:
-    origin = context(request).read_origin(request.scope)
-    service, action = rules.act(context(request).store, viewer, find_service(request, viewer, uuid), verb, origin)
-    _name(response, action)
+    web, found = context(request), find_service(request, viewer, uuid)
+    origin = web.read_origin(request.scope)
+    service, action = rules.act(web.store, viewer, found, verb, origin)
+    name_action(response, action)
     return service
 
 
-def _name(response: Response, action: Named) -> Named:
+def name_action(response: Response, action: Named) -> Named:
+    """Name an action in a response, if there is one, and return it."""
     if action is not None:
         response.headers[ACTION_HEADER] = action_uri(action.uuid)
     return action
@@ -213,7 +218,7 @@ def get_action_logs(request: Request, viewer: Reader, uuid: ActionUuid) -> dict[
 @actions.post("/{uuid}/cancel/", status_code=202, response_model=ACTION)
 def cancel_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
-    return _name(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
+    return name_action(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
 
 
 @actions.post("/{uuid}/abandon/", status_code=202, response_model=ACTION)
@@ -222,11 +227,11 @@ def abandon_action(request: Request, response: Response, viewer: Administrator, 
 
     What it left half done is cleared up before the next action of the service begins.
     """
-    return _name(response, rules.abandon(context(request).store, viewer, parse_uuid(uuid)))
+    return name_action(response, rules.abandon(context(request).store, viewer, parse_uuid(uuid)))
 
 
 @actions.post("/{uuid}/retry/", status_code=202, response_model=ACTION)
 def retry_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Repeat a failed or canceled action in a new action. 409 for any other."""
     web = context(request)
-    return _name(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))
+    return name_action(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))

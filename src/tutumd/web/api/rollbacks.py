@@ -1,0 +1,84 @@
+"""Routes of rollbacks, and of the images that a service ran."""
+
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response
+
+from tutumd.application import rollbacks as rules
+from tutumd.application.calls import parse_wait
+from tutumd.application.queries import parse_query
+from tutumd.application.scopes import require_scope
+from tutumd.model import Page, Reference, Scope, Service
+from tutumd.web.api.handler_objects import PROGRESS
+from tutumd.web.api.objects import IMAGE, PLAN, SERVICE
+from tutumd.web.api.schemas import RollbackIn, list_of, show, write_page
+from tutumd.web.api.services import DRY_RUN, Uuid, find_service, is_set, name_action
+from tutumd.web.auth import Reader
+from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, parse
+from tutumd.web.call.endpoint import wait_for_end
+from tutumd.web.context import context
+from tutumd.web.errors import JsonResponse
+from tutumd.web.uris import PREFIX, uri
+
+router = APIRouter(prefix=f"{PREFIX}/service/{{uuid}}", tags=["services"])
+_WAIT = documented_query(["wait"], description="Seconds to wait for the end, 0 to 600.")["parameters"]
+_ENDED: dict[int | str, dict[str, Any]] = {
+    200: {"model": PLAN | PROGRESS, "description": "With `dry_run=1`: the plan; with `wait`: `Success`"},
+    502: {"model": PROGRESS, "description": "With `wait`: `Failed` or `Canceled`, and why"},
+    504: {"model": PROGRESS, "description": "With `wait`: it continues"},
+}
+_PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"], *_WAIT]}
+
+
+@router.post(
+    "/rollback/",
+    status_code=202,
+    response_model=SERVICE,
+    responses=_ENDED,
+    openapi_extra=documented(RollbackIn, required=False) | _PARAMETERS,
+)
+async def roll_back_service(
+    request: Request, response: Response, viewer: Reader, uuid: Uuid, body: Body
+) -> Service | JsonResponse:
+    """Replace every container by one of an image that the service ran before, and hold its redeploys.
+
+    With `?dry_run=1` only show the plan. With `?wait=S` (0 to 600), respond when the action has ended, as for a call.
+    """
+    web, document = context(request), parse(body or b"{}", RollbackIn).model_dump()
+    image = None if document["image"] is None else str(document["image"])
+    wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
+    service_uuid = await run_sync(find_service, request, viewer, uuid)
+    if is_set(request, "dry_run"):
+        ask = partial(rules.plan_rollback, web.store, viewer, service_uuid, image)
+        plan = await run_sync(web.ask_engine, viewer, ask)
+        return JsonResponse(PLAN.model_validate(plan).model_dump())
+    require_scope(viewer, Scope.OPERATE)
+    action = await run_sync(
+        partial(
+            rules.roll_back,
+            web.store,
+            viewer,
+            service_uuid,
+            image=image,
+            hold=document["hold"],
+            reason=document["reason"],
+            origin=web.read_origin(request.scope),
+        )
+    )
+    if wait_s is not None:
+        return await wait_for_end(web, Reference(0, action.number), action.uuid, wait_s)
+    name_action(response, action)
+    return await run_sync(web.store.service, viewer, service_uuid)
+
+
+@router.get("/image/", response_model=list_of(IMAGE), openapi_extra=documented_list())
+def list_images(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, Any]:
+    """List the images that a service ran, newest first, and where a rollback would get them. Pages: limit, offset."""
+    web, query = context(request), parse_query(request.query_params.multi_items(), frozenset())
+    service_uuid = find_service(request, viewer, uuid)
+    images = web.ask_engine(viewer, partial(rules.images, web.store, viewer, service_uuid))
+    shown = [show(IMAGE, image, available=available) for image, available in images]
+    page = Page(objects=tuple(shown[query.offset : query.offset + query.limit]), total=len(shown))
+    return write_page(f"{uri('service', service_uuid)}image/", query, page)
