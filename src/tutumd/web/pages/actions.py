@@ -12,6 +12,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, HoldKind, Query, Requester, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.holds import describe_wait
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
@@ -76,7 +77,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     action = store.action(visitor, uuid)
     service, is_pending = store.service(visitor, action.service_uuid), action.state is ActionState.PENDING
     if is_pending:
-        action = replace(action, reason=action.reason or action.waits_for)
+        action = replace(action, reason=action.reason or describe_wait(action))
     lines = store.log_lines(visitor, uuid, 0)
     return render(
         request,
