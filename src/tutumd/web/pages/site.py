@@ -31,6 +31,7 @@ from tutumd.web.pages import (
     handlers,
     notifications,
     overview,
+    rollback,
     service,
     service_list,
     service_logs,
@@ -52,6 +53,7 @@ PAGES = (
     overview,
     service_list,
     service,
+    rollback,
     service_logs,
     connect,
     handler_form,  # before `handlers`: `new` is not a number
