@@ -9,9 +9,10 @@ import pytest
 from tests.contract.engines.verbs import watching
 from tests.contract.local_support import PATIENT_S, LocalHost
 from tests.support.waiting import wait_until
+from tutumd.engines.local.engine import NO_ROLLBACK
 from tutumd.engines.local.records import definition_digest
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Autorestart, Plan, RunLimits
+from tutumd.model import Autorestart, Plan, RunLimits, WantedImage
 
 BODY = "TUTUM_TRIGGER_BODY"
 VARIABLES = {BODY: '{"a": "b=c"}\n', "GONE": None}
@@ -102,3 +103,16 @@ def test_a_plan_says_what_would_be_refused_or_put_off(host: LocalHost) -> None:
     engine.stop(host.service(), host.run())
     plan = engine.plan(host.service(), None)
     assert (plan.order, plan.steps) == ("", ("keep the definition for the next start",))
+
+
+def test_a_command_has_no_images_to_which_it_could_return(host: LocalHost) -> None:
+    service = host.service(target=1)
+    engine = host.engine()
+    engine.start(service, host.run())
+    assert host.shown(engine).rollback_refusal == NO_ROLLBACK
+    for act in (
+        lambda: engine.plan(service, None, WantedImage(number=1)),
+        lambda: engine.redeploy(service, host.run(image=WantedImage(number=1))),
+    ):
+        with pytest.raises(EngineRefusedError, match="has no images"):
+            act()

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.history import end, image, look, perform_rollback, redeploy, roll_back, submit
+from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed, call, snapshot
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import Accepted, ActionState, Handler, NotQueued, Operation, Verb
 from tutumd.ports.intake import CallResult
+from tutumd.store.tables.services import service_holds
 
 
 @pytest.fixture
@@ -93,3 +97,20 @@ def test_uses_and_keys_count_only_calls_that_roll_back(bed: StoreBed) -> None:
     assert bed.send(handler, evaluation) == NotQueued(skip=Reason("rolled-back"))
     assert bed.accepted(handler, evaluation, key="idempotency-key:1").action_uuid == first.action_uuid
     assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).uses == 1
+
+
+@pytest.mark.dialect
+def test_callers_learn_what_became_of_their_calls(bed: StoreBed, replica: Replica) -> None:
+    deploys, alerts = (f"{make(bed, replica, operation=each)}call/" for each in ("REDEPLOY", "ROLLBACK"))
+    status, deployed = replica.request("POST", deploys)
+    assert (status, replica.request("POST", alerts)[0]) == (202, 202)
+    _, progress = replica.request("GET", deployed["status_url"])
+    assert (progress["state"], "superseded by a rollback to #2" in progress["reason"]) == ("Canceled", True)
+    perform_rollback(bed)
+    status, skipped = replica.request("POST", alerts)
+    assert (status, skipped["state"]) == (200, "Skipped")
+    assert "until somebody resumes it" in skipped["reason"]
+    bed.sync(replace(look("b"), rollback_refusal="the Deployment is paused"))
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(service_holds))
+    assert replica.request("POST", alerts) == (409, {"error": "the Deployment is paused"})

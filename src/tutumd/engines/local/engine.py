@@ -45,6 +45,8 @@ from tutumd.model import (
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Clock
 
+NO_ROLLBACK = "a service of the local engine is a command, which has no images: change its definition instead"
+
 
 def build_snapshot(
     record: ServiceRecord, running: Collection[str], exit_codes: Mapping[str, int | None]
@@ -85,6 +87,7 @@ def build_snapshot(
         image_name=record.image_name,
         image_digest=record.digest,
         run_command=record.definition.command,
+        rollback_refusal=NO_ROLLBACK,
         deployed=max((c.started for c in record.containers if c.started), default=None),
     )
 
@@ -122,6 +125,11 @@ def _snapshot(
 
 
 LOCK_WAIT_S = 30.0
+
+
+def _refuse_image(image: WantedImage | None) -> None:
+    if image is not None:
+        raise EngineRefusedError(NO_ROLLBACK)
 
 
 class LocalEngine:
@@ -193,6 +201,7 @@ class LocalEngine:
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         if problem := self._folder.unreadable.get(service.uuid):
             raise EngineRefusedError(problem)
+        _refuse_image(image)
         return self._changes.plan(service, tag)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
@@ -200,6 +209,7 @@ class LocalEngine:
 
         A service that was never started is started.
         """
+        _refuse_image(run.image)
         return self._perform(service, run, plans.plan_redeploy)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:

@@ -16,6 +16,7 @@ from tutumd.errors import TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
 from tutumd.web.messages.deliveries import describe_reason, write_reason
+from tutumd.web.messages.holds import describe_wait
 from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import is_secure, set_cookie
 
@@ -119,6 +120,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "shell": quote,
     "reason": describe_reason,
     "sentence": write_reason,
+    "wait": describe_wait,
     "agent": agent,
 }
 

@@ -32,6 +32,7 @@ from tutumd.web.pages import (
     handlers,
     notifications,
     overview,
+    rollback,
     service,
     service_list,
     service_logs,
@@ -53,6 +54,7 @@ PAGES = (
     overview,
     service_list,
     service,
+    rollback,
     service_logs,
     connect,
     handler_form,  # before `handlers`: `new` is not a number
