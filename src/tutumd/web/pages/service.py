@@ -73,6 +73,7 @@ def render_service(
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
+        freeze_windows=web.store.freeze_windows(visitor, Query.newest(20, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
