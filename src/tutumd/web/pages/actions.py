@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Query, Requester, Scope, User, Verb
+from tutumd.model import Action, ActionState, HoldKind, Query, Requester, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.holds import describe_wait
@@ -17,8 +17,8 @@ from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
-from tutumd.web.pages.service import read_unfinished
-from tutumd.web.pages.service_buttons import Button
+from tutumd.web.pages.service import is_held, read_unfinished
+from tutumd.web.pages.service_buttons import Button, command, name_in_command
 from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
@@ -101,6 +101,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,
         buttons=list_buttons(action, visitor),
+        can_resume=visitor.may(Scope.OPERATE) and any(each.kind is HoldKind.HOLD for each in action.holds),
+        can_override=visitor.may(Scope.OPERATE) and is_held(action),
+        resume_command=command("resume", name_in_command(store, visitor, service)),
         busy=action.ended is None,
         is_waiting=action.ended is None and bool(action.reason),
         waits_for=_find_running(store, visitor, action)
