@@ -185,6 +185,8 @@ class AuditEvent(StrEnum):
     DELIVERY_REPEATED = "delivery repeated"
     SERVICE_CREATED = "service created"
     SERVICE_CHANGED = "service changed"
+    SERVICE_HELD = "service held"
+    SERVICE_RESUMED = "service resumed"
     SERVICE_FORGOTTEN = "service forgotten"
     USER_ADDED = "user added"
     USER_REMOVED = "user removed"

@@ -190,7 +190,7 @@ class Action(Effect):
         started: Time at which a worker first claimed it.
         deliveries: Number of calls that it carries out; 0 in lists that do not count them.
         reason: Reason of the result, or of the wait for an engine or a worker.
-        waits_for: Sentence about what it waits for; empty if a worker performs it, or it has ended.
+        waits_for: Sentence about what it waits for apart from `holds`; empty if a worker performs it, or it has ended.
         held_until: Earliest time at which it could start; None if nothing holds it, or until somebody removes a hold.
         holds: Why it may not start yet, while it is pending.
         overrides: It ignores holds and freeze windows.

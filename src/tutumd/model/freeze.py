@@ -54,7 +54,7 @@ class NewFreezeWindow:
     @property
     def why(self) -> Reason:
         """The reason why an action waits: when the window applies, and what its owner wrote."""
-        return Reason("frozen", (self.span, self.reason))
+        return Reason("frozen-because", (self.span, self.reason)) if self.reason else Reason("frozen", (self.span,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -288,12 +288,39 @@ class Store(Accounts, Targets, FreezeWindows, Protocol):
     def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
         """Return who requested actions, by UUID. Admins learn the names of all users, members only their own."""
 
-    def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+    def held_actions(self, viewer: User) -> tuple[Action, ...]:
+        """Return the pending actions, oldest first, that a hold or a freeze window delays: at most 100."""
+
+    def hold(self, viewer: User, service_uuid: str, *, until: datetime | None, reason: str) -> Service:
+        """Hold the redeploys of a service until a time, or until `resume` (None), instead of its earlier hold.
+
+        Calls and other requests for a redeploy are accepted and coalesced, and stay pending. A redeploy that has begun
+        continues, also if it waits for another try.
+        """
+
+    def resume(self, viewer: User, service_uuid: str) -> Service:
+        """Remove the hold of a service, if it has one. Redeploys that were held begin, unless something else holds
+        them.
+        """
+
+    def submit(
+        self,
+        viewer: User,
+        service_uuid: str,
+        verb: Verb,
+        *,
+        target: int | None,
+        origin: Origin,
+        override: bool = False,
+    ) -> Action:
         """Queue an action, or join a pending action that does the same.
 
         A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that
         later calls run after them. They join only the newest pending action, if it has the same verb and `target`.
         SCALE also sets the service's target; without a `target`, the action scales to the stored target.
+
+        Args:
+            override: Holds and freeze windows do not apply to the action, which carries out the calls that it joined.
         """
 
     def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:

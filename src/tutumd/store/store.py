@@ -16,6 +16,7 @@ from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.freeze_windows import SqlFreezeWindows
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.held import SqlHolds
 from tutumd.store.objects.images import SqlImages
 from tutumd.store.objects.notifications import SqlTargets
 from tutumd.store.objects.revisions import SqlRevisions
@@ -48,6 +49,7 @@ class SqlStore(
     SqlActions,
     SqlRecentActions,
     SqlHandlers,
+    SqlHolds,
     SqlImages,
     SqlDeliveries,
     SqlAccounts,
@@ -68,7 +70,7 @@ class SqlStore(
 
     def service(self, viewer: User, uuid: str) -> Service:
         with self._database.read() as connection:
-            return read_service(connection, viewer, uuid)
+            return read_service(connection, viewer, uuid, self._clock())
 
     def create_service(
         self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int

@@ -1,57 +1,185 @@
-"""Holds of services: their pending redeploys wait until the hold ends or is removed."""
+"""Holds of services: their redeploys wait, and nothing else does."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
-from tests.support.stores import StoreBed
-from tutumd.model import Operation, Verb
-from tutumd.store.queue import holds
+from tests.support.stores import ORIGIN, StoreBed, query
+from tutumd.errors import NotFoundError
+from tutumd.model import ActionState, AuditEvent, AuditFilters, HoldKind, Operation, Verb
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import freeze_windows
+
+pytestmark = pytest.mark.dialect
 
 
-def hold(bed: StoreBed, service: str, until: datetime | None = None) -> None:
+def hold(bed: StoreBed, service: str, hours: float | None = None) -> None:
+    until = None if hours is None else bed.clock() + timedelta(hours=hours)
+    bed.store.hold(bed.admin, bed.service_uuid(service), until=until, reason="incident 42")
+
+
+def freeze(bed: StoreBed, begins: str, ends: str) -> None:
+    """Add a freeze window of the server that begins later."""
     with bed.database.write() as connection:
-        holds.hold_service(
-            connection,
-            bed.service_uuid(service),
-            until=until,
-            reason="incident 42",
-            by="ada",
-            is_of_rollback=False,
-            now=bed.clock(),
+        user_uuid = connection.scalar(sa.select(users.c.uuid))
+        window = {"begins": begins, "ends": ends, "tz": "UTC", "reason": "feast"}
+        connection.execute(
+            sa.insert(freeze_windows).values(uuid=new_uuid(), user_uuid=user_uuid, created=bed.clock(), **window)
         )
 
 
-def resume(bed: StoreBed, service: str) -> bool:
-    with bed.database.write() as connection:
-        return holds.resume_service(connection, bed.service_uuid(service), bed.clock())
-
-
-@pytest.mark.dialect
-def test_a_hold_that_is_set_later_delays_a_pending_redeploy_until_it_is_removed(bed: StoreBed) -> None:
-    uuid = bed.call(bed.handler("web"))
+def test_all_calls_of_a_hold_are_carried_out_by_one_run_after_it(bed: StoreBed) -> None:
+    web = bed.handler("web")
+    earlier = bed.call(web)
     hold(bed, "web")
     bed.clock.move(timedelta(days=10_000).total_seconds())
+    assert {bed.call(web) for _ in range(200)} == {earlier}
     assert bed.claim() is None
-    assert resume(bed, "web") is True
-    assert resume(bed, "web") is False
-    assert bed.claimed().action.uuid == uuid
+    (held,) = bed.store.held_actions(bed.admin)
+    assert (held.uuid, held.deliveries, held.held_until) == (earlier, 201, None)
+    bed.store.resume(bed.admin, web.service_uuid)
+    bed.finish(bed.claimed())
+    assert bed.claim() is None
+    assert bed.store.held_actions(bed.admin) == ()
 
 
-@pytest.mark.dialect
 def test_a_hold_ends_by_itself(bed: StoreBed) -> None:
+    hold(bed, "web", 4)
+    hold(bed, "db", 4)
     uuid = bed.call(bed.handler("web"))
-    hold(bed, "web", bed.clock() + timedelta(hours=4))
+    assert bed.store.action(bed.admin, uuid).held_until == bed.clock() + timedelta(hours=4)
     bed.clock.move(4 * 3600 - 1)
     assert bed.claim() is None
     bed.clock.move(1)
     assert bed.claimed().action.uuid == uuid
+    assert bed.claim() is None, "no call was held on db"
+    assert bed.store.service(bed.admin, bed.service_uuid("web")).hold is None
+    assert not any(service.hold for service in bed.store.services(bed.admin, query()).objects)
 
 
-def test_a_hold_delays_nothing_else(bed: StoreBed) -> None:
+def test_a_hold_delays_no_other_verb_and_no_other_service(bed: StoreBed) -> None:
+    hold(bed, "web")
+    web = bed.service_uuid("web")
     bed.call(bed.handler("web"))
     bed.call(bed.handler("web", Operation.SCALEUP))
-    other = bed.call(bed.handler("db"))
+    bed.store.submit(bed.admin, web, Verb.STOP, target=None, origin=ORIGIN)
+    bed.call(bed.handler("db"))
+    verbs = []
+    while claim := bed.claim():
+        verbs.append((claim.service.name, claim.action.verb))
+        bed.finish(claim)
+    assert sorted(verbs) == [("db", Verb.REDEPLOY), ("web", Verb.SCALEUP), ("web", Verb.STOP)]
+
+
+def test_a_redeploy_that_has_begun_is_not_held(bed: StoreBed) -> None:
+    web = bed.handler("web")
+    uuid = bed.call(web)
+    claim = bed.claimed()
+    bed.queue.retry_later(claim, delay=timedelta(seconds=15), error="away")
     hold(bed, "web")
-    assert {bed.claimed().action.verb, bed.claimed().action.uuid} == {Verb.SCALEUP, other}
+    bed.clock.move(15)
+    again = bed.claimed()
+    assert again.action.uuid == uuid
+    bed.finish(again, success=False)
+    retried = bed.store.retry(bed.admin, uuid, ORIGIN)
+    assert [each.kind for each in retried.holds] == [HoldKind.HOLD]
     assert bed.claim() is None
+
+
+def test_a_person_can_override_a_hold_and_the_held_calls_are_carried_out(bed: StoreBed) -> None:
+    web = bed.handler("web")
+    hold(bed, "web")
+    held = bed.call(web)
+    submit = partial(bed.store.submit, bed.admin, web.service_uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    assert submit().holds
+    overriding = submit(override=True)
+    assert (overriding.uuid, overriding.holds) == (held, ())
+    hold(bed, "web", 2)
+    assert bed.claimed().action.uuid == held
+    assert bed.store.action(bed.admin, bed.call(web)).holds, "the next one is held again"
+    details = bed.store.audit(bed.admin, AuditFilters(what=AuditEvent.ACTION_SUBMITTED)).entries[0].details
+    assert details == "REDEPLOY (joined a pending one), in spite of holds and freeze windows"
+
+
+def test_a_hold_says_who_set_it_and_why_and_can_be_replaced_and_removed_twice(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    hold(bed, "web")
+    uuid = bed.call(bed.handler("web"))
+    held = bed.store.hold(bed.admin, web, until=bed.clock() + timedelta(hours=1), reason="").hold
+    assert held is not None
+    assert (held.by, held.reason, held.until, held.since) == (
+        "admin",
+        "",
+        bed.clock() + timedelta(hours=1),
+        bed.clock(),
+    )
+    (listed,) = (service.hold for service in bed.store.services(bed.admin, query(name="web")).objects)
+    assert listed == held
+    (reason,) = bed.store.action(bed.admin, uuid).holds
+    assert (reason.kind, reason.by, reason.until, reason.reason.code) == (HoldKind.HOLD, "admin", held.until, "held")
+    for _ in range(2):
+        assert bed.store.resume(bed.admin, web).hold is None
+    resumed = bed.store.audit(bed.admin, AuditFilters(what=AuditEvent.SERVICE_RESUMED)).entries
+    assert len(resumed) == 1
+
+
+def test_nobody_holds_the_services_of_others(bed: StoreBed) -> None:
+    bed.show("web", "db", owner="admin")
+    ada = bed.store.add_user("ada", is_admin=False)
+    hold(bed, "web")
+    bed.call(bed.handler("web"))
+    with pytest.raises(NotFoundError):
+        bed.store.hold(ada, bed.service_uuid("web"), until=None, reason="")
+    with pytest.raises(NotFoundError):
+        bed.store.resume(ada, bed.service_uuid("web"))
+    assert bed.store.held_actions(ada) == ()
+    assert bed.claim() is None
+
+
+def test_a_hold_outlasts_a_service_that_is_gone_but_not_one_that_is_forgotten(bed: StoreBed) -> None:
+    hold(bed, "web")
+    web = bed.service_uuid("web")
+    uuid = bed.call(bed.handler("web"))
+    bed.show("db")
+    bed.show("web", "db")
+    assert bed.store.service(bed.admin, web).hold
+    assert bed.claim() is None
+    bed.show("db")
+    bed.store.forget(bed.admin, web)
+    assert bed.store.actions(bed.admin, query(uuid=uuid)).objects[0].state is ActionState.CANCELED
+    bed.show("web", "db")
+    assert bed.store.service(bed.admin, web).hold is None
+    bed.call(bed.handler("web"))
+    bed.claimed()
+
+
+def test_a_claim_sees_a_freeze_window_that_has_begun(bed: StoreBed) -> None:
+    names = [f"s{number}" for number in range(100)]
+    bed.show("web", *names)
+    frozen = [bed.call(bed.handler(name)) for name in names]
+    scaleup = bed.call(bed.handler("web", Operation.SCALEUP))
+    freeze(bed, "2026-01-01 00:10", "2026-01-01 02:00")
+    bed.clock.move(3600)
+    assert bed.claimed().action.uuid == scaleup
+    assert bed.claim() is None
+    bed.clock.move(3600)
+    assert bed.claimed().action.uuid == frozen[0]
+
+
+def test_a_clock_that_is_set_back_ends_a_debounce_but_no_hold(bed: StoreBed) -> None:
+    for name in ("web", "db"):
+        debounced = bed.handler(name, debounce=10)
+        bed.send(debounced, bed.evaluate(debounced, debounce_s=10))
+    hold(bed, "db", 5 / 3600)
+    bed.clock.move(-3600)
+    unheld = bed.claimed()
+    assert unheld.service.name == "web"
+    bed.finish(unheld)
+    assert bed.claim() is None
+    bed.clock.move(3605)
+    assert bed.claim() is None
+    bed.clock.move(5)
+    assert bed.claimed().service.name == "db"

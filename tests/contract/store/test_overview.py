@@ -16,7 +16,7 @@ def failed(bed: StoreBed, viewer: User | None = None) -> list[str]:
 
 def waiting(bed: StoreBed) -> list[Action]:
     """Return the actions that wait."""
-    return [action for action in bed.store.unfinished_actions(bed.admin, 40) if action.waits_for]
+    return [action for action in bed.store.unfinished_actions(bed.admin, 40) if action.waits_for or action.holds]
 
 
 def run(bed: StoreBed, name: str, *, success: bool) -> str:
@@ -62,8 +62,9 @@ def test_each_action_that_waits_says_what_for(bed: StoreBed) -> None:
     assert list(bed.store.unfinished_actions(bed.admin, limit=1)[1:]) == found[:1], "of each state"
     assert [(action.service_name, action.waits_for) for action in found] == [
         ("web", "waiting for the action that runs on its service"),
-        ("db", "waiting for more calls: the debounce of a handler is not over"),
+        ("db", ""),
     ]
+    assert [each.reason.code for each in found[1].holds] == ["debounce"]
     assert found[1].held_until == bed.clock() + timedelta(seconds=60)
     bed.finish(running)
     bed.clock.move(61)

@@ -41,7 +41,7 @@ def test_a_held_action_says_when_it_may_begin() -> None:
         Hold(kind=kind, until=end, reason=Reason("held"))
         for kind, end in ((HoldKind.DEBOUNCE, until), (HoldKind.HOLD, until), (HoldKind.HOLD, None))
     )
-    for holds, end in (((debounce,), ", if no more calls come."), ((debounce, held), "16:00:00</time>.")):
+    for holds, end in (((debounce,), ", if no more calls come."), ((debounce, held), "in 4 h</time>.")):
         html = ui.held({"held_until": until, "holds": holds})
         assert "in 4 h" in html and html.endswith(end)
     assert ui.held({"held_until": None, "holds": (endless,)}) == ""

@@ -27,9 +27,10 @@ from tutumd.engines.docker.look.snapshot import base_image, service_snapshot
 from tutumd.engines.docker.plan.constraints import check_readable
 from tutumd.engines.docker.plan.images import check_images
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
-from tutumd.engines.docker.plan.wanted import find_available, find_wanted
+from tutumd.engines.docker.plan.wanted import find_availability, find_wanted
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.dockerapi.registry import find_available
 from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -149,7 +150,8 @@ class DockerEngine:
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
         group, _ = self._require(service)
-        return find_available(self._api, base_image(group.containers[0]), images)
+        name = base_image(group.containers[0])
+        return find_available(images, lambda image: find_availability(self._api, name, image))
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Scale a service to `target` containers, at least 1: without containers, the service would not exist."""

@@ -1,12 +1,11 @@
 """Image registries, reached through the Docker Engine: logins, manifests and pulls."""
 
 import json
-import re
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
-from tutumd.engines.dockerapi.failures import timed_out, translated, translated_read, with_advice
+from tutumd.engines.dockerapi.failures import status_of, timed_out, translated, translated_read, with_advice
 from tutumd.engines.labels import DOCKER_HUB, ImageReference, parse_reference, pull_code
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
@@ -110,43 +109,42 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
     )
 
 
-_FIND_LIMIT_S = 4.0
-# OCI distribution specification, "Error Codes", and containerd's text for HTTP 404. Without access, registries answer
-# 404 too, with other texts.
-_GONE = re.compile(r"(manifest|name) unknown|: not found$", re.IGNORECASE)
+_LOOKUPS = 8
+# The server waits a little longer.
+_LOOKUP_LIMIT_S = 2.0
 
 
-def find_images(
-    client: Client, repository: ImageReference, images: Sequence[WantedImage], auth: Auth
+def find_available(
+    images: Sequence[WantedImage], find: Callable[[WantedImage], Availability]
 ) -> dict[int, Availability]:
-    """Return where images with a digest are, by number: on the client's host, or in the registry.
+    """Return where images are, by number. Images that `find` does not find in time, or with an error, are unknown."""
 
-    After `_FIND_LIMIT_S` seconds, the rest is unknown.
-    """
-    ends = time.monotonic() + _FIND_LIMIT_S
-    found: dict[int, Availability] = {}
-    for image in images:
-        pinned = replace(repository, tag=None, digest=image.digest)
-        left_s = ends - time.monotonic()
+    def find_or_give_up(image: WantedImage) -> Availability:
         try:
-            found[image.number] = _find_image(client, pinned, auth, left_s) if left_s > 0 else Availability.UNKNOWN
-        except EngineUnavailableError:
-            found[image.number] = Availability.UNKNOWN
-    return found
+            return find(image)
+        except (EngineRefusedError, EngineUnavailableError):
+            return Availability.UNKNOWN
+
+    pool = ThreadPoolExecutor(_LOOKUPS)
+    futures = {each.number: pool.submit(find_or_give_up, each) for each in images}
+    wait(futures.values(), _LOOKUP_LIMIT_S)
+    pool.shutdown(wait=False, cancel_futures=True)
+    done = {number: future.result() for number, future in futures.items() if future.done() and not future.cancelled()}
+    return {each.number: done.get(each.number, Availability.UNKNOWN) for each in images}
 
 
-def _find_image(client: Client, pinned: ImageReference, auth: Auth, limit_s: float) -> Availability:
-    if is_local(client, pinned):
-        return Availability.LOCAL
-    sdk: Any = client
-    headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
-    attempt = f"find {pinned.name} in its registry"
+def find_in_registry(inspect: Callable[[], object]) -> Availability:
+    """Return whether the registry has an image: no, only if the registry says so.
+
+    Args:
+        inspect: Raises the errors of `inspect_manifest`.
+    """
     try:
-        with translated(attempt):
-            address = sdk._url("/distribution/{0}/json", pinned.name)
-            sdk._raise_for_status(sdk.get(address, headers=headers, timeout=limit_s))
+        inspect()
     except EngineRefusedError as error:
-        return Availability.NO if _GONE.search(str(error)) else Availability.UNKNOWN
+        # Docker answers 404 also if the registry denies access.
+        is_gone = status_of(error) == 404 and "denied" not in str(error)
+        return Availability.NO if is_gone else Availability.UNKNOWN
     return Availability.REGISTRY
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.dockerapi.documents import is_health_check
-from tutumd.engines.dockerapi.registry import find_images, inspect_manifest, is_local
+from tutumd.engines.dockerapi.registry import find_available, find_in_registry, inspect_manifest, is_local
 from tutumd.engines.labels import ImageReference, Json, original_image, parse_reference, rollback_image
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
@@ -58,8 +58,16 @@ def find_availability(api: SwarmApi, view: ServiceView, images: Sequence[WantedI
     """Return where the images of rollbacks would come from. Nodes cannot pull an image without a digest."""
     repository = parse_reference(original_image(specs.label_sets(view.spec)[0], view.version.image))
     auth = api.stored_or_fresh_auth(repository.name)
-    pullable = [image for image in images if image.digest]
-    return {image.number: Availability.NO for image in images} | find_images(api.client, repository, pullable, auth)
+
+    def find(image: WantedImage) -> Availability:
+        if not image.digest:
+            return Availability.NO
+        pinned = replace(repository, tag=None, digest=image.digest)
+        if is_local(api.client, pinned):
+            return Availability.LOCAL
+        return find_in_registry(lambda: inspect_manifest(api.client, pinned, auth, f"find {pinned.name}"))
+
+    return find_available(images, find)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

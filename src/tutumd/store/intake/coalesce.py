@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from tutumd.errors import (
@@ -84,8 +84,8 @@ class CalledHandler(NamedTuple):
     old_until: int | None
     action_uuid: str | None
     action_seq: int | None
-    action_due: int | None
     action_created: int | None
+    debounced_until: int | None
     action_skips: bool | None = None
 
     @property
@@ -105,6 +105,7 @@ class Coalescer:
         deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
         new_actions: Rows of the actions to insert.
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        debounces: Ends of the debounces to set, with the same keys; None: no debounce.
         amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, with the same keys.
         handler_changes: Columns to update, by the handler's `seq`.
         engines: Names of the engines with a new or rescheduled action.
@@ -132,6 +133,7 @@ class Coalescer:
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
+        self.debounces: dict[int | str, datetime | None] = {}
         self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.engines: set[str] = set()
@@ -155,10 +157,10 @@ class Coalescer:
             and not call.has_tag_param
             and call.key is None
             and handler.uuid == call.handler_uuid
-            and (handler.action_due or 0) <= self._now
+            and (handler.debounced_until or 0) <= self._now
             and not handler.action_skips
         ):
-            # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
+            # Most calls of a burst: the handler has no options, and no debounce holds its action.
             before = self._add_amount(call, handler, handler.action_seq, None)
             self._add_delivery(call, handler, WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
             return _accepted(handler, str(handler.action_uuid), handler.action_seq, before)
@@ -271,7 +273,8 @@ class Coalescer:
         now = from_microseconds(self._now)
         verb = Verb(handler.operation)
         action = begun or new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
-        action["due"] = now + timedelta(seconds=evaluation.debounce_s)
+        if evaluation.debounce_s:
+            self.debounces[action["uuid"]] = now + timedelta(seconds=evaluation.debounce_s)
         action["skip_unchanged"] = evaluation.skip_unchanged
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
@@ -281,19 +284,16 @@ class Coalescer:
     def _reschedule(
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
-        """Update the due time of a held action: a debounced call holds it longer, any other call makes it due."""
-        changed = self.action_changes.get(action, {}).get("due")
-        if opened is not None:
-            due, created = microseconds(opened["due"]), microseconds(opened["created"])
-        else:
-            due, created = handler.action_due or 0, handler.action_created or 0
-        due = due if changed is None else microseconds(changed)
-        if due <= self._now:
+        """Move the end of a debounce that lasts: a debounced call holds the action longer, any other call ends it."""
+        created = microseconds(opened["created"]) if opened else handler.action_created or 0
+        end = from_microseconds(handler.debounced_until or 0)
+        now = from_microseconds(self._now)
+        if (self.debounces.get(action, end) or now) <= now:
             return
         debounce_us = evaluation.debounce_s * _SECOND_US
-        next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
+        end = from_microseconds(min(self._now, created + (MAX_DEBOUNCES - 1) * debounce_us) + debounce_us)
         self.engines.add(handler.engine)
-        self.action_changes.setdefault(action, {})["due"] = from_microseconds(max(next_due, self._now))
+        self.debounces[action] = end if end > now else None
 
     def _join_skips(self, action: int | str, stored: bool | None, evaluation: Evaluation) -> None:
         """Let an action skip an unchanged image only if all of its calls allow that: a call without the option leaves

@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Call
+from tutumd.model import Call, HoldKind
 from tutumd.store.intake.coalesce import CalledHandler
 from tutumd.store.sql.dialect import execute_compiled
-from tutumd.store.tables.actions import OPEN, actions
+from tutumd.store.tables.actions import OPEN, action_holds, actions
 from tutumd.store.tables.services import handlers, services
 
 MAX_CACHED = 10_000
@@ -21,6 +21,9 @@ MAX_CACHED = 10_000
 
 MAX_OPTIONS = 1_000
 """Characters of the options of a handler in the cache."""
+
+
+_DEBOUNCE = sa.literal_column(f"'{HoldKind.DEBOUNCE}'", sa.String)
 
 
 def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
@@ -44,14 +47,18 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             handlers.c.old_until,
             actions.c.uuid.label("action_uuid"),
             actions.c.seq.label("action_seq"),
-            actions.c.due.label("action_due"),
             actions.c.created.label("action_created"),
+            action_holds.c.until.label("debounced_until"),
             actions.c.skip_unchanged.label("action_skips"),
         )
         .join(services, services.c.uuid == handlers.c.service_uuid)
         .outerjoin(
             actions,
             sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
+        )
+        .outerjoin(
+            action_holds,
+            sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind == _DEBOUNCE),
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
     )
@@ -159,11 +166,21 @@ TRIGGERS = (
     f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
-    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created, due,"
+    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created,"
     " skip_unchanged ON actions WHEN (OLD.state = 'Pending' AND OLD.open) OR (NEW.state = 'Pending' AND NEW.open)"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
     f" BEGIN {_LOG} (OLD.service_uuid); END",
+    *(
+        f"CREATE TRIGGER debounces_{name} AFTER {what} ON action_holds WHEN {row}.kind = '{HoldKind.DEBOUNCE}'"  # noqa: S608 (constants)
+        f" BEGIN INSERT INTO changed_services (service_uuid) SELECT service_uuid FROM actions"
+        f" WHERE seq = {row}.action_seq; END"
+        for name, what, row in (
+            ("begun", "INSERT", "NEW"),
+            ("changed", "UPDATE", "NEW"),
+            ("ended", "DELETE", "OLD"),
+        )
+    ),
     # The newest change stays, so that no number is reused.
     "CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0"  # noqa: S608 (a number)
     f" BEGIN DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}; END",

@@ -24,6 +24,7 @@ from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects import action_rows
 from tutumd.store.objects.actions import insert_actions
 from tutumd.store.objects.images import roll_back_by_call
+from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import dialect_of, probe
@@ -255,6 +256,9 @@ def _store_part(
     if batch.amounts:
         amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
         action_inputs.store(connection, amounts, set(seqs.values()))
+    if batch.debounces:
+        ends = {seqs[action] if isinstance(action, str) else action: end for action, end in batch.debounces.items()}
+        holds.set_debounces(connection, ends, now)
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
     topics |= batch.engines

@@ -6,17 +6,18 @@ chunk and action, so that it grows at its end. A row of `actions` has the range 
 `delivery_chunks` has the chunks. Triggers write both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Action, ActionState, Phase, Requester, User, Verb, read_wanted
+from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, WantedImage
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from, visible_to
+from tutumd.store.queue import holds
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import IndexHint
 from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
@@ -140,20 +141,29 @@ def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
 
 def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
     """Return an existing action. `now` is as in `action_from`."""
-    return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one(), now)
+    (action,) = actions_from(connection, connection.execute(select_actions().where(actions.c.uuid == uuid)), now)
+    return action
 
 
-def action_from(row: Row, now: datetime | None = None) -> Action:
+def actions_from(connection: sa.Connection, rows: Iterable[Row], now: datetime | None) -> tuple[Action, ...]:
+    """Return the actions of rows of `select_actions`, with what holds them. `now` is as in `action_from`."""
+    found = list(rows)
+    held = [row.seq for row in found if now and row.state == ActionState.PENDING.value and row.due > now]
+    holds_by_seq = holds.read(connection, held, now) if held and now else {}
+    return tuple(action_from(row, now, holds_by_seq.get(row.seq, ())) for row in found)
+
+
+def action_from(row: Row, now: datetime | None = None, held_by: tuple[Hold, ...] = ()) -> Action:
     """Return the action of a row of `select_actions`.
 
     Args:
         now: The time for which the action describes its wait; None: no description.
+        held_by: What holds it then.
     """
-    of_engine, waits_for, is_held = "", "", False
+    of_engine, waits_for = "", ""
     if now is not None and row.ended is None and row.worker is None:
         of_engine = _describe_engine(row, now)
-        waits_for = of_engine or _describe_wait(row, now)
-        is_held = row.state == ActionState.PENDING.value and row.due > now and not of_engine
+        waits_for = of_engine or ("" if held_by else _describe_wait(row, now))
     return value_from(
         row,
         Action,
@@ -164,9 +174,9 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
         deliveries=row.delivery_count,
         reason=of_engine or row.reason,
         waits_for=waits_for,
-        held_until=row.due if is_held else None,
-        holds=(),
-        image=row.image and read_wanted(row.image),
+        held_until=row.due if held_by and row.due < holds.NEVER else None,
+        holds=held_by,
+        image=row.image and WantedImage(**row.image),
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
     )
@@ -186,8 +196,8 @@ def _describe_engine(row: Row, now: datetime) -> str:
 def _describe_wait(row: Row, now: datetime) -> str:
     """Return why an action without a worker waits, apart from its engine."""
     is_pending = row.state == ActionState.PENDING.value
-    if row.due > now:
-        return "waiting for more calls: the debounce of a handler is not over" if is_pending else str(row.reason)
+    if row.due > now and not is_pending:
+        return str(row.reason)
     if is_pending and row.service_is_busy:
         return "waiting for the action that runs on its service"
     return f"waiting for its turn on engine {row.engine!r}"
@@ -207,7 +217,8 @@ class SqlRecentActions(StorePart):
         newest = sa.select(of_service.scalar_subquery()).where(services.c.uuid.in_(service_uuids), visible_to(viewer))
         found = select_actions(counts_deliveries=False).where(actions.c.seq.in_(newest))
         with self._database.read() as connection:
-            return {row.service_uuid: action_from(row, self._clock()) for row in connection.execute(found)}
+            of_services = actions_from(connection, connection.execute(found), self._clock())
+        return {action.service_uuid: action for action in of_services}
 
     def failed_actions(self, viewer: User) -> tuple[Action, ...]:
         now = self._clock()
@@ -219,19 +230,15 @@ class SqlRecentActions(StorePart):
         failed = select_actions(counts_deliveries=False).where(FAILED, actions.c.created > now - MAX_FAILURE_AGE)
         is_newest = sa.and_(~has_later.where(ended).exists(), visible_to(viewer), sa.not_(services.c.terminated))
         with self._database.read() as connection:
-            return tuple(
-                action_from(row, now)
-                for row in connection.execute(failed.where(is_newest).order_by(actions.c.seq.desc()).limit(_MAX_FAILED))
-            )
+            newest_first = failed.where(is_newest).order_by(actions.c.seq.desc())
+            return actions_from(connection, connection.execute(newest_first.limit(_MAX_FAILED)), now)
 
     def recent_actions(self, viewer: User, limit: int, *, failed: bool = False) -> tuple[Action, ...]:
         found = select_actions(counts_deliveries=False).where(visible_to(viewer), sa.not_(services.c.terminated))
         with self._database.read() as connection:
             chosen = FAILED if failed else actions.c.seq.in_(_read_newest(connection, viewer, limit))
-            return tuple(
-                action_from(row, self._clock())
-                for row in connection.execute(found.where(chosen).order_by(actions.c.seq.desc()).limit(limit))
-            )
+            newest_first = found.where(chosen).order_by(actions.c.seq.desc())
+            return actions_from(connection, connection.execute(newest_first.limit(limit)), self._clock())
 
     def requesters(self, viewer: User, action_uuids: Sequence[str]) -> Mapping[str, Requester]:
         called = (

@@ -25,9 +25,9 @@ from tutumd.model import (
 )
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import audit
-from tutumd.store.objects.action_rows import MAX_LINES, action_from, read_action, select_actions
+from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
-from tutumd.store.queue import leases
+from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
 from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.wakeup import ENDS, Wakeup
@@ -75,13 +75,20 @@ def new_action(
         "tag": None,
         "variables": {},
         "skip_unchanged": None,
+        "overrides": False,
     }
 
 
 def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID."""
-    statement = sa.insert(actions).returning(actions.c.uuid, actions.c.seq)
-    return {row.uuid: row.seq for row in connection.execute(statement, list(rows))}
+    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID.
+
+    Their services are locked. Holds and freeze windows apply to the redeploys.
+    """
+    columns = (actions.c.uuid, actions.c.seq, actions.c.service_uuid, actions.c.created, holds.MAY_BE_HELD)
+    inserted = connection.execute(sa.insert(actions).returning(*columns), list(rows)).all()
+    if held := [row.service_uuid for row in inserted if row.may_be_held]:
+        holds.refresh(connection, held, inserted[0].created)
+    return {row.uuid: row.seq for row in inserted}
 
 
 def request_cancel(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
@@ -115,14 +122,15 @@ class SqlActions(StorePart):
                 select_actions(counts_deliveries=query.counts).where(visible_to(viewer)),
                 query,
                 [actions.c.seq.desc()],
-                lambda rows: (action_from(row, self._clock()) for row in rows),
+                lambda rows: actions_from(connection, rows, self._clock()),
                 _FILTERS,
             )
 
     def action(self, viewer: User, uuid: str) -> Action:
         with self._database.read() as connection:
             row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
-        return action_from(row, self._clock())
+            (action,) = actions_from(connection, [row], self._clock())
+        return action
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
         # All that run are sorted here: with an index of all live actions, the database would read all waiting actions.
@@ -131,27 +139,39 @@ class SqlActions(StorePart):
         with self._database.read() as connection:
             newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
             rows = newest_first[:limit] + list(connection.execute(waiting))
-        return tuple(action_from(row, self._clock()) for row in rows)
+            return actions_from(connection, rows, self._clock())
 
-    def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+    def submit(
+        self,
+        viewer: User,
+        service_uuid: str,
+        verb: Verb,
+        *,
+        target: int | None,
+        origin: Origin,
+        override: bool = False,
+    ) -> Action:
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             lock_services(connection, [service_uuid])
             service = read_service(connection, viewer, service_uuid)
             woken.add(service.engine)
-            uuid = _find_joinable(connection, service_uuid, verb, target)
-            details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if uuid else ''}"
-            if uuid is None:
+            joined = _find_joinable(connection, service_uuid, verb, target)
+            details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if joined else ''}"
+            if joined is None:
                 if verb is not Verb.REDEPLOY:
                     close_all(connection, service_uuid)
                 new = new_action(service_uuid, service.engine, verb, target=target, origin=origin, now=now)
-                insert_actions(connection, [{**new, "target_before": service.target}])
-                uuid = str(new["uuid"])
+                ((uuid, seq),) = insert_actions(connection, [{**new, "target_before": service.target}]).items()
             else:
+                uuid, seq = joined
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
-                joined = sa.update(actions).where(actions.c.uuid == uuid)
-                connection.execute(joined.where(actions.c.due > now).values(due=now))
-                connection.execute(joined.where(actions.c.skip_unchanged).values(skip_unchanged=None))
+                holds.set_debounces(connection, {seq: None}, now)
+                skips = sa.update(actions).where(actions.c.seq == seq, actions.c.skip_unchanged)
+                connection.execute(skips.values(skip_unchanged=None))
+            if override:
+                holds.override(connection, seq, now)
+                details += ", in spite of holds and freeze windows"
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
@@ -269,12 +289,15 @@ def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[
     return read_action(connection, uuid)
 
 
-def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
-    """Return the UUID of a pending action that does what is requested; None if there is none."""
-    pending = sa.select(actions.c.uuid, actions.c.verb, actions.c.target).where(actions.c.service_uuid == service_uuid)
-    if verb is Verb.REDEPLOY:
-        return connection.execute(pending.where(OPEN, actions.c.verb == verb.value)).scalar()
-    newest = connection.execute(
-        pending.where(actions.c.state == sa.literal_column("'Pending'")).order_by(actions.c.seq.desc()).limit(1)
-    ).first()
-    return str(newest.uuid) if newest and (newest.verb, newest.target) == (verb.value, target) else None
+def _find_joinable(
+    connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None
+) -> tuple[str, int] | None:
+    """Return UUID and `seq` of a pending action that does what is requested; None if there is none."""
+    of_service = actions.c.service_uuid == service_uuid
+    pending = sa.select(actions.c.uuid, actions.c.seq, actions.c.verb, actions.c.target).where(of_service)
+    chosen = pending.where(OPEN, actions.c.verb == verb.value)
+    if verb is not Verb.REDEPLOY:
+        is_pending = actions.c.state == sa.literal_column("'Pending'")
+        chosen = pending.where(is_pending).order_by(actions.c.seq.desc()).limit(1)
+    row = connection.execute(chosen).first()
+    return (row.uuid, row.seq) if row and (row.verb, row.target) == (verb.value, target) else None

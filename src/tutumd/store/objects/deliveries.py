@@ -21,7 +21,7 @@ from tutumd.model import (
     User,
 )
 from tutumd.store.objects import action_rows, audit
-from tutumd.store.objects.action_rows import IS_OF_ACTION, action_from, select_actions
+from tutumd.store.objects.action_rows import IS_OF_ACTION, actions_from, select_actions
 from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
     Row,
@@ -114,7 +114,7 @@ class SqlDeliveries(StorePart):
         handler_seqs, action_seqs = ({reference[index] for reference in references} for index in (0, 1))
         with self._database.read() as connection:
             rows = connection.execute(select_actions().where(actions.c.seq.in_(action_seqs))).all()
-            by_seq = {row.seq: action_from(row, self._clock()) for row in rows}
+            by_seq = {action.number: action for action in actions_from(connection, rows, self._clock())}
             growths = {row.seq: Growth(**row.growth) for row in rows if row.growth}
             called = sa.select(handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
             present = {row.seq: row for row in connection.execute(called.where(handlers.c.seq.in_(handler_seqs)))}

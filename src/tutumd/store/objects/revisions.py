@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.sql.database import StorePart
 from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
-from tutumd.store.tables.services import engines, handlers, services
+from tutumd.store.tables.services import engines, handlers, service_holds, services
 
 
 class SqlRevisions(StorePart):
@@ -23,13 +23,15 @@ class SqlRevisions(StorePart):
     def revisions(self, uuids: Collection[str]) -> Mapping[str, str]:
         now, found = self._clock(), dict[str, list[tuple[object, ...]]]()
         statements = [
-            _with_engine(_SERVICES, services.c.engine, now).where(services.c.uuid.in_(uuids)),
+            _with_engine(_with_service_hold(_SERVICES, now), services.c.engine, now).where(services.c.uuid.in_(uuids)),
             _with_hold(_LIVE_ACTIONS, now).where(_UNINDEXED_SERVICE.in_(uuids)),
             _HANDLERS.where(handlers.c.service_uuid.in_(uuids)),
             _with_engine(_with_hold(_ACTIONS, now), actions.c.engine, now).where(actions.c.uuid.in_(uuids)),
         ]
         if "" in uuids:
             held = sa.func.sum(sa.case((actions.c.due > now, 1), else_=0))
+            lasts = sa.func.sum(sa.cast(_hold_lasts(now), sa.Integer))
+            statements += [_ALL_HOLDS.add_columns(lasts)]
             statements += [_ENGINES.add_columns(_has_worker(now)), _ALL_SERVICES, _ALL_LIVE_ACTIONS.add_columns(held)]
         with self._database.read() as connection:
             for statement in statements:
@@ -56,6 +58,16 @@ def _has_worker(now: datetime) -> sa.ColumnElement[bool]:
 def _with_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
     """Add whether an action is held by a debounce or a retry delay, which ends without a change of its row."""
     return statement.add_columns(sa.and_(LIVE, actions.c.due > now))
+
+
+def _with_service_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
+    """Add the hold of a service, which ends without a change of its row."""
+    of_service = service_holds.c.service_uuid == services.c.uuid
+    return statement.add_columns(service_holds.c.since, _hold_lasts(now)).outerjoin(service_holds, of_service)
+
+
+def _hold_lasts(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(service_holds.c.until.is_(None), service_holds.c.until > now)
 
 
 _ALL = sa.literal("")
@@ -140,6 +152,11 @@ _ACTIONS = sa.select(
     sa.select(sa.func.max(action_lines.c.seq)).where(action_lines.c.action_uuid == actions.c.uuid).scalar_subquery(),
 ).join(services, services.c.uuid == actions.c.service_uuid)
 
+
+# In milliseconds: the sum of many values would be too large.
+_ALL_HOLDS = sa.select(
+    _ALL, sa.func.count(), sa.func.sum(sa.type_coerce(service_holds.c.since, sa.BigInteger) // 1_000)
+).select_from(service_holds)
 
 _ENGINES = sa.select(_ALL, engines.c.name, engines.c.away, engines.c.error).order_by(engines.c.name)
 

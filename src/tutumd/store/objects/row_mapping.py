@@ -18,13 +18,14 @@ from tutumd.model import (
     Port,
     Query,
     Service,
+    ServiceHold,
     ServiceState,
     User,
     Verb,
 )
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, services
+from tutumd.store.tables.services import containers, service_holds, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -113,14 +114,16 @@ def select_services(viewer: User | None) -> sa.Select[Any]:
             SERVICE_STATE.label("state_now"),
             users.c.uuid.isnot(None).label("owner_is_known"),
             sa.func.coalesce(users.c.name, first_admin.scalar_subquery(), "").label("owner_now"),
+            *(service_holds.c[field.name].label(f"hold_{field.name}") for field in fields(ServiceHold)),
         )
         .select_from(services.outerjoin(_running_action, has_action).outerjoin(users, users.c.name == services.c.owner))
+        .outerjoin(service_holds, service_holds.c.service_uuid == services.c.uuid)
         .where(sa.not_(services.c.terminated), visible_to(viewer))
     )
 
 
-def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> Service:
-    """Return a service.
+def read_service(connection: sa.Connection, viewer: User | None, uuid: str, now: datetime | None = None) -> Service:
+    """Return a service. `now` is as in `service_from`.
 
     Raises:
         NotFoundError: It does not exist, or the viewer may not see it.
@@ -129,7 +132,7 @@ def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> S
         row = read_one(connection, _select_any_service(), {"service_uuid": uuid})
     else:
         row = read_one(connection, select_services(viewer).where(services.c.uuid == uuid))
-    return service_from(row, present_containers(connection, [uuid]).get(uuid, ()))
+    return service_from(row, present_containers(connection, [uuid]).get(uuid, ()), now)
 
 
 @cache
@@ -137,8 +140,10 @@ def _select_any_service() -> sa.Select[Any]:
     return select_services(None).where(services.c.uuid == sa.bindparam("service_uuid"))
 
 
-def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
-    """Return the service of a row of `select_services`."""
+def service_from(row: Row, container_uuids: tuple[str, ...], now: datetime | None = None) -> Service:
+    """Return the service of a row of `select_services`, with the hold that it has at `now`; None: without a hold."""
+    is_held = now is not None and row.hold_since is not None and (row.hold_until is None or row.hold_until > now)
+    hold = {field.name: getattr(row, f"hold_{field.name}") for field in fields(ServiceHold)}
     return value_from(
         row,
         Service,
@@ -153,7 +158,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         gone_since=None if row.bound else row.unbound,
         notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
-        hold=None,
+        hold=ServiceHold(**hold) if is_held else None,
     )
 
 

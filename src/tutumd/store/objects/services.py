@@ -58,7 +58,7 @@ class SqlServices(StorePart):
 
             def make(rows: Sequence[Row]) -> list[Service]:
                 present = present_containers(connection, [row.uuid for row in rows])
-                return [service_from(row, present.get(row.uuid, ())) for row in rows]
+                return [service_from(row, present.get(row.uuid, ()), self._clock()) for row in rows]
 
             if reference is not None or filters.keys() & {"name", "uuid__startswith"}:
                 statement = _narrow(connection, statement, reference)

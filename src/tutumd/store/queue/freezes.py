@@ -1,6 +1,6 @@
 """The freeze windows that act on services."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import groupby
@@ -14,6 +14,8 @@ from tutumd.store.tables.accounts import users
 from tutumd.store.tables.services import freeze_windows, services
 
 _c = freeze_windows.c
+ANY = "EXISTS (SELECT 1 FROM freeze_windows)"
+"""The condition, in the SQL of both databases, that there is a window, active or not."""
 IS_SERVERWIDE = sa.and_(_c.service_uuid.is_(None), _c.stack.is_(None))
 ACTS_ON = sa.and_(
     sa.or_(
@@ -26,7 +28,7 @@ ACTS_ON = sa.and_(
 """The condition that a window of a user acts on a service."""
 
 
-def read_active(connection: sa.Connection, service_uuids: Sequence[str], now: datetime) -> Mapping[str, ActiveFreeze]:
+def read_active(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, ActiveFreeze]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
     rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
     by_service = {

@@ -3,7 +3,7 @@
 `actions.due` is the latest end of the holds of an action, so the end of a hold needs no write.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
@@ -12,18 +12,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import Reason, encode_reasons
-from tutumd.model import ActionState, HoldKind, Verb
+from tutumd.errors import Reason, decode_reasons, encode_reasons
+from tutumd.model import ActionState, Hold, HoldKind, Verb
 from tutumd.store.queue import freezes
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import action_holds, actions
-from tutumd.store.tables.schema import storable
+from tutumd.store.tables.schema import UtcTime, storable
 from tutumd.store.tables.services import service_holds
 
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 """Due time of an action with an open-ended hold. Database sums of thousands of such times are below 2^63."""
 
-_COLUMNS = ("until", "reason", "by")
+_ORDER = tuple(HoldKind)
 _Row = tuple[datetime | None, str, str]
 """End, reason and author of a hold, as `action_holds` stores them."""
 
@@ -39,14 +39,14 @@ def hold_service(
     now: datetime,
 ) -> None:
     """Hold the redeploys of a locked service, instead of its earlier hold. The hold of a rollback stays one."""
-    of_rollback = sa.select(service_holds.c.is_of_rollback).where(_of_services([service_uuid]), _is_valid(now))
+    before = connection.execute(_select_holds([service_uuid], now)).first()
     values = {
         "service_uuid": service_uuid,
         "until": until,
         "reason": storable(reason),
         "by": by[:255],
         "since": now,
-        "is_of_rollback": is_of_rollback or bool(connection.scalar(of_rollback)),
+        "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
     }
     upsert(connection, service_holds, "service_uuid", values)
     refresh(connection, [service_uuid], now)
@@ -54,78 +54,123 @@ def hold_service(
 
 def resume_service(connection: sa.Connection, service_uuid: str, now: datetime) -> bool:
     """Remove the hold of a locked service; return whether it had a valid one."""
-    removed = sa.delete(service_holds).where(_of_services([service_uuid])).returning(_is_valid(now))
-    was_held = bool(connection.scalar(removed))
+    was_held = connection.execute(_select_holds([service_uuid], now)).first() is not None
+    connection.execute(sa.delete(service_holds).where(service_holds.c.service_uuid == service_uuid))
     refresh(connection, [service_uuid], now)
     return was_held
 
 
-def refresh(connection: sa.Connection, service_uuids: Sequence[str], now: datetime) -> None:
-    """Let holds and freeze windows of locked services apply to their pending redeploys as they are now.
+def refresh(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> bool:
+    """Let holds and freeze windows of locked services apply to their pending redeploys as they are now; return whether
+    that changed anything.
 
-    Call it after a change of these holds, windows or redeploys.
+    Call it after a change of these holds and windows. `insert_actions` calls it for new redeploys.
     """
     wanted = _read_wanted(connection, service_uuids, now)
-    rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)}).all()
-    for _, of_action in groupby(rows, key=attrgetter("seq")):
+    gone, new = [], []
+    rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)})
+    for action_seq, of_action in groupby(rows, key=attrgetter("seq")):
         held = list(of_action)
-        stored = {HoldKind(row.kind): (row.until, row.reason, row.by) for row in held if row.kind}
-        _store(connection, held[0], stored, wanted.get(held[0].service_uuid, {}), now)
+        after = wanted.get(held[0].service_uuid, {})
+        before = {row.kind: (row.until, row.reason, row.by) for row in held if row.kind}
+        for kind in (HoldKind.HOLD, HoldKind.FREEZE):
+            if before.get(kind) != after.get(kind):
+                gone.append((action_seq, kind.value))
+                new += [_row(action_seq, kind, *after[kind])] if kind in after else []
+    _replace(connection, gone, new, now)
+    return bool(gone)
 
 
-def end_of(ends: Iterable[datetime | None], due: datetime, now: datetime) -> datetime:
-    """Return the due time of an action whose holds have these ends. `due` is the time before.
-
-    Without a hold that lasts, an action that was held is due now; other actions have been due since `due`.
-    """
-    latest = max((end or NEVER for end in ends), default=now)
-    return latest if latest > now else min(due, now)
+def set_debounces(connection: sa.Connection, ends: Mapping[int, datetime | None], now: datetime) -> None:
+    """Set the ends of the debounces of pending actions, by their `seq`; None: no debounce holds it."""
+    gone = [(seq, HoldKind.DEBOUNCE.value) for seq in ends]
+    reason = encode_reasons([Reason("debounce")])
+    _replace(connection, gone, [_row(seq, HoldKind.DEBOUNCE, end, reason) for seq, end in ends.items() if end], now)
 
 
-def _store(
-    connection: sa.Connection,
-    action: Any,
-    stored: Mapping[HoldKind, _Row],
-    wanted: Mapping[HoldKind, _Row],
-    now: datetime,
+def override(connection: sa.Connection, action_seq: int, now: datetime) -> None:
+    """Make a pending action due; holds and freeze windows do not apply to it any longer."""
+    connection.execute(sa.update(actions).where(actions.c.seq == action_seq).values(overrides=True))
+    _replace(connection, [(action_seq, kind.value) for kind in HoldKind], [], now)
+
+
+def _row(action_seq: int, kind: HoldKind, until: datetime | None, reason: str, by: str = "") -> dict[str, Any]:
+    return {"action_seq": action_seq, "kind": kind.value, "until": until, "reason": reason, "by": by}
+
+
+def _replace(
+    connection: sa.Connection, gone: Sequence[tuple[int, str]], new: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    kept = {HoldKind.DEBOUNCE: stored[HoldKind.DEBOUNCE]} if HoldKind.DEBOUNCE in stored else {}
-    after = {**kept, **wanted}
-    changed = [kind for kind in HoldKind if stored.get(kind) != after.get(kind)]
-    if changed:
-        of_action = action_holds.c.action_seq == action.seq
-        connection.execute(sa.delete(action_holds).where(of_action, action_holds.c.kind.in_(changed)))
-        new = [
-            {"action_seq": action.seq, "kind": kind.value, **dict(zip(_COLUMNS, after[kind], strict=True))}
-            for kind in changed
-            if kind in after
-        ]
-        if new:
-            connection.execute(sa.insert(action_holds), new)
-    due = end_of((until for until, *_ in after.values()), action.due, now)
-    if due != action.due:
-        connection.execute(sa.update(actions).where(actions.c.seq == action.seq).values(due=due))
+    """Replace holds of pending actions, and set the due times.
+
+    Without a hold that lasts, an action that was held is due now; other actions have been due for some time.
+    """
+    if not gone:
+        return
+    connection.execute(
+        sa.delete(action_holds).where(sa.tuple_(action_holds.c.action_seq, action_holds.c.kind).in_(gone))
+    )
+    if new:
+        connection.execute(sa.insert(action_holds), new)
+    at = sa.literal(now, UtcTime)
+    latest = (
+        sa.select(sa.func.max(sa.func.coalesce(action_holds.c.until, sa.literal(NEVER, UtcTime))))
+        .where(action_holds.c.action_seq == actions.c.seq)
+        .scalar_subquery()
+    )
+    due = sa.case((latest > at, latest), (actions.c.due > at, at), else_=actions.c.due)
+    connection.execute(sa.update(actions).where(actions.c.seq.in_({seq for seq, _ in gone})).values(due=due))
 
 
 def _read_wanted(
-    connection: sa.Connection, service_uuids: Sequence[str], now: datetime
+    connection: sa.Connection, service_uuids: Collection[str], now: datetime
 ) -> dict[str, dict[HoldKind, _Row]]:
     """Return the holds and freeze windows that apply now, by service."""
     wanted: dict[str, dict[HoldKind, _Row]] = {}
-    for row in connection.execute(sa.select(service_holds).where(_of_services(service_uuids), _is_valid(now))):
-        reason = encode_reasons([Reason("held", (row.reason,))])
+    for row in connection.execute(_select_holds(service_uuids, now)):
+        reason = encode_reasons([Reason("held-because", (row.reason,)) if row.reason else Reason("held")])
         wanted.setdefault(row.service_uuid, {})[HoldKind.HOLD] = (row.until, reason, row.by)
     for uuid, freeze in freezes.read_active(connection, service_uuids, now).items():
         wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (freeze.until, encode_reasons([freeze.reason]), freeze.by)
     return wanted
 
 
-def _of_services(service_uuids: Sequence[str]) -> sa.ColumnElement[bool]:
-    return service_holds.c.service_uuid.in_(list(service_uuids))
+def _select_holds(service_uuids: Collection[str], now: datetime) -> sa.Select[Any]:
+    of_services = service_holds.c.service_uuid.in_(list(service_uuids))
+    return sa.select(service_holds).where(of_services, _lasts(service_holds, now))
 
 
-def _is_valid(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(service_holds.c.until.is_(None), service_holds.c.until > now)
+# As text: SQLAlchemy omits the names of tables after RETURNING.
+MAY_BE_HELD = sa.literal_column(
+    f"(actions.verb = '{Verb.REDEPLOY}' AND actions.state = '{ActionState.PENDING}' AND NOT actions.overrides"  # noqa: S608 (constants)
+    f" AND ({freezes.ANY} OR EXISTS"
+    " (SELECT 1 FROM service_holds WHERE service_holds.service_uuid = actions.service_uuid)))",
+    sa.Boolean,
+).label("may_be_held")
+"""The condition that an action must be given to `refresh` before it begins."""
+
+
+def lasting_holds(now: Any) -> sa.Select[Any]:
+    """Select the holds and freeze windows that still hold an action of the surrounding query, without its debounce."""
+    of_action = sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind != HoldKind.DEBOUNCE.value)
+    return sa.select(action_holds.c.action_seq).where(of_action, _lasts(action_holds, now)).correlate(actions)
+
+
+def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime) -> dict[int, tuple[Hold, ...]]:
+    """Return what still holds each of these actions, by their `seq`; the order is that of `HoldKind`."""
+    of_actions = action_holds.c.action_seq.in_(list(action_seqs))
+    rows = connection.execute(sa.select(action_holds).where(of_actions, _lasts(action_holds, now))).all()
+    found: dict[int, tuple[Hold, ...]] = {}
+    for row in sorted(rows, key=lambda row: _ORDER.index(row.kind)):
+        (reason,) = decode_reasons(row.reason)
+        hold = Hold(kind=HoldKind(row.kind), until=row.until, reason=reason, by=row.by)
+        found[row.action_seq] = (*found.get(row.action_seq, ()), hold)
+    return found
+
+
+def _lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of a table of holds has an effect now."""
+    return sa.or_(table.c.until.is_(None), table.c.until > now)
 
 
 @cache

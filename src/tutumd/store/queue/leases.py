@@ -15,7 +15,7 @@ from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.queue import outbox
+from tutumd.store.queue import holds, outbox
 from tutumd.store.queue.snapshots import raise_revision, settle_target
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
@@ -30,7 +30,7 @@ CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action immediately."""
 
 SET_BACK = timedelta(seconds=1)
-"""An action created this far in the future was created before a clock was set back, and is due."""
+"""An action created this far in the future was created before a clock was set back, and no debounce holds it."""
 _LONGEST = timedelta(minutes=5)
 """Longer than any lease or pause. A lease that ends later dates from before PostgreSQL's clock was set back."""
 
@@ -88,6 +88,7 @@ def lock_claimable(*, are_away: bool, skip_locked: bool) -> sa.Select[Any]:
     """Select the action of `select_claimable`, and lock its service."""
     return (
         select_claimable(are_away=are_away)
+        .add_columns(holds.MAY_BE_HELD)
         .join(services, services.c.uuid == actions.c.service_uuid)
         .with_for_update(of=services, key_share=True, skip_locked=skip_locked)
     )
@@ -98,7 +99,11 @@ _CAN_END_UNASKED = sa.and_(
     sa.or_(actions.c.cancel, actions.c.failing_since <= sa.bindparam("failing_until")),
 )
 # The due time of an action in progress is measured by the lease clock.
-_DUE = sa.or_(RUNNING, actions.c.due <= sa.bindparam("due_by"), actions.c.created > sa.bindparam("set_back_from"))
+_DUE = sa.or_(
+    RUNNING,
+    actions.c.due <= sa.bindparam("due_by"),
+    sa.and_(actions.c.created > sa.bindparam("set_back_from"), ~holds.lasting_holds(sa.bindparam("now")).exists()),
+)
 
 
 def is_unleased(

@@ -14,7 +14,7 @@ from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import leases, outbox
+from tutumd.store.queue import holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
@@ -111,11 +111,15 @@ class SqlQueue(SqlEngineSync, Queue):
             with self._database.read() as connection:
                 if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
                     return None
-        for _ in range(_TRIES):
+        tries = 0
+        while tries < _TRIES:
             with self._wakeup.write(self._database) as (connection, woken):
                 candidate = _lock_candidate(connection, parameters, are_away=are_away)
                 if candidate is None:
                     return None
+                if candidate.may_be_held and holds.refresh(connection, [candidate.service_uuid], now):
+                    continue  # a freeze window has begun
+                tries += 1
                 if candidate.worker not in (None, worker):
                     is_dead = sa.and_(actions.c.worker == candidate.worker, leases.is_unleased(lease_now))
                     leases.bury(connection, is_dead, lease_now)

@@ -15,7 +15,14 @@ from tutumd.store.objects import action_totals
 from tutumd.store.sql.dialect import dialect_of, insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
-from tutumd.store.tables.services import containers, freeze_windows, handlers, service_images, services
+from tutumd.store.tables.services import (
+    containers,
+    freeze_windows,
+    handlers,
+    service_holds,
+    service_images,
+    services,
+)
 
 _LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")
 _RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uuid = :uuid")
@@ -209,9 +216,9 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
         .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
     )
     connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
-    connection.execute(sa.delete(freeze_windows).where(freeze_windows.c.service_uuid == uuid))
     mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
-    connection.execute(sa.delete(service_images).where(service_images.c.service_uuid == uuid))
+    for table in (freeze_windows, service_images, service_holds):
+        connection.execute(sa.delete(table).where(table.c.service_uuid == uuid))
     return cancel_pending(connection, actions.c.service_uuid == uuid, now, reason)
 
 

@@ -66,6 +66,12 @@ SENTENCES: Mapping[str, str] = {
     "repeated": "it repeats an earlier delivery, which action {0} carries out",
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
+    # Why a pending action waits.
+    "debounce": "waiting for more calls: the debounce of a handler is not over",
+    "held": "held",
+    "held-because": "held: {0}",
+    "frozen": "freeze window {0}",
+    "frozen-because": "freeze window {0}: {1}",
     # Rollbacks.
     "rolled-back": "a rollback holds the redeploys of the service: it goes back no further until somebody resumes it",
     "rolling-back": "a rollback of the service has not ended yet",

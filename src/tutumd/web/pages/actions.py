@@ -9,15 +9,16 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Query, Requester, Scope, User, Verb
+from tutumd.model import Action, ActionState, HoldKind, Query, Requester, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.holds import describe_wait
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
 from tutumd.web.pages.rendering import go_to, render, verb
-from tutumd.web.pages.service import read_unfinished
-from tutumd.web.pages.service_buttons import Button
+from tutumd.web.pages.service import is_held, read_unfinished
+from tutumd.web.pages.service_buttons import Button, command, name_in_command
 from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, fingerprint
 
 router = APIRouter(prefix="/action/{uuid}")
@@ -76,7 +77,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     action = store.action(visitor, uuid)
     service, is_pending = store.service(visitor, action.service_uuid), action.state is ActionState.PENDING
     if is_pending:
-        action = replace(action, reason=action.reason or action.waits_for)
+        action = replace(action, reason=action.reason or describe_wait(action))
     lines = store.log_lines(visitor, uuid, 0)
     return render(
         request,
@@ -100,6 +101,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,
         buttons=list_buttons(action, visitor),
+        can_resume=visitor.may(Scope.OPERATE) and any(each.kind is HoldKind.HOLD for each in action.holds),
+        can_override=visitor.may(Scope.OPERATE) and is_held(action),
+        resume_command=command("resume", name_in_command(store, visitor, service)),
         busy=action.ended is None,
         is_waiting=action.ended is None and bool(action.reason),
         waits_for=_find_running(store, visitor, action)

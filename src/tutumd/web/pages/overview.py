@@ -1,4 +1,4 @@
-"""The first page: failed, running, waiting and recent actions, and what needs a person. And the corner of all pages."""
+"""The first page: failed, running, held, waiting and recent actions, and warnings. And the corner of all pages."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
         engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
         states=link_states(request, {}, groups),
         has_services=bool(groups),
-        can_connect=visitor.may(Scope.OPERATE),
+        can_operate=visitor.may(Scope.OPERATE),
         tells_nobody=may_change(visitor) and not store.targets(visitor, Query.newest(1)).objects,
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,

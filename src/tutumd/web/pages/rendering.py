@@ -16,6 +16,7 @@ from tutumd.errors import TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
 from tutumd.web.messages.deliveries import describe_reason, write_reason
+from tutumd.web.messages.holds import describe_wait
 from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import is_secure, set_cookie
 
@@ -119,6 +120,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "shell": quote,
     "reason": describe_reason,
     "sentence": write_reason,
+    "wait": describe_wait,
     "agent": agent,
 }
 
@@ -146,6 +148,8 @@ RESULTS = {
     " button again for the rest.",
     "held": "Redeploys of the service are held. Calls are accepted, and one redeploy follows when the hold ends.",
     "resumed": "The service is not held any more. If calls were held, one redeploy carries them out.",
+    "freeze-added": "The freeze window is added.",
+    "freeze-removed": "The freeze window is removed. If calls waited for it, one redeploy carries them out.",
     "scaled": "The number of containers is set: as many start with the service.",
     "key-revoked": "The key is revoked: requests with it are refused.",
     "user-removed": "The user is removed: the keys are refused, and the sessions have ended.",

@@ -1,6 +1,6 @@
 """The page of a service, its buttons, and the plan of a redeploy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_position
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
-from tutumd.model import Action, ActionState, Delivery, Query, Scope, Service, User, Verb
+from tutumd.model import Action, Availability, Delivery, HoldKind, Query, Scope, Service, ServiceImage, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import Answer, context, parse_uuid
 from tutumd.web.errors import describe_error
@@ -20,13 +20,12 @@ from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
 from tutumd.web.pages.service_list import services_address
-from tutumd.web.pages.visitors import Admin, Caller, Operator, Reader, SentForm
+from tutumd.web.pages.visitors import Admin, Caller, Form, Operator, Reader, SentForm
 
 router = APIRouter()
 
 RECENT = 8
 _MAX_SHOWN = 100
-_IMAGES = 5
 
 
 @router.get("/service/{uuid}/")
@@ -36,12 +35,12 @@ def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
 
 
 def render_service(
-    request: Request, visitor: User, uuid: str, error: TutumdError | None = None, *, typed_target: str | None = None
+    request: Request, visitor: User, uuid: str, error: TutumdError | None = None, *, typed: Form | None = None
 ) -> Response:
     """Return the page of a service; after a refused form, with the error.
 
     Args:
-        typed_target: Typed text of the form to scale, which then shows the error; None: another form.
+        typed: What was typed into the form to scale or to hold, which then shows the error; None: another form.
     """
     web, at = context(request), f"{context(request).public_path}/service/{uuid}"
     status, text, _ = describe_error(error) if error else (200, "", {})
@@ -52,8 +51,9 @@ def render_service(
     history = read_history(web.store, visitor, uuid)
     older = history if before is None else read_history(web.store, visitor, uuid, before)
     query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
-    can_scale = service.gone_since is None and visitor.may(Scope.OPERATE)
-    is_about_scale = can_scale and typed_target is not None
+    can_operate = service.gone_since is None and visitor.may(Scope.OPERATE)
+    is_about = next((name for name in ("target", "until") if can_operate and name in (typed or {})), "")
+    images = web.store.images(visitor, uuid)
     return render(
         request,
         "service.html",
@@ -61,24 +61,29 @@ def render_service(
         service=service,
         at=at,
         live_at=f"{at}/" if error else "",
-        error="" if is_about_scale else text,
-        scale_error=text if is_about_scale else "",
-        target=typed_target if is_about_scale else service.target,
+        error="" if is_about else text,
+        errors={"target": "", "until": ""} | {is_about: text},
+        typed={"target": service.target, "until": "4h", "reason": ""} | dict(typed or {}),
         containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
         handler_states={each.number: judge_handler(each, web.clock()) for each in handlers.objects},
         buttons=list_buttons(service, name, visitor, handlers.total),
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
-        can_scale=can_scale,
+        can_operate=can_operate,
+        can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
+        freeze_windows=web.store.freeze_windows(visitor, Query.newest(20, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
+        hold_command=command("hold", name, "--until", "4h"),
+        hold_spans=HOLD_SPANS,
+        resume_command=command("resume", name),
         server_cap=web.server_cap,
         unfinished=[each for each in history if each.ended is None],
         newest_end=next((each for each in history if each.ended), None),
-        images=[each for each in history if _changed_image(each)][:_IMAGES],
+        **describe_images(images, can_operate=can_operate),
         settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
         busy=any(each.ended is None for each in history),
         actions=_page(older, at, "before", before),
@@ -96,16 +101,43 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
     return [each for each in read_history(store, viewer, uuid) if each.ended is None]
 
 
+def is_held(action: Action) -> bool:
+    """Return whether a hold or a freeze window delays an action. A redeploy with `override` ignores both."""
+    return any(each.kind is not HoldKind.DEBOUNCE for each in action.holds)
+
+
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
     """Return one page of a list, and the addresses of the older page and of the newest page."""
     older = f"{at}/?{urlencode({name: found[RECENT - 1].number})}" if len(found) > RECENT else ""
     return {"rows": found[:RECENT], "older": older, "newest": f"{at}/" if before else ""}
 
 
-def _changed_image(action: Action) -> bool:
-    return action.state is ActionState.SUCCESS and action.image_after not in (None, action.image_before)
+def describe_images(
+    images: Sequence[ServiceImage], available: Mapping[int, Availability] | None = None, *, can_operate: bool
+) -> dict[str, Any]:
+    """Return the values for the list of images. `available` is None until the engine has been asked."""
+    is_target = [each for each in images if can_operate and each.is_verified and not each.is_same(images[0])]
+    return {
+        "images": images,
+        "available": available,
+        "availabilities": _AVAILABILITIES,
+        "restorable": {each.number for each in is_target},
+    }
 
 
+HOLD_SPANS = (
+    ("1h", "1 hour"),
+    ("4h", "4 hours"),
+    ("24h", "24 hours"),
+    ("7d", "7 days"),
+    ("", "As long as nobody resumes it"),
+)
+_AVAILABILITIES = {
+    Availability.LOCAL: "On its host",
+    Availability.REGISTRY: "In the registry",
+    Availability.NO: "Not found",
+    Availability.UNKNOWN: "Unknown",
+}
 _MEANINGS = {
     "tutum.owner": "The user who owns the service.",
     "tutum.service": "The name of the service.",
@@ -135,8 +167,10 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
         at=f"{web.public_path}/service/{service.uuid}",
         plan=plan,
         missing=missing,
-        unfinished=read_unfinished(web.store, visitor, service.uuid),
+        unfinished=(unfinished := read_unfinished(web.store, visitor, service.uuid)),
+        can_override=visitor.may(Scope.OPERATE) and (service.hold is not None or any(map(is_held, unfinished))),
         command=command("redeploy", name),
+        override_command=command("redeploy", name, "--override"),
         dry_run=command("redeploy", name, "--dry-run"),
     )
 
@@ -191,7 +225,7 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
             origin=web.read_origin(request.scope),
         )
     except (InvalidInputError, ConflictError) as error:
-        return render_service(request, visitor, uuid, error, typed_target=text)
+        return render_service(request, visitor, uuid, error, typed={"target": text})
     if action is None:
         return go_to(request, f"/service/{uuid}/", "scaled")
     return go_to(request, f"/action/{action.uuid}/")

@@ -105,6 +105,11 @@ def _forget(bed: StoreBed, user: User) -> Callable[[], object]:
     return lambda: bed.store.forget(user, web)
 
 
+def _resume(bed: StoreBed, user: User) -> Callable[[], object]:
+    bed.store.hold(bed.admin, bed.service_uuid("web"), until=None, reason="")
+    return lambda: bed.store.resume(user, bed.service_uuid("web"))
+
+
 def _remove_user(bed: StoreBed, user: User) -> Callable[[], object]:
     bed.store.add_user("bob", is_admin=False)
     return lambda: bed.store.remove_user("bob", user)
@@ -170,6 +175,14 @@ CHANGES = (
         prepare=_update,
         details="changed: envvars, target_num_containers to 3",
     ),
+    Change(
+        event=AuditEvent.SERVICE_HELD,
+        prepare=lambda bed, user: (
+            lambda: bed.store.hold(user, bed.service_uuid("web"), until=soon(bed), reason="incident 42")
+        ),
+        details="until 2026-01-02 00:00 UTC: incident 42",
+    ),
+    Change(event=AuditEvent.SERVICE_RESUMED, prepare=_resume),
     Change(event=AuditEvent.SERVICE_FORGOTTEN, prepare=_forget, details="handlers revoked: 1"),
     Change(
         event=AuditEvent.USER_ADDED,

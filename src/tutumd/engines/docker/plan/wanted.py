@@ -1,20 +1,12 @@
 """The image that a rollback requests: its name, where it comes from, and whether the engine can run it."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import digest_names, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform
-from tutumd.engines.dockerapi.failures import status_of
+from tutumd.engines.dockerapi.registry import find_in_registry
 from tutumd.engines.labels import Json, parse_reference
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, ReasonCode
+from tutumd.errors import EngineRefusedError, ReasonCode
 from tutumd.model import Availability, WantedImage
-
-_LOOKUPS = 8
-# The server waits a little longer.
-_LOOKUP_LIMIT_S = 2.0
 
 
 def wanted_name(name: str, wanted: WantedImage, *, keeps_tag: bool = True) -> str:
@@ -71,32 +63,17 @@ def check_runs_here(name: str, image: Json, facts: EngineFacts, platform: str) -
     check_platform(name, [(system, architecture)] if architecture else (), facts, platform)
 
 
-def find_available(api: DockerApi, name: str, images: Sequence[WantedImage]) -> dict[int, Availability]:
-    """Return where each image would come from, by its number. Images that are not found in time are unknown.
+def find_availability(api: DockerApi, name: str, wanted: WantedImage) -> Availability:
+    """Return where the image would come from.
 
     Args:
         name: Name of the image of the service.
     """
-    pool = ThreadPoolExecutor(_LOOKUPS)
-    futures = {each.number: pool.submit(_availability, api, name, each) for each in images}
-    wait(futures.values(), _LOOKUP_LIMIT_S)
-    pool.shutdown(wait=False, cancel_futures=True)
-    done = {number: future.result() for number, future in futures.items() if future.done() and not future.cancelled()}
-    return {each.number: done.get(each.number, Availability.UNKNOWN) for each in images}
-
-
-def _availability(api: DockerApi, name: str, wanted: WantedImage) -> Availability:
-    with suppress(EngineRefusedError, EngineUnavailableError):
-        pinned = wanted_name(name, wanted)
-        if find_wanted(api, pinned, wanted) is not None:
-            return Availability.LOCAL
-        if not wanted.digest:
-            return Availability.NO
-        if api.facts().is_podman:
-            return Availability.UNKNOWN
-        try:
-            api.manifest(parse_reference(pinned))
-        except EngineRefusedError as error:
-            return Availability.NO if status_of(error) == 404 else Availability.UNKNOWN
-        return Availability.REGISTRY
-    return Availability.UNKNOWN
+    pinned = wanted_name(name, wanted)
+    if find_wanted(api, pinned, wanted) is not None:
+        return Availability.LOCAL
+    if not wanted.digest:
+        return Availability.NO
+    if api.facts().is_podman:
+        return Availability.UNKNOWN
+    return find_in_registry(lambda: api.manifest(parse_reference(pinned)))
