@@ -69,6 +69,11 @@ class TakenOver:
             self._write(sa.update(actions).where(actions.c.uuid == action.uuid).values(**values))
         return action.uuid
 
+    def write_rollback(self, service: str, image: Mapping[str, object]) -> None:
+        """Write a ROLLBACK to an image."""
+        uuid = self.write_action(service, image=image)
+        self._write(sa.update(actions).where(actions.c.uuid == uuid).values(verb=Verb.ROLLBACK.value))
+
     def perform(self, seal: JournalSeal = SEAL) -> Outcome:
         """Let a worker perform the next action."""
         run = self._claimed(self._stored.queue, seal)

@@ -9,6 +9,8 @@ import pytest
 from tests.contract.docker_support import APP, inspected, opened, states, version
 from tests.contract.forged_support import TakenOver, taken_over
 from tests.support.docker_bed import DockerBed
+from tests.support.images import Image
+from tests.support.runs import SEAL
 from tutumd.model import Verb
 from tutumd.worker.journal_seal import JournalSeal
 
@@ -61,7 +63,24 @@ def swap(bed: DockerBed, **fields: Any) -> dict[str, Any]:
 def test_no_variable_is_set_that_no_handler_could_set(host: DockerBed, rows: TakenOver) -> None:
     before = looks(host, "web")
     rows.write_action("web", variables={"LD_PRELOAD": "/host/evil.so"})
-    assert rows.perform().reason.startswith("refused: the tag or a variable of this action")
+    assert rows.perform().reason.startswith("refused: the tag, the image or a variable of this action")
+    assert looks(host, "web") == before
+
+
+def test_no_image_is_restored_that_the_service_did_not_run(host: DockerBed, rows: TakenOver) -> None:
+    before, secret = looks(host, "web"), str(inspected(host, "secret")["Image"])
+    elsewhere = host.push("other", Image(version="evil"))
+    seal = SEAL.sign_image("docker", "name:secret", secret)
+    images: dict[str, dict[str, object]] = {
+        "refused: the tag, the image": {"number": 1, "digest": f"evil/app@{elsewhere}"},
+        "no worker with this key has seen": {"number": 1, "image_id": secret, "seal": seal},
+        f"cannot find {APP}@{elsewhere}": {"number": 1, "digest": elsewhere},
+    }
+    for reason, image in images.items():
+        rows.write_rollback("web", image)
+        assert reason in rows.perform().reason
+    rows.write_action("web", image={"number": 1, "digest": elsewhere})
+    assert rows.perform().reason.startswith("refused: the tag, the image")
     assert looks(host, "web") == before
 
 

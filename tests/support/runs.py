@@ -1,11 +1,11 @@
 """A Run for tests of engines: keeps the journals, remembers what was logged, and can end the verb at any step."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tutumd.model import Phase, RunLimits, WantedImage
+from tutumd.model import ImageFacts, Phase, RunLimits, WantedImage
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import Deadlines
 
@@ -57,6 +57,7 @@ class FakeRun:
         skip_unchanged: bool | None = None,
         image: WantedImage | None = None,
         pulled: Collection[str] = (),
+        history: Sequence[ImageFacts] = (),
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
         on_progress: Callable[["FakeRun"], object] = lambda run: None,
@@ -80,6 +81,7 @@ class FakeRun:
         self.variables = dict(variables or {})
         self.skip_unchanged = skip_unchanged
         self.image = image
+        self.history = history
         self._on_log = on_log
         self._on_sleep = on_sleep
         self._on_progress = on_progress
@@ -103,6 +105,9 @@ class FakeRun:
 
     def pulled_images(self) -> frozenset[str]:
         return frozenset(self.pulled)
+
+    def image_history(self) -> Sequence[ImageFacts]:
+        return self.history
 
     def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         self.pulled |= set(added)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.application.admission.json_checks import check_choice, check_number, check_storable, is_storable
 from tutumd.application.handlers import check_name
-from tutumd.application.scopes import require_admin, require_scope
+from tutumd.application.scopes import require_admin
 from tutumd.errors import (
     AnswerTimeoutError,
     ConflictError,
@@ -16,20 +16,7 @@ from tutumd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from tutumd.model import (
-    Action,
-    Autorestart,
-    Definition,
-    Origin,
-    Output,
-    Plan,
-    Query,
-    Scope,
-    Service,
-    ServiceState,
-    User,
-    Verb,
-)
+from tutumd.model import Action, Autorestart, Definition, Origin, Output, Plan, Query, Service, ServiceState, User, Verb
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
@@ -154,8 +141,7 @@ def act(
 ) -> tuple[Service, Action | None]:
     """Queue an action on a service. SCALE scales to the target that the service has when the action starts.
 
-    TERMINATE removes a service that is gone, without an action. `override` is as in `Store.submit`, and needs the scope
-    `operate`.
+    TERMINATE removes a service that is gone, without an action. `override` is as for `Store.submit`.
 
     Raises:
         NotFoundError: The viewer has no such service.
@@ -167,8 +153,6 @@ def act(
         if service.gone_since is not None:
             return store.forget(viewer, uuid), None
         require_admin(viewer, _RUNS_COMMANDS, is_about_a_service=True)
-    if override:
-        require_scope(viewer, Scope.OPERATE)
     action = store.submit(viewer, uuid, verb, target=None, origin=origin, override=override)
     return store.service(viewer, uuid), action
 

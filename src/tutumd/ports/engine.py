@@ -10,6 +10,7 @@ from tutumd.model import (
     Availability,
     EngineInfo,
     Finding,
+    ImageFacts,
     Outcome,
     Output,
     Phase,
@@ -86,6 +87,9 @@ class Run(Protocol):
         """Add images to the result of `pulled_images`, or remove images that the engine no longer has. The change is on
         disk when this returns.
         """
+
+    def image_history(self) -> Sequence[ImageFacts]:
+        """Return the images that the service ran, newest first."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep, with `check` before and after."""

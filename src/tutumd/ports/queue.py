@@ -10,6 +10,7 @@ from tutumd.model import (
     EngineInfo,
     EngineRequest,
     Growth,
+    ImageFacts,
     Outcome,
     Phase,
     ServiceSnapshot,
@@ -150,6 +151,9 @@ class Queue(Protocol):
 
     def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         """Store the images that runs pulled to an engine instance, and remove images that the engine no longer has."""
+
+    def image_history(self, service_uuid: str) -> Sequence[ImageFacts]:
+        """Return the images that a service ran, newest first."""
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.

@@ -10,7 +10,7 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import Cause, LeaseLostError, ReasonCode, UnavailableError
-from tutumd.model import Claim, Phase, RunLimits, WantedImage
+from tutumd.model import Claim, ImageFacts, Phase, RunLimits, WantedImage
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.journal_seal import JournalSeal
@@ -160,6 +160,9 @@ class LeasedRun(Run):
 
     def pulled_images(self) -> frozenset[str]:
         return self.write(lambda: self._queue.pulled_images(self.claim.service.engine))
+
+    def image_history(self) -> Sequence[ImageFacts]:
+        return self.write(lambda: self._queue.image_history(self.claim.service.uuid))
 
     def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         self.write(lambda: self._queue.update_pulled(self.claim.service.engine, added=added, removed=removed))

@@ -133,6 +133,7 @@ def test_the_history_survives_a_service_that_disappears_and_ends_with_it(bed: St
     uuid = bed.service_uuid("web")
     bed.sync()
     assert len(bed.store.images(bed.admin, uuid)) == 2
+    assert bed.queue.image_history(uuid) == bed.store.images(bed.admin, uuid)
     bed.sync(look("b"))
     assert history(bed) == [(1, "a", None), (2, "b", 1)]
     bed.sync()

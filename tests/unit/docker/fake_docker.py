@@ -29,7 +29,8 @@ class FakeDocker:
     """The SDK's client of an engine whose containers and images are documents.
 
     Images whose Config says `Crashes` end as soon as they are started. The tag `app` means the image `newest`, which is
-    local, or `pushed` and to be pulled. Each change takes a second.
+    local, or `pushed` and to be pulled. Each change takes a second. A pull adds `pulled`, if it is not empty, and then
+    moves no tag.
 
     `has_clients` puts another container into each network. `found` holds what the names of its networks lead to:
     (network, name, container). On a Swarm node renaming a running container leaves these names as they were, as Docker
@@ -45,6 +46,7 @@ class FakeDocker:
         self.has_clients = True
         self.events: list[Json] = []
         self.in_registry: set[str] = set()
+        self.pulled: dict[str, Any] = {}
         self.found: set[tuple[str, str, str]] = set()
         self.unreachable: list[str] = []
         self.watched: tuple[str, ...] = ()
@@ -165,7 +167,10 @@ class FakeDocker:
     @contextmanager
     def follow(self, method: str, path: str, *arguments: object, **options: object) -> Iterator[tuple[Any, None]]:
         self._tick("pull")
-        self.tagged = self.newest
+        if self.pulled:
+            self.images_by_name |= self.pulled | {document["Id"]: document for document in self.pulled.values()}
+        else:
+            self.tagged = self.newest
         yield iter(()), None
 
     def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Json:

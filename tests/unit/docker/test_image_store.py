@@ -10,10 +10,12 @@ from tests.unit.docker.documents import image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.look.containers import platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, kept_platform, parse_facts
-from tutumd.engines.docker.plan.images import is_local_build, remove_superseded, superseded_images
+from tutumd.engines.docker.plan.images import is_local_build
+from tutumd.engines.docker.plan.superseded import remove_superseded, superseded_images
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest
 from tutumd.engines.labels import parse_reference
 from tutumd.errors import EngineRefusedError
+from tutumd.model import ImageFacts
 
 APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64
 MANUAL, GONE = "127.0.0.1:5000/app@sha256:" + "c" * 64, "127.0.0.1:5000/app@sha256:" + "d" * 64
@@ -37,10 +39,15 @@ def test_untagged_images_of_these_repositories_that_were_pulled_and_nothing_need
     assert [one["Id"] for one in superseded] == [image(number)["Id"] for number in (1, 7, 8)]
 
 
-def test_the_newest_superseded_images_may_stay() -> None:
-    images = [{**image(number, digests=[APP]), "Created": number} for number in (1, 3, 2)]
-    superseded = superseded_images(images, NAMES, set(), {APP}, 1)
-    assert [one["Id"] for one in superseded] == [image(2)["Id"], image(1)["Id"]]
+def test_the_images_that_the_service_ran_last_may_stay() -> None:
+    digests = [f"app@sha256:{number}{'e' * 63}" for number in range(4)]
+    engine = FakeDocker()
+    engine.dangling = tuple({**image(each, digests=[digests[each]]), "Created": each} for each in range(4))
+    history = [ImageFacts(digest=digests[each].partition("@")[2]) for each in (0, 0, 2)]
+    for keep, removed in ((0, [3, 2, 1, 0]), (1, [2, 3, 1]), (2, [3, 1]), (3, [1])):
+        engine.removed_images.clear()
+        remove_superseded(engine.api, ["app"], set(), keep, FakeRun(pulled=digests, history=history))
+        assert engine.removed_images == [image(each)["Id"] for each in removed], keep
 
 
 def test_an_image_that_somebody_pulled_by_its_digest_or_that_a_container_runs_stays() -> None:

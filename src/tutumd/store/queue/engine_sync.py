@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError
-from tutumd.model import EngineInfo, ServiceSnapshot
+from tutumd.model import EngineInfo, ImageFacts, ServiceSnapshot
 from tutumd.store.objects import image_rows
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import snapshots as snapshot_rows
@@ -49,6 +49,10 @@ class SqlEngineSync(StorePart):
         c = pulled_images.c
         with self._database.read() as connection:
             return frozenset(connection.execute(sa.select(c.image).where(c.engine == engine_name)).scalars())
+
+    def image_history(self, service_uuid: str) -> Sequence[ImageFacts]:
+        with self._database.read() as connection:
+            return tuple(image_rows.read_history(connection, service_uuid).values())
 
     def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         c = pulled_images.c

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_position
+from tutumd.application.scopes import require_scope
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import Action, Availability, Delivery, HoldKind, Query, Scope, Service, ServiceImage, User, Verb
 from tutumd.ports.store import Store
@@ -73,6 +74,7 @@ def render_service(
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
+        freeze_windows=web.store.freeze_windows(visitor, Query.newest(20, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -177,6 +179,8 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
 @router.post("/service/{uuid}/redeploy/")
 def redeploy(request: Request, visitor: Caller, uuid: str, form: SentForm) -> Response:
     """Redeploy a service, perhaps in spite of a hold or freeze window, and show the action."""
+    if "override" in form:
+        require_scope(visitor, Scope.OPERATE)
     return _act(request, visitor, uuid, Verb.REDEPLOY, override="override" in form)
 
 

@@ -1,4 +1,4 @@
-"""Images on the engine: checks and pulls, tags that are restored after a failure, removal of superseded images."""
+"""Images on the engine: checks and pulls, and tags that are restored after a failure."""
 
 from collections.abc import Collection, Mapping
 
@@ -22,7 +22,7 @@ from tutumd.model import Phase, WantedImage
 from tutumd.ports.engine import Run
 
 # Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
-_KEPT_TAG = "tutum-prev-"
+KEPT_TAG = "tutum-prev-"
 
 
 def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None) -> bool:
@@ -108,7 +108,7 @@ def fetch_image(
     if pulled is None:
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed?")
     if pulled["Id"] not in before:
-        run.update_pulled(added=_digests_in(pulled, [reference]))
+        run.update_pulled(added=digests_in(pulled, [reference]))
     if run.image is not None:
         check_runs_here(name, pulled, api.facts(), platform)
     if not _fits(pulled, platform):
@@ -171,52 +171,6 @@ def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection
             _remove_kept_tag(api, reference, image_id, run)
 
 
-def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
-    """Remove the superseded images of these names that runs pulled and nobody else uses; keep the newest `keep`."""
-    pulled, images = run.pulled_images(), api.images()
-    present = {digest for image in images for digest in digest_names(image)}
-    candidates = superseded_images(images, names, needed, pulled, keep)
-    if candidates:
-        used = {entry.get("ImageID") for entry in api.list_containers()}
-        # A pull by digest of an existing image leaves no other trace.
-        wanted = api.pulled_by_digest() & pulled
-        for image in candidates:
-            digests = set(digest_names(image))
-            if image["Id"] not in used and not digests & wanted and api.remove_image(image["Id"], run):
-                run.log(f"removed the old image {image['Id'][:19]}")
-                present -= digests
-    if gone := pulled - present:
-        run.update_pulled(removed=gone)
-
-
-def superseded_images(
-    images: Collection[Json],
-    names: Collection[str],
-    needed: Collection[str],
-    pulled: Collection[str],
-    keep: int = 0,
-) -> list[Json]:
-    """Return the images that formerly had one of these names, and now have no name except tutumd's own.
-
-    All of their digests are `pulled`, and they are not `needed`. The newest `keep` are excluded.
-    """
-    references = [parse_reference(name) for name in names]
-    result = []
-    # The build time, in RFC 3339 or, in lists, in seconds: the same kind for all.
-    for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
-        named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
-        digests = _digests_in(image, references)
-        if (
-            digests
-            and digests == digest_names(image)
-            and set(digests) <= set(pulled)
-            and not named
-            and image["Id"] not in needed
-        ):
-            result.append(image)
-    return result[keep:]
-
-
 def _check_image(
     api: DockerApi,
     name: str,
@@ -252,7 +206,7 @@ def _fits(image: Json, platform: str) -> bool:
     return not platform or is_same_platform(platform_of({}, image), platform)
 
 
-def _digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
+def digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
     """Return the names by digest of an image in the repositories of several references."""
     names = [(name, parse_reference(name)) for name in digest_names(image)]
     return [name for name, digest in names if any(digest.same_repository(each) for each in references)]
@@ -291,4 +245,4 @@ def _remove_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, r
 
 
 def _kept_tag(image_id: str) -> str:
-    return f"{_KEPT_TAG}{image_id.removeprefix('sha256:')[:12]}"
+    return f"{KEPT_TAG}{image_id.removeprefix('sha256:')[:12]}"
