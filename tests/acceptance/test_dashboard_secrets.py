@@ -113,6 +113,7 @@ def use(server: LiveServer) -> Used:
         "number": handler.path.split("/")[-2],
         "delivery_number": "1",
         "target_uuid": made_target["uuid"],
+        "freeze_uuid": made_target["uuid"],
         "token": "x" * 43,
         "name": "mark.svg",
     }

@@ -1,11 +1,11 @@
 """`tutum action`: shows, cancels, abandons and retries actions."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -114,7 +114,7 @@ def _show_steps(label: str) -> Callable[[Action], None]:
 
     def show(action: Action) -> None:
         nonlocal shown, last, begin
-        state = "; ".join([action.state, *map(_hold_text, action.holds)])
+        state = f"{action.state}: {action.reason}" if action.state == "Pending" and action.reason else action.state
         if state != shown and not action.finished:
             shown = state
             print(printable(f"{label}: {state}"), file=sys.stderr, flush=True)
@@ -127,16 +127,6 @@ def _show_steps(label: str) -> Callable[[Action], None]:
                 print(printable(f"{seconds:6.1f} s  {line.text}"), file=sys.stderr, flush=True)
 
     return show
-
-
-def _hold_text(hold: Mapping[str, Any]) -> str:
-    """Return why an action may not start yet, and until when."""
-    return f"{hold['reason']} ({hold_end(hold['until'])})"
-
-
-def hold_end(until: str | None) -> str:
-    """Return the end of a hold for people."""
-    return f"until {parse_date(until).astimezone():%Y-%m-%d %H:%M}" if until else "until it is resumed"
 
 
 def show_plans(plans: Sequence[tuple[str, Plan]], *, operation: str = "REDEPLOY", as_json: bool) -> None:
@@ -217,7 +207,7 @@ def list_actions(
             names.get(action.object, action.object.strip("/").rpartition("/")[2]),
             age(action.start_date),
             str(action.deliveries),
-            " ".join((action.reason or "; ".join(map(_hold_text, action.holds))).split()),
+            " ".join((action.reason or "").split()),
         ]
 
     print_list(actions, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)

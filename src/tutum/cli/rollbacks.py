@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tutum.cli.actions import hold_end, report, show_plans, start_each
+from tutum.cli.actions import report, show_plans, start_each
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     AsJson,
@@ -18,7 +18,7 @@ from tutum.cli.options import (
     Wait,
     find_services,
 )
-from tutum.cli.output import age, hint, print_json, print_list, print_resources, printable
+from tutum.cli.output import age, hint, parse_date, print_json, print_list, print_resources, printable
 from tutum.lookup import Utils
 from tutum.results import ServiceImage
 from tutum.service import Service
@@ -126,3 +126,8 @@ def _print_holds(services: list[Service], *, as_json: bool) -> None:
         reason = f": {service.hold_reason}" if service.hold_reason else ""
         held = f"is held {hold_end(service.held_until)}{reason}" if service.is_held else "is not held"
         print(printable(f"{service.shown_name} {held}"))
+
+
+def hold_end(until: str | None) -> str:
+    """Return the end of a hold for people."""
+    return f"until {parse_date(until).astimezone():%Y-%m-%d %H:%M}" if until else "until it is resumed"

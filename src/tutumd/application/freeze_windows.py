@@ -8,7 +8,7 @@ from tutumd.application import services
 from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.scopes import require_admin, require_everything
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
-from tutumd.model import Query, User
+from tutumd.model import Query, Scope, User
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow, check_window
 from tutumd.ports.store import Store
 
@@ -63,10 +63,22 @@ def remove(store: Store, viewer: User, uuid: str) -> None:
         ForbiddenError: It belongs to another user, and the viewer is no admin; or the credentials do not cover it.
     """
     window = get(store, viewer, uuid)
-    if window.owner != viewer.name and not viewer.is_admin:
+    if not _is_own(viewer, window):
         raise ForbiddenError(f"this freeze window is of {window.owner}: only {window.owner} or an admin may remove it")
     _require_covered(store, viewer, window)
     store.remove_freeze_window(viewer, uuid)
+
+
+def may_remove(viewer: User, window: FreezeWindow) -> bool:
+    """Return whether the viewer may remove a window that they see."""
+    of_server = window.service_uuid is None and window.stack is None
+    is_covered = viewer.access.service_uuid in (None, window.service_uuid)
+    may = viewer.administers if of_server else viewer.may(Scope.OPERATE) and is_covered
+    return may and _is_own(viewer, window)
+
+
+def _is_own(viewer: User, window: FreezeWindow) -> bool:
+    return viewer.is_admin or window.owner == viewer.name
 
 
 def _require_covered(store: Store, viewer: User, window: NewFreezeWindow) -> None:

@@ -136,10 +136,12 @@ def change(
     return store.service(viewer, uuid), action
 
 
-def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action | None]:
+def act(
+    store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin, *, override: bool = False
+) -> tuple[Service, Action | None]:
     """Queue an action on a service. SCALE scales to the target that the service has when the action starts.
 
-    TERMINATE removes a service that is gone, without an action.
+    TERMINATE removes a service that is gone, without an action. `override` is as for `Store.submit`.
 
     Raises:
         NotFoundError: The viewer has no such service.
@@ -151,7 +153,7 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
         if service.gone_since is not None:
             return store.forget(viewer, uuid), None
         require_admin(viewer, _RUNS_COMMANDS, is_about_a_service=True)
-    action = store.submit(viewer, uuid, verb, target=None, origin=origin)
+    action = store.submit(viewer, uuid, verb, target=None, origin=origin, override=override)
     return store.service(viewer, uuid), action
 
 

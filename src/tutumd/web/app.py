@@ -74,6 +74,7 @@ _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
     schemas.RollbackIn,
+    schemas.HoldIn,
     schemas.ApiKeyIn,
     schemas.HandlerIn,
     schemas.RotateIn,

@@ -97,6 +97,11 @@ def _fill(server: LiveServer, gate: Path) -> tuple[str, list[str]]:
     oncall = {"name": "oncall", "kind": "webhook", "settings": {"url": "https://127.0.0.1:9/hook"}}
     made = server.request("POST", "/api/v1/notification/target/", oncall).json
     server.request("POST", f"{made['resource_uri']}test/")
+    for window in (
+        {"service": "shop-web", "from": "2090-12-24", "to": "2090-12-27", "tz": "Europe/Berlin", "reason": "holidays"},
+        {"service": "reports", "from": "2026-01-01", "to": "2090-01-01", "reason": "nobody reads them"},
+    ):
+        assert server.request("POST", "/api/v1/freeze/", window).status == 201
     github = server.make_handler(
         web,
         name="github-main",

@@ -61,6 +61,7 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/deliveries/": [SHORT],
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
+    "/freeze/": [SHORT],
     "/notifications/": [SHORT],
     "/notifications/target/{target_uuid}/": [SHORT],
     "/notifications/target/{target_uuid}/edit/": [SHORT],
@@ -144,6 +145,8 @@ def fill(edge: DashboardBed) -> Hostile:
     loose = edge.make_handler(service, name=f"loose {SHORT}", filter={"preset": "branch", "branch": [SHORT]})
     document = {"name": SHORT, "kind": "webhook", "settings": {"url": "https://example.com/"}, "service": service}
     target = edge.request("POST", "/api/v1/notification/target/", document).json
+    window = {"from": "Fri 16:00", "to": "Mon 06:00", "reason": SHORT, "service": service}
+    frozen = edge.request("POST", "/api/v1/freeze/", window).json
     action, *_ = [call(edge, str(each["url"])) for each in (plain, strict, loose)]
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)
     add_limited_key(edge, USER_NAME, stack=SHORT)
@@ -154,6 +157,7 @@ def fill(edge: DashboardBed) -> Hostile:
         "action_uuid": action.split("/")[-2],
         "number": numbers[plain["uuid"]],
         "target_uuid": target["uuid"],
+        "freeze_uuid": frozen["uuid"],
         "delivery_number": 1,
         "token": quote("<b data-xss>'\"", safe=""),
         "name": quote("<b data-xss>'\"", safe=""),
@@ -216,4 +220,5 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")
     yield path, "Try this payload", lambda name: name in tried, [SHORT]
     yield "/notifications/new/", "Create the target", lambda name: name in ("name", "service", "stack"), [SHORT]
+    yield "/freeze/", "Add the window", lambda name: name not in ("csrf", "server"), [SHORT]
     yield "/account/", "Make a key", lambda name: name in ("service", "stack"), [SHORT]

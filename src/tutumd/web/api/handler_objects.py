@@ -4,7 +4,7 @@ from typing import Any
 
 from tutumd.application.handlers import public_options
 from tutumd.model import Delivery, Handler, Progress
-from tutumd.web.api.objects import HOLD, TRIED
+from tutumd.web.api.objects import HOLD, TRIED, write_why
 from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
 from tutumd.web.messages.deliveries import write_delivery_reason
 from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
@@ -100,7 +100,7 @@ PROGRESS = describe(
     "What a caller may see of the action of its call.",
     {
         "state": Shown(str),
-        "reason": Shown(str),
+        "reason": Shown(str, of=write_why),
         "operation": Shown(str, of="verb"),
         "created_datetime": Shown(Moment, of="created"),
         "started_datetime": Shown(Moment | None, of="started"),

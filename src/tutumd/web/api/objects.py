@@ -6,6 +6,7 @@ from tutumd.application.queries import write_date
 from tutumd.model import Phase, Verb
 from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
 from tutumd.web.messages.deliveries import write_reason
+from tutumd.web.messages.holds import write_hold
 from tutumd.web.uris import PREFIX, action_uri, uri
 
 _ACTION_NAMES = {
@@ -131,6 +132,12 @@ _WANTED = describe(
     },
 )
 
+
+def write_why(action: Any) -> str:
+    """Return why an action failed, waits for its engine, or is held."""
+    return action.reason or "; ".join(map(write_hold, action.holds))
+
+
 ACTION = describe(
     "ActionOut",
     "One run of an operation on a service.",
@@ -143,7 +150,7 @@ ACTION = describe(
         "object": Shown(str, of=lambda action: uri("service", action.service_uuid)),
         "start_date": Shown(DateOf2015, "When it was created.", of="created"),
         "end_date": Shown(DateOf2015 | None, of="ended"),
-        "reason": Shown(str, "Why it failed or waits; after a success often empty."),
+        "reason": Shown(str, "Why it failed or waits; after a success often empty.", of=write_why),
         "reason_code": Shown(str, "Equal failures have the same code; empty unless it failed or was canceled."),
         "log_tail": Shown(str, "On failure the last output lines of what failed."),
         "rolled_back": Shown(bool),

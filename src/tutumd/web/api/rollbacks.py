@@ -1,4 +1,4 @@
-"""Routes of rollbacks, and of the images that a service ran."""
+"""Routes of rollbacks, of the images that a service ran, and of holds."""
 
 from functools import partial
 from typing import Any
@@ -8,14 +8,15 @@ from fastapi import APIRouter, Request, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.application.calls import parse_wait
+from tutumd.application.holds import hold
 from tutumd.application.queries import parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.model import Page, Reference, Scope, Service
 from tutumd.web.api.handler_objects import PROGRESS
 from tutumd.web.api.objects import IMAGE, PLAN, SERVICE
-from tutumd.web.api.schemas import RollbackIn, list_of, show, write_page
+from tutumd.web.api.schemas import HoldIn, RollbackIn, list_of, show, write_page
 from tutumd.web.api.services import DRY_RUN, Uuid, find_service, is_set, name_action
-from tutumd.web.auth import Reader
+from tutumd.web.auth import Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, parse
 from tutumd.web.call.endpoint import wait_for_end
 from tutumd.web.context import context
@@ -82,3 +83,17 @@ def list_images(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, Any]:
     shown = [show(IMAGE, image, available=available) for image, available in images]
     page = Page(objects=tuple(shown[query.offset : query.offset + query.limit]), total=len(shown))
     return write_page(f"{uri('service', service_uuid)}image/", query, page)
+
+
+@router.post("/hold/", response_model=SERVICE, openapi_extra=documented(HoldIn, required=False))
+def hold_service(request: Request, viewer: Operator, uuid: Uuid, body: Body) -> Service:
+    """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
+    web, document = context(request), parse(body or b"{}", HoldIn).model_dump()
+    service_uuid = find_service(request, viewer, uuid)
+    return hold(web.store, viewer, service_uuid, **document, now=web.clock())
+
+
+@router.delete("/hold/", response_model=SERVICE)
+def resume_service(request: Request, viewer: Operator, uuid: Uuid) -> Service:
+    """End the hold of a service. If redeploys were held, one starts for all of them."""
+    return context(request).store.resume(viewer, find_service(request, viewer, uuid))

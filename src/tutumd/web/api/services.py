@@ -102,16 +102,20 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
     status_code=202,
     response_model=SERVICE,
     responses={200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
-    openapi_extra=documented_switches(dry_run=DRY_RUN),
+    openapi_extra=documented_switches(dry_run=DRY_RUN, override="1: start also while the service is held or frozen."),
 )
 def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
-    """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
+    """Replace every container by one of the newest image; with `?dry_run=1` only show the plan.
+
+    A service that is held or frozen is redeployed later, or with `?override=1`, which needs the scope `operate`.
+    """
+    override = is_set(request, "override")
     if is_set(request, "dry_run"):
         web = context(request)
         plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
-    require_scope(viewer, Scope.CALL)
-    return _act(request, response, viewer, uuid, Verb.REDEPLOY)
+    require_scope(viewer, Scope.OPERATE if override else Scope.CALL)
+    return _act(request, response, viewer, uuid, Verb.REDEPLOY, override=override)
 
 
 @router.post("/{uuid}/scale/", status_code=202, response_model=SERVICE)
@@ -164,10 +168,12 @@ def is_set(request: Request, name: str) -> bool:
     return bool(parse_number([(name, text) for text in request.query_params.getlist(name)], name, 0, 1, default=0))
 
 
-def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> Service:
+def _act(
+    request: Request, response: Response, viewer: User, uuid: str, verb: Verb, *, override: bool = False
+) -> Service:
     web, found = context(request), find_service(request, viewer, uuid)
     origin = web.read_origin(request.scope)
-    service, action = rules.act(web.store, viewer, found, verb, origin)
+    service, action = rules.act(web.store, viewer, found, verb, origin, override=override)
     name_action(response, action)
     return service
 

@@ -148,6 +148,8 @@ RESULTS = {
     " button again for the rest.",
     "held": "Redeploys of the service are held. Calls are accepted, and one redeploy follows when the hold ends.",
     "resumed": "The service is not held any more. If calls were held, one redeploy carries them out.",
+    "freeze-added": "The freeze window is added.",
+    "freeze-removed": "The freeze window is removed. If calls waited for it, one redeploy carries them out.",
     "scaled": "The number of containers is set: as many start with the service.",
     "key-revoked": "The key is revoked: requests with it are refused.",
     "user-removed": "The user is removed: the keys are refused, and the sessions have ended.",
