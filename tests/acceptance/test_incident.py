@@ -16,6 +16,7 @@ from tests.support.documentation import commands_of
 from tests.support.images import Image
 from tests.support.programs import finished
 from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +59,13 @@ class Incident:
 
 
 @pytest.fixture
-def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Incident:
-    return Incident(clean_bed, server, tmp_path)
+def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Iterator[Incident]:
+    """An incident. The server forgets its service afterwards, with the images and the hold."""
+    incident = Incident(clean_bed, server, tmp_path)
+    yield incident
+    clean_bed.docker("rm", "-f", "web")
+    wait_until(lambda: server.service(incident.uuid)["gone_since"], "web is gone")
+    incident.tutum("service", "forget", "web", "--force")
 
 
 def test_the_commands_of_an_incident(incident: Incident) -> None:
