@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_position
+from tutumd.application.scopes import require_scope
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import Action, Availability, Delivery, HoldKind, Query, Scope, Service, ServiceImage, User, Verb
 from tutumd.ports.store import Store
@@ -176,9 +177,11 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
 
 
 @router.post("/service/{uuid}/redeploy/")
-def redeploy(request: Request, visitor: Caller, uuid: str) -> Response:
-    """Redeploy a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.REDEPLOY)
+def redeploy(request: Request, visitor: Caller, uuid: str, form: SentForm) -> Response:
+    """Redeploy a service, perhaps in spite of a hold or freeze window, and show the action."""
+    if "override" in form:
+        require_scope(visitor, Scope.OPERATE)
+    return _act(request, visitor, uuid, Verb.REDEPLOY, override="override" in form)
 
 
 @router.post("/service/{uuid}/start/")
@@ -237,10 +240,10 @@ def _parse_target(text: str, server_cap: int) -> int:
     return int(text)
 
 
-def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
+def _act(request: Request, visitor: User, uuid: str, verb: Verb, *, override: bool = False) -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     try:
-        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope), override=override)
     except ConflictError as error:  # the service has changed since the page was loaded
         return render_service(request, visitor, uuid, error)
     if action is None:
