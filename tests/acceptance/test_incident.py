@@ -16,7 +16,6 @@ from tests.support.documentation import commands_of
 from tests.support.images import Image
 from tests.support.programs import finished
 from tests.support.server import LiveServer
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -59,13 +58,10 @@ class Incident:
 
 
 @pytest.fixture
-def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Iterator[Incident]:
-    """An incident. The server forgets its service afterwards, with the images and the hold."""
-    incident = Incident(clean_bed, server, tmp_path)
-    yield incident
-    clean_bed.docker("rm", "-f", "web")
-    wait_until(lambda: server.service(incident.uuid)["gone_since"], "web is gone")
-    incident.tutum("service", "forget", "web", "--force")
+def incident(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Incident]:
+    """On a server of its own, which knows no other `web`."""
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        yield Incident(clean_bed, server, tmp_path)
 
 
 def test_the_commands_of_an_incident(incident: Incident) -> None:

@@ -39,13 +39,17 @@ class Killed:
     def __init__(self, bed: DockerBed, server: LiveServer, *options: str) -> None:
         self.bed, self.server = bed, server
         self.digests = {"v1": bed.push("app", BREAKABLE)}
-        bed.docker("network", "create", "front")
-        bed.docker("run", "-d", "--name", "web", "--network", "front", *QUICK, *options, IMAGE)
+        self.create(*options)
         self.uuid = str(server.find("web", running_num_containers=1)["uuid"])
         self.digests["v2"] = bed.push("app", "v2")
         assert call(server, server.add_handler(self.uuid), self.uuid)["state"] == "Success"
         self.kills = 0
         self._numbers = cycle(range(1, LINES + 1))
+
+    def create(self, *options: str) -> None:
+        """Create the service."""
+        self.bed.docker("network", "create", "front")
+        self.bed.docker("run", "-d", "--name", "web", "--network", "front", *QUICK, *options, IMAGE)
 
     def roll_back(self, version: str, *, kill_server: bool) -> dict[str, Any]:
         """Begin a rollback, kill the worker or all of the server in it, and return the action that ended."""
