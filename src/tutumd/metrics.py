@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Figures, Verb
+from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Figures, Operation
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
 
@@ -35,7 +35,6 @@ _RESULTS = {
     ActionState.FAILED.value: "failed",
     ActionState.CANCELED.value: "canceled",
 }
-_OF_HANDLERS = (Verb.REDEPLOY, Verb.SCALEUP)
 _BUCKETS = (*DURATION_BOUNDS_S, None)
 _BUCKET_NAMES = (*(f"{bound:.1f}" for bound in DURATION_BOUNDS_S), "+Inf")
 
@@ -148,7 +147,7 @@ def _describe_notifications(figures: Figures) -> Iterator[Metric]:
 
 def _describe_totals(engines: Sequence[str], totals: Sequence[ActionTotal]) -> Iterator[Metric]:
     """Return the counts. The verbs of handlers have a series from the start: rates need a 0 before the 1."""
-    operations = dict.fromkeys((engine, verb.value) for engine in engines for verb in _OF_HANDLERS)
+    operations = dict.fromkeys((engine, each.value) for engine in engines for each in Operation)
     ended = [total for total in totals if total.event in _RESULTS]
     operations |= dict.fromkeys((total.engine, total.verb) for total in ended)
     actions = CounterMetricFamily("tutumd_actions", "Actions that ended.", labels=["engine", "operation", "result"])

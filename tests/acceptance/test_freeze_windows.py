@@ -170,3 +170,31 @@ def test_the_sdk_adds_lists_and_removes(live_server: LiveServer, ann: Member) ->
     assert [each.uuid for each in tutum.FreezeWindow.list(client=client)] == [window.uuid]
     assert window.delete()
     assert tutum.FreezeWindow.list(client=client) == []
+
+
+def test_calls_of_a_burst_wait_for_the_end_of_a_freeze_that_began_in_between(live_server: LiveServer) -> None:
+    service = live_server.run_service(f"burst-{uuid.uuid4()}")
+    url = live_server.make_handler(service)["url"].removeprefix(live_server.url)
+    admin = add_limited_key(live_server, "username")
+    first = live_server.post(url).json["action"]
+    assert live_server.wait_for_action(first)["state"] == "Success"
+    window = create(admin, service=service, **{"from": "2026-01-01", "to": "2090-01-01", "tz": "UTC"})
+    [held] = {live_server.post(url).json["action"] for _ in range(20)}
+    waited = live_server.post(f"{url}?wait=1")
+    assert waited.status == 504, waited
+    [hold] = waited.json["holds"]
+    assert hold == {
+        "kind": "freeze",
+        "until": "2090-01-01T00:00:00Z",
+        "reason": "freeze window 2026-01-01 to 2090-01-01 (UTC): weekend",
+        "by": "username",
+    }
+    assert live_server.request("GET", held).json["held_until"] == "2090-01-01T00:00:00Z"
+
+    assert admin.send("DELETE", window["resource_uri"]).status == 204
+    assert live_server.wait_for_action(held)["state"] == "Success"
+    create(admin, service=service, **{"from": "2026-01-01", "to": "2090-01-01", "tz": "UTC"})
+    overriding = admin.send("POST", f"/api/v1/service/{service}/redeploy/?override=1")
+    assert live_server.wait_for_action(overriding.headers["x-tutum-action-uri"])["state"] == "Success"
+    found = live_server.request("GET", f"/api/v1/action/?object={service}").json
+    assert found["meta"]["total_count"] == len(["start", "first", "held", "overriding"])

@@ -58,8 +58,10 @@ class Incident:
 
 
 @pytest.fixture
-def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Incident:
-    return Incident(clean_bed, server, tmp_path)
+def incident(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Incident]:
+    """On a server of its own, which knows no other `web`."""
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        yield Incident(clean_bed, server, tmp_path)
 
 
 def test_the_commands_of_an_incident(incident: Incident) -> None:
@@ -86,13 +88,13 @@ def test_the_commands_of_an_incident(incident: Incident) -> None:
 def test_after_a_hold_one_redeploy_follows_the_calls_and_the_name_of_the_image(incident: Incident) -> None:
     incident.tutum("service", "rollback", "web", "--wait")
     assert incident.version == "v1"
-    assert incident.bed.inspect("container", "web")["Config"]["Image"] == f"{ANONYMOUS}/app"  # type: ignore[index]
     incident.bed.push("app", FIXED)
     incident.call(5)
     [held] = incident.pending()
     incident.tutum("service", "resume", "web")
     assert incident.server.wait_for_action(held["resource_uri"])["deliveries"] == 5
     assert (incident.version, incident.pending()) == ("v3", [])
+    assert incident.bed.inspect("container", "web")["Config"]["Image"] == f"{ANONYMOUS}/app"  # type: ignore[index]
 
 
 def test_rollbacks_in_a_row_go_back_until_there_is_no_older_version(incident: Incident) -> None:

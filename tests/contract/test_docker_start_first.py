@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, service, states
+from tests.contract.docker_support import APP, inspected, opened, service, states, version
 from tests.support import guards, namespace
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.programs import end
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
+from tutumd.model import WantedImage
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +123,7 @@ def check_none_lost(load: Load, expected: set[str]) -> None:
 
 
 def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path: Path) -> None:
-    clean_bed.push("app", "v1")
+    first = WantedImage(number=1, digest=clean_bed.push("app", "v1"))
     folder = clean_bed.up(tmp_path, COMPOSE)
     with requesting(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, drain_s=DRAIN_S) as engine:
         for number, (pushed, good) in enumerate([("unhealthy", False), ("v2", True), ("v3-broken", False)]):
@@ -132,6 +133,8 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
             outcome = engine.redeploy(service("compose:shop/web"), run)
             assert outcome.success is good, outcome
             assert good or outcome.rolled_back
+        back = FakeRun(action_uuid="99999999-0000", image=first)
+        assert engine.redeploy(service("compose:shop/web"), back).success
     check_none_lost(load, {"v1", "v2"})
     names = ("shop-web-1", "shop-web-2")
     assert states(clean_bed) == dict.fromkeys(names, "running")
@@ -142,6 +145,7 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
     ids = {name: inspected(clean_bed, name)["Id"] for name in names}
     clean_bed.compose(folder, "up", "-d")
     assert {name: inspected(clean_bed, name)["Id"] for name in names} == ids
+    assert {version(clean_bed, name) for name in names} == {"v1"}
 
 
 @pytest.mark.nightly

@@ -133,5 +133,16 @@ def test_what_cannot_be_rolled_back_is_refused_untouched(kubernetes: ClusterAndE
                 use()
     assert cluster.changes() == []
     assert {each.name: bool(each.rollback_refusal) for each in engine.discover()} == {"web": True, "other": False}
-    where = engine.availability(other, [ROWS["v1"], by_id])
-    assert where == {ROWS["v1"].number: Availability.UNKNOWN, 7: Availability.NO}
+
+
+def test_an_image_is_available_if_a_node_reports_it(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    names = [NAME, f"{REPOSITORY}@{DIGESTS['v1']}"]
+    node = {"metadata": {"name": "node-a", "namespace": ""}, "status": {"images": [{}, {"names": names}]}}
+    cluster.store.create("nodes", node)
+    cluster.store.create("nodes", {"metadata": {"name": "node-b", "namespace": ""}})
+    rows = [ROWS["v1"], ROWS["v2"], WantedImage(number=7, image_id=DIGESTS["v1"])]
+    unknown = {1: Availability.UNKNOWN, 2: Availability.UNKNOWN, 7: Availability.NO}
+    assert engine.availability(WEB, rows) == unknown | {1: Availability.LOCAL}
+    cluster.allowed = lambda request: request.resource != "nodes"
+    assert engine.availability(WEB, rows) == unknown

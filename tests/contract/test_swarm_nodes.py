@@ -14,7 +14,7 @@ from tests.support.swarm_bed import SwarmBed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
-from tutumd.model import ContainerState, ServiceSnapshot
+from tutumd.model import Availability, ContainerState, ServiceSnapshot, WantedImage
 
 pytestmark = pytest.mark.slow
 SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "5"))
@@ -98,3 +98,33 @@ def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: Sw
     create(bed, engine, "--constraint", "node.role==manager", replicas=1, image=image)
     with pytest.raises(EngineRefusedError, match="cannot find out which image"):
         engine.redeploy(swarm.service("web"), FakeRun())
+
+
+def test_a_rollback_reaches_nodes_that_lack_the_image_and_is_undone_where_none_has_it(
+    bed: SwarmBed, engine: SwarmEngine
+) -> None:
+    digests = [bed.manager.push("app", version) for version in ("v1", "v2")]
+    create(bed, engine, "--replicas-max-per-node", "1", replicas=3)
+    first, second = (WantedImage(number=number, digest=digest) for number, digest in enumerate(digests, 1))
+    outcome = engine.redeploy(swarm.service("web"), FakeRun(image=first))
+    assert outcome.success, (outcome.reason, outcome.log_tail)
+    assert running_digests(engine) == [first.digest] * 3
+    for worker in bed.workers:
+        worker.docker("system", "prune", "--all", "--force")
+    bed.manager.delete_image("app", second.digest)
+    before = swarm.spec(bed.manager, "web")
+    where = engine.availability(swarm.service("web"), [first, second])
+    assert where == {1: Availability.LOCAL, 2: Availability.LOCAL}, "the manager has both"
+    outcome = engine.redeploy(swarm.service("web"), FakeRun(image=second))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    wait_until(lambda: running_digests(engine) == [first.digest] * 3, "the version before runs again")
+    assert swarm.spec(bed.manager, "web") == before
+    bed.manager.docker("image", "rm", "--force", f"{APP}@{second.digest}")
+    with pytest.raises(EngineRefusedError, match="manifest unknown"):
+        engine.redeploy(swarm.service("web"), FakeRun(image=second))
+    assert swarm.spec(bed.manager, "web") == before
+
+
+def running_digests(engine: SwarmEngine) -> list[str | None]:
+    shown = swarm.snapshot(engine, "web").containers
+    return [container.image_digest for container in shown if container.state is ContainerState.RUNNING]

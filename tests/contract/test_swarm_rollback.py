@@ -90,6 +90,38 @@ def test_a_rollback_without_the_registry_uses_the_image_of_the_node(
     assert swarm.running(bed, "web") == ["v1"]
 
 
+def test_the_only_node_goes_back_to_an_image_that_was_built_there(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    bed, web = clean_bed, swarm.service("web")
+    bed.load({"built:latest": VERSIONS[0]})
+    swarm.create(bed, "web", "built:latest", replicas=1)
+    rows: list[WantedImage] = []
+    for image in VERSIONS[:2]:
+        bed.load({"built:latest": image})
+        outcome = swarm_engine.redeploy(web, FakeRun())
+        assert outcome.image, outcome.reason
+        assert (outcome.image.reference, outcome.image.digest) == ("built:latest", "")
+        rows.append(WantedImage(number=len(rows) + 1, image_id=outcome.image.image_id))
+    by_name = swarm.spec(bed, "web")
+    missing = WantedImage(number=9, image_id="sha256:" + "9" * 64)
+    where = {1: Availability.LOCAL, 2: Availability.LOCAL, 9: Availability.NO}
+    assert swarm_engine.availability(web, [*rows, missing]) == where
+    with pytest.raises(EngineRefusedError, match="the image #9 has no digest of a registry"):
+        roll_back(swarm_engine, missing)
+    assert swarm.spec(bed, "web") == by_name
+    outcome = roll_back(swarm_engine, rows[0])
+    assert outcome.success, outcome.reason
+    assert outcome.image == ImageFacts(reference="built:latest", image_id=rows[0].image_id)
+    shown = swarm.snapshot(swarm_engine, "web")
+    assert (shown.image, shown.image_name, shown.rollback_refusal) == (outcome.image, "built:latest", "")
+    assert swarm_engine.scale(replace(web, target=1), 2, FakeRun()).success
+    assert swarm.running(bed, "web") == ["v1", "v1"]
+    assert swarm_engine.plan(web, None).image_name == "built:latest"
+    assert swarm_engine.redeploy(web, FakeRun()).success
+    assert (swarm.image(bed, "web"), swarm.running(bed, "web")) == ("built:latest", ["v2", "v2"])
+
+
 def test_a_rollback_that_fails_leaves_what_ran_and_its_name(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     bed = clean_bed
     broken, good, newest = release(bed, replace(CHECKED[0], command=("/crash",)), CHECKED[1], CHECKED[2])

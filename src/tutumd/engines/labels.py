@@ -256,9 +256,9 @@ def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ..
     )
 
 
-def original_image(labels: Mapping[str, str], image: str) -> str:
+def original_image(labels: Mapping[str, str | None], image: str) -> str:
     """Return the image name to which the next redeploy returns: `image`, or the name that a rollback replaced by it."""
-    rolled_back, _, original = labels.get(IMAGE_ROLLED_BACK, "").partition(" ")
+    rolled_back, _, original = (labels.get(IMAGE_ROLLED_BACK) or "").partition(" ")
     return original if rolled_back == image else image
 
 

@@ -11,13 +11,14 @@ from tests.contract import docker_support, swarm_support
 from tests.contract.docker_support import APP
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.support.docker_bed import DockerBed
+from tests.support.images import VERSIONS
 from tests.support.waiting import wait_until
 from tutumd.model import Service
 from tutumd.ports.engine import Engine
 
 _IMAGES = {"crashing": "v3-broken"}
 _ENVIRONMENT = [argument for name, value in SECRET.items() for argument in ("--env", f"{name}={value}")]
-_COMMON = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.AWAY})
+_COMMON = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.AWAY, Ability.IMAGES})
 
 
 class _ImagesBed(EngineBed, ABC):
@@ -29,7 +30,7 @@ class _ImagesBed(EngineBed, ABC):
         self.bed = bed
         self.stack = stack
         self.count = 2
-        bed.push("app", "v1")
+        self._push("v1")
 
     @abstractmethod
     def _filter(self) -> str:
@@ -38,8 +39,13 @@ class _ImagesBed(EngineBed, ABC):
     def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         if version == "missing":
             return {"tag": "missing"}
-        self.bed.push("app", _IMAGES.get(version, version), tag)
+        self._push(_IMAGES.get(version, version), tag)
         return {}
+
+    def _push(self, version: str, tag: str = "latest") -> None:
+        """Push an image that the bed has not loaded: Podman would give it a digest that no registry has."""
+        image = VERSIONS[version]
+        self.bed.push("app", replace(image, labels={**image.labels, "pushed": "yes"}), tag)
 
     def versions(self) -> Sequence[str]:
         return sorted(environment["VERSION"] for environment in self.environments())
@@ -113,7 +119,7 @@ class SwarmEngineBed(_ImagesBed):
     """A service of one node. With 0 replicas it is stopped: there is no scaling from there up."""
 
     kind = "swarm"
-    abilities = _COMMON | {Ability.HEALTH, Ability.IMAGES}
+    abilities = _COMMON | {Ability.HEALTH}
 
     @property
     def service(self) -> Service:

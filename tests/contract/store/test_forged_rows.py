@@ -111,7 +111,9 @@ def test_a_request_that_no_handler_can_make_is_refused(bed: StoreBed) -> None:
         forge(bed, bed.call(bed.handler("web")), **change)
         outcome = performed(bed, engine)
         assert not outcome.success
-        assert outcome.reason.startswith("refused: the tag or a variable of this action is none that a webhook handler")
+        assert outcome.reason.startswith(
+            "refused: the tag, the image or a variable of this action is none that a webhook handler"
+        )
         assert outcome.containers_before == outcome.containers_after
     assert engine.orders == []
 
@@ -149,5 +151,5 @@ def test_inputs_are_checked_again_where_an_engine_reads_them(bed: StoreBed) -> N
     run = run_of(bed, bed.claimed())
     assert run.journal == LOST_JOURNAL, "it holds for what the action asked for"
     for read in (lambda: run.tag, lambda: run.variables):
-        with pytest.raises(EngineRefusedError, match="refused: the tag or a variable"):
+        with pytest.raises(EngineRefusedError, match="refused: the tag, the image or a variable"):
             read()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.stores import StoreBed, query, snapshot
-from tutumd.errors import ConflictError, NotFoundError, TutumdError
-from tutumd.model import AuditEvent, Query, User
+from tests.support.history import look, redeploy
+from tests.support.stores import ORIGIN, StoreBed, query, snapshot
+from tutumd.errors import ConflictError, NotFoundError, Reason, TutumdError
+from tutumd.model import ActionState, AuditEvent, Hold, HoldKind, Operation, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow
 from tutumd.store.queue.freezes import read_active
 
@@ -68,11 +69,89 @@ def test_a_window_holds_what_its_owner_may_operate(bed: StoreBed, ada: User) -> 
     assert frozen(bed) == set()
 
 
+@pytest.mark.dialect
+def test_a_burst_into_which_a_freeze_begins_is_one_redeploy_after_it(bed: StoreBed, ada: User) -> None:
+    bed.clock.now = _WEDNESDAY
+    handler = bed.handler("web")
+    freeze(bed, ada, "web", begins="2026-01-07 06:10", ends="2026-01-07 08:00")
+    calls = [bed.call(handler)]
+    bed.clock.move(600)
+    calls += [bed.call(handler) for _ in range(20)]
+    assert set(calls) == {calls[0]}
+    assert bed.claim() is None
+    until = datetime(2026, 1, 7, 8, tzinfo=UTC)
+    reason = Reason("frozen-because", ("2026-01-07 06:10 to 2026-01-07 08:00 (UTC)", "weekend"))
+    action = bed.store.action(bed.admin, calls[0])
+    assert action.holds == (Hold(kind=HoldKind.FREEZE, until=until, reason=reason, by="ada"),)
+    assert action.held_until == until
+    bed.clock.now = datetime(2026, 1, 7, 8, tzinfo=UTC)
+    assert bed.claimed().action.uuid == calls[0]
+    assert bed.claim() is None
+
+
+@pytest.mark.dialect
+def test_a_call_that_waits_starts_when_the_window_is_removed(bed: StoreBed, ada: User) -> None:
+    held = [bed.call(bed.handler("web")), bed.call(bed.handler("lone"))]
+    first, second = freeze(bed, bed.admin), freeze(bed, ada, "web", reason="another")
+    assert bed.claim() is None
+
+    bed.store.remove_freeze_window(bed.admin, first.uuid)
+    assert bed.claimed().action.uuid == held[1]
+    assert bed.claim() is None
+    bed.store.remove_freeze_window(ada, second.uuid)
+    assert bed.claimed().action.uuid == held[0]
+
+
+@pytest.mark.dialect
+def test_windows_that_begin_and_end_apply_without_any_write(bed: StoreBed, ada: User) -> None:
+    bed.clock.now = _WEDNESDAY
+    freeze(bed, ada, "web")
+    first = bed.call(bed.handler("web"))
+    bed.clock.now = _SATURDAY
+    assert bed.claim() is None
+    bed.clock.now = _MONDAY
+    assert bed.claimed().action.uuid == first
+
+
+@pytest.mark.dialect
+def test_a_rollback_an_override_and_other_verbs_pass(bed: StoreBed, ada: User) -> None:
+    bed.sync(look("a"))
+    redeploy(bed, "b")
+    freeze(bed, bed.admin)
+    web = bed.service_uuid("web")
+    held = bed.call(bed.handler("web"))
+    passing = [bed.call(bed.handler("web", Operation.SCALEUP))]
+    rolled_back = bed.store.roll_back(bed.admin, web, image=None, hold=False, reason="", origin=ORIGIN)
+    assert bed.store.action(bed.admin, held).state is ActionState.CANCELED
+    passing.append(rolled_back.uuid)
+    for uuid in passing:
+        claim = bed.claimed()
+        assert claim.action.uuid == uuid
+        bed.finish(claim)
+    held = bed.call(bed.handler("web"))
+    assert bed.claim() is None
+    bed.store.submit(bed.admin, web, Verb.REDEPLOY, target=None, origin=ORIGIN, override=True)
+    assert bed.claimed().action.uuid == held
+
+
+@pytest.mark.dialect
+def test_a_retry_waits_and_what_runs_is_not_interrupted(bed: StoreBed, ada: User) -> None:
+    runs = bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    window = freeze(bed, ada, "web")
+    bed.finish(claim, success=False)
+    retried = bed.store.retry(ada, runs, ORIGIN)
+    assert bed.claim() is None
+    bed.store.remove_freeze_window(ada, window.uuid)
+    assert bed.claimed().action.uuid == retried.uuid
+
+
 def test_a_window_goes_with_its_user_and_with_its_service(bed: StoreBed, ada: User) -> None:
     held = bed.call(bed.handler("web"))
     freeze(bed, ada, "web")
     freeze(bed, ada, stack="shop")
     of_lone = freeze(bed, bed.admin, "lone")
+    assert bed.claim() is None
     bed.store.remove_user("ada")
     assert windows(bed, bed.admin) == [of_lone.uuid]
     assert bed.claimed().action.uuid == held

@@ -11,7 +11,7 @@ from tests.support.history import end, image, look, perform_rollback, redeploy, 
 from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed, call, snapshot
 from tutumd.errors import ConflictError, Reason
-from tutumd.model import Accepted, ActionState, Handler, NotQueued, Operation, Verb
+from tutumd.model import Accepted, ActionState, Handler, NotQueued, Operation, Outcome, Verb
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables.services import service_holds
 
@@ -57,6 +57,15 @@ def test_an_alert_that_repeats_goes_back_once(bed: StoreBed, batch: int) -> None
     assert bed.outcomes(handler)[-1] == ("skipped", "rolled-back")
 
 
+def test_after_a_resume_the_next_call_goes_back_further(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.ROLLBACK)
+    bed.call(handler)
+    assert perform_rollback(bed) == "b"
+    bed.store.resume(bed.admin, handler.service_uuid)
+    bed.call(handler)
+    assert perform_rollback(bed) == "a"
+
+
 def test_without_hold_calls_go_back_further_but_not_during_a_rollback(bed: StoreBed) -> None:
     handler = bed.handler("web", Operation.ROLLBACK, rollback_hold=False)
     evaluation = bed.evaluate(handler, rollback_hold=False)
@@ -87,6 +96,36 @@ def test_a_call_that_finds_no_older_image_is_refused_and_listed(bed: StoreBed) -
     assert isinstance(refused, ConflictError) and "there is no older version" in str(refused)
     assert isinstance(accepted, Accepted)
     assert bed.outcomes(handler) == [("refused", "not-rolled-back")]
+
+
+@pytest.mark.dialect
+def test_calls_of_one_batch_keep_their_order(bed: StoreBed) -> None:
+    """A rollback cancels the redeploys before it, and the redeploys after it wait for the end of its hold."""
+    deploys, adds, alerts = (bed.handler("web", each) for each in Operation)
+    results = send_all(bed, deploys, adds, deploys, alerts, deploys, adds, alerts, deploys)
+    before, scaled, joined, rollback, after, scaled_too, again, last = actions_of(results)
+    assert (before, scaled, rollback, after) == (joined, scaled_too, again, last)
+    pending = ActionState.PENDING
+    assert states(bed, [before, scaled, rollback, after]) == [
+        (Verb.REDEPLOY, ActionState.CANCELED),
+        (Verb.SCALEUP, pending),
+        (Verb.ROLLBACK, pending),
+        (Verb.REDEPLOY, pending),
+    ]
+    bed.queue.finish(bed.claimed(), Outcome(success=True), look("c"))
+    assert (perform_rollback(bed), bed.claim()) == ("b", None)
+    assert bed.store.action(bed.admin, after).deliveries == 2
+
+
+def test_a_call_names_its_handler_as_the_one_who_rolled_back(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.ROLLBACK)
+    bed.call(handler)
+    perform_rollback(bed)
+    newest = bed.store.images(bed.admin, handler.service_uuid)[0]
+    hold = bed.store.service(bed.admin, handler.service_uuid).hold
+    assert newest.requested_by == f"handler {handler.number}"
+    assert hold is not None and (hold.by, hold.until) == (newest.requested_by, None)
+    assert hold.is_of_rollback and "#2" in hold.reason
 
 
 def test_uses_and_keys_count_only_calls_that_roll_back(bed: StoreBed) -> None:

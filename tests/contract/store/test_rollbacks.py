@@ -102,6 +102,19 @@ def test_simultaneous_rollbacks_are_one(bed: StoreBed) -> None:
     assert len({getattr(action, "uuid", action) for action in at_once(bed, act)}) == 1
 
 
+@pytest.mark.dialect
+def test_a_rollback_holds_later_redeploys_until_somebody_resumes(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    roll_back(bed, hold=True)
+    assert perform_rollback(bed) == "b"
+    held = bed.call(handler)
+    bed.clock.move(IN_AN_HOUR.total_seconds())
+    assert bed.claim() is None
+    roll_back(bed, hold=True, reason="incident 42")
+    assert perform_rollback(bed) == "a"
+    assert bed.store.action(bed.admin, held).state is ActionState.CANCELED
+
+
 def test_a_rollback_without_hold_lets_later_redeploys_start(bed: StoreBed) -> None:
     roll_back(bed)
     perform_rollback(bed)

@@ -22,7 +22,8 @@ from tests.support.kubernetes.rules import Permission, granted
 from tests.support.kubernetes.store import Refusal, Store
 
 TOKEN = "a-token-of-the-cluster"
-_GRANTED = granted("cluster.yaml")
+# The roles of `deploy/kubernetes`, and what an admin may grant beyond them.
+_GRANTED = granted("cluster.yaml") | {("", "nodes", "list")}
 
 
 @dataclass(frozen=True)

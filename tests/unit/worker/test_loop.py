@@ -13,7 +13,7 @@ from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_run
 from tutumd.errors import EngineBusyError, UnavailableError
-from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
+from tutumd.model import Claim, EngineRequest, ImageFacts, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
 from tutumd.worker.loop import STUCK_S, Worker, WorkerLimits
@@ -28,6 +28,7 @@ class ActionQueue(FakeQueue):
     def __init__(self) -> None:
         super().__init__()
         self.outcomes: list[Outcome] = []
+        self.ends: list[tuple[Outcome, ServiceSnapshot | None]] = []
         self.claims: list[Claim] = []
         self.asked = Event()
         self.woken = Event()
@@ -48,6 +49,14 @@ class ActionQueue(FakeQueue):
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         self.outcomes.append(outcome)
+        self.ends.append((outcome, snapshot))
+
+
+class BuildEngine(FakeEngine):
+    """Runs an image that no registry has."""
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        return Outcome(success=True, image=ImageFacts(image_id="sha256:1"))
 
 
 class FaultyEngine(FakeEngine):
@@ -72,6 +81,18 @@ def test_an_action_that_is_claimed_while_the_worker_stops_may_end() -> None:
     wait_until(queue.asked.is_set, "it claims")
     worker.stop(30)
     assert [outcome.reason for outcome in queue.outcomes] == ["the engine ends {'phase': 'swap'}"]
+
+
+def test_an_image_without_a_digest_is_stored_with_a_seal() -> None:
+    queue, engine = ActionQueue(), BuildEngine()
+    engine.snapshot = replace(snapshot("web"), selector=WEB.selector, image=ImageFacts(image_id="sha256:1"))
+    queue.claims.append(make_claim(queue, {}))
+    worker = make_worker(queue, engine)
+    worker.start()
+    wait_until(queue.asked.is_set, "it claims")
+    worker.stop(30)
+    sealed = ImageFacts(image_id="sha256:1", seal=SEAL.sign_image("docker", WEB.selector, "sha256:1"))
+    assert [(outcome.image, seen and seen.image) for outcome, seen in queue.ends] == [(sealed, sealed)]
 
 
 def test_a_fault_that_ends_a_half_done_action_leaves_its_journal_to_the_next_one() -> None:

@@ -74,7 +74,7 @@ class Cluster:
         return view
 
     def list_all(self, kind: str, namespace: str) -> tuple[list[Json], str]:
-        """Return all deployments, statefulsets, daemonsets or pods, and the version at which a watch begins.
+        """Return all deployments, statefulsets, daemonsets, pods or nodes, and the version at which a watch begins.
 
         Args:
             namespace: Empty means all.

@@ -22,7 +22,7 @@ from tutumd.engines.labels import (
     original_image,
     parse_labels,
 )
-from tutumd.errors import EngineUnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerSnapshot, ContainerState, ImageFacts, Port, ServiceSnapshot
 
 T = TypeVar("T")
@@ -229,6 +229,16 @@ def result_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
         return ImageFacts(reference=name, digest=pinned)
     ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
     return running_image(workload, ready) or running_image(workload, ready[-1:])
+
+
+def node_digests(cluster: Cluster) -> frozenset[str]:
+    """Return the digests of images that nodes report; empty without the permission. A node reports 50 at most."""
+    try:
+        nodes, _ = cluster.list_all("nodes", "")
+    except EngineRefusedError:
+        return frozenset()
+    images = [image for node in nodes for image in (node.get("status") or {}).get("images") or ()]
+    return frozenset(name.partition("@")[2] for image in images for name in image.get("names") or ())
 
 
 def _run_command(workload: Workload) -> str:

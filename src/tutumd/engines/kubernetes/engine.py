@@ -9,7 +9,7 @@ from threading import Event, Thread
 from tutumd.engines.kubernetes.access import Access, check_connection, check_permissions
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
-from tutumd.engines.kubernetes.discover import Informer, take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.discover import Informer, node_digests, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.health import describe_stuck
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
@@ -179,8 +179,12 @@ class KubernetesEngine:
         return carry_out(Redeploy(self._context(service, run)))
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
-        """Return what is known: the nodes pull images, and the cluster does not say which images they have."""
-        return {image.number: Availability.UNKNOWN if image.digest else Availability.NO for image in images}
+        """Return which images a node has. Only the nodes know what their registry has."""
+        present = node_digests(self._cluster)
+        known = {
+            image.number: Availability.LOCAL if image.digest in present else Availability.UNKNOWN for image in images
+        }
+        return known | {image.number: Availability.NO for image in images if not image.digest}
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: WorkloadView) -> ScaleJournal:

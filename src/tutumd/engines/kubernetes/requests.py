@@ -84,8 +84,8 @@ VERSION = Request(verb="get", group="", resource="version")
 
 
 def on_collection(verb: str, kind: str, namespace: str) -> Request:
-    """Return the request for all objects of a kind: `pods`, or the plural of a `Kind`."""
-    return Request(verb=verb, group="" if kind == "pods" else "apps", resource=kind, namespace=namespace)
+    """Return the request for all objects of a kind: `pods`, `nodes`, or the plural of a `Kind`."""
+    return Request(verb=verb, group="" if kind in ("pods", "nodes") else "apps", resource=kind, namespace=namespace)
 
 
 def on_workload(address: Address, verb: str, subresource: str = "") -> Request:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
-from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, owner_of
+from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, original_image, owner_of
 from tutumd.engines.rollout.driver import carry_out
 from tutumd.engines.rollout.journal import ScaleJournal, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
@@ -56,8 +56,9 @@ _STUCK = ("paused", "rollback_paused", "rollback_completed")
 def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     """Return the snapshot of a service. Its containers are the tasks that have not ended."""
     spec = view.spec
-    image, digest = split_digest(view.version.image)
     of_service, of_containers = specs.label_sets(spec)
+    original = original_image(of_service, view.version.image)
+    image, digest = split_digest(original)[0], split_digest(view.version.image)[1]
     owner, warnings = owner_of((of_service, of_containers))
     labels = specs.read_labels(spec)
     shown = [task for task in view.tasks if task.phase is not TaskPhase.ENDED]
@@ -84,7 +85,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         left_tags=describe_lasting_tag(of_service, image),
         settings=found_settings([{**of_containers, **of_service}]),
         image=running_image(view),
-        rollback_refusal=rollback_refusal(view.version.image),
+        rollback_refusal=rollback_refusal(original),
     )
 
 

@@ -12,6 +12,9 @@ from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Availability, ImageFacts, WantedImage
 
+# Docker Engine: daemon/cluster/executor/container/adapter.go `pullImage`. A node does not pull an image by its ID.
+_ID = "sha256:"
+
 
 def split_digest(image: str) -> tuple[str, str | None]:
     """Return the name and the digest of an image."""
@@ -20,12 +23,16 @@ def split_digest(image: str) -> tuple[str, str | None]:
 
 
 def running_image(view: ServiceView) -> ImageFacts | None:
-    """Return the image that the tasks run; None if they differ, or if it has no digest."""
+    """Return the image that the tasks run; None if they differ, or if its name has neither a digest nor an ID."""
     images = {task.version.image for task in view.running}
     if view.updating or len(images) != 1:
         return None
-    name, digest = split_digest(images.pop())
-    return ImageFacts(reference=name, digest=digest) if digest else None
+    image = images.pop()
+    reference = split_digest(original_image(specs.label_sets(view.spec)[0], image))[0]
+    if image.startswith(_ID):
+        return ImageFacts(reference=reference, image_id=image)
+    digest = split_digest(image)[1]
+    return ImageFacts(reference=reference, digest=digest) if digest else None
 
 
 def rollback_refusal(image: str) -> str:
@@ -37,16 +44,19 @@ def rollback_refusal(image: str) -> str:
     return ""
 
 
-def redeployed_image(api: SwarmApi, name: str, image_after: str | None) -> ImageFacts:
+def redeployed_image(
+    api: SwarmApi, changed: Mapping[str, str | None], name: str, image_after: str | None
+) -> ImageFacts:
     """Return the image of a redeploy, with its labels if this node has it.
 
     Args:
+        changed: Labels of the service that the redeploy set.
         image_after: ID of the image if `name` has no digest.
     """
-    reference, digest = split_digest(name)
+    digest = split_digest(name)[1]
     labels: Json = ((api.local_image(name) or {}).get("Config") or {}).get("Labels") or {}
     return ImageFacts(
-        reference=reference,
+        reference=split_digest(original_image(changed, name))[0],
         digest=digest or "",
         image_id="" if digest else image_after or "",
         version=labels.get("org.opencontainers.image.version", ""),
@@ -55,13 +65,13 @@ def redeployed_image(api: SwarmApi, name: str, image_after: str | None) -> Image
 
 
 def find_availability(api: SwarmApi, view: ServiceView, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
-    """Return where the images of rollbacks would come from. Nodes cannot pull an image without a digest."""
+    """Return where the images of rollbacks would come from."""
     repository = parse_reference(original_image(specs.label_sets(view.spec)[0], view.version.image))
     auth = api.stored_or_fresh_auth(repository.name)
 
     def find(image: WantedImage) -> Availability:
         if not image.digest:
-            return Availability.NO
+            return Availability.LOCAL if _is_loaded(api, view, image) else Availability.NO
         pinned = replace(repository, tag=None, digest=image.digest)
         if is_local(api.client, pinned):
             return Availability.LOCAL
@@ -106,7 +116,7 @@ def resolve_image(
     """
     image = original_image(specs.label_sets(view.spec)[0], view.version.image)
     if wanted is not None:
-        return _resolve_rollback(api, image, wanted, view.version.image)
+        return _resolve_rollback(api, view, image, wanted)
     reference = parse_reference(image)
     if tag is not None:
         reference = replace(reference, tag=tag, digest=None)
@@ -136,8 +146,11 @@ def resolve_image(
     )
 
 
-def _resolve_rollback(api: SwarmApi, original: str, wanted: WantedImage, running: str) -> ResolvedImage:
+def _resolve_rollback(api: SwarmApi, view: ServiceView, original: str, wanted: WantedImage) -> ResolvedImage:
     """Return the image of a rollback: from the registry, else from this node."""
+    if not wanted.digest and _is_loaded(api, view, wanted):
+        name = wanted.image_id
+        return ResolvedImage(image=name, digest=name, health_checked=_is_health_checked(api, name), replaced=original)
     image, note, platforms = rollback_image(original, wanted), "", None
     pinned = replace(parse_reference(image), tag=None)
     try:
@@ -153,9 +166,14 @@ def _resolve_rollback(api: SwarmApi, original: str, wanted: WantedImage, running
         digest=wanted.digest,
         platforms=platforms,
         note=note,
-        health_checked=_is_health_checked(api, pinned.name, running),
+        health_checked=_is_health_checked(api, pinned.name, view.version.image),
         replaced=original,
     )
+
+
+def _is_loaded(api: SwarmApi, view: ServiceView, wanted: WantedImage) -> bool:
+    """Return whether the only node of the swarm has an image that is in no registry."""
+    return bool(wanted.image_id) and len(view.nodes.names) == 1 and api.local_image(wanted.image_id) is not None
 
 
 def placement_platforms(platforms: Iterable[tuple[str, str]]) -> tuple[Json, ...]:

@@ -9,6 +9,7 @@ from tutumd.engines.labels import (
     Json,
     describe_lasting_tag,
     describe_skip,
+    original_image,
     parse_reference,
 )
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
@@ -16,7 +17,7 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged
-from tutumd.engines.swarm.images import ResolvedImage, resolve_image
+from tutumd.engines.swarm.images import ResolvedImage, resolve_image, split_digest
 from tutumd.engines.swarm.new_tasks import choose_order, has_health_check, needs_probe
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView
@@ -192,8 +193,8 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
     return Plan(
         order=str(journal.config["Order"]) if journal.config else "",
         order_reason=journal.order_reason,
-        image_name=parse_reference(journal.image).with_digest(None).name,
-        image_before=parse_reference(journal.old.image).digest,
+        image_name=parse_reference(original_image(journal.labels, journal.image)).with_digest(None).name,
+        image_before=split_digest(journal.old.image)[1],
         image_after=journal.image_after,
         steps=_steps(journal, view),
         notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems))),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.engines.labels import Json, Order, parse_reference
+from tutumd.engines.labels import Json, Order
 from tutumd.engines.rollout.driver import Look, carry_out, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
@@ -24,7 +24,7 @@ from tutumd.engines.swarm.health import (
     old_tasks_give_room,
     stalled_tasks,
 )
-from tutumd.engines.swarm.images import redeployed_image
+from tutumd.engines.swarm.images import redeployed_image, split_digest
 from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
@@ -195,7 +195,7 @@ class Redeploy:
     def outcome(self, result: Result, view: ServiceView | None) -> Outcome:
         context, journal, is_noted = self.context, self.journal, result.success and not result.reason
         is_ours = view is not None and _has_our_config(view, journal)
-        image_after = parse_reference(view.version.image).digest if view is not None else None
+        image_after = split_digest(view.version.image)[1] if view is not None else None
         left = [task for task in view.tasks if task.phase is TaskPhase.RUNNING] if view is not None else []
         if view is not None and journal.is_job:
             left += [task for task in view.of(journal.new) if task.state == "complete"]
@@ -203,12 +203,14 @@ class Redeploy:
             result,
             journal.note if is_noted else "",
             "the service still has the UpdateConfig that this redeploy was sent with" if is_ours else "",
-            image_before=parse_reference(journal.old.image).digest,
+            image_before=split_digest(journal.old.image)[1],
             image_after=journal.image_after if result.success else image_after,
             image_tried=journal.image_after,
             containers_before=journal.running_before,
             containers_after=tuple(task.id for task in left),
-            image=redeployed_image(context.api, journal.image, journal.image_after) if result.success else None,
+            image=redeployed_image(context.api, journal.labels, journal.image, journal.image_after)
+            if result.success
+            else None,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tutumd.engines.labels import STOPPED_REPLICAS, parse_reference
+from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.rollout.driver import Look, fail
 from tutumd.engines.rollout.journal import (
     Result,
@@ -18,6 +18,7 @@ from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import check_scaling, describe_task, lost_tasks
+from tutumd.engines.swarm.images import split_digest
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
@@ -140,7 +141,7 @@ class Scale:
         """Do nothing: nothing else was sent."""
 
     def outcome(self, result: Result, view: ServiceView | None) -> Outcome:
-        image = parse_reference(view.version.image).digest if view else None
+        image = split_digest(view.version.image)[1] if view else None
         return build_outcome(
             result,
             image_before=image,

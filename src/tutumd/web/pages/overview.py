@@ -25,7 +25,8 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
     web = context(request)
     store, now = web.store, web.clock()
     engines, groups = store.engines(visitor), store.service_groups(visitor)
-    unfinished = store.unfinished_actions(visitor, limit=20)
+    unfinished, held = store.unfinished_actions(visitor, limit=20), store.held_actions(visitor)
+    is_shown = {each.uuid for each in held}
     is_failed = state == ActionState.FAILED
     recent = store.recent_actions(visitor, limit=15, failed=is_failed)
     overview = f"{web.public_path}/"
@@ -34,7 +35,8 @@ def show_overview(request: Request, visitor: Reader, state: str = "") -> Respons
         "overview.html",
         failed=store.failed_actions(visitor),
         running=[each for each in unfinished if each.state is not ActionState.PENDING],
-        waiting=[each for each in unfinished if each.state is ActionState.PENDING],
+        waiting=[each for each in unfinished if each.state is ActionState.PENDING and each.uuid not in is_shown],
+        held=held,
         recent=recent,
         requesters=store.requesters(visitor, [each.uuid for each in recent]),
         results=[

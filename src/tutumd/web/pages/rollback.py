@@ -1,4 +1,4 @@
-"""The images of a service, and its rollback."""
+"""The images of a service, its rollback, and the hold of its redeploys."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,13 +6,14 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tutumd.application import holds
 from tutumd.application import rollbacks as rules
 from tutumd.errors import ConflictError, InvalidInputError, TutumdError
 from tutumd.model import Action, ActionState, Scope, Service, ServiceImage, User, Verb, find_target
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.service import ask, describe_images, read_unfinished
+from tutumd.web.pages.service import ask, describe_images, read_unfinished, render_service
 from tutumd.web.pages.service_buttons import command, name_in_command
 from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm
 
@@ -123,3 +124,22 @@ def _describe_meeting(action: Action) -> str:
         case Verb.ROLLBACK, True:
             return "a rollback to the same image joins it, and any other replaces it."
     return "the rollback waits for its end."
+
+
+@router.post("/hold/")
+def hold(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+    """Hold the redeploys of a service, and show it."""
+    web, uuid = context(request), parse_uuid(uuid)
+    try:
+        holds.hold(web.store, visitor, uuid, until=form.get("until"), reason=form.get("reason", ""), now=web.clock())
+    except (InvalidInputError, ConflictError) as error:
+        return render_service(request, visitor, uuid, error, typed={"until": "", **form})
+    return go_to(request, f"/service/{uuid}/", "held")
+
+
+@router.post("/resume/")
+def resume(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Remove the hold of a service, and show it."""
+    uuid = parse_uuid(uuid)
+    context(request).store.resume(visitor, uuid)
+    return go_to(request, f"/service/{uuid}/", "resumed")

@@ -10,8 +10,21 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import parse_position
+from tutumd.application.scopes import require_scope
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
-from tutumd.model import Action, Availability, Delivery, HoldKind, Query, Scope, Service, ServiceImage, User, Verb
+from tutumd.model import (
+    Action,
+    Availability,
+    Delivery,
+    HoldKind,
+    Query,
+    Scope,
+    Service,
+    ServiceImage,
+    User,
+    Verb,
+)
+from tutumd.model.freeze import FreezeWindow
 from tutumd.ports.store import Store
 from tutumd.web.context import Answer, context, parse_uuid
 from tutumd.web.errors import describe_error
@@ -73,7 +86,7 @@ def render_service(
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
-        freeze_windows=web.store.freeze_windows(visitor, Query.newest(20, service=uuid)).objects,
+        freeze_windows=_read_windows(web.store, visitor, uuid),
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -104,6 +117,11 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
 def is_held(action: Action) -> bool:
     """Return whether a hold or a freeze window delays an action. A redeploy with `override` ignores both."""
     return any(each.kind is not HoldKind.DEBOUNCE for each in action.holds)
+
+
+def _read_windows(store: Store, viewer: User, uuid: str) -> tuple[FreezeWindow, ...]:
+    """Return the freeze windows of a service, its stack and the server."""
+    return store.freeze_windows(viewer, Query.newest(60, service=uuid)).objects
 
 
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
@@ -159,6 +177,9 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     web = context(request)
     service = web.store.service(visitor, parse_uuid(uuid))
     name = name_in_command(web.store, visitor, service)
+    unfinished = read_unfinished(web.store, visitor, service.uuid)
+    windows = _read_windows(web.store, visitor, service.uuid)
+    is_waiting = bool(service.hold or any(each.active_until for each in windows) or any(map(is_held, unfinished)))
     plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
     return render(
         request,
@@ -167,8 +188,9 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
         at=f"{web.public_path}/service/{service.uuid}",
         plan=plan,
         missing=missing,
-        unfinished=(unfinished := read_unfinished(web.store, visitor, service.uuid)),
-        can_override=visitor.may(Scope.OPERATE) and (service.hold is not None or any(map(is_held, unfinished))),
+        unfinished=unfinished,
+        freeze_windows=windows,
+        can_override=visitor.may(Scope.OPERATE) and is_waiting,
         command=command("redeploy", name),
         override_command=command("redeploy", name, "--override"),
         dry_run=command("redeploy", name, "--dry-run"),
@@ -176,9 +198,11 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
 
 
 @router.post("/service/{uuid}/redeploy/")
-def redeploy(request: Request, visitor: Caller, uuid: str) -> Response:
-    """Redeploy a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.REDEPLOY)
+def redeploy(request: Request, visitor: Caller, uuid: str, form: SentForm) -> Response:
+    """Redeploy a service, perhaps in spite of a hold or freeze window, and show the action."""
+    if "override" in form:
+        require_scope(visitor, Scope.OPERATE)
+    return _act(request, visitor, uuid, Verb.REDEPLOY, override="override" in form)
 
 
 @router.post("/service/{uuid}/start/")
@@ -237,10 +261,10 @@ def _parse_target(text: str, server_cap: int) -> int:
     return int(text)
 
 
-def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
+def _act(request: Request, visitor: User, uuid: str, verb: Verb, *, override: bool = False) -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     try:
-        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope), override=override)
     except ConflictError as error:  # the service has changed since the page was loaded
         return render_service(request, visitor, uuid, error)
     if action is None:
