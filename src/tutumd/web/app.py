@@ -62,6 +62,7 @@ _CALL_RESPONSES = {
     401: "The signature or token of the sender is missing or wrong",
     404: "No such handler, or it cannot be called now or from there",
     408: "The body was not complete in time",
+    409: "There is no older image to which a ROLLBACK could return, or the service cannot be rolled back",
     413: "The body is too long",
     429: "Too many calls: try again after `Retry-After` seconds",
     502: "With `wait`: `Failed` or `Canceled`, and why",
