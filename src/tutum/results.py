@@ -1,5 +1,6 @@
 """The server's statements about an operation: its acceptance, its result, or its plan."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -25,12 +26,15 @@ class Outcome(Result, Run):
 
     Attributes:
         created_datetime, started_datetime, ended_datetime: ISO 8601 dates; None for what has not happened.
+        holds, held_until: As of an `Action`.
         status_url: Path that returns the state without credentials, and so is a secret.
     """
 
     created_datetime: str | None = None
     started_datetime: str | None = None
     ended_datetime: str | None = None
+    holds: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    held_until: str | None = None
     status_url: str = field(default="", repr=False)
 
     @property

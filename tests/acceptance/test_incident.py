@@ -58,8 +58,10 @@ class Incident:
 
 
 @pytest.fixture
-def incident(clean_bed: DockerBed, server: LiveServer, tmp_path: Path) -> Incident:
-    return Incident(clean_bed, server, tmp_path)
+def incident(clean_bed: DockerBed, tmp_path: Path) -> Iterator[Incident]:
+    """On a server of its own, which knows no other `web`."""
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        yield Incident(clean_bed, server, tmp_path)
 
 
 def test_the_commands_of_an_incident(incident: Incident) -> None:

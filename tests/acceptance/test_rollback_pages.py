@@ -11,6 +11,7 @@ from tests.support.pages import Page, Visitor
 from tests.support.stores import ENGINE, ORIGIN, query
 from tutumd.application.rollbacks import NOT_ROLLED_BACK
 from tutumd.model import ActionState, Scope, Verb
+from tutumd.model.freeze import NewFreezeWindow
 
 PLAN = {"refused": "", "order": "start-first", "order_reason": "", "steps": ["pull b"], "notes": ["a note"]}
 
@@ -21,6 +22,10 @@ def visitor(dashboard: DashboardBed) -> Visitor:
     dashboard.bed.sync(look("a"))
     redeploy(dashboard.bed, "b", "c")
     return dashboard.visit()
+
+
+def _uuid(dashboard: DashboardBed) -> str:
+    return dashboard.bed.service_uuid("web")
 
 
 def _path(dashboard: DashboardBed, below: str = "") -> str:
@@ -173,7 +178,7 @@ def test_a_redeploy_in_spite_of_a_hold_needs_operate(dashboard: DashboardBed, vi
     _hold(dashboard, calls=2)
     caller = dashboard.visit_with_scope(Scope.CALL)
     page = _plan(dashboard, caller.get(_path(dashboard)), "Redeploy…")
-    assert "Redeploys are held: a redeploy now waits." in page.text
+    assert "Redeploys are held." in page.text
     assert not page.find("button", "Redeploy now, in spite of the hold")
     form = page.form("Redeploy now")
     assert caller.post(form.address, dict(form.fields) | {"override": "on"}).status == 403
@@ -183,6 +188,22 @@ def test_a_redeploy_in_spite_of_a_hold_needs_operate(dashboard: DashboardBed, vi
     assert "It ignores holds and freeze windows." in action.text and not action.find("h2", "Holds")
     assert bed.claimed().action.deliveries in (0, 2)
     assert "Redeploys are held" in visitor.get(_path(dashboard)).text
+
+
+def test_a_freeze_window_is_shown_and_can_be_passed(dashboard: DashboardBed, visitor: Visitor) -> None:
+    new = NewFreezeWindow(begins="2025-12-24", ends="2026-01-07", reason="holidays", service_uuid=_uuid(dashboard))
+    dashboard.bed.store.add_freeze_window(dashboard.bed.admin, new)
+    page = visitor.get(_path(dashboard))
+    assert "A freeze window holds redeploys: holidays. It ends in 6 days, at 2026-01-07 00:00:00 UTC." in page.text
+    assert not page.find("button", "Resume")
+    page = _plan(dashboard, page, "Redeploy…")
+    assert "A freeze window holds redeploys: holidays." in page.text
+    held = page.submit("Redeploy now")
+    assert "Freeze window" in find_card(held, "Holds").text and not held.find("button", "Resume the service")
+    with dashboard.answering({"plan": PLAN}):
+        page = held.follow("Redeploy anyway…")
+    assert page.submit("Redeploy now, in spite of the hold").path == held.path
+    assert dashboard.bed.claimed().action.uuid == held.path.split("/")[2]
 
 
 @pytest.mark.parametrize("scope", [Scope.READ, Scope.CALL, Scope.OPERATE])

@@ -20,7 +20,7 @@ def wanted(image: ImageFacts | None) -> WantedImage:
 def released(bed: EngineBed, version: str) -> WantedImage:
     """Redeploy the service to a version; return the image that it runs then."""
     outcome = outcome_of(bed, redeploy(bed), new_run(bed, **bed.release(version)))
-    assert outcome.success, outcome.reason
+    assert (outcome.success, set(bed.versions())) == (True, {version}), outcome.reason
     return wanted(outcome.image)
 
 

@@ -47,6 +47,7 @@ class ModelAction:
     deaths: int = 0
     leased_until: datetime | None = None
     is_canceling: bool = False
+    overrides: bool = False
 
     @property
     def shown_state(self) -> ActionState:
@@ -75,6 +76,7 @@ class Model:
 
     def __init__(self) -> None:
         self.actions: list[ModelAction] = []
+        self.held_until: dict[str, datetime] = {}
         self._keys: dict[tuple[str, str], tuple[ModelAction, datetime]] = {}
 
     def call(self, hook: Hook, amount: int, key: str | None, tag: str | None, now: datetime) -> ModelAction:
@@ -97,7 +99,9 @@ class Model:
             self._keys[(hook.name, key)] = (joined, now)
         return joined
 
-    def submit(self, service: str, verb: Verb, target: int | None, now: datetime) -> ModelAction:
+    def submit(
+        self, service: str, verb: Verb, target: int | None, now: datetime, *, override: bool = False
+    ) -> ModelAction:
         """Accept what a person asked for."""
         pending = [action for action in self.of(service) if action.state is ActionState.PENDING]
         if verb is Verb.REDEPLOY:
@@ -107,10 +111,13 @@ class Model:
             joined = next((action for action in newest if (action.verb, action.target) == (verb, target)), None)
         if joined is not None:
             joined.due = min(joined.due, now)
+            joined.overrides |= override
             return joined
         if verb is not Verb.REDEPLOY:
             self._close(service)
-        return self._open(service, verb, now, due=now, target=target)
+        new = self._open(service, verb, now, due=now, target=target)
+        new.overrides = override
+        return new
 
     def retry(self, old: ModelAction, now: datetime) -> ModelAction:
         """Repeat an action that failed or was canceled."""
@@ -132,7 +139,7 @@ class Model:
         """Return the action that a worker must get: the oldest that is due, of a service that is idle."""
         busy = {action.service for action in self.actions if action.state is ActionState.IN_PROGRESS}
         for action in self.actions:
-            if action.due > now or action.state in _ENDED:
+            if action.due > now or action.state in _ENDED or self._is_held(action, now):
                 continue
             is_unheld = action.leased_until is None or action.leased_until <= now
             if is_unheld if action.state is ActionState.IN_PROGRESS else action.service not in busy:
@@ -166,6 +173,10 @@ class Model:
     def of(self, service: str) -> Sequence[ModelAction]:
         """Return the actions of a service."""
         return [action for action in self.actions if action.service == service]
+
+    def _is_held(self, action: ModelAction, now: datetime) -> bool:
+        may_be_held = (action.verb, action.state) == (Verb.REDEPLOY, ActionState.PENDING) and not action.overrides
+        return may_be_held and self.held_until.get(action.service, now) > now
 
     def _close(self, service: str) -> None:
         for action in self.of(service):

@@ -113,13 +113,28 @@ class Coalescing(RuleBasedStateMachine):
         service=st.integers(0, 1),
         verb=st.sampled_from([Verb.REDEPLOY, Verb.STOP, Verb.START, Verb.SCALE]),
         containers=st.integers(1, 3),
+        override=st.booleans(),
     )
-    def submit(self, service: int, verb: Verb, containers: int) -> None:
-        wanted = containers if verb is Verb.SCALE else None
-        action = self.model.submit(self.services[service], verb, wanted, self.bed.clock())
-        made = self.bed.store.submit(self.bed.admin, self.services[service], verb, target=wanted, origin=ORIGIN)
+    def submit(self, service: int, verb: Verb, containers: int, *, override: bool) -> None:
+        wanted, override = containers if verb is Verb.SCALE else None, override and verb is Verb.REDEPLOY
+        action = self.model.submit(self.services[service], verb, wanted, self.bed.clock(), override=override)
+        made = self.bed.store.submit(
+            self.bed.admin, self.services[service], verb, target=wanted, origin=ORIGIN, override=override
+        )
         action.uuid = action.uuid or made.uuid
         assert made.uuid == action.uuid
+
+    @rule(service=st.integers(0, 1), seconds=st.sampled_from([3, 30, None]))
+    def hold(self, service: int, seconds: int | None) -> None:
+        uuid = self.services[service]
+        until = None if seconds is None else self.bed.clock() + timedelta(seconds=seconds)
+        self.bed.store.hold(self.bed.admin, uuid, until=until, reason="")
+        self.model.held_until[uuid] = until or datetime.max.replace(tzinfo=UTC)
+
+    @rule(service=st.integers(0, 1))
+    def resume(self, service: int) -> None:
+        self.bed.store.resume(self.bed.admin, self.services[service])
+        self.model.held_until.pop(self.services[service], None)
 
     @rule(worker=st.sampled_from(["one", "two"]))
     def claim(self, worker: str) -> None:
@@ -209,6 +224,8 @@ class Coalescing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Perform what is left: nothing that was accepted may stay behind."""
+        for service in range(len(self.services)):
+            self.resume(service)
         while self.unended() and self.services:
             self.bed.clock.move(3600)
             claimed = len(self.claims)

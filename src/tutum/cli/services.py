@@ -214,6 +214,10 @@ def redeploy_services(
         show_plans([(service.shown_name, service.plan()) for service in find_services(services)], as_json=as_json)
         return
     started = start_each("REDEPLOY", find_services(services), partial(Service.redeploy, override=override))
+    if not (wait or quiet or as_json):
+        for label, action in ((label, accepted.action) for label, accepted in started):
+            if action.state == "Pending" and action.reason:
+                print(printable(f"Note: {label} waits: {action.reason}"), file=sys.stderr)
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 

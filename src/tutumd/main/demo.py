@@ -35,7 +35,8 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: 
         if store.user_by_key(sha256_hex(key)) is None:
             accounts.store_key(store, admin.name, key, by=admin)
         service = _ensure_service(store, admin, server_cap)
-        redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
+        operations = (Operation.REDEPLOY, Operation.SCALEUP)
+        redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in operations)
         _wait_until_running(store, admin, service)
         link = accounts.make_login_link(store, admin.name, datetime.now(UTC), admin) if has_dashboard else None
     except TutumdError as error:

@@ -57,11 +57,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 _CALL_RESPONSES = {
-    200: "`Skipped`: the call does not count; with `wait`: `Success`",
+    200: "`Skipped`: the call does not count, or the hold of a rollback lasts; with `wait`: `Success`",
     400: "Wrong input: the text says what was wanted and what was found",
     401: "The signature or token of the sender is missing or wrong",
     404: "No such handler, or it cannot be called now or from there",
     408: "The body was not complete in time",
+    409: "ROLLBACK only: there is no older version, or the service cannot be rolled back",
     413: "The body is too long",
     429: "Too many calls: try again after `Retry-After` seconds",
     502: "With `wait`: `Failed` or `Canceled`, and why",

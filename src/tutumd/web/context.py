@@ -173,7 +173,7 @@ class WebContext:
         """
         with self._questions_lock:
             if self._questions[viewer.uuid] >= MAX_QUESTIONS - self._questions.total():
-                raise UnavailableError("too many requests are waiting for logs, plans or tests; try again")
+                raise UnavailableError("too many requests are waiting for logs, plans, images or tests; try again")
             self._questions[viewer.uuid] += 1
         try:
             return ask()

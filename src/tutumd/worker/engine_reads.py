@@ -12,7 +12,8 @@ from tutumd.worker.request_check import trusted_image
 MAX_LOG_LINES = 10_000
 """The maximum number that the API accepts."""
 
-_MAX_IMAGES = 20
+# The history has one more than its newest 20 at most.
+_MAX_IMAGES = 21
 
 
 def read_engine(engine: Engine, request: EngineRequest, seal: JournalSeal) -> dict[str, object]:

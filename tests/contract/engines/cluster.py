@@ -18,13 +18,14 @@ class ClusterBed(EngineBed):
     """The images have no health check, and nobody may stop a cluster for a test."""
 
     kind = "kubernetes"
-    abilities = frozenset({Ability.OUTSIDE, Ability.TAGS})
+    abilities = frozenset({Ability.OUTSIDE, Ability.TAGS, Ability.IMAGES})
     deadline_s = float(LIMIT_S)
 
     def __init__(self, cluster: RealCluster, stack: ExitStack) -> None:
         self._cluster = cluster
         self._stack = stack
         self._target = 2
+        self._versions: dict[str, str] = {}
 
     @property
     def service(self) -> Service:
@@ -36,6 +37,7 @@ class ClusterBed(EngineBed):
     def create(self, count: int = 2) -> None:
         self._target = count
         self._cluster.create("deployment", replicas=count, env=SECRET)
+        self.versions()
 
     def remove(self) -> None:
         self._cluster.empty()
@@ -45,13 +47,16 @@ class ClusterBed(EngineBed):
         return {"variables": {"BROKEN": "1"}} if version == "crashing" else {"tag": _TAGS[version]}
 
     def versions(self) -> Sequence[str]:
+        # A rollback names an image by its digest: its version is that of the tag whose pods had the same ID.
         names = {IMAGE_1: "v1", IMAGE_2: "v2"}
         pods = [
             pod
             for pod in self._cluster.pods("web")
             if all(status.ready for status in pod.status.container_statuses or [])
         ]
-        return sorted(names[pod.spec.containers[0].image] for pod in pods)
+        images = [(pod.spec.containers[0].image, pod.status.container_statuses[0].image_id) for pod in pods]
+        self._versions |= {image_id: names[image] for image, image_id in images if image in names}
+        return sorted(self._versions[image_id] for _, image_id in images)
 
     def environments(self) -> Sequence[Mapping[str, str]]:
         containers = [pod.spec.containers[0] for pod in self._cluster.pods("web")]

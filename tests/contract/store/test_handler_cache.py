@@ -129,11 +129,13 @@ CHANGES = [
             "verb = 'SCALEUP'",
             "state = 'Canceled'",
             "open = 0",
-            "due = 9",
             "created = 9",
+            "skip_unchanged = 1",
         )
     ),
     "DELETE FROM actions",
+    *(f"UPDATE action_holds SET {change}" for change in ("action_seq = 99", "kind = 'hold'", "until = 9")),
+    "DELETE FROM action_holds",
 ]
 
 
@@ -143,7 +145,9 @@ def test_whatever_another_process_changes_of_a_cached_row_is_seen(
     bed_on_sqlite: StoreBed, sqlite_url: str, change: str
 ) -> None:
     handler = bed_on_sqlite.handler("web")
-    bed_on_sqlite.call(handler)
+    debounced = bed_on_sqlite.handler("web", debounce=10)
+    bed_on_sqlite.accepted(debounced, bed_on_sqlite.evaluate(debounced, debounce_s=10))
+    bed_on_sqlite.store.delete_handler(bed_on_sqlite.admin, debounced.service_uuid, debounced.uuid)
     with open_edge(bed_on_sqlite, sqlite_url) as edge:
         before = edge.look_up([handler])
         edge.look_up([handler])

@@ -116,3 +116,10 @@ def test_a_wait_shows_why_the_action_is_held(api: FakeApi, tutum_command: Tutum)
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.err.splitlines()[:2] == [f"REDEPLOY of web: Pending: {reason}" for reason in reasons[:2]]
     assert ran.out.startswith("Success: REDEPLOY of web")
+
+
+def test_a_redeploy_that_waits_says_why(api: FakeApi, tutum_command: Tutum) -> None:
+    api.outcome, api.states = {"reason": "held: incident 42 (by ada)"}, ["Pending"]
+    ran = tutum_command("service", "redeploy", "web")
+    assert (ran.code, ran.out) == (0, f"REDEPLOY of web accepted, action {ACTION}\n")
+    assert ran.err == "Note: REDEPLOY of web waits: held: incident 42 (by ada)\n"

@@ -229,7 +229,7 @@ class FakeApi:
             **fields,
             "start_date": STARTED,
             "deliveries": 1,
-            **(self.outcome if state in {"Success", "Failed"} else {}),
+            **(self.outcome if state in {"Pending", "Success", "Failed"} else {}),
         }
 
     def _page(self, request: httpx2.Request, objects: list[dict[str, Any]]) -> httpx2.Response:

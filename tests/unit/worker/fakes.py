@@ -58,6 +58,7 @@ class FakeQueue:
         self.synced = Event()
         self.looks = 0
         self.is_complete = True
+        self.snapshots: Sequence[ServiceSnapshot] = ()
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
         self.when_renewing: Callable[[], object] = lambda: None
@@ -117,7 +118,7 @@ class FakeQueue:
     def sync(
         self,
         engine: EngineInfo,
-        snapshots: object,
+        snapshots: Sequence[ServiceSnapshot],
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
@@ -127,6 +128,7 @@ class FakeQueue:
         assert worker, "it says who looked"
         assert revisions == {engine.name: self.looks}, "read just before this look"
         self.is_unreadable = is_unreadable
+        self.snapshots = snapshots
         self.synced.set()
         return self.is_complete
 
@@ -185,11 +187,11 @@ class FakeEngine:
             raise EngineRefusedError("not this one")
         return self._plan
 
-    def discover(self) -> tuple[()]:
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
         self.discoveries += 1
         if self.discover_error:
             raise self.discover_error
-        return ()
+        return (self.snapshot,) if self.snapshot else ()
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         self.watches += 1

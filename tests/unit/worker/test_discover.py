@@ -10,9 +10,11 @@ from typing import cast
 import structlog.testing
 
 from tests.support.runs import SEAL
+from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import AWAY, FakeEngine, FakeQueue
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.model import ImageFacts
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
 from tutumd.worker.discover import Discovery, Pauses
@@ -41,6 +43,15 @@ def test_discovery_survives_an_engine_and_a_database_that_are_away_at_once() -> 
         wait_until(lambda: len(queue.leases) >= 2, "discovery is tried again after both were away")
         engine.discover_error = queue.error = None
         assert queue.synced.wait(120)
+
+
+def test_an_image_without_a_digest_is_stored_with_a_seal() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.snapshot = replace(snapshot("web"), image=ImageFacts(image_id="sha256:1"))
+    with discovering(engine, queue):
+        wait_until(queue.synced.is_set, "it is stored")
+    seal = SEAL.sign_image(engine.info.name, engine.snapshot.selector, "sha256:1")
+    assert [each.image for each in queue.snapshots] == [ImageFacts(image_id="sha256:1", seal=seal)]
 
 
 def test_a_look_that_could_not_be_stored_is_repeated_before_the_next_full_pass() -> None:

@@ -45,7 +45,7 @@ def test_availability_is_read_of_images_that_may_be_restored() -> None:
     others: list[Any] = [{"number": 3, "image_id": IMAGE_ID}, {"number": 4, "digest": "evil"}, "evil"]
     assert read(engine, "images", images=trusted + others) == {"images": {"1": "local", "2": "local"}}
     assert read(engine, "images", images="evil") == {"images": {}}
-    assert len(read(engine, "images", images=[{"number": n, "digest": DIGEST} for n in range(99)])["images"]) == 20
+    assert len(read(engine, "images", images=[{"number": n, "digest": DIGEST} for n in range(99)])["images"]) == 21
 
 
 def test_a_plan_has_the_image_of_a_rollback() -> None:

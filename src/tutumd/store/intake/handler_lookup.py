@@ -172,14 +172,10 @@ TRIGGERS = (
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"
     f" BEGIN {_LOG} (OLD.service_uuid); END",
     *(
-        f"CREATE TRIGGER debounces_{name} AFTER {what} ON action_holds WHEN {row}.kind = '{HoldKind.DEBOUNCE}'"  # noqa: S608 (constants)
-        f" BEGIN INSERT INTO changed_services (service_uuid) SELECT service_uuid FROM actions"
-        f" WHERE seq = {row}.action_seq; END"
-        for name, what, row in (
-            ("begun", "INSERT", "NEW"),
-            ("changed", "UPDATE", "NEW"),
-            ("ended", "DELETE", "OLD"),
-        )
+        f"CREATE TRIGGER holds_{event.lower()} AFTER {event} ON action_holds BEGIN"  # noqa: S608 (constants)
+        " INSERT INTO changed_services (service_uuid)"
+        f" SELECT service_uuid FROM actions WHERE seq = {row}.action_seq; END"
+        for event, row in (("INSERT", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD"))
     ),
     # The newest change stays, so that no number is reused.
     "CREATE TRIGGER changes_pruned AFTER INSERT ON changed_services WHEN NEW.seq % 100 = 0"  # noqa: S608 (a number)

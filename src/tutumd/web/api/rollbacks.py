@@ -13,7 +13,7 @@ from tutumd.application.queries import parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.model import Page, Reference, Scope, Service
 from tutumd.web.api.handler_objects import PROGRESS
-from tutumd.web.api.objects import IMAGE, PLAN, SERVICE
+from tutumd.web.api.objects import ERROR, IMAGE, PLAN, SERVICE
 from tutumd.web.api.schemas import HoldIn, RollbackIn, list_of, show, write_page
 from tutumd.web.api.services import DRY_RUN, Uuid, find_service, is_set, name_action
 from tutumd.web.auth import Operator, Reader
@@ -28,7 +28,7 @@ _WAIT = documented_query(["wait"], description="Seconds to wait for the end, 0 t
 _ENDED: dict[int | str, dict[str, Any]] = {
     200: {"model": PLAN | PROGRESS, "description": "With `dry_run=1`: the plan; with `wait`: `Success`"},
     502: {"model": PROGRESS, "description": "With `wait`: `Failed` or `Canceled`, and why"},
-    504: {"model": PROGRESS, "description": "With `wait`: it continues"},
+    504: {"model": PROGRESS | ERROR, "description": "With `wait`: it continues; with `dry_run=1`: no worker responded"},
 }
 _PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"], *_WAIT]}
 

@@ -12,7 +12,19 @@ from tutumd.application import services as rules
 from tutumd.application.queries import parse_position
 from tutumd.application.scopes import require_scope
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
-from tutumd.model import Action, Availability, Delivery, HoldKind, Query, Scope, Service, ServiceImage, User, Verb
+from tutumd.model import (
+    Action,
+    Availability,
+    Delivery,
+    HoldKind,
+    Query,
+    Scope,
+    Service,
+    ServiceImage,
+    User,
+    Verb,
+)
+from tutumd.model.freeze import FreezeWindow
 from tutumd.ports.store import Store
 from tutumd.web.context import Answer, context, parse_uuid
 from tutumd.web.errors import describe_error
@@ -74,7 +86,7 @@ def render_service(
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
-        freeze_windows=web.store.freeze_windows(visitor, Query.newest(20, service=uuid)).objects,
+        freeze_windows=_read_windows(web.store, visitor, uuid),
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -105,6 +117,11 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
 def is_held(action: Action) -> bool:
     """Return whether a hold or a freeze window delays an action. A redeploy with `override` ignores both."""
     return any(each.kind is not HoldKind.DEBOUNCE for each in action.holds)
+
+
+def _read_windows(store: Store, viewer: User, uuid: str) -> tuple[FreezeWindow, ...]:
+    """Return the freeze windows of a service, its stack and the server."""
+    return store.freeze_windows(viewer, Query.newest(60, service=uuid)).objects
 
 
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
@@ -160,6 +177,9 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     web = context(request)
     service = web.store.service(visitor, parse_uuid(uuid))
     name = name_in_command(web.store, visitor, service)
+    unfinished = read_unfinished(web.store, visitor, service.uuid)
+    windows = _read_windows(web.store, visitor, service.uuid)
+    is_waiting = bool(service.hold or any(each.active_until for each in windows) or any(map(is_held, unfinished)))
     plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
     return render(
         request,
@@ -168,8 +188,9 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
         at=f"{web.public_path}/service/{service.uuid}",
         plan=plan,
         missing=missing,
-        unfinished=(unfinished := read_unfinished(web.store, visitor, service.uuid)),
-        can_override=visitor.may(Scope.OPERATE) and (service.hold is not None or any(map(is_held, unfinished))),
+        unfinished=unfinished,
+        freeze_windows=windows,
+        can_override=visitor.may(Scope.OPERATE) and is_waiting,
         command=command("redeploy", name),
         override_command=command("redeploy", name, "--override"),
         dry_run=command("redeploy", name, "--dry-run"),
