@@ -50,6 +50,7 @@ ANSWERS: dict[str, dict[str, object]] = {
     "/logs/": {"logs": {"text": f"web-1 | {EVERYTHING}", "position": {}}},
 }
 SHOWN = {
+    "/": [SHORT],
     "/services/": [f"{SHORT}/web-{SHORT}", EVERYTHING],
     "/service/{uuid}/": [f"web-{SHORT}", *MARKUP, EVERYTHING],
     "/service/{uuid}/logs/": [EVERYTHING],
@@ -149,6 +150,8 @@ def fill(edge: DashboardBed) -> Hostile:
     frozen = edge.request("POST", "/api/v1/freeze/", window).json
     action, *_ = [call(edge, str(each["url"])) for each in (plain, strict, loose)]
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)
+    edge.bed.store.hold(edge.bed.admin, service, until=None, reason=SHORT)
+    assert call(edge, str(plain["url"]))
     add_limited_key(edge, USER_NAME, stack=SHORT)
     handlers = edge.bed.store.handlers(edge.bed.admin, service, query()).objects
     numbers = {each.uuid: each.number for each in handlers}
@@ -216,6 +219,7 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     service = hostile.values["service_uuid"]
     yield f"/service/{service}/connect/?sender=ghcr", "Create the URL", lambda name: name in ("name", "patterns"), []
     yield f"/service/{service}/handler/new/", "Create the handler", lambda name: name not in ("csrf", "once"), [SHORT]
+    yield f"/service/{service}/", "Hold the redeploys", lambda name: name == "reason", [SHORT]
     tried = ("headers", "query", "body", "address")
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")
     yield path, "Try this payload", lambda name: name in tried, [SHORT]
