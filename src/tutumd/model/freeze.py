@@ -121,8 +121,7 @@ def frozen_until(window: NewFreezeWindow, now: datetime) -> datetime | None:
     if window.is_weekly:
         end += _WEEK if end < begin else timedelta()
         weeks = (now.astimezone(zone).replace(tzinfo=None) - _MONDAY) // _WEEK
-        # If the clock is set back over the end of a week, the span of the next week has begun already.
-        spans = [(begin + _WEEK * week, end + _WEEK * week) for week in range(weeks - 1, weeks + 2)]
+        spans = [(begin + _WEEK * week, end + _WEEK * week) for week in (weeks - 1, weeks)]
     moments = ((_reach(begin, zone, fold=0), _reach(end, zone, fold=1)) for begin, end in spans)
     return max((end for begin, end in moments if begin <= now < end), default=None)
 
