@@ -85,13 +85,18 @@ def check_window(window: NewFreezeWindow) -> NewFreezeWindow:
         if not _WEEKLY.fullmatch(text) and not _DATE.fullmatch(text):
             with about(field):
                 raise InvalidInputError(f"{field} must be {_FORMS}, got {text[:100]!r}")
+        try:
+            _read(text)
+        except ValueError as error:
+            with about(field):
+                raise InvalidInputError(f"{field}: there is no such date: {text!r}") from error
     with about("tz"):
         if len(window.tz) > MAX_ZONE_CHARS or _zone(window.tz) is None:
             raise InvalidInputError(f"tz must be a time zone such as 'Europe/Berlin', got {window.tz[:100]!r}")
     with about("to"):
         if bool(_WEEKLY.fullmatch(window.ends)) != window.is_weekly:
             raise InvalidInputError("from and to must both be a day and a time, or both be dates")
-        begin, end = (_read_field(field, text) for field, text in (("from", window.begins), ("to", window.ends)))
+        begin, end = _read(window.begins), _read(window.ends)
         if begin == end or (begin > end and not window.is_weekly):
             raise InvalidInputError(f"to must be after from, got {window.begins!r} and {window.ends!r}")
     with about("reason"):
@@ -159,14 +164,6 @@ def _read(text: str) -> datetime:
     if weekly := _WEEKLY.fullmatch(text):
         return _MONDAY + timedelta(days=_DAYS.index(weekly[1]), hours=int(weekly[2]), minutes=int(weekly[3]))
     return datetime.fromisoformat(text)
-
-
-def _read_field(field: str, text: str) -> datetime:
-    try:
-        return _read(text)
-    except ValueError as error:
-        with about(field):
-            raise InvalidInputError(f"{field}: there is no such date: {text!r}") from error
 
 
 def _zone(name: str) -> ZoneInfo | None:
