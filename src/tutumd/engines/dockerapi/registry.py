@@ -156,8 +156,13 @@ def is_local(client: Client, pinned: ImageReference) -> bool:
             image = sdk.inspect_image(pinned.name)
         except docker.errors.NotFound:
             return False
-    digests = (str(digest).partition("@") for digest in image.get("RepoDigests") or ())
-    return any(parse_reference(name).same_repository(pinned) and digest == pinned.digest for name, _, digest in digests)
+    return has_digest(image, pinned)
+
+
+def has_digest(image: Mapping[str, Any] | None, pinned: ImageReference) -> bool:
+    """Return whether an image has the digest of a reference in its repository."""
+    digests = (str(each).rpartition("@") for each in (image or {}).get("RepoDigests") or ())
+    return any(digest == pinned.digest and parse_reference(name).same_repository(pinned) for name, _, digest in digests)
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:
