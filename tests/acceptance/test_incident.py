@@ -88,6 +88,17 @@ def test_the_commands_of_an_incident(incident: Incident) -> None:
     assert list(steps) == []
 
 
+def test_the_freeze_windows_of_the_guide(clean_bed: DockerBed, tmp_path: Path) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.up(tmp_path, f"services: {{web: {{image: '{ANONYMOUS}/app', stop_grace_period: 0s}}}}\n")
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        server.find("web", running_num_containers=1)
+        told = Guide(PAGE, tmp_path, server.client_environment, {}).run("tutum freeze add")
+        windows = server.request("GET", "/api/v1/freeze/").json["objects"]
+    assert {each["reason"] for each in windows} == {"weekend", "holidays"}
+    assert all(text in told for each in windows for text in (each["uuid"], each["from"], each["to"], each["reason"]))
+
+
 def test_after_a_hold_one_redeploy_follows_the_calls_and_the_name_of_the_image(incident: Incident) -> None:
     incident.tutum("service", "rollback", "web", "--wait")
     assert incident.version == "v1"

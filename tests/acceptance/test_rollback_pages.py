@@ -249,5 +249,5 @@ def test_an_alert_is_connected_to_a_rollback(dashboard: DashboardBed, visitor: V
     page = visitor.get(_path(dashboard, "connect/?sender=alertmanager"))
     made = page.submit("Create the URL", operation="ROLLBACK", name="alerts")
     assert made.status == 200, made.text
-    handler = dashboard.bed.store.handler(dashboard.bed.admin, _uuid(dashboard), "alerts")
+    (handler,) = dashboard.bed.store.handlers(dashboard.bed.admin, _uuid(dashboard), query()).objects
     assert (handler.operation, "filter" in handler.options) == (Operation.ROLLBACK, True)

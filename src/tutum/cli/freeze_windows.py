@@ -53,7 +53,7 @@ def add_window(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
     service: Annotated[
         str | None,
-        typer.Option("--service", metavar="SERVICE", help="Hold this service.", autocompletion=complete_service),
+        typer.Argument(metavar="[SERVICE]", help="Hold this service.", autocompletion=complete_service),
     ] = None,
     stack: Annotated[str | None, typer.Option("--stack", metavar="STACK", help="Hold this stack.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="Engine of the stack.")] = None,
@@ -73,7 +73,7 @@ def remove_windows(
     identifiers: Annotated[list[str], typer.Argument(metavar="WINDOW", help="UUID, or the start of it.")],
 ) -> None:
     """Remove freeze windows. The redeploys that waited for them start."""
-    found = [Utils.fetch_remote_freeze_window(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(FreezeWindow, identifier) for identifier in identifiers]
     for window in {each.uuid: each for each in found}.values():
         window.delete()
         print(window.uuid)

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.application.calls import parse_wait
-from tutumd.application.holds import hold
 from tutumd.application.queries import parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.model import Page, Reference, Scope, Service
@@ -24,13 +23,15 @@ from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/service/{{uuid}}", tags=["services"])
-_WAIT = documented_query(["wait"], description="Seconds to wait for the end, 0 to 600.")["parameters"]
 _ENDED: dict[int | str, dict[str, Any]] = {
     200: {"model": PLAN | PROGRESS, "description": "With `dry_run=1`: the plan; with `wait`: `Success`"},
     502: {"model": PROGRESS, "description": "With `wait`: `Failed` or `Canceled`, and why"},
     504: {"model": PROGRESS | ERROR, "description": "With `wait`: it continues; with `dry_run=1`: no worker responded"},
 }
-_PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"], *_WAIT]}
+_PARAMETERS = [
+    *documented_switches(dry_run=DRY_RUN)["parameters"],
+    *documented_query(["wait"], description="Seconds to wait for the end, 0 to 600.")["parameters"],
+]
 
 
 @router.post(
@@ -38,7 +39,7 @@ _PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"
     status_code=202,
     response_model=SERVICE,
     responses=_ENDED,
-    openapi_extra=documented(RollbackIn, required=False) | _PARAMETERS,
+    openapi_extra=documented(RollbackIn, required=False) | {"parameters": _PARAMETERS},
 )
 async def roll_back_service(
     request: Request, response: Response, viewer: Reader, uuid: Uuid, body: Body
@@ -90,7 +91,7 @@ def hold_service(request: Request, viewer: Operator, uuid: Uuid, body: Body) -> 
     """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
     web, document = context(request), parse(body or b"{}", HoldIn).model_dump()
     service_uuid = find_service(request, viewer, uuid)
-    return hold(web.store, viewer, service_uuid, **document, now=web.clock())
+    return rules.hold(web.store, viewer, service_uuid, **document, now=web.clock())
 
 
 @router.delete("/hold/", response_model=SERVICE)
