@@ -34,16 +34,6 @@ class FreezeWindow(Resource):
 
     endpoint = "freeze"
 
-    tz: str = "UTC"
-    reason: str = ""
-    service: str | None = None
-    service_name: str | None = None
-    stack: str | None = None
-    engine: str | None = None
-    server: bool = False
-    owner: str = ""
-    active_until: str | None = None
-
     @property
     def begins(self) -> str:
         """The field `from`: `Fri 16:00` of each week, or a date such as `2026-12-24 18:00`."""
@@ -58,7 +48,7 @@ class FreezeWindow(Resource):
     def subject(self) -> str:
         """What it holds: a service with its stack, a stack with its engine, or the server."""
         if self.service:
-            return self.service_name or self.service.strip("/").rpartition("/")[2]
+            return str(self.service_name or self.service.strip("/").rpartition("/")[2])
         return f"stack {self.stack} on {self.engine}" if self.stack else "the server"
 
     @classmethod

@@ -18,6 +18,8 @@ from tutumd.model import Scope
 WINDOWS = "/api/v1/freeze/"
 WEEKEND = {"from": "Fri 16:00", "to": "Mon 06:00", "tz": "Europe/Berlin", "reason": "weekend"}
 
+_LATER = {"from": "2090-12-24", "to": "2090-12-27"}
+
 
 def create(member: Member, **fields: Any) -> dict[str, Any]:
     answer = member.send("POST", WINDOWS, {**WEEKEND, **fields})
@@ -100,8 +102,11 @@ def test_a_key_for_one_service_makes_and_removes_windows_of_this_service_only(
     assert create(narrow, service=service, reason="narrow")
     assert narrow.send("DELETE", own["resource_uri"]).status == 204
     admin = add_limited_key(live_server, "username", service_uuid=service)
-    refused = admin.send("POST", WINDOWS, {**WEEKEND, "server": True})
-    assert "this key is for the service" in check_refusal(refused, 403)
+    for more in ({"server": True}, {"stack": "any"}):
+        assert "this key is for the service" in check_refusal(admin.send("POST", WINDOWS, {**WEEKEND, **more}), 403)
+    of_server = create(add_limited_key(live_server, "username"), server=True, reason=service, **_LATER)
+    check_refusal(admin.send("DELETE", of_server["resource_uri"]), 403)
+    assert live_server.request("DELETE", of_server["resource_uri"]).status == 204
 
 
 def test_the_command_line_does_all_of_it(live_server: LiveServer) -> None:
@@ -112,7 +117,7 @@ def test_the_command_line_does_all_of_it(live_server: LiveServer) -> None:
         return out + err
 
     times = ("--from", "Fri 16:00", "--to", "Mon 06:00")
-    added = run("add", "--service", service, *times, "--tz", "Europe/Berlin", "--reason", "weekend").strip()
+    added = run("add", service, *times, "--tz", "Europe/Berlin", "--reason", "weekend").strip()
     shown = json.loads(run("add", "--server", "--from", "2090-12-24", "--to", "2090-12-27", "--json"))
     assert (shown["server"], shown["to"], shown["tz"]) == (True, "2090-12-27", "UTC")
     table = run("ls", "--service", service)
@@ -120,7 +125,7 @@ def test_the_command_line_does_all_of_it(live_server: LiveServer) -> None:
     assert re.search(rf"{service} +Fri 16:00 +Mon 06:00 +Europe/Berlin .*weekend +username +{added}", table)
     assert re.search(r"the server +2090-12-24 +2090-12-27 +UTC +username", table)
     assert run("list", "--service", service, "--quiet").split() == [added, shown["uuid"]]
-    assert "such as 'Fri 16:00'" in run("add", "--service", service, "--from", "* * * * *", "--to", "x", code=3)
+    assert "such as 'Fri 16:00'" in run("add", service, "--from", "* * * * *", "--to", "x", code=3)
     assert "name one of service, stack and server" in run("add", *times, code=3)
     assert run("rm", added[:30], shown["uuid"]).split() == [added, shown["uuid"]]
     assert added not in run("list")

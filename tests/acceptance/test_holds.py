@@ -115,6 +115,21 @@ def test_only_an_override_passes_a_hold_and_carries_out_the_held_calls(live_serv
     held.check_single_run(CALLS + 1)
 
 
+def test_a_redeploy_waits_for_the_last_of_its_reasons(live_server: LiveServer, tmp_path: Path) -> None:
+    held = Held(live_server, tmp_path)
+    window = {"service": held.uuid, "from": "2026-01-01", "to": "2099-12-31", "reason": "sale"}
+    frozen = live_server.request("POST", "/api/v1/freeze/", window)
+    assert frozen.status == 201, frozen
+    held.call(CALLS)
+    assert {hold["kind"] for hold in held.pending()["holds"]} == {"hold", "freeze"}
+    assert "incident 42" in held.pending()["reason"] and "sale" in held.pending()["reason"]
+    held.resume()
+    assert [(hold["kind"], hold["until"][:4]) for hold in held.pending()["holds"]] == [("freeze", "2099")]
+    assert held.runs == 0
+    assert live_server.request("DELETE", frozen.json["resource_uri"]).status == 204
+    held.check_single_run()
+
+
 def test_scaling_starts_and_stops_are_not_held(live_server: LiveServer, tmp_path: Path) -> None:
     held = Held(live_server, tmp_path)
     held.call(1)

@@ -16,11 +16,14 @@ from tests.support.documentation import commands_of
 from tests.support.images import Image
 from tests.support.programs import finished
 from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 PAGE = "docs/how-to/incident.md"
 FIXED = Image(version="v3", labels={"version": "v3"})
+STARTING = Image(version="starting", healthcheck=("CMD", "/bin/sleep", "3600"), labels={"version": "starting"})
+"""Its redeploy lasts: the first health check does not end."""
 
 
 class Incident:
@@ -85,6 +88,17 @@ def test_the_commands_of_an_incident(incident: Incident) -> None:
     assert list(steps) == []
 
 
+def test_the_freeze_windows_of_the_guide(clean_bed: DockerBed, tmp_path: Path) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.up(tmp_path, f"services: {{web: {{image: '{ANONYMOUS}/app', stop_grace_period: 0s}}}}\n")
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        server.find("web", running_num_containers=1)
+        told = Guide(PAGE, tmp_path, server.client_environment, {}).run("tutum freeze add")
+        windows = server.request("GET", "/api/v1/freeze/").json["objects"]
+    assert {each["reason"] for each in windows} == {"weekend", "holidays"}
+    assert all(text in told for each in windows for text in (each["uuid"], each["from"], each["to"], each["reason"]))
+
+
 def test_after_a_hold_one_redeploy_follows_the_calls_and_the_name_of_the_image(incident: Incident) -> None:
     incident.tutum("service", "rollback", "web", "--wait")
     assert incident.version == "v1"
@@ -106,6 +120,19 @@ def test_rollbacks_in_a_row_go_back_until_there_is_no_older_version(incident: In
         assert incident.version == version
     assert "there is no older version" in incident.tutum("service", "rollback", "web", code=3)
     assert len(json.loads(incident.tutum("service", "images", "web", "--json"))) == 5
+
+
+def test_a_rollback_undoes_a_running_redeploy_first(incident: Incident) -> None:
+    incident.bed.push("app", STARTING)
+    called = incident.server.post(str(incident.handler["url"])).json
+    action = str(called["action"])
+    wait_until(lambda: incident.bed.docker("ps", "-q", "--filter", "label=version=starting"), "the new container runs")
+    incident.tutum("service", "rollback", "web", "--wait")
+    assert incident.version == "v1"
+    ended = incident.server.request("GET", called["status_url"], authorization=None).json
+    assert ended["state"] == incident.server.request("GET", action).json["state"] == "Canceled"
+    assert incident.server.service(incident.uuid)["is_held"] is True
+    assert len(json.loads(incident.tutum("service", "images", "web", "--json"))) == 3
 
 
 def test_an_alert_that_repeats_goes_back_once(incident: Incident) -> None:

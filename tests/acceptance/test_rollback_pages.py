@@ -10,7 +10,7 @@ from tests.support.history import look, redeploy
 from tests.support.pages import Page, Visitor
 from tests.support.stores import ENGINE, ORIGIN, query
 from tutumd.application.rollbacks import NOT_ROLLED_BACK
-from tutumd.model import ActionState, Scope, Verb
+from tutumd.model import ActionState, Operation, Scope, Verb
 from tutumd.model.freeze import NewFreezeWindow
 
 PLAN = {"refused": "", "order": "start-first", "order_reason": "", "steps": ["pull b"], "notes": ["a note"]}
@@ -243,3 +243,11 @@ def test_a_handler_can_roll_back(dashboard: DashboardBed, visitor: Visitor) -> N
     assert "The handler is created." in made.alert and "before the present one" in find_card(made, "What is set").text
     edit = made.follow("Edit")
     assert "Rolls back web" in edit.text and not edit.find("div", id="p-skip_unchanged")
+
+
+def test_an_alert_is_connected_to_a_rollback(dashboard: DashboardBed, visitor: Visitor) -> None:
+    page = visitor.get(_path(dashboard, "connect/?sender=alertmanager"))
+    made = page.submit("Create the URL", operation="ROLLBACK", name="alerts")
+    assert made.status == 200, made.text
+    (handler,) = dashboard.bed.store.handlers(dashboard.bed.admin, _uuid(dashboard), query()).objects
+    assert (handler.operation, "filter" in handler.options) == (Operation.ROLLBACK, True)

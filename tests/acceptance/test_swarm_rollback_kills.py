@@ -14,7 +14,10 @@ from tests.support.docker_bed import DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
-KILLS = [pytest.param(4, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.nightly)]
+KILLS = [
+    pytest.param(3, marks=pytest.mark.slow),
+    pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)]),
+]
 ROLLED_BACK = "tutum.image.rolled-back"
 
 
@@ -36,10 +39,11 @@ def runs(bed: DockerBed, version: str) -> bool:
 
 
 @pytest.mark.parametrize("kills", KILLS)
+@pytest.mark.parametrize("order", ["start-first", "stop-first"])
 def test_a_rollback_on_a_swarm_is_finished_although_it_is_killed(
-    clean_bed: DockerBed, server: LiveServer, kills: int
+    clean_bed: DockerBed, server: LiveServer, order: str, kills: int
 ) -> None:
-    killed = KilledOnSwarm(clean_bed, server)
+    killed = KilledOnSwarm(clean_bed, server, "--label", f"tutum.redeploy.order={order}")
     newest = f"{IMAGE}:latest@{killed.digests['v2']}"
     settings = swarm.spec(clean_bed, "web")
     for number, version in enumerate(islice(cycle(["v1", "v2"]), kills)):

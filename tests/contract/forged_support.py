@@ -69,7 +69,7 @@ class TakenOver:
             self._write(sa.update(actions).where(actions.c.uuid == action.uuid).values(**values))
         return action.uuid
 
-    def write_rollback(self, service: str, image: Mapping[str, object]) -> None:
+    def write_rollback(self, service: str, image: object) -> None:
         """Write a ROLLBACK to an image."""
         uuid = self.write_action(service, image=image)
         self._write(sa.update(actions).where(actions.c.uuid == uuid).values(verb=Verb.ROLLBACK.value))

@@ -81,6 +81,10 @@ def test_no_image_is_restored_that_the_service_did_not_run(host: DockerBed, rows
         assert reason in rows.perform().reason
     rows.write_action("web", image={"number": 1, "digest": elsewhere})
     assert rows.perform().reason.startswith("refused: the tag, the image")
+    others: tuple[object, ...] = ({}, [elsewhere], elsewhere, 0, {"repository": "evil/app"})
+    for shapeless in others:
+        rows.write_rollback("web", shapeless)
+        assert rows.perform().reason.startswith("refused: the tag, the image"), shapeless
     assert looks(host, "web") == before
 
 

@@ -1,11 +1,11 @@
 """Compares the freeze windows of a file with the user's windows on the server, for `tutum apply`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from tutum.cli.apply_plan import ServicePlan, Step, find_service
-from tutum.cli.handler_file import HandlerFileError, WantedFreeze
+from tutum.cli.handler_file import HandlerFileError, WantedObject
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.freeze import FIELDS, FreezeWindow
@@ -20,7 +20,7 @@ def own_windows() -> list[FreezeWindow]:
     return [window for window in FreezeWindow.list() if window.owner == name]
 
 
-def plan_windows(wanted: Sequence[WantedFreeze], *, prune: bool) -> list[ServicePlan]:
+def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
     """Return the plan for a file's windows; none if the file names no window. Nothing is done.
 
     Args:
@@ -47,22 +47,18 @@ def plan_windows(wanted: Sequence[WantedFreeze], *, prune: bool) -> list[Service
         left = [window for window in left if window not in found]
         plan.unchanged += bool(found)
         if not found:
-            name = f"{each.times} of {each.body.get('service') or body.get('stack') or 'the server'}"
             take = partial(FreezeWindow.add, body.pop("from"), body.pop("to"), **body)
-            details = [", ".join((str(body.get("tz", "UTC")), str(body.get("reason", ""))))]
-            plan.steps.append(Step(verb="add", noun=_NOUN, name=name, take=take, details=details))
+            subject = each.body.get("service") or body.get("stack") or "the server"
+            plan.steps.append(_step("add", FreezeWindow(**FIELDS | each.body), str(subject), take))
     if problems:
         raise HandlerFileError(*problems)
-    names = [f"{window.begins} to {window.ends} of {window.subject}" for window in left]
-    if prune:
-        removals = zip(left, names, strict=True)
-        plan.steps += [
-            Step(verb="remove", noun=_NOUN, name=name, take=each.delete, details=[f"{each.tz}, {each.reason}"])
-            for each, name in removals
-        ]
-    elif left:
-        plan.notes.append(f"Not in the file; --prune removes: {', '.join(names)}")
-    return [plan]
+    removals = [_step("remove", window, window.subject, window.delete) for window in left]
+    return [plan.with_removals(removals, prune=prune)]
+
+
+def _step(verb: Literal["add", "remove"], window: FreezeWindow, subject: str, take: Callable[[], object]) -> Step:
+    name = f"{window.begins} to {window.ends} of {subject}"
+    return Step(verb=verb, noun=_NOUN, name=name, take=take, details=[f"{window.tz}, {window.reason}"])
 
 
 def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:

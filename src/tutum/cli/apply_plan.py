@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from tutum.cli.handler_file import HandlerFileError, WantedService, WantedTarget
+from tutum.cli.handler_file import HandlerFileError, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.output import age
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
@@ -57,6 +57,14 @@ class ServicePlan:
     steps: list[Step] = field(default_factory=list)
     unchanged: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def with_removals(self, steps: Sequence[Step], *, prune: bool) -> Self:
+        """Add the removals of what is not in the file; without `prune`, only a note."""
+        if prune:
+            self.steps += steps
+        elif steps:
+            self.notes.insert(0, f"Not in the file; --prune removes: {', '.join(step.name for step in steps)}")
+        return self
 
 
 def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServicePlan]:
@@ -147,11 +155,7 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
             "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
             f"tutum webhook-handler set {quote(service.shown_name)} OLD --name NEW"
         )
-    if prune:
-        plan.steps += [_plan_removal(webhook, handler) for handler in others]
-    elif others:
-        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(map(label_of_handler, others))}")
-    return plan
+    return plan.with_removals([_plan_removal(webhook, handler) for handler in others], prune=prune)
 
 
 def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
@@ -219,7 +223,7 @@ def label_of_handler(handler: Handler) -> str:
     return handler.name or f"{shorten(handler.uuid)} (without a name)"
 
 
-def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[ServicePlan]:
+def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
     """Return the plan for a file's targets; none if the file names no target. Nothing is done.
 
     Args:
@@ -249,14 +253,11 @@ def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[Service
             plan.notes.append(f"Note: {target.name} is disabled and stays so, as the file does not set enabled")
     if problems:
         raise HandlerFileError(*problems)
-    if prune:
-        plan.steps += [
-            Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
-            for each in found.values()
-        ]
-    elif found:
-        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(found)}")
-    return [plan]
+    removals = [
+        Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
+        for each in found.values()
+    ]
+    return [plan.with_removals(removals, prune=prune)]
 
 
 def _plan_target(target: NotificationTarget | None, body: dict[str, Any]) -> Step | None:

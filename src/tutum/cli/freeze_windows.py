@@ -53,7 +53,7 @@ def add_window(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
     service: Annotated[
         str | None,
-        typer.Option("--service", metavar="SERVICE", help="Hold this service.", autocompletion=complete_service),
+        typer.Argument(metavar="[SERVICE]", help="Hold this service.", autocompletion=complete_service),
     ] = None,
     stack: Annotated[str | None, typer.Option("--stack", metavar="STACK", help="Hold this stack.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="Engine of the stack.")] = None,

@@ -43,7 +43,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWin
     if texts["service"]:
         with about("service"):
             new = replace(new, service_uuid=services.find(store, viewer, texts["service"]))
-    _require_covered(store, viewer, new)
+    _require_covered(viewer, new)
     return store.add_freeze_window(viewer, new)
 
 
@@ -63,31 +63,26 @@ def remove(store: Store, viewer: User, uuid: str) -> None:
         ForbiddenError: It belongs to another user, and the viewer is no admin; or the credentials do not cover it.
     """
     window = get(store, viewer, uuid)
-    if not _is_own(viewer, window):
-        raise ForbiddenError(f"this freeze window is of {window.owner}: only {window.owner} or an admin may remove it")
-    _require_covered(store, viewer, window)
+    if not may_remove(viewer, window):
+        raise ForbiddenError(
+            f"this freeze window is of {window.owner}: only {window.owner} or an admin may remove it, with a key for"
+            " all that it holds"
+        )
     store.remove_freeze_window(viewer, uuid)
 
 
 def may_remove(viewer: User, window: FreezeWindow) -> bool:
     """Return whether the viewer may remove a window that they see."""
-    of_server = window.service_uuid is None and window.stack is None
+    if window.service_uuid is None and window.stack is None:
+        return viewer.administers
     is_covered = viewer.access.service_uuid in (None, window.service_uuid)
-    may = viewer.administers if of_server else viewer.may(Scope.OPERATE) and is_covered
-    return may and _is_own(viewer, window)
+    return is_covered and viewer.may(Scope.OPERATE) and (viewer.is_admin or window.owner == viewer.name)
 
 
-def _is_own(viewer: User, window: FreezeWindow) -> bool:
-    return viewer.is_admin or window.owner == viewer.name
-
-
-def _require_covered(store: Store, viewer: User, window: NewFreezeWindow) -> None:
-    """Raise ForbiddenError or NotFoundError unless the viewer's credentials cover all that a window may hold."""
+def _require_covered(viewer: User, window: NewFreezeWindow) -> None:
+    """Raise ForbiddenError unless the viewer's credentials cover all that a window of a visible service may hold."""
+    access = viewer.access
     if window.service_uuid is None and window.stack is None:
         require_admin(viewer, "a freeze window of the server holds the services of all users")
-    elif not viewer.access.is_narrow:
-        return
-    elif window.service_uuid is not None:
-        store.service(viewer, window.service_uuid)
-    elif viewer.access.service_uuid is not None or viewer.access.stack != window.stack:
+    elif window.stack is not None and (access.service_uuid is not None or access.stack not in (None, window.stack)):
         require_everything(viewer)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tutumd.errors import InvalidInputError, Reason, about
+from tutumd.model.actions import Hold, HoldKind
 
 MAX_WINDOWS = 20
 """Maximum number for one service, for one stack and owner, and for the server."""
@@ -74,20 +75,6 @@ class FreezeWindow(NewFreezeWindow):
     active_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveFreeze:
-    """The freeze of a service at present.
-
-    Attributes:
-        until: End of the last of the windows that follow each other without a gap.
-        reason, by: Of the present window that ends last.
-    """
-
-    until: datetime
-    reason: Reason
-    by: str
-
-
 def check_window(window: NewFreezeWindow) -> NewFreezeWindow:
     """Return a window whose times are valid.
 
@@ -126,8 +113,12 @@ def frozen_until(window: NewFreezeWindow, now: datetime) -> datetime | None:
     return max((end for begin, end in moments if begin <= now < end), default=None)
 
 
-def find_freeze(windows: Collection[FreezeWindow], now: datetime) -> ActiveFreeze | None:
-    """Return the freeze that windows together cause; None if none applies at present."""
+def find_freeze(windows: Collection[FreezeWindow], now: datetime) -> Hold | None:
+    """Return the hold that windows together cause; None if none applies at present.
+
+    It ends with the last of the windows that follow each other without a gap. Its reason and author are those of the
+    present window that ends last.
+    """
     first = _latest(windows, now)
     if first is None:
         return None
@@ -138,7 +129,7 @@ def find_freeze(windows: Collection[FreezeWindow], now: datetime) -> ActiveFreez
         if following is None:
             break
         until = following[0]
-    return ActiveFreeze(until=until, reason=window.why, by=window.owner)
+    return Hold(kind=HoldKind.FREEZE, until=until, reason=window.why, by=window.owner)
 
 
 def _latest(windows: Collection[FreezeWindow], now: datetime) -> tuple[datetime, FreezeWindow] | None:

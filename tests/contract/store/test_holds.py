@@ -1,18 +1,24 @@
 """Holds of services: their redeploys wait, and nothing else does."""
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, StoreBed, query
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres, query
+from tests.support.waiting import wait_until
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, AuditEvent, AuditFilters, HoldKind, Operation, Verb
 from tutumd.model.freeze import NewFreezeWindow
 from tutumd.store.objects.actions import new_action
 from tutumd.store.queue import holds
+from tutumd.store.queue.holds import hold_service
+from tutumd.store.queue.snapshots import lock_services
+from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import new_uuid
@@ -138,6 +144,38 @@ def test_a_hold_says_who_set_it_and_why_and_can_be_replaced_and_removed_twice(be
         assert bed.store.resume(bed.admin, web).hold is None
     resumed = bed.store.audit(bed.admin, AuditFilters(what=AuditEvent.SERVICE_RESUMED)).entries
     assert len(resumed) == 1
+
+
+def test_a_hold_that_replaces_the_hold_of_a_rollback_is_one_too(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    with bed.database.write() as connection:
+        rollback: dict[str, Any] = {"until": None, "reason": "", "by": "alert", "is_of_rollback": True}
+        hold_service(connection, web, now=bed.clock(), **rollback)
+    hold(bed, "web", 1)
+    held = bed.store.service(bed.admin, web).hold
+    assert held is not None
+    assert (held.by, held.is_of_rollback) == ("admin", True)
+    bed.store.resume(bed.admin, web)
+    hold(bed, "web")
+    held = bed.store.service(bed.admin, web).hold
+    assert held is not None
+    assert not held.is_of_rollback
+
+
+@pytest.mark.timeout(300)
+def test_a_hold_that_is_just_being_set_stops_a_claim(bed: StoreBed, database_url: str) -> None:
+    bed.call(bed.handler("web"))
+    other = Database(database_url)
+    with ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            web = bed.service_uuid("web")
+            lock_services(connection, [web])
+            hold_service(connection, web, until=None, reason="", by="ada", is_of_rollback=False, now=bed.clock())
+            claiming = pool.submit(bed.claim)
+            if is_postgres(other):
+                wait_until(bed.is_waiting_for_a_lock, "the claim waits")
+        assert claiming.result(120) is None
+    other.close()
 
 
 def test_nobody_holds_the_services_of_others(bed: StoreBed) -> None:

@@ -100,7 +100,7 @@ def test_windows_that_follow_each_other_are_one_freeze() -> None:
 def test_windows_that_cover_the_week_freeze_for_long() -> None:
     freeze = find_freeze([_window("Mon 00:00", "Thu 00:00"), _window("Thu 00:00", "Mon 00:00")], _utc("2026-07-03"))
 
-    assert freeze is not None
+    assert freeze is not None and freeze.until is not None
     assert freeze.until > _utc("2026-08-01")
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, WantedImage
+from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, read_wanted
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import IndexHint
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import engines, handlers, services
@@ -176,7 +176,7 @@ def action_from(row: Row, now: datetime | None = None, held_by: tuple[Hold, ...]
         waits_for=waits_for,
         held_until=row.due if held_by and row.due < holds.NEVER else None,
         holds=held_by,
-        image=row.image and WantedImage(**row.image),
+        image=None if row.image is None else read_wanted(row.image),
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
     )

@@ -19,6 +19,7 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.model.freeze import NewFreezeWindow
 from tutumd.model.notifications import NewTarget, TargetKind
 
 KEY, OTHER_KEY, TOKEN, LINK = "aa" * 32, "dd" * 32, "bb" * 32, "cc" * 32
@@ -103,6 +104,11 @@ def _forget(bed: StoreBed, user: User) -> Callable[[], object]:
     web = bed.service_uuid("web")
     bed.show("db")
     return lambda: bed.store.forget(user, web)
+
+
+def _freeze(bed: StoreBed, user: User) -> str:
+    new = NewFreezeWindow(service_uuid=bed.service_uuid("web"), begins="Fri 16:00", ends="Mon 06:00", reason="weekend")
+    return bed.store.add_freeze_window(user, new).uuid
 
 
 def _resume(bed: StoreBed, user: User) -> Callable[[], object]:
@@ -225,6 +231,16 @@ CHANGES = (
         event=AuditEvent.NOTIFICATION_RETRIED,
         prepare=_with_target(lambda bed, user, uuid: bed.store.retry_dead(user, uuid)),
         details="oncall (webhook); notifications: 0",
+    ),
+    Change(
+        event=AuditEvent.FREEZE_ADDED,
+        prepare=lambda bed, user: lambda: _freeze(bed, user),
+        details="Fri 16:00 to Mon 06:00 (UTC), weekend",
+    ),
+    Change(
+        event=AuditEvent.FREEZE_REMOVED,
+        prepare=lambda bed, user: partial(bed.store.remove_freeze_window, user, _freeze(bed, bed.admin)),
+        details="Fri 16:00 to Mon 06:00 (UTC), weekend",
     ),
     Change(
         event=AuditEvent.SESSION_STARTED,

@@ -57,7 +57,7 @@ def test_a_change_says_who_did_it_from_where_and_with_what(bed: StoreBed, ann: U
     assert (entry.credential, entry.address, entry.user_agent) == ("login link", "192.0.2.7", "Firefox ?")
     assert entry.at == bed.clock()
     assert entry.details.startswith(change.details)
-    is_about_service = change.event.split()[0] in ("handler", "action", "delivery", "service")
+    is_about_service = change.event.split()[0] in ("handler", "action", "delivery", "service", "freeze")
     assert (entry.service_name in ("shop/web", "made")) == is_about_service
     assert (entry.handler_number is not None) == (change.event.split()[0] in ("handler", "delivery"))
     assert (entry.action_uuid is not None) == (change.event.split()[0] == "action")
