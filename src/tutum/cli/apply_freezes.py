@@ -1,17 +1,15 @@
 """Compares the freeze windows of a file with the user's windows on the server, for `tutum apply`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from tutum.cli.apply_plan import ServicePlan, Step, find_service
-from tutum.cli.handler_file import HandlerFileError, WantedFreeze
+from tutum.cli.handler_file import WantedObject
 from tutum.client import current_client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.freeze import FIELDS, FreezeWindow
 
 WINDOWS = "freeze windows"
-_NOUN = "the freeze window"
 
 
 def own_windows() -> list[FreezeWindow]:
@@ -20,7 +18,7 @@ def own_windows() -> list[FreezeWindow]:
     return [window for window in FreezeWindow.list() if window.owner == name]
 
 
-def plan_windows(wanted: Sequence[WantedFreeze], *, prune: bool) -> list[ServicePlan]:
+def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
     """Return the plan for a file's windows; none if the file names no window. Nothing is done.
 
     Args:
@@ -32,36 +30,23 @@ def plan_windows(wanted: Sequence[WantedFreeze], *, prune: bool) -> list[Service
     """
     if not wanted:
         return []
-    problems: list[str] = []
-    left = own_windows()
+    found = [
+        (window, window_fields(window, window.service and window.service.split("/")[-2])) for window in own_windows()
+    ]
+    named = []
+
+    def plan_window(fields: dict[str, Any]) -> Step | None:
+        body = {name: value for name, value in fields.items() if value != FIELDS[name]}
+        if "service" in body:
+            body["service"] = find_service(str(body["service"]), "").uuid
+        named.append(body)
+        take = partial(current_client().send, "POST", "freeze", body=body)
+        return None if body in [each for _, each in found] else _step("add", fields, take)
+
     plan = ServicePlan(title=WINDOWS)
-    for each in wanted:
-        body = dict(each.body)
-        try:
-            if "service" in body:
-                body["service"] = find_service(str(body["service"]), "").uuid
-        except (ObjectNotFound, NonUniqueIdentifier) as error:
-            problems.append(f"{each.place}: {error.message}")
-            continue
-        found = [window for window in left if _is(window, body)]
-        left = [window for window in left if window not in found]
-        plan.unchanged += bool(found)
-        if not found:
-            name = f"{each.times} of {each.body.get('service') or body.get('stack') or 'the server'}"
-            take = partial(FreezeWindow.add, body.pop("from"), body.pop("to"), **body)
-            details = [", ".join((str(body.get("tz", "UTC")), str(body.get("reason", ""))))]
-            plan.steps.append(Step(verb="add", noun=_NOUN, name=name, take=take, details=details))
-    if problems:
-        raise HandlerFileError(*problems)
-    names = [f"{window.begins} to {window.ends} of {window.subject}" for window in left]
-    if prune:
-        removals = zip(left, names, strict=True)
-        plan.steps += [
-            Step(verb="remove", noun=_NOUN, name=name, take=each.delete, details=[f"{each.tz}, {each.reason}"])
-            for each, name in removals
-        ]
-    elif left:
-        plan.notes.append(f"Not in the file; --prune removes: {', '.join(names)}")
+    plan.add(wanted, plan_window)
+    others = [window for window, fields in found if fields not in named]
+    plan.remove([_step("remove", window_fields(each, each.service_name), each.delete) for each in others], prune=prune)
     return [plan]
 
 
@@ -71,9 +56,8 @@ def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
     return {name: fields[name] for name, default in FIELDS.items() if fields[name] != default}
 
 
-def _is(window: FreezeWindow, body: dict[str, Any]) -> bool:
-    """Return whether a window is that of an entry of a file, which need not name the engine of a stack."""
-    uuid = (window.service or "").strip("/").rpartition("/")[2]
-    fields = window_fields(window, uuid or None)
-    wanted = {name: value for name, value in body.items() if value != FIELDS[name]}
-    return {name: value for name, value in fields.items() if name != "engine" or name in wanted} == wanted
+def _step(verb: Literal["add", "remove"], fields: Mapping[str, Any], take: Callable[[], object]) -> Step:
+    subject = fields.get("service") or fields.get("stack") or "the server"
+    details = ", ".join((fields.get("tz", "UTC"), fields.get("reason", "")))
+    name = f"{fields['from']} to {fields['to']} of {subject}"
+    return Step(verb=verb, noun="the freeze window", name=name, take=take, details=[details])

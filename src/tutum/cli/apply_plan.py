@@ -9,7 +9,7 @@ from functools import partial
 from shlex import quote
 from typing import Any, Literal
 
-from tutum.cli.handler_file import HandlerFileError, WantedService, WantedTarget
+from tutum.cli.handler_file import HandlerFileError, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.output import age
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
@@ -57,6 +57,34 @@ class ServicePlan:
     steps: list[Step] = field(default_factory=list)
     unchanged: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def add(self, wanted: Sequence[WantedObject], plan_object: Callable[[dict[str, Any]], Step | None]) -> None:
+        """Add the steps for objects of the file, from their fields; None: an object is as the file says.
+
+        Raises:
+            HandlerFileError: Lists everything that cannot be done.
+        """
+        problems: list[str] = []
+        for each in wanted:
+            try:
+                step = plan_object(dict(each.body))
+            except TutumApiError as error:
+                if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
+                    raise
+                problems.append(f"{each.place}: {error.message}")
+                continue
+            self.steps += [step] if step else []
+            self.unchanged += step is None
+        if problems:
+            raise HandlerFileError(*problems)
+
+    def remove(self, steps: Sequence[Step], *, prune: bool) -> None:
+        """Add the removals of objects that are not in the file; without `prune`, only name them."""
+        if prune:
+            self.steps += steps
+        elif steps:
+            names = ", ".join(step.name for step in steps)
+            self.notes.insert(0, f"Not in the file; --prune removes: {names}")
 
 
 def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServicePlan]:
@@ -219,7 +247,7 @@ def label_of_handler(handler: Handler) -> str:
     return handler.name or f"{shorten(handler.uuid)} (without a name)"
 
 
-def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[ServicePlan]:
+def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
     """Return the plan for a file's targets; none if the file names no target. Nothing is done.
 
     Args:
@@ -231,31 +259,21 @@ def plan_targets(wanted: Sequence[WantedTarget], *, prune: bool) -> list[Service
     """
     if not wanted:
         return []
-    problems: list[str] = []
     found = {target.name: target for target in NotificationTarget.list()}
     plan = ServicePlan(title=TARGETS)
-    for each in wanted:
-        target = found.pop(each.body["name"], None)
-        try:
-            step = _plan_target(target, dict(each.body))
-        except TutumApiError as error:
-            if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
-                raise
-            problems.append(f"{each.place}: {error.message}")
-            continue
-        plan.steps += [step] if step else []
-        plan.unchanged += step is None
-        if target and not target.enabled and "enabled" not in each.body:
+
+    def plan_target(body: dict[str, Any]) -> Step | None:
+        target = found.pop(body["name"], None)
+        if target and not target.enabled and "enabled" not in body:
             plan.notes.append(f"Note: {target.name} is disabled and stays so, as the file does not set enabled")
-    if problems:
-        raise HandlerFileError(*problems)
-    if prune:
-        plan.steps += [
-            Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
-            for each in found.values()
-        ]
-    elif found:
-        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(found)}")
+        return _plan_target(target, body)
+
+    plan.add(wanted, plan_target)
+    others = found.values()
+    removals = [
+        Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind]) for each in others
+    ]
+    plan.remove(removals, prune=prune)
     return [plan]
 
 

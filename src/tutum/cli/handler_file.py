@@ -15,9 +15,6 @@ from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import SECRET_SETTINGS
 from tutum.webhook_handler import FIELDS
 
-_HEADER = re.compile(r"\s*\[\[\s*service\s*(\.\s*handler\s*)?\]\]")
-_TARGET_HEADER = re.compile(r"\s*\[\[\s*notification\s*\]\]")
-_FREEZE_HEADER = re.compile(r"\s*\[\[\s*freeze\s*\]\]")
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}
 
 
@@ -26,37 +23,16 @@ class HandlerFileError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WantedHandler:
-    """A handler of the file.
+class WantedObject:
+    """A handler, notification target or freeze window of the file.
 
     Attributes:
         place: Location for errors: `handlers.toml:12: ci of shop/web`.
-        body: The request that creates it, with its name, operation, fields and secrets.
+        body: The request that creates it, with its fields and secrets, and with the name of its service.
     """
 
     place: str
     body: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedTarget:
-    """A notification target of the file, with the request that creates it."""
-
-    place: str
-    body: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedFreeze:
-    """A freeze window of the file: its fields, with the name of its service."""
-
-    place: str
-    body: dict[str, Any]
-
-    @property
-    def times(self) -> str:
-        """Its begin and end, for people."""
-        return f"{self.body['from']} to {self.body['to']}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +47,15 @@ class WantedService:
     place: str
     name: str
     engine: str
-    handlers: tuple[WantedHandler, ...]
+    handlers: tuple[WantedObject, ...]
 
 
 class Wanted(NamedTuple):
     """All that a file names."""
 
     services: Sequence[WantedService]
-    targets: Sequence[WantedTarget]
-    freezes: Sequence[WantedFreeze]
+    targets: Sequence[WantedObject]
+    freezes: Sequence[WantedObject]
 
 
 def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wanted:
@@ -99,20 +75,22 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wan
         document = json.loads(json.dumps(document, default=lambda date: date.isoformat()), parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
-    reader = _Reader(file, _find_lines(text, _HEADER), variables)
+    reader = _Reader(file, _find_lines(text, r"service\s*(\.\s*handler\s*)?"), variables)
     reader.refuse_unknown(document, ("service", "notification", "freeze"), file)
     services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
-    reader.lines = _find_lines(text, _TARGET_HEADER)
+    reader.lines = _find_lines(text, "notification")
     targets = [reader.read_target(table) for table in reader.tables(document, "notification", file)]
     reader.refuse_twice([(each.place, each.body["name"]) for each in targets])
-    reader.lines = _find_lines(text, _FREEZE_HEADER)
+    reader.lines = _find_lines(text, "freeze")
     freezes = [reader.read_freeze(table) for table in reader.tables(document, "freeze", file)]
     if reader.problems:
         raise HandlerFileError(*reader.problems)
     return Wanted(services, targets, freezes)
 
 
-def _find_lines(text: str, header: re.Pattern[str]) -> Iterator[int]:
+def _find_lines(text: str, table: str) -> Iterator[int]:
+    """Return the numbers of the lines with the header of a table, whose name is a pattern."""
+    header = re.compile(rf"\s*\[\[\s*{table}\s*\]\]")
     return iter([number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)])
 
 
@@ -132,7 +110,7 @@ class _Reader:
         self.refuse_twice([(each.place, each.body["name"]) for each in handlers])
         return WantedService(place=place, name=name, engine=engine, handlers=handlers)
 
-    def read_target(self, table: Mapping[str, Any]) -> WantedTarget:
+    def read_target(self, table: Mapping[str, Any]) -> WantedObject:
         place = f"{self._next_place()}: {table.get('name') or 'a notification'}"
         self.refuse_unknown(table, ("name", "kind", "settings", *TARGET_FIELDS), place)
         name, kind, settings = self._text(table, "name", place), self._text(table, "kind", place), table.get("settings")
@@ -140,13 +118,13 @@ class _Reader:
             self.problems.append(f'{place} lacks its settings, as in settings = {{ url = "${{ONCALL_URL}}" }}')
             settings = {}
         filled = {key: self._fill(key, value, kind, place) for key, value in settings.items()}
-        return WantedTarget(place=place, body={**table, "name": name, "kind": kind, "settings": filled})
+        return WantedObject(place=place, body={**table, "name": name, "kind": kind, "settings": filled})
 
-    def read_freeze(self, table: Mapping[str, Any]) -> WantedFreeze:
+    def read_freeze(self, table: Mapping[str, Any]) -> WantedObject:
         place = f"{self._next_place()}: a freeze window"
         self.refuse_unknown(table, FREEZE_FIELDS, place)
         times = {key: self._text(table, key, place) for key in ("from", "to")}
-        return WantedFreeze(place=place, body={**table, **times})
+        return WantedObject(place=place, body={**table, **times})
 
     def _fill(self, key: str, value: Any, kind: str, place: str) -> Any:
         """Return the value of a setting, or of the variable that stands for it."""
@@ -166,14 +144,14 @@ class _Reader:
         names = [name for _, name in named]
         self.problems += [f"{place}: stands in the file twice" for place, name in named if names.count(name) > 1]
 
-    def _handler(self, table: Mapping[str, Any], service: str) -> WantedHandler:
+    def _handler(self, table: Mapping[str, Any], service: str) -> WantedObject:
         place = f"{self._next_place()}: {table.get('name') or 'a handler'} of {service}"
         self.refuse_unknown(table, ("name", "operation", *FIELDS), place)
         body = {**table, "name": self._text(table, "name", place)}
         body["operation"] = str(table.get("operation", "REDEPLOY")).upper()
         if "verify" in table:
             body["verify"] = self._fill_secrets(table["verify"], place)
-        return WantedHandler(place=place, body=body)
+        return WantedObject(place=place, body=body)
 
     def _fill_secrets(self, verify: Any, place: str) -> Any:
         """Return what a handler verifies, with the values of the variables that stand for secrets."""

@@ -130,8 +130,8 @@ def _read_wanted(
     for row in connection.execute(_select_holds(service_uuids, now)):
         reason = encode_reasons([Reason("held-because", (row.reason,)) if row.reason else Reason("held")])
         wanted.setdefault(row.service_uuid, {})[HoldKind.HOLD] = (row.until, reason, row.by)
-    for uuid, freeze in freezes.read_active(connection, service_uuids, now).items():
-        wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (freeze.until, encode_reasons([freeze.reason]), freeze.by)
+    for uuid, (until, window) in freezes.read_active(connection, service_uuids, now).items():
+        wanted.setdefault(uuid, {})[HoldKind.FREEZE] = (until, encode_reasons([window.why]), window.owner)
     return wanted
 
 
