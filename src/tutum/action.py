@@ -1,8 +1,8 @@
 """An action: one run of an operation on a service."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.resource import Resource
@@ -83,9 +83,6 @@ class Action(Resource, Run):
     container_uris_before: Sequence[str] = ()
     container_uris_after: Sequence[str] = ()
     deliveries: int = 0
-    holds: Sequence[Mapping[str, Any]] = ()
-    held_until: str | None = None
-    image: Mapping[str, Any] | None = None
 
     def cancel(self) -> bool:
         """Cancel the action: a pending action immediately, a running action at its next safe point. The service stays

@@ -42,9 +42,6 @@ class Service(EditableResource):
     running_num_containers: int = 0
     deployed_datetime: str | None = None
     is_held: bool = False
-    held_until: str | None = None
-    hold_reason: str | None = None
-    held_by: str | None = None
 
     @property
     def shown_name(self) -> str:

@@ -300,7 +300,7 @@ def test_commands_refuse_a_second_handler_of_the_same_name(cli: Applied, service
 
 
 def test_the_file_of_the_guide_is_applied_and_exported_again(cli: Applied, service: str) -> None:
-    example, target = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    example, target, _ = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
     variables: dict[str, Any] = {"ONCALL_URL": "https://example.com/", "ONCALL_SECRET": f"whsec_{'A' * 32}"}
     both = (example + target).replace("shop/web", name_of(cli, service))
     assert "4 to add" not in cli.apply(both, "--check", code=1, SHOP_WEB_CI_SECRET="x", **variables)[0]

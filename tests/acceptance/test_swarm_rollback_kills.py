@@ -14,7 +14,10 @@ from tests.support.docker_bed import DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
-KILLS = [pytest.param(3, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.nightly)]
+KILLS = [
+    pytest.param(3, marks=pytest.mark.slow),
+    pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)]),
+]
 ROLLED_BACK = "tutum.image.rolled-back"
 
 

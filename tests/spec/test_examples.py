@@ -15,6 +15,7 @@ from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 
 LIST = "List all webhooks"
 CREATE = "Create a new webhook handler"
@@ -83,7 +84,7 @@ def add_key_of_the_text(server: LiveServer) -> None:
     """Store the key `apikey`, which is from before keys had to have 20 characters."""
     database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
     try:
-        store = SqlAccounts(database, lambda: datetime.now(UTC))
+        store = SqlAccounts(database, lambda: datetime.now(UTC), Wakeup())
         store.add_key(USER, NewKey(key_sha256=sha256_hex("apikey"), hint="apikey"))
     finally:
         database.close()

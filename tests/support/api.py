@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 from tutumd.ports.store import Accounts
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.sql.database import Database
+from tutumd.store.sql.wakeup import Wakeup
 
 USER = "username"
 APIKEY = "apikey-of-the-tests-0123456789"
@@ -58,7 +59,7 @@ class Api:
     def accounts(self) -> Iterator[Accounts]:
         """Open the accounts of the server beside it."""
         with closing(Database(f"sqlite:///{self.data / 'tutumd.db'}")) as database:
-            yield SqlAccounts(database, lambda: datetime.now(UTC))
+            yield SqlAccounts(database, lambda: datetime.now(UTC), Wakeup())
 
     @property
     def client_environment(self) -> dict[str, str]:

@@ -29,7 +29,7 @@ from tutum.service import Service
 
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
-_DIGEST_LENGTH = len("sha256:") + 12
+DIGEST_LENGTH = len("sha256:") + 12
 
 
 def start_each(
@@ -162,7 +162,7 @@ def plan_lines(label: str, plan: Plan) -> list[str]:
 
 def _describe_image(plan: Plan) -> str:
     before, after = (
-        digest[:_DIGEST_LENGTH] if digest else "unknown" for digest in (plan.image_before, plan.image_after)
+        digest[:DIGEST_LENGTH] if digest else "unknown" for digest in (plan.image_before, plan.image_after)
     )
     if plan.possible and before != after:
         change = f"{before} → {after}"

@@ -46,8 +46,8 @@ def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
     plan = ServicePlan(title=WINDOWS)
     plan.add(wanted, plan_window)
     others = [window for window, fields in found if fields not in named]
-    plan.remove([_step("remove", window_fields(each, each.service_name), each.delete) for each in others], prune=prune)
-    return [plan]
+    removals = [_step("remove", window_fields(each, each.service_name), each.delete) for each in others]
+    return [plan.with_removals(removals, prune=prune)]
 
 
 def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:

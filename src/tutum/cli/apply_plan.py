@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from tutum.cli.handler_file import HandlerFileError, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
@@ -78,13 +78,13 @@ class ServicePlan:
         if problems:
             raise HandlerFileError(*problems)
 
-    def remove(self, steps: Sequence[Step], *, prune: bool) -> None:
-        """Add the removals of objects that are not in the file; without `prune`, only name them."""
+    def with_removals(self, steps: Sequence[Step], *, prune: bool) -> Self:
+        """Add the removals of what is not in the file; without `prune`, only a note."""
         if prune:
             self.steps += steps
         elif steps:
-            names = ", ".join(step.name for step in steps)
-            self.notes.insert(0, f"Not in the file; --prune removes: {names}")
+            self.notes.insert(0, f"Not in the file; --prune removes: {', '.join(step.name for step in steps)}")
+        return self
 
 
 def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServicePlan]:
@@ -175,11 +175,7 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
             "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
             f"tutum webhook-handler set {quote(service.shown_name)} OLD --name NEW"
         )
-    if prune:
-        plan.steps += [_plan_removal(webhook, handler) for handler in others]
-    elif others:
-        plan.notes.insert(0, f"Not in the file; --prune removes: {', '.join(map(label_of_handler, others))}")
-    return plan
+    return plan.with_removals([_plan_removal(webhook, handler) for handler in others], prune=prune)
 
 
 def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
@@ -269,12 +265,11 @@ def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
         return _plan_target(target, body)
 
     plan.add(wanted, plan_target)
-    others = found.values()
     removals = [
-        Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind]) for each in others
+        Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
+        for each in found.values()
     ]
-    plan.remove(removals, prune=prune)
-    return [plan]
+    return [plan.with_removals(removals, prune=prune)]
 
 
 def _plan_target(target: NotificationTarget | None, body: dict[str, Any]) -> Step | None:

@@ -24,11 +24,11 @@ class HandlerFileError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedObject:
-    """A handler, notification target or freeze window of the file.
+    """A handler, a notification target or a freeze window of the file.
 
     Attributes:
         place: Location for errors: `handlers.toml:12: ci of shop/web`.
-        body: The request that creates it, with its fields and secrets, and with the name of its service.
+        body: The request that creates it, with its fields and secrets, and the name of its service.
     """
 
     place: str
@@ -89,7 +89,7 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wan
 
 
 def _find_lines(text: str, table: str) -> Iterator[int]:
-    """Return the numbers of the lines with the header of a table, whose name is a pattern."""
+    """Return the numbers of the lines that begin a table, whose name is a regular expression."""
     header = re.compile(rf"\s*\[\[\s*{table}\s*\]\]")
     return iter([number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)])
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tutum.cli.actions import report, show_plans, start_each
+from tutum.cli.actions import DIGEST_LENGTH, report, show_plans, start_each
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     AsJson,
@@ -24,7 +24,6 @@ from tutum.results import ServiceImage
 from tutum.service import Service
 
 IMAGE_HEADINGS = ("NUMBER", "IMAGE", "VERSION", "DIGEST", "AVAILABLE", "LAST RUN", "BY", "")
-_DIGEST_LENGTH = len("sha256:") + 12
 
 app = typer.Typer(rich_markup_mode=None)
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for people.")]
@@ -72,24 +71,19 @@ def list_images(service: OneService, as_json: AsJson = False) -> None:
     target = next((image.previous for image in images if image.is_running), None)
 
     def row(image: ServiceImage) -> list[str]:
+        remark = "rollback" if image.number == target else ""
         return [
             str(image.number),
             image.image_name,
             image.version,
-            (image.image_digest or "")[:_DIGEST_LENGTH],
+            (image.image_digest or "")[:DIGEST_LENGTH],
             image.available,
             "now" if image.is_running else age(image.last_success_datetime),
             image.requested_by,
-            _remark(image, target),
+            remark if image.is_verified else "changed by hand",
         ]
 
     print_list(images, IMAGE_HEADINGS, row, none="No image of this service is known.")
-
-
-def _remark(image: ServiceImage, target: int | None) -> str:
-    if not image.is_verified:
-        return "changed by hand"
-    return "rollback" if image.number == target else ""
 
 
 @app.command("hold")
@@ -106,28 +100,27 @@ def hold_services(
     found = find_services(services)
     for service in found:
         service.hold(until, reason)
-    _print_holds(found, as_json=as_json)
+    _print_each(found, [_describe_hold(service) for service in found], as_json=as_json)
 
 
 @app.command("resume")
 def resume_services(services: Services, as_json: AsJson = False) -> None:
     """End the hold of services. One redeploy starts for all that were held."""
     found = find_services(services)
+    states = ["resumed" if service.is_held else "is not held" for service in found]
     for service in found:
         service.resume()
-    _print_holds(found, as_json=as_json)
+    _print_each(found, states, as_json=as_json)
 
 
-def _print_holds(services: list[Service], *, as_json: bool) -> None:
+def _describe_hold(service: Service) -> str:
+    until = f"{parse_date(service.held_until).astimezone():%Y-%m-%d %H:%M}" if service.held_until else "it is resumed"
+    return f"is held until {until}" + (f": {service.hold_reason}" if service.hold_reason else "")
+
+
+def _print_each(services: list[Service], states: list[str], *, as_json: bool) -> None:
     if as_json:
         print_resources(services)
         return
-    for service in services:
-        reason = f": {service.hold_reason}" if service.hold_reason else ""
-        held = f"is held {hold_end(service.held_until)}{reason}" if service.is_held else "is not held"
-        print(printable(f"{service.shown_name} {held}"))
-
-
-def hold_end(until: str | None) -> str:
-    """Return the end of a hold for people."""
-    return f"until {parse_date(until).astimezone():%Y-%m-%d %H:%M}" if until else "until it is resumed"
+    for service, state in zip(services, states, strict=True):
+        print(printable(f"{service.shown_name} {state}"))

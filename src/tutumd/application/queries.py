@@ -149,9 +149,9 @@ def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
     return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
 
 
-def parse_date(name: str, text: str) -> datetime:
+def parse_date(name: str, text: str, *, forms: str = "a date") -> datetime:
     """Return a date in ISO 8601 or in the API's own format. A date without a time zone is UTC. Raises
-    InvalidInputError.
+    InvalidInputError, which names the accepted forms.
     """
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
@@ -159,7 +159,7 @@ def parse_date(name: str, text: str) -> datetime:
         except (ValueError, OverflowError):  # OverflowError: a year of many digits
             continue
         return date if date.tzinfo else date.replace(tzinfo=UTC)
-    raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
+    raise InvalidInputError(f"{name} must be {forms} such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
 
 
 def parse_until(text: str | None, now: datetime) -> datetime | None:
@@ -170,9 +170,13 @@ def parse_until(text: str | None, now: datetime) -> datetime | None:
     """
     if not text:
         return None
-    span = _SPAN.fullmatch(text)
+    span, forms = _SPAN.fullmatch(text), "a span such as 4h, or a date"
     try:
-        until = now + timedelta(seconds=int(span[1]) * _UNITS_S[span[2]]) if span else parse_date("until", text)
+        until = (
+            now + timedelta(seconds=int(span[1]) * _UNITS_S[span[2]])
+            if span
+            else parse_date("until", text, forms=forms)
+        )
     except OverflowError:
         until = now
     if not now < until < _LATEST:

@@ -1,12 +1,14 @@
-"""Rollbacks: the images to which a service can return, the plan of a rollback, and its request."""
+"""Rollbacks and holds: the images to which a service can return, the plan of a rollback, its request, and holds."""
 
 from contextlib import suppress
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
+from tutumd.application.queries import parse_until
 from tutumd.application.services import ask_engine, ask_plan, check_text
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, UnavailableError
-from tutumd.model import Action, Availability, Origin, Plan, ServiceImage, User, find_target
+from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
 from tutumd.ports.store import Store
 
 AVAILABILITY_TIMEOUT_S = 3.0
@@ -35,6 +37,17 @@ def roll_back(
     """Queue a rollback, as `Store.roll_back` does. Raises InvalidInputError also for a long or unstorable reason."""
     reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
     return store.roll_back(viewer, uuid, image=image, hold=hold, reason=reason, origin=origin)
+
+
+def hold(store: Store, viewer: User, uuid: str, *, until: str | None, reason: str, now: datetime) -> Service:
+    """Hold the redeploys of a service. `until` is as for `parse_until`.
+
+    Raises:
+        NotFoundError: The viewer has no such service.
+        InvalidInputError: `until` or `reason` is invalid.
+    """
+    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    return store.hold(viewer, uuid, until=parse_until(until, now), reason=reason)
 
 
 def images(store: Store, viewer: User, uuid: str) -> list[tuple[ServiceImage, Availability]]:

@@ -134,7 +134,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         yield Storage(
             database=database,
             store=SqlStore(database, clock, wakeup),
-            figures=SqlFigures(database, clock, lease_clock),
+            figures=SqlFigures(database, clock, wakeup, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
             notifications=SqlNotificationQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,

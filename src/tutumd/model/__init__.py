@@ -20,6 +20,8 @@ from tutumd.model.actions import (
     ActionState,
     Claim,
     Growth,
+    Hold,
+    HoldKind,
     LogLine,
     Outcome,
     Phase,
@@ -63,7 +65,6 @@ from tutumd.model.figures import (
     warning,
     wrong,
 )
-from tutumd.model.holds import Hold, HoldKind, ServiceHold
 from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, find_target, read_wanted
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,
@@ -92,6 +93,7 @@ from tutumd.model.services import (
     Port,
     Service,
     ServiceGroup,
+    ServiceHold,
     ServiceSnapshot,
     ServiceState,
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tutumd.model.holds import Hold
+from tutumd.errors import Reason
 from tutumd.model.images import ImageFacts, WantedImage
 from tutumd.model.services import Service
 
@@ -57,6 +57,35 @@ class Phase(StrEnum):
     SCALING = "scaling"
     STOPPING = "stopping"
     RESTORING = "restoring"
+
+
+class HoldKind(StrEnum):
+    """Why a pending action waits, apart from its turn.
+
+    DEBOUNCE: A handler collects more calls.
+    HOLD: Somebody holds the redeploys of the service.
+    FREEZE: A freeze window of the service, its stack or the server.
+    """
+
+    DEBOUNCE = "debounce"
+    HOLD = "hold"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One reason why a pending action waits. The action is due when every hold has expired or been removed.
+
+    Attributes:
+        until: End of the hold; None: until somebody removes it.
+        reason: Its reason with the values of the sentence.
+        by: Who set it; empty for a debounce.
+    """
+
+    kind: HoldKind
+    until: datetime | None
+    reason: Reason
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

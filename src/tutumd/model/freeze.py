@@ -9,6 +9,7 @@ from operator import itemgetter
 from zoneinfo import ZoneInfo, available_timezones
 
 from tutumd.errors import InvalidInputError, Reason, about
+from tutumd.model.actions import Hold, HoldKind
 
 MAX_WINDOWS = 20
 """Maximum number for one service, one stack, and the server: of one user and the admins."""
@@ -106,11 +107,11 @@ def is_over(window: NewFreezeWindow, now: datetime) -> bool:
     return all(end <= now for _, end in _spans(window, now))
 
 
-def find_freeze(windows: Iterable[FreezeWindow], now: datetime) -> tuple[datetime, FreezeWindow] | None:
-    """Return the freeze that windows together cause: its end, and the present window that ends last; None if none
-    applies at present.
+def find_freeze(windows: Iterable[FreezeWindow], now: datetime) -> Hold | None:
+    """Return the hold that windows together cause; None if none applies at present.
 
-    The end is that of the last of the windows that follow each other without a gap.
+    It ends with the last of the windows that follow each other without a gap. Its reason and author are those of the
+    present window that ends last.
     """
     until, cause = now, None
     # Windows can cover the whole week: the end is then too early, and whoever waits for it looks again.
@@ -120,7 +121,7 @@ def find_freeze(windows: Iterable[FreezeWindow], now: datetime) -> tuple[datetim
             break
         until, window = max(ends, key=itemgetter(0))
         cause = cause or window
-    return (until, cause) if cause else None
+    return Hold(kind=HoldKind.FREEZE, until=until, reason=cause.why, by=cause.owner) if cause else None
 
 
 def _spans(window: NewFreezeWindow, now: datetime) -> list[tuple[datetime, datetime]]:

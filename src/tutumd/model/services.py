@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tutumd.model.holds import ServiceHold
 from tutumd.model.images import ImageFacts
 
 
@@ -184,6 +183,24 @@ class ServiceSnapshot(ServiceFacts):
         if any(container.state is ContainerState.STARTING for container in self.containers):
             return ServiceState.STARTING
         return ServiceState.NOT_RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHold:
+    """The hold of a service: its REDEPLOY actions wait.
+
+    Attributes:
+        until: End of the hold; None: until somebody resumes the service.
+        reason: Text of the person who set it; may be empty.
+        by: Name of the user, or of the handler whose call rolled back.
+        is_of_rollback: A rollback set it.
+    """
+
+    until: datetime | None
+    reason: str
+    by: str
+    since: datetime
+    is_of_rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

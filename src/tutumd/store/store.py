@@ -7,19 +7,16 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import AuditEvent, Container, Definition, Page, Query, Service, ServiceState, User
-from tutumd.ports.queue import Clock
 from tutumd.ports.store import Store
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.action_rows import SqlRecentActions
-from tutumd.store.objects.actions import SqlActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.freeze_windows import SqlFreezeWindows
 from tutumd.store.objects.handlers import SqlHandlers
-from tutumd.store.objects.held import SqlHolds
-from tutumd.store.objects.images import SqlImages
 from tutumd.store.objects.notifications import SqlTargets
 from tutumd.store.objects.revisions import SqlRevisions
+from tutumd.store.objects.rollbacks import SqlRollbacks
 from tutumd.store.objects.row_mapping import (
     container_from,
     read_one,
@@ -28,9 +25,8 @@ from tutumd.store.objects.row_mapping import (
     visible_to,
 )
 from tutumd.store.objects.services import SqlServices
-from tutumd.store.queue.snapshots import end_service, insert_service, lock_services
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.queue.snapshots import end_service, insert_service
+from tutumd.store.sql.wakeup import ENDS
 from tutumd.store.tables.actions import RUNNING, actions
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import containers, engines, handlers, requests, services
@@ -46,13 +42,11 @@ _CONTAINER_FILTERS = {
 
 
 class SqlStore(
-    SqlActions,
     SqlRecentActions,
     SqlHandlers,
-    SqlHolds,
-    SqlImages,
     SqlDeliveries,
     SqlAccounts,
+    SqlRollbacks,
     SqlServices,
     SqlRevisions,
     SqlTargets,
@@ -60,10 +54,6 @@ class SqlStore(
     Store,
 ):
     """Store of tutumd.ports."""
-
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
-        super().__init__(database, clock)
-        self._wakeup = wakeup
 
     def wal_bytes(self) -> int:
         return self._database.dialect.wal_bytes()
@@ -133,9 +123,7 @@ class SqlStore(
             return service
 
     def forget(self, viewer: User, uuid: str) -> Service:
-        with self._wakeup.write(self._database) as (connection, woken):
-            lock_services(connection, [uuid])
-            service = read_service(connection, viewer, uuid)
+        with self._change_service(viewer, uuid) as (connection, woken, service, now):
             if service.gone_since is None:
                 raise ConflictError(
                     f"{service.full_name} is not gone: engine {service.engine!r} shows it. Remove it there first"
@@ -144,7 +132,6 @@ class SqlStore(
                 raise ConflictError(f"an action of {service.full_name} runs: wait for its end, or cancel it")
             woken |= {service.engine, ENDS}
             revoked = connection.scalar(sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid))
-            now = self._clock()
             audit.record(
                 connection,
                 viewer,

@@ -21,7 +21,7 @@ OTHER = EngineInfo(name="other", kind="docker", can_create=False)
 
 @pytest.fixture
 def figures(bed: StoreBed) -> SqlFigures:
-    return SqlFigures(bed.database, bed.clock, bed.clock)
+    return SqlFigures(bed.database, bed.clock, Wakeup())
 
 
 @pytest.fixture(autouse=True)

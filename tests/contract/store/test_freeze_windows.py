@@ -12,7 +12,7 @@ from tests.support.stores import ORIGIN, StoreBed, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError, Reason
 from tutumd.model import ActionState, AuditEvent, Hold, HoldKind, Operation, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow
-from tutumd.store.queue.freezes import read_active
+from tutumd.store.queue.holds import read_freezes
 
 WEEKEND = {"begins": "Fri 16:00", "ends": "Mon 06:00", "reason": "weekend"}
 _WEDNESDAY, _SATURDAY, _MONDAY = (datetime(2026, 1, day, 6, tzinfo=UTC) for day in (7, 10, 12))
@@ -43,7 +43,7 @@ def frozen(bed: StoreBed) -> set[str]:
     """Return the services whose redeploys would not start now."""
     uuids = {bed.service_uuid(name): name for name in ("web", "db", "lone")}
     with bed.database.read() as connection:
-        return {uuids[uuid] for uuid in read_active(connection, list(uuids), bed.clock())}
+        return {uuids[uuid] for uuid in read_freezes(connection, list(uuids), bed.clock())}
 
 
 def windows(bed: StoreBed, viewer: User, **filters: str) -> list[str]:

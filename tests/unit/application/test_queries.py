@@ -63,3 +63,5 @@ def test_the_end_of_a_hold_is_a_span_or_a_date_in_the_future() -> None:
     for text in ("0s", "2026-12-01T20:00:00Z", "999999999d", "9999-12-31T23:59:59-14:00", "3000-01-01", "4 h", "soon"):
         with pytest.raises(InvalidInputError, match="until must be"):
             parse_until(text, NOW)
+    with pytest.raises(InvalidInputError, match=r"must be a span such as 4h, or a date such as 2015.*got 'banana'"):
+        parse_until("banana", NOW)

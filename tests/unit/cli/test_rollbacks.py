@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import ACTION, DB, PLAN, WEB, FakeApi, service
-from tutum.cli.rollbacks import hold_end
+from tutum.cli.output import parse_date
 
 DIGEST = f"sha256:{'3' * 64}"
 UNTIL = "2026-12-01T18:00:00Z"
@@ -85,17 +85,20 @@ def test_images_show_what_runs_and_where_a_rollback_goes(api: FakeApi, tutum_com
 
 def test_hold_and_resume_print_the_state(api: FakeApi, tutum_command: Tutum) -> None:
     held = httpx2.Response(200, json={**api.services[0], **HELD})
-    endless = httpx2.Response(200, json={**api.services[0], "is_held": True})
+    endless = httpx2.Response(200, json={**api.services[0], **HELD, "held_until": None, "hold_reason": ""})
+    found_held = httpx2.Response(200, json={"objects": [{**api.services[0], **HELD}]})
     resumed = httpx2.Response(200, json=api.services[0])
-    api.script([_found(api), held, _found(api), endless, _found(api), resumed])
+    api.script([_found(api), held, _found(api), endless, found_held, resumed, _found(api), resumed])
+    local = parse_date(UNTIL).astimezone()
     ran = tutum_command("service", "hold", "web", "--until", "4h", "--reason", "incident 42")
-    assert (ran.code, ran.out) == (0, f"web is held {hold_end(UNTIL)}: incident 42\n")
+    assert (ran.code, ran.out) == (0, f"web is held until {local:%Y-%m-%d %H:%M}: incident 42\n")
     assert (api.sent()[1], api.body(1)) == (
         f"POST /service/{WEB}/hold/",
         {"until": "4h", "reason": "incident 42"},
     )
     assert tutum_command("service", "hold", "web").out == "web is held until it is resumed\n"
     assert api.body(3) == {"until": None, "reason": ""}
+    assert tutum_command("service", "resume", "web").out == "web resumed\n"
     assert tutum_command("service", "resume", "web").out == "web is not held\n"
     assert api.sent()[5] == f"DELETE /service/{WEB}/hold/"
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutumd.errors import InvalidInputError
+from tutumd.model import Hold, HoldKind
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow, check_window, find_freeze, frozen_until, is_over
 
 _MINUTE = timedelta(minutes=1)
@@ -97,16 +98,15 @@ def test_windows_that_follow_each_other_are_one_freeze() -> None:
 
     freeze = find_freeze([saturday, inner, later, friday], _utc("2026-07-03 18:30"))
 
-    assert freeze is not None
-    assert freeze == (_utc("2026-07-06 00:00"), friday)
+    assert freeze == Hold(kind=HoldKind.FREEZE, until=_utc("2026-07-06 00:00"), reason=friday.why, by="ada")
     assert find_freeze([saturday, later], _utc("2026-07-03 18:30")) is None
 
 
 def test_windows_that_cover_the_week_freeze_for_long() -> None:
     freeze = find_freeze([_window("Mon 00:00", "Thu 00:00"), _window("Thu 00:00", "Mon 00:00")], _utc("2026-07-03"))
 
-    assert freeze is not None
-    assert freeze[0] > _utc("2026-08-01")
+    assert freeze is not None and freeze.until is not None
+    assert freeze.until > _utc("2026-08-01")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects import action_rows
 from tutumd.store.objects.actions import insert_actions
-from tutumd.store.objects.images import roll_back_by_call
+from tutumd.store.objects.rollbacks import roll_back_by_call
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
 from tutumd.store.sql.database import Database

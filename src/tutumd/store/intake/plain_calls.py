@@ -18,7 +18,7 @@ from tutumd.errors import ConnectionLostError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, HoldKind, Operation
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_delivery
 from tutumd.store.intake.rate_limits import ContentBudget
-from tutumd.store.queue import freezes
+from tutumd.store.queue.holds import ANY_WINDOW
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import UNCERTAIN
 from tutumd.store.sql.postgres import CHANNEL, LIMITS, attempts
@@ -69,7 +69,7 @@ BEGIN
         SELECT seq, uuid, due, skip_unchanged INTO action FROM actions WHERE {_IS_OPEN};
         queued := NOT FOUND;
         IF queued THEN
-            IF {freezes.ANY} OR EXISTS (
+            IF {ANY_WINDOW} OR EXISTS (
                 SELECT FROM service_holds
                 WHERE service_uuid = handler.service_uuid AND (until IS NULL OR until > received)
             ) THEN

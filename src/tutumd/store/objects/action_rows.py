@@ -18,8 +18,8 @@ from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import IndexHint
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import engines, handlers, services

@@ -1,6 +1,7 @@
 """The store's actions and their logs, for the application."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
@@ -20,6 +21,7 @@ from tutumd.model import (
     Page,
     Phase,
     Query,
+    Service,
     User,
     Verb,
 )
@@ -29,8 +31,7 @@ from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_actio
 from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
-from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.sql.wakeup import ENDS, StorePart
 from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
@@ -113,8 +114,6 @@ _FILTERS = {
 class SqlActions(StorePart):
     """The actions part of Store in tutumd.ports."""
 
-    _wakeup: Wakeup
-
     def actions(self, viewer: User, query: Query) -> Page[Action]:
         with self._database.read() as connection:
             return read_page(
@@ -141,6 +140,16 @@ class SqlActions(StorePart):
             rows = newest_first[:limit] + list(connection.execute(waiting))
             return actions_from(connection, rows, self._clock())
 
+    @contextmanager
+    def _change_service(
+        self, viewer: User, service_uuid: str
+    ) -> Iterator[tuple[sa.Connection, set[str], Service, datetime]]:
+        """Open a transaction like `Wakeup.write` in which a service is locked. Raises NotFoundError."""
+        now = self._clock()
+        with self._wakeup.write(self._database) as (connection, woken):
+            lock_services(connection, [service_uuid])
+            yield connection, woken, read_service(connection, viewer, service_uuid), now
+
     def submit(
         self,
         viewer: User,
@@ -151,10 +160,7 @@ class SqlActions(StorePart):
         origin: Origin,
         override: bool = False,
     ) -> Action:
-        now = self._clock()
-        with self._wakeup.write(self._database) as (connection, woken):
-            lock_services(connection, [service_uuid])
-            service = read_service(connection, viewer, service_uuid)
+        with self._change_service(viewer, service_uuid) as (connection, woken, service, now):
             woken.add(service.engine)
             joined = _find_joinable(connection, service_uuid, verb, target)
             details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if joined else ''}"

@@ -32,7 +32,7 @@ from tutumd.store.objects.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.services import handlers, services
 

@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import EngineFigures, Figures, NotificationFigures, NotificationState, TargetKind
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
 from tutumd.store.queue.notifier_queue import select_next
-from tutumd.store.sql.database import Database, StorePart
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
 from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
 from tutumd.store.tables.services import engines, worker_slots
@@ -23,11 +23,6 @@ TIMEOUT_S = 2
 
 class SqlFigures(StorePart):
     """Reads the figures for monitoring."""
-
-    def __init__(self, database: Database, clock: Clock, lease_clock: Clock) -> None:
-        """Create the reader; `lease_clock` is the clock of the queue."""
-        super().__init__(database, clock)
-        self._lease_clock = lease_clock
 
     def read(self) -> Figures:
         """Return the current figures, within a few seconds.

@@ -14,10 +14,9 @@ from tutumd.ports.store import FreezeWindows
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.queue.freezes import ACTS_ON, IS_SERVERWIDE, window_from
+from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, window_from
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.wakeup import Wakeup
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid
@@ -35,8 +34,6 @@ _WAITING = sa.select(actions.c.service_uuid).where(
 
 class SqlFreezeWindows(StorePart, FreezeWindows):
     """FreezeWindows of tutumd.ports."""
-
-    _wakeup: Wakeup
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
         filters = dict(query.filters)

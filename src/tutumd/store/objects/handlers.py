@@ -25,8 +25,8 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.database import StorePart
 from tutumd.store.sql.dialect import insert
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import deliveries
 from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import handlers, services

@@ -24,8 +24,7 @@ from tutumd.store.objects.accounts import check_targets
 from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, value_from, visible_to
 from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
 from tutumd.store.queue.payloads import payload_of
-from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
+from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.notifications import DEAD, PENDING, notifications, repeats, targets
@@ -53,8 +52,6 @@ _MAY_FOLLOW = sa.and_(~IS_REPLACED, sa.or_(notifications.c.event != Event.ACTION
 
 class SqlTargets(StorePart, Targets):
     """Targets of tutumd.ports."""
-
-    _wakeup: Wakeup
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
         filters = dict(query.filters)

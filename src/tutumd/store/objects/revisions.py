@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
 from tutumd.store.tables.services import engines, handlers, service_holds, services
 

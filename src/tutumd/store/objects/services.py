@@ -17,7 +17,7 @@ from tutumd.store.objects.row_mapping import (
     service_from,
     value_from,
 )
-from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import containers, engines, services
 

@@ -13,7 +13,7 @@ from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session, User, Via
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from
-from tutumd.store.sql.database import StorePart
+from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
 from tutumd.store.tables.schema import storable
 

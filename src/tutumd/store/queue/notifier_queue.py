@@ -16,15 +16,13 @@ from tutumd.model import (
     SendResult,
 )
 from tutumd.ports.notifications import NotificationQueue
-from tutumd.ports.queue import Clock
 from tutumd.store.objects import audit
 from tutumd.store.objects.notifications import IS_REPLACED, notification_from, select_targets, target_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
 from tutumd.store.queue.payloads import read_payload
-from tutumd.store.sql.database import Database, StorePart
-from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
+from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
 from tutumd.store.tables.notifications import LEASED, PENDING, notifications, targets
 from tutumd.store.tables.schema import EPOCH, UtcTime, storable
 
@@ -43,12 +41,7 @@ _other = notifications.alias("other")
 class SqlNotificationQueue(StorePart, NotificationQueue):
     """NotificationQueue of tutumd.ports."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
-        """Create the queue. `lease_clock` is as for `SqlQueue`."""
-        super().__init__(database, clock)
-        self._lease_clock = lease_clock or clock
-        self._wakeup = wakeup
-        self._seen = 0
+    _seen = 0
 
     def claim_notifications(self, notifier: str, limit: int, lease: timedelta) -> Sequence[ClaimedNotification]:
         now, lease_now = self._clock(), self._lease_clock()

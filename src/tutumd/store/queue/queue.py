@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import encode_reasons
 from tutumd.model import Claim, EngineInfo, EngineRequest, Growth, Outcome, Phase, ServiceSnapshot, Verb, is_commit
-from tutumd.ports.queue import Clock, Queue, Renewal
+from tutumd.ports.queue import Queue, Renewal
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
@@ -18,9 +18,8 @@ from tutumd.store.queue import holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
-from tutumd.store.sql.database import Database
 from tutumd.store.sql.dialect import upsert
-from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.sql.wakeup import ENDS
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.notifications import LEASED, notifications
 from tutumd.store.tables.schema import storable
@@ -34,17 +33,7 @@ _TRIES = 3
 class SqlQueue(SqlEngineSync, Queue):
     """Queue of tutumd.ports."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
-        """Create the queue.
-
-        Args:
-            wakeup: Wakes this process's worker and other processes.
-            lease_clock: A clock for leases that is never set and that all workers share; by default `clock`.
-        """
-        super().__init__(database, clock)
-        self._lease_clock = lease_clock or clock
-        self._wakeup = wakeup
-        self._notified = 0
+    _notified = 0
 
     def take_over(self, workers: Sequence[str] | None = None) -> None:
         """End the leases of dead workers immediately. None: end all leases, for a process that is alone with the

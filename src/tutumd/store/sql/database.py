@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
-from tutumd.ports.queue import Clock
 from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, OPTION, Dialect, driver_of
 from tutumd.store.sql.faults import FileReplacedError, log_fault, translated_errors
 from tutumd.store.sql.postgres import Postgres
@@ -130,14 +129,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-
-class StorePart:
-    """Base of the classes that make up the store: a database and a clock."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
 
 
 def _parse_url(url: str) -> sa.URL:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from tutumd.ports.queue import Clock
 from tutumd.store.sql.database import Database
 
 ENDS = "*"
@@ -69,6 +70,22 @@ class Wakeup:
             if topics:
                 database.dialect.notify(connection, topics)
         self.publish(topics)
+
+
+class StorePart:
+    """Base of the classes that make up the store and the queues."""
+
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
+        """Create the part.
+
+        Args:
+            wakeup: Wakes the waiting threads of this process and of other processes.
+            lease_clock: A clock for leases that is never set and that all workers share; by default `clock`.
+        """
+        self._database = database
+        self._clock = clock
+        self._wakeup = wakeup
+        self._lease_clock = lease_clock or clock
 
 
 _MAX_BYTES = 65_536

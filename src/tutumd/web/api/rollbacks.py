@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.application.calls import parse_wait
-from tutumd.application.holds import hold
 from tutumd.application.queries import parse_query
 from tutumd.application.scopes import require_scope
 from tutumd.model import Page, Reference, Scope, Service
@@ -90,7 +89,7 @@ def hold_service(request: Request, viewer: Operator, uuid: Uuid, body: Body) -> 
     """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
     web, document = context(request), parse(body or b"{}", HoldIn).model_dump()
     service_uuid = find_service(request, viewer, uuid)
-    return hold(web.store, viewer, service_uuid, **document, now=web.clock())
+    return rules.hold(web.store, viewer, service_uuid, **document, now=web.clock())
 
 
 @router.delete("/hold/", response_model=SERVICE)

@@ -6,7 +6,6 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application import holds
 from tutumd.application import rollbacks as rules
 from tutumd.errors import ConflictError, InvalidInputError, TutumdError
 from tutumd.model import Action, ActionState, Scope, Service, ServiceImage, User, Verb, find_target
@@ -131,7 +130,7 @@ def hold(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Resp
     """Hold the redeploys of a service, and show it."""
     web, uuid = context(request), parse_uuid(uuid)
     try:
-        holds.hold(web.store, visitor, uuid, until=form.get("until"), reason=form.get("reason", ""), now=web.clock())
+        rules.hold(web.store, visitor, uuid, until=form.get("until"), reason=form.get("reason", ""), now=web.clock())
     except (InvalidInputError, ConflictError) as error:
         return render_service(request, visitor, uuid, error, typed={"until": "", **form})
     return go_to(request, f"/service/{uuid}/", "held")

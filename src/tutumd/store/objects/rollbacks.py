@@ -1,4 +1,4 @@
-"""The store's image history, and rollbacks: what they cancel, and the action that performs them."""
+"""The store's image history, holds of services, and rollbacks: what they cancel, and the action that performs them."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -7,24 +7,34 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason
-from tutumd.model import Action, AuditEvent, Origin, Service, ServiceImage, User, Verb, find_target, read_wanted
+from tutumd.model import (
+    Action,
+    ActionState,
+    AuditEvent,
+    Origin,
+    Service,
+    ServiceImage,
+    User,
+    Verb,
+    find_target,
+    read_wanted,
+)
 from tutumd.store.objects import audit
-from tutumd.store.objects.action_rows import read_action
-from tutumd.store.objects.actions import insert_actions, new_action, request_cancel
+from tutumd.store.objects.action_rows import actions_from, read_action, select_actions
+from tutumd.store.objects.actions import SqlActions, insert_actions, new_action, request_cancel
 from tutumd.store.objects.image_rows import read_history
-from tutumd.store.objects.row_mapping import read_service
-from tutumd.store.queue.holds import hold_service
-from tutumd.store.queue.snapshots import cancel_pending, lock_services
-from tutumd.store.sql.database import StorePart
-from tutumd.store.sql.wakeup import ENDS, Wakeup
+from tutumd.store.objects.row_mapping import read_service, visible_to
+from tutumd.store.queue import holds
+from tutumd.store.queue.snapshots import cancel_pending
+from tutumd.store.sql.wakeup import ENDS
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.services import service_holds
 
+_MAX_HELD = 100
 
-class SqlImages(StorePart):
-    """The part of Store in tutumd.ports about images and rollbacks."""
 
-    _wakeup: Wakeup
+class SqlRollbacks(SqlActions):
+    """The part of Store in tutumd.ports about actions, images, rollbacks and holds."""
 
     def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:
         with self._database.read() as connection:
@@ -34,10 +44,7 @@ class SqlImages(StorePart):
     def roll_back(
         self, viewer: User, service_uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
     ) -> Action:
-        now = self._clock()
-        with self._wakeup.write(self._database) as (connection, woken):
-            lock_services(connection, [service_uuid])
-            service = read_service(connection, viewer, service_uuid)
+        with self._change_service(viewer, service_uuid) as (connection, woken, service, now):
             target = choose_image(connection, service, image)
             uuid, topics = supersede(connection, service, target, now)
             woken |= topics
@@ -58,6 +65,29 @@ class SqlImages(StorePart):
                 details=f"ROLLBACK to {target}{joins}{'; redeploys are held' if hold else ''}",
             )
             return read_action(connection, uuid, now)
+
+    def hold(self, viewer: User, service_uuid: str, *, until: datetime | None, reason: str) -> Service:
+        with self._change_service(viewer, service_uuid) as (connection, _, service, now):
+            holds.hold_service(
+                connection, service_uuid, until=until, reason=reason, by=viewer.name, is_of_rollback=False, now=now
+            )
+            details = (f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until resumed") + (reason and f": {reason}")
+            audit.record(connection, viewer, AuditEvent.SERVICE_HELD, now, service=service, details=details)
+            return read_service(connection, viewer, service_uuid, now)
+
+    def resume(self, viewer: User, service_uuid: str) -> Service:
+        with self._change_service(viewer, service_uuid) as (connection, woken, service, now):
+            if holds.resume_service(connection, service_uuid, now):
+                woken.add(service.engine)
+                audit.record(connection, viewer, AuditEvent.SERVICE_RESUMED, now, service=service)
+            return read_service(connection, viewer, service_uuid, now)
+
+    def held_actions(self, viewer: User) -> tuple[Action, ...]:
+        now = self._clock()
+        is_pending = sa.and_(LIVE, actions.c.state == ActionState.PENDING.value)
+        held = select_actions().where(visible_to(viewer), is_pending, holds.lasting_holds(now).exists())
+        with self._database.read() as connection:
+            return actions_from(connection, connection.execute(held.order_by(actions.c.seq).limit(_MAX_HELD)), now)
 
 
 def roll_back_by_call(
@@ -140,4 +170,4 @@ def hold_for_rollback(
 ) -> None:
     """Hold the redeploys of a locked service until somebody resumes it."""
     reason = reason or f"rolled back to {target}"
-    hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
+    holds.hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
