@@ -71,7 +71,7 @@ def remove_windows(
     identifiers: Annotated[list[str], typer.Argument(metavar="WINDOW", help="UUID, or the start of it.")],
 ) -> None:
     """Remove freeze windows. The redeploys that waited for them start."""
-    found = [Utils.fetch_remote_freeze_window(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(FreezeWindow, identifier) for identifier in identifiers]
     for window in {each.uuid: each for each in found}.values():
         window.delete()
         print(window.uuid)

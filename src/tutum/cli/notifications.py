@@ -56,7 +56,7 @@ def list_notifications(
     """List the messages to your targets. Dead ones could not be sent: tutum notification retry."""
     iterated = Notification.iterate(
         state=parse_state(state, STATES),
-        target=None if target is None else Utils.fetch_remote_notification_target(target).uuid,
+        target=None if target is None else Utils.fetch_remote(NotificationTarget, target).uuid,
         action=None if action is None else Utils.fetch_remote_action(action).uuid,
         limit=min(last, 100),
     )
@@ -92,8 +92,8 @@ def retry_notifications(
     if bool(identifiers) == (target is not None):
         raise typer.BadParameter("name notifications, or give --target for all dead ones of a target")
     if target is not None:
-        print(f"Queued again: {Utils.fetch_remote_notification_target(target).retry()}")
-    for notification in [Utils.fetch_remote_notification(identifier) for identifier in identifiers or []]:
+        print(f"Queued again: {Utils.fetch_remote(NotificationTarget, target).retry()}")
+    for notification in [Utils.fetch_remote(Notification, identifier) for identifier in identifiers or []]:
         notification.retry()
         print(f"{notification.uuid} {notification.state}")
 
@@ -180,7 +180,7 @@ def set_fields(
     changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
     if not changes:
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
-    target = Utils.fetch_remote_notification_target(identifier)
+    target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)
     target.save()
@@ -190,7 +190,7 @@ def set_fields(
 @targets.command("show")
 def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
     """Show a notification target, without its secrets."""
-    target = Utils.fetch_remote_notification_target(identifier)
+    target = Utils.fetch_remote(NotificationTarget, identifier)
     if as_json:
         print_resources([target])
         return
@@ -211,7 +211,7 @@ def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
 @targets.command("test")
 def test_targets(identifiers: TargetNames) -> None:
     """Send a test message to targets, and print the result. Exits with 1 if one was not sent."""
-    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
     results = []
     for target in found:
         results.append(target.test())
@@ -223,7 +223,7 @@ def test_targets(identifiers: TargetNames) -> None:
 @targets.command("rm")
 def remove_targets(identifiers: TargetNames) -> None:
     """Delete notification targets, with the messages that wait to be sent. If a name is unknown, none is deleted."""
-    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
     for target in {each.uuid: each for each in found}.values():
         target.delete()
         print(target.uuid)

@@ -174,6 +174,7 @@ service_images = sa.Table(
     sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("previous", sa.Integer),
+    sa.CheckConstraint("previous < number"),
     sa.Column("is_verified", sa.Boolean, nullable=False),
     sa.Column("reference", sa.Text, nullable=False),
     sa.Column("digest", sa.String(128), nullable=False),
