@@ -29,11 +29,7 @@ ANY_WINDOW = "EXISTS (SELECT 1 FROM freeze_windows)"
 """The condition, in the SQL of both databases, that there is a window, active or not."""
 IS_SERVERWIDE = sa.and_(freeze_windows.c.service_uuid.is_(None), freeze_windows.c.stack.is_(None))
 ACTS_ON = sa.and_(
-    sa.or_(
-        freeze_windows.c.service_uuid == services.c.uuid,
-        sa.and_(freeze_windows.c.stack == services.c.stack, freeze_windows.c.engine == services.c.engine),
-        IS_SERVERWIDE,
-    ),
+    sa.or_(freeze_windows.c.service_uuid == services.c.uuid, freeze_windows.c.stack == services.c.stack, IS_SERVERWIDE),
     sa.or_(users.c.is_admin, users.c.name == services.c.owner),
 )
 """The condition that a window of a user acts on a service."""
@@ -210,22 +206,27 @@ def _select_pending() -> sa.Select[Any]:
 def read_freezes(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, Hold]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
     rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
-    by_service = {
-        uuid: find_freeze([window_from(row) for row in of_service], now)
-        for uuid, of_service in groupby(rows, key=lambda row: row.acts_on)
-    }
-    return {uuid: freeze for uuid, freeze in by_service.items() if freeze}
+    windows = {row.uuid: window_from(row) for row in rows}
+    find = cache(lambda uuids: find_freeze([windows[uuid] for uuid in uuids], now))
+    acting = groupby(rows, key=attrgetter("acts_on"))
+    found = {service_uuid: find(tuple(row.uuid for row in of_service)) for service_uuid, of_service in acting}
+    return {service_uuid: freeze for service_uuid, freeze in found.items() if freeze}
 
 
-def window_from(row: Any, **others: Any) -> FreezeWindow:
-    """Return the window of a row that has its `owner`."""
-    return value_from(row, FreezeWindow, **{"service_name": None, "active_until": None, **others})
+def window_from(row: Any) -> FreezeWindow:
+    """Return the window of a row that has its `owner` and `service_name`."""
+    return value_from(row, FreezeWindow, active_until=None)
 
 
 @cache
 def _select_acting() -> sa.Select[Any]:
     return (
-        sa.select(freeze_windows, users.c.name.label("owner"), services.c.uuid.label("acts_on"))
+        sa.select(
+            freeze_windows,
+            users.c.name.label("owner"),
+            services.c.full_name.label("service_name"),
+            services.c.uuid.label("acts_on"),
+        )
         .join(users, users.c.uuid == freeze_windows.c.user_uuid)
         .join(services, ACTS_ON)
         .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))
