@@ -43,24 +43,22 @@ def list_windows(
 
 @app.command("add")
 def add_window(
-    begins: Annotated[str, typer.Option("--from", metavar="TIME", help="'Fri 16:00', or '2026-12-24 18:00'.")],
-    ends: Annotated[str, typer.Option("--to", metavar="TIME", help="The end, in the form of --from.")],
-    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
+    *,
     service: Annotated[
         str | None,
         typer.Argument(metavar="[SERVICE]", help="Hold this service.", autocompletion=complete_service),
     ] = None,
+    begins: Annotated[str, typer.Option("--from", metavar="TIME", help="'Fri 16:00', or '2026-12-24 18:00'.")],
+    ends: Annotated[str, typer.Option("--to", metavar="TIME", help="The end, in the form of --from.")],
+    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
     stack: Annotated[str | None, typer.Option("--stack", metavar="STACK", help="Hold this stack.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="Engine of the stack.")] = None,
     server: Annotated[bool, typer.Option("--server", help="Hold all services. Only for admins.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let redeploys wait in a span of time, each week or once, and print the window's UUID."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    window = FreezeWindow.add(
-        begins, ends, tz=tz, reason=reason, service=uuid, stack=stack, engine=engine, server=server
-    )
+    window = FreezeWindow.add(begins, ends, tz=tz, reason=reason, service=uuid, stack=stack, server=server)
     print_resources([window]) if as_json else print(window.uuid)
 
 
