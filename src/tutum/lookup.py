@@ -9,8 +9,6 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client, current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
-from tutum.freeze import FreezeWindow
-from tutum.notification import Notification, NotificationTarget
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
@@ -26,7 +24,27 @@ Object = TypeVar("Object")
 
 
 class Utils:
-    """The lookup functions of the SDK of 2015."""
+    """The lookup functions of the SDK of 2015, and `fetch_remote` for any kind of object."""
+
+    @staticmethod
+    def fetch_remote(kind: type[Kind], identifier: str, *, client: Client | None = None) -> Kind:
+        """Return an object of a class such as `NotificationTarget`, by its UUID, name, or start of the UUID.
+
+        Raises:
+            ObjectNotFound: None matches.
+            NonUniqueIdentifier: Several match; the text lists them, one per line.
+        """
+        noun = kind.noun()
+        if _UUID.fullmatch(identifier):
+            try:
+                return kind.fetch(identifier.lower(), client=client)
+            except ObjectNotFound as error:
+                raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
+        matches = _list_matches(kind, identifier, client) if identifier else []
+        if kind is Service and not matches and (outages := list_outages(client)):
+            text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
+            raise ObjectNotFound("\n  ".join([text, *outages]))
+        return pick(matches, noun, identifier, () if matches else _list_names(kind, client))
 
     @staticmethod
     def fetch_remote_service(identifier: str, *, client: Client | None = None) -> Service:
@@ -40,12 +58,12 @@ class Utils:
             ObjectNotFound: None matches.
             NonUniqueIdentifier: Several match; the text lists them, one per line.
         """
-        return _find(Service, identifier, client)
+        return Utils.fetch_remote(Service, identifier, client=client)
 
     @staticmethod
     def fetch_remote_container(identifier: str, *, client: Client | None = None) -> Container:
         """Return a container, by its UUID, name, or start of the UUID. Raises as `fetch_remote_service`."""
-        return _find(Container, identifier, client)
+        return Utils.fetch_remote(Container, identifier, client=client)
 
     @staticmethod
     def fetch_remote_action(identifier: str, *, client: Client | None = None) -> Action:
@@ -55,36 +73,7 @@ class Utils:
             ObjectNotFound: None matches.
             NonUniqueIdentifier: Several match; the text lists their UUIDs, one per line.
         """
-        return _find(Action, identifier, client)
-
-    @staticmethod
-    def fetch_remote_notification_target(identifier: str, *, client: Client | None = None) -> NotificationTarget:
-        """Return a notification target, by its UUID, name, or start of the UUID. Raises as `fetch_remote_action`."""
-        return _find(NotificationTarget, identifier, client)
-
-    @staticmethod
-    def fetch_remote_notification(identifier: str, *, client: Client | None = None) -> Notification:
-        """Return a notification, by its UUID or the start of it. Raises as `fetch_remote_action`."""
-        return _find(Notification, identifier, client)
-
-    @staticmethod
-    def fetch_remote_freeze_window(identifier: str, *, client: Client | None = None) -> FreezeWindow:
-        """Return a freeze window, by its UUID or the start of it. Raises as `fetch_remote_action`."""
-        return _find(FreezeWindow, identifier, client)
-
-
-def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
-    noun = kind.noun()
-    if _UUID.fullmatch(identifier):
-        try:
-            return kind.fetch(identifier.lower(), client=client)
-        except ObjectNotFound as error:
-            raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
-    matches = _list_matches(kind, identifier, client) if identifier else []
-    if kind is Service and not matches and (outages := list_outages(client)):
-        text = f"no service has the name or UUID {identifier!r}, and not all engines can be reached:"
-        raise ObjectNotFound("\n  ".join([text, *outages]))
-    return pick(matches, noun, identifier, () if matches else _list_names(kind, client))
+        return Utils.fetch_remote(Action, identifier, client=client)
 
 
 def _list_names(kind: type[Kind], client: Client | None) -> list[str]:

@@ -21,7 +21,7 @@ from tutum.cli.options import (
     parse_state,
     words,
 )
-from tutum.cli.output import age, hint, print_list, print_resources, print_table, printable
+from tutum.cli.output import Columns, age, hint, print_list, print_resources, print_table, printable
 from tutum.cli.target_options import target_fields_of
 from tutum.lookup import Utils
 from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest
@@ -31,8 +31,24 @@ targets = typer.Typer(rich_markup_mode=None)
 app.add_typer(targets, name="target", help="Manage who is notified.", no_args_is_help=True)
 
 STATES = ("pending", "sent", "dead")
-LIST_HEADINGS = ("UUID", "EVENT", "TARGET", "STATE", "SERVICE", "CREATED", "REASON")
-TARGET_HEADINGS = ("NAME", "KIND", "ABOUT", "STATE", "PENDING", "DEAD", "UUID")
+LIST_COLUMNS: Columns = {
+    "UUID": lambda message: message.uuid,
+    "EVENT": lambda message: message.event,
+    "TARGET": lambda message: message.target_name,
+    "STATE": lambda message: message.state,
+    "SERVICE": lambda message: message.service_name,
+    "CREATED": lambda message: age(message.created_datetime),
+    "REASON": lambda message: message.error,
+}
+TARGET_COLUMNS: Columns = {
+    "NAME": lambda target: target.name,
+    "KIND": lambda target: target.kind,
+    "ABOUT": lambda target: _scope_of(target),
+    "STATE": lambda target: "enabled" if target.enabled else "disabled",
+    "PENDING": lambda target: str(target.pending),
+    "DEAD": lambda target: str(target.dead),
+    "UUID": lambda target: target.uuid,
+}
 _NONE = "nobody is notified: tutum notification target create NAME --help"
 takes_target_fields = partial(takes_fields, fields_of=target_fields_of)
 
@@ -56,24 +72,12 @@ def list_notifications(
     """List the messages to your targets. Dead ones could not be sent: tutum notification retry."""
     iterated = Notification.iterate(
         state=parse_state(state, STATES),
-        target=None if target is None else Utils.fetch_remote_notification_target(target).uuid,
+        target=None if target is None else Utils.fetch_remote(NotificationTarget, target).uuid,
         action=None if action is None else Utils.fetch_remote_action(action).uuid,
         limit=min(last, 100),
     )
     found = list(islice(iterated, last))
-    print_list(found, LIST_HEADINGS, _row, quiet=quiet, as_json=as_json)
-
-
-def _row(message: Notification) -> list[str]:
-    return [
-        message.uuid,
-        message.event,
-        message.target_name,
-        message.state,
-        message.service_name,
-        age(message.created_datetime),
-        message.error,
-    ]
+    print_list(found, LIST_COLUMNS, quiet=quiet, as_json=as_json)
 
 
 @app.command("retry")
@@ -92,8 +96,8 @@ def retry_notifications(
     if bool(identifiers) == (target is not None):
         raise typer.BadParameter("name notifications, or give --target for all dead ones of a target")
     if target is not None:
-        print(f"Queued again: {Utils.fetch_remote_notification_target(target).retry()}")
-    for notification in [Utils.fetch_remote_notification(identifier) for identifier in identifiers or []]:
+        print(f"Queued again: {Utils.fetch_remote(NotificationTarget, target).retry()}")
+    for notification in [Utils.fetch_remote(Notification, identifier) for identifier in identifiers or []]:
         notification.retry()
         print(f"{notification.uuid} {notification.state}")
 
@@ -112,21 +116,7 @@ def list_targets(
 ) -> None:
     """List your notification targets."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    print_list(
-        NotificationTarget.list(service=uuid), TARGET_HEADINGS, _target_row, quiet=quiet, as_json=as_json, none=_NONE
-    )
-
-
-def _target_row(target: NotificationTarget) -> list[str]:
-    return [
-        target.name,
-        target.kind,
-        _scope_of(target),
-        "enabled" if target.enabled else "disabled",
-        str(target.pending),
-        str(target.dead),
-        target.uuid,
-    ]
+    print_list(NotificationTarget.list(service=uuid), TARGET_COLUMNS, quiet=quiet, as_json=as_json, none=_NONE)
 
 
 def _scope_of(target: NotificationTarget) -> str:
@@ -180,7 +170,7 @@ def set_fields(
     changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
     if not changes:
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
-    target = Utils.fetch_remote_notification_target(identifier)
+    target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)
     target.save()
@@ -190,7 +180,7 @@ def set_fields(
 @targets.command("show")
 def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
     """Show a notification target, without its secrets."""
-    target = Utils.fetch_remote_notification_target(identifier)
+    target = Utils.fetch_remote(NotificationTarget, identifier)
     if as_json:
         print_resources([target])
         return
@@ -211,7 +201,7 @@ def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
 @targets.command("test")
 def test_targets(identifiers: TargetNames) -> None:
     """Send a test message to targets, and print the result. Exits with 1 if one was not sent."""
-    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
     results = []
     for target in found:
         results.append(target.test())
@@ -223,7 +213,7 @@ def test_targets(identifiers: TargetNames) -> None:
 @targets.command("rm")
 def remove_targets(identifiers: TargetNames) -> None:
     """Delete notification targets, with the messages that wait to be sent. If a name is unknown, none is deleted."""
-    found = [Utils.fetch_remote_notification_target(identifier) for identifier in identifiers]
+    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
     for target in {each.uuid: each for each in found}.values():
         target.delete()
         print(target.uuid)

@@ -25,7 +25,7 @@ from tutum.cli.options import (
     parse_pairs,
     parse_state,
 )
-from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
+from tutum.cli.output import Columns, age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils, list_outages
 from tutum.service import Service
@@ -48,7 +48,15 @@ Autorestart = Annotated[
     typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
 ]
 
-PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE")
+PS_COLUMNS: Columns = {
+    "NAME": lambda service: service.shown_name,
+    "UUID": lambda service: service.uuid,
+    "STATE": lambda service: _state(service),
+    "RUNNING": lambda service: f"{service.running_num_containers}/{service.target_num_containers}",
+    "IMAGE": lambda service: service.image_name or "",
+    "DEPLOYED": lambda service: age(service.deployed_datetime),
+    "ENGINE": lambda service: service.engine or "",
+}
 
 
 @app.command("ps")
@@ -69,23 +77,11 @@ def list_services(
     shown = [service for service in by_stack if show_all or not service.gone_since]
     outages = list_outages()
     none = "No service is known." if outages else ""
-    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json, none=none)
+    print_list(shown, PS_COLUMNS, quiet=quiet, as_json=as_json, none=none)
     for outage in outages:
         print(printable(outage), file=sys.stderr)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
-
-
-def _ps_row(service: Service) -> list[str]:
-    return [
-        service.shown_name,
-        service.uuid,
-        _state(service),
-        f"{service.running_num_containers}/{service.target_num_containers}",
-        service.image_name or "",
-        age(service.deployed_datetime),
-        service.engine or "",
-    ]
 
 
 def _state(service: Service) -> str:

@@ -71,11 +71,11 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-def _needs(scope: Scope) -> Callable[[Request], User]:
-    """Return a dependency for routes that require credentials with a scope."""
+def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[Request], User]:
+    """Return a dependency for routes that require a user with a scope."""
 
     def authenticate(request: Request) -> User:
-        user = _authenticate(request)
+        user = identify(request)
         require_scope(user, scope)
         return user
 
@@ -84,8 +84,8 @@ def _needs(scope: Scope) -> Callable[[Request], User]:
 
 # Each route declares its scope with one of these. A test compares their effect with the table in
 # docs/reference/scopes.md.
-Reader = Annotated[User, Depends(_needs(Scope.READ))]
-Caller = Annotated[User, Depends(_needs(Scope.CALL))]
-Operator = Annotated[User, Depends(_needs(Scope.OPERATE))]
-Administrator = Annotated[User, Depends(_needs(Scope.ADMIN))]
+Reader = Annotated[User, Depends(needs(Scope.READ))]
+Caller = Annotated[User, Depends(needs(Scope.CALL))]
+Operator = Annotated[User, Depends(needs(Scope.OPERATE))]
+Administrator = Annotated[User, Depends(needs(Scope.ADMIN))]
 """A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""

@@ -23,13 +23,15 @@ from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/service/{{uuid}}", tags=["services"])
-_WAIT = documented_query(["wait"], description="Seconds to wait for the end, 0 to 600.")["parameters"]
 _ENDED: dict[int | str, dict[str, Any]] = {
     200: {"model": PLAN | PROGRESS, "description": "With `dry_run=1`: the plan; with `wait`: `Success`"},
     502: {"model": PROGRESS, "description": "With `wait`: `Failed` or `Canceled`, and why"},
     504: {"model": PROGRESS | ERROR, "description": "With `wait`: it continues; with `dry_run=1`: no worker responded"},
 }
-_PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"], *_WAIT]}
+_PARAMETERS = [
+    *documented_switches(dry_run=DRY_RUN)["parameters"],
+    *documented_query(["wait"], description="Seconds to wait for the end, 0 to 600.")["parameters"],
+]
 
 
 @router.post(
@@ -37,7 +39,7 @@ _PARAMETERS = {"parameters": [*documented_switches(dry_run=DRY_RUN)["parameters"
     status_code=202,
     response_model=SERVICE,
     responses=_ENDED,
-    openapi_extra=documented(RollbackIn, required=False) | _PARAMETERS,
+    openapi_extra=documented(RollbackIn, required=False) | {"parameters": _PARAMETERS},
 )
 async def roll_back_service(
     request: Request, response: Response, viewer: Reader, uuid: Uuid, body: Body

@@ -34,10 +34,6 @@ from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
 
 router = APIRouter()
 
-CHANGED_MEANWHILE = (
-    "somebody changed this handler since you opened the form. What you see is what you typed: saving it again changes"
-)
-
 
 @router.get("/service/{service_uuid}/handler/new/")
 def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response:
@@ -90,7 +86,10 @@ def change_handler(found: ChangedHandler, form: SentForm) -> Response:
         return go_to(found.request, found.place, "unchanged")
     try:
         if form.get("seen") != _fingerprint(found.handler):
-            raise ConflictError(f"{CHANGED_MEANWHILE} {', '.join(document)}")
+            raise ConflictError(
+                "somebody changed this handler since you opened the form. What you see is what you typed: saving it"
+                f" again changes {', '.join(document)}"
+            )
         found.change(document)
     except (InvalidInputError, ConflictError, SettingsError) as error:
         return _show_edit(found, form, {error.field: str(error)}, describe_error(error)[0])

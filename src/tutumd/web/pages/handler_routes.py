@@ -10,10 +10,11 @@ from fastapi import Depends, Path, Request
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
+from tutumd.web.auth import needs
 from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import visitor_with
+from tutumd.web.pages.visitors import require_visitor
 from tutumd.web.uris import call_uri
 
 BASE = "/service/{service_uuid}/handler/{number}/"
@@ -131,7 +132,10 @@ def _found_with(scope: Scope) -> Callable[..., Iterator[FoundHandler]]:
     """
 
     def find(
-        request: Request, visitor: Annotated[User, Depends(visitor_with(scope))], service_uuid: str, number: Number
+        request: Request,
+        visitor: Annotated[User, Depends(needs(scope, require_visitor))],
+        service_uuid: str,
+        number: Number,
     ) -> Iterator[FoundHandler]:
         found = find_handler(request, visitor, service_uuid, number)
         try:

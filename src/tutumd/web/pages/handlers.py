@@ -52,11 +52,6 @@ def show_handler(found: ReadHandler, outcome: str = "") -> Response:
 
 
 @router.get(f"{BASE}url/")
-def leave_url(found: CalledHandler) -> Response:
-    """Redirect to the handler: the URL is shown only in response to its button."""
-    return go_to(found.request, found.place)
-
-
 @router.get(f"{BASE}connect/secret/")
 @router.get(f"{BASE}delivery/{{delivery_number}}/redeliver/")
 def leave_button(found: ReadHandler) -> Response:

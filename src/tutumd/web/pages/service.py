@@ -206,15 +206,10 @@ def redeploy(request: Request, visitor: Caller, uuid: str, form: SentForm) -> Re
 
 
 @router.post("/service/{uuid}/start/")
-def start(request: Request, visitor: Operator, uuid: str) -> Response:
-    """Start a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.START)
-
-
 @router.post("/service/{uuid}/stop/")
-def stop(request: Request, visitor: Operator, uuid: str) -> Response:
-    """Stop a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.STOP)
+def start_or_stop(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Start or stop a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.START if request.url.path.endswith("/start/") else Verb.STOP)
 
 
 @router.post("/service/{uuid}/terminate/")

@@ -3,7 +3,6 @@
 import hmac
 import json
 import shlex
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
@@ -16,10 +15,9 @@ from starlette.responses import Response
 
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.digests import sha256_hex
-from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
 from tutumd.model import Access, NewSession, Scope, User, Via
-from tutumd.web.auth import at_origin, check_origin
+from tutumd.web.auth import at_origin, check_origin, needs
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
@@ -47,15 +45,15 @@ class SignInNeededError(Exception):
 Form = dict[str, str]
 
 
-async def protect(request: Request) -> None:
-    """Let only forms of our own pages change something. For all routes.
+async def protect(request: Request) -> Form:
+    """Let only forms of our own pages change something, and return the fields of the submitted form. For all routes.
 
     Raises:
         ForbiddenError: Another site's page sent the form, or its token does not match the browser's cookie.
         InvalidInputError: The body is not a form. The body is too long.
     """
     if request.method in ("GET", "HEAD"):
-        return
+        return {}
     check_origin(request, context(request).public_host, is_form=True)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
         raise InvalidInputError(f"a form is needed here: the content type must be {_FORM_TYPE}")
@@ -63,7 +61,7 @@ async def protect(request: Request) -> None:
     body = await read_body(request)
     if visitor is None and len(body) > MAX_STRANGER:
         raise HTTPException(413, f"this form must have at most {MAX_STRANGER} bytes")
-    request.state.form = form = await run_in_threadpool(_parse, body)
+    form = await run_in_threadpool(_parse, body)
     token = read_token(request)
     if not token:
         raise ForbiddenError(
@@ -73,6 +71,10 @@ async def protect(request: Request) -> None:
     if not hmac.compare_digest(expected.encode(), form.get("csrf", "").encode()):
         first = "you are signed out. Sign in, " if visitor is None else ""
         raise ForbiddenError(f"this form is out of date: {first}go back, load the page again, and repeat it")
+    return form
+
+
+SentForm = Annotated[Form, Depends(protect)]
 
 
 def _parse(body: bytes) -> Form:
@@ -84,15 +86,6 @@ def _parse(body: bytes) -> Form:
     if not all(is_storable(text) for name, values in form.items() for text in (name, *values)):
         raise InvalidInputError("the form must not contain NUL characters")
     return {name: values[-1] for name, values in form.items()}
-
-
-def read_form(request: Request) -> Form:
-    """Return the fields of the submitted form."""
-    form: Form = request.state.form
-    return form
-
-
-SentForm = Annotated[Form, Depends(read_form)]
 
 
 def fingerprint(*values: object) -> str:
@@ -199,23 +192,18 @@ def begin_visit(request: Request) -> None:
     request.state.csrf = make_csrf(token, read_user_name(request))
 
 
-def visitor_with(scope: Scope) -> Callable[[Request], User]:
-    """Return the dependency of a route that requires a scope."""
-
-    def require(request: Request) -> User:
-        user = find_visitor(request)
-        if user is None:
-            raise SignInNeededError
-        require_scope(user, scope)
-        return user
-
-    return require
+def require_visitor(request: Request) -> User:
+    """Return the visitor. Raises SignInNeededError."""
+    user = find_visitor(request)
+    if user is None:
+        raise SignInNeededError
+    return user
 
 
-Reader = Annotated[User, Depends(visitor_with(Scope.READ))]
-Caller = Annotated[User, Depends(visitor_with(Scope.CALL))]
-Operator = Annotated[User, Depends(visitor_with(Scope.OPERATE))]
-Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
+Reader = Annotated[User, Depends(needs(Scope.READ, require_visitor))]
+Caller = Annotated[User, Depends(needs(Scope.CALL, require_visitor))]
+Operator = Annotated[User, Depends(needs(Scope.OPERATE, require_visitor))]
+Admin = Annotated[User, Depends(needs(Scope.ADMIN, require_visitor))]
 
 
 def make_session(request: Request, response: Response) -> NewSession:
