@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tutum.cli.actions import FAILED_EXIT_CODE
-from tutum.cli.field_options import takes_fields
+from tutum.cli.field_options import changes_of, takes_fields
 from tutum.cli.handler_calls import PAIRS
 from tutum.cli.options import (
     AsJson,
@@ -17,7 +17,6 @@ from tutum.cli.options import (
     TargetNames,
     complete_service,
     complete_target,
-    nearest,
     parse_state,
     words,
 )
@@ -164,12 +163,7 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a notification target."""
-    for field in reset or []:
-        if field not in FIELDS:
-            raise typer.BadParameter(f"--reset: unknown field {field!r}: {nearest(field, FIELDS)}")
-    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
-    if not changes:
-        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    changes = changes_of(name, reset, fields, FIELDS)
     target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)
