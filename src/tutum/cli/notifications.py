@@ -75,8 +75,7 @@ def list_notifications(
         action=None if action is None else Utils.fetch_remote_action(action).uuid,
         limit=min(last, 100),
     )
-    found = list(islice(iterated, last))
-    print_list(found, LIST_COLUMNS, quiet=quiet, as_json=as_json)
+    print_list(list(islice(iterated, last)), LIST_COLUMNS, quiet=quiet, as_json=as_json)
 
 
 @app.command("retry")
