@@ -6,7 +6,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
@@ -79,7 +79,8 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
     Call it after a change of these holds and windows. `insert_actions` calls it for new redeploys.
     """
     wanted = _read_wanted(connection, service_uuids, now)
-    gone, new = [], []
+    gone: dict[HoldKind, list[int]] = {}
+    new = []
     rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)})
     for action_seq, of_action in groupby(rows, key=attrgetter("seq")):
         held = list(of_action)
@@ -87,7 +88,7 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
         before = {row.kind: (row.until, row.reason, row.by) for row in held if row.kind}
         for kind in (HoldKind.HOLD, HoldKind.FREEZE):
             if before.get(kind) != after.get(kind):
-                gone.append((action_seq, kind.value))
+                gone.setdefault(kind, []).append(action_seq)
                 new += [_row(action_seq, kind, *after[kind])] if kind in after else []
     _replace(connection, gone, new, now)
     return bool(gone)
@@ -95,15 +96,15 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
 
 def set_debounces(connection: sa.Connection, ends: Mapping[int, datetime | None], now: datetime) -> None:
     """Set the ends of the debounces of pending actions, by their `seq`; None: no debounce holds it."""
-    gone = [(seq, HoldKind.DEBOUNCE.value) for seq in ends]
     reason = encode_reasons([Reason("debounce")])
-    _replace(connection, gone, [_row(seq, HoldKind.DEBOUNCE, end, reason) for seq, end in ends.items() if end], now)
+    new = [_row(seq, HoldKind.DEBOUNCE, end, reason) for seq, end in ends.items() if end]
+    _replace(connection, {HoldKind.DEBOUNCE: list(ends)}, new, now)
 
 
 def override(connection: sa.Connection, action_seq: int, now: datetime) -> None:
     """Make a pending action due; holds and freeze windows do not apply to it any longer."""
     connection.execute(sa.update(actions).where(actions.c.seq == action_seq).values(overrides=True))
-    _replace(connection, [(action_seq, kind.value) for kind in HoldKind], [], now)
+    _replace(connection, {kind: [action_seq] for kind in HoldKind}, [], now)
 
 
 def _row(action_seq: int, kind: HoldKind, until: datetime | None, reason: str, by: str = "") -> dict[str, Any]:
@@ -111,17 +112,18 @@ def _row(action_seq: int, kind: HoldKind, until: datetime | None, reason: str, b
 
 
 def _replace(
-    connection: sa.Connection, gone: Sequence[tuple[int, str]], new: Sequence[Mapping[str, Any]], now: datetime
+    connection: sa.Connection, gone: Mapping[HoldKind, Sequence[int]], new: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Replace holds of pending actions, and set the due times.
+    """Replace holds of pending actions, which are given by their `seq`, and set the due times.
 
     Without a hold that lasts, an action that was held is due now; other actions have been due for some time.
     """
     if not gone:
         return
-    connection.execute(
-        sa.delete(action_holds).where(sa.tuple_(action_holds.c.action_seq, action_holds.c.kind).in_(gone))
-    )
+    # By kind: PostgreSQL refuses thousands of pairs in one statement, and is slow with thousands of statements.
+    for kind, seqs in gone.items():
+        is_gone = sa.and_(action_holds.c.kind == kind.value, action_holds.c.action_seq.in_(seqs))
+        connection.execute(sa.delete(action_holds).where(is_gone))
     if new:
         connection.execute(sa.insert(action_holds), new)
     at = sa.literal(now, UtcTime)
@@ -131,7 +133,7 @@ def _replace(
         .scalar_subquery()
     )
     due = sa.case((latest > at, latest), (actions.c.due > at, at), else_=actions.c.due)
-    connection.execute(sa.update(actions).where(actions.c.seq.in_({seq for seq, _ in gone})).values(due=due))
+    connection.execute(sa.update(actions).where(actions.c.seq.in_({*chain(*gone.values())})).values(due=due))
 
 
 def _read_wanted(
