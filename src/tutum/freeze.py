@@ -13,7 +13,6 @@ FIELDS: dict[str, Any] = {
     "reason": "",
     "service": None,
     "stack": None,
-    "engine": None,
     "server": False,
 }
 
@@ -26,7 +25,6 @@ class FreezeWindow(Resource):
         service: Path of the service; None if it is of a stack or the server.
         service_name: Name of the service, with the stack.
         stack: The stack; None if it is of a service or the server.
-        engine: Engine of the stack.
         server: Whether all redeploys wait.
         owner: Name of the user who created it.
         active_until: End of the present span; None while redeploys do not wait for it.
@@ -46,10 +44,8 @@ class FreezeWindow(Resource):
 
     @property
     def subject(self) -> str:
-        """What it holds: a service with its stack, a stack with its engine, or the server."""
-        if self.service:
-            return str(self.service_name or self.service.strip("/").rpartition("/")[2])
-        return f"stack {self.stack} on {self.engine}" if self.stack else "the server"
+        """What it holds: a service with its stack, a stack, or the server."""
+        return self.service_name or self.service or (f"stack {self.stack}" if self.stack else "the server")
 
     @classmethod
     def add(cls, begins: str, ends: str, *, client: Client | None = None, **fields: Any) -> Self:
@@ -58,8 +54,7 @@ class FreezeWindow(Resource):
         Args:
             begins: A day and a time such as `Fri 16:00`, or a date such as `2026-12-24 18:00`.
             ends: The end, in the form of `begins`.
-            fields: tz and reason; and one of service (UUID or name), stack (with engine if several have it), and
-                server=True.
+            fields: tz and reason; and one of service (UUID or name), stack, and server=True.
 
         Raises:
             TutumApiError: The server refused.

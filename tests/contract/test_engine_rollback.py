@@ -14,7 +14,7 @@ NOWHERE = WantedImage(number=9, digest="sha256:" + "9" * 64)
 
 def wanted(image: ImageFacts | None) -> WantedImage:
     assert image is not None
-    return WantedImage(number=1, digest=image.digest, platform=image.platform)
+    return WantedImage(number=1, digest=image.digest)
 
 
 def released(bed: EngineBed, version: str) -> WantedImage:

@@ -1,17 +1,15 @@
 """Compares the freeze windows of a file with the user's windows on the server, for `tutum apply`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from tutum.cli.apply_plan import ServicePlan, Step, find_service
-from tutum.cli.handler_file import HandlerFileError, WantedObject
+from tutum.cli.handler_file import WantedObject
 from tutum.client import current_client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
 from tutum.freeze import FIELDS, FreezeWindow
 
 WINDOWS = "freeze windows"
-_NOUN = "the freeze window"
 
 
 def own_windows() -> list[FreezeWindow]:
@@ -32,33 +30,24 @@ def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
     """
     if not wanted:
         return []
-    problems: list[str] = []
-    left = own_windows()
+    found = [
+        (window, window_fields(window, window.service and window.service.split("/")[-2])) for window in own_windows()
+    ]
+    named = []
+
+    def plan_window(fields: dict[str, Any]) -> Step | None:
+        body = {name: value for name, value in fields.items() if value != FIELDS[name]}
+        if "service" in body:
+            body["service"] = find_service(str(body["service"]), "").uuid
+        named.append(body)
+        take = partial(current_client().send, "POST", "freeze", body=body)
+        return None if body in [each for _, each in found] else _step("add", fields, take)
+
     plan = ServicePlan(title=WINDOWS)
-    for each in wanted:
-        body = dict(each.body)
-        try:
-            if "service" in body:
-                body["service"] = find_service(str(body["service"]), "").uuid
-        except (ObjectNotFound, NonUniqueIdentifier) as error:
-            problems.append(f"{each.place}: {error.message}")
-            continue
-        found = [window for window in left if _is(window, body)]
-        left = [window for window in left if window not in found]
-        plan.unchanged += bool(found)
-        if not found:
-            take = partial(FreezeWindow.add, body.pop("from"), body.pop("to"), **body)
-            subject = each.body.get("service") or body.get("stack") or "the server"
-            plan.steps.append(_step("add", FreezeWindow(**FIELDS | each.body), str(subject), take))
-    if problems:
-        raise HandlerFileError(*problems)
-    removals = [_step("remove", window, window.subject, window.delete) for window in left]
+    plan.add(wanted, plan_window)
+    others = [window for window, fields in found if fields not in named]
+    removals = [_step("remove", window_fields(each, each.service_name), each.delete) for each in others]
     return [plan.with_removals(removals, prune=prune)]
-
-
-def _step(verb: Literal["add", "remove"], window: FreezeWindow, subject: str, take: Callable[[], object]) -> Step:
-    name = f"{window.begins} to {window.ends} of {subject}"
-    return Step(verb=verb, noun=_NOUN, name=name, take=take, details=[f"{window.tz}, {window.reason}"])
 
 
 def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
@@ -67,9 +56,8 @@ def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
     return {name: fields[name] for name, default in FIELDS.items() if fields[name] != default}
 
 
-def _is(window: FreezeWindow, body: dict[str, Any]) -> bool:
-    """Return whether a window is that of an entry of a file, which need not name the engine of a stack."""
-    uuid = (window.service or "").strip("/").rpartition("/")[2]
-    fields = window_fields(window, uuid or None)
-    wanted = {name: value for name, value in body.items() if value != FIELDS[name]}
-    return {name: value for name, value in fields.items() if name != "engine" or name in wanted} == wanted
+def _step(verb: Literal["add", "remove"], fields: Mapping[str, Any], take: Callable[[], object]) -> Step:
+    subject = fields.get("service") or fields.get("stack") or "the server"
+    details = ", ".join((fields.get("tz", "UTC"), fields.get("reason", "")))
+    name = f"{fields['from']} to {fields['to']} of {subject}"
+    return Step(verb=verb, noun="the freeze window", name=name, take=take, details=[details])

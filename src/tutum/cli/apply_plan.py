@@ -58,6 +58,26 @@ class ServicePlan:
     unchanged: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def add(self, wanted: Sequence[WantedObject], plan_object: Callable[[dict[str, Any]], Step | None]) -> None:
+        """Add the steps for objects of the file, from their fields; None: an object is as the file says.
+
+        Raises:
+            HandlerFileError: Lists everything that cannot be done.
+        """
+        problems: list[str] = []
+        for each in wanted:
+            try:
+                step = plan_object(dict(each.body))
+            except TutumApiError as error:
+                if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
+                    raise
+                problems.append(f"{each.place}: {error.message}")
+                continue
+            self.steps += [step] if step else []
+            self.unchanged += step is None
+        if problems:
+            raise HandlerFileError(*problems)
+
     def with_removals(self, steps: Sequence[Step], *, prune: bool) -> Self:
         """Add the removals of what is not in the file; without `prune`, only a note."""
         if prune:
@@ -235,24 +255,16 @@ def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
     """
     if not wanted:
         return []
-    problems: list[str] = []
     found = {target.name: target for target in NotificationTarget.list()}
     plan = ServicePlan(title=TARGETS)
-    for each in wanted:
-        target = found.pop(each.body["name"], None)
-        try:
-            step = _plan_target(target, dict(each.body))
-        except TutumApiError as error:
-            if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
-                raise
-            problems.append(f"{each.place}: {error.message}")
-            continue
-        plan.steps += [step] if step else []
-        plan.unchanged += step is None
-        if target and not target.enabled and "enabled" not in each.body:
+
+    def plan_target(body: dict[str, Any]) -> Step | None:
+        target = found.pop(body["name"], None)
+        if target and not target.enabled and "enabled" not in body:
             plan.notes.append(f"Note: {target.name} is disabled and stays so, as the file does not set enabled")
-    if problems:
-        raise HandlerFileError(*problems)
+        return _plan_target(target, body)
+
+    plan.add(wanted, plan_target)
     removals = [
         Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
         for each in found.values()

@@ -5,13 +5,22 @@ from typing import Annotated
 import typer
 
 from tutum.cli.options import AsJson, Quiet, complete_service
-from tutum.cli.output import print_list, print_resources
+from tutum.cli.output import Columns, print_list, print_resources
 from tutum.freeze import FreezeWindow
 from tutum.lookup import Utils
 
 app = typer.Typer(rich_markup_mode=None)
 
-HEADINGS = ("HOLDS", "FROM", "TO", "TZ", "ACTIVE UNTIL", "REASON", "OWNER", "UUID")
+COLUMNS: Columns = {
+    "HOLDS": lambda window: window.subject,
+    "FROM": lambda window: window.begins,
+    "TO": lambda window: window.ends,
+    "TZ": lambda window: window.tz,
+    "ACTIVE UNTIL": lambda window: window.active_until or "",
+    "REASON": lambda window: window.reason,
+    "OWNER": lambda window: window.owner,
+    "UUID": lambda window: window.uuid,
+}
 _NONE = "no freeze windows: tutum freeze add --help"
 
 
@@ -29,42 +38,27 @@ def list_windows(
 ) -> None:
     """List the freeze windows that hold your services."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    print_list(FreezeWindow.list(service=uuid), HEADINGS, _row, quiet=quiet, as_json=as_json, none=_NONE)
-
-
-def _row(window: FreezeWindow) -> list[str]:
-    return [
-        window.subject,
-        window.begins,
-        window.ends,
-        window.tz,
-        window.active_until or "",
-        window.reason,
-        window.owner,
-        window.uuid,
-    ]
+    print_list(FreezeWindow.list(service=uuid), COLUMNS, quiet=quiet, as_json=as_json, none=_NONE)
 
 
 @app.command("add")
 def add_window(
-    begins: Annotated[str, typer.Option("--from", metavar="TIME", help="'Fri 16:00', or '2026-12-24 18:00'.")],
-    ends: Annotated[str, typer.Option("--to", metavar="TIME", help="The end, in the form of --from.")],
-    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
+    *,
     service: Annotated[
         str | None,
         typer.Argument(metavar="[SERVICE]", help="Hold this service.", autocompletion=complete_service),
     ] = None,
+    begins: Annotated[str, typer.Option("--from", metavar="TIME", help="'Fri 16:00', or '2026-12-24 18:00'.")],
+    ends: Annotated[str, typer.Option("--to", metavar="TIME", help="The end, in the form of --from.")],
+    tz: Annotated[str, typer.Option("--tz", metavar="ZONE", help="Such as Europe/Berlin.")] = "UTC",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For people.")] = "",
     stack: Annotated[str | None, typer.Option("--stack", metavar="STACK", help="Hold this stack.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help="Engine of the stack.")] = None,
     server: Annotated[bool, typer.Option("--server", help="Hold all services. Only for admins.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let redeploys wait in a span of time, each week or once, and print the window's UUID."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    window = FreezeWindow.add(
-        begins, ends, tz=tz, reason=reason, service=uuid, stack=stack, engine=engine, server=server
-    )
+    window = FreezeWindow.add(begins, ends, tz=tz, reason=reason, service=uuid, stack=stack, server=server)
     print_resources([window]) if as_json else print(window.uuid)
 
 

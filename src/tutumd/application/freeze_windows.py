@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from tutumd.application import services
-from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.scopes import require_admin, require_everything
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
 from tutumd.model import Query, Scope, User
-from tutumd.model.freeze import FreezeWindow, NewFreezeWindow, check_window
+from tutumd.model.freeze import MAX_REASON_CHARS, FreezeWindow, NewFreezeWindow, check_window
 from tutumd.ports.store import Store
 
 
@@ -21,29 +20,28 @@ def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWin
         ForbiddenError: The window is of the server, and the viewer is no admin; or the credentials do not cover it.
         ConflictError, NotFoundError: As for `Store.add_freeze_window`.
     """
-    texts = {
-        name: str(document.get(name) or "") for name in ("from", "to", "tz", "reason", "service", "stack", "engine")
-    }
-    for name, text in texts.items():
-        check_storable(name, text)
     if sum(bool(document.get(name)) for name in ("service", "stack", "server")) != 1:
         raise InvalidInputError("name one of service, stack and server: what the window holds")
-    if texts["engine"] and not texts["stack"]:
-        with about("engine"):
-            raise InvalidInputError("engine belongs to a stack: omit it")
-    new = NewFreezeWindow(
-        begins=texts["from"],
-        ends=texts["to"],
-        tz=texts["tz"] or "UTC",
-        reason=texts["reason"],
-        stack=texts["stack"] or None,
-        engine=texts["engine"] or None,
+    texts = {
+        name: services.check_text(name, document.get(name) or "", MAX_REASON_CHARS)
+        for name in ("from", "to", "tz", "reason", "stack")
+    }
+    new = check_window(
+        NewFreezeWindow(
+            begins=texts["from"],
+            ends=texts["to"],
+            tz=texts["tz"] or "UTC",
+            reason=texts["reason"],
+            stack=texts["stack"] or None,
+        )
     )
-    check_window(new)
-    if texts["service"]:
+    if document.get("server"):
+        require_admin(viewer, "a freeze window of the server holds the services of all users")
+    elif document.get("service"):
         with about("service"):
-            new = replace(new, service_uuid=services.find(store, viewer, texts["service"]))
-    _require_covered(viewer, new)
+            new = replace(new, service_uuid=services.find(store, viewer, document["service"]))
+    elif not _covers(viewer, new):
+        require_everything(viewer)
     return store.add_freeze_window(viewer, new)
 
 
@@ -73,16 +71,13 @@ def remove(store: Store, viewer: User, uuid: str) -> None:
 
 def may_remove(viewer: User, window: FreezeWindow) -> bool:
     """Return whether the viewer may remove a window that they see."""
-    if window.service_uuid is None and window.stack is None:
+    if window.is_serverwide:
         return viewer.administers
-    is_covered = viewer.access.service_uuid in (None, window.service_uuid)
-    return is_covered and viewer.may(Scope.OPERATE) and (viewer.is_admin or window.owner == viewer.name)
+    is_own = viewer.is_admin or window.owner == viewer.name
+    return is_own and viewer.may(Scope.OPERATE) and _covers(viewer, window)
 
 
-def _require_covered(viewer: User, window: NewFreezeWindow) -> None:
-    """Raise ForbiddenError unless the viewer's credentials cover all that a window of a visible service may hold."""
-    access = viewer.access
-    if window.service_uuid is None and window.stack is None:
-        require_admin(viewer, "a freeze window of the server holds the services of all users")
-    elif window.stack is not None and (access.service_uuid is not None or access.stack not in (None, window.stack)):
-        require_everything(viewer)
+def _covers(viewer: User, window: NewFreezeWindow) -> bool:
+    """Return whether the viewer's credentials cover all that a window of a visible service or stack may hold."""
+    of_stack = window.stack is None or viewer.access.stack in (None, window.stack)
+    return of_stack and viewer.access.service_uuid in (None, window.service_uuid)

@@ -95,7 +95,6 @@ class WantedImage:
     number: int
     digest: str = ""
     image_id: str = ""
-    platform: str = ""
     seal: str = ""
 
 

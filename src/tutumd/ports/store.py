@@ -155,7 +155,7 @@ class FreezeWindows(Protocol):
         returned instead.
 
         Raises:
-            ConflictError: There are `MAX_WINDOWS`, or the stack is on several engines and the window names none.
+            ConflictError: There are `MAX_WINDOWS`.
             NotFoundError: The user sees no such service, or no service of such a stack.
         """
 

@@ -12,7 +12,6 @@ from tutumd.worker.journal_seal import JournalSeal
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{64})?")
 _SEAL = re.compile(r"[0-9a-f]{0,64}")
-_PLATFORM = re.compile(r"([a-z0-9]+(/[a-z0-9_.]+){1,2})?")
 
 
 def check_request(action: Action) -> None:
@@ -40,14 +39,12 @@ def check_request(action: Action) -> None:
         )
 
 
-def trusted_image(image: WantedImage | None, service: Service, seal: JournalSeal) -> WantedImage | None:
+def trusted_image(image: WantedImage, service: Service, seal: JournalSeal) -> WantedImage:
     """Return the image of a request, without its ID unless a worker has seen the service run that image.
 
     Raises:
         EngineRefusedError: Nothing is left that names an image.
     """
-    if image is None:
-        return None
     if not _is_image(image):
         raise EngineRefusedError("refused: a program other than tutumd has written the image into the database")
     is_sealed = hmac.compare_digest(
@@ -62,11 +59,11 @@ def trusted_image(image: WantedImage | None, service: Service, seal: JournalSeal
 
 
 def _is_image(image: WantedImage) -> bool:
-    texts: tuple[object, ...] = (image.digest, image.image_id, image.platform, image.seal)
+    texts: tuple[object, ...] = (image.digest, image.image_id, image.seal)
     return (
         type(image.number) is int
         and all(isinstance(text, str) for text in texts)
         and bool(image.digest or image.image_id)
         and all(_DIGEST.fullmatch(each) for each in (image.digest, image.image_id))
-        and bool(_PLATFORM.fullmatch(image.platform) and _SEAL.fullmatch(image.seal))
+        and bool(_SEAL.fullmatch(image.seal))
     )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.history import look, redeploy
 from tests.support.stores import ORIGIN, StoreBed, query, snapshot
-from tutumd.errors import ConflictError, NotFoundError, Reason, TutumdError
+from tutumd.errors import ConflictError, NotFoundError, Reason
 from tutumd.model import ActionState, AuditEvent, Hold, HoldKind, Operation, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow
 from tutumd.store.queue.holds import read_freezes
@@ -186,13 +186,38 @@ def test_a_window_says_until_when_it_applies(bed: StoreBed, ada: User) -> None:
     assert window.active_until is None
 
 
-def test_the_engine_of_a_stack_is_found_or_asked_for(bed: StoreBed, ada: User) -> None:
-    assert freeze(bed, ada, stack="shop").engine == "docker"
-    for values in ({"stack": "shop", "engine": "other"}, {"stack": "none"}):
-        with pytest.raises(TutumdError):
+def test_a_window_names_a_service_or_stack_of_its_owner(bed: StoreBed, ada: User) -> None:
+    for values in ({"stack": "none"}, {"service": "lone"}):
+        with pytest.raises(NotFoundError):
             freeze(bed, ada, **values)
-    with pytest.raises(NotFoundError):
-        freeze(bed, ada, "lone")
+
+
+@pytest.mark.dialect
+def test_windows_that_are_over_make_room_for_another(bed: StoreBed, ada: User) -> None:
+    past = [freeze(bed, ada, "web", begins="2025-12-24", ends=f"2026-01-0{day}").uuid for day in range(1, 4)]
+    for number in range(MAX_WINDOWS - 3):
+        freeze(bed, ada, "web", reason=str(number))
+    assert freeze(bed, ada, "web", reason="another")
+    left = windows(bed, ada)
+    assert len(left) == MAX_WINDOWS - 2
+    assert not {*past} & {*left}
+
+
+def test_windows_of_others_do_not_use_up_the_limit(bed: StoreBed, ada: User) -> None:
+    for number in range(MAX_WINDOWS):
+        freeze(bed, ada, "web", reason=str(number))
+    show(bed, web="bob", db="bob")
+    assert freeze(bed, bed.store.user_named("bob"), "web")
+    assert freeze(bed, bed.admin, "web")
+
+
+@pytest.mark.dialect
+def test_a_service_that_leaves_a_frozen_stack_or_owner_is_released(bed: StoreBed, ada: User) -> None:
+    freeze(bed, ada, stack="shop")
+    held = bed.call(bed.handler("web"))
+    assert bed.claim() is None
+    show(bed, web="bob", db="bob")
+    assert bed.claimed().action.uuid == held
 
 
 def test_an_equal_window_is_not_created_again(bed: StoreBed, ada: User) -> None:

@@ -1,23 +1,28 @@
 """Holds of services: their redeploys wait, and nothing else does."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, is_postgres, query
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres, query
 from tests.support.waiting import wait_until
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, AuditEvent, AuditFilters, Evaluation, HoldKind, Operation, Verb
+from tutumd.model.freeze import NewFreezeWindow
+from tutumd.store.objects.actions import new_action
+from tutumd.store.queue import holds
 from tutumd.store.queue.holds import hold_service
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import actions
 from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import freeze_windows
+from tutumd.store.tables.services import freeze_windows, services
 
 pytestmark = pytest.mark.dialect
 
@@ -89,6 +94,15 @@ def test_a_hold_delays_no_other_verb_and_no_other_service(bed: StoreBed) -> None
         verbs.append((claim.service.name, claim.action.verb))
         bed.finish(claim)
     assert sorted(verbs) == [("db", Verb.REDEPLOY), ("web", Verb.SCALEUP), ("web", Verb.STOP)]
+
+
+def test_calls_before_and_after_another_verb_in_a_hold_are_one_run(bed: StoreBed) -> None:
+    web = bed.handler("web")
+    hold(bed, "web")
+    held = bed.call(web)
+    bed.store.submit(bed.admin, web.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
+    assert bed.call(web) == held
+    assert bed.claimed().action.verb is Verb.STOP
 
 
 def test_a_redeploy_that_has_begun_is_not_held(bed: StoreBed) -> None:
@@ -216,6 +230,43 @@ def test_a_claim_sees_a_freeze_window_that_has_begun(bed: StoreBed) -> None:
     assert bed.claim() is None
     bed.clock.move(3600)
     assert bed.claimed().action.uuid == frozen[0]
+
+
+def test_a_claim_applies_a_window_that_has_begun_to_many_services_at_once(
+    bed: StoreBed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"s{number}" for number in range(30)]
+    bed.show(*names)
+    for name in names:
+        bed.call(bed.handler(name))
+    freeze(bed, "2026-01-01 00:10", "2026-01-01 02:00")
+    bed.clock.move(3600)
+    refreshed: list[int] = []
+
+    def refresh(connection: sa.Connection, services: Collection[str], now: datetime) -> bool:
+        refreshed.append(len(services))
+        return apply(connection, services, now)
+
+    apply = holds.refresh
+    monkeypatch.setattr(holds, "refresh", refresh)
+    assert bed.claim() is None
+    assert refreshed == [1, 29]
+
+
+@pytest.mark.slow
+def test_a_freeze_window_holds_thousands_of_redeploys_and_releases_them(bed: StoreBed) -> None:
+    with bed.database.write() as connection:
+        (row,) = connection.execute(sa.select(services).where(services.c.name == "web")).mappings()
+        rows = [{**row, "uuid": new_uuid(), "selector": f"name:s{number}"} for number in range(10_000)]
+        connection.execute(sa.insert(services), rows)
+        pending = [
+            new_action(each["uuid"], ENGINE.name, Verb.REDEPLOY, origin=ORIGIN, now=bed.clock()) for each in rows
+        ]
+        connection.execute(sa.insert(actions), pending)
+    window = bed.store.add_freeze_window(bed.admin, NewFreezeWindow(begins="2026-01-01", ends="2026-02-01"))
+    assert bed.claim() is None
+    bed.store.remove_freeze_window(bed.admin, window.uuid)
+    bed.claimed()
 
 
 def test_a_clock_that_is_set_back_ends_a_debounce_but_no_hold(bed: StoreBed) -> None:

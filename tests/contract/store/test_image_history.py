@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.history import end, history, image, look, perform_rollback, redeploy, roll_back, submit
-from tests.support.stores import StoreBed
+from tests.support.stores import StoreBed, is_postgres
 from tutumd.errors import ConflictError
 from tutumd.model import ImageFacts, Outcome, Verb
+from tutumd.store.objects import image_rows
+from tutumd.store.tables.services import service_images
 
 
 @pytest.mark.dialect
@@ -153,3 +156,24 @@ def test_a_row_names_its_action_and_who_requested_it(bed: StoreBed) -> None:
     assert (called.action_uuid, called.requested_by) == (uuid, f"handler {handler.number}, {bed.admin.name}")
     assert (newest.requested_by, first.requested_by) == (bed.admin.name, "")
     assert handler.uuid not in called.requested_by
+
+
+def test_a_row_cannot_name_itself_or_a_later_row_as_previous(bed: StoreBed) -> None:
+    """Whoever wrote such a row could let workers search it without end."""
+    bed.sync(look("a"))
+    bed.sync(look("x"))
+    for number in (2, 3):
+        with pytest.raises(sa.exc.IntegrityError), bed.database.write() as connection:
+            connection.execute(sa.update(service_images).values(previous=number))
+
+
+def test_a_change_is_recognized_without_reading_all_actions_of_the_service(bed: StoreBed) -> None:
+    if is_postgres(bed.database):
+        return
+    with bed.database.read() as connection:
+        sql = str(image_rows.IS_CHANGING.compile(connection.engine))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", ("", "")).all()
+    assert [row[-1].split()[4] for row in plan if "SEARCH" in row[-1]] == [
+        "actions_one_in_progress",
+        "actions_abandoned",
+    ]

@@ -6,9 +6,11 @@ from tests.unit.docker.documents import compose_labels, identity, image, inspect
 from tutumd.engines.docker.apply.scale import replica_config
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import group_by_service
-from tutumd.engines.docker.look.snapshot import base_image, service_snapshot, with_base
+from tutumd.engines.docker.look.snapshot import base_image, image_facts, service_snapshot, with_base
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
 from tutumd.engines.labels import parse_labels
+from tutumd.errors import EngineRefusedError
+from tutumd.model import WantedImage
 
 BASE, TAGGED = "tutum.image.base", "tutum.image.tagged"
 FILES = {"com.docker.compose.project.config_files": "/srv/shop/compose.yaml"}
@@ -101,6 +103,34 @@ def test_a_redeploy_says_which_tag_it_leaves() -> None:
         ("web changes from app:v1 to app:v2",),
     )
     assert planned(running("app:stable")).left_tags == ()
+
+
+@pytest.mark.parametrize("shown", ["app:kept", identity(0xA0)], ids=["by name", "by ID"])
+def test_a_rollback_is_not_the_tag_of_a_call_whatever_name_podman_shows(shown: str) -> None:
+    labels = with_base({}, "app:stable", f"sha256:{identity(0xA0)}")
+    [left] = planned(running(shown, labels)).left_tags
+    assert left == f"without a tag, it goes back from {shown}, which a rollback chose, to app:stable"
+
+
+def test_the_name_of_an_image_has_no_digest_of_another_one() -> None:
+    chosen, base = (f"app:stable@sha256:{digit * 64}" for digit in "12")
+    facts = image_facts(running(chosen, with_base({}, base, chosen)))
+    assert facts and (facts.reference, facts.digest) == ("app:stable", chosen.partition("@")[2])
+
+
+def test_a_rollback_does_not_give_one_image_to_containers_of_several() -> None:
+    both = [
+        inspected(number, f"web-{number}", config={"Image": f"app:{number}"}, labels={"tutum.service": "web"})
+        for number in (1, 2)
+    ]
+    (group,) = group_by_service(both)
+    refusal = "a rollback would give its containers one image, and they have several: app:1, app:2"
+    assert service_snapshot(group).rollback_refusal == refusal
+    assert plan_redeploy(group, both, None, None).pulled == ("app:1", "app:2")
+    with pytest.raises(EngineRefusedError, match=refusal):
+        plan_redeploy(group, both, None, None, wanted=WantedImage(number=1, digest=f"sha256:{'1' * 64}"))
+    (alone,) = group_by_service(both[:1])
+    assert service_snapshot(alone).rollback_refusal == ""
 
 
 def test_the_service_tells_callers_of_a_tag_and_of_its_compose_file() -> None:

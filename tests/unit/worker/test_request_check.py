@@ -54,7 +54,6 @@ REFUSED: tuple[dict[str, Any], ...] = (
             {"number": 1, "digest": "sha512:00"},
             {"number": 1, "digest": None, "image_id": DIGEST},
             {"number": 1, "image_id": "app:latest"},
-            {"number": 1, "digest": DIGEST, "platform": "linux/amd64 --privileged"},
             {"number": 1, "digest": DIGEST, "seal": "\ud800"},
         )
     ),
@@ -77,7 +76,7 @@ def test_what_a_handler_can_ask_for_is_accepted() -> None:
         check_request(replace(make_action(), tag=tag))
     for variables in ({}, {"TUTUM_TRIGGER_BODY": '{"a": "$(PATH)\n"}', "TUTUM_2": None}):
         check_request(replace(make_action(), variables=variables))
-    for image in ({"number": 1, "digest": DIGEST, "platform": "linux/arm/v7"}, {"number": 9, "image_id": DIGEST}):
+    for image in ({"number": 1, "digest": DIGEST, "repository": "evil/app"}, {"number": 9, "image_id": DIGEST}):
         check_request(replace(make_action(), verb=Verb.ROLLBACK, image=read_wanted(image)))
 
 

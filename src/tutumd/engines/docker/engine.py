@@ -141,9 +141,7 @@ class DockerEngine:
         options = {"is_podman": facts.is_podman, "is_refetched": facts.by_manifest}
         plan = plan_redeploy(group, all_containers, tag, self._self_id, wanted=image, **options)
         platform = kept_platform((container.platform for container in group.containers), facts)
-        present = {
-            name: find_wanted(self._api, name, image) if image else self._api.image(name) for name in plan.pulled
-        }
+        present = {name: find_wanted(self._api, name) for name in plan.pulled}
         digests = check_images(self._api, present, group.containers, platform, image)
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._stable_s))
         return _dry_run(plan, group, digests, limits, platform)

@@ -88,8 +88,16 @@ class Manifest:
     platforms: tuple[tuple[str, str], ...]
 
 
+# Docker Hub counts each look at a manifest as a pull, and a list of images has up to 21. A digest always names the same
+# manifest. It may be deleted, which the next pull notices.
+_of_docker_hub: dict[str, Manifest] = {}
+_MAX_KNOWN = 1_000
+
+
 def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, attempt: str) -> Manifest:
     """Return the manifest, or the list of manifests, that the registry has under a name now.
+
+    A digest that Docker Hub had before is not requested again.
 
     Args:
         attempt: Phrase that follows "cannot".
@@ -97,16 +105,23 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
     Raises:
         EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
     """
+    if known := _of_docker_hub.get(reference.name):
+        return known
     sdk: Any = client
     with _of_image(), translated(attempt):
         # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
         document = sdk.inspect_distribution(reference.name, auth_config=dict(auth))
     # Docker Engine API DistributionInspect. Attestations are listed as separate platforms.
     listed = {(each.get("os") or "", each.get("architecture") or "") for each in document.get("Platforms") or ()}
-    return Manifest(
+    manifest = Manifest(
         digest=str(document["Descriptor"]["digest"]),
         platforms=tuple(sorted(listed - {("unknown", "unknown"), ("", "")})),
     )
+    if reference.registry == DOCKER_HUB and reference.digest:
+        if len(_of_docker_hub) >= _MAX_KNOWN:
+            _of_docker_hub.clear()
+        _of_docker_hub[reference.name] = manifest
+    return manifest
 
 
 _LOOKUPS = 8
@@ -156,8 +171,13 @@ def is_local(client: Client, pinned: ImageReference) -> bool:
             image = sdk.inspect_image(pinned.name)
         except docker.errors.NotFound:
             return False
-    digests = (str(digest).partition("@") for digest in image.get("RepoDigests") or ())
-    return any(parse_reference(name).same_repository(pinned) and digest == pinned.digest for name, _, digest in digests)
+    return has_digest(image, pinned)
+
+
+def has_digest(image: Mapping[str, Any] | None, pinned: ImageReference) -> bool:
+    """Return whether an image has the digest of a reference in its repository."""
+    digests = (str(each).rpartition("@") for each in (image or {}).get("RepoDigests") or ())
+    return any(digest == pinned.digest and parse_reference(name).same_repository(pinned) for name, _, digest in digests)
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:

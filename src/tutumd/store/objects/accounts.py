@@ -12,7 +12,7 @@ from tutumd.model import MAX_TARGETS, Access, ApiKey, AuditEvent, AuditFilters, 
 from tutumd.ports.store import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
-from tutumd.store.objects.freeze_windows import remove_windows
+from tutumd.store.objects.freeze_windows import apply_windows
 from tutumd.store.objects.row_mapping import Row, check_scope, read_one, value_from
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
 from tutumd.store.sql.dialect import insert_missing
@@ -160,7 +160,7 @@ class SqlAccounts(SqlSessions, Accounts):
             if user.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             _lock(connection, user.uuid)
-            remove_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock())
+            apply_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock(), removes=True)
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name

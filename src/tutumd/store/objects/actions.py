@@ -37,9 +37,9 @@ from tutumd.store.tables.schema import new_uuid
 from tutumd.store.tables.services import services
 
 
-def close_all(connection: sa.Connection, service_uuid: str) -> None:
-    """Close the open actions of a service: they still run in their turn, but nothing can join them."""
-    connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN).values(open=False))
+def close_all(connection: sa.Connection, service_uuid: str, which: sa.ColumnElement[bool] = sa.true()) -> None:
+    """Close the open ones of the actions of a service: they still run in their turn, but nothing can join them."""
+    connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN, which).values(open=False))
 
 
 def new_action(
@@ -166,7 +166,8 @@ class SqlActions(StorePart):
             details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if joined else ''}"
             if joined is None:
                 if verb is not Verb.REDEPLOY:
-                    close_all(connection, service_uuid)
+                    # Later calls still join a redeploy that is held, so that one run carries all of them out.
+                    close_all(connection, service_uuid, ~holds.lasting_holds(now).exists())
                 new = new_action(service_uuid, service.engine, verb, target=target, origin=origin, now=now)
                 (inserted,) = insert_actions(connection, [{**new, "target_before": service.target}])
                 uuid, seq = inserted.uuid, inserted.seq

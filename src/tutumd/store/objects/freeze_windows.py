@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, about
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
-from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until
+from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
 from tutumd.ports.store import FreezeWindows
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, window_from
+from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.accounts import users
@@ -24,7 +23,8 @@ from tutumd.store.tables.services import freeze_windows, services
 
 _c = freeze_windows.c
 _FILTERS = {"uuid": _c.uuid}
-_named = services.alias("named")
+_BATCH = 500
+"""Services in one statement: databases limit its parameters."""
 _WAITING = sa.select(actions.c.service_uuid).where(
     LIVE, actions.c.state == ActionState.PENDING.value, actions.c.verb == Verb.REDEPLOY.value
 )
@@ -35,7 +35,7 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
         filters = dict(query.filters)
-        found = _select_windows().where(_is_visible(viewer))
+        found = select_windows().where(_is_visible(viewer))
         if service_uuid := filters.pop("service", None):
             found = found.where(_acts_on_visible(viewer).where(services.c.uuid == service_uuid.lower()).exists())
         page = replace(query, filters=filters)
@@ -46,39 +46,34 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             _lock_users(connection, viewer)
-            new = _choose_engine(connection, viewer, new)
+            check_scope(connection, viewer, new.service_uuid, new.stack)
             row = {"user_uuid": viewer.uuid, **asdict(new)}
             same = sa.select(_c.uuid).where(*(_c[name].is_not_distinct_from(value) for name, value in row.items()))
             uuid = connection.scalar(same)
             if uuid is None:
-                _check_number(connection, viewer, new)
+                _make_room(connection, viewer, new, now)
                 uuid = new_uuid()
                 connection.execute(sa.insert(freeze_windows).values(uuid=uuid, created=now, **row))
-                woken |= _apply(connection, _c.uuid == uuid, now)
+                if frozen_until(new, now):
+                    woken |= apply_windows(connection, _c.uuid == uuid, now, removes=False)
                 _record(connection, viewer, AuditEvent.FREEZE_ADDED, new, now)
-            return self._read_windows([read_one(connection, _select_windows().where(_c.uuid == uuid))])[0]
+            return self._read_windows([read_one(connection, select_windows().where(_c.uuid == uuid))])[0]
 
     def remove_freeze_window(self, viewer: User, uuid: str) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
             is_this = sa.and_(_c.uuid == uuid, _is_visible(viewer))
-            window = window_from(read_one(connection, _select_windows().where(is_this)))
-            woken |= remove_windows(connection, _c.uuid == uuid, self._clock())
+            window = window_from(read_one(connection, select_windows().where(is_this)))
+            woken |= apply_windows(connection, _c.uuid == uuid, self._clock(), removes=True)
             _record(connection, viewer, AuditEvent.FREEZE_REMOVED, window, self._clock())
 
     def _read_windows(self, rows: Sequence[Row]) -> list[FreezeWindow]:
-        windows = (window_from(row, service_name=row.service_name) for row in rows)
-        return [replace(window, active_until=frozen_until(window, self._clock())) for window in windows]
+        return [replace(each, active_until=frozen_until(each, self._clock())) for each in map(window_from, rows)]
 
 
-def remove_windows(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> set[str]:
-    """Remove windows, and let the redeploys that they held start. Returns the topics to publish."""
-    return _apply(connection, which, now, removes=True)
-
-
-def _apply(
-    connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, *, removes: bool = False
+def apply_windows(
+    connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, *, removes: bool
 ) -> set[str]:
-    """Let new windows, or the absence of windows to remove, apply to pending redeploys. Returns the topics to publish.
+    """Let windows apply to pending redeploys, or remove them and what they hold. Returns the topics to publish.
 
     The services are locked, so that no call stores an action with the holds of before.
     """
@@ -87,8 +82,9 @@ def _apply(
     lock_services(connection, concerned)
     if removes:
         connection.execute(sa.delete(freeze_windows).where(which))
-    waiting = set(connection.scalars(_WAITING)) & concerned.keys()
-    holds.refresh(connection, sorted(waiting), now)
+    waiting = sorted(set(connection.scalars(_WAITING)) & concerned.keys())
+    for start in range(0, len(waiting), _BATCH):
+        holds.refresh(connection, waiting[start : start + _BATCH], now)
     return {concerned[uuid] for uuid in waiting}
 
 
@@ -101,51 +97,27 @@ def _lock_users(connection: sa.Connection, viewer: User) -> None:
         raise NotFoundError(NOT_FOUND)
 
 
-def _choose_engine(connection: sa.Connection, viewer: User, new: NewFreezeWindow) -> NewFreezeWindow:
-    """Return a window with the engine of its stack. Raises as `add_freeze_window`."""
-    check_scope(connection, viewer, new.service_uuid, new.stack)
-    if new.stack is None:
-        return new
-    of_stack = sa.select(services.c.engine).where(services.c.stack == new.stack, sa.not_(services.c.terminated))
-    engines = sorted(set(connection.scalars(of_stack.where(visible_to(viewer)))))
-    if new.engine is None and len(engines) == 1:
-        return replace(new, engine=engines[0])
-    if new.engine not in engines:
-        with about("engine"):
-            raise ConflictError(f"engine must name the engine of the stack {new.stack!r}: {', '.join(engines)}")
-    return new
-
-
-def _check_number(connection: sa.Connection, viewer: User, new: NewFreezeWindow) -> None:
-    if new.service_uuid is not None:
-        noun, alike = "the service", _c.service_uuid == new.service_uuid
-    elif new.stack is not None:
-        of_stack = (_c.stack == new.stack, _c.engine == new.engine, _c.user_uuid == viewer.uuid)
-        noun, alike = f"the stack {new.stack!r}", sa.and_(*of_stack)
-    else:
-        noun, alike = "the server", IS_SERVERWIDE
-    if count(connection, sa.select(_c.seq).where(alike)) >= MAX_WINDOWS:
-        raise ConflictError(f"{noun} has {MAX_WINDOWS} freeze windows, and may not have more: remove some")
+def _make_room(connection: sa.Connection, viewer: User, new: NewFreezeWindow, now: datetime) -> None:
+    """Raise ConflictError if the viewer and the admins have `MAX_WINDOWS` for the same subject. If there are that many,
+    remove those that are over.
+    """
+    same = (_c.service_uuid.is_not_distinct_from(new.service_uuid), _c.stack.is_not_distinct_from(new.stack))
+    others = select_windows().where(*same, sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid))
+    windows = [window_from(row) for row in connection.execute(others)]
+    if len(windows) >= MAX_WINDOWS:
+        over = [window.uuid for window in windows if is_over(window, now)]
+        if not over:
+            raise ConflictError(f"{new.subject} has {MAX_WINDOWS} freeze windows, and may not have more: remove some")
+        connection.execute(sa.delete(freeze_windows).where(_c.uuid.in_(over)))
 
 
 def _record(connection: sa.Connection, viewer: User, what: AuditEvent, window: NewFreezeWindow, now: datetime) -> None:
     service = None if window.service_uuid is None else read_service(connection, None, window.service_uuid)
-    scope = "" if service else f"of {f'the stack {window.stack}' if window.stack else 'the server'}"
-    details = ", ".join(filter(None, (scope, window.span, window.reason)))
+    details = ", ".join(filter(None, ("" if service else f"of {window.subject}", window.span, window.reason)))
     audit.record(connection, viewer, what, now, service=service, details=details)
 
 
-def _select_windows() -> sa.Select[Any]:
-    """Select windows with their owners, and the names of their services as the owners see them."""
-    is_seen = sa.and_(_named.c.uuid == _c.service_uuid, sa.or_(users.c.is_admin, users.c.name == _named.c.owner))
-    return (
-        sa.select(freeze_windows, users.c.name.label("owner"), _named.c.full_name.label("service_name"))
-        .join(users, users.c.uuid == _c.user_uuid)
-        .outerjoin(_named, is_seen)
-    )
-
-
-def _acts_on_visible(viewer: User) -> sa.Select[Any]:
+def _acts_on_visible(viewer: User) -> sa.Select[tuple[str]]:
     """Select the services that the viewer sees and on which a window acts."""
     return sa.select(services.c.uuid).where(sa.not_(services.c.terminated), visible_to(viewer), ACTS_ON)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, ImageFacts, Outcome, ServiceImage, ServiceSnapshot, Verb
+from tutumd.model import Claim, ImageFacts, Outcome, ServiceImage, ServiceSnapshot, Verb
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import first_handler
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.tables.actions import actions
+from tutumd.store.tables.actions import RUNNING, actions
 from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import handlers, service_images
 
@@ -23,10 +23,13 @@ MAX_IMAGES = 20
 
 _c = service_images.c
 _OF_SERVICE = sa.select(service_images).where(_c.service_uuid == sa.bindparam("of_service")).order_by(_c.number.desc())
-_IS_CHANGING = sa.select(
-    sa.exists().where(
-        actions.c.service_uuid == sa.bindparam("of_service"),
-        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.abandoned),
+# Two conditions, each of which has an index.
+IS_CHANGING = sa.select(
+    sa.or_(
+        *(
+            sa.exists().where(actions.c.service_uuid == sa.bindparam("of_service"), which)
+            for which in (RUNNING, actions.c.abandoned)
+        )
     )
 )
 _CALLED = (
@@ -87,7 +90,7 @@ def record_seen(connection: sa.Connection, service_uuid: str, snapshot: ServiceS
         _update(connection, service_uuid, newest, seen)
         return
     is_comparable = newest is None or (newest.digest and seen.digest) or (newest.image_id and seen.image_id)
-    if not is_comparable or connection.scalar(_IS_CHANGING, {"of_service": service_uuid}):
+    if not is_comparable or connection.scalar(IS_CHANGING, {"of_service": service_uuid}):
         return
     _append(
         connection,

@@ -6,7 +6,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
@@ -29,15 +29,12 @@ ANY_WINDOW = "EXISTS (SELECT 1 FROM freeze_windows)"
 """The condition, in the SQL of both databases, that there is a window, active or not."""
 IS_SERVERWIDE = sa.and_(freeze_windows.c.service_uuid.is_(None), freeze_windows.c.stack.is_(None))
 ACTS_ON = sa.and_(
-    sa.or_(
-        freeze_windows.c.service_uuid == services.c.uuid,
-        sa.and_(freeze_windows.c.stack == services.c.stack, freeze_windows.c.engine == services.c.engine),
-        IS_SERVERWIDE,
-    ),
+    sa.or_(freeze_windows.c.service_uuid == services.c.uuid, freeze_windows.c.stack == services.c.stack, IS_SERVERWIDE),
     sa.or_(users.c.is_admin, users.c.name == services.c.owner),
 )
 """The condition that a window of a user acts on a service."""
 
+_named = services.alias("named")
 _ORDER = tuple(HoldKind)
 _Row = tuple[datetime | None, str, str]
 """End, reason and author of a hold, as `action_holds` stores them."""
@@ -82,7 +79,8 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
     Call it after a change of these holds and windows. `insert_actions` calls it for new redeploys.
     """
     wanted = _read_wanted(connection, service_uuids, now)
-    gone, new = [], []
+    gone: dict[HoldKind, list[int]] = {}
+    new = []
     rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)})
     for action_seq, of_action in groupby(rows, key=attrgetter("seq")):
         held = list(of_action)
@@ -90,7 +88,7 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
         before = {row.kind: (row.until, row.reason, row.by) for row in held if row.kind}
         for kind in (HoldKind.HOLD, HoldKind.FREEZE):
             if before.get(kind) != after.get(kind):
-                gone.append((action_seq, kind.value))
+                gone.setdefault(kind, []).append(action_seq)
                 new += [_row(action_seq, kind, *after[kind])] if kind in after else []
     _replace(connection, gone, new, now)
     return bool(gone)
@@ -98,15 +96,15 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
 
 def set_debounces(connection: sa.Connection, ends: Mapping[int, datetime | None], now: datetime) -> None:
     """Set the ends of the debounces of pending actions, by their `seq`; None: no debounce holds it."""
-    gone = [(seq, HoldKind.DEBOUNCE.value) for seq in ends]
     reason = encode_reasons([Reason("debounce")])
-    _replace(connection, gone, [_row(seq, HoldKind.DEBOUNCE, end, reason) for seq, end in ends.items() if end], now)
+    new = [_row(seq, HoldKind.DEBOUNCE, end, reason) for seq, end in ends.items() if end]
+    _replace(connection, {HoldKind.DEBOUNCE: list(ends)}, new, now)
 
 
 def override(connection: sa.Connection, action_seq: int, now: datetime) -> None:
     """Make a pending action due; holds and freeze windows do not apply to it any longer."""
     connection.execute(sa.update(actions).where(actions.c.seq == action_seq).values(overrides=True))
-    _replace(connection, [(action_seq, kind.value) for kind in HoldKind], [], now)
+    _replace(connection, {kind: [action_seq] for kind in HoldKind}, [], now)
 
 
 def _row(action_seq: int, kind: HoldKind, until: datetime | None, reason: str, by: str = "") -> dict[str, Any]:
@@ -114,17 +112,18 @@ def _row(action_seq: int, kind: HoldKind, until: datetime | None, reason: str, b
 
 
 def _replace(
-    connection: sa.Connection, gone: Sequence[tuple[int, str]], new: Sequence[Mapping[str, Any]], now: datetime
+    connection: sa.Connection, gone: Mapping[HoldKind, Sequence[int]], new: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Replace holds of pending actions, and set the due times.
+    """Replace holds of pending actions, which are given by their `seq`, and set the due times.
 
     Without a hold that lasts, an action that was held is due now; other actions have been due for some time.
     """
     if not gone:
         return
-    connection.execute(
-        sa.delete(action_holds).where(sa.tuple_(action_holds.c.action_seq, action_holds.c.kind).in_(gone))
-    )
+    # By kind: PostgreSQL refuses thousands of pairs in one statement, and is slow with thousands of statements.
+    for kind, seqs in gone.items():
+        is_gone = sa.and_(action_holds.c.kind == kind.value, action_holds.c.action_seq.in_(seqs))
+        connection.execute(sa.delete(action_holds).where(is_gone))
     if new:
         connection.execute(sa.insert(action_holds), new)
     at = sa.literal(now, UtcTime)
@@ -134,7 +133,7 @@ def _replace(
         .scalar_subquery()
     )
     due = sa.case((latest > at, latest), (actions.c.due > at, at), else_=actions.c.due)
-    connection.execute(sa.update(actions).where(actions.c.seq.in_({seq for seq, _ in gone})).values(due=due))
+    connection.execute(sa.update(actions).where(actions.c.seq.in_({*chain(*gone.values())})).values(due=due))
 
 
 def _read_wanted(
@@ -208,22 +207,40 @@ def _select_pending() -> sa.Select[Any]:
 def read_freezes(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, Hold]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
     rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
-    by_service = {
-        uuid: find_freeze([window_from(row) for row in of_service], now)
-        for uuid, of_service in groupby(rows, key=lambda row: row.acts_on)
-    }
-    return {uuid: freeze for uuid, freeze in by_service.items() if freeze}
+    if not rows:
+        return {}
+    # Not with the rows, which are many: a window may act on all services.
+    these = select_windows().where(freeze_windows.c.seq.in_({row.seq for row in rows}))
+    windows = {row.seq: window_from(row) for row in connection.execute(these)}
+    find = cache(lambda seqs: find_freeze([windows[seq] for seq in seqs], now))
+    acting = groupby(rows, key=attrgetter("uuid"))
+    found = {service_uuid: find(tuple(row.seq for row in of_service)) for service_uuid, of_service in acting}
+    return {service_uuid: freeze for service_uuid, freeze in found.items() if freeze}
 
 
-def window_from(row: Any, **others: Any) -> FreezeWindow:
-    """Return the window of a row that has its `owner`."""
-    return value_from(row, FreezeWindow, **{"service_name": None, "active_until": None, **others})
+def select_windows() -> sa.Select[Any]:
+    """Select windows with their owners, and the names of their services as the owners see them."""
+    is_seen = sa.and_(
+        _named.c.uuid == freeze_windows.c.service_uuid, sa.or_(users.c.is_admin, users.c.name == _named.c.owner)
+    )
+    return (
+        sa.select(freeze_windows, users.c.name.label("owner"), _named.c.full_name.label("service_name"))
+        .join(users, users.c.uuid == freeze_windows.c.user_uuid)
+        .outerjoin(_named, is_seen)
+    )
+
+
+def window_from(row: Any) -> FreezeWindow:
+    """Return the window of a row of `select_windows`."""
+    return value_from(row, FreezeWindow, active_until=None)
 
 
 @cache
 def _select_acting() -> sa.Select[Any]:
+    """Select the windows that act on services."""
     return (
-        sa.select(freeze_windows, users.c.name.label("owner"), services.c.uuid.label("acts_on"))
+        sa.select(services.c.uuid, freeze_windows.c.seq)
+        .select_from(freeze_windows)
         .join(users, users.c.uuid == freeze_windows.c.user_uuid)
         .join(services, ACTS_ON)
         .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))

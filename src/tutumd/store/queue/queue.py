@@ -29,6 +29,9 @@ from tutumd.store.upkeep import delivery_log, retention
 _TRIES = 3
 """Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
 
+_FROZEN_AT_ONCE = 500
+"""Number of due actions to which a claim applies a freeze window that has begun."""
+
 
 class SqlQueue(SqlEngineSync, Queue):
     """Queue of tutumd.ports."""
@@ -107,7 +110,10 @@ class SqlQueue(SqlEngineSync, Queue):
                 if candidate is None:
                     return None
                 if candidate.may_be_held and holds.refresh(connection, [candidate.service_uuid], now):
-                    continue  # a freeze window has begun
+                    # A freeze window has begun, perhaps for many services.
+                    others = leases.lock_claimable(are_away=are_away, skip_locked=True).limit(_FROZEN_AT_ONCE)
+                    holds.refresh(connection, [row.service_uuid for row in connection.execute(others, parameters)], now)
+                    continue
                 tries += 1
                 if candidate.worker not in (None, worker):
                     is_dead = sa.and_(actions.c.worker == candidate.worker, leases.is_unleased(lease_now))

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ReasonCode, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
+from tutumd.store.queue import holds
 from tutumd.store.sql.dialect import dialect_of, insert_missing
 from tutumd.store.tables.actions import LIVE, actions
 from tutumd.store.tables.schema import new_uuid, storable
@@ -111,7 +112,8 @@ def store_snapshot(
         "image_name": snapshot.image_name,
         "run_command": snapshot.run_command,
     }
-    if connection.scalar(_DEFINITION, {"service_uuid": uuid}) is not None:
+    before = connection.execute(_BEFORE, {"service_uuid": uuid}).one()
+    if before.definition is not None:
         # A service created through tutumd: its owner sets these columns, which apply even before the next redeploy. Its
         # target is the requested target, whatever the engine reports.
         kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
@@ -125,10 +127,14 @@ def store_snapshot(
         {"service_uuid": uuid, **{f"new_{name}": value for name, value in _fit(services, values).items()}},
     )
     _store_containers(connection, uuid, snapshot.containers, now)
+    if (before.owner, before.stack) != (values.get("owner", before.owner), snapshot.stack):
+        holds.refresh(connection, [uuid], now)  # other freeze windows act on it
 
 
 # The statements for a snapshot are built once: calls wait while SQLite's write lock is held.
-_DEFINITION = sa.select(services.c.definition).where(services.c.uuid == sa.bindparam("service_uuid"))
+_BEFORE = sa.select(services.c.definition, services.c.owner, services.c.stack).where(
+    services.c.uuid == sa.bindparam("service_uuid")
+)
 _NAMED_CONTAINERS = sa.select(containers).where(
     containers.c.service_uuid == sa.bindparam("of_service"),
     containers.c.object_id.in_(sa.bindparam("object_ids", expanding=True)),

@@ -150,7 +150,7 @@ service_holds = sa.Table(
     sa.Column("is_of_rollback", sa.Boolean, nullable=False),
 )
 
-# Freeze windows (`FreezeWindow`) of a service, of a stack on an engine, or of the server if both are NULL.
+# Freeze windows (`FreezeWindow`) of a service, of a stack, or of the server if both are NULL.
 freeze_windows = sa.Table(
     "freeze_windows",
     metadata,
@@ -158,7 +158,6 @@ freeze_windows = sa.Table(
     sa.Column("uuid", Uuid, nullable=False, unique=True),
     sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False),
     sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE")),
-    sa.Column("engine", sa.String(64)),
     sa.Column("stack", sa.String(255)),
     sa.Column("begins", sa.String(16), nullable=False),
     sa.Column("ends", sa.String(16), nullable=False),
@@ -175,6 +174,7 @@ service_images = sa.Table(
     sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("previous", sa.Integer),
+    sa.CheckConstraint("previous < number"),
     sa.Column("is_verified", sa.Boolean, nullable=False),
     sa.Column("reference", sa.Text, nullable=False),
     sa.Column("digest", sa.String(128), nullable=False),

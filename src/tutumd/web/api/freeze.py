@@ -26,7 +26,6 @@ _FIELDS: dict[str, Any] = {
     "reason": (str | None, Field(None, description="For people: at most 500 characters.")),
     "service": (str | None, Field(None, description="The service whose redeploys wait: UUID or name.")),
     "stack": (str | None, Field(None, description="The stack whose redeploys wait.")),
-    "engine": (str | None, Field(None, description="Engine of `stack`; default: the only one that has it.")),
     "server": (bool, Field(False, description="All redeploys wait. Only for admins.")),
 }
 FreezeIn = create_model(
@@ -52,12 +51,7 @@ FREEZE_WINDOW = describe(
         ),
         "service_name": Shown(str | None, "Name of `service`, with the stack."),
         "stack": Shown(str | None, "The stack whose redeploys wait, of the services that `owner` may operate."),
-        "engine": Shown(str | None, "Engine of `stack`."),
-        "server": Shown(
-            bool,
-            "Whether the redeploys of all services wait.",
-            of=lambda window: window.service_uuid is None and window.stack is None,
-        ),
+        "server": Shown(bool, "Whether the redeploys of all services wait.", of="is_serverwide"),
         "owner": Shown(str, "Who created it."),
         "created_datetime": Shown(Moment, of="created"),
         "active_until": Shown(Moment | None, "End of the present span; null while redeploys do not wait for it."),

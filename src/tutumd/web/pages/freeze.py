@@ -13,25 +13,22 @@ from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm
 
 router = APIRouter(prefix="/freeze")
 
-_MAX_SHOWN = 100
-
 
 @router.get("/")
 def show_windows(request: Request, visitor: Reader, service: str = "") -> Response:
     """Show the windows that hold the visitor's services, or only one `service`, whose UUID is given."""
-    return _show(request, visitor, service and parse_uuid(service))
+    return _show(request, visitor, service)
 
 
 @router.post("/")
 def create_window(request: Request, visitor: Operator, form: SentForm, service: str = "") -> Response:
     """Create a window. A form that is sent twice creates one window."""
-    uuid = service and parse_uuid(service)
-    document = {name: text.strip() for name, text in form.items()}
+    typed = {name: text.strip() for name, text in form.items()}
     try:
-        freeze_windows.create(context(request).store, visitor, document)
+        freeze_windows.create(context(request).store, visitor, typed)
     except TutumdError as error:
-        return _show(request, visitor, uuid, document, error)
-    return go_to(request, f"/freeze/?service={uuid}" if uuid else "/freeze/", "freeze-added")
+        return _show(request, visitor, service, typed, error)
+    return go_to(request, f"/freeze/?service={parse_uuid(service)}" if service else "/freeze/", "freeze-added")
 
 
 @router.post("/{freeze_uuid}/remove/")
@@ -45,15 +42,15 @@ def _show(
     request: Request, visitor: User, service_uuid: str, typed: Form | None = None, error: TutumdError | None = None
 ) -> Response:
     store = context(request).store
-    service = store.service(visitor, service_uuid) if service_uuid else None
-    found = store.freeze_windows(visitor, Query.newest(_MAX_SHOWN, service=service_uuid or None))
+    service = store.service(visitor, parse_uuid(service_uuid)) if service_uuid else None
+    windows = store.freeze_windows(visitor, Query.newest(100, service=service and service.uuid)).objects
     return render(
         request,
         "freeze.html",
         describe_error(error)[0] if error else 200,
         service=service,
-        windows=found.objects,
-        removable={each.uuid for each in found.objects if freeze_windows.may_remove(visitor, each)},
+        windows=windows,
+        removable={each.uuid for each in windows if freeze_windows.may_remove(visitor, each)},
         may_add=visitor.may(Scope.OPERATE),
         typed=typed or {"tz": "UTC", "service": service.full_name if service else ""},
         errors={error.field: str(error)} if error else {},

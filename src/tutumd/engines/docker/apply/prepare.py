@@ -119,7 +119,7 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
     journal = load_journal(run.journal)
     platform = kept_platform((container.platform for container in own), api.facts())
     wanted = run.image
-    present = {name: find_wanted(api, name, wanted) if wanted else api.image(name) for name in plan.pulled}
+    present = {name: find_wanted(api, name) for name in plan.pulled}
     if journal is None:
         check_images(api, present, own, platform, wanted)
         notes = (platform_note(platform),) if platform else ()

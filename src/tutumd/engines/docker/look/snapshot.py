@@ -57,6 +57,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         notes=describe_file(containers),
         left_tags=describe_left_tags(containers, map(base_image, containers)),
         settings=found_settings(label_sets),
+        rollback_refusal=rollback_refusal(containers),
     )
 
 
@@ -125,22 +126,29 @@ def with_base(labels: Json, base: str, image: str) -> dict[str, str]:
 
 
 def describe_left_tags(containers: Sequence[InspectedContainer], images: Iterable[str]) -> tuple[str, ...]:
-    """Return a description of the images, chosen by tags of earlier calls, that a redeploy to `images` replaces."""
-    pairs = {(old.image_name, base_image(old), new) for old, new in zip(containers, images, strict=True)}
+    """Return a description of the images, chosen by the tag of a call or a rollback, that a redeploy replaces."""
+    known = {
+        (old.image_name, base_image(old), "a rollback" if _is_rolled_back(old) else "the tag of an earlier call", new)
+        for old, new in zip(containers, images, strict=True)
+    }
     return tuple(
-        f"without a tag, it goes back from {old}, which {_chooser(old)} chose, to {base}"
-        for old, base, new in sorted(pairs)
+        f"without a tag, it goes back from {old}, which {chooser} chose, to {base}"
+        for old, base, chooser, new in sorted(known)
         if new == base != old
     )
 
 
-def _chooser(image: str) -> str:
-    return "a rollback" if _is_pinned(image) else "the tag of an earlier call"
+def _is_rolled_back(container: InspectedContainer) -> bool:
+    """Return whether a rollback chose the image: a digest or an ID names it, which no tag of a call does."""
+    chosen = container.labels.get(IMAGE_TAGGED, "")
+    return "@" in chosen or chosen.startswith("sha256:")
 
 
-def _is_pinned(image: str) -> bool:
-    """Return whether an image's name is a digest or an ID, neither of which the tag of a call can name."""
-    return "@" in image or image.startswith("sha256:")
+def rollback_refusal(containers: Iterable[InspectedContainer]) -> str:
+    """Return why a service cannot be rolled back: its containers run different images; empty if it can."""
+    names = sorted({base_image(each).partition("@")[0] for each in containers})
+    listed = ", ".join(names)
+    return f"a rollback would give its containers one image, and they have several: {listed}" if len(names) > 1 else ""
 
 
 def image_facts(container: InspectedContainer) -> ImageFacts | None:
@@ -149,7 +157,7 @@ def image_facts(container: InspectedContainer) -> ImageFacts | None:
         return None
     labels = ((container.image or {}).get("Config") or {}).get("Labels") or {}
     return ImageFacts(
-        reference=base_image(container) if _is_pinned(container.labels.get(IMAGE_TAGGED, "")) else container.image_name,
+        reference=base_image(container).partition("@")[0] if _is_rolled_back(container) else container.image_name,
         digest=repository_digest(container.image_name, container.image),
         image_id=container.image_id,
         platform=container.platform,

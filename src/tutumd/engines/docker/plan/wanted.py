@@ -1,9 +1,9 @@
 """The image that a rollback requests: its name, where it comes from, and whether the engine can run it."""
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.look.containers import digest_names, image_digest, platform_of
+from tutumd.engines.docker.look.containers import platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform
-from tutumd.engines.dockerapi.registry import find_in_registry
+from tutumd.engines.dockerapi.registry import find_in_registry, has_digest
 from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineRefusedError, ReasonCode
 from tutumd.model import Availability, WantedImage
@@ -24,14 +24,10 @@ def wanted_name(name: str, wanted: WantedImage, *, keeps_tag: bool = True) -> st
     return f"{bare if keeps_tag else bare.removesuffix(f':{reference.tag}')}@{wanted.digest}"
 
 
-def find_wanted(api: DockerApi, name: str, wanted: WantedImage) -> Json | None:
-    """Return the image that the engine has under the name of a rollback; None if it has none in that repository."""
+def find_wanted(api: DockerApi, name: str) -> Json | None:
+    """Return the image that the engine has under a name; None if it has none in the repository of a name by digest."""
     image = api.image(name)
-    if not wanted.digest:
-        return image
-    reference = parse_reference(name)
-    named = [parse_reference(each) for each in digest_names(image)]
-    return image if any(each.same_repository(reference) and each.digest == wanted.digest for each in named) else None
+    return image if "@" not in name or has_digest(image, parse_reference(name)) else None
 
 
 def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: WantedImage, platform: str) -> str:
@@ -46,15 +42,14 @@ def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: Wanted
     """
     if present is not None:
         check_runs_here(name, present, api.facts(), platform)
-        return image_digest(name, str(present["Id"]), present) or ""
-    if not wanted.digest:
+    elif not wanted.digest:
         raise EngineRefusedError(
             f"image #{wanted.number} is gone from this engine, and it was never in a registry",
             ReasonCode.IMAGE_NOT_FOUND,
         )
-    if not api.facts().is_podman:
+    elif not api.facts().is_podman:
         check_platform(name, api.manifest(parse_reference(name)).platforms, api.facts(), platform)
-    return wanted.digest
+    return wanted.digest or wanted.image_id
 
 
 def check_runs_here(name: str, image: Json, facts: EngineFacts, platform: str) -> None:
@@ -70,7 +65,7 @@ def find_availability(api: DockerApi, name: str, wanted: WantedImage) -> Availab
         name: Name of the image of the service.
     """
     pinned = wanted_name(name, wanted)
-    if find_wanted(api, pinned, wanted) is not None:
+    if find_wanted(api, pinned) is not None:
         return Availability.LOCAL
     if not wanted.digest:
         return Availability.NO
