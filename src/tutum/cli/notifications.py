@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tutum.cli.actions import FAILED_EXIT_CODE
-from tutum.cli.field_options import takes_fields
+from tutum.cli.field_options import changes_of, takes_fields
 from tutum.cli.handler_calls import PAIRS
 from tutum.cli.options import (
     AsJson,
@@ -17,7 +17,6 @@ from tutum.cli.options import (
     TargetNames,
     complete_service,
     complete_target,
-    nearest,
     parse_state,
     words,
 )
@@ -76,8 +75,7 @@ def list_notifications(
         action=None if action is None else Utils.fetch_remote_action(action).uuid,
         limit=min(last, 100),
     )
-    found = list(islice(iterated, last))
-    print_list(found, LIST_COLUMNS, quiet=quiet, as_json=as_json)
+    print_list(list(islice(iterated, last)), LIST_COLUMNS, quiet=quiet, as_json=as_json)
 
 
 @app.command("retry")
@@ -164,12 +162,7 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a notification target."""
-    for field in reset or []:
-        if field not in FIELDS:
-            raise typer.BadParameter(f"--reset: unknown field {field!r}: {nearest(field, FIELDS)}")
-    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
-    if not changes:
-        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    changes = changes_of(name, reset, fields, FIELDS)
     target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)

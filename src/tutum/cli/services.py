@@ -226,8 +226,13 @@ def start_services(
     as_json: AsJson = False,
 ) -> None:
     """Start services."""
-    started = start_each("START", find_services(services), Service.start)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("START", find_services(services), Service.start),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("stop")
@@ -239,8 +244,13 @@ def stop_services(
     as_json: AsJson = False,
 ) -> None:
     """Stop services."""
-    started = start_each("STOP", find_services(services), Service.stop)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("STOP", find_services(services), Service.stop),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("scale")
@@ -260,8 +270,13 @@ def scale_services(
 ) -> None:
     """Set the number of containers of services."""
     services, target = _parse_scale(given)
-    started = start_each("SCALE", find_services(services), lambda service: service.scale(target))
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("SCALE", find_services(services), lambda service: service.scale(target)),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 def _parse_scale(given: Sequence[str]) -> tuple[Sequence[str], int]:
@@ -287,8 +302,13 @@ def terminate_services(
     if gone := [service for service in found if service.gone_since]:
         _forget(gone, force=force, announce=not (quiet or as_json))
     there = [service for service in found if not service.gone_since]
-    started = start_each("TERMINATE", there, Service.delete)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("TERMINATE", there, Service.delete),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("forget")

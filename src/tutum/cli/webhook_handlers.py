@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
-from tutum.cli.field_options import check_field, complete_verify, takes_fields
+from tutum.cli.field_options import changes_of, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
     AnyServices,
@@ -119,16 +119,11 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a webhook handler. A new filter or tag replaces the old one as a whole."""
-    for field in reset or []:
-        check_field("--reset", field)
-    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
-    if not changes:
-        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    changes = changes_of(name, reset, fields)
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
     changes = complete_verify(changes, handler)
-    changed = webhook.update(handler.uuid, **changes)
-    _print_handler(webhook, changed, as_json=as_json)
+    _print_handler(webhook, webhook.update(handler.uuid, **changes), as_json=as_json)
 
 
 @app.command("show")

@@ -1,9 +1,8 @@
 """Plain calls on PostgreSQL: one statement, a function of the database, stores a few of them in one round trip.
 
 A plain call has no key, no tag and no evaluation, and calls a redeploy handler without options by its current UUID. The
-call queues an action that nothing holds, or joins an action that no debounce holds and that does not skip an unchanged
-image. `Coalescer` processes all
-other calls, and treats plain calls in the same way.
+call queues an action that nothing holds, or joins an action that is due and does not skip an unchanged image.
+`Coalescer` processes all other calls, and treats plain calls in the same way.
 """
 
 import json
@@ -15,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConnectionLostError, UnavailableError
-from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, HoldKind, Operation
+from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_delivery
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.queue.holds import ANY_WINDOW
@@ -84,9 +83,7 @@ BEGIN
                 {_VALUES["user_agent"]}, '', '', false, '[]', '[]', 0, 0, '{{}}'
             ) RETURNING seq, uuid INTO action;
             PERFORM pg_notify({CHANNEL.format("handler.engine")}, '');
-        ELSIF action.skip_unchanged OR action.due > received AND EXISTS (
-            SELECT FROM action_holds WHERE action_seq = action.seq AND kind = '{HoldKind.DEBOUNCE}' AND until > received
-        ) THEN
+        ELSIF action.due > received OR action.skip_unchanged THEN
             RAISE no_data_found;
         END IF;
         INSERT INTO deliveries ({", ".join(f'"{name}"' for name in _VALUES)})
