@@ -70,8 +70,7 @@ class Service(EditableResource):
         Raises:
             TutumApiError: The engine did not respond, or another failure.
         """
-        body = self._send("POST", "redeploy", params={"dry_run": 1}).body
-        return Plan.of(body)
+        return Plan.of(self._send("POST", "redeploy", params={"dry_run": 1}).body)
 
     def rollback(self, image: int | str | None = None, *, hold: bool = True, reason: str = "") -> Accepted:
         """Replace the containers with new containers of an image that the service ran before.
@@ -88,8 +87,7 @@ class Service(EditableResource):
 
     def plan_rollback(self, image: int | str | None = None) -> Plan:
         """Return what `rollback` would do now. Nothing is done. Raises as `rollback` and `plan`."""
-        body = self._send("POST", "rollback", params={"dry_run": 1}, body={"image": image}).body
-        return Plan.of(body)
+        return Plan.of(self._send("POST", "rollback", params={"dry_run": 1}, body={"image": image}).body)
 
     def images(self) -> list[ServiceImage]:
         """Return the images that the service ran, newest first."""
@@ -167,8 +165,7 @@ class Service(EditableResource):
         Raises:
             TutumApiError: The server could not read the output.
         """
-        body = self._send("GET", "logs", params={"tail": tail, "since": since}).body
-        return str(body.get("logs") or "") if isinstance(body, dict) else ""
+        return str(self._send("GET", "logs", params={"tail": tail, "since": since}).body["logs"])
 
     def follow_logs(
         self,

@@ -151,6 +151,18 @@ def test_a_local_build_is_restored_by_its_id_while_it_is_here(bed: DockerBed) ->
     assert (inspected(bed, "web")["Config"]["Image"], states(bed)) == (name, {"web": "running"})
 
 
+def test_the_next_redeploy_returns_to_a_digest_that_a_person_gave(bed: DockerBed) -> None:
+    first, second = (bed.push("app", Image(version=each, labels={"version": each})) for each in "ab")
+    bed.docker("run", "-d", "--name", "web", f"{APP}@{second}")
+    with opened(bed) as engine:
+        outcome = roll_back(engine, ImageFacts(digest=first))
+        assert (outcome.success, version(bed, "web")) == (True, "a"), outcome
+        assert (facts(engine).reference, facts(engine).digest) == (APP, first)
+        outcome = redeploy(engine, "name:web", FakeRun(action_uuid="44444444-0000"))
+        assert (outcome.success, version(bed, "web")) == (True, "b"), outcome
+    assert inspected(bed, "web")["Config"]["Image"] == f"{APP}@{second}"
+
+
 def test_a_failed_rollback_restores_what_ran(clean_bed: DockerBed) -> None:
     bed = clean_bed
     broken = bed.push("app", "v3-broken")

@@ -1,7 +1,7 @@
 """`tutum action`: shows, cancels, abandons and retries actions."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -21,7 +21,7 @@ from tutum.cli.options import (
     complete_service,
     parse_state,
 )
-from tutum.cli.output import age, count, parse_date, print_json, print_list, print_resources, printable
+from tutum.cli.output import Columns, age, count, parse_date, print_json, print_list, print_resources, printable
 from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.lookup import Utils
 from tutum.results import Accepted, Plan
@@ -178,8 +178,6 @@ _IDENTIFIER = typer.Argument(metavar="ACTION", help="UUID, or the start of it.")
 OneAction = Annotated[str, _IDENTIFIER]
 Actions = Annotated[list[str], _IDENTIFIER]
 
-LIST_HEADINGS = ("UUID", "ACTION", "STATE", "SERVICE", "STARTED", "CALLS", "REASON")
-
 
 @app.command("list")
 @app.command("ls", hidden=True)
@@ -198,19 +196,20 @@ def list_actions(
     service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
     actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
     names = {} if as_json or quiet else {listed.resource_uri: listed.shown_name for listed in Service.list()}
+    print_list(actions, list_columns(names), quiet=quiet, as_json=as_json)
 
-    def row(action: Action) -> list[str]:
-        return [
-            action.uuid,
-            action.operation or action.action,
-            action.state,
-            names.get(action.object, action.object.strip("/").rpartition("/")[2]),
-            age(action.start_date),
-            str(action.deliveries),
-            " ".join((action.reason or "").split()),
-        ]
 
-    print_list(actions, LIST_HEADINGS, row, quiet=quiet, as_json=as_json)
+def list_columns(names: Mapping[str, str]) -> Columns:
+    """Return the columns of actions. `names` are those of services, by their paths."""
+    return {
+        "UUID": lambda action: action.uuid,
+        "ACTION": lambda action: action.operation or action.action,
+        "STATE": lambda action: action.state,
+        "SERVICE": lambda action: names.get(action.object, action.object.strip("/").rpartition("/")[2]),
+        "STARTED": lambda action: age(action.start_date),
+        "CALLS": lambda action: str(action.deliveries),
+        "REASON": lambda action: " ".join((action.reason or "").split()),
+    }
 
 
 @app.command("inspect")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from inspect import Parameter, signature
 from typing import Annotated, Any
 
@@ -144,14 +144,25 @@ def fields_of(
     return {name: value for name, value in fields.items() if value is not None} | _parse_settings(settings or [])
 
 
-def check_field(option: str, name: str) -> None:
-    """Check that `name` is a settable field.
+def changes_of(
+    name: str | None, reset: Sequence[str] | None, fields: dict[str, Any], known: Iterable[str] = FIELDS
+) -> dict[str, Any]:
+    """Return the changes to a handler or target: its name, its fields, and None for fields to set to their defaults.
 
     Raises:
-        typer.BadParameter: The name is not a field. The text names the most similar field.
+        typer.BadParameter: There are no changes, or a name is not among the `known` fields.
     """
-    if name not in FIELDS:
-        raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, FIELDS)}")
+    for field in reset or []:
+        _check_field("--reset", field, known)
+    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
+    if not changes:
+        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    return changes
+
+
+def _check_field(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, known)}")
 
 
 def takes_fields(
@@ -198,7 +209,7 @@ def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str,
 def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in parse_pairs("--set", texts):
-        check_field("--set", name)
+        _check_field("--set", name, FIELDS)
         try:
             fields[name] = json.loads(value)
         except ValueError as error:  # the value may be a secret, so the text does not quote it

@@ -5,13 +5,22 @@ from typing import Annotated
 import typer
 
 from tutum.cli.options import AsJson, Quiet, complete_service
-from tutum.cli.output import print_list, print_resources
+from tutum.cli.output import Columns, print_list, print_resources
 from tutum.freeze import FreezeWindow
 from tutum.lookup import Utils
 
 app = typer.Typer(rich_markup_mode=None)
 
-HEADINGS = ("HOLDS", "FROM", "TO", "TZ", "ACTIVE UNTIL", "REASON", "OWNER", "UUID")
+COLUMNS: Columns = {
+    "HOLDS": lambda window: window.subject,
+    "FROM": lambda window: window.begins,
+    "TO": lambda window: window.ends,
+    "TZ": lambda window: window.tz,
+    "ACTIVE UNTIL": lambda window: window.active_until or "",
+    "REASON": lambda window: window.reason,
+    "OWNER": lambda window: window.owner,
+    "UUID": lambda window: window.uuid,
+}
 _NONE = "no freeze windows: tutum freeze add --help"
 
 
@@ -29,20 +38,7 @@ def list_windows(
 ) -> None:
     """List the freeze windows that hold your services."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    print_list(FreezeWindow.list(service=uuid), HEADINGS, _row, quiet=quiet, as_json=as_json, none=_NONE)
-
-
-def _row(window: FreezeWindow) -> list[str]:
-    return [
-        window.subject,
-        window.begins,
-        window.ends,
-        window.tz,
-        window.active_until or "",
-        window.reason,
-        window.owner,
-        window.uuid,
-    ]
+    print_list(FreezeWindow.list(service=uuid), COLUMNS, quiet=quiet, as_json=as_json, none=_NONE)
 
 
 @app.command("add")

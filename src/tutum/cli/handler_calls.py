@@ -22,7 +22,7 @@ from tutum.cli.options import (
     parse_pairs,
     read_text,
 )
-from tutum.cli.output import age, print_json, print_list, print_table, printable
+from tutum.cli.output import Columns, age, print_json, print_list, print_table, printable
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
 from tutum.results import Accepted
@@ -30,7 +30,15 @@ from tutum.results import Accepted
 PAIRS = ("", "")
 app = typer.Typer(rich_markup_mode=None)
 
-DELIVERY_HEADINGS = ("ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON")
+DELIVERY_COLUMNS: Columns = {
+    "ID": lambda delivery: str(delivery.get("id", "")),
+    "RECEIVED": lambda delivery: age(delivery["received_datetime"]),
+    "FROM": lambda delivery: delivery["ip"] or "",
+    "OUTCOME": lambda delivery: delivery["outcome"],
+    "RESULT": lambda delivery: delivery.get("action_state") or "",
+    "ACTION": action_uuid,
+    "REASON": lambda delivery: " ".join(str(delivery.get("reason") or delivery.get("action_reason") or "").split()),
+}
 
 
 @app.command("call")
@@ -113,19 +121,7 @@ def list_deliveries(
     if number is not None:
         _show_delivery(webhook.delivery(handler.uuid, number), as_json=as_json)
         return
-    print_list(list(islice(webhook.deliveries(handler.uuid), last)), DELIVERY_HEADINGS, _delivery_row, as_json=as_json)
-
-
-def _delivery_row(delivery: Mapping[str, Any]) -> list[str]:
-    return [
-        str(delivery.get("id", "")),
-        age(delivery["received_datetime"]),
-        delivery["ip"] or "",
-        delivery["outcome"],
-        delivery.get("action_state") or "",
-        action_uuid(delivery),
-        " ".join(str(delivery.get("reason") or delivery.get("action_reason") or "").split()),
-    ]
+    print_list(list(islice(webhook.deliveries(handler.uuid), last)), DELIVERY_COLUMNS, as_json=as_json)
 
 
 @app.command("redeliver")
@@ -140,10 +136,9 @@ def redeliver(
 ) -> None:
     """Do again what a received call requested."""
     webhook, handler = find(service, identifier)
-    accepted = webhook.redeliver(handler.uuid, delivery)
     _report(
         f"{label_of(webhook, handler)}, delivery {delivery} again",
-        accepted,
+        webhook.redeliver(handler.uuid, delivery),
         wait=wait,
         timeout_s=timeout_s,
         quiet=quiet,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tutum.cli.actions import FAILED_EXIT_CODE
-from tutum.cli.field_options import takes_fields
+from tutum.cli.field_options import changes_of, takes_fields
 from tutum.cli.handler_calls import PAIRS
 from tutum.cli.options import (
     AsJson,
@@ -17,11 +17,10 @@ from tutum.cli.options import (
     TargetNames,
     complete_service,
     complete_target,
-    nearest,
     parse_state,
     words,
 )
-from tutum.cli.output import age, hint, print_list, print_resources, print_table, printable
+from tutum.cli.output import Columns, age, hint, print_list, print_resources, print_table, printable
 from tutum.cli.target_options import target_fields_of
 from tutum.lookup import Utils
 from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest
@@ -31,8 +30,24 @@ targets = typer.Typer(rich_markup_mode=None)
 app.add_typer(targets, name="target", help="Manage who is notified.", no_args_is_help=True)
 
 STATES = ("pending", "sent", "dead")
-LIST_HEADINGS = ("UUID", "EVENT", "TARGET", "STATE", "SERVICE", "CREATED", "REASON")
-TARGET_HEADINGS = ("NAME", "KIND", "ABOUT", "STATE", "PENDING", "DEAD", "UUID")
+LIST_COLUMNS: Columns = {
+    "UUID": lambda message: message.uuid,
+    "EVENT": lambda message: message.event,
+    "TARGET": lambda message: message.target_name,
+    "STATE": lambda message: message.state,
+    "SERVICE": lambda message: message.service_name,
+    "CREATED": lambda message: age(message.created_datetime),
+    "REASON": lambda message: message.error,
+}
+TARGET_COLUMNS: Columns = {
+    "NAME": lambda target: target.name,
+    "KIND": lambda target: target.kind,
+    "ABOUT": lambda target: _scope_of(target),
+    "STATE": lambda target: "enabled" if target.enabled else "disabled",
+    "PENDING": lambda target: str(target.pending),
+    "DEAD": lambda target: str(target.dead),
+    "UUID": lambda target: target.uuid,
+}
 _NONE = "nobody is notified: tutum notification target create NAME --help"
 takes_target_fields = partial(takes_fields, fields_of=target_fields_of)
 
@@ -60,20 +75,7 @@ def list_notifications(
         action=None if action is None else Utils.fetch_remote_action(action).uuid,
         limit=min(last, 100),
     )
-    found = list(islice(iterated, last))
-    print_list(found, LIST_HEADINGS, _row, quiet=quiet, as_json=as_json)
-
-
-def _row(message: Notification) -> list[str]:
-    return [
-        message.uuid,
-        message.event,
-        message.target_name,
-        message.state,
-        message.service_name,
-        age(message.created_datetime),
-        message.error,
-    ]
+    print_list(list(islice(iterated, last)), LIST_COLUMNS, quiet=quiet, as_json=as_json)
 
 
 @app.command("retry")
@@ -112,21 +114,7 @@ def list_targets(
 ) -> None:
     """List your notification targets."""
     uuid = None if service is None else Utils.fetch_remote_service(service).uuid
-    print_list(
-        NotificationTarget.list(service=uuid), TARGET_HEADINGS, _target_row, quiet=quiet, as_json=as_json, none=_NONE
-    )
-
-
-def _target_row(target: NotificationTarget) -> list[str]:
-    return [
-        target.name,
-        target.kind,
-        _scope_of(target),
-        "enabled" if target.enabled else "disabled",
-        str(target.pending),
-        str(target.dead),
-        target.uuid,
-    ]
+    print_list(NotificationTarget.list(service=uuid), TARGET_COLUMNS, quiet=quiet, as_json=as_json, none=_NONE)
 
 
 def _scope_of(target: NotificationTarget) -> str:
@@ -174,12 +162,7 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a notification target."""
-    for field in reset or []:
-        if field not in FIELDS:
-            raise typer.BadParameter(f"--reset: unknown field {field!r}: {nearest(field, FIELDS)}")
-    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
-    if not changes:
-        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    changes = changes_of(name, reset, fields, FIELDS)
     target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -20,6 +20,8 @@ _LEFT_OUT = (
 )
 """Columns that may be omitted on a narrow terminal, the least important first."""
 _NAMES = ("SERVICE", "NAME")
+Columns = Mapping[str, Callable[[Any], str]]
+"""The headings of a table, each with the function that returns the cell of an object."""
 _WRAPPED = ("REASON", "DETAILS", "")
 
 
@@ -76,8 +78,7 @@ def age(date: str | None, *, now: datetime | None = None) -> str:
 
 def print_list(
     objects: Sequence[Any],
-    headings: Sequence[str],
-    row_of: Callable[[Any], Sequence[str]],
+    columns: Columns,
     *,
     quiet: bool = False,
     as_json: bool = False,
@@ -86,7 +87,6 @@ def print_list(
     """Print objects of the API as a table; with `quiet` their UUIDs, with `as_json` an array of all fields.
 
     Args:
-        row_of: Returns the cells of an object.
         none: Line on standard error instead of a table without rows.
     """
     if as_json:
@@ -97,7 +97,7 @@ def print_list(
     elif none and not objects:
         print(printable(none), file=sys.stderr)
     else:
-        print_table(headings, [row_of(each) for each in objects])
+        print_table([*columns], [[cell(each) for cell in columns.values()] for each in objects])
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,12 +18,9 @@ from tutum.cli.options import (
     Wait,
     find_services,
 )
-from tutum.cli.output import age, hint, parse_date, print_json, print_list, print_resources, printable
+from tutum.cli.output import Columns, age, hint, parse_date, print_list, print_resources, printable
 from tutum.lookup import Utils
-from tutum.results import ServiceImage
 from tutum.service import Service
-
-IMAGE_HEADINGS = ("NUMBER", "IMAGE", "VERSION", "DIGEST", "AVAILABLE", "LAST RUN", "BY", "")
 
 app = typer.Typer(rich_markup_mode=None)
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for people.")]
@@ -65,25 +62,19 @@ def roll_back_services(
 def list_images(service: OneService, as_json: AsJson = False) -> None:
     """List the images that a service ran, newest first."""
     images = Utils.fetch_remote_service(service).images()
-    if as_json:
-        print_json([asdict(image) for image in images])
-        return
     target = next((image.previous for image in images if image.is_running), None)
-
-    def row(image: ServiceImage) -> list[str]:
-        remark = "rollback" if image.number == target else ""
-        return [
-            str(image.number),
-            image.image_name,
-            image.version,
-            (image.image_digest or "")[:DIGEST_LENGTH],
-            image.available,
-            "now" if image.is_running else age(image.last_success_datetime),
-            image.requested_by,
-            remark if image.is_verified else "changed by hand",
-        ]
-
-    print_list(images, IMAGE_HEADINGS, row, none="No image of this service is known.")
+    remarks = {target: "rollback"} | {image.number: "changed by hand" for image in images if not image.is_verified}
+    columns: Columns = {
+        "NUMBER": lambda image: str(image["number"]),
+        "IMAGE": lambda image: image["image_name"],
+        "VERSION": lambda image: image["version"],
+        "DIGEST": lambda image: (image["image_digest"] or "")[:DIGEST_LENGTH],
+        "AVAILABLE": lambda image: image["available"],
+        "LAST RUN": lambda image: "now" if image["is_running"] else age(image["last_success_datetime"]),
+        "BY": lambda image: image["requested_by"],
+        "": lambda image: remarks.get(image["number"], ""),
+    }
+    print_list(list(map(asdict, images)), columns, as_json=as_json, none="No image of this service is known.")
 
 
 @app.command("hold")

@@ -25,7 +25,7 @@ from tutum.cli.options import (
     parse_pairs,
     parse_state,
 )
-from tutum.cli.output import age, count, hint, parse_date, print_list, print_resources, printable
+from tutum.cli.output import Columns, age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.errors import TutumApiError
 from tutum.lookup import Utils, list_outages
 from tutum.service import Service
@@ -48,7 +48,15 @@ Autorestart = Annotated[
     typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
 ]
 
-PS_HEADINGS = ("NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE")
+PS_COLUMNS: Columns = {
+    "NAME": lambda service: service.shown_name,
+    "UUID": lambda service: service.uuid,
+    "STATE": lambda service: _state(service),
+    "RUNNING": lambda service: f"{service.running_num_containers}/{service.target_num_containers}",
+    "IMAGE": lambda service: service.image_name or "",
+    "DEPLOYED": lambda service: age(service.deployed_datetime),
+    "ENGINE": lambda service: service.engine or "",
+}
 
 
 @app.command("ps")
@@ -69,23 +77,11 @@ def list_services(
     shown = [service for service in by_stack if show_all or not service.gone_since]
     outages = list_outages()
     none = "No service is known." if outages else ""
-    print_list(shown, PS_HEADINGS, _ps_row, quiet=quiet, as_json=as_json, none=none)
+    print_list(shown, PS_COLUMNS, quiet=quiet, as_json=as_json, none=none)
     for outage in outages:
         print(printable(outage), file=sys.stderr)
     if len(shown) < len(services):
         hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
-
-
-def _ps_row(service: Service) -> list[str]:
-    return [
-        service.shown_name,
-        service.uuid,
-        _state(service),
-        f"{service.running_num_containers}/{service.target_num_containers}",
-        service.image_name or "",
-        age(service.deployed_datetime),
-        service.engine or "",
-    ]
 
 
 def _state(service: Service) -> str:
@@ -230,8 +226,13 @@ def start_services(
     as_json: AsJson = False,
 ) -> None:
     """Start services."""
-    started = start_each("START", find_services(services), Service.start)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("START", find_services(services), Service.start),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("stop")
@@ -243,8 +244,13 @@ def stop_services(
     as_json: AsJson = False,
 ) -> None:
     """Stop services."""
-    started = start_each("STOP", find_services(services), Service.stop)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("STOP", find_services(services), Service.stop),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("scale")
@@ -264,8 +270,13 @@ def scale_services(
 ) -> None:
     """Set the number of containers of services."""
     services, target = _parse_scale(given)
-    started = start_each("SCALE", find_services(services), lambda service: service.scale(target))
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("SCALE", find_services(services), lambda service: service.scale(target)),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 def _parse_scale(given: Sequence[str]) -> tuple[Sequence[str], int]:
@@ -291,8 +302,13 @@ def terminate_services(
     if gone := [service for service in found if service.gone_since]:
         _forget(gone, force=force, announce=not (quiet or as_json))
     there = [service for service in found if not service.gone_since]
-    started = start_each("TERMINATE", there, Service.delete)
-    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report(
+        start_each("TERMINATE", there, Service.delete),
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("forget")

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tutum.cli import handler_calls
-from tutum.cli.field_options import check_field, complete_verify, takes_fields
+from tutum.cli.field_options import changes_of, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, state_of
 from tutum.cli.options import (
     AnyServices,
@@ -26,7 +25,7 @@ from tutum.cli.options import (
     seconds_of,
     words,
 )
-from tutum.cli.output import age, hint, print_json, print_list, print_table, printable
+from tutum.cli.output import Columns, age, hint, print_json, print_list, print_table, printable
 from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
@@ -53,22 +52,22 @@ def list_handlers(services: AnyServices = None, quiet: Quiet = False, as_json: A
     all_active = all(state_of(handler) == "active" for handler in handlers)
     headings = LIST_HEADINGS[len(services or ()) == 1 : -1 if all_active else None]
     none = f"no webhook handlers: tutum webhook-handler create {' '.join(names.values()) if services else 'SERVICE'}"
-    print_list(handlers, headings, partial(_row, names, headings), quiet=quiet, as_json=as_json, none=none)
+    print_list(handlers, _columns(names, headings), quiet=quiet, as_json=as_json, none=none)
     if as_json:
         _warn_of_loopback(handlers)
 
 
-def _row(names: Mapping[str, str], headings: Sequence[str], handler: Handler) -> list[str]:
-    cells = {
-        "SERVICE": names.get(handler.service_uuid, handler.service_uuid),
-        "NAME": handler.name,
-        "OPERATION": handler.operation,
-        "UUID": handler.uuid,
-        "STATE": state_of(handler),
-        "LAST CALLED": age(handler.last_called_datetime) or "never",
-        "CREATED": age(handler.created_datetime),
+def _columns(names: Mapping[str, str], headings: Sequence[str]) -> Columns:
+    columns: Columns = {
+        "SERVICE": lambda handler: names.get(handler.service_uuid, handler.service_uuid),
+        "NAME": lambda handler: handler.name,
+        "OPERATION": lambda handler: handler.operation,
+        "UUID": lambda handler: handler.uuid,
+        "STATE": state_of,
+        "LAST CALLED": lambda handler: age(handler.last_called_datetime) or "never",
+        "CREATED": lambda handler: age(handler.created_datetime),
     }
-    return [cells[heading] for heading in headings]
+    return {heading: columns[heading] for heading in headings}
 
 
 @app.command("create")
@@ -120,16 +119,11 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a webhook handler. A new filter or tag replaces the old one as a whole."""
-    for field in reset or []:
-        check_field("--reset", field)
-    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
-    if not changes:
-        raise typer.BadParameter("nothing to change: give an option, such as --disable")
+    changes = changes_of(name, reset, fields)
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
     changes = complete_verify(changes, handler)
-    changed = webhook.update(handler.uuid, **changes)
-    _print_handler(webhook, changed, as_json=as_json)
+    _print_handler(webhook, webhook.update(handler.uuid, **changes), as_json=as_json)
 
 
 @app.command("show")
@@ -190,7 +184,7 @@ def list_unused(
     names = {} if as_json else {service.uuid: service.shown_name for service in Service.list()}
     listed = handlers if as_json else [Handler(each, uuid=each.uuid[:8]) for each in handlers]
     none = f"every webhook handler was called or created in the last {days} days"
-    print_list(listed, UNUSED_HEADINGS, partial(_row, names, UNUSED_HEADINGS), as_json=as_json, none=none)
+    print_list(listed, _columns(names, UNUSED_HEADINGS), as_json=as_json, none=none)
     if handlers and not as_json:
         hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 

@@ -2,13 +2,12 @@
 
 import os
 import pwd
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tutum.cli.output import age, print_list
+from tutum.cli.output import Columns, age, print_list
 from tutumd.application import accounts
 from tutumd.application.queries import AUDIT_FILTERS, parse_audit_filters, write_date
 from tutumd.errors import TutumdError
@@ -53,8 +52,11 @@ def list_users(options: Options, as_json: AsJson = False) -> None:
     ]
     print_list(
         users,
-        ("NAME", "ROLE", "CREATED"),
-        lambda user: [user["name"], user["role"], age(user["created_datetime"])],
+        {
+            "NAME": lambda user: user["name"],
+            "ROLE": lambda user: user["role"],
+            "CREATED": lambda user: age(user["created_datetime"]),
+        },
         as_json=as_json,
     )
 
@@ -111,26 +113,30 @@ def list_keys(
     store = open_store(options)
     if name is not None:
         store.user_named(name)  # raises if there is none
-    print_list(
-        [KEY.model_validate(key).model_dump() for key in store.keys(name)],
-        ("KEY", "NAME", "USER", "SCOPE", "FOR", "EXPIRES", "LAST USED", "CREATED"),
-        _key_row,
-        as_json=as_json,
-    )
+    print_list([KEY.model_validate(key).model_dump() for key in store.keys(name)], _KEY_COLUMNS, as_json=as_json)
 
 
-def _key_row(key: Mapping[str, Any]) -> list[str]:
-    service = key["service"] and f"service {key['service'].split('/')[-2]}"
-    return [
-        key["hint"],
-        key["name"],
-        key["user"],
-        key["scope"],
-        " in ".join(filter(None, (service, key["stack"] and f"stack {key['stack']}"))) or "everything",
-        (key["expires_datetime"] or "never")[:10],
-        age(key["last_used_datetime"]) or "never",
-        age(key["created_datetime"]),
-    ]
+_KEY_COLUMNS: Columns = {
+    "KEY": lambda key: key["hint"],
+    "NAME": lambda key: key["name"],
+    "USER": lambda key: key["user"],
+    "SCOPE": lambda key: key["scope"],
+    "FOR": lambda key: (
+        " in ".join(
+            filter(
+                None,
+                (
+                    key["service"] and f"service {key['service'].split('/')[-2]}",
+                    key["stack"] and f"stack {key['stack']}",
+                ),
+            )
+        )
+        or "everything"
+    ),
+    "EXPIRES": lambda key: (key["expires_datetime"] or "never")[:10],
+    "LAST USED": lambda key: age(key["last_used_datetime"]) or "never",
+    "CREATED": lambda key: age(key["created_datetime"]),
+}
 
 
 @keys.command("revoke")
@@ -191,25 +197,21 @@ def list_audit(
         before = page.next
         if before is None:
             break
-    print_list(
-        [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries],
-        ("WHEN", "USER", "VIA", "FROM", "WHAT", "SERVICE", "DETAILS"),
-        _audit_row,
-        as_json=as_json,
-    )
+    shown = [AUDIT_ENTRY.model_validate(entry).model_dump() for entry in entries]
+    print_list(shown, _AUDIT_COLUMNS, as_json=as_json)
 
 
-def _audit_row(entry: Mapping[str, Any]) -> list[str]:
-    handler = entry["handler_number"] and f"handler {entry['handler_number']}"
-    return [
-        entry["datetime"][:16].replace("T", " "),
-        entry["user"],
-        f"{entry['via']} {entry['credential']}",
-        entry["address"],
-        entry["what"],
-        entry["service_name"],
-        ", ".join(filter(None, (handler, entry["details"]))),
-    ]
+_AUDIT_COLUMNS: Columns = {
+    "WHEN": lambda entry: entry["datetime"][:16].replace("T", " "),
+    "USER": lambda entry: entry["user"],
+    "VIA": lambda entry: f"{entry['via']} {entry['credential']}",
+    "FROM": lambda entry: entry["address"],
+    "WHAT": lambda entry: entry["what"],
+    "SERVICE": lambda entry: entry["service_name"],
+    "DETAILS": lambda entry: ", ".join(
+        filter(None, (entry["handler_number"] and f"handler {entry['handler_number']}", entry["details"]))
+    ),
+}
 
 
 def open_store(options: Options) -> "Store":

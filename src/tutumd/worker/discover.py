@@ -209,7 +209,7 @@ class Discovery:
         except EngineUnavailableError as error:
             self.parking.suspect(str(error))
             return str(error)
-        sealed = [self._seal.seal_snapshot(self._engine.info.name, each) for each in snapshots]
+        sealed = [self._seal.seal_image(self._engine.info.name, each.selector, each) for each in snapshots]
         if not self._queue.sync(self._engine.info, sealed, revisions=revisions, worker=self._worker, **options):
             self._changed.set()
         self._is_well = True

@@ -1,9 +1,10 @@
 """Reads from an engine that the server requests. Others than tutumd may have written their arguments."""
 
+from contextlib import suppress
 from dataclasses import asdict
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineRequest, WantedImage, read_wanted
+from tutumd.model import EngineRequest, read_wanted
 from tutumd.ports.engine import Engine
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.perform import plan
@@ -25,19 +26,13 @@ def read_engine(engine: Engine, request: EngineRequest, seal: JournalSeal) -> di
             image = trusted_image(read_wanted(given), service, seal) if given else None
             return {"plan": asdict(plan(engine, service, image))}
         case "images":
-            listed = arguments["images"]
-            wanted = [read_wanted(each) for each in listed[:_MAX_IMAGES]] if isinstance(listed, list) else []
-            trusted = [image for each in wanted if (image := _trusted_or_none(each, request, seal))]
+            listed, trusted = arguments["images"], []
+            for each in listed[:_MAX_IMAGES] if isinstance(listed, list) else ():
+                with suppress(EngineRefusedError):
+                    trusted.append(trusted_image(read_wanted(each), service, seal))
             found = engine.availability(service, trusted)
             return {"images": {str(number): str(each) for number, each in found.items()}}
         case _:
             lines, after = int(str(arguments["lines"])), arguments.get("after")
             position = {str(key): str(value) for key, value in after.items()} if isinstance(after, dict) else None
             return {"logs": asdict(engine.logs(service, min(max(lines, 1), MAX_LOG_LINES), position))}
-
-
-def _trusted_or_none(image: WantedImage, request: EngineRequest, seal: JournalSeal) -> WantedImage | None:
-    try:
-        return trusted_image(image, request.service, seal)
-    except EngineRefusedError:
-        return None

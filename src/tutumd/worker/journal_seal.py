@@ -6,11 +6,13 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import TypeVar
 
-from tutumd.model import Claim, ImageFacts, Outcome, ServiceSnapshot
+from tutumd.model import Claim, Outcome, ServiceSnapshot
 from tutumd.ports.engine import LOST_JOURNAL
 
 _FIELD = "seal"
+_Seen = TypeVar("_Seen", Outcome, ServiceSnapshot)
 
 
 class JournalSeal:
@@ -40,20 +42,12 @@ class JournalSeal:
         """Return the proof that a service ran an image, which only its ID names."""
         return self._digest(["image", engine, selector, image_id])
 
-    def seal_snapshot(self, engine: str, snapshot: ServiceSnapshot) -> ServiceSnapshot:
-        """Return a snapshot whose image has its seal."""
-        return replace(snapshot, image=self._seal_image(engine, snapshot.selector, snapshot.image))
-
-    def seal_outcome(self, claim: Claim, outcome: Outcome) -> Outcome:
-        """Return an outcome whose image has its seal."""
-        service = claim.service
-        return replace(outcome, image=self._seal_image(service.engine, service.selector, outcome.image))
-
-    def _seal_image(self, engine: str, selector: str, image: ImageFacts | None) -> ImageFacts | None:
-        """Return an image with its seal. An image with a digest needs none."""
+    def seal_image(self, engine: str, selector: str, seen: _Seen) -> _Seen:
+        """Return an outcome or a snapshot whose image has its seal. An image with a digest needs none."""
+        image = seen.image
         if image is None or image.digest or not image.image_id:
-            return image
-        return replace(image, seal=self.sign_image(engine, selector, image.image_id))
+            return seen
+        return replace(seen, image=replace(image, seal=self.sign_image(engine, selector, image.image_id)))
 
     def _sign(self, claim: Claim, journal: Mapping[str, object]) -> str:
         """Return the seal. It covers what is constant during a run: the service, and the inputs of the action."""

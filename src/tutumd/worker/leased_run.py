@@ -143,7 +143,8 @@ class LeasedRun(Run):
     @property
     def image(self) -> WantedImage | None:
         check_request(self._subject.action)
-        return trusted_image(self._subject.action.image, self._subject.service, self._seal)
+        wanted = self._subject.action.image
+        return wanted and trusted_image(wanted, self._subject.service, self._seal)
 
     @property
     def journal(self) -> Mapping[str, object]:

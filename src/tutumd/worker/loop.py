@@ -317,16 +317,16 @@ class Worker:
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, error=error))
 
     def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
-        claim = run.claim
-        outcome = self._seal.seal_outcome(claim, outcome)
-        sealed = snapshot and self._seal.seal_snapshot(claim.service.engine, snapshot)
+        claim, service = run.claim, run.claim.service
+        outcome = self._seal.seal_image(service.engine, service.selector, outcome)
+        sealed = snapshot and self._seal.seal_image(service.engine, service.selector, snapshot)
         run.write(lambda: self._queue.finish(claim, outcome, sealed))
-        self._discoveries[claim.service.engine].action_ended()
+        self._discoveries[service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(
             "action ended",
             verb=claim.action.verb,
-            service=claim.service.full_name,
+            service=service.full_name,
             success=outcome.success,
             reason=outcome.reason,
         )

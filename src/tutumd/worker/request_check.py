@@ -39,14 +39,12 @@ def check_request(action: Action) -> None:
         )
 
 
-def trusted_image(image: WantedImage | None, service: Service, seal: JournalSeal) -> WantedImage | None:
+def trusted_image(image: WantedImage, service: Service, seal: JournalSeal) -> WantedImage:
     """Return the image of a request, without its ID unless a worker has seen the service run that image.
 
     Raises:
         EngineRefusedError: Nothing is left that names an image.
     """
-    if image is None:
-        return None
     if not _is_image(image):
         raise EngineRefusedError("refused: a program other than tutumd has written the image into the database")
     is_sealed = hmac.compare_digest(

@@ -1,6 +1,7 @@
 """Tables that fit, and text that does not disturb the terminal."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from rich.cells import cell_len
 from tutum.cli import actions, handler_calls, services, webhook_handlers
 from tutum.cli.output import age, fit_widths, print_json, print_table, print_to_terminal
 
+PS, ACTIONS = [*services.PS_COLUMNS], [*actions.list_columns({})]
 UUID = "61a29874-9134-48f9-b460-f37d4bec4826"
 NAME = "shop-production/frontend"
 WIDEST = {
@@ -36,15 +38,15 @@ def on_terminal(
 @pytest.mark.parametrize(
     "headings",
     [
-        services.PS_HEADINGS,
-        actions.LIST_HEADINGS,
+        PS,
+        ACTIONS,
         webhook_handlers.LIST_HEADINGS,
         webhook_handlers.UNUSED_HEADINGS,
-        handler_calls.DELIVERY_HEADINGS,
+        [*handler_calls.DELIVERY_COLUMNS],
     ],
 )
 def test_every_table_fits_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], headings: tuple[str, ...], width: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], headings: Sequence[str], width: int
 ) -> None:
     lines = on_terminal(monkeypatch, capsys, width, *headings)
     assert max(map(cell_len, lines)) <= width
@@ -54,18 +56,18 @@ def test_every_table_fits_the_terminal(
 @pytest.mark.parametrize(
     ("headings", "natural", "shown"),
     [
-        (services.PS_HEADINGS, [24, 36, 14, 7, 58, 14, 6], "NAME 24, UUID 8, STATE 14, RUNNING 7, IMAGE 19"),
-        (services.PS_HEADINGS, [29, 36, 27, 7, 58, 14, 10], "NAME 29, UUID 8, STATE 27, RUNNING 7"),
-        (services.PS_HEADINGS, [90, 36, 14, 7, 12, 14, 6], "NAME 55, STATE 14, RUNNING 7"),
-        (actions.LIST_HEADINGS, [36, 8, 11, 28, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 28, REASON 17"),
-        (actions.LIST_HEADINGS, [36, 8, 11, 34, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 34, REASON 11"),
+        (PS, [24, 36, 14, 7, 58, 14, 6], "NAME 24, UUID 8, STATE 14, RUNNING 7, IMAGE 19"),
+        (PS, [29, 36, 27, 7, 58, 14, 10], "NAME 29, UUID 8, STATE 27, RUNNING 7"),
+        (PS, [90, 36, 14, 7, 12, 14, 6], "NAME 55, STATE 14, RUNNING 7"),
+        (ACTIONS, [36, 8, 11, 28, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 28, REASON 17"),
+        (ACTIONS, [36, 8, 11, 34, 14, 5, 99], "UUID 8, ACTION 8, STATE 11, SERVICE 34, REASON 11"),
         (webhook_handlers.LIST_HEADINGS, [28, 23, 9, 36, 8], "SERVICE 28, NAME 23, UUID 8, STATE 8"),
         (webhook_handlers.LIST_HEADINGS, [50, 50, 9, 36, 8], "SERVICE 26, NAME 42, STATE 8"),
         (handler_calls.PAIRS, [10, 99], " 10,  68"),
     ],
 )
 def test_values_are_cut_first_then_columns_are_left_out_and_names_are_cut_last(
-    headings: tuple[str, ...], natural: list[int], shown: str
+    headings: Sequence[str], natural: list[int], shown: str
 ) -> None:
     widths = fit_widths(headings, natural, 80)
     assert ", ".join(f"{name} {width}" for name, width in zip(headings, widths, strict=True) if width) == shown
@@ -73,12 +75,12 @@ def test_values_are_cut_first_then_columns_are_left_out_and_names_are_cut_last(
 
 
 def test_a_cut_value_shows_its_beginning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    _, row = on_terminal(monkeypatch, capsys, 80, *services.PS_HEADINGS)
+    _, row = on_terminal(monkeypatch, capsys, 80, *services.PS_COLUMNS)
     assert row.rstrip() == f"{NAME}  {UUID[:8]}  Partly running  日本語   registry.example.c…"
 
 
 def test_a_reason_is_wrapped_and_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = on_terminal(monkeypatch, capsys, 100, *actions.LIST_HEADINGS)
+    lines = on_terminal(monkeypatch, capsys, 100, *actions.list_columns({}))
     start = lines[0].index("REASON")
     shown = " ".join(line[-(len(lines[0]) - start) :].strip() for line in lines[1:])
     assert shown.split()[-5:] == ["not", "become", "healthy", "in", "time"]

@@ -9,6 +9,8 @@ from tutumd.engines.docker.look.services import group_by_service
 from tutumd.engines.docker.look.snapshot import base_image, image_facts, service_snapshot, with_base
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
 from tutumd.engines.labels import parse_labels
+from tutumd.errors import EngineRefusedError
+from tutumd.model import WantedImage
 
 BASE, TAGGED = "tutum.image.base", "tutum.image.tagged"
 FILES = {"com.docker.compose.project.config_files": "/srv/shop/compose.yaml"}
@@ -114,6 +116,21 @@ def test_the_name_of_an_image_has_no_digest_of_another_one() -> None:
     chosen, base = (f"app:stable@sha256:{digit * 64}" for digit in "12")
     facts = image_facts(running(chosen, with_base({}, base, chosen)))
     assert facts and (facts.reference, facts.digest) == ("app:stable", chosen.partition("@")[2])
+
+
+def test_a_rollback_does_not_give_one_image_to_containers_of_several() -> None:
+    both = [
+        inspected(number, f"web-{number}", config={"Image": f"app:{number}"}, labels={"tutum.service": "web"})
+        for number in (1, 2)
+    ]
+    (group,) = group_by_service(both)
+    refusal = "a rollback would give its containers one image, and they have several: app:1, app:2"
+    assert service_snapshot(group).rollback_refusal == refusal
+    assert plan_redeploy(group, both, None, None).pulled == ("app:1", "app:2")
+    with pytest.raises(EngineRefusedError, match=refusal):
+        plan_redeploy(group, both, None, None, wanted=WantedImage(number=1, digest=f"sha256:{'1' * 64}"))
+    (alone,) = group_by_service(both[:1])
+    assert service_snapshot(alone).rollback_refusal == ""
 
 
 def test_the_service_tells_callers_of_a_tag_and_of_its_compose_file() -> None:

@@ -84,9 +84,9 @@ def test_a_journal_of_a_worker_with_another_key_is_lost() -> None:
 def test_an_image_without_a_digest_gets_the_seal_of_its_service() -> None:
     image = ImageFacts(image_id="sha256:1")
     for given in (None, ImageFacts(), ImageFacts(digest="sha256:2", image_id="sha256:1")):
-        assert SEAL.seal_outcome(CLAIM, Outcome(success=True, image=given)).image == given
-    sealed = SEAL.seal_outcome(CLAIM, Outcome(success=True, image=image)).image
+        assert SEAL.seal_image("docker", "name:web", Outcome(success=True, image=given)).image == given
+    sealed = SEAL.seal_image("docker", "name:web", Outcome(success=True, image=image)).image
     assert sealed == replace(image, seal=SEAL.sign_image("docker", "name:web", "sha256:1"))
     seen = replace(snapshot("web"), selector="name:web", image=image)
-    assert SEAL.seal_snapshot("docker", seen).image == sealed
-    assert SEAL.seal_snapshot("swarm", seen).image != sealed
+    assert SEAL.seal_image("docker", seen.selector, seen).image == sealed
+    assert SEAL.seal_image("swarm", seen.selector, seen).image != sealed

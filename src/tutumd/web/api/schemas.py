@@ -21,17 +21,20 @@ from tutumd.model import Page, Query
 Item = TypeVar("Item")
 
 
-def _write_moment(value: object) -> object:
-    return write_date(value) if isinstance(value, datetime) else value
+def _from_dates(write: Callable[[datetime], object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: write(value) if isinstance(value, datetime) else value)
 
 
-def _write_date_of_2015(value: object) -> object:
-    return format_datetime(value.astimezone(UTC).replace(microsecond=0)) if isinstance(value, datetime) else value
-
-
-_MOMENT_FIELD = Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"])
-Moment = Annotated[str, _MOMENT_FIELD, BeforeValidator(_write_moment)]
-DateOf2015 = Annotated[str, Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]), BeforeValidator(_write_date_of_2015)]
+Moment = Annotated[
+    str,
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-10-13T11:01:43Z"]),
+    _from_dates(write_date),
+]
+DateOf2015 = Annotated[
+    str,
+    Field(examples=["Mon, 13 Oct 2014 11:01:43 +0000"]),
+    _from_dates(lambda date: format_datetime(date.astimezone(UTC).replace(microsecond=0))),
+]
 
 
 class ObjectOut(BaseModel):

@@ -82,10 +82,6 @@ def _write_verify(value: Mapping[str, Any]) -> list[str]:
     return [f"A call must have the signature or token of {_SENDERS.get(preset, preset)} ({secrets} set)."]
 
 
-def _write_filter(value: Any) -> list[str]:
-    return [_write_condition(each) for each in (value if isinstance(value, list) else [value])]
-
-
 def _write_condition(value: Any) -> str:
     if isinstance(value, str):
         return f"A call counts if this expression is true: {value}"
@@ -122,7 +118,7 @@ _WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
     "max_uses": lambda value: [f"Accepts {count_of(value, 'call')} in total. Later calls get a 404."],
     "max_containers": lambda value: [f"Scales the service to at most {count_of(value, 'container')}."],
     "verify": _write_verify,
-    "filter": _write_filter,
+    "filter": lambda value: [_write_condition(each) for each in (value if isinstance(value, list) else [value])],
     "tag": _write_tag,
     "pass_body": lambda value: [f"The new containers get the body of the call in the variable {value}."],
     "rate_limit": _write_rate,

@@ -57,6 +57,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         notes=describe_file(containers),
         left_tags=describe_left_tags(containers, map(base_image, containers)),
         settings=found_settings(label_sets),
+        rollback_refusal=rollback_refusal(containers),
     )
 
 
@@ -141,6 +142,13 @@ def _is_rolled_back(container: InspectedContainer) -> bool:
     """Return whether a rollback chose the image: a digest or an ID names it, which no tag of a call does."""
     chosen = container.labels.get(IMAGE_TAGGED, "")
     return "@" in chosen or chosen.startswith("sha256:")
+
+
+def rollback_refusal(containers: Iterable[InspectedContainer]) -> str:
+    """Return why a service cannot be rolled back: its containers run different images; empty if it can."""
+    names = sorted({base_image(each).partition("@")[0] for each in containers})
+    listed = ", ".join(names)
+    return f"a rollback would give its containers one image, and they have several: {listed}" if len(names) > 1 else ""
 
 
 def image_facts(container: InspectedContainer) -> ImageFacts | None:

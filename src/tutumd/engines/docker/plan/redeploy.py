@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.services import ContainerGroup, base_name
-from tutumd.engines.docker.look.snapshot import base_image, describe_file, describe_left_tags
+from tutumd.engines.docker.look.snapshot import base_image, describe_file, describe_left_tags, rollback_refusal
 from tutumd.engines.docker.plan.config import endpoint_settings, has_static_address, without_default_bridge
 from tutumd.engines.docker.plan.constraints import (
     Dependent,
@@ -19,7 +19,7 @@ from tutumd.engines.docker.plan.constraints import (
 from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.docker.plan.wanted import wanted_name
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels, parse_reference
-from tutumd.errors import EngineBusyError
+from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import WantedImage
 
 
@@ -81,6 +81,8 @@ def plan_redeploy(
     dependents = find_dependents(group.containers, all_containers)
     for dependent in dependents:
         check_can_follow(dependent.container, dependent.reason, self_id)
+    if wanted is not None and (refusal := rollback_refusal(group.containers)):
+        raise EngineRefusedError(refusal)
     order, reason = choose_order(group.containers, dependents, labels.order)
     names = [
         with_tag(base_image(slot.container), tag)
