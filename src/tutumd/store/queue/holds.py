@@ -151,7 +151,7 @@ def _read_wanted(
 
 def _select_holds(service_uuids: Collection[str], now: datetime) -> sa.Select[Any]:
     of_services = service_holds.c.service_uuid.in_(list(service_uuids))
-    return sa.select(service_holds).where(of_services, _lasts(service_holds, now))
+    return sa.select(service_holds).where(of_services, lasts(service_holds, now))
 
 
 # As text: SQLAlchemy omits the names of tables after RETURNING.
@@ -167,13 +167,13 @@ MAY_BE_HELD = sa.literal_column(
 def lasting_holds(now: Any) -> sa.Select[Any]:
     """Select the holds and freeze windows that still hold an action of the surrounding query, without its debounce."""
     of_action = sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind != HoldKind.DEBOUNCE.value)
-    return sa.select(action_holds.c.action_seq).where(of_action, _lasts(action_holds, now)).correlate(actions)
+    return sa.select(action_holds.c.action_seq).where(of_action, lasts(action_holds, now)).correlate(actions)
 
 
 def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime) -> dict[int, tuple[Hold, ...]]:
     """Return what still holds each of these actions, by their `seq`; the order is that of `HoldKind`."""
     of_actions = action_holds.c.action_seq.in_(list(action_seqs))
-    rows = connection.execute(sa.select(action_holds).where(of_actions, _lasts(action_holds, now))).all()
+    rows = connection.execute(sa.select(action_holds).where(of_actions, lasts(action_holds, now))).all()
     found: dict[int, tuple[Hold, ...]] = {}
     for row in sorted(rows, key=lambda row: _ORDER.index(row.kind)):
         (reason,) = decode_reasons(row.reason)
@@ -182,7 +182,7 @@ def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime)
     return found
 
 
-def _lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
+def lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
     """Return the condition that a row of a table of holds has an effect now."""
     return sa.or_(table.c.until.is_(None), table.c.until > now)
 
