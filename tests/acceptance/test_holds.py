@@ -92,6 +92,14 @@ def test_a_hold_that_expires_starts_one_run(live_server: LiveServer, tmp_path: P
 def test_callers_that_wait_learn_what_holds_their_call(live_server: LiveServer, tmp_path: Path) -> None:
     held = Held(live_server, tmp_path, until="4h")
     until = live_server.service(held.uuid)["held_until"]
+    accepted = live_server.post(held.url).json
+    [hold] = accepted["holds"]
+    assert (hold["kind"], hold["reason"], hold["until"], accepted["held_until"]) == (
+        "hold",
+        "held: incident 42",
+        until,
+        until,
+    )
     answer = live_server.post(f"{held.url}?wait=1")
     assert answer.status == 504, answer
     [hold] = answer.json["holds"]
@@ -99,7 +107,7 @@ def test_callers_that_wait_learn_what_holds_their_call(live_server: LiveServer, 
     for body in (answer.json, live_server.request("GET", answer.json["status_url"], authorization=None).json):
         assert "incident 42" in str(body["reason"]), body
     held.resume()
-    held.check_single_run(calls=1)
+    held.check_single_run(calls=2)
 
 
 def test_only_an_override_passes_a_hold_and_carries_out_the_held_calls(live_server: LiveServer, tmp_path: Path) -> None:

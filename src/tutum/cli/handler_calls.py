@@ -136,10 +136,9 @@ def redeliver(
 ) -> None:
     """Do again what a received call requested."""
     webhook, handler = find(service, identifier)
-    accepted = webhook.redeliver(handler.uuid, delivery)
     _report(
         f"{label_of(webhook, handler)}, delivery {delivery} again",
-        accepted,
+        webhook.redeliver(handler.uuid, delivery),
         wait=wait,
         timeout_s=timeout_s,
         quiet=quiet,

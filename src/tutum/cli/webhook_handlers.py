@@ -123,8 +123,7 @@ def set_fields(
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
     changes = complete_verify(changes, handler)
-    changed = webhook.update(handler.uuid, **changes)
-    _print_handler(webhook, changed, as_json=as_json)
+    _print_handler(webhook, webhook.update(handler.uuid, **changes), as_json=as_json)
 
 
 @app.command("show")

@@ -2,17 +2,16 @@
 own.
 """
 
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application import services
 from tutumd.application.admission.json_checks import check_choice, is_storable
 from tutumd.application.digests import sha256_hex
-from tutumd.application.queries import parse_date
+from tutumd.application.queries import parse_until
 from tutumd.application.scopes import require_admin, require_everything, require_scope
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError, about
 from tutumd.model import ApiKey, NewKey, Scope, User
@@ -84,9 +83,6 @@ def _new_key(key: str) -> NewKey:
     return NewKey(key_sha256=digest, hint=key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{digest[:8]}")
 
 
-_DAYS = re.compile(r"([1-9][0-9]{0,4})d", re.ASCII)
-
-
 def make_key(
     store: Store,
     viewer: User,
@@ -116,7 +112,7 @@ def make_key(
     with about("scope"):
         scope = Scope(check_choice("scope", document.get("scope"), tuple(Scope)))
     with about("expires"):
-        expires = parse_expiry(document.get("expires"), now)
+        expires = parse_until("expires", document.get("expires"), now)
         _check_expiry(expires, viewer.access.expires)
     reference, stack = document.get("service") or None, document.get("stack") or None
     with about("service"):
@@ -165,21 +161,6 @@ def parse_key_name(text: object) -> str:
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} printable characters, got {name[:60]!r}")
     return name
-
-
-def parse_expiry(text: object, now: datetime) -> datetime | None:
-    """Return when a key expires, from `90d` or a date; None: never. Raises InvalidInputError."""
-    if text is None or text == "":
-        return None
-    if match := _DAYS.fullmatch(str(text)):
-        return now + timedelta(days=int(match[1]))
-    try:
-        expires = parse_date("expires", str(text)).astimezone(UTC)
-    except (InvalidInputError, OverflowError):
-        raise InvalidInputError(f"expires must be days such as 90d or a date, got {str(text)[:50]!r}") from None
-    if expires <= now:
-        raise InvalidInputError(f"expires must be in the future, got {str(text)[:50]!r}")
-    return expires
 
 
 def _check_expiry(expires: datetime | None, longest: datetime | None) -> None:

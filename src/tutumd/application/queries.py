@@ -162,7 +162,7 @@ def parse_date(name: str, text: str, *, forms: str = "a date") -> datetime:
     raise InvalidInputError(f"{name} must be {forms} such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
 
 
-def parse_until(text: str | None, now: datetime) -> datetime | None:
+def parse_until(name: str, text: str | None, now: datetime) -> datetime | None:
     """Return the end of a span from now such as `4h`, or a date as `parse_date`; None for None or an empty text.
 
     Raises:
@@ -175,12 +175,12 @@ def parse_until(text: str | None, now: datetime) -> datetime | None:
         until = (
             now + timedelta(seconds=int(span[1]) * _UNITS_S[span[2]])
             if span
-            else parse_date("until", text, forms=forms)
+            else parse_date(name, text, forms=forms).astimezone(UTC)
         )
     except OverflowError:
         until = now
     if not now < until < _LATEST:
-        raise InvalidInputError(f"until must be in the future and before the year {_LATEST.year}, got {text[:50]!r}")
+        raise InvalidInputError(f"{name} must be in the future and before the year {_LATEST.year}, got {text[:50]!r}")
     return until
 
 

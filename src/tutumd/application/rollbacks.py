@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.application.queries import parse_until
 from tutumd.application.services import ask_engine, ask_plan, check_text
-from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, UnavailableError
+from tutumd.errors import AnswerTimeoutError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
 from tutumd.ports.store import Store
 
@@ -24,9 +24,7 @@ MAX_REASON_LENGTH = 1_000
 def plan_rollback(store: Store, viewer: User, uuid: str, image: str | None) -> Plan:
     """Return what a rollback would do now. `image` and errors are as in `Store.roll_back`, or as `logs` raises."""
     service = store.service(viewer, uuid)
-    if service.rollback_refusal:
-        raise ConflictError(service.rollback_refusal)
-    target = find_target(store.images(viewer, uuid), image)
+    target = find_target(store.images(viewer, uuid), image, service.rollback_refusal)
     plan = ask_plan(store, service, {"image": asdict(target.wanted)})
     return replace(plan, notes=(*plan.notes, *NOT_ROLLED_BACK))
 
@@ -47,7 +45,7 @@ def hold(store: Store, viewer: User, uuid: str, *, until: str | None, reason: st
         InvalidInputError: `until` or `reason` is invalid.
     """
     reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
-    return store.hold(viewer, uuid, until=parse_until(until, now), reason=reason)
+    return store.hold(viewer, uuid, until=parse_until("until", until, now), reason=reason)
 
 
 def images(store: Store, viewer: User, uuid: str) -> list[tuple[ServiceImage, Availability]]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.errors import Reason
-from tutumd.model.actions import Reference
+from tutumd.model.actions import Hold, Reference
 
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 """An image tag: OCI distribution spec 1.1, "Pulling manifests"."""
@@ -178,6 +178,7 @@ class Accepted:
     Attributes:
         before: Containers requested from the action before this call; None for a REDEPLOY or a repeated delivery.
         notes: Sentences for the caller about the service.
+        holds: Why the action may not start yet.
     """
 
     name: str | None
@@ -187,6 +188,7 @@ class Accepted:
     action_seq: int
     before: int | None = None
     notes: tuple[str, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
     def refer(self, call: Call) -> Reference:
         """Return the reference with which the caller reads its progress."""

@@ -98,17 +98,20 @@ class WantedImage:
     seal: str = ""
 
 
-def find_target(images: Sequence[ServiceImage], image: str | None) -> ServiceImage:
+def find_target(images: Sequence[ServiceImage], image: str | None, refusal: str) -> ServiceImage:
     """Return the image to which a rollback returns.
 
     Args:
         images: The image history of the service, newest first.
         image: Number or digest of a verified image; None: the `previous` of the newest.
+        refusal: `rollback_refusal` of the service.
 
     Raises:
         InvalidInputError: There is no such image, or it is not verified.
-        ConflictError: The service has no older image, or runs this image.
+        ConflictError: The service cannot be rolled back, has no older image, or runs this image.
     """
+    if refusal:
+        raise ConflictError(refusal)
     if image is None:
         target = next((each for each in images if each.number == images[0].previous), None)
         if target is None:

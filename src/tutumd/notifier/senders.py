@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.notifications import decrypted
-from tutumd.model.notifications import ClaimedNotification, Event, SendResult, encode
+from tutumd.model.notifications import ClaimedNotification, Event, Notification, SendResult, encode
 from tutumd.notifier.outbound import Outbound, Response, UnreachableError
 from tutumd.notifier.texts import page_links, shorten, write_result
 
@@ -20,8 +20,8 @@ GONE = 410
 _REDIRECTS = range(300, 400)
 
 
-class WebhookSender:
-    """Sends JSON. The signature of each attempt has the time of the attempt, and the ID of the message."""
+class _HttpSender:
+    """Sends one request, and judges its response."""
 
     def __init__(self, outbound: Outbound, cipher: SecretCipher, *, public_url: str = "") -> None:
         """Create the sender; an empty `public_url` sends no links."""
@@ -31,9 +31,43 @@ class WebhookSender:
 
     def send(self, claimed: ClaimedNotification) -> SendResult:
         notification, target = claimed.notification, claimed.target
-        settings = decrypted(target, self._cipher)
+        links = page_links(notification, self._public_url)
+        url, headers, body = self.make_request(notification, decrypted(target, self._cipher), links)
+        try:
+            response = self._outbound.post(url, headers, body, may_use_proxy=target.owner_is_admin)
+        except UnreachableError as error:
+            return SendResult(sent=False, error=str(error), is_final=error.is_final)
+        return self.judge(response, notification.event)
+
+    def make_request(
+        self, notification: Notification, settings: Mapping[str, str], links: Mapping[str, str]
+    ) -> tuple[str, dict[str, str], bytes]:
+        """Return the URL, the headers and the body of a request."""
+        raise NotImplementedError
+
+    def judge(self, response: Response, event: Event) -> SendResult:
+        """Return the result of a request by the status of its response."""
+        status = response.status
+        if 200 <= status < 300:
+            return SendResult(sent=True, status=status)
+        error = f"the receiver answered {status}"
+        if status in _REDIRECTS:
+            error += ", a redirect: set the URL that it redirects to, because redirects are not followed"
+        if status == GONE:
+            error += ": it wants no more messages"
+        return SendResult(
+            sent=False, status=status, error=error, is_gone=status == GONE, retry_after_s=response.retry_after_s
+        )
+
+
+class WebhookSender(_HttpSender):
+    """Sends JSON. The signature of each attempt has the time of the attempt, and the ID of the message."""
+
+    def make_request(
+        self, notification: Notification, settings: Mapping[str, str], links: Mapping[str, str]
+    ) -> tuple[str, dict[str, str], bytes]:
         payload = dict(notification.payload)
-        if links := page_links(notification, self._public_url):
+        if links:
             payload["data"] = {**payload["data"], "links": links}
         body, now = encode(payload), datetime.now(UTC)
         headers = {
@@ -42,26 +76,7 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Webhook(settings["secret"]).sign(notification.uuid, now, body.decode()),
         }
-        try:
-            response = self._outbound.post(settings["url"], headers, body, may_use_proxy=target.owner_is_admin)
-        except UnreachableError as error:
-            return SendResult(sent=False, error=str(error), is_final=error.is_final)
-        return judge_response(response)
-
-
-def judge_response(response: Response) -> SendResult:
-    """Return the result of a request by the status of its response."""
-    status = response.status
-    if 200 <= status < 300:
-        return SendResult(sent=True, status=status)
-    error = f"the receiver answered {status}"
-    if status in _REDIRECTS:
-        error += ", a redirect: set the URL that it redirects to, because redirects are not followed"
-    if status == GONE:
-        error += ": it wants no more messages"
-    return SendResult(
-        sent=False, status=status, error=error, is_gone=status == GONE, retry_after_s=response.retry_after_s
-    )
+        return settings["url"], headers, body
 
 
 MAX_DESCRIPTION = 140  # GitHub's limit
@@ -85,77 +100,51 @@ _REFUSALS = {
 }
 
 
-class ForgeSender:
-    """Sets commit statuses. The repository is that of the target, whatever a payload names."""
-
-    def __init__(self, outbound: Outbound, cipher: SecretCipher, *, public_url: str = "") -> None:
-        """Create the sender; an empty `public_url` sends no links."""
-        self._outbound = outbound
-        self._cipher = cipher
-        self._public_url = public_url
-
-    def send(self, claimed: ClaimedNotification) -> SendResult:
-        notification, target = claimed.notification, claimed.target
-        settings = decrypted(target, self._cipher)
-        url, headers, status = make_status(
-            settings, notification.event, notification.payload, page_links(notification, self._public_url)
-        )
-        try:
-            response = self._outbound.post(
-                url, headers, json.dumps(status).encode(), may_use_proxy=target.owner_is_admin
-            )
-        except UnreachableError as error:
-            return SendResult(sent=False, error=str(error), is_final=error.is_final)
-        return judge_status(response, notification.event, status["state"])
-
-
-def make_status(
-    settings: Mapping[str, str], event: Event, payload: Mapping[str, Any], links: Mapping[str, str]
-) -> tuple[str, dict[str, str], dict[str, Any]]:
-    """Return the URL, the headers and the JSON of a request.
+class ForgeSender(_HttpSender):
+    """Sets commit statuses. The repository is that of the target, whatever a payload names.
 
     Sources: https://docs.github.com/rest/commits/statuses (create a commit status),
     https://docs.gitlab.com/api/commits (set commit pipeline status), https://docs.gitea.com/api (repoCreateStatus)
     """
-    is_test, state, token = event is Event.TEST, _STATES[event], settings["token"]
-    commit = NO_COMMIT if is_test else payload["data"]["revision"]
-    service = "test" if is_test else payload["data"]["service"]["name"]
-    status: dict[str, Any] = {
-        "state": state,
-        "description": "Test" if is_test else shorten(write_result(payload), MAX_DESCRIPTION),
-        "context": settings["context"] or f"tutumd/{service}",
-    }
-    if link := links.get("action"):
-        status["target_url"] = link
-    if is_test and settings["forge"] in ("gitea", "forgejo"):
-        # They answer 500 to a commit that does not exist, and 422 to a wrong type, after they checked the token.
-        status["state"] = 0
-    headers = {"content-type": "application/json", "accept": "application/json"}
-    if settings["forge"] == "gitlab":
-        status |= {"state": _GITLAB_STATES.get(state, state), "name": status.pop("context")}
-        path, headers["private-token"] = f"projects/{quote(settings['repository'], safe='')}", token
-    else:
-        path, headers["authorization"] = f"repos/{settings['repository']}", f"token {token}"
-    if settings["forge"] == "github":
-        headers |= {"authorization": f"Bearer {token}", "x-github-api-version": "2022-11-28"}
-    return f"{settings['api']}/{path}/statuses/{commit}", headers, status
 
+    def make_request(
+        self, notification: Notification, settings: Mapping[str, str], links: Mapping[str, str]
+    ) -> tuple[str, dict[str, str], bytes]:
+        event, payload = notification.event, notification.payload
+        is_test, state, token = event is Event.TEST, _STATES[event], settings["token"]
+        commit = NO_COMMIT if is_test else payload["data"]["revision"]
+        service = "test" if is_test else payload["data"]["service"]["name"]
+        status: dict[str, Any] = {
+            "state": state,
+            "description": "Test" if is_test else shorten(write_result(payload), MAX_DESCRIPTION),
+            "context": settings["context"] or f"tutumd/{service}",
+        }
+        if link := links.get("action"):
+            status["target_url"] = link
+        if is_test and settings["forge"] in ("gitea", "forgejo"):
+            # They answer 500 to a commit that does not exist, and 422 to a wrong type, after they checked the token.
+            status["state"] = 0
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if settings["forge"] == "gitlab":
+            status |= {"state": _GITLAB_STATES.get(state, state), "name": status.pop("context")}
+            path, headers["private-token"] = f"projects/{quote(settings['repository'], safe='')}", token
+        else:
+            path, headers["authorization"] = f"repos/{settings['repository']}", f"token {token}"
+        if settings["forge"] == "github":
+            headers |= {"authorization": f"Bearer {token}", "x-github-api-version": "2022-11-28"}
+        return f"{settings['api']}/{path}/statuses/{commit}", headers, json.dumps(status).encode()
 
-def judge_status(response: Response, event: Event, state: str) -> SendResult:
-    """Return the result of a request. GitLab refuses to set the state that a status already has.
-
-    Args:
-        state: The state that was requested.
-    """
-    status = response.status
-    if event is Event.TEST and (status == 422 or (status == 404 and b"commit not found" in response.body.lower())):
-        return SendResult(sent=True)  # the forge has checked the token before
-    found = _TRANSITION.search(response.body) if status == 400 else None
-    if found and (event is Event.ACTION_STARTED or found[1].decode() == state):
-        return SendResult(sent=True, status=status)
-    if found:
-        has = found[1].decode()
-        error = f"GitLab does not change a status from {has} to {state}: set another context if others use this one"
-        return SendResult(sent=False, status=status, error=error, is_final=True)
-    result = judge_response(response)
-    return replace(result, error=_REFUSALS.get(status, result.error))
+    def judge(self, response: Response, event: Event) -> SendResult:
+        """Return the result of a request. GitLab refuses to set the state that a status already has."""
+        status, state = response.status, _GITLAB_STATES.get(_STATES[event], _STATES[event])
+        if event is Event.TEST and (status == 422 or (status == 404 and b"commit not found" in response.body.lower())):
+            return SendResult(sent=True)  # the forge has checked the token before
+        found = _TRANSITION.search(response.body) if status == 400 else None
+        if found and (event is Event.ACTION_STARTED or found[1].decode() == state):
+            return SendResult(sent=True, status=status)
+        if found:
+            has = found[1].decode()
+            error = f"GitLab does not change a status from {has} to {state}: set another context if others use this one"
+            return SendResult(sent=False, status=status, error=error, is_final=True)
+        result = super().judge(response, event)
+        return replace(result, error=_REFUSALS.get(status, result.error))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, is_postgres, query
 from tests.support.waiting import wait_until
 from tutumd.errors import NotFoundError
-from tutumd.model import ActionState, AuditEvent, AuditFilters, HoldKind, Operation, Verb
+from tutumd.model import ActionState, AuditEvent, AuditFilters, Evaluation, HoldKind, Operation, Verb
 from tutumd.model.freeze import NewFreezeWindow
 from tutumd.store.objects.actions import new_action
 from tutumd.store.queue import holds
@@ -55,6 +55,17 @@ def test_all_calls_of_a_hold_are_carried_out_by_one_run_after_it(bed: StoreBed) 
     bed.finish(bed.claimed())
     assert bed.claim() is None
     assert bed.store.held_actions(bed.admin) == ()
+
+
+def test_a_caller_learns_what_holds_its_call(bed: StoreBed) -> None:
+    web, debounced = bed.handler("web"), bed.handler("db", debounce=30)
+    hold(bed, "web", 4)
+    held = [[(each.kind, each.until) for each in bed.accepted(web).holds] for _ in range(2)]
+    assert held == [[(HoldKind.HOLD, bed.clock() + timedelta(hours=4))]] * 2
+    waits = [bed.accepted(debounced, Evaluation(version=0, debounce_s=30)).holds[0].kind for _ in range(2)]
+    assert waits == [HoldKind.DEBOUNCE] * 2
+    bed.store.resume(bed.admin, web.service_uuid)
+    assert bed.accepted(web).holds == ()
 
 
 def test_a_hold_ends_by_itself(bed: StoreBed) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from tutumd.model import (
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
+    Hold,
     NotQueued,
     Operation,
     Verb,
@@ -84,6 +86,7 @@ class CalledHandler(NamedTuple):
     old_until: int | None
     action_uuid: str | None
     action_seq: int | None
+    action_due: int | None
     action_created: int | None
     debounced_until: int | None
     action_skips: bool | None = None
@@ -402,16 +405,18 @@ def _accepted(
 def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:
     """Return results with the `action_seq` of actions that were inserted after `Coalescer.add`."""
     return [
-        Accepted(
-            name=result.name,
-            operation=result.operation,
-            action_uuid=result.action_uuid,
-            handler_seq=result.handler_seq,
-            action_seq=seqs[result.action_uuid],
-            before=result.before,
-            notes=result.notes,
-        )
+        replace(result, action_seq=seqs[result.action_uuid])
         if isinstance(result, Accepted) and not result.action_seq
+        else result
+        for result in results
+    ]
+
+
+def with_holds(results: Sequence[CallResult], held: Mapping[int, tuple[Hold, ...]]) -> list[CallResult]:
+    """Return results with the holds of their actions, which are given by the actions' `seq`."""
+    return [
+        replace(result, holds=held[result.action_seq])
+        if isinstance(result, Accepted) and result.action_seq in held
         else result
         for result in results
     ]

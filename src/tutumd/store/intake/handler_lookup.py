@@ -47,6 +47,7 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
             handlers.c.old_until,
             actions.c.uuid.label("action_uuid"),
             actions.c.seq.label("action_seq"),
+            actions.c.due.label("action_due"),
             actions.c.created.label("action_created"),
             action_holds.c.until.label("debounced_until"),
             actions.c.skip_unchanged.label("action_skips"),
@@ -166,7 +167,7 @@ TRIGGERS = (
     f"CREATE TRIGGER services_deleted AFTER DELETE ON services BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER actions_opened AFTER INSERT ON actions WHEN NEW.state = 'Pending' AND NEW.open"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
-    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created,"
+    "CREATE TRIGGER actions_changed AFTER UPDATE OF uuid, seq, service_uuid, verb, state, open, created, due,"
     " skip_unchanged ON actions WHEN (OLD.state = 'Pending' AND OLD.open) OR (NEW.state = 'Pending' AND NEW.open)"
     f" BEGIN {_LOG} (NEW.service_uuid); END",
     "CREATE TRIGGER actions_deleted AFTER DELETE ON actions WHEN OLD.state = 'Pending' AND OLD.open"

@@ -16,7 +16,7 @@ from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
 from tutumd.store.intake import action_inputs
-from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, with_action_seqs
+from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, with_action_seqs, with_holds
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
@@ -243,11 +243,15 @@ def _store_part(
         keys.read(connection, list(given))
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     asked = action_inputs.read_totals(connection, scaled)
-    batch = Coalescer(called, keys, microseconds(now), budget, asked, begin_rollback)
+    now_us = microseconds(now)
+    batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
     results = [batch.add(call) for call in calls]
+    held = {each.action_seq for each in called.values() if each.action_seq and (each.action_due or 0) > now_us}
     seqs: dict[str, int] = {}
     if batch.new_actions:
-        seqs = insert_actions(connection, batch.new_actions)
+        inserted = insert_actions(connection, batch.new_actions)
+        seqs = {row.uuid: row.seq for row in inserted}
+        held |= {row.seq for row in inserted if row.may_be_held}
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
@@ -259,10 +263,11 @@ def _store_part(
     if batch.debounces:
         ends = {seqs[action] if isinstance(action, str) else action: end for action, end in batch.debounces.items()}
         holds.set_debounces(connection, ends, now)
+        held |= set(ends)
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
     topics |= batch.engines
-    return results
+    return with_holds(results, holds.read(connection, held, now)) if held else results
 
 
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:

@@ -1,9 +1,8 @@
 """Plain calls on PostgreSQL: one statement, a function of the database, stores a few of them in one round trip.
 
 A plain call has no key, no tag and no evaluation, and calls a redeploy handler without options by its current UUID. The
-call queues an action that nothing holds, or joins an action that no debounce holds and that does not skip an unchanged
-image. `Coalescer` processes all
-other calls, and treats plain calls in the same way.
+call queues an action that nothing holds, or joins an action that is due and does not skip an unchanged image.
+`Coalescer` processes all other calls, and treats plain calls in the same way.
 """
 
 import json
@@ -15,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConnectionLostError, UnavailableError
-from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, HoldKind, Operation
+from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_delivery
 from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.queue.holds import ANY_WINDOW
@@ -69,24 +68,20 @@ BEGIN
         SELECT seq, uuid, due, skip_unchanged INTO action FROM actions WHERE {_IS_OPEN};
         queued := NOT FOUND;
         IF queued THEN
-            IF {ANY_WINDOW} OR EXISTS (
-                SELECT FROM service_holds
-                WHERE service_uuid = handler.service_uuid AND (until IS NULL OR until > received)
-            ) THEN
-                RAISE no_data_found;
-            END IF;
+            -- STRICT: without a row, a hold or a window may apply.
             INSERT INTO actions (
                 uuid, service_uuid, engine, verb, state, open, cancel, created, due, address,
                 user_agent, reason, log_tail, rolled_back, containers_before, containers_after, token, attempts, journal
-            ) VALUES (
+            ) SELECT
                 gen_random_uuid()::text, handler.service_uuid, handler.engine, handler.operation,
                 '{ActionState.PENDING}', true, false, received, received, {_VALUES["address"]},
                 {_VALUES["user_agent"]}, '', '', false, '[]', '[]', 0, 0, '{{}}'
-            ) RETURNING seq, uuid INTO action;
+            WHERE NOT {ANY_WINDOW} AND NOT EXISTS (
+                SELECT FROM service_holds
+                WHERE service_uuid = handler.service_uuid AND (until IS NULL OR until > received)
+            ) RETURNING seq, uuid INTO STRICT action;
             PERFORM pg_notify({CHANNEL.format("handler.engine")}, '');
-        ELSIF action.skip_unchanged OR action.due > received AND EXISTS (
-            SELECT FROM action_holds WHERE action_seq = action.seq AND kind = '{HoldKind.DEBOUNCE}' AND until > received
-        ) THEN
+        ELSIF action.due > received OR action.skip_unchanged THEN
             RAISE no_data_found;
         END IF;
         INSERT INTO deliveries ({", ".join(f'"{name}"' for name in _VALUES)})

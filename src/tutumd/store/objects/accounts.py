@@ -13,7 +13,7 @@ from tutumd.ports.store import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows
-from tutumd.store.objects.row_mapping import Row, check_scope, read_one, value_from
+from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, value_from
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
 from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
@@ -37,7 +37,7 @@ def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None
     """
     user = _lock(connection, user_uuid)
     works = sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
-    if _count(connection, api_keys.c.user_uuid == user_uuid, works) > MAX_KEYS:
+    if count(connection, sa.select(api_keys.c.user_uuid).where(api_keys.c.user_uuid == user_uuid, works)) > MAX_KEYS:
         raise ConflictError(f"{user.name} has {MAX_KEYS:,} API keys, and may not have more: revoke those not in use")
     _take(connection, user, now, _most_handlers(user) // MAX_KEYS_A_DAY)
 
@@ -53,7 +53,7 @@ def check_handlers(connection: sa.Connection, user_uuid: str, now: datetime, add
     """
     user = _lock(connection, user_uuid)
     most = _most_handlers(user)
-    if _count(connection, handlers.c.maker_uuid == user_uuid) > most:
+    if count(connection, sa.select(handlers.c.seq).where(handlers.c.maker_uuid == user_uuid)) > most:
         raise ConflictError(
             f"you may have made at most {most:,} webhook handlers: revoke those not in use"
             " (tutum webhook-handler unused lists some that nobody calls)"
@@ -73,7 +73,7 @@ def check_targets(connection: sa.Connection, user_uuid: str, added: int = 0) -> 
         ConflictError: The user has too many targets.
     """
     user = _lock(connection, user_uuid)
-    if _count(connection, targets.c.user_uuid == user_uuid) + added > MAX_TARGETS:
+    if count(connection, sa.select(targets.c.seq).where(targets.c.user_uuid == user_uuid)) + added > MAX_TARGETS:
         raise ConflictError(f"{user.name} has {MAX_TARGETS} notification targets, and may not have more: delete some")
 
 
@@ -97,10 +97,6 @@ def _most_handlers(user: Row) -> int:
 def _lock(connection: sa.Connection, user_uuid: str) -> Row:
     """Lock a user, so that of two simultaneous transactions the second counts the additions of the first."""
     return read_one(connection, sa.select(users).where(users.c.uuid == user_uuid).with_for_update(key_share=True))
-
-
-def _count(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
-    return connection.scalar(sa.select(sa.func.count()).where(*which)) or 0
 
 
 _key_id: sa.ColumnElement[str] = sa.func.substr(api_keys.c.key_sha256, 1, 16)

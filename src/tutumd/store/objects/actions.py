@@ -28,7 +28,7 @@ from tutumd.model import (
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_action, select_actions
-from tutumd.store.objects.row_mapping import read_one, read_page, read_service, visible_to
+from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
 from tutumd.store.sql.wakeup import ENDS, StorePart
@@ -80,8 +80,8 @@ def new_action(
     }
 
 
-def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID.
+def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> Sequence[Row]:
+    """Insert rows of `new_action`, and return the `uuid` and `seq` of each, and whether it `may_be_held`.
 
     Their services are locked. Holds and freeze windows apply to the redeploys.
     """
@@ -89,7 +89,7 @@ def insert_actions(connection: sa.Connection, rows: Sequence[dict[str, Any]]) ->
     inserted = connection.execute(sa.insert(actions).returning(*columns), list(rows)).all()
     if held := [row.service_uuid for row in inserted if row.may_be_held]:
         holds.refresh(connection, held, inserted[0].created)
-    return {row.uuid: row.seq for row in inserted}
+    return inserted
 
 
 def request_cancel(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
@@ -169,7 +169,8 @@ class SqlActions(StorePart):
                     # Later calls still join a redeploy that is held, so that one run carries all of them out.
                     close_all(connection, service_uuid, ~holds.lasting_holds(now).exists())
                 new = new_action(service_uuid, service.engine, verb, target=target, origin=origin, now=now)
-                ((uuid, seq),) = insert_actions(connection, [{**new, "target_before": service.target}]).items()
+                (inserted,) = insert_actions(connection, [{**new, "target_before": service.target}])
+                uuid, seq = inserted.uuid, inserted.seq
             else:
                 uuid, seq = joined
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
@@ -243,8 +244,8 @@ class SqlActions(StorePart):
                 "skip_unchanged": old.skip_unchanged,
                 "image": old.image and asdict(old.image),
             }
-            seqs = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
-            action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
+            (inserted,) = insert_actions(connection, [{**new, **inputs, "uuid": uuid_of_new, "open": False}])
+            action_inputs.store(connection, {inserted.seq: amounts}, {inserted.seq})
             action = read_action(connection, uuid_of_new, self._clock())
             self._record_action(
                 connection, viewer, AuditEvent.ACTION_RETRIED, action, f"{old.verb}, as action {old.uuid}"

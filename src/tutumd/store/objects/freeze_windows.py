@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +13,7 @@ from tutumd.ports.store import FreezeWindows
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, window_from
+from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.accounts import users
@@ -26,7 +25,6 @@ _c = freeze_windows.c
 _FILTERS = {"uuid": _c.uuid}
 _BATCH = 500
 """Services in one statement: databases limit its parameters."""
-_named = services.alias("named")
 _WAITING = sa.select(actions.c.service_uuid).where(
     LIVE, actions.c.state == ActionState.PENDING.value, actions.c.verb == Verb.REDEPLOY.value
 )
@@ -37,7 +35,7 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
         filters = dict(query.filters)
-        found = _select_windows().where(_is_visible(viewer))
+        found = select_windows().where(_is_visible(viewer))
         if service_uuid := filters.pop("service", None):
             found = found.where(_acts_on_visible(viewer).where(services.c.uuid == service_uuid.lower()).exists())
         page = replace(query, filters=filters)
@@ -56,14 +54,15 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
                 _make_room(connection, viewer, new, now)
                 uuid = new_uuid()
                 connection.execute(sa.insert(freeze_windows).values(uuid=uuid, created=now, **row))
-                woken |= apply_windows(connection, _c.uuid == uuid, now, removes=False)
+                if frozen_until(new, now):
+                    woken |= apply_windows(connection, _c.uuid == uuid, now, removes=False)
                 _record(connection, viewer, AuditEvent.FREEZE_ADDED, new, now)
-            return self._read_windows([read_one(connection, _select_windows().where(_c.uuid == uuid))])[0]
+            return self._read_windows([read_one(connection, select_windows().where(_c.uuid == uuid))])[0]
 
     def remove_freeze_window(self, viewer: User, uuid: str) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
             is_this = sa.and_(_c.uuid == uuid, _is_visible(viewer))
-            window = window_from(read_one(connection, _select_windows().where(is_this)))
+            window = window_from(read_one(connection, select_windows().where(is_this)))
             woken |= apply_windows(connection, _c.uuid == uuid, self._clock(), removes=True)
             _record(connection, viewer, AuditEvent.FREEZE_REMOVED, window, self._clock())
 
@@ -103,7 +102,7 @@ def _make_room(connection: sa.Connection, viewer: User, new: NewFreezeWindow, no
     remove those that are over.
     """
     same = (_c.service_uuid.is_not_distinct_from(new.service_uuid), _c.stack.is_not_distinct_from(new.stack))
-    others = _select_windows().where(*same, sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid))
+    others = select_windows().where(*same, sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid))
     windows = [window_from(row) for row in connection.execute(others)]
     if len(windows) >= MAX_WINDOWS:
         over = [window.uuid for window in windows if is_over(window, now)]
@@ -118,17 +117,7 @@ def _record(connection: sa.Connection, viewer: User, what: AuditEvent, window: N
     audit.record(connection, viewer, what, now, service=service, details=details)
 
 
-def _select_windows() -> sa.Select[Any]:
-    """Select windows with their owners, and the names of their services as the owners see them."""
-    is_seen = sa.and_(_named.c.uuid == _c.service_uuid, sa.or_(users.c.is_admin, users.c.name == _named.c.owner))
-    return (
-        sa.select(freeze_windows, users.c.name.label("owner"), _named.c.full_name.label("service_name"))
-        .join(users, users.c.uuid == _c.user_uuid)
-        .outerjoin(_named, is_seen)
-    )
-
-
-def _acts_on_visible(viewer: User) -> sa.Select[Any]:
+def _acts_on_visible(viewer: User) -> sa.Select[tuple[str]]:
     """Select the services that the viewer sees and on which a window acts."""
     return sa.select(services.c.uuid).where(sa.not_(services.c.terminated), visible_to(viewer), ACTS_ON)
 

@@ -4,7 +4,7 @@ The newest row of a service is the image that it runs. `previous` is the row to 
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,8 @@ from tutumd.model import Claim, ImageFacts, Outcome, ServiceImage, ServiceSnapsh
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import first_handler
 from tutumd.store.objects.row_mapping import value_from
+from tutumd.store.queue.snapshots import fit
 from tutumd.store.tables.actions import RUNNING, actions
-from tutumd.store.tables.schema import storable
 from tutumd.store.tables.services import handlers, service_images
 
 MAX_IMAGES = 20
@@ -125,8 +125,14 @@ def _append(
 ) -> None:
     """Add a row, and delete the rows that are no longer kept."""
     number = newest.number + 1 if newest else 1
-    row = {"service_uuid": service_uuid, "number": number, "previous": previous, **_fit(image), **values}
-    connection.execute(sa.insert(service_images), row)
+    row = {
+        "service_uuid": service_uuid,
+        "number": number,
+        "previous": previous,
+        **asdict(image),
+        **values,
+    }
+    connection.execute(sa.insert(service_images), fit(service_images, row))
     is_old = sa.and_(_c.service_uuid == service_uuid, _c.number <= number - MAX_IMAGES)
     connection.execute(sa.delete(service_images).where(is_old, _c.number != (previous or 0)))
 
@@ -135,17 +141,11 @@ def _update(
     connection: sa.Connection, service_uuid: str, row: ServiceImage, image: ImageFacts, **values: object
 ) -> None:
     """Update a row of the same image, which may have got another name, or a digest by a push."""
-    values |= {name: value for name, value in _fit(image).items() if value}
+    values |= {name: value for name, value in fit(service_images, asdict(image)).items() if value}
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if changed:
         this = sa.and_(_c.service_uuid == service_uuid, _c.number == row.number)
         connection.execute(sa.update(service_images).where(this).values(changed))
-
-
-def _fit(image: ImageFacts) -> dict[str, str]:
-    """Return an image as columns, with texts that every database stores."""
-    facts = {field.name: getattr(image, field.name) for field in fields(ImageFacts)}
-    return {name: storable(text)[: getattr(_c[name].type, "length", None)] for name, text in facts.items()}
 
 
 def _describe_requesters(connection: sa.Connection, action_uuid: str) -> str:

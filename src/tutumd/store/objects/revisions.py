@@ -12,6 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.store.queue.holds import lasts
 from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
 from tutumd.store.tables.services import engines, handlers, service_holds, services
@@ -30,8 +31,8 @@ class SqlRevisions(StorePart):
         ]
         if "" in uuids:
             held = sa.func.sum(sa.case((actions.c.due > now, 1), else_=0))
-            lasts = sa.func.sum(sa.cast(_hold_lasts(now), sa.Integer))
-            statements += [_ALL_HOLDS.add_columns(lasts)]
+            lasting = sa.func.sum(sa.cast(lasts(service_holds, now), sa.Integer))
+            statements += [_ALL_HOLDS.add_columns(lasting)]
             statements += [_ENGINES.add_columns(_has_worker(now)), _ALL_SERVICES, _ALL_LIVE_ACTIONS.add_columns(held)]
         with self._database.read() as connection:
             for statement in statements:
@@ -63,11 +64,7 @@ def _with_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Se
 def _with_service_hold(statement: sa.Select[tuple[object, ...]], now: datetime) -> sa.Select[tuple[object, ...]]:
     """Add the hold of a service, which ends without a change of its row."""
     of_service = service_holds.c.service_uuid == services.c.uuid
-    return statement.add_columns(service_holds.c.since, _hold_lasts(now)).outerjoin(service_holds, of_service)
-
-
-def _hold_lasts(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(service_holds.c.until.is_(None), service_holds.c.until > now)
+    return statement.add_columns(service_holds.c.since, lasts(service_holds, now)).outerjoin(service_holds, of_service)
 
 
 _ALL = sa.literal("")

@@ -45,16 +45,20 @@ class SqlRollbacks(SqlActions):
         self, viewer: User, service_uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
     ) -> Action:
         with self._change_service(viewer, service_uuid) as (connection, woken, service, now):
-            target = choose_image(connection, service, image)
-            uuid, topics = supersede(connection, service, target, now)
-            woken |= topics
-            joins = " (joined an unfinished one)" if uuid else ""
-            if uuid is None:
-                new = new_rollback(service, target, origin, now)
+            target, equal, new = _begin(
+                connection,
+                service,
+                image,
+                by=viewer.name,
+                hold=hold,
+                reason=reason,
+                origin=origin,
+                now=now,
+                topics=woken,
+            )
+            if equal is None:
                 insert_actions(connection, [new])
-                uuid = str(new["uuid"])
-            if hold:
-                hold_for_rollback(connection, service_uuid, target, reason, viewer.name, now)
+            uuid, joins = equal or str(new["uuid"]), " (joined an unfinished one)" if equal else ""
             audit.record(
                 connection,
                 viewer,
@@ -112,9 +116,10 @@ def roll_back_by_call(
     Returns:
         Otherwise the reason why the call is skipped, or the error why it is refused.
     """
-    c = service_holds.c
-    is_held = sa.exists().where(
-        c.service_uuid == service_uuid, c.is_of_rollback, sa.or_(c.until.is_(None), c.until > now)
+    is_held = (
+        sa.exists()
+        .where(service_holds.c.service_uuid == service_uuid, service_holds.c.is_of_rollback)
+        .where(holds.lasts(service_holds, now))
     )
     is_of_rollback = sa.and_(actions.c.service_uuid == service_uuid, actions.c.verb == Verb.ROLLBACK.value)
     held, unfinished = connection.execute(sa.select(is_held, sa.exists().where(is_of_rollback, LIVE))).one()
@@ -122,52 +127,51 @@ def roll_back_by_call(
         return Reason("rolling-back" if unfinished else "rolled-back")
     service = read_service(connection, None, service_uuid)
     try:
-        target = choose_image(connection, service, None)
+        return _begin(connection, service, None, by=by, hold=hold, reason="", origin=origin, now=now, topics=topics)[-1]
     except ConflictError as error:
         return error
-    topics |= supersede(connection, service, target, now)[1]
-    if hold:
-        hold_for_rollback(connection, service_uuid, target, "", by, now)
-    return new_rollback(service, target, origin, now)
 
 
-def choose_image(connection: sa.Connection, service: Service, image: str | None) -> ServiceImage:
-    """Return the row to which a locked service is to be rolled back. `image` and errors are as in `Store.roll_back`."""
-    if service.rollback_refusal:
-        raise ConflictError(service.rollback_refusal)
-    return find_target(list(read_history(connection, service.uuid).values()), image)
-
-
-def supersede(
-    connection: sa.Connection, service: Service, target: ServiceImage, now: datetime
-) -> tuple[str | None, set[str]]:
-    """Cancel the pending redeploys and rollbacks of a locked service, except a rollback to the same image, and request
-    the end of a running one.
+def _begin(
+    connection: sa.Connection,
+    service: Service,
+    image: str | None,
+    *,
+    by: str,
+    hold: bool,
+    reason: str,
+    origin: Origin,
+    now: datetime,
+    topics: set[str],
+) -> tuple[ServiceImage, str | None, dict[str, Any]]:
+    """Prepare a rollback of a locked service: cancel what it supersedes, and hold the service if `hold` is set. `image`
+    and errors are as in `Store.roll_back`.
 
     Returns:
-        The UUID of the unfinished rollback to the same image, if any; and the topics to publish.
+        The image, the UUID of an unfinished rollback to it, if any, and otherwise the row of the action to insert.
+    """
+    target = find_target(list(read_history(connection, service.uuid).values()), image, service.rollback_refusal)
+    equal = _supersede(connection, service.uuid, target, now, topics)
+    topics |= {service.engine, ENDS}
+    if hold:
+        reason = reason or f"rolled back to {target}"
+        holds.hold_service(connection, service.uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
+    new = new_action(service.uuid, service.engine, Verb.ROLLBACK, origin=origin, now=now)
+    return target, equal, {**new, "image": asdict(target.wanted)}
+
+
+def _supersede(
+    connection: sa.Connection, service_uuid: str, target: ServiceImage, now: datetime, topics: set[str]
+) -> str | None:
+    """Cancel the pending redeploys and rollbacks of a locked service, except a rollback to the same image, whose UUID
+    is returned, and request the end of a running one.
     """
     c = actions.c
-    found = sa.select(c.uuid, c.image).where(c.service_uuid == service.uuid, LIVE, c.verb == Verb.ROLLBACK.value)
+    found = sa.select(c.uuid, c.image).where(c.service_uuid == service_uuid, LIVE, c.verb == Verb.ROLLBACK.value)
     rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
     equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
-    others = sa.and_(c.service_uuid == service.uuid, c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value]))
-    if equal:
-        others = sa.and_(others, c.uuid != equal)
+    is_superseded = c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value])
+    others = sa.and_(c.service_uuid == service_uuid, is_superseded, c.uuid.is_distinct_from(equal))
     request_cancel(connection, others, now)
-    topics = cancel_pending(connection, others, now, f"superseded by a rollback to {target}")
-    return equal, {service.engine, ENDS, *topics}
-
-
-def new_rollback(service: Service, target: ServiceImage, origin: Origin, now: datetime) -> dict[str, Any]:
-    """Return the row of a new ROLLBACK."""
-    new = new_action(service.uuid, service.engine, Verb.ROLLBACK, origin=origin, now=now)
-    return {**new, "image": asdict(target.wanted)}
-
-
-def hold_for_rollback(
-    connection: sa.Connection, service_uuid: str, target: ServiceImage, reason: str, by: str, now: datetime
-) -> None:
-    """Hold the redeploys of a locked service until somebody resumes it."""
-    reason = reason or f"rolled back to {target}"
-    holds.hold_service(connection, service_uuid, until=None, reason=reason, by=by, is_of_rollback=True, now=now)
+    topics |= cancel_pending(connection, others, now, f"superseded by a rollback to {target}")
+    return equal

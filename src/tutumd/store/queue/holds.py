@@ -34,6 +34,7 @@ ACTS_ON = sa.and_(
 )
 """The condition that a window of a user acts on a service."""
 
+_named = services.alias("named")
 _ORDER = tuple(HoldKind)
 _Row = tuple[datetime | None, str, str]
 """End, reason and author of a hold, as `action_holds` stores them."""
@@ -150,7 +151,7 @@ def _read_wanted(
 
 def _select_holds(service_uuids: Collection[str], now: datetime) -> sa.Select[Any]:
     of_services = service_holds.c.service_uuid.in_(list(service_uuids))
-    return sa.select(service_holds).where(of_services, _lasts(service_holds, now))
+    return sa.select(service_holds).where(of_services, lasts(service_holds, now))
 
 
 # As text: SQLAlchemy omits the names of tables after RETURNING.
@@ -166,13 +167,13 @@ MAY_BE_HELD = sa.literal_column(
 def lasting_holds(now: Any) -> sa.Select[Any]:
     """Select the holds and freeze windows that still hold an action of the surrounding query, without its debounce."""
     of_action = sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind != HoldKind.DEBOUNCE.value)
-    return sa.select(action_holds.c.action_seq).where(of_action, _lasts(action_holds, now)).correlate(actions)
+    return sa.select(action_holds.c.action_seq).where(of_action, lasts(action_holds, now)).correlate(actions)
 
 
 def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime) -> dict[int, tuple[Hold, ...]]:
     """Return what still holds each of these actions, by their `seq`; the order is that of `HoldKind`."""
     of_actions = action_holds.c.action_seq.in_(list(action_seqs))
-    rows = connection.execute(sa.select(action_holds).where(of_actions, _lasts(action_holds, now))).all()
+    rows = connection.execute(sa.select(action_holds).where(of_actions, lasts(action_holds, now))).all()
     found: dict[int, tuple[Hold, ...]] = {}
     for row in sorted(rows, key=lambda row: _ORDER.index(row.kind)):
         (reason,) = decode_reasons(row.reason)
@@ -181,7 +182,7 @@ def read(connection: sa.Connection, action_seqs: Collection[int], now: datetime)
     return found
 
 
-def _lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
+def lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
     """Return the condition that a row of a table of holds has an effect now."""
     return sa.or_(table.c.until.is_(None), table.c.until > now)
 
@@ -206,27 +207,40 @@ def _select_pending() -> sa.Select[Any]:
 def read_freezes(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, Hold]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
     rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
-    windows = {row.uuid: window_from(row) for row in rows}
-    find = cache(lambda uuids: find_freeze([windows[uuid] for uuid in uuids], now))
-    acting = groupby(rows, key=attrgetter("acts_on"))
-    found = {service_uuid: find(tuple(row.uuid for row in of_service)) for service_uuid, of_service in acting}
+    if not rows:
+        return {}
+    # Not with the rows, which are many: a window may act on all services.
+    these = select_windows().where(freeze_windows.c.seq.in_({row.seq for row in rows}))
+    windows = {row.seq: window_from(row) for row in connection.execute(these)}
+    find = cache(lambda seqs: find_freeze([windows[seq] for seq in seqs], now))
+    acting = groupby(rows, key=attrgetter("uuid"))
+    found = {service_uuid: find(tuple(row.seq for row in of_service)) for service_uuid, of_service in acting}
     return {service_uuid: freeze for service_uuid, freeze in found.items() if freeze}
 
 
+def select_windows() -> sa.Select[Any]:
+    """Select windows with their owners, and the names of their services as the owners see them."""
+    is_seen = sa.and_(
+        _named.c.uuid == freeze_windows.c.service_uuid, sa.or_(users.c.is_admin, users.c.name == _named.c.owner)
+    )
+    return (
+        sa.select(freeze_windows, users.c.name.label("owner"), _named.c.full_name.label("service_name"))
+        .join(users, users.c.uuid == freeze_windows.c.user_uuid)
+        .outerjoin(_named, is_seen)
+    )
+
+
 def window_from(row: Any) -> FreezeWindow:
-    """Return the window of a row that has its `owner` and `service_name`."""
+    """Return the window of a row of `select_windows`."""
     return value_from(row, FreezeWindow, active_until=None)
 
 
 @cache
 def _select_acting() -> sa.Select[Any]:
+    """Select the windows that act on services."""
     return (
-        sa.select(
-            freeze_windows,
-            users.c.name.label("owner"),
-            services.c.full_name.label("service_name"),
-            services.c.uuid.label("acts_on"),
-        )
+        sa.select(services.c.uuid, freeze_windows.c.seq)
+        .select_from(freeze_windows)
         .join(users, users.c.uuid == freeze_windows.c.user_uuid)
         .join(services, ACTS_ON)
         .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))

@@ -124,7 +124,7 @@ def store_snapshot(
         values = {key: value for key, value in values.items() if key not in ("target", "warnings")}
     connection.execute(
         _update_service(tuple(values)),
-        {"service_uuid": uuid, **{f"new_{name}": value for name, value in _fit(services, values).items()}},
+        {"service_uuid": uuid, **{f"new_{name}": value for name, value in fit(services, values).items()}},
     )
     _store_containers(connection, uuid, snapshot.containers, now)
     if (before.owner, before.stack) != (values.get("owner", before.owner), snapshot.stack):
@@ -252,10 +252,10 @@ def insert_service(connection: sa.Connection, **values: object) -> bool:
         values: Columns that have no default here.
     """
     defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
-    return insert_missing(connection, services, **_fit(services, {**defaults, **values}))
+    return insert_missing(connection, services, **fit(services, {**defaults, **values}))
 
 
-def _fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
+def fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return column values with texts that every database can store: the transaction also contains other services."""
     return {
         key: storable(value)[: getattr(table.c[key].type, "length", None)] if isinstance(value, str) else value
@@ -283,7 +283,7 @@ def _store_containers(
 
 
 def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
-    return _fit(
+    return fit(
         containers,
         {
             "uuid": new_uuid(),

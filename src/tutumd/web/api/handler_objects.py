@@ -77,6 +77,10 @@ CALL = describe(
         "action": Shown(str),
         "status_url": Shown(str, "Path of the action's progress, for the caller, without credentials."),
         "notes": Shown(list[str], "Sentences for the caller; absent if there are none.", default=[]),
+        "holds": Shown(plain_list(HOLD), "Why the action may not start yet; absent if nothing holds it.", default=[]),
+        "held_until": Shown(
+            Moment | None, "Only with `holds`: earliest time at which the action could start.", default=None
+        ),
     },
 )
 

@@ -66,8 +66,9 @@ def create_handlers(request: Request, viewer: Operator, service_uuid: ServiceUui
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list, documents = _parse_new(body)
     web = context(request)
-    service = find_service(request, viewer, service_uuid)
-    created = rules.create(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
+    created = rules.create(
+        web.store, viewer, find_service(request, viewer, service_uuid), documents, cipher=web.cipher, now=web.clock()
+    )
     rendered = [show_handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
 
@@ -77,8 +78,9 @@ def plan_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid, b
     """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
     is_list, documents = _parse_new(body)
     web = context(request)
-    service = find_service(request, viewer, service_uuid)
-    plans = rules.plan_creation(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
+    plans = rules.plan_creation(
+        web.store, viewer, find_service(request, viewer, service_uuid), documents, cipher=web.cipher, now=web.clock()
+    )
     return plans if is_list else plans[0]
 
 

@@ -90,8 +90,7 @@ def list_images(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, Any]:
 def hold_service(request: Request, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
     web, document = context(request), parse(body or b"{}", HoldIn).model_dump()
-    service_uuid = find_service(request, viewer, uuid)
-    return rules.hold(web.store, viewer, service_uuid, **document, now=web.clock())
+    return rules.hold(web.store, viewer, find_service(request, viewer, uuid), **document, now=web.clock())
 
 
 @router.delete("/hold/", response_model=SERVICE)

@@ -172,8 +172,7 @@ def _act(
     request: Request, response: Response, viewer: User, uuid: str, verb: Verb, *, override: bool = False
 ) -> Service:
     web, found = context(request), find_service(request, viewer, uuid)
-    origin = web.read_origin(request.scope)
-    service, action = rules.act(web.store, viewer, found, verb, origin, override=override)
+    service, action = rules.act(web.store, viewer, found, verb, web.read_origin(request.scope), override=override)
     name_action(response, action)
     return service
 

@@ -74,7 +74,6 @@ class Batches:
         self._count_batch = count_batch
         self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False
-        self._timer: asyncio.TimerHandle
 
     async def store(self, call: Call) -> CallResult:
         """Store a call and return its result as soon as the call is on disk or refused."""

@@ -21,6 +21,7 @@ from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.headers import delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
+from tutumd.application.queries import write_date
 from tutumd.errors import (
     USED_UP,
     ClosedError,
@@ -36,6 +37,7 @@ from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeed
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api.handler_objects import show_progress
+from tutumd.web.api.objects import HOLD
 from tutumd.web.body import read_body
 from tutumd.web.call.batches import Lookups
 from tutumd.web.context import WebContext, parse_uuid
@@ -294,6 +296,13 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> byte
     status_url = uris.status_uri(context.status_tokens.make(accepted.refer(call)))
     notes = list_notes(call, accepted)
     noted = f',"notes":{encode_json(notes)}' if notes else ""
+    if accepted.holds:
+        ends = [hold.until for hold in accepted.holds]
+        held = {
+            "holds": [HOLD.model_validate(hold).model_dump(mode="json") for hold in accepted.holds],
+            "held_until": write_date(max(filter(None, ends))) if all(ends) else None,
+        }
+        noted += f",{encode_json(held)[1:-1]}"
     return (
         f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
         f'"uuid":"{call.handler_uuid}","action":"{uris.action_uri(accepted.action_uuid)}","status_url":"{status_url}"'

@@ -56,10 +56,12 @@ def abandon(request: Request, visitor: Admin, uuid: str) -> Response:
 @router.post("/retry/")
 def retry(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
     """Repeat an action, and show the new action. If the same form is sent again, it redirects to the same action."""
-    web = context(request)
-    origin = web.read_origin(request.scope)
+    web, key = context(request), fingerprint(form)
     return _change(
-        request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin, fingerprint(form))
+        request,
+        visitor,
+        uuid,
+        lambda: web.store.retry(visitor, parse_uuid(uuid), web.read_origin(request.scope), key),
     )
 
 

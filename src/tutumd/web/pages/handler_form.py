@@ -114,8 +114,13 @@ def _show_new(
 def _show_edit(
     found: FoundHandler, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
 ) -> Response:
-    values = _values(found.handler, typed, errors or {})
-    return render(found.request, "handler_edit.html", status if errors else 200, **found.values, **values)
+    return render(
+        found.request,
+        "handler_edit.html",
+        status if errors else 200,
+        **found.values,
+        **_values(found.handler, typed, errors or {}),
+    )
 
 
 def _values(handler: Handler | None, typed: Mapping[str, str] | None, errors: dict[str, str]) -> dict[str, object]:

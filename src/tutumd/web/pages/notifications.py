@@ -44,7 +44,11 @@ def show_notifications(request: Request, visitor: Reader, state: str = "", befor
         "notifications.html",
         targets=targets,
         dead=sum(each.dead for each in targets),
-        kinds=[(kind, KINDS[kind], KIND_NOTES[kind]) for kind in TargetKind if _may_have(visitor, kind)],
+        kinds=[
+            (kind, KINDS[kind], KIND_NOTES[kind])
+            for kind in TargetKind
+            if visitor.is_admin or kind is not TargetKind.APPRISE
+        ],
         may_change=may_change(visitor),
         filters=[("All", here, None, not state)]
         + [(text, f"{here}?state={each}", None, state == each) for each, text in STATES.items()],
@@ -152,10 +156,6 @@ def retry(request: Request, visitor: Admin, notification_uuid: str) -> Response:
 def may_change(visitor: User) -> bool:
     """Return whether the visitor's credentials may change targets."""
     return visitor.access.scope is Scope.ADMIN and not visitor.access.is_narrow
-
-
-def _may_have(visitor: User, kind: TargetKind) -> bool:
-    return visitor.is_admin or kind is not TargetKind.APPRISE
 
 
 def _show(request: Request, visitor: User, target: Target, status: int = 200, **values: Any) -> Response:

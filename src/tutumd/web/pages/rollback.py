@@ -105,12 +105,10 @@ def _show_rollback(
 
 def _find_target(service: Service, images: Sequence[ServiceImage], number: str) -> tuple[ServiceImage | None, str]:
     """Return the image with a number, or the previous one; or None and why there is no rollback to it."""
-    if service.rollback_refusal:
-        return None, service.rollback_refusal
     try:
-        return find_target(images, number or None), ""
+        return find_target(images, number or None, service.rollback_refusal), ""
     except (InvalidInputError, ConflictError) as error:
-        return None, f"{error}."
+        return None, f"{str(error).removesuffix('.')}."
 
 
 def _describe_meeting(action: Action) -> str:
