@@ -68,20 +68,18 @@ BEGIN
         SELECT seq, uuid, due, skip_unchanged INTO action FROM actions WHERE {_IS_OPEN};
         queued := NOT FOUND;
         IF queued THEN
-            IF {ANY_WINDOW} OR EXISTS (
-                SELECT FROM service_holds
-                WHERE service_uuid = handler.service_uuid AND (until IS NULL OR until > received)
-            ) THEN
-                RAISE no_data_found;
-            END IF;
+            -- STRICT: without a row, a hold or a window may apply.
             INSERT INTO actions (
                 uuid, service_uuid, engine, verb, state, open, cancel, created, due, address,
                 user_agent, reason, log_tail, rolled_back, containers_before, containers_after, token, attempts, journal
-            ) VALUES (
+            ) SELECT
                 gen_random_uuid()::text, handler.service_uuid, handler.engine, handler.operation,
                 '{ActionState.PENDING}', true, false, received, received, {_VALUES["address"]},
                 {_VALUES["user_agent"]}, '', '', false, '[]', '[]', 0, 0, '{{}}'
-            ) RETURNING seq, uuid INTO action;
+            WHERE NOT {ANY_WINDOW} AND NOT EXISTS (
+                SELECT FROM service_holds
+                WHERE service_uuid = handler.service_uuid AND (until IS NULL OR until > received)
+            ) RETURNING seq, uuid INTO STRICT action;
             PERFORM pg_notify({CHANNEL.format("handler.engine")}, '');
         ELSIF action.due > received OR action.skip_unchanged THEN
             RAISE no_data_found;
