@@ -158,6 +158,8 @@ def test_an_exported_file_applies_without_a_change_and_follows_its_edits(
     assert f"removed the freeze window Fri 16:00 to Mon 06:00 of {ann.name}" in told
     assert "Nothing to do" in apply(more, "--check", "--prune")
     assert len(listed(ann)) == 3
+    assert "Nothing to do" in apply(more + more[more.index("\n[[freeze]]") :], "--check")
+    assert "Europe/Berlin, 5" in apply(more.replace('"weekend"', "5"), "--check", code=1)
     for before, after, said in (
         (f'service = "{ann.name}"', 'service = "nothing"', "there is no service nothing"),
         ('tz = "', 'zone = "', "unknown field 'zone'"),

@@ -30,9 +30,8 @@ def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
     """
     if not wanted:
         return []
-    found = [
-        (window, window_fields(window, window.service and window.service.split("/")[-2])) for window in own_windows()
-    ]
+    windows = own_windows()
+    found = [window_fields(window, window.service and window.service.split("/")[-2]) for window in windows]
     named = []
 
     def plan_window(fields: dict[str, Any]) -> Step | None:
@@ -41,12 +40,15 @@ def plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> list[Service
             body["service"] = find_service(str(body["service"]), "").uuid
         named.append(body)
         take = partial(current_client().send, "POST", "freeze", body=body)
-        return None if body in [each for _, each in found] else _step("add", fields, take)
+        return None if body in found else _step("add", fields, take)
 
     plan = ServicePlan(title=WINDOWS)
     plan.add(wanted, plan_window)
-    others = [window for window, fields in found if fields not in named]
-    removals = [_step("remove", window_fields(each, each.service_name), each.delete) for each in others]
+    removals = [
+        _step("remove", window_fields(window, window.service_name), window.delete)
+        for window, fields in zip(windows, found, strict=True)
+        if fields not in named
+    ]
     return [plan.with_removals(removals, prune=prune)]
 
 
@@ -58,6 +60,6 @@ def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
 
 def _step(verb: Literal["add", "remove"], fields: Mapping[str, Any], take: Callable[[], object]) -> Step:
     subject = fields.get("service") or fields.get("stack") or "the server"
-    details = ", ".join((fields.get("tz", "UTC"), fields.get("reason", "")))
     name = f"{fields['from']} to {fields['to']} of {subject}"
+    details = f"{fields.get('tz', 'UTC')}, {fields.get('reason', '')}"
     return Step(verb=verb, noun="the freeze window", name=name, take=take, details=[details])

@@ -13,7 +13,6 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import TutumdError, UnavailableError
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
 from tutumd.model.notifications import Event as NotificationEvent
-from tutumd.notifier.schedule import next_attempt
 from tutumd.ports.notifications import NotificationQueue, Sender
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
 
@@ -27,6 +26,12 @@ STUCK_S = 120.0
 POLL_S = 5.0
 """A wake-up may be lost."""
 
+_HOUR = 3600
+DELAYS_S = (0, 5, 300, 1800, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR)
+"""Delay in seconds before each attempt, as Standard Webhooks recommends."""
+
+JITTER = 0.1
+MAX_RETRY_AFTER_S = 24 * _HOUR
 _STORE_TRIES = 30
 _INTERNAL = "internal error: see the notifier's log"
 _log = structlog.get_logger(__name__)
@@ -158,3 +163,16 @@ class Notifier:
                 if self._stop.wait(self._pause_s):
                     break
         return self._queue.finish_notification(claimed, result, due)
+
+
+def next_attempt(attempts: int, result: SendResult, now: datetime, chance: float) -> datetime | None:
+    """Return the time of the next attempt; None: there is none.
+
+    Args:
+        attempts: Number of attempts, with the one that has this result.
+        chance: Random number from 0 to 1, which moves the time by up to 10 %.
+    """
+    if result.sent or result.is_final or result.is_gone or attempts >= len(DELAYS_S):
+        return None
+    delay_s = DELAYS_S[attempts] * (1 - JITTER + 2 * JITTER * chance)
+    return now + timedelta(seconds=max(delay_s, min(result.retry_after_s or 0.0, MAX_RETRY_AFTER_S)))

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tutumd.model.notifications import SendResult
-from tutumd.notifier.schedule import next_attempt
+from tutumd.notifier.loop import next_attempt
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FAILED = SendResult(sent=False, status=500, error="the receiver answered 500")
