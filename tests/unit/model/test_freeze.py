@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.budget import budget
 from tutumd.errors import InvalidInputError
 from tutumd.model import Hold, HoldKind
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow, check_window, find_freeze, frozen_until, is_over
@@ -60,6 +61,7 @@ def test_a_window_applies_from_its_begin_to_its_end(
     assert frozen_until(window, _utc(now)) == (until and _utc(until))
 
 
+@budget(200)
 @given(
     tz=st.sampled_from(
         ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "Asia/Kathmandu", "America/St_Johns"]
