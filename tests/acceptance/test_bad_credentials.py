@@ -35,6 +35,7 @@ def test_bad_credentials_are_refused_on_every_route(target: Target, credentials:
         "action": UNKNOWN,
         "target": UNKNOWN,
         "notification": UNKNOWN,
+        "freeze": UNKNOWN,
         "key_id": "0",
         "number": "1",
     }

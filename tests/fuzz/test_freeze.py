@@ -15,7 +15,7 @@ _MONDAY = datetime(1994, 1, 3)  # noqa: DTZ001  # a wall clock without a zone
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-@budget(150)
+@budget(200)
 @given(
     tz=st.sampled_from(
         ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "Asia/Kathmandu", "America/St_Johns"]

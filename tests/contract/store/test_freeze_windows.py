@@ -244,7 +244,7 @@ def test_simultaneous_requests_do_not_exceed_the_limit(bed: StoreBed, ada: User,
             return False
         return True
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(3) as pool:
         added = list(pool.map(add, range(MAX_WINDOWS + 5)))
     assert added.count(True) == MAX_WINDOWS
     assert freeze(bed, bed.admin, "lone")

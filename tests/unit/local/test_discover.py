@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.local.values import NEW, NOON, OLD, SERVICE_UUID, container, record
-from tutumd.engines.local.engine import build_snapshot
+from tutumd.engines.local.engine import NO_ROLLBACK, build_snapshot
 from tutumd.engines.local.records import Change, ContainerRecord, definition_digest
 from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Definition, ServiceSnapshot, ServiceState
 
@@ -33,6 +33,7 @@ def test_a_running_service_is_shown_with_names_and_digest() -> None:
         image_digest=digest,
         run_command="run old",
         deployed=later,
+        rollback_refusal=NO_ROLLBACK,
     )
     assert shown.state is ServiceState.RUNNING
 

@@ -202,11 +202,10 @@ def _first_part(calls: Sequence[Call], called: Mapping[str, CalledHandler]) -> S
     """Return the first calls to store at once. A call that may begin a rollback is stored alone: a rollback cancels
     actions that earlier calls have queued and later calls would join.
     """
-    for index, call in enumerate(calls):
-        handler = called.get(call.handler_uuid)
-        if handler is not None and handler.begins_rollback:
-            return calls[: index or 1]
-    return calls
+    begin = {uuid for uuid, handler in called.items() if handler.begins_rollback}
+    if not begin:
+        return calls
+    return calls[: next((index for index, call in enumerate(calls) if call.handler_uuid in begin), len(calls)) or 1]
 
 
 def _store_part(

@@ -23,8 +23,8 @@ from tutumd.store.tables.services import freeze_windows, services
 
 _c = freeze_windows.c
 _FILTERS = {"uuid": _c.uuid}
-_BATCH = 500
-"""Services in one statement: databases limit its parameters."""
+_BATCH = 200
+"""Services in one statement: databases limit its parameters, and each service may have 60 windows of its own."""
 _WAITING = sa.select(actions.c.service_uuid).where(
     LIVE, actions.c.state == ActionState.PENDING.value, actions.c.verb == Verb.REDEPLOY.value
 )
