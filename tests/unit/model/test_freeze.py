@@ -1,21 +1,13 @@
 """The spans of freeze windows: clock changes, odd zones, ends of weeks, and windows that follow each other."""
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.fuzz.budget import budget
 from tutumd.errors import InvalidInputError
 from tutumd.model import Hold, HoldKind
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow, check_window, find_freeze, frozen_until, is_over
 
-_MINUTE = timedelta(minutes=1)
-_WEEK = 10_080
-_MONDAY = datetime(1994, 1, 3)  # noqa: DTZ001  # a wall clock without a zone
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # A Friday in July 2026 is the 3rd. Clocks change in Berlin on 2026-03-29 at 01:00 UTC and on 2026-10-25 at 01:00 UTC,
 # on Lord Howe Island on 2026-04-04 at 15:00 UTC (back by 30 minutes) and on 2026-10-03 at 15:30 UTC (forward).
 _CASES = [
@@ -59,31 +51,6 @@ def test_a_window_applies_from_its_begin_to_its_end(
     window = NewFreezeWindow(begins=begins, ends=ends, tz=tz)
 
     assert frozen_until(window, _utc(now)) == (until and _utc(until))
-
-
-@budget(200)
-@given(
-    tz=st.sampled_from(
-        ["Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "Asia/Kathmandu", "America/St_Johns"]
-    ),
-    times=st.tuples(st.integers(0, 10_079), st.integers(0, 10_079)).filter(lambda times: times[0] != times[1]),
-    day=st.sampled_from([(1994, 4, 3), (1994, 10, 30), (2026, 3, 8), (2026, 3, 29), (2026, 4, 5), (2026, 10, 4)]),
-    minutes=st.integers(-3_000, 3_000),
-)
-def test_a_weekly_window_applies_while_the_clock_is_within_it(
-    tz: str, times: tuple[int, int], day: tuple[int, int, int], minutes: int
-) -> None:
-    begin, end = times
-    window = NewFreezeWindow(begins=_text(begin), ends=_text(end), tz=tz)
-    now = datetime(*day, tzinfo=UTC) + minutes * _MINUTE
-
-    until = frozen_until(window, now)
-
-    assert (until is not None) == _is_within(now, tz, begin, end)
-    if until is not None:
-        assert now < until <= now + timedelta(weeks=1, hours=2)
-        assert _is_within(until - _MINUTE, tz, begin, end)
-        assert (_clock(until, tz, forward=True) - end) % _WEEK <= 120  # the clock may have jumped over the end
 
 
 def test_only_a_window_of_dates_is_over_at_its_end() -> None:
@@ -143,28 +110,6 @@ def test_a_cron_expression_is_answered_with_the_form() -> None:
 
 def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _text(minute: int) -> str:
-    day, minute = divmod(minute, 1440)
-    return f"{_DAYS[day]} {minute // 60:02}:{minute % 60:02}"
-
-
-def _is_within(now: datetime, tz: str, begin: int, end: int) -> bool:
-    """Return whether the clock has reached the begin, and will show a time before the end."""
-    latest, earliest = _clock(now, tz, forward=False), _clock(now, tz, forward=True)
-    end += _WEEK if end < begin else 0
-    return any(begin + week <= latest and earliest < end + week for week in range(0, latest + _WEEK, _WEEK))
-
-
-def _clock(now: datetime, tz: str, *, forward: bool) -> int:
-    """Walk through the minutes of some hours; return the latest minute that the clock has shown, or the earliest that
-    it will show, since a Monday.
-    """
-    zone = ZoneInfo(tz)
-    choose, sign = (min, 1) if forward else (max, -1)
-    clock = choose((now + sign * each * _MINUTE).astimezone(zone).replace(tzinfo=None) for each in range(180))
-    return (clock - _MONDAY) // _MINUTE
 
 
 def _window(begins: str, ends: str, owner: str = "ada") -> FreezeWindow:
