@@ -1,4 +1,4 @@
-"""Weekly freeze windows: their spans are those that a walk through the minutes of the clock finds."""
+"""Weekly freeze windows, compared with a walk through the minutes of a week."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
