@@ -35,7 +35,7 @@ def test_untagged_images_of_these_repositories_that_were_pulled_and_nothing_need
         image(9, digests=[MANUAL]),
         image(10, digests=[APP, MANUAL]),
     ]
-    superseded = superseded_images(images, NAMES, {image(2)["Id"]}, {APP, OTHER})
+    superseded = list(superseded_images(images, NAMES, {image(2)["Id"]}, {APP, OTHER}))
     assert [one["Id"] for one in superseded] == [image(number)["Id"] for number in (1, 7, 8)]
 
 

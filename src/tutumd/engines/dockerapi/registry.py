@@ -15,7 +15,7 @@ import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
-from tutumd.engines.dockerapi.failures import status_of, timed_out, translated, translated_read, with_advice
+from tutumd.engines.dockerapi.failures import status_of, timed_out, translated, with_advice
 from tutumd.engines.labels import DOCKER_HUB, ImageReference, parse_reference, pull_code
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
@@ -161,17 +161,6 @@ def find_in_registry(inspect: Callable[[], object]) -> Availability:
         is_gone = status_of(error) == 404 and "denied" not in str(error)
         return Availability.NO if is_gone else Availability.UNKNOWN
     return Availability.REGISTRY
-
-
-def is_local(client: Client, pinned: ImageReference) -> bool:
-    """Return whether the client's host has an image of that repository and digest."""
-    sdk: Any = client
-    with translated_read(f"inspect the image {pinned.name}"):
-        try:
-            image = sdk.inspect_image(pinned.name)
-        except docker.errors.NotFound:
-            return False
-    return has_digest(image, pinned)
 
 
 def has_digest(image: Mapping[str, Any] | None, pinned: ImageReference) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from tutumd.engines.kubernetes.access import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
+    METHODS,
     VERSION,
     ExpiredError,
     Request,
@@ -122,10 +123,8 @@ class Cluster:
     def delete_pod(self, pod: Pod) -> None:
         """Delete exactly this pod; a replacement with the same name stays."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
-        try:
+        with suppress(StaleError):
             self._find(replace(on_collection("delete", "pods", pod.namespace), name=pod.name, body=body))
-        except StaleError:
-            return
 
     def refused_creation(self, view: WorkloadView) -> str:
         """Return why the controller could not create a pod since our change of the workload; empty if it could."""
@@ -250,7 +249,7 @@ class Cluster:
             api = self._client
         with translated(f"cannot {request.words}"):
             parameters = api.param_serialize(
-                request.method,
+                METHODS[request.verb],
                 request.path,
                 query_params=sorted(request.query.items()),
                 header_params={"Accept": "application/json", "Content-Type": request.content_type},

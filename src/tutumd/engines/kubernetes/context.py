@@ -71,12 +71,8 @@ class WorkloadContext:
 
     def delete(self, pod: Pod) -> None:
         """Delete a pod. Raises EngineRefusedError."""
-
-        def delete_once() -> None:
-            self.run.check()
-            self.cluster.delete_pod(pod)
-
-        self.change(delete_once)
+        self.run.check()
+        self.change(lambda: self.cluster.delete_pod(pod))
 
     def change(self, change: Callable[[], T]) -> T:
         """Return the result of `change`, after as many attempts as conflicts make necessary."""

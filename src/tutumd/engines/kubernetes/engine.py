@@ -114,11 +114,8 @@ class KubernetesEngine:
         return snapshots
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
-        address = read_address(service.selector)
-        if address is None or not self._is_served(address):
-            return None
         try:
-            view = self._cluster.view(address)
+            view = self._cluster.view(self._address(service))
         except EngineRefusedError:
             return None
         return take_snapshot(view.workload, view.pods) if view is not None else None
@@ -267,12 +264,9 @@ class KubernetesEngine:
     def close(self) -> None:
         self._cluster.close()
 
-    def _is_served(self, address: Address) -> bool:
-        return self._namespaces == ("",) or address.namespace in self._namespaces
-
     def _address(self, service: Service) -> Address:
         address = read_address(service.selector)
-        if address is None or not self._is_served(address):
+        if address is None or not {"", address.namespace}.intersection(self._namespaces):
             raise EngineRefusedError(f"the service {service.name} is in none of the namespaces that are served")
         return address
 

@@ -20,7 +20,7 @@ FIELD_MANAGER = "tutumd"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
-_METHODS = {
+METHODS = {
     "get": "GET",
     "list": "GET",
     "watch": "GET",
@@ -53,10 +53,6 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     body: Any = None
-
-    @property
-    def method(self) -> str:
-        return _METHODS[self.verb]
 
     @property
     def path(self) -> str:

@@ -155,17 +155,13 @@ class Scale:
         return True
 
     def _annotate(self, noted: str | None) -> None:
-        context = self.context
+        self.context.change(lambda: self._annotate_once(noted))
 
-        def annotate_once() -> None:
-            workload = context.workload()
-            if workload is None or workload.annotations.get(STOPPED_REPLICAS) == noted:
-                return
-            context.patch(
-                MERGE, {"metadata": {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}}
-            )
-
-        context.change(annotate_once)
+    def _annotate_once(self, noted: str | None) -> None:
+        workload = self.context.workload()
+        if workload is not None and workload.annotations.get(STOPPED_REPLICAS) != noted:
+            metadata = {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}
+            self.context.patch(MERGE, {"metadata": metadata})
 
     def judge(self, view: WorkloadView) -> Look:
         context, target, replicas = self.context, target_of(self.journal, view.workload), view.workload.replicas

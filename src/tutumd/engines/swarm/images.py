@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.dockerapi.documents import is_health_check
-from tutumd.engines.dockerapi.registry import find_available, find_in_registry, inspect_manifest, is_local
+from tutumd.engines.dockerapi.registry import find_available, find_in_registry, has_digest, inspect_manifest
 from tutumd.engines.labels import ImageReference, Json, original_image, parse_reference, rollback_image
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
@@ -73,7 +73,7 @@ def find_availability(api: SwarmApi, view: ServiceView, images: Sequence[WantedI
         if not image.digest:
             return Availability.LOCAL if _is_loaded(api, view, image) else Availability.NO
         pinned = replace(repository, tag=None, digest=image.digest)
-        if is_local(api.client, pinned):
+        if has_digest(api.local_image(pinned.name), pinned):
             return Availability.LOCAL
         return find_in_registry(lambda: inspect_manifest(api.client, pinned, auth, f"find {pinned.name}"))
 
@@ -158,7 +158,7 @@ def _resolve_rollback(api: SwarmApi, view: ServiceView, original: str, wanted: W
         manifest = inspect_manifest(api.client, pinned, api.auth(pinned.name), attempt)
         platforms = placement_platforms(manifest.platforms)
     except EngineRefusedError as error:
-        if not is_local(api.client, pinned):
+        if not has_digest(api.local_image(pinned.name), pinned):
             raise
         note = f"only nodes that have the image #{wanted.number} can start it ({error})"
     return ResolvedImage(

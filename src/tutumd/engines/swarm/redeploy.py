@@ -160,10 +160,16 @@ class Redeploy:
         fail(self, reason, self.context.api.log_tail(view, culprit), stage=stage)
 
     def undo(self) -> None:
-        run = self.context.run
+        run, journal = self.context.run, self.journal
         self._given_up.clear()
         run.log("restoring the previous version", Phase.RESTORING)
-        self.context.change(lambda view: _rollback_spec(view, self.journal, tuple(run.variables)))
+        self.context.change(
+            lambda view: (
+                specs.rollback_spec(view.spec, journal.before, journal.config or {}, run.variables)
+                if view.version == journal.new
+                else None
+            )
+        )
 
     def judge_undo(self, view: ServiceView) -> Look:
         journal, count = self.journal, view.running_at(self.journal.old)
@@ -190,7 +196,15 @@ class Redeploy:
                 lambda view: view is None or is_idle(view) or not _has_our_config(view, self.journal),
                 max(timing.idle_s, context.run.remaining_s()),
             )
-        context.change(lambda view: _settled_spec(view, self.journal))
+        # While an update with start-first waits for its first new task, a change to stop-first makes the engine stop
+        # the old task immediately (measured on Engine 26).
+        context.change(
+            lambda view: (
+                specs.with_config_of(view.spec, self.journal.before)
+                if (is_idle(view) or is_converged(view, self.journal.new)) and _has_our_config(view, self.journal)
+                else None
+            )
+        )
 
     def outcome(self, result: Result, view: ServiceView | None) -> Outcome:
         context, journal, is_noted = self.context, self.journal, result.success and not result.reason
@@ -231,26 +245,6 @@ def _stop_first_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, A
     if view.version != journal.new or not specs.has_config(view.spec, before):
         return None
     return specs.with_config_of(view.spec, {specs.UPDATE_CONFIG: journal.config})
-
-
-def _rollback_spec(view: ServiceView, journal: RedeployJournal, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the specification of the previous version; None unless the service has our version."""
-    if view.version != journal.new:
-        return None
-    return specs.rollback_spec(view.spec, journal.before, journal.config or {}, names)
-
-
-def _settled_spec(view: ServiceView, journal: RedeployJournal) -> dict[str, Any] | None:
-    """Return the specification with the user's UpdateConfig.
-
-    It is None while a task is replaced: while an update with start-first waits for its first new task, a change to
-    stop-first makes the engine stop the old task immediately (measured on Engine 26).
-    """
-    return (
-        specs.with_config_of(view.spec, journal.before)
-        if (is_idle(view) or is_converged(view, journal.new)) and _has_our_config(view, journal)
-        else None
-    )
 
 
 def _has_our_config(view: ServiceView, journal: RedeployJournal) -> bool:

@@ -113,14 +113,14 @@ def _find_target(service: Service, images: Sequence[ServiceImage], number: str) 
 
 def _describe_meeting(action: Action) -> str:
     """Return what a rollback does with an action that has not ended."""
-    match action.verb, action.state is ActionState.PENDING:
-        case Verb.REDEPLOY, True:
-            return "the rollback cancels it."
-        case Verb.REDEPLOY, False:
-            return "the rollback cancels it, and begins when the redeploy has been undone."
-        case Verb.ROLLBACK, True:
-            return "a rollback to the same image joins it, and any other replaces it."
-    return "the rollback waits for its end."
+    return _MEETINGS.get((action.verb, action.state is ActionState.PENDING), "the rollback waits for its end.")
+
+
+_MEETINGS = {
+    (Verb.REDEPLOY, True): "the rollback cancels it.",
+    (Verb.REDEPLOY, False): "the rollback cancels it, and begins when the redeploy has been undone.",
+    (Verb.ROLLBACK, True): "a rollback to the same image joins it, and any other replaces it.",
+}
 
 
 @router.post("/hold/")

@@ -53,7 +53,8 @@ def candidate_paths(paths: Sequence[str], destinations: Sequence[str]) -> tuple[
         destinations: Destinations of the container's mounts.
     """
     parents = {path.rpartition("/")[0] for path in paths}
-    leaves = [path for path in paths if path not in parents and not any(_is_below(path, top) for top in destinations)]
+    folders = tuple(f"{top.rstrip('/')}/" for top in destinations)
+    leaves = [path for path in paths if path not in parents and not f"{path}/".startswith(folders)]
     return tuple(sorted(leaves, key=lambda path: not path.startswith("/run/secrets/"))[:_MAX_PATHS])
 
 
@@ -67,10 +68,6 @@ def is_compose_file(stat: Json, created: datetime | None, started: datetime | No
     if stat["mode"] & _IRREGULAR or modified is None or created is None or "." in stat["mtime"]:
         return False
     return created - _TOLERANCE <= modified <= (started or modified) + _TOLERANCE
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _with_time(archive: bytes, path: str, modified: datetime) -> bytes:

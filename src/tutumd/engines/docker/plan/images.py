@@ -101,7 +101,7 @@ def fetch_image(
         return present
     by_manifest = api.facts().by_manifest
     if present is not None and by_manifest:
-        _add_kept_tag(api, reference, str(present["Id"]), run)
+        api.tag(str(present["Id"]), reference.repository, _kept_tag(str(present["Id"])), run)
     before = {image["Id"] for image in api.images()}
     api.pull(reference, run, platform)
     pulled = api.image(name)
@@ -114,7 +114,7 @@ def fetch_image(
     if not _fits(pulled, platform):
         raise EngineRefusedError(f"{name} was pulled for {platform}, but its image is for {platform_of({}, pulled)}")
     if by_manifest:
-        _remove_kept_tag(api, reference, str(pulled["Id"]), run)
+        api.remove_image(f"{reference.repository}:{_kept_tag(str(pulled['Id']))}", run)
     return pulled
 
 
@@ -164,11 +164,11 @@ def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection
             continue
         if current is not None and was_changed and by_manifest:
             # Without a name in its repository, the image would never be removed.
-            _add_kept_tag(api, reference, current, run)
+            api.tag(current, reference.repository, _kept_tag(current), run)
         if current != image_id:
             api.tag(image_id, reference.repository, reference.tag or "latest", run)
         if by_manifest:
-            _remove_kept_tag(api, reference, image_id, run)
+            api.remove_image(f"{reference.repository}:{_kept_tag(image_id)}", run)
 
 
 def _check_image(
@@ -234,14 +234,6 @@ def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
         hint = f"name what was built here {NO_REGISTRY}/{reference.repository}"
         raise EngineRefusedError(f"{error}; {hint}", error.code) from error
     return True
-
-
-def _add_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, run: Run) -> None:
-    api.tag(image_id, reference.repository, _kept_tag(image_id), run)
-
-
-def _remove_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, run: Run) -> None:
-    api.remove_image(f"{reference.repository}:{_kept_tag(image_id)}", run)
 
 
 def _kept_tag(image_id: str) -> str:

@@ -1,6 +1,6 @@
 """Removal of the images that redeploys have superseded."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from tutumd.engines.docker.api import DockerApi
@@ -17,9 +17,7 @@ def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection
     """
     pulled, images, history = run.pulled_images(), api.images(), run.image_history() if keep else ()
     present = {digest for image in images for digest in digest_names(image)}
-    candidates = superseded_images(images, names, needed, pulled)
-    candidates.sort(key=partial(_age, history))
-    del candidates[:keep]
+    candidates = sorted(superseded_images(images, names, needed, pulled), key=partial(_age, history))[keep:]
     if candidates:
         used = {entry.get("ImageID") for entry in api.list_containers()}
         # A pull by digest of an existing image leaves no other trace.
@@ -38,13 +36,12 @@ def superseded_images(
     names: Collection[str],
     needed: Collection[str],
     pulled: Collection[str],
-) -> list[Json]:
-    """Return the images that formerly had one of these names, and now have no name except tutumd's own.
+) -> Iterator[Json]:
+    """Yield the images that formerly had one of these names, and now have no name except tutumd's own.
 
     All of their digests are `pulled`, and they are not `needed`. The newest is the first.
     """
     references = [parse_reference(name) for name in names]
-    result = []
     # The build time, in RFC 3339 or, in lists, in seconds: the same kind for all.
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
@@ -56,8 +53,7 @@ def superseded_images(
             and not named
             and image["Id"] not in needed
         ):
-            result.append(image)
-    return result
+            yield image
 
 
 def _age(history: Sequence[ImageFacts], image: Json) -> int:

@@ -151,7 +151,13 @@ def recover_slots(context: ActionContext, own: Sequence[Slot], dependents: Seque
         dependents: Dependents that the redeploy has parked, each after its parents.
     """
     swapping = [slot for slot in (*own, *dependents) if slot.swapping]
-    keeps_new = all(slot.newest.name == slot.name and _is_healthy(slot.newest) for slot in swapping)
+    keeps_new = all(
+        slot.newest.name == slot.name
+        and slot.newest.status == "running"
+        and not slot.newest.restart_count
+        and slot.newest.health in ("", "healthy")
+        for slot in swapping
+    )
     began = min((slot.newest.created for slot in own if slot.newest.created), default=None)
     for slot in swapping:
         swap = _lost_swap(slot, began if slot in dependents else None)
@@ -199,10 +205,6 @@ def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
         network: {**endpoint, "Aliases": [alias for alias in endpoint.get("Aliases") or () if alias != name]}
         for network, endpoint in settings.items()
     }
-
-
-def _is_healthy(container: InspectedContainer) -> bool:
-    return container.status == "running" and not container.restart_count and container.health in ("", "healthy")
 
 
 def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
