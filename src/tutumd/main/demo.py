@@ -88,8 +88,12 @@ def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:
     handlers = store.handlers(admin, service.uuid, Query(limit=100)).objects
     existing = next((handler for handler in handlers if handler.operation is operation), None)
-    new = NewHandler(name=f"demo {operation.value.lower()}", operation=operation)
-    return existing or store.add_handlers(admin, service.uuid, [new])[0]
+    return (
+        existing
+        or store.add_handlers(
+            admin, service.uuid, [NewHandler(name=f"demo {operation.value.lower()}", operation=operation)]
+        )[0]
+    )
 
 
 def _wait_until_running(store: Store, admin: User, service: Service) -> None:

@@ -50,22 +50,19 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     """
     specs: dict[str, Spec] = {}
     for text in texts:
-        spec = _parse(text)
+        match = _OPTION.fullmatch(text)
+        if match is None:
+            raise SettingsError(
+                "--engine must be auto, local, docker, swarm, kubernetes, docker:URL or kubernetes:CONTEXT, each but"
+                " auto also as NAME=…; NAME is of a-z, 0-9, '-', '_' and '.', URL like ssh://user@host; got"
+                f" {text!r}"
+            )
+        kind = match["local"] or match["docker"] or match["kubernetes"]
+        spec = Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
         if spec.name in specs:
             raise SettingsError(f"engine {spec.name!r} is given twice: name one of them, as in prod={spec.kind}:URL")
         specs[spec.name] = spec
     return tuple(specs.values())
-
-
-def _parse(text: str) -> Spec:
-    match = _OPTION.fullmatch(text)
-    if match is None:
-        raise SettingsError(
-            "--engine must be auto, local, docker, swarm, kubernetes, docker:URL or kubernetes:CONTEXT, each but auto "
-            f"also as NAME=…; NAME is of a-z, 0-9, '-', '_' and '.', URL like ssh://user@host; got {text!r}"
-        )
-    kind = match["local"] or match["docker"] or match["kubernetes"]
-    return Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
 
 
 def find_specs(settings: Settings) -> list[Spec]:

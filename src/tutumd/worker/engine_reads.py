@@ -30,8 +30,9 @@ def read_engine(engine: Engine, request: EngineRequest, seal: JournalSeal) -> di
             for each in listed[:_MAX_IMAGES] if isinstance(listed, list) else ():
                 with suppress(EngineRefusedError):
                     trusted.append(trusted_image(read_wanted(each), service, seal))
-            found = engine.availability(service, trusted)
-            return {"images": {str(number): str(each) for number, each in found.items()}}
+            return {
+                "images": {str(number): str(each) for number, each in engine.availability(service, trusted).items()}
+            }
         case _:
             lines, after = int(str(arguments["lines"])), arguments.get("after")
             position = {str(key): str(value) for key, value in after.items()} if isinstance(after, dict) else None

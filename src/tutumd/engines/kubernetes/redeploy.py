@@ -130,9 +130,8 @@ class Redeploy:
 
     def give_up(self, view: WorkloadView) -> None:
         context, watch = self.context, self._watch
-        refusal = watch.explain_missing(view)
         reason, culprit = describe_failure(
-            view, self.journal.restarted_at, watch.failed, refusal, context.run.overdue_reason()
+            view, self.journal.restarted_at, watch.failed, watch.explain_missing(view), context.run.overdue_reason()
         )
         reason = join_sentences(reason, describe_late(view, context.timing.now()), watch.problem)
         fail(self, *context.failure(reason, culprit, view.workload.main["name"]), stage=Stage.ROLL_BACK)

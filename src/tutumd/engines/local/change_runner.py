@@ -13,7 +13,7 @@ from tutumd.engines.local import records
 from tutumd.engines.local.data_folder import DataFolder, tail
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
-from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord, container_name
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
 from tutumd.engines.rollout.journal import restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import Cause, ReasonCode, code_of
@@ -73,7 +73,11 @@ class ChangeRunner:
         run.log(failure.reason, Phase.RESTORING)
         if record.incoming:
             record = self.folder.save(records.drop_change(record))
-        elif is_applied and self._still_runs(record.undo):
+        elif (
+            is_applied
+            and record.undo
+            and all(c.process and self.processes.is_running(c.process) for c in record.undo.incoming)
+        ):
             record = self.folder.save(records.undo_change(record))
             run.log("restored the old processes")
         return self._finish(record, run, failure)
@@ -161,10 +165,6 @@ class ChangeRunner:
         watch_s = self._overlap_s if record.containers else self.stable_s
         run.log(f"watching them for {watch_s:g} s", Phase.CHECKING)
         return record, self._watch(record, record.incoming, run, watch_s)
-
-    def _still_runs(self, change: Change | None) -> bool:
-        """Return whether all containers run that a change would restore."""
-        return change is not None and all(c.process and self.processes.is_running(c.process) for c in change.incoming)
 
     def _watch(
         self, record: ServiceRecord, containers: Sequence[ContainerRecord], run: Run, watch_s: float

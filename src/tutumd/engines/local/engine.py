@@ -73,8 +73,9 @@ def build_snapshot(
             )
         )
     if record.change is not None:
-        definition = record.change.definition
-        snapshots += [_snapshot(record, c, definition, ContainerState.STARTING) for c in record.incoming]
+        snapshots += [
+            _snapshot(record, c, record.change.definition, ContainerState.STARTING) for c in record.change.incoming
+        ]
     snapshots += [
         _snapshot(record, c, record.definition, ContainerState.STOPPING) for c in record.leaving if c.id in running
     ]

@@ -107,9 +107,10 @@ class SwarmApi:
     def create(self, spec: Json, auth: Mapping[str, Any]) -> None:
         """Create a service unless its name exists. `auth` as in `update`."""
         name = spec["Name"]
-        address = self._sdk._url("/services/create")
         with translated(f"create the service {name}"):
-            response = self._sdk._post_json(address, data=dict(spec), headers=_auth_headers(auth))
+            response = self._sdk._post_json(
+                self._sdk._url("/services/create"), data=dict(spec), headers=_auth_headers(auth)
+            )
             # Docker Engine API v1.44 ServiceCreate: 409 is "name conflicts with an existing service".
             if response.status_code != 409:
                 self._sdk._raise_for_status(response)

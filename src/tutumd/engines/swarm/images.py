@@ -130,12 +130,16 @@ def resolve_image(
         unpinned = reference.with_digest(None)
         manifest = inspect_manifest(api.client, unpinned, auth, f"find out which image {unpinned.name} is now")
     except EngineRefusedError as error:
-        local_id = _local_image_id(api, view, reference)
-        if local_id is None:
+        # Built on the only node of the swarm, it was never in a registry.
+        local = None if reference.digest or len(view.nodes.names) != 1 else api.local_image(reference.name)
+        if local is None or not is_built_here(local, reference):
             raise
         note = f"the image of this node was used without a digest, because no registry knows it ({error})"
         return ResolvedImage(
-            image=reference.name, digest=local_id, note=note, health_checked=_is_health_checked(api, reference.name)
+            image=reference.name,
+            digest=str(local["Id"]),
+            note=note,
+            health_checked=_is_health_checked(api, reference.name),
         )
     pinned = reference.with_digest(manifest.digest)
     return ResolvedImage(
@@ -186,14 +190,6 @@ def _is_health_checked(api: SwarmApi, *names: str) -> bool:
     """Return whether the first of these images that this node has defines a health check."""
     config: Json = next((image["Config"] or {} for name in names if (image := api.local_image(name))), {})
     return is_health_check((config.get("Healthcheck") or {}).get("Test"))
-
-
-def _local_image_id(api: SwarmApi, view: ServiceView, reference: ImageReference) -> str | None:
-    """Return the ID of an image that was built on the only node of the swarm and was never in a registry."""
-    if reference.digest or len(view.nodes.names) != 1:
-        return None
-    image = api.local_image(reference.name)
-    return str(image["Id"]) if image is not None and is_built_here(image, reference) else None
 
 
 def is_built_here(image: Json, reference: ImageReference) -> bool:

@@ -236,14 +236,11 @@ class SwapPhases:
             self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
-    def _begin(self, swap: Swap) -> InspectedContainer | None:
-        self._at = swap
-        return advance(self._context, forward_step, swap, until_deadline=True)
-
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
         if not swap.start_first:  # others have begun
-            new = self._begin(swap)
+            self._at = swap
+            new = advance(self._context, forward_step, swap, until_deadline=True)
             self._raise_failed((swap.new, REMOVED) if new is None else None)
         if not swap.run:
             return

@@ -15,14 +15,19 @@ from tutumd.engines.docker.look.services import (
     ContainerGroup,
     FindGroup,
     base_name,
-    is_of_run,
     next_name,
     prev_name,
     run_of,
 )
 from tutumd.engines.docker.look.snapshot import base_image, describe_file, with_base
 from tutumd.engines.docker.plan.config import COMPOSE_IMAGE, replacement_config, with_variables, without_aliases
-from tutumd.engines.docker.plan.constraints import check_readable, find_dependents, parked_dependents, with_successors
+from tutumd.engines.docker.plan.constraints import (
+    check_no_busy_dependency,
+    check_readable,
+    find_dependents,
+    parked_dependents,
+    with_successors,
+)
 from tutumd.engines.docker.plan.images import (
     check_images,
     fetch_image,
@@ -31,7 +36,7 @@ from tutumd.engines.docker.plan.images import (
     restore_tags,
 )
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.docker.plan.redeploy import RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
 from tutumd.engines.docker.plan.wanted import find_wanted
 from tutumd.engines.docker.recover.rollback import recover_slots
 from tutumd.engines.labels import Json, parse_reference
@@ -64,7 +69,7 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
         for entry in context.api.list_containers():
             container = context.api.container(entry["Id"]) if run_of(listed_name(entry)) == context.run_id else None
             # A container that has run is an old container, parked by a run without a journal.
-            if container is not None and is_of_run(container, context.run_id) and container.started is None:
+            if container is not None and run_of(container.name) == context.run_id and container.started is None:
                 context.api.remove(container.id, context.run, volumes=True)
         if begun := load_journal(context.run.journal):
             # The next attempt starts from the beginning. Without a journal, the worker may also give up.
@@ -104,7 +109,7 @@ def _recover(context: ActionContext, find: FindGroup) -> tuple[ContainerGroup, _
     leftovers = [each for slot in (*group.slots, *dependents) for each in slot.swapping]
     if not leftovers:
         return group, containers
-    if not all(is_of_run(container, context.run_id) for container in leftovers):
+    if not all(run_of(container.name) == context.run_id for container in leftovers):
         # They may belong to a running redeploy of a dependency of the service.
         check_no_busy_dependency(group, containers)
     context.run.log("an earlier redeploy was interrupted: cleaning up after it")
@@ -162,7 +167,7 @@ def _prepare(context: ActionContext, find: FindGroup, plan: RedeployPlan, contai
 def _check_unaffected(context: ActionContext, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
     """Check that the plan still fits after the pull, which may have taken a long time."""
     group, containers = find()
-    others = [container for container in containers if not is_of_run(container, context.run_id)]
+    others = [container for container in containers if run_of(container.name) != context.run_id]
     if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
         raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
     check_no_busy_dependency(group, others)

@@ -131,11 +131,6 @@ def run_of(name: str) -> str:
     return swap_name["run"] if swap_name else ""
 
 
-def is_of_run(container: InspectedContainer, run_id: str) -> bool:
-    """Return True if a run has named a container."""
-    return run_of(container.name) == run_id
-
-
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -50,17 +51,19 @@ def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedC
     )
 
 
-def busy_dependency(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> str:
-    """Return how a container depends on a container that is being replaced, as a phrase after its name; empty if it
-    does not.
+def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
+    """Raise EngineBusyError if a container of a service depends on a container that is being replaced.
 
     If it were re-created now, it would depend on a container that is about to be removed or restored.
     """
-    swapping = {base_name(other.name) for other in all_containers if base_name(other.name) != other.name}
-    for parent in all_containers:
+    names = {slot.name for slot in group.slots}
+    others = [other for other in all_containers if base_name(other.name) not in names]
+    swapping = {base_name(other.name) for other in others if base_name(other.name) != other.name}
+    for container, parent in product(group.containers, others):
         if base_name(parent.name) in swapping and (reason := _dependence(container, parent)):
-            return reason
-    return ""
+            raise EngineBusyError(
+                f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
+            )
 
 
 def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[str, Any]:

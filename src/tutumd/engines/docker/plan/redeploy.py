@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.look.containers import InspectedContainer
-from tutumd.engines.docker.look.services import ContainerGroup, base_name
+from tutumd.engines.docker.look.services import ContainerGroup
 from tutumd.engines.docker.look.snapshot import base_image, describe_file, describe_left_tags, rollback_refusal
 from tutumd.engines.docker.plan.config import endpoint_settings, has_static_address, without_default_bridge
 from tutumd.engines.docker.plan.constraints import (
     Dependent,
-    busy_dependency,
     check_can_be_followed,
     check_can_follow,
+    check_no_busy_dependency,
     check_owners,
     check_replaceable,
     find_dependents,
@@ -19,7 +19,7 @@ from tutumd.engines.docker.plan.constraints import (
 from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.docker.plan.wanted import wanted_name
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels, parse_reference
-from tutumd.errors import EngineBusyError, EngineRefusedError
+from tutumd.errors import EngineRefusedError
 from tutumd.model import WantedImage
 
 
@@ -106,17 +106,6 @@ def plan_redeploy(
         left_tags=left_tags,
         notes=(*left_tags, *_notes(group, own, others), *describe_file(group.containers)),
     )
-
-
-def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
-    """Raise EngineBusyError if the service depends on a container that is being redeployed."""
-    names = {slot.name for slot in group.slots}
-    others = [other for other in all_containers if base_name(other.name) not in names]
-    for container in group.containers:
-        if reason := busy_dependency(container, others):
-            raise EngineBusyError(
-                f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
-            )
 
 
 def with_tag(name: str, tag: str | None) -> str:

@@ -208,10 +208,9 @@ def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
 
 
 def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
-    if old.started is None and old.auto_remove:
-        # A spare. Only running containers have a spare, and the spare is not started before it is needed.
-        return True
-    return old.finished is not None and replaced is not None and old.finished > replaced
+    # Only running containers have a spare, and the spare is not started before it is needed.
+    is_spare = old.started is None and old.auto_remove
+    return is_spare or (old.finished is not None and replaced is not None and old.finished > replaced)
 
 
 def _remove(context: ActionContext, container_ids: Iterable[str]) -> None:
