@@ -47,8 +47,13 @@ def _build(
         log_rows=settings.log_rows,
         log_bytes=settings.log_bytes,
     )
-    key = read_worker_key(settings, is_shared=storage.database.dialect.path is None)
-    return Worker(storage.queue, instances, limits, seal=JournalSeal(key), name=name)
+    return Worker(
+        storage.queue,
+        instances,
+        limits,
+        seal=JournalSeal(read_worker_key(settings, is_shared=storage.database.dialect.path is None)),
+        name=name,
+    )
 
 
 if __name__ == "__main__":

@@ -149,15 +149,14 @@ def _not_found(service: Service) -> EngineRefusedError:
 
 def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     """Return the outcome of a failure that did not change the service."""
-    if snapshot is None:
-        return Outcome(success=False, reason=reason, reason_code=code_of(reason))
-    ids = tuple(each.id for each in snapshot.containers if each.state is not ContainerState.STOPPING)
+    containers, digest = (snapshot.containers, snapshot.image_digest) if snapshot else ((), None)
+    ids = tuple(each.id for each in containers if each.state is not ContainerState.STOPPING)
     return Outcome(
         success=False,
         reason=reason,
         reason_code=code_of(reason),
-        image_before=snapshot.image_digest,
-        image_after=snapshot.image_digest,
+        image_before=digest,
+        image_after=digest,
         containers_before=ids,
         containers_after=ids,
     )

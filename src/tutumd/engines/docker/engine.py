@@ -62,7 +62,7 @@ class DockerEngine:
         limits: Time limits of a run, from the server's settings.
         stable_s: Seconds that a new container without a health check must run.
         drain_s: Seconds that clients find both old and new containers, if that is possible, unless the settings differ.
-            otherwise. Proxies cache the address of a name for several seconds: nginx with `valid=5s` for almost 6 s.
+            Proxies cache the address of a name for several seconds: nginx with `valid=5s` for almost 6 s.
         installation: ID of this installation, which waits while another installation redeploys a service; empty if it
             has none.
         self_container_id: ID of the container of this process, which is never changed.

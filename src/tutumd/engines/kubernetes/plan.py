@@ -229,7 +229,6 @@ def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[s
     notes: tuple[str, ...] = ()
     deadline = workload.progress_deadline_s
     # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Other kinds have none.
-    # Others have none.
     if workload.kind is Kind.DEPLOYMENT and seconds >= deadline:
         notes = (
             f"a new pod has to run for {deadline - 1} s, not for {seconds} s: minReadySeconds has to be "

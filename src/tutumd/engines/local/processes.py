@@ -55,7 +55,7 @@ class Processes:
 
         Args:
             variables: Variables of the redeploy, which override the variables of the definition. None removes a
-                variable. None removes one.
+                variable.
         """
         output = self._folder.output(record.uuid, container.slot)
         directory = Path(definition.working_dir or self._folder.working_directory(record.uuid, container.number))
@@ -184,7 +184,7 @@ def build_environment(
     the server finds a process by tutumd's variables, so the service cannot override them.
 
     Args:
-        variables: The service's variables. None removes a variable. None removes one.
+        variables: The service's variables. None removes a variable.
     """
     base = {name: server.get(name) or default for name, default in DEFAULT_ENVIRONMENT.items()}
     ours = {

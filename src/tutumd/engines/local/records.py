@@ -69,8 +69,7 @@ class ServiceRecord:
 
     Attributes:
         format: Version of the JSON. A record of another version is not read.
-        variables: Variables of the last redeploy, beside those of the definition. None removes a variable. None removes
-            one.
+        variables: Variables of the last redeploy, beside those of the definition. None removes a variable.
         undo: The change that restores the leaving containers while they run; None after they have ended.
         settled: UUID of the last action whose change was applied; empty before the first.
     """

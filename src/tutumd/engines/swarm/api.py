@@ -87,14 +87,12 @@ class SwarmApi:
             StaleError: The service has changed since.
         """
         name = view.spec["Name"]
-        address = self._sdk._url("/services/{0}/update", view.service["ID"])
-        parameters = {"version": view.service["Version"]["Index"]}
         with translated(f"update the service {name}"):
             try:
                 response = self._sdk._post_json(
-                    address,
+                    self._sdk._url("/services/{0}/update", view.service["ID"]),
                     data=dict(spec),
-                    params=parameters,
+                    params={"version": view.service["Version"]["Index"]},
                     headers=_auth_headers(auth),
                 )
                 self._sdk._raise_for_status(response)

@@ -182,8 +182,11 @@ def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float
         ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            late = unfinished(context.run, "the probe task of the new image does not run yet")
-            reason = "the probe task of the new image failed" if ended else late
+            reason = (
+                "the probe task of the new image failed"
+                if ended
+                else unfinished(context.run, "the probe task of the new image does not run yet")
+            )
             cause = describe_task(culprit, view.tasks) if culprit else ""
             return blame(reason, cause), context.api.log_tail(view, culprit)
         poll_s = context.timing.poll_s

@@ -24,7 +24,6 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.model.freeze import FreezeWindow
 from tutumd.ports.store import Store
 from tutumd.web.context import Answer, context, parse_uuid
 from tutumd.web.errors import describe_error
@@ -38,7 +37,7 @@ from tutumd.web.pages.visitors import Admin, Caller, Form, Operator, Reader, Sen
 router = APIRouter()
 
 RECENT = 8
-_MAX_SHOWN = 100
+_MAX_SHOWN, _MAX_WINDOWS = 100, 60
 
 
 @router.get("/service/{uuid}/")
@@ -86,7 +85,7 @@ def render_service(
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
         can_connect=visitor.may(Scope.OPERATE),
         targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
-        freeze_windows=_read_windows(web.store, visitor, uuid),
+        freeze_windows=web.store.freeze_windows(visitor, Query.newest(_MAX_WINDOWS, service=uuid)).objects,
         engine_href=services_address(request, engine=service.engine),
         stack_href=services_address(request, stack=service.stack),
         scale_command=command("scale", name, "N"),
@@ -117,11 +116,6 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
 def is_held(action: Action) -> bool:
     """Return whether a hold or a freeze window delays an action. A redeploy with `override` ignores both."""
     return any(each.kind is not HoldKind.DEBOUNCE for each in action.holds)
-
-
-def _read_windows(store: Store, viewer: User, uuid: str) -> tuple[FreezeWindow, ...]:
-    """Return the freeze windows of a service, its stack and the server."""
-    return store.freeze_windows(viewer, Query.newest(60, service=uuid)).objects
 
 
 def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
@@ -178,7 +172,7 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     service = web.store.service(visitor, parse_uuid(uuid))
     name = name_in_command(web.store, visitor, service)
     unfinished = read_unfinished(web.store, visitor, service.uuid)
-    windows = _read_windows(web.store, visitor, service.uuid)
+    windows = web.store.freeze_windows(visitor, Query.newest(_MAX_WINDOWS, service=service.uuid)).objects
     is_waiting = bool(service.hold or any(each.active_until for each in windows) or any(map(is_held, unfinished)))
     plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
     return render(

@@ -171,8 +171,9 @@ def _check_unaffected(context: ActionContext, find: FindGroup, own: _Containers,
     if {(each.id, each.is_active) for each in group.containers} != {(each.id, each.is_active) for each in own}:
         raise EngineBusyError(f"the containers of {group.name} changed in the meantime")
     check_no_busy_dependency(group, others)
-    dependents = find_dependents(own, others)
-    if {each.container.id for each in dependents} != {swap.old for swap in plan.swaps if swap.follows}:
+    if {each.container.id for each in find_dependents(own, others)} != {
+        swap.old for swap in plan.swaps if swap.follows
+    }:
         raise EngineBusyError(f"the containers that depend on {group.name} changed in the meantime")
 
 
