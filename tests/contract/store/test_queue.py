@@ -273,7 +273,8 @@ def retry_when_locked(write: Callable[[], T]) -> T:
 
 @pytest.mark.slow
 def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(bed: StoreBed) -> None:
-    handlers = [bed.handler(name, operation) for name in ("web", "db") for operation in Operation]
+    operations = (Operation.REDEPLOY, Operation.SCALEUP)
+    handlers = [bed.handler(name, operation) for name in ("web", "db") for operation in operations]
     stop = threading.Event()
     added = {"web": 0, "db": 0}
     runs: list[str] = []

@@ -402,21 +402,15 @@ def _accepted(
     )
 
 
-def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:
-    """Return results with the `action_seq` of actions that were inserted after `Coalescer.add`."""
+def complete(
+    results: Sequence[CallResult], seqs: Mapping[str, int], held: Mapping[int, tuple[Hold, ...]]
+) -> list[CallResult]:
+    """Return results with the `action_seq` of actions that were inserted after `Coalescer.add`, and with the holds of
+    actions, which are given by their `seq`.
+    """
     return [
-        replace(result, action_seq=seqs[result.action_uuid])
-        if isinstance(result, Accepted) and not result.action_seq
-        else result
-        for result in results
-    ]
-
-
-def with_holds(results: Sequence[CallResult], held: Mapping[int, tuple[Hold, ...]]) -> list[CallResult]:
-    """Return results with the holds of their actions, which are given by the actions' `seq`."""
-    return [
-        replace(result, holds=held[result.action_seq])
-        if isinstance(result, Accepted) and result.action_seq in held
+        replace(result, action_seq=seq, holds=held.get(seq, ()))
+        if isinstance(result, Accepted) and (seq := result.action_seq or seqs[result.action_uuid])
         else result
         for result in results
     ]

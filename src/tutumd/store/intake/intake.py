@@ -16,7 +16,7 @@ from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
 from tutumd.store.intake import action_inputs
-from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, with_action_seqs, with_holds
+from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, complete
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
@@ -184,8 +184,6 @@ def store_calls(
         The results, and the topics to publish. A call that joins an action wakes no worker: the call that queued the
         action did.
     """
-    if not calls:
-        return [], set()  # all services are locked by others
     lock_services(connection, {call.service_uuid for call in calls})
     results: list[CallResult] = []
     topics: set[str] = set()
@@ -251,7 +249,6 @@ def _store_part(
         inserted = insert_actions(connection, batch.new_actions)
         seqs = {row.uuid: row.seq for row in inserted}
         held |= {row.seq for row in inserted if row.may_be_held}
-        results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
     dialect_of(connection).insert_rows(connection, "deliveries", DELIVERY_COLUMNS, batch.deliveries)
@@ -266,7 +263,7 @@ def _store_part(
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
     topics |= batch.engines
-    return with_holds(results, holds.read(connection, held, now)) if held else results
+    return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:
