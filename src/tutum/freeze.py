@@ -44,12 +44,12 @@ class FreezeWindow(Resource):
 
     @property
     def subject(self) -> str:
-        """What it holds: a service with its stack, a stack, or the server."""
+        """The scope of the window: a service with its stack, a stack, or the server."""
         return self.service_name or self.service or (f"stack {self.stack}" if self.stack else "the server")
 
     @classmethod
     def add(cls, begins: str, ends: str, *, client: Client | None = None, **fields: Any) -> Self:
-        """Create a window, and return it. If you have an equal window, that one is returned.
+        """Create a window and return it. If you already have an equal window, the method returns that window.
 
         Args:
             begins: A day and a time such as `Fri 16:00`, or a date such as `2026-12-24 18:00`.

@@ -45,7 +45,7 @@ class Outcome(Result, Run):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Result):
-    """What a redeploy or rollback of a service would do now.
+    """The plan of a redeploy or rollback: its effect if it ran now.
 
     Attributes:
         possible: Whether the redeploy is possible. If not, it would fail and change nothing; `reason` then gives the

@@ -17,7 +17,7 @@ NOT_ROLLED_BACK = (
     "Data in volumes, environment variables and the Compose file or manifest stay as they are now.",
     "Migrations that a newer version has applied to a database are not reversed.",
 )
-"""What a rollback does not restore, for its plan."""
+"""Notes for the plan of a rollback: a rollback restores only the image."""
 MAX_REASON_LENGTH = 1_000
 
 

@@ -43,7 +43,7 @@ class NewFreezeWindow:
 
     @property
     def subject(self) -> str:
-        """What it holds, for people."""
+        """The scope of the window, for people."""
         return "the service" if self.service_uuid else f"the stack {self.stack}" if self.stack else "the server"
 
     @property

@@ -138,7 +138,7 @@ action_lines = sa.Table(
     sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("line", sa.Text, nullable=False),
-    # Phase that begins with this line. NULL: unchanged. NULL: as before.
+    # Phase that begins with this line. NULL: unchanged.
     sa.Column("phase", sa.String(16)),
     sqlite_autoincrement=True,
 )

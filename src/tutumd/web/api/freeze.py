@@ -71,7 +71,7 @@ def list_windows(request: Request, viewer: Reader) -> dict[str, Any]:
 
 @router.post("/", status_code=201, response_model=FREEZE_WINDOW, openapi_extra=documented(FreezeIn))
 def create_window(request: Request, viewer: Operator, body: Body) -> FreezeWindow:
-    """Create a freeze window. If you have an equal one, that one is the response. To change a window, remove it."""
+    """Create a freeze window, or return an equal window that you already have. To change a window, replace it."""
     return freeze_windows.create(context(request).store, viewer, parse(body, FreezeIn).model_dump())
 
 
