@@ -185,6 +185,15 @@ def test_an_action_that_waits_for_its_retry_stays_in_progress_and_holds_the_serv
     assert again.attempts == 1
 
 
+def test_a_late_renewal_does_not_extend_the_pause_before_another_try(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    bed.queue.retry_later(claim, delay=timedelta(seconds=1), error="the engine is away")
+    assert bed.renew(claim) is Renewal.LOST
+    bed.clock.move(1)
+    assert bed.claimed().action.uuid == claim.action.uuid
+
+
 def test_a_process_that_is_alone_takes_over_at_once(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     first = bed.claimed()

@@ -287,6 +287,7 @@ def renew_claims(
     held = sa.and_(
         sa.tuple_(actions.c.uuid, actions.c.token).in_(keys),
         actions.c.state == ActionState.IN_PROGRESS.value,
+        actions.c.worker.isnot(None),  # otherwise a late renewal would extend the pause before another try
     )
     survivors = [claim.action.uuid for claim, has_survived in claims if has_survived]
     unlocked = sa.select(actions.c.seq).where(held).with_for_update(key_share=True, skip_locked=True)
