@@ -140,7 +140,8 @@ def test_a_stopped_edge_replaces_the_worker_when_it_goes_on(server: LiveServer) 
 def test_a_signal_to_both_ends_both_when_the_runs_have_ended(server: LiveServer, number: signal.Signals) -> None:
     action, service, gate = begin_redeploy(server, "ended")
     edge, worker = psutil.Process(server.pid), server.worker
-    os.killpg(server.pid, number)
+    for process in (edge, worker):  # as systemd does
+        process.send_signal(number)
     wait_until(lambda: "worker is stopping" in server.log and "server is stopping" in server.log, "both stop")
     assert not is_gone(worker)
     gate.touch()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.support import nginx_bed
-from tests.support.processes import runs
+from tests.support.processes import kill_with_children, runs
 from tests.support.server import APIKEY, USER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ class Program:
 
     def kill(self) -> None:
         """End it and its children with SIGKILL; when this returns it is gone."""
-        os.killpg(self.pid, signal.SIGKILL)
+        kill_with_children(self.pid)
         self._end(signal.SIGKILL)
 
     def kill_parent(self) -> None:

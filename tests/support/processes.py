@@ -55,6 +55,12 @@ def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
+def kill_with_children(pid: int) -> None:
+    """Kill a process with SIGKILL, and its children, but not what they have started."""
+    parent = psutil.Process(pid)
+    send([parent, *parent.children()], signal.SIGKILL)
+
+
 def zombies() -> list[int]:
     """Return the children of this process that ended and were not waited for."""
     return [child.pid for child in psutil.Process(os.getpid()).children() if is_zombie(child)]

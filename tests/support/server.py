@@ -21,7 +21,7 @@ from tests.support.api import Answer as Answer
 from tests.support.api import Api
 from tests.support.api import request as request
 from tests.support.leaks import END_S, current_owner, end_processes
-from tests.support.processes import runs
+from tests.support.processes import kill_with_children, runs
 from tests.support.programs import start, without_settings
 from tests.support.waiting import wait_until
 
@@ -121,7 +121,7 @@ class LiveServer(Api):
 
     def kill(self) -> None:
         """Kill the server with SIGKILL: the edge and its worker, but no service."""
-        os.killpg(self.pid, signal.SIGKILL)
+        kill_with_children(self.pid)
         self._end(signal.SIGKILL)
 
     def kill_edge(self) -> None:

@@ -187,7 +187,10 @@ class ChildProcess:
                 self._edge = edge  # from here on, `stop` reaches the process, after the task
                 if self._stop.is_set():
                     return 0
-                process = _CHILDREN.start(self._command, stdin=other.fileno(), pass_fds=[self._lock])
+                # A group of its own: Ctrl-C in a terminal reaches the edge alone, and not a service that just starts.
+                process = _CHILDREN.start(
+                    self._command, stdin=other.fileno(), pass_fds=[self._lock], process_group=0
+                )
             self._pid = process.pid
             with suppress(OSError):
                 if edge.recv(len(READY)):
