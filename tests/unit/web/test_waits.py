@@ -29,7 +29,7 @@ def test_a_wait_lists_all_that_holds_an_action() -> None:
         hold(HoldKind.HOLD, Reason("held-because", ("incident 42",)), "ada"),
         hold(HoldKind.FREEZE, replace(WINDOW, reason="weekend").why, "bob"),
     ) == (
-        "waiting for more calls: the debounce of a handler is not over; "
+        "waiting for more calls (debounce); "
         "held: incident 42 (by ada, until 2026-12-01 18:00 UTC); "
         "freeze window Fri 16:00 to Mon 06:00 (Europe/Berlin): weekend (by bob, until 2026-12-01 18:00 UTC)"
     )

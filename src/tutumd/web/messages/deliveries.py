@@ -67,7 +67,7 @@ SENTENCES: Mapping[str, str] = {
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
     # Why a pending action waits.
-    "debounce": "waiting for more calls: the debounce of a handler is not over",
+    "debounce": "waiting for more calls (debounce)",
     "held": "held",
     "held-because": "held: {0}",
     "frozen": "freeze window {0}",
