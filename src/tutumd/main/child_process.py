@@ -188,9 +188,7 @@ class ChildProcess:
                 if self._stop.is_set():
                     return 0
                 # A group of its own: Ctrl-C in a terminal reaches the edge alone, and not a service that just starts.
-                process = _CHILDREN.start(
-                    self._command, stdin=other.fileno(), pass_fds=[self._lock], process_group=0
-                )
+                process = _CHILDREN.start(self._command, stdin=other.fileno(), pass_fds=[self._lock], process_group=0)
             self._pid = process.pid
             with suppress(OSError):
                 if edge.recv(len(READY)):
