@@ -82,6 +82,8 @@ class NewTarget:
         include_log: Send the last lines of a failed container.
         repeat_s: An equal failure of a service is sent at most once in this time, in seconds, at most `MAX_REPEAT_S`;
             0: each one.
+        per_group_call: One notification for all actions of a group's call, after the last of them has ended; otherwise
+            one for each action. Without effect on forge targets.
     """
 
     name: str
@@ -92,6 +94,7 @@ class NewTarget:
     stack: str | None = None
     include_log: bool = False
     repeat_s: int = DEFAULT_REPEAT_S
+    per_group_call: bool = True
     enabled: bool = True
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -57,6 +57,7 @@ DELIVERY_COLUMNS = {
     "kept_bytes": "INTEGER",
     "before": "BIGINT",
     "revision": "TEXT",
+    "caller": "TEXT",
 }
 """Columns of the rows of `new_delivery`, with their SQL types."""
 
@@ -246,6 +247,8 @@ class Coalescer:
         if outcome is _JOINED:
             self._reschedule(action, handler, opened, evaluation)
             self._join_skips(action, opened["skip_unchanged"] if opened else handler.action_skips, evaluation)
+        if evaluation.caller is not None:
+            self.action_changes.setdefault(action, {})["caller"] = str(evaluation.caller)
         if evaluation.tag is not None or evaluation.variable is not None:
             changes = self.action_changes.setdefault(action, {})
             if evaluation.tag is not None:
@@ -377,6 +380,7 @@ def new_delivery(
         size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
         before,
         evaluation.revision,
+        json.dumps(asdict(evaluation.caller)) if evaluation.caller else None,
     ]
 
 

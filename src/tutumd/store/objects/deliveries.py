@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tutumd.errors import decode_reasons
 from tutumd.model import (
     AuditEvent,
+    Caller,
     Delivery,
     DeliveryOutcome,
     Growth,
@@ -68,6 +69,7 @@ def delivery_from(row: Row) -> Delivery:
         content=json.loads(raw),
         raw=raw,
         action_reason=reason,
+        caller=Caller(**json.loads(row.caller)) if row.caller else None,
     )
 
 

@@ -158,6 +158,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...], now: datetime | Non
         gone_since=None if row.bound else row.unbound,
         notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
+        after=tuple(row.after),
         hold=ServiceHold(**hold) if is_held else None,
     )
 

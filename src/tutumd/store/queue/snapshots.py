@@ -102,6 +102,8 @@ def store_snapshot(
         "left_tags": "\n".join(snapshot.left_tags),
         "settings": [[name, storable(value)] for name, value in snapshot.settings],
         "rollback_refusal": snapshot.rollback_refusal,
+        "part_of": snapshot.part_of[:255],
+        "after": list(snapshot.after),
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),
         "deployed": snapshot.deployed,

@@ -19,6 +19,8 @@ targets = sa.Table(
     sa.Column("service_uuid", Uuid),
     sa.Column("stack", sa.String(255)),
     sa.Column("include_log", sa.Boolean, nullable=False),
+    # Endings of the actions of a group call are told together.
+    sa.Column("per_group_call", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("repeat_s", sa.Integer, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text, nullable=False, server_default=""),
@@ -117,4 +119,20 @@ repeats = sa.Table(
     sa.Column("suppressed", sa.Integer, nullable=False),
     # Only for engines: the target was told since that the engine is available again.
     sa.Column("is_over", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+
+# Issuers of identity tokens that handlers name. Web processes request their keys, and a notifier fetches them.
+issuers = sa.Table(
+    "issuers",
+    metadata,
+    sa.Column("url", sa.String(255), primary_key=True),
+    # JSON Web Key Set; empty: never fetched.
+    sa.Column("keys", sa.Text, nullable=False, server_default=""),
+    sa.Column("fetched", UtcTime),
+    # Last attempt, and when a web process last missed a key.
+    sa.Column("tried", UtcTime),
+    sa.Column("wanted", UtcTime, nullable=False),
+    # Why the last attempt failed, without secrets; empty: it did not.
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
 )
