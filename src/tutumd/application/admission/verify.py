@@ -73,6 +73,8 @@ class Verification:
     Attributes:
         header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).
         algorithm, encoding, prefix: Of `hmac`: one of ALGORITHMS, one of ENCODINGS, the text before the signature.
+        issuer, audience, claims: Of `oidc`: URL of the issuer; audience, empty for the origin of the public URL; globs
+            by the name of a claim.
     """
 
     preset: str
@@ -81,6 +83,9 @@ class Verification:
     algorithm: str = "sha256"
     encoding: str = "hex"
     prefix: str = ""
+    issuer: str = ""
+    audience: str = ""
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
