@@ -201,8 +201,8 @@ class Settings(BaseSettings):
         *_List,
     ] = _setting(
         ("github=https://token.actions.githubusercontent.com", "gitlab=https://gitlab.com"),
-        "`KIND=URL` of the issuers whose identity tokens handlers may accept; `KIND` is `github`, `gitlab`, `forgejo` or"
-        " `other`.",
+        "`KIND=URL` of the issuers whose identity tokens handlers may accept. `KIND` is `github`, `gitlab`, `forgejo`"
+        " or `other`.",
         _EDGE,
     )
     demo: bool = _setting(

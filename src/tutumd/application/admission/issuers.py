@@ -68,8 +68,8 @@ def check_issuer(verification: Verification | None, allowed: AllowedIssuers) -> 
         kind = allowed.get(verification.issuer)
         if kind is None:
             raise InvalidInputError(
-                f"verify.issuer must be an issuer that the server allows (--oidc-issuer): {', '.join(allowed) or 'none'};"
-                f" got {quote(verification.issuer)}"
+                f"verify.issuer must be an issuer that the server allows (--oidc-issuer):"
+                f" {', '.join(allowed) or 'none'}; got {quote(verification.issuer)}"
             )
         names, claims = _BINDING[kind], verification.claims
         if kind is IssuerKind.GITHUB and any(map(_WILDCARD.search, claims.get("sub", ()))):

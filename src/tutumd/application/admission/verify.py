@@ -165,8 +165,8 @@ def _check_signing_secret(secret: str) -> None:
         raise InvalidInputError(f"a signing secret of Standard Webhooks must be {_SIGNING_PREFIX} and then base64")
 
 
-def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
-    settings: dict[str, str] = {}
+def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     header = fields.get("header")
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
