@@ -18,7 +18,7 @@ from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind, User
 
-NAMES = "name kind settings events service stack include_log repeat per_group_call enabled".split()
+NAMES = ["name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "per_group_call", "enabled"]
 ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
 
 
