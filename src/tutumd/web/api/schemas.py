@@ -293,5 +293,6 @@ TargetIn = create_model(
         Any,
         Field(None, description="An equal failure is sent at most once in this time, in seconds; 0: each."),
     ),
+    per_group_call=(Any, Field(None, description="One message for all actions of a group's call; default: true.")),
     enabled=(Any, None),
 )
