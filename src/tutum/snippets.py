@@ -205,8 +205,10 @@ def _curl(url: str, handler: _Fields) -> str:
 
 
 def write_job(target: str, handler: _Fields, url: str = VARIABLE) -> str:
-    """Return the step or job that calls a handler, for a pipeline of `github`, `gitlab` or `forgejo`. It contains the
-    URL only if the handler checks identity tokens. Otherwise, the pipeline has the URL as the secret variable TUTUM_URL.
+    """Return the step or job that calls a handler, for a pipeline of `github`, `gitlab` or `forgejo`.
+
+    It contains the URL only if the handler checks identity tokens. Otherwise, the pipeline has the URL as the secret
+    variable TUTUM_URL.
     """
     verify = handler.get("verify") or {}
     if verify.get("preset") == "oidc":

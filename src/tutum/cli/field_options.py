@@ -213,7 +213,7 @@ def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str,
     if "preset" not in verify:
         if not known:
             raise typer.BadParameter(
-                "--secret-file, --verify-with, --issuer, --audience and --claim need --verify: how the sender is checked"
+                "--secret-file, --verify-with, --issuer, --audience and --claim need --verify: how to check the sender"
             )
         verify = {**known, **verify}
     if verify["preset"] != "oidc" and verify.get("secrets", has_secret or None) is None:
