@@ -73,6 +73,7 @@ def _serve_http(
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
+    from tutumd.application.admission.issuers import read_issuers
     from tutumd.main import http
     from tutumd.web.context import WebContext
     from tutumd.web.scrapes import Scrapes
@@ -119,6 +120,7 @@ def _serve_http(
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
             notify_networks=settings.notify_allow,
+            allowed_issuers=read_issuers(settings.oidc_issuer),
             scrapes=scrapes if settings.metrics_token or settings.metrics_allow_from else None,
         )
 
