@@ -189,7 +189,7 @@ class Store(Accounts, Targets, FreezeWindows, Protocol):
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by stack and name.
 
-        Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
+        Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference; for groups: group_stack.
 
         For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`). A
         reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
