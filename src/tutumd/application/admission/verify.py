@@ -73,6 +73,8 @@ class Verification:
     Attributes:
         header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).
         algorithm, encoding, prefix: Of `hmac`: one of ALGORITHMS, one of ENCODINGS, the text before the signature.
+        issuer, audience, claims: Of `oidc`: URL of the issuer; audience, empty for the origin of the public URL; globs
+            by the name of a claim.
     """
 
     preset: str
@@ -81,6 +83,9 @@ class Verification:
     algorithm: str = "sha256"
     encoding: str = "hex"
     prefix: str = ""
+    issuer: str = ""
+    audience: str = ""
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -160,8 +165,8 @@ def _check_signing_secret(secret: str) -> None:
         raise InvalidInputError(f"a signing secret of Standard Webhooks must be {_SIGNING_PREFIX} and then base64")
 
 
-def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
-    settings: dict[str, str] = {}
+def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     header = fields.get("header")
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
