@@ -9,6 +9,7 @@ from typing import Any
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import (
     check_operation,
+    needs_secrets,
     parse_options,
     read_stored,
     write_public,
@@ -251,9 +252,7 @@ def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tu
     others = {name: value for name, value in stored.items() if name != "verify"}
     if "verify" not in document:
         return others, {"verify": stored["verify"]}
-    verify = document["verify"]
-    keeps_secrets = isinstance(verify, dict) and verify.get("secrets") is None
-    return (stored if keeps_secrets else others), {}
+    return (stored if needs_secrets(document["verify"]) else others), {}
 
 
 _BOTH = (
