@@ -93,6 +93,7 @@ class WebhookGroup(EditableResource):
     endpoint = "webhook/group"
 
     name: str | None = None
+    stack: str | None = None
     url: str = ""
     call_url: str | None = None
 
@@ -178,4 +179,6 @@ class WebhookGroup(EditableResource):
         self._changed.clear()
 
     def _changes(self) -> dict[str, Any]:
-        return encode_dates(super()._changes())
+        changes = super()._changes()
+        # The server takes a selector as a whole.
+        return encode_dates(changes | ({"stack": self.stack} if "engine" in changes else {}))
