@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState
 from tutumd.model.groups import OnFailure, Sequence
+from tutumd.store.objects.groups import lines_from
 from tutumd.store.queue import group_outbox, holds
 from tutumd.store.queue.snapshots import cancel_pending
 from tutumd.store.sql.wakeup import ENDS
@@ -197,10 +198,10 @@ def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) ->
     c = group_calls.c
     these = sa.select(c.seq, c.lines).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
     called = {
-        row.seq: {line["action_seq"] for line in row.lines}
+        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
         for row in connection.execute(these.with_for_update(skip_locked=True))
     }
-    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values()) - {None}))
+    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
     live = set(connection.scalars(are_live))
     topics: set[str] = set()
     for seq, of_call in called.items():

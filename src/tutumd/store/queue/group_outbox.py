@@ -70,7 +70,7 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
 def _find_recovered(connection: sa.Connection, action_uuids: Collection[str]) -> set[str]:
     """Return the actions that are the first success of their verb and service after a failure."""
     succeeded = sa.and_(actions.c.uuid.in_(action_uuids), actions.c.state == ActionState.SUCCESS.value)
-    first = sa.and_(succeeded, _STATE_BEFORE == ActionState.FAILED.value)
+    first = sa.and_(succeeded, ActionState.FAILED.value == _STATE_BEFORE)
     return set(connection.scalars(sa.select(actions.c.uuid).where(first)))
 
 
@@ -117,7 +117,12 @@ def _describe(call: Row, lines: Mapping[str, StoredLine], covered: Sequence[Row]
         "count": len(covered),
         "lines": [
             {
-                "service": {"uuid": row.subject, "name": row.service_name, "stack": row.service_stack, "engine": row.engine},
+                "service": {
+                    "uuid": row.subject,
+                    "name": row.service_name,
+                    "stack": row.service_stack,
+                    "engine": row.engine,
+                },
                 "action": {"uuid": row.action_uuid, "operation": row.verb, "state": row.state},
                 "joined": lines[row.action_uuid].joined,
                 "reason": payloads.reason_of(row.reason_code, row.reason[:_MAX_REASON_CHARS]),
