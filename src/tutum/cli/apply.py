@@ -225,6 +225,8 @@ class _Writer:
         """Return what the handler checks."""
         verify = dict(handler["verify"])
         number = verify.pop("secrets_set", 1)
+        if not number:  # identity tokens need none
+            return verify
         return {**verify, "secrets": self._name_variables(f"{service.shown_name} {handler.name} secret", number)}
 
     def _name_variables(self, text: str, number: int) -> list[str]:
@@ -258,13 +260,8 @@ def _service_of(limited: NotificationTarget | FreezeWindow) -> str | None:
 
 
 def toml_line(key: str, value: Any) -> str:
-    """Return `key = value`.
-
-    Args:
-        key: Key with letters, digits, `-` and `_` only, as all fields have.
-        value: A text, number or flag, or a list or dict of these.
-    """
-    return f"{key} = {_toml(value)}"
+    """Return `key = value`. The value is a text, number or flag, or a list or dict of these."""
+    return f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:

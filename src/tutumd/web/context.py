@@ -15,6 +15,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
+from tutumd.application.admission.issuers import AllowedIssuers
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
@@ -70,6 +71,7 @@ class WebContext:
         dashboard_networks: Iterable[Network] = (),
         user_header: str = "",
         notify_networks: Iterable[Network] = (),
+        allowed_issuers: AllowedIssuers | None = None,
     ) -> None:
         """Create the instance with the objects from `main`.
 
@@ -86,6 +88,7 @@ class WebContext:
             dashboard_networks: Networks whose clients may see the pages; empty: all.
             user_header: Header in which trusted proxies name the user; empty: none.
             notify_networks: Networks of `--notify-allow`.
+            allowed_issuers: Issuers whose identity tokens handlers may accept; None: none.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.notifier_state, self.notification_delay_s = notifier_state, notification_delay_s
@@ -98,6 +101,7 @@ class WebContext:
         self.logs_requests = logs_requests
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
         self.user_header, self.notify_networks = user_header, tuple(notify_networks)
+        self.allowed_issuers: AllowedIssuers = allowed_issuers or {}
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)

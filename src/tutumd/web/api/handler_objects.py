@@ -17,7 +17,7 @@ _NAME = {
     "uuid": Shown(str),
 }
 
-_ROTATION = describe(
+ROTATION = describe(
     "RotationOut",
     "The URL that a handler had before.",
     {
@@ -37,7 +37,7 @@ HANDLER = describe(
         "last_called_datetime": Shown(Moment | None, of="last_called"),
         "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
         "uses": Shown(int, "How many of them count towards `max_uses`."),
-        "rotation": Shown(_ROTATION | None),
+        "rotation": Shown(ROTATION | None),
     },
     HandlerFieldsOut,
 )
