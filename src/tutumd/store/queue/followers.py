@@ -196,11 +196,9 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 
 def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
     c = group_calls.c
-    these = sa.select(c.seq, c.lines).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
-    called = {
-        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
-        for row in connection.execute(these.with_for_update(skip_locked=True))
-    }
+    these = sa.select(group_calls).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
+    rows = connection.execute(these.with_for_update(skip_locked=True)).all()
+    called = {row.seq: {line.action_seq for line in lines_from(row) if line.action_seq} for row in rows}
     are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
     live = set(connection.scalars(are_live))
     topics: set[str] = set()

@@ -33,7 +33,7 @@ _SELECT_COVERED = outbox.SELECT_COVERING.add_columns(
     targets.c.kind != TargetKind.FORGE.value,
 )
 _before = actions.alias("before")
-_STATE_BEFORE = (
+_state_before = (
     sa.select(_before.c.state)
     .where(_before.c.service_uuid == actions.c.service_uuid, _before.c.verb == actions.c.verb)
     .where(_before.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
@@ -70,7 +70,7 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
 def _find_recovered(connection: sa.Connection, action_uuids: Collection[str]) -> set[str]:
     """Return the actions that are the first success of their verb and service after a failure."""
     succeeded = sa.and_(actions.c.uuid.in_(action_uuids), actions.c.state == ActionState.SUCCESS.value)
-    first = sa.and_(succeeded, ActionState.FAILED.value == _STATE_BEFORE)
+    first = sa.and_(succeeded, _state_before == ActionState.FAILED.value)
     return set(connection.scalars(sa.select(actions.c.uuid).where(first)))
 
 
@@ -91,9 +91,9 @@ def _choose(
             return event, earlier.suppressed if earlier else 0
         case _:
             cleared = payloads.clear(connection, key, repeats.c.target_seq == target.seq)
-            if recovered.intersection(row.action_uuid for row in covered):
-                if event := _wanted(target, Event.ACTION_RECOVERED):
-                    return event, cleared.get(target.seq, 0)
+            has_recovered = any(row.action_uuid in recovered for row in covered)
+            if has_recovered and (event := _wanted(target, Event.ACTION_RECOVERED)):
+                return event, cleared.get(target.seq, 0)
             return _wanted(target, Event.ACTION_SUCCEEDED), 0
 
 

@@ -41,8 +41,8 @@ _SELECT_CALLS = (
 
 
 def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: str = "") -> dict[str, Any]:
-    """Return a payload of at most `MAX_PAYLOAD_BYTES`: with the end of a log and the newest calls that fit, or the first
-    lines of a group call that fit.
+    """Return a payload of at most `MAX_PAYLOAD_BYTES`: with the end of a log and the newest calls that fit, or the
+    first lines of a group call that fit.
     """
     payload: dict[str, Any] = {"type": event.value, "timestamp": iso(at), "data": dict(data)}
     if log_tail:
