@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
-from tutumd.store.objects.row_mapping import Row
+from tutumd.store.objects.row_mapping import Row, caller_from
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.notifications import repeats
@@ -27,7 +27,9 @@ _SELECT_ACTION = (
 _TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
 _COUNT = sa.func.count().over().label("count")
 _SELECT_CALLS = (
-    sa.select(deliveries.c.handler_seq, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
+    sa.select(
+        deliveries.c.handler_seq, deliveries.c.received, deliveries.c.tag, deliveries.c.caller, handlers.c.name, _COUNT
+    )
     .select_from(actions)
     .join(deliveries, IS_OF_ACTION)
     .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
@@ -86,6 +88,7 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
                     "handler": {"number": call.handler_seq, "name": call.name},
                     "received": _iso(call.received),
                     "tag": call.tag,
+                    "caller": str(caller_from(call.caller)) if call.caller else None,
                 }
                 for call in calls
             ],
