@@ -49,6 +49,7 @@ SENTENCES: Mapping[str, str] = {
     "token-expired": "the identity token has expired: it ended at {0}, and now is {1}",
     "token-missing-keys": "the issuer's keys were not fetched within 24 hours: {1} may be unreachable",
     "token-unknown-kid": "the issuer has no such key: {1} has no key with the ID {0}",
+    "token-forbidden-issuer": "the server does not allow the issuer of the identity token: see --oidc-issuer for {1}",
     "token-signature": "the signature of the identity token is wrong: {0} (key {1})",
     # The event.
     "ping": "it is a ping",
@@ -82,8 +83,12 @@ SENTENCES: Mapping[str, str] = {
     "not-stored": "this was not stored with the delivery and is missing: {0}",
     # Other deliveries.
     "repeated": "it repeats an earlier delivery, which action {0} carries out",
+    "repeated-group-call": "it repeats an earlier call of the group",
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
+    # Calls of groups.
+    "no-service": "no service of the group is permitted now, or none has the pushed image and tag",
+    "service-gone": "the service is gone, or no longer permitted",
     # Why a pending action waits.
     "debounce": "waiting for more calls (debounce)",
     "held": "held",
