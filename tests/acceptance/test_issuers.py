@@ -111,9 +111,9 @@ def ports() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def server(ports: Mapping[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    allowed = ",".join(f"other=http://127.0.0.1:{port}" for port in ports.values())
+    allowed = [text for port in ports.values() for text in ("--oidc-issuer", f"other=http://127.0.0.1:{port}")]
     folder = tmp_path_factory.mktemp("issuers")
-    with LiveServer(folder, "--engine", "local", "--oidc-issuer", allowed, *LOOPBACK) as running_server:
+    with LiveServer(folder, "--engine", "local", *allowed, *LOOPBACK) as running_server:
         yield running_server
 
 
