@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ def test_a_call_is_accepted_with_a_line_for_each_service(bed: StoreBed, replica:
     assert (status, progress["state"], len(progress["actions"])) == (200, "Pending", 2)
     bed.finish(bed.claimed())
     assert replica.request("GET", body["status_url"])[1]["state"] == "Success"
-    assert replica.request("GET", body["group_call"])[1]["state"] == "Success"
     bed.sync()
     status, skipped = replica.request("POST", call_path(group))
     assert (status, skipped["state"]) == (200, "Skipped")
@@ -55,7 +55,8 @@ def test_a_wait_ends_with_the_last_action(
             bed.finish(bed.claimed(), success=success)
         got, body = waiting.result(120)
     assert got == status
-    assert body["state"] == {200: "Success", 502: "Failed", 504: "In progress"}[status]
+    # Its second may be over before the first action has ended.
+    assert body["state"] in {200: ("Success",), 502: ("Failed",), 504: ("Pending", "In progress")}[status]
     assert len(body["actions"]) == 2
 
 
@@ -71,40 +72,40 @@ def test_revoked_disabled_and_unknown_groups_are_not_found(bed: StoreBed, replic
     assert not bed.has_pending_action()
 
 
+HARBOR = ("harbor.example.com/library/app:v1.0", "HARBOR.example.com:443/library/app:v1.0")
 IMAGES = {
-    "dockerhub": "svendowideit/testhook",
-    "quay": "quay.io/mynamespace/repository:v3",
-    "quay-images": "quay.io/mynamespace/repository",
-    "harbor-push": "harbor.example.com/library/app:v1.0",
-    "harbor-cloudevents": "HARBOR.example.com:443/library/app:v1.0",
-    "distribution-push": "registry.example.com/team/app:v3",
-    "distribution-mixed": "registry.example.com/team/app:v3",
-    "azure-push": "myregistry.azurecr.io/hello-world:v1",
-    "ghcr-package": "ghcr.io/octo-org/app:v1.2.0",
-    "ghcr-registry-package": "ghcr.io/octo-org/app:latest",
-    "gitea-package": "localhost:3000/gitea/app:v2",
-    "diun-update": "app",
+    "dockerhub": ("svendowideit/testhook",),
+    "quay": ("quay.io/mynamespace/repository:v3", "quay.io/mynamespace/repository"),
+    "quay-images": ("quay.io/mynamespace/repository",),
+    "harbor-push": HARBOR,
+    "harbor-cloudevents": HARBOR,
+    "distribution-push": ("registry.example.com/team/app:v3",),
+    "distribution-mixed": ("registry.example.com/team/app:v3",),
+    "azure-push": ("myregistry.azurecr.io/hello-world:v1",),
+    "ghcr-package": ("ghcr.io/octo-org/app:v1.2.0",),
+    "ghcr-registry-package": ("ghcr.io/octo-org/app:latest",),
+    "gitea-package": ("localhost:3000/gitea/app:v2",),
+    "diun-update": ("app",),
 }
 OTHERS = ("ghcr.io/octo-org/app:v9", "octo-org/app:v1.2.0", "evil.example.com/library/app:v1.0", "quay.io/other/app")
 
 
 def send(replica: Replica, group: Group, payload: str) -> Any:
+    """Send a payload, without the key by which a repetition is recognized."""
     sent = json.loads((PAYLOADS / f"{payload}.json").read_text())
-    return replica.request("POST", call_path(group), json.dumps(sent["body"]).encode(), sent["headers"])
+    headers = {name: value for name, value in sent["headers"].items() if not name.endswith("-Delivery")}
+    return replica.request("POST", call_path(group), json.dumps(sent["body"]).encode(), headers)
 
 
 def test_payloads_match_exactly_the_services_of_their_image(bed: StoreBed, replica: Replica) -> None:
-    images = [*IMAGES.values(), *OTHERS]
+    images = dict.fromkeys([*chain(*IMAGES.values()), *OTHERS])
     bed.sync(*(replace(snapshot(f"s{number}"), image_name=image) for number, image in enumerate(images)))
     group = add_group(bed, image="*")
     by_image = {service.image_name: service.name for service in bed.store.services(bed.admin, query()).objects}
-    for payload, image in IMAGES.items():
+    for payload, wanted in IMAGES.items():
         status, body = send(replica, group, payload)
-        # Quay names two tags, and two payloads name the same image.
-        wanted = {by_image[each] for each in IMAGES.values() if each.split(":")[0] in (image, image.split(":")[0])}
-        wanted = wanted if payload.startswith("quay") else {by_image[image]}
-        found = {line["service_name"] for line in body["actions"]} if status == 202 else body
-        assert found in (wanted, {by_image["harbor.example.com/library/app:v1.0"], by_image[image]}), payload
+        assert status == 202, (payload, body)
+        assert {line["service_name"] for line in body["actions"]} == {by_image[image] for image in wanted}, payload
     for payload in ("ghcr-untagged", "distribution-pull", "harbor-delete", "github-push"):
         assert send(replica, group, payload)[1]["state"] == "Skipped", payload
 
