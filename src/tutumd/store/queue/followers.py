@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState
 from tutumd.model.groups import OnFailure, Sequence
+from tutumd.store.objects.groups import lines_from
 from tutumd.store.queue import holds, outbox
 from tutumd.store.queue.snapshots import cancel_pending
 from tutumd.store.sql.wakeup import ENDS
@@ -21,17 +22,6 @@ from tutumd.store.tables.services import services
 
 _AT_ONCE = 200
 """Followers and calls of groups that one transaction settles."""
-
-
-class Member(NamedTuple):
-    """A service that a call of a group reaches. `stack` is `part_of` or the stack; `after` has names of that stack."""
-
-    uuid: str
-    full_name: str
-    name: str
-    engine: str
-    stack: str
-    after: tuple[str, ...]
 
 
 class Order(NamedTuple):
@@ -48,8 +38,11 @@ class Order(NamedTuple):
     notes: Mapping[str, Reason]
 
 
-def order_services(members: Iterable[Member], sequence: Sequence) -> Order:
-    """Return the order in which a call redeploys services; `members` are in the order of the group.
+def order_services(members: Iterable[Any], sequence: Sequence) -> Order:
+    """Return the order in which a call redeploys services.
+
+    Args:
+        members: Rows of the services in the order of the group, whose `stack` is `part_of` or the stack.
 
     Raises:
         ConflictError: The services depend on each other in a cycle.
@@ -96,10 +89,9 @@ def hold_followers(
         for seq, names in waits.items()
         for before in names
     ]
-    if rows:
-        connection.execute(sa.insert(action_predecessors), rows)
-        reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
-        holds.set_predecessors(connection, reasons, now)
+    connection.execute(sa.insert(action_predecessors), rows)
+    reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
+    holds.set_predecessors(connection, reasons, now)
 
 
 def _reason(names: Iterable[str], group_call: int) -> Reason:
@@ -115,7 +107,7 @@ _HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_
 _IS_OVERDUE = sa.and_(
     _call.ended.is_(None), ~_live.where(_before.c.seq == _call.waits_for).correlate(group_calls).exists()
 )
-_OVERDUE = sa.select(_call.seq, _call.lines).where(_IS_OVERDUE).order_by(_call.seq).limit(_AT_ONCE)
+_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(_IS_OVERDUE).order_by(_call.seq).limit(_AT_ONCE)
 _UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED).limit(_AT_ONCE)
 IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
 """The condition that `settle` has something to do. It is cheap if no action waits for another."""
@@ -177,7 +169,7 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 
 def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
     called = {
-        row.seq: {line[2] for line in row.lines}
+        row.seq: {line.action_seq for line in lines_from(row)}
         for row in connection.execute(_OVERDUE.with_for_update(of=group_calls, skip_locked=True))
     }
     if not called:
