@@ -14,7 +14,7 @@ from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState
 from tutumd.model.groups import OnFailure, Sequence
 from tutumd.store.objects.groups import lines_from
-from tutumd.store.queue import holds, outbox
+from tutumd.store.queue import group_outbox, holds
 from tutumd.store.queue.snapshots import cancel_pending
 from tutumd.store.sql.wakeup import ENDS
 from tutumd.store.tables.actions import LIVE, action_predecessors, actions, group_calls
@@ -169,12 +169,12 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 
 def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
     called = {
-        row.seq: {line.action_seq for line in lines_from(row)}
+        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
         for row in connection.execute(_OVERDUE.with_for_update(of=group_calls, skip_locked=True))
     }
     if not called:
         return set()
-    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values()) - {None}))
+    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
     live = set(connection.scalars(are_live))
     topics: set[str] = set()
     for seq, of_call in called.items():
@@ -182,5 +182,5 @@ def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
         update = sa.update(group_calls).where(_call.seq == seq)
         connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
         if left is None:
-            topics |= {ENDS, *outbox.add_group_call(connection, seq, now)}
+            topics |= {ENDS, *group_outbox.add_group_call(connection, seq, now)}
     return topics
