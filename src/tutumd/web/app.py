@@ -14,6 +14,8 @@ from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
     freeze,
+    group_objects,
+    groups,
     handlers,
     keys,
     notifications,
@@ -82,6 +84,7 @@ _BODIES = (
     schemas.TestIn,
     schemas.TargetIn,
     freeze.FreezeIn,
+    group_objects.GroupIn,
 )
 
 
@@ -102,7 +105,15 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
     )
     app.state.context = context
     objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
-    for router in (handlers.router, *objects, notifications.router, keys.router, server.router, docs.router):
+    for router in (
+        handlers.router,
+        groups.router,
+        *objects,
+        notifications.router,
+        keys.router,
+        server.router,
+        docs.router,
+    ):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
