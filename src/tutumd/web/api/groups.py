@@ -21,7 +21,7 @@ _CALL_FILTERS = frozenset({"group"})
 router = APIRouter(prefix=f"{PREFIX}/webhook", tags=["groups"])
 
 GroupUuid = Annotated[str, Path(description="UUID of the group")]
-Number = Annotated[int, Path(description="ID of the call", ge=1, le=2**62)]
+GroupCallNumber = Annotated[int, Path(description="ID of the call", ge=1, le=2**62)]
 
 
 @router.get("/group/", response_model=list_of(GROUP), openapi_extra=documented_list(GROUP_FILTERS))
@@ -122,10 +122,10 @@ def list_group_calls(request: Request, viewer: Reader) -> dict[str, Any]:
     return write_page(_CALLS, query, context(request).store.group_calls(viewer, replace(query, filters=by_number)))
 
 
-@router.get("/groupcall/{number}/", response_model=GROUP_CALL)
-def get_group_call(request: Request, viewer: Reader, number: Number) -> GroupCall:
+@router.get("/groupcall/{group_call}/", response_model=GROUP_CALL)
+def get_group_call(request: Request, viewer: Reader, group_call: GroupCallNumber) -> GroupCall:
     """Get a call of a group, with what it caused for each service."""
-    return context(request).store.group_call(viewer, number)
+    return context(request).store.group_call(viewer, group_call)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
