@@ -17,7 +17,7 @@ from tutumd.web.pages.handler_form import make_form, read_form
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CIPHER = SecretCipher([make_key()])
-ISSUERS = read_issuers(Settings.model_fields["oidc_issuer"].default)
+ISSUERS = read_issuers((*Settings.model_fields["oidc_issuer"].default, "forgejo=https://git.example/api/actions"))
 _ANY: Any = None
 
 

@@ -4,13 +4,14 @@ last pages show what to enter at the sender, and the checks of its first call.
 
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, count
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers
+from tutumd.application.admission.issuers import IssuerKind
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.target_settings import make_secret as make_signing_secret
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
@@ -55,6 +56,7 @@ _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 """Inputs of the form that set a field of the handler with another name."""
 DEFAULT_CAP = "10"
 
+_PROJECT_OF_IMAGE = re.compile(r"(?:ghcr\.io|registry\.gitlab\.com)/([^/:@]+/[^/:@]+).*")
 _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+?)(:[^/]*)?")
 
 
@@ -90,7 +92,9 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     sender = SENDERS.get(form.get("sender", ""))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
-    secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
+    secret = ""
+    if sender.verify and not sender.issuer and form.get("verifies", ""):
+        secret = make_secret(sender.verify["preset"])
     texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
     if not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
@@ -110,7 +114,8 @@ def _show_form(
 ) -> Response:
     web = context(request)
     others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
-    proposal = propose(sender, service.image_name, {each.name for each in others if each.name})
+    issuers = [url for url, kind in web.allowed_issuers.items() if kind == sender.issuer]
+    proposal = propose(sender, service.image_name, {each.name for each in others if each.name}, issuers)
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
         request,
@@ -120,6 +125,7 @@ def _show_form(
         sender=sender,
         kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
         operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
+        issuers=[(url, url) for url in issuers],
         typed=proposal if sent is None else sent,
         errors={name if sent and name in sent else "": text for name, text in placed.items()},
         command=write_command(name_in_command(web.store, visitor, service), fill_form(sender, proposal, "")),
@@ -127,14 +133,16 @@ def _show_form(
     )
 
 
-def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> dict[str, str]:
+def propose(sender: Sender, image: str, taken: Collection[str] = (), issuers: Sequence[str] = ()) -> dict[str, str]:
     """Return the initial values of a sender's form. A checked box has the value `1`.
 
     Args:
         image: The service's.
         taken: Names of the service's other handlers: commands accept a handler's name only if it is unique.
+        issuers: Allowed issuers of the sender's identity tokens.
     """
     kind = sender.kinds[0]
+    project = _PROJECT_OF_IMAGE.fullmatch(image)
     harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
     names = chain([sender.key], (f"{sender.key}-{number}" for number in count(2)))
     return {
@@ -146,7 +154,10 @@ def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> dict[str
         "operation": sender.operations[0].value,
         "max_containers": DEFAULT_CAP,
         "skips_unchanged": "",
-        "verifies": "1" if sender.verify else "",
+        "verifies": "1" if sender.verify and (issuers or not sender.issuer) else "",
+        "issuer": next(iter(issuers), ""),
+        "project": project[1] if project else "",
+        "branch": "main",
     }
 
 
@@ -168,7 +179,9 @@ def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str,
     patterns = sent.get("patterns", "")
     texts = {"name": sent.get("name", "").strip() or sender.key, "operation": operation}
     if sender.verify and sent.get("verifies"):
-        texts |= {f"verify.{key}": value for key, value in sender.verify.items()} | {"verify.secrets": secret}
+        texts |= {f"verify.{key}": value for key, value in sender.verify.items()}
+        identity = {"verify.issuer": sent.get("issuer", ""), "verify.claims": _write_claims(sender, sent)}
+        texts |= identity if sender.issuer else {"verify.secrets": secret}
     match kind:
         case Kind.BRANCH:
             texts["filter.branch.branch"] = patterns
@@ -188,12 +201,28 @@ def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str,
     return texts
 
 
+def _write_claims(sender: Sender, sent: Mapping[str, str]) -> str:
+    """Return the claims of the jobs that may call, as the form of a handler takes them."""
+    project, branches = sent.get("project", "").strip() or "OWNER/NAME", split_texts(sent.get("branch", ""))
+    is_gitlab = sender.issuer is IssuerKind.GITLAB
+    claims = [f"{'project_path' if is_gitlab else 'repository'} = {project}"]
+    if branches:
+        claims += ["ref_type = branch"] * is_gitlab
+        refs = (branch if is_gitlab else f"refs/heads/{branch}" for branch in branches)
+        claims.append(f"ref = {', '.join(refs)}")
+    return "\n".join(claims)
+
+
 def _find_kind(sender: Sender, sent: Mapping[str, str]) -> Kind:
     return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
 
 
 def _check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
-    """Return the error of a form that names no branch or tag, although its sender calls for all of them."""
+    """Return the error of a form that names no branch or tag, although its sender calls for all of them, or whose
+    tokens may be anyone's.
+    """
+    if sender.issuer and sent.get("verifies") and not sent.get("project", "").strip():
+        return {"project": "name the repository whose jobs may call, such as me/shop"}
     kind = _find_kind(sender, sent)
     if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):
         return {}
@@ -238,7 +267,7 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
         _find_sender(found.handler, form.get("sender", "")),
         handlers.public_options(found.handler)["verify"],
     )
-    if verify is None:
+    if not verify or not verify["secrets_set"]:
         raise InvalidInputError("this handler checks no secret: edit who may call it first")
     if form.get("replaces", "") != _identify_secrets(found.handler):
         return show_entries(found, sender)
@@ -251,14 +280,17 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
 def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -> Response:
     """Return the page with the values to enter at a sender: the only page that shows the URL, and a new secret."""
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
+    verify = handler.options.get("verify", {})
+    has_identity = verify.get("preset") == "oidc"
     return render(
         found.request,
         "connect_made.html",
         **found.values,
         sender=sender,
         secret=secret,
-        lacks_secret="verify" in handler.options and not secret,
-        entries=fill_entries(sender, handler, url, secret),
+        lacks_secret=bool(verify) and not has_identity and not secret,
+        has_identity=has_identity,
+        entries=[] if has_identity else fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
         after=next((each.number for each in found.deliveries(1)), 0),
@@ -276,5 +308,5 @@ def _find_sender(handler: Handler, key: str) -> Sender | None:
 
 def _identify_secrets(handler: Handler) -> str:
     """Return a text that changes with the secrets of a handler; empty if it has none."""
-    verify = handler.options.get("verify")
-    return fingerprint(verify["secrets"]) if verify else ""
+    secrets = handler.options.get("verify", {}).get("secrets")
+    return fingerprint(secrets) if secrets else ""
