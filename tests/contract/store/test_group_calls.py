@@ -26,8 +26,8 @@ def test_a_burst_causes_at_most_two_runs_of_each_service(bed: StoreBed) -> None:
         assert all(isinstance(result, GroupAccepted) for result in results), results
     for claim in running:
         bed.finish(claim)
-    while claim := bed.claim():
-        bed.finish(claim)
+    while more := bed.claim():
+        bed.finish(more)
     ended = bed.store.actions(bed.admin, query()).objects
     assert Counter(action.service_name for action in ended) == dict.fromkeys(SHOP, 2)
     assert {action.state for action in ended} == {"Success"}
