@@ -64,6 +64,21 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, cipher: S
     return store.add_group(viewer, _new_group(store, viewer, document, cipher, now))
 
 
+def create_once(
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    form_sha256: str,
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+) -> tuple[Group, bool]:
+    """Create a group for a form, and return it and True; if the form has already created a group, return that group
+    and False. Raises as `create`.
+    """
+    return store.add_group_once(viewer, _new_group(store, viewer, document, cipher, now), form_sha256)
+
+
 def plan_creation(
     store: Store, viewer: User, document: Mapping[str, Any], *, cipher: SecretCipher, now: datetime
 ) -> GroupPlan:

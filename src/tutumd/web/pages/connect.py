@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Collection, Mapping
 from itertools import chain, count
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -15,6 +16,7 @@ from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.target_settings import make_secret as make_signing_secret
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
 from tutumd.model import Handler, Operation, Query, Scope, Service, User
+from tutumd.model.images import split_image
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.connection import MAX_DELIVERIES, judge_connection
 from tutumd.web.messages.handlers import judge_handler
@@ -35,11 +37,14 @@ from tutumd.web.messages.senders import (
     find_sender,
     group_senders,
 )
+from tutumd.web.pages.group_form import create_from_form as create_group
+from tutumd.web.pages.group_routes import find_group
 from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
     CalledHandler,
     ChangedHandler,
+    Found,
     FoundHandler,
     ReadHandler,
     find_handler,
@@ -91,8 +96,13 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     if sender is None:
         raise NotFoundError(NOT_FOUND)
     secret = make_secret(sender.verify["preset"]) if sender.verify and form.get("verifies", "") else ""
-    texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
-    if not errors:
+    texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form) | _check_reach(form)
+    selector = list_reaches(sender, service).get(form.get("reach", ""), ("", {}))[1]
+    if not errors and selector:
+        group, is_new, errors = create_group(request, visitor, texts, selector, fingerprint(form))
+        if group is not None:
+            return show_entries(find_group(request, visitor, group.number), sender, secret if is_new else "")
+    elif not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
         if handler is not None:
             found = find_handler(request, visitor, service_uuid, handler.number)
@@ -120,6 +130,7 @@ def _show_form(
         sender=sender,
         kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
         operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
+        reaches=[(key, label) for key, (label, _) in list_reaches(sender, service).items()],
         typed=proposal if sent is None else sent,
         errors={name if sent and name in sent else "": text for name, text in placed.items()},
         command=write_command(name_in_command(web.store, visitor, service), fill_form(sender, proposal, "")),
@@ -201,6 +212,24 @@ def _check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
     return {"patterns": f"name the {word} that counts, such as {example}"}
 
 
+def _check_reach(sent: Mapping[str, str]) -> dict[str, str]:
+    """Return the error of a form that would scale up or roll back several services."""
+    if sent.get("reach") and sent.get("operation", "REDEPLOY") != Operation.REDEPLOY:
+        return {"operation": "a call for several services redeploys them: choose redeploy, or only this service"}
+    return {}
+
+
+def list_reaches(sender: Sender, service: Service) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return the services that a call may redeploy: labels and selectors of groups, as JSON; `{}` is no group."""
+    reaches: dict[str, tuple[str, Mapping[str, Any]]] = {"": (f"only {service.full_name}", {})}
+    image, stack = split_image(service.image_name)[0], service.part_of or service.stack
+    if sender.kinds[0] is Kind.IMAGE and service.image_name:
+        reaches["image"] = (f"all services that run {image} with the pushed tag", {"match": {"image": image}})
+    if sender.kinds[0] in (Kind.IMAGE, Kind.ANY) and stack:
+        reaches["stack"] = (f"all services of the stack {stack}", {"stack": stack, "engine": service.engine})
+    return reaches
+
+
 @router.get(f"{BASE}connect/")
 def wait_for_call(found: ReadHandler, sender: str = "", after: After = 0) -> Response:
     """Show each check of the newest call after the delivery `after`, or that no call has arrived."""
@@ -248,7 +277,7 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
     return show_entries(found, sender, secret)
 
 
-def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -> Response:
+def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Response:
     """Return the page with the values to enter at a sender: the only page that shows the URL, and a new secret."""
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
     return render(
@@ -261,8 +290,14 @@ def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -
         entries=fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
-        after=next((each.number for each in found.deliveries(1)), 0),
+        watch=_watch(found, sender),
     )
+
+
+def _watch(found: Found, sender: Sender) -> str:
+    """Return the address, below the subject's page, of the page that shows the first call."""
+    after = next((each.number for each in found.deliveries(1)), 0)
+    return f"connect/?sender={sender.key}&after={after}" if isinstance(found, FoundHandler) else ""
 
 
 def make_secret(preset: str) -> str:

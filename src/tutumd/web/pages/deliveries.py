@@ -136,7 +136,7 @@ def render_delivery(
         outcome=OUTCOMES[delivery.outcome],
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
-        obstacle=find_obstacle(delivery) or forbidden,
+        obstacle=find_obstacle(delivery) or forbidden or found.obstacle,
         may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
         error=str(error) if error else "",

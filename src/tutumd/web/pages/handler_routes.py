@@ -70,6 +70,11 @@ class Found(ABC):
         return "handler"
 
     @property
+    def obstacle(self) -> str:
+        """Why no delivery can be redelivered here; empty if they can."""
+        return ""
+
+    @property
     def values(self) -> dict[str, Any]:
         """The values for all templates of a handler."""
         name = self.handler.name or f"{self.kind} {self.handler.number}"
