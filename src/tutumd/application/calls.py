@@ -20,8 +20,8 @@ from tutumd.errors import (
     SettingsError,
     UnavailableError,
 )
-from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
-from tutumd.ports.intake import CallResult
+from tutumd.model import MAX_AMOUNT, Call, Evaluation, EvaluationNeeded, HandlerPath, Reference
+from tutumd.ports.intake import CallResult, Stored
 
 MAX_WAIT_S = 600
 
@@ -44,7 +44,7 @@ EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
 async def accept(
     call: Call, store: StoreCall, evaluator: EvaluateCall, first_result: CallResult | None = None
-) -> tuple[Call, Accepted | NotQueued]:
+) -> tuple[Call, Stored]:
     """Evaluate and store a call, and return the stored result.
 
     The store accepts a call only if it was evaluated with the handler's current options. Otherwise it returns those

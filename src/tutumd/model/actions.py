@@ -286,12 +286,14 @@ class Requester:
         users: Names of the users, as far as the viewer may know them.
         is_call: Whether a call of a handler created the action.
         handler: Number of that handler; None if it was revoked.
+        is_group: The handler is a group.
     """
 
     users: tuple[str, ...] = ()
     is_call: bool = False
     handler: int | None = None
     handler_name: str | None = None
+    is_group: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -266,6 +266,7 @@ class Delivery:
         raw: `content` as it was stored.
         revision: Commit that its verified payload named; None: it named none.
         handler_number, handler_name: Set only on values for pages. None: the handler is revoked, or has no name.
+        is_group: A group was called, which `handler_number` and `handler_name` name.
     """
 
     number: int
@@ -286,6 +287,7 @@ class Delivery:
     caller: Caller | None = None
     handler_number: int | None = None
     handler_name: str | None = None
+    is_group: bool = False
 
     @property
     def repeats(self) -> str:

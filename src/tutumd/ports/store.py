@@ -34,6 +34,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow
+from tutumd.ports.groups import Groups
 from tutumd.ports.notifications import Targets
 
 
@@ -163,7 +164,7 @@ class FreezeWindows(Protocol):
         """Remove a window, and let the redeploys that it held start."""
 
 
-class Store(Accounts, Targets, FreezeWindows, Protocol):
+class Store(Accounts, Targets, FreezeWindows, Groups, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service

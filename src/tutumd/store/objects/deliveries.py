@@ -25,9 +25,11 @@ from tutumd.store.objects import action_rows, audit
 from tutumd.store.objects.action_rows import IS_OF_ACTION, actions_from, select_actions
 from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
+    IS_GROUP,
     Row,
     conditions,
     count,
+    join_shown_handlers,
     read_one,
     read_service,
     value_from,
@@ -41,16 +43,16 @@ from tutumd.store.tables.services import handlers, services
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
     """Select deliveries, each with its handler and the result of its action."""
     content = deliveries.c.content if with_content else sa.literal_column("'{}'").label("content")
-    return (
+    return join_shown_handlers(
         sa.select(
             *(column for column in deliveries.c if column is not deliveries.c.content),
             content,
             *(actions.c[name].label(f"action_{name}") for name in ("uuid", "state", "reason", "growth")),
             handlers.c.seq.label("handler_number"),
             handlers.c.name.label("handler_name"),
-        )
-        .outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
-        .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+            IS_GROUP,
+        ).outerjoin(actions, actions.c.seq == deliveries.c.action_seq),
+        deliveries.c.handler_seq,
     )
 
 

@@ -38,6 +38,7 @@ _CALLABLE = (
     .join(services, services.c.uuid == handlers.c.service_uuid)
     .where(sa.not_(services.c.terminated))
 )
+_IS_SHOWN = handlers.c.group_seq.is_(None)
 
 
 class SqlHandlers(StorePart):
@@ -45,7 +46,7 @@ class SqlHandlers(StorePart):
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}
-        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid)
+        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid, _IS_SHOWN)
         with self._database.read() as connection:
             read_service(connection, viewer, service_uuid)
             return read_page(
@@ -154,7 +155,7 @@ class SqlHandlers(StorePart):
         self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
     ) -> Page[Handler]:
         with self._database.read() as connection:
-            statement = sa.select(handlers).join(services).where(_is_visible(viewer))
+            statement = sa.select(handlers).join(services).where(_is_visible(viewer), _IS_SHOWN)
             last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
             if before is not None:
                 statement = statement.where(last_used < before)
@@ -214,7 +215,7 @@ def _select_of_service(viewer: User, service_uuid: str) -> sa.Select[Any]:
     return (
         sa.select(handlers)
         .join(services, services.c.uuid == handlers.c.service_uuid)
-        .where(services.c.uuid == service_uuid, _is_visible(viewer))
+        .where(services.c.uuid == service_uuid, _is_visible(viewer), _IS_SHOWN)
     )
 
 

@@ -25,7 +25,7 @@ from tutumd.model import (
 )
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, service_holds, services
+from tutumd.store.tables.services import containers, handlers, service_holds, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -138,6 +138,22 @@ def read_service(connection: sa.Connection, viewer: User | None, uuid: str, now:
 @cache
 def _select_any_service() -> sa.Select[Any]:
     return select_services(None).where(services.c.uuid == sa.bindparam("service_uuid"))
+
+
+called_handlers = handlers.alias("called")
+
+
+def join_shown_handlers(
+    statement: "sa.Select[Any]", seq: sa.ColumnElement[int], *, outer: bool = True
+) -> "sa.Select[Any]":
+    """Join the handlers with a number; instead of the hidden handler of a group, join the group."""
+    shown = sa.func.coalesce(called_handlers.c.group_seq, called_handlers.c.seq)
+    joined = statement.join(called_handlers, called_handlers.c.seq == seq, isouter=outer)
+    return joined.join(handlers, handlers.c.seq == shown, isouter=outer)
+
+
+IS_GROUP = sa.and_(handlers.c.seq.isnot(None), handlers.c.service_uuid.is_(None)).label("is_group")
+"""Whether a handler of `join_shown_handlers` is a group."""
 
 
 def service_from(row: Row, container_uuids: tuple[str, ...], now: datetime | None = None) -> Service:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
-from tutumd.store.objects.row_mapping import Row
+from tutumd.store.objects.row_mapping import Row, join_shown_handlers
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.notifications import repeats
@@ -26,11 +26,14 @@ _SELECT_ACTION = (
 )
 _TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
 _COUNT = sa.func.count().over().label("count")
+_SHOWN_SEQ = sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq")
 _SELECT_CALLS = (
-    sa.select(deliveries.c.handler_seq, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
-    .select_from(actions)
-    .join(deliveries, IS_OF_ACTION)
-    .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+    join_shown_handlers(
+        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION),
+        deliveries.c.handler_seq,
+    )
     .where(actions.c.seq == sa.bindparam("seq"), deliveries.c.outcome.in_(_TOLD))
     .order_by(deliveries.c.seq.desc())
     .limit(MAX_CALLS)

@@ -168,6 +168,7 @@ group_calls = sa.Table(
     # Set by a worker after the last of its actions has ended.
     sa.Column("ended", UtcTime),
     sa.Index("group_calls_of_group", "handler_seq", "seq"),
+    sa.Index("group_calls_of_key", "handler_seq", "digest"),
     sqlite_autoincrement=True,
 )
 sa.Index(

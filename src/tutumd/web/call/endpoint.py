@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -34,7 +35,8 @@ from tutumd.errors import (
     UnavailableError,
 )
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
-from tutumd.ports.intake import CallResult
+from tutumd.model.groups import GroupAccepted
+from tutumd.ports.intake import CallResult, Stored
 from tutumd.web import uris
 from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.api.objects import HOLD
@@ -153,7 +155,7 @@ class CallEndpoint:
 
     async def _accept(
         self, call_input: CallInput, call: Call, needed: EvaluationNeeded | None, first_result: CallResult | None = None
-    ) -> tuple[Call, Accepted | NotQueued]:
+    ) -> tuple[Call, Stored]:
         evaluator = partial(self._evaluate, call_input, call)
         try:
             if first_result is None:
@@ -276,11 +278,13 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
     )
 
 
-def render_result(context: WebContext, call: Call, result: Accepted | NotQueued) -> Response:
+def render_result(context: WebContext, call: Call, result: Stored) -> Response:
     """Return the response to a call that does not wait."""
     if isinstance(result, Accepted):
         headers = {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)}
         return Response(encode_accepted(context, call, result), 202, headers, "application/json")
+    if isinstance(result, GroupAccepted):
+        return JsonResponse(show_group_accepted(context, call, result), 202)
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
         return JsonResponse({"error": write_reason(evaluation.refuse)}, 401)
@@ -308,6 +312,31 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> byte
         f'"uuid":"{call.handler_uuid}","action":"{uris.action_uri(accepted.action_uuid)}","status_url":"{status_url}"'
         f"{noted}}}\n"
     ).encode()
+
+
+def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted) -> dict[str, Any]:
+    """Return the fields of the response 202 to a call of a group."""
+    actions = [
+        {
+            "service": uris.uri("service", line.service_uuid),
+            "name": line.service_name,
+            "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
+            "state": ActionState.PENDING.value if line.action_uuid else None,
+            "joined": line.joined,
+            **({"note": write_reason(line.note)} if line.note else {}),
+        }
+        for line in accepted.lines
+    ]
+    notes = [write_reason(note) for note in call.evaluation.notes] if call.evaluation else []
+    return {
+        "name": accepted.name,
+        "uuid": call.handler_uuid,
+        "resource_uri": uris.group_uri(call.handler_uuid),
+        "actions": actions,
+        "status_url": uris.status_uri(context.status_tokens.make(accepted.reference)),
+        "group_call": uris.group_call_uri(accepted.number),
+        **({"notes": notes} if notes else {}),
+    }
 
 
 def render_failure(error: Exception) -> JsonResponse:

@@ -64,8 +64,12 @@ SENTENCES: Mapping[str, str] = {
     "not-stored": "this was not stored with the delivery and is missing: {0}",
     # Other deliveries.
     "repeated": "it repeats an earlier delivery, which action {0} carries out",
+    "repeated-group-call": "it repeats an earlier call of the group",
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
+    # Calls of groups.
+    "no-service": "no service of the group is permitted now, or none has the pushed image and tag",
+    "service-gone": "the service is gone, or no longer permitted",
     # Why a pending action waits.
     "debounce": "waiting for more calls (debounce)",
     "held": "held",
