@@ -125,7 +125,7 @@ class ServiceFacts:
         left_tags: Sentences about tags of earlier calls that a redeploy without a tag replaces or keeps.
         settings: The labels that people set to configure it: names and values, unchanged.
         rollback_refusal: Sentence that says why the service cannot be rolled back at present; empty if it can.
-        part_of: Stack for groups, if it is not `stack`: label `tutum.stack`, or `app.kubernetes.io/part-of`.
+        part_of: Stack for groups, by the label `tutum.stack`; empty: `stack`.
         after: Names of the services of that stack that it depends on: Compose's label, or `tutum.after`.
     """
 

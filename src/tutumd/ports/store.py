@@ -35,6 +35,7 @@ from tutumd.model import (
 )
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow
 from tutumd.ports.groups import Groups
+from tutumd.ports.issuers import Issuers
 from tutumd.ports.notifications import Targets
 
 
@@ -164,7 +165,7 @@ class FreezeWindows(Protocol):
         """Remove a window, and let the redeploys that it held start."""
 
 
-class Store(Accounts, Targets, FreezeWindows, Groups, Protocol):
+class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service

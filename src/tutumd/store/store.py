@@ -15,6 +15,7 @@ from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.freeze_windows import SqlFreezeWindows
 from tutumd.store.objects.groups import SqlGroups
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.issuers import SqlIssuers
 from tutumd.store.objects.notifications import SqlTargets
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.rollbacks import SqlRollbacks
@@ -52,6 +53,7 @@ class SqlStore(
     SqlServices,
     SqlRevisions,
     SqlTargets,
+    SqlIssuers,
     SqlFreezeWindows,
     Store,
 ):

@@ -23,6 +23,7 @@ from tutumd.model import (
 )
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
+from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.dialect import insert
@@ -79,6 +80,7 @@ class SqlHandlers(StorePart):
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
             check_handlers(connection, viewer.uuid, now, len(made))
+            name_issuers(connection, [entry.options for entry in entries])
             for handler in made:
                 self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler, service=service)
             return made
@@ -98,6 +100,7 @@ class SqlHandlers(StorePart):
                 return self._make(connection, [read_one(connection, of_form)])[0], False
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
             check_handlers(connection, viewer.uuid, now, 1)
+            name_issuers(connection, [entry.options])
             handler = _handler_from(row, 0, None, now)
             self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
             return handler, True
@@ -119,6 +122,7 @@ class SqlHandlers(StorePart):
                 .where(handlers.c.uuid == uuid)
                 .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
             )
+            name_issuers(connection, [changed.options])
             if keeps_names_apart and changed.name != handler.name:
                 _refuse_twin(connection, service_uuid, changed.name, handler.number)
             self._record_handler(

@@ -80,6 +80,11 @@ HAS_FORGES = sa.select(targets.c.seq).where(targets.c.enabled, _FORGE).exists()
 """Whether there is a target that is told of starts."""
 
 
+def add_group_call(connection: sa.Connection, group_call: int, now: datetime) -> set[str]:
+    """Queue the notifications of the end of a call of a group, and return the topics to publish."""
+    return set()
+
+
 def add_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str]:
     """Queue the notifications of actions that have ended in this transaction, and return the topics to publish.
 

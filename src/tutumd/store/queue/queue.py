@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import holds, leases, outbox
+from tutumd.store.queue import followers, holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
@@ -98,6 +98,8 @@ class SqlQueue(SqlEngineSync, Queue):
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
+        while self._settle(now):
+            pass
         parameters = leases.claim_parameters(engine_names, now, lease_now)
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
@@ -133,6 +135,16 @@ class SqlQueue(SqlEngineSync, Queue):
                     woken |= outbox.add_started(connection, uuid, now)
             return leases.claim_from(row, service, leftover, lease_now)
         return None
+
+    def _settle(self, now: datetime) -> bool:
+        """Settle the followers of actions that have ended, and return whether that changed anything."""
+        with self._database.read() as connection:
+            unsettled = followers.find_unsettled(connection)
+        if not any(unsettled):
+            return False
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken |= followers.settle(connection, unsettled, now)
+        return bool(woken)
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         with self._database.write() as connection:

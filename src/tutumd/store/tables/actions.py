@@ -149,6 +149,8 @@ action_predecessors = sa.Table(
     sa.Column("predecessor_seq", sa.BigInteger, primary_key=True, autoincrement=False),
     # An `OnFailure`.
     sa.Column("on_failure", sa.String(16), nullable=False),
+    # `seq` of the call of the group.
+    sa.Column("group_call", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -163,8 +165,10 @@ group_calls = sa.Table(
     sa.Column("received", UtcTime, nullable=False),
     # Digest of the delivery's key. NULL: it has none.
     sa.Column("digest", sa.LargeBinary(16)),
-    # For each service: its UUID and name, the `seq` and UUID of its action, whether the call joined it, and a note.
+    # For each service an object with `service_uuid`, `service_name`, `action_seq` and `action_uuid`, `joined`, `note`.
     sa.Column("lines", sa.JSON, nullable=False),
+    # `seq` of one of its actions: after its end, a worker looks whether all have ended. NULL: no worker has looked.
+    sa.Column("waits_for", sa.BigInteger),
     # Set by a worker after the last of its actions has ended.
     sa.Column("ended", UtcTime),
     sa.Index("group_calls_of_group", "handler_seq", "seq"),

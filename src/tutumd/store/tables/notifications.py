@@ -130,9 +130,9 @@ issuers = sa.Table(
     # JSON Web Key Set; empty: never fetched.
     sa.Column("keys", sa.Text, nullable=False, server_default=""),
     sa.Column("fetched", UtcTime),
-    # Last attempt, and when a web process last missed a key.
+    # Last attempt, and whether a web process has missed a key since.
     sa.Column("tried", UtcTime),
-    sa.Column("wanted", UtcTime, nullable=False),
+    sa.Column("wanted", sa.Boolean, nullable=False, server_default=sa.false()),
     # Why the last attempt failed, without secrets; empty: it did not.
     sa.Column("error", sa.Text, nullable=False, server_default=""),
 )

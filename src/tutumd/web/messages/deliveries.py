@@ -76,6 +76,10 @@ SENTENCES: Mapping[str, str] = {
     "held-because": "held: {0}",
     "frozen": "freeze window {0}",
     "frozen-because": "freeze window {0}: {1}",
+    "predecessor": "waits for {0} (call {1} of a group)",
+    # The order of the services of a group.
+    "no-such-member": "no service {0} is called: the service waits for no such service",
+    "earlier-order": "the call joined an earlier action, whose order applies",
     # Rollbacks.
     "rolled-back": "a rollback holds the redeploys of the service: it goes back no further until somebody resumes it",
     "rolling-back": "a rollback of the service has not ended yet",

@@ -1,0 +1,212 @@
+"""The order of the services of a group: each action of a call waits for its predecessors by a hold."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, Reason
+from tutumd.model import ActionState
+from tutumd.model.groups import OnFailure, Sequence
+from tutumd.store.queue import holds, outbox
+from tutumd.store.queue.snapshots import cancel_pending
+from tutumd.store.sql.wakeup import ENDS
+from tutumd.store.tables.actions import LIVE, action_predecessors, actions, group_calls
+from tutumd.store.tables.services import services
+
+_AT_ONCE = 200
+"""Followers and calls of groups that one transaction settles."""
+
+
+class Member(NamedTuple):
+    """A service that a call of a group reaches. `stack` is `part_of` or the stack; `after` has names of that stack."""
+
+    uuid: str
+    full_name: str
+    name: str
+    engine: str
+    stack: str
+    after: tuple[str, ...]
+
+
+class Order(NamedTuple):
+    """The order of the services of a call, by their UUIDs.
+
+    Attributes:
+        uuids: Each service after its predecessors.
+        predecessors: Those of each service that has some.
+        notes: Reasons why a dependency of a service has no effect.
+    """
+
+    uuids: tuple[str, ...]
+    predecessors: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, Reason]
+
+
+def order_services(members: Iterable[Member], sequence: Sequence) -> Order:
+    """Return the order in which a call redeploys services; `members` are in the order of the group.
+
+    Raises:
+        ConflictError: The services depend on each other in a cycle.
+    """
+    by_uuid = {member.uuid: member for member in members}
+    by_name: dict[tuple[str, str, str], list[str]] = {}
+    for each in by_uuid.values():
+        # On Swarm, the name of the service begins with the stack.
+        for name in {each.name, each.name.removeprefix(f"{each.stack}_")}:
+            by_name.setdefault((each.engine, each.stack, name), []).append(each.uuid)
+    predecessors: dict[str, tuple[str, ...]] = {}
+    notes = {}
+    if sequence is Sequence.LISTED:
+        predecessors = {follower: (before,) for before, follower in pairwise(by_uuid)}
+    elif sequence is Sequence.DEPENDS_ON:
+        for each in by_uuid.values():
+            found = {name: by_name.get((each.engine, each.stack, name), ()) for name in each.after}
+            if before := tuple(uuid for uuids in found.values() for uuid in uuids):
+                predecessors[each.uuid] = before
+            if outside := [name for name, uuids in found.items() if not uuids]:
+                notes[each.uuid] = Reason("no-such-member", (", ".join(outside),))
+    try:
+        order = TopologicalSorter({uuid: predecessors.get(uuid, ()) for uuid in by_uuid}).static_order()
+        return Order(tuple(order), predecessors, notes)
+    except CycleError as error:
+        path = " after ".join(by_uuid[uuid].full_name for uuid in reversed(error.args[1]))
+        raise ConflictError(f"the services depend on each other in a cycle: {path}") from None
+
+
+def hold_followers(
+    connection: sa.Connection,
+    group_call: int,
+    waits: Mapping[int, Mapping[int, str]],
+    on_failure: OnFailure,
+    now: datetime,
+) -> None:
+    """Let new actions of a call of a group wait for others.
+
+    Args:
+        waits: For each new action the `seq` of its predecessors, which are older, and the names of their services.
+    """
+    rows = [
+        {"action_seq": seq, "predecessor_seq": before, "on_failure": on_failure.value, "group_call": group_call}
+        for seq, names in waits.items()
+        for before in names
+    ]
+    if rows:
+        connection.execute(sa.insert(action_predecessors), rows)
+        reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
+        holds.set_predecessors(connection, reasons, now)
+
+
+def _reason(names: Iterable[str], group_call: int) -> Reason:
+    return Reason("predecessor", (", ".join(names), str(group_call)))
+
+
+class Unsettled(NamedTuple):
+    """The `seq` of actions with an ended predecessor, and of calls of groups that wait for an ended action."""
+
+    followers: tuple[int, ...]
+    group_calls: tuple[int, ...]
+
+
+def find_unsettled(connection: sa.Connection) -> Unsettled:
+    """Return what `settle` has to do. One query, which is cheap if no action waits for another."""
+    found: dict[bool, list[int]] = {True: [], False: []}
+    for is_follower, seq in connection.execute(_select_unsettled()):
+        found[bool(is_follower)].append(seq)
+    return Unsettled(tuple(found[True]), tuple(found[False]))
+
+
+@cache
+def _select_unsettled() -> sa.Select[Any]:
+    p, call = action_predecessors.c, group_calls.c
+    live = sa.select(actions.c.seq).where(LIVE)
+    followers = sa.select(sa.literal_column("1").label("is_follower"), p.action_seq).distinct()
+    calls = sa.select(sa.literal_column("0"), call.seq).where(call.ended.is_(None))
+    unsettled = sa.union_all(
+        followers.where(~live.where(actions.c.seq == p.predecessor_seq).exists()),
+        calls.where(~live.where(actions.c.seq == call.waits_for).exists()),
+    )
+    return sa.select(unsettled.subquery()).limit(_AT_ONCE)
+
+
+def settle(connection: sa.Connection, unsettled: Unsettled, now: datetime) -> set[str]:
+    """Release or cancel followers whose predecessors have ended, end calls of groups, and return the topics to publish.
+
+    What another transaction has locked is left for the next time.
+    """
+    topics = _settle_followers(connection, unsettled.followers, now) if unsettled.followers else set()
+    if unsettled.group_calls:
+        topics |= _end_calls(connection, unsettled.group_calls, now)
+    return topics
+
+
+_before = actions.alias("before")
+_named = services.alias("named")
+_ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was canceled"}
+
+
+@cache
+def _select_predecessors() -> sa.Select[Any]:
+    """Select all predecessors of actions, with their states."""
+    p = action_predecessors.c
+    return (
+        sa.select(action_predecessors, actions.c.engine, _before.c.state, _named.c.full_name)
+        .join(actions, actions.c.seq == p.action_seq)
+        .outerjoin(_before, _before.c.seq == p.predecessor_seq)
+        .outerjoin(_named, _named.c.uuid == _before.c.service_uuid)
+        .where(p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
+        .order_by(p.action_seq, p.predecessor_seq)
+    )
+
+
+def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
+    of_services = sa.select(actions.c.seq).join(services, services.c.uuid == actions.c.service_uuid)
+    these = of_services.where(actions.c.seq.in_(list(seqs))).order_by(services.c.uuid)
+    locked = connection.scalars(these.with_for_update(of=services, key_share=True, skip_locked=True)).all()
+    # Read only after locking: a call may have joined a follower, or a person may have overridden its hold.
+    rows = connection.execute(_select_predecessors(), {"seqs": locked}).all()
+    waiting = [row for row in rows if row.state in (ActionState.PENDING, ActionState.IN_PROGRESS)]
+    canceled = {
+        row.action_seq: _ENDS.get(row.state, "the action of a predecessor was deleted").format(row.full_name)
+        for row in rows
+        if row not in waiting and row.state != ActionState.SUCCESS and row.on_failure == OnFailure.CANCEL
+    }
+    reasons: dict[int, Reason | None] = {row.action_seq: None for row in rows}
+    for seq, left in groupby(waiting, key=attrgetter("action_seq")):
+        if seq not in canceled:
+            of_action = list(left)
+            reasons[seq] = _reason([row.full_name for row in of_action], of_action[0].group_call)
+    ended = {row.predecessor_seq for row in rows}.difference(row.predecessor_seq for row in waiting)
+    p = action_predecessors.c
+    is_over = sa.and_(p.action_seq.in_(reasons), sa.or_(p.predecessor_seq.in_(ended), p.action_seq.in_(canceled)))
+    connection.execute(sa.delete(action_predecessors).where(is_over))
+    holds.set_predecessors(connection, reasons, now)
+    if not canceled:
+        return {row.engine for row in rows}
+    why = sa.case(canceled, value=actions.c.seq)
+    topics = cancel_pending(connection, actions.c.seq.in_(canceled), now, why)
+    return topics | {ENDS, *(row.engine for row in rows)}
+
+
+def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
+    c = group_calls.c
+    these = sa.select(c.seq, c.lines).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
+    called = {
+        row.seq: {line["action_seq"] for line in row.lines}
+        for row in connection.execute(these.with_for_update(skip_locked=True))
+    }
+    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values()) - {None}))
+    live = set(connection.scalars(are_live))
+    topics: set[str] = set()
+    for seq, of_call in called.items():
+        left = max(live & of_call, default=None)
+        update = sa.update(group_calls).where(c.seq == seq)
+        connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
+        if left is None:
+            topics |= {ENDS, *outbox.add_group_call(connection, seq, now)}
+    return topics
