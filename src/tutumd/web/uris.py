@@ -28,16 +28,6 @@ def handler_uri(service_uuid: str, handler_uuid: str) -> str:
     return f"{PREFIX}/service/{service_uuid}/webhook/handler/{handler_uuid}/"
 
 
-def group_uri(uuid: str) -> str:
-    """Return the path of a group."""
-    return f"{PREFIX}/webhook/group/{uuid}/"
-
-
-def group_call_uri(number: int) -> str:
-    """Return the path of a call of a group."""
-    return f"{PREFIX}/webhook/groupcall/{number}/"
-
-
 def call_uri(service_uuid: str, handler_uuid: str) -> str:
     """Return the path to call: a credential."""
     return f"{handler_uri(service_uuid, handler_uuid)}call/"

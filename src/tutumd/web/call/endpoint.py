@@ -331,10 +331,10 @@ def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted
     return {
         "name": accepted.name,
         "uuid": call.handler_uuid,
-        "resource_uri": uris.group_uri(call.handler_uuid),
+        "resource_uri": uris.uri("webhook/group", call.handler_uuid),
         "actions": actions,
         "status_url": uris.status_uri(context.status_tokens.make(accepted.reference)),
-        "group_call": uris.group_call_uri(accepted.number),
+        "group_call": uris.uri("webhook/groupcall", str(accepted.number)),
         **({"notes": notes} if notes else {}),
     }
 

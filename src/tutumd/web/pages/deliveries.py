@@ -134,6 +134,7 @@ def render_delivery(
         delivery=delivery,
         text=text,
         outcome=OUTCOMES[delivery.outcome],
+        group_call=found.group_call(delivery),
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden or found.obstacle,

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from tutumd.application import groups as rules
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation, Query, Scope, User
-from tutumd.model.groups import Group
+from tutumd.model.groups import Group, GroupCall
 from tutumd.web.auth import needs
 from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_selector
@@ -63,6 +63,9 @@ class FoundGroup(Found):
         query = Query.newest(limit, group=self.group.number, outcome=outcome, number__lt=before)
         return self.web.store.deliveries(self.visitor, query).objects
 
+    def group_call(self, delivery: Delivery) -> GroupCall | None:
+        return next(iter(self.web.store.group_calls(self.visitor, query_call(delivery)).objects), None)
+
     def delivery(self, number: int) -> Delivery:
         return self.web.store.group_delivery(self.visitor, self.group.number, number)
 
@@ -70,6 +73,12 @@ class FoundGroup(Found):
         """Change fields. Raises as `groups.change`."""
         web = self.web
         rules.change(web.store, self.visitor, self.group.uuid, document, cipher=web.cipher, now=web.clock())
+
+
+def query_call(delivery: Delivery) -> Query:
+    """Return the query for the call of a group that a delivery has made: both have the time of their transaction."""
+    at = delivery.received
+    return Query.newest(1, handler=delivery.handler_number, received__gte=at, received__lte=at)
 
 
 def as_handler(group: Group) -> Handler:
