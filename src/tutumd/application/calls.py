@@ -101,6 +101,8 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         debounce_s=options.debounce,
         skip_unchanged=options.skip_unchanged,
         rollback_hold=options.rollback_hold,
+        caller=verdict.identity.caller if verdict.identity else None,
+        key=verdict.identity.key if verdict.identity else None,
     )
 
 
@@ -173,7 +175,10 @@ class AdmissionCache:
 
 
 def _refuse_closed(options: HandlerOptions, uses: int, address: str, now: datetime) -> None:
-    is_used_up = options.max_uses is not None and uses >= options.max_uses
+    # The key of an identity token, which may repeat an accepted call, is unknown until the token is checked: then the
+    # store decides.
+    has_late_key = options.verify is not None and options.verify.preset == "oidc"
+    is_used_up = options.max_uses is not None and uses >= options.max_uses and not has_late_key
     closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
     if closed:
         raise ClosedError(closed)

@@ -9,6 +9,7 @@ from tutumd.application import services
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.filters import MAX_GLOB
+from tutumd.application.admission.issuers import AllowedIssuers
 from tutumd.application.admission.json_checks import (
     check_choice,
     check_fields,
@@ -52,7 +53,15 @@ class GroupPlan:
     changes: Mapping[str, Any]
 
 
-def create(store: Store, viewer: User, document: Mapping[str, Any], *, cipher: SecretCipher, now: datetime) -> Group:
+def create(
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
+) -> Group:
     """Create a group from a JSON object.
 
     Raises:
@@ -61,7 +70,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, cipher: S
         ForbiddenError: The credentials do not cover the selected services.
         ConflictError: A name matches several services, or the viewer has too many handlers.
     """
-    return store.add_group(viewer, _new_group(store, viewer, document, cipher, now))
+    return store.add_group(viewer, _new_group(store, viewer, document, cipher, now, issuers))
 
 
 def create_once(
@@ -80,29 +89,51 @@ def create_once(
 
 
 def plan_creation(
-    store: Store, viewer: User, document: Mapping[str, Any], *, cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
 ) -> GroupPlan:
     """Return the group that `create` would create. Nothing is stored. Raises as `create`."""
-    return _plan(_NOTHING, _new_group(store, viewer, document, cipher, now), cipher)
+    return _plan(_NOTHING, _new_group(store, viewer, document, cipher, now, issuers), cipher)
 
 
 def change(
-    store: Store, viewer: User, uuid: str, document: Mapping[str, Any], *, cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    uuid: str,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
 ) -> Group:
     """Change the fields that a JSON object contains. A selector replaces the old one.
 
     Raises as `create`, and NotFoundError if the viewer has no such group.
     """
     selector = _parse_selector(store, viewer, document)
-    return store.change_group(viewer, uuid, lambda group: _changed_group(group, document, selector, cipher, now))
+    return store.change_group(
+        viewer, uuid, lambda group: _changed_group(group, document, selector, cipher, now, issuers)
+    )
 
 
 def plan_change(
-    store: Store, viewer: User, uuid: str, document: Mapping[str, Any], *, cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    uuid: str,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
 ) -> GroupPlan:
     """Return the changes that `change` would make. Nothing is stored. Raises as `change`."""
     group = store.group(viewer, uuid)
-    after = _changed_group(group, document, _parse_selector(store, viewer, document), cipher, now)
+    after = _changed_group(group, document, _parse_selector(store, viewer, document), cipher, now, issuers)
     return _plan(group, after, cipher)
 
 
@@ -136,12 +167,17 @@ def _plan(before: NewGroup, after: NewGroup, cipher: SecretCipher) -> GroupPlan:
 
 
 def _new_group(
-    store: Store, viewer: User, document: Mapping[str, Any], cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
 ) -> NewGroup:
     selector = _parse_selector(store, viewer, document)
     if selector is None:
         raise InvalidInputError(_ONE_SELECTOR)
-    return _changed_group(_NOTHING, document, selector, cipher, now)
+    return _changed_group(_NOTHING, document, selector, cipher, now, issuers)
 
 
 def _changed_group(
@@ -150,6 +186,7 @@ def _changed_group(
     selector: GroupSelector | None,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> NewGroup:
     for name in document:
         if name not in _KNOWN:
@@ -165,6 +202,7 @@ def _changed_group(
             Operation.REDEPLOY,
             cipher,
             now,
+            issuers,
         ),
     )
     if after.sequence is Sequence.LISTED and not after.selector.services:

@@ -26,6 +26,7 @@ from tutumd.ports.intake import Intake
 from tutumd.ports.queue import Clock
 from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches, HeavyWork
+from tutumd.web.call.issuer_keys import KeyCache
 from tutumd.web.call.long_poll import LongPoll
 from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace
@@ -102,6 +103,7 @@ class WebContext:
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
         self.user_header, self.notify_networks = user_header, tuple(notify_networks)
         self.allowed_issuers: AllowedIssuers = allowed_issuers or {}
+        self.issuer_keys = KeyCache(store, clock, self.allowed_issuers)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)

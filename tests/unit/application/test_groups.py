@@ -56,7 +56,7 @@ def store() -> Any:
 
 
 def create(store: Any, viewer: User = ANN, **document: Any) -> Group:
-    return groups.create(store, viewer, document, cipher=CIPHER, now=NOW)
+    return groups.create(store, viewer, document, cipher=CIPHER, now=NOW, issuers={})
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_a_change_keeps_what_it_does_not_name(store: Any) -> None:
 
     def changed(**document: Any) -> Group:
         store.made = before
-        planned = groups.plan_change(store, ANN, "g", document, cipher=CIPHER, now=NOW)
+        planned = groups.plan_change(store, ANN, "g", document, cipher=CIPHER, now=NOW, issuers={})
         assert store.made is before
-        after = groups.change(store, ANN, "g", document, cipher=CIPHER, now=NOW)
+        after = groups.change(store, ANN, "g", document, cipher=CIPHER, now=NOW, issuers={})
         assert {name: getattr(planned.after, name) for name in NewGroup.__slots__ if name != "options"} == {
             name: getattr(after, name) for name in NewGroup.__slots__ if name != "options"
         }
@@ -171,6 +171,6 @@ def test_a_change_keeps_what_it_does_not_name(store: Any) -> None:
 
 def test_a_plan_of_a_new_group_shows_what_differs_from_the_defaults(store: Any) -> None:
     document = {"name": "all", "stack": "shop", "max_uses": 3, "on_failure": "cancel"}
-    planned = groups.plan_creation(store, ANN, document, cipher=CIPHER, now=NOW)
+    planned = groups.plan_creation(store, ANN, document, cipher=CIPHER, now=NOW, issuers={})
     assert dict(planned.changes) == {"name": "all", "stack": "shop", "engine": "docker", "max_uses": 3}
     assert not hasattr(store, "made")

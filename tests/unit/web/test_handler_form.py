@@ -48,7 +48,7 @@ def test_a_new_field_of_the_table_appears_by_itself(monkeypatch: pytest.MonkeyPa
         "max_uses": ["number"],
         "allow_from": ["lines"],
         "pass_body": ["text"],
-        "verify": ["select", "text", "select", "select", "text", "secrets"],
+        "verify": ["select", "text", "select", "select", "text", "text", "text", "secrets"],
         "filter": ["lines", "lines", "text", "lines", "text", "text"],
         "tag": ["lines", "text"],
     }.items(),

@@ -28,10 +28,12 @@ class KeyFault(StrEnum):
 
     MISSING_KEYS: No keys of the issuer were fetched within 24 hours: the call may succeed later.
     UNKNOWN_KID: The issuer has no such key, as far as is known.
+    FORBIDDEN_ISSUER: The server does not allow the issuer any more.
     """
 
     MISSING_KEYS = "missing-keys"
     UNKNOWN_KID = "unknown-kid"
+    FORBIDDEN_ISSUER = "forbidden-issuer"
 
 
 class KeyLookup(Protocol):

@@ -67,7 +67,13 @@ def create_handlers(request: Request, viewer: Operator, service_uuid: ServiceUui
     is_list, documents = _parse_new(body)
     web = context(request)
     created = rules.create(
-        web.store, viewer, find_service(request, viewer, service_uuid), documents, cipher=web.cipher, now=web.clock()
+        web.store,
+        viewer,
+        find_service(request, viewer, service_uuid),
+        documents,
+        cipher=web.cipher,
+        now=web.clock(),
+        issuers=web.allowed_issuers,
     )
     rendered = [show_handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
@@ -79,7 +85,13 @@ def plan_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid, b
     is_list, documents = _parse_new(body)
     web = context(request)
     plans = rules.plan_creation(
-        web.store, viewer, find_service(request, viewer, service_uuid), documents, cipher=web.cipher, now=web.clock()
+        web.store,
+        viewer,
+        find_service(request, viewer, service_uuid),
+        documents,
+        cipher=web.cipher,
+        now=web.clock(),
+        issuers=web.allowed_issuers,
     )
     return plans if is_list else plans[0]
 
@@ -111,6 +123,7 @@ def change_handler(
             parse(body, HandlerIn).model_dump(exclude_unset=True),
             cipher=web.cipher,
             now=web.clock(),
+            issuers=web.allowed_issuers,
         ),
         web.public_url,
     )
@@ -130,6 +143,7 @@ def plan_change(
         parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
+        issuers=web.allowed_issuers,
     )
 
 

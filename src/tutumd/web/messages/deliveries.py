@@ -32,6 +32,24 @@ SENTENCES: Mapping[str, str] = {
     "timestamp-off": "webhook-timestamp is more than 5 minutes off",
     "body-not-utf8": "the body is not UTF-8, which Standard Webhooks requires",
     "webhook-signature-wrong": "webhook-signature does not match",
+    # The identity token. Only the owner sees what follows the colon.
+    "token-too-long": "the identity token is too long: it has {0} characters, more than {1}",
+    "token-malformed": "the identity token is not a JSON Web Token",
+    "token-algorithm": "the algorithm of the identity token is not allowed: it is {0}",
+    "token-header": "the header of the identity token is not allowed: it has {0}",
+    "token-key-id": "the key ID of the identity token is malformed: it is {0}",
+    "token-issuer": "the identity token is of another issuer: it is of {0}, not of {1}",
+    "token-no-audience": "the handler has no audience for identity tokens: set verify.audience or the public URL",
+    "token-audience": "the identity token is for another audience: it is for {0}, not for {1}",
+    "token-event": "the identity token is of a pull request: event_name is {0}, and verify.claims does not name it",
+    "token-claim": "the claim {0} of the identity token does not match: it is {1}, not {2}",
+    "token-times-malformed": "the identity token has no valid exp, iat and nbf",
+    "token-too-early": "the identity token is not valid yet: it begins at {0}, and now is {1}",
+    "token-lifetime": "the identity token lives for more than 24 hours: it lives for {0} seconds",
+    "token-expired": "the identity token has expired: it ended at {0}, and now is {1}",
+    "token-missing-keys": "the issuer's keys were not fetched within 24 hours: {1} may be unreachable",
+    "token-unknown-kid": "the issuer has no such key: {1} has no key with the ID {0}",
+    "token-signature": "the signature of the identity token is wrong: {0} (key {1})",
     # The event.
     "ping": "it is a ping",
     "ref-deleted": "{0} {1!r} was deleted",
@@ -113,6 +131,11 @@ _STATUSES = {
 def write_reason(reason: Reason) -> str:
     """Return the sentence of a reason."""
     return SENTENCES[reason.code].format(*reason.values)
+
+
+def write_refusal(reason: Reason) -> str:
+    """Return the sentence of a refusal for the caller: which check of an identity token failed, without the values."""
+    return write_reason(reason).split(": ")[0] if reason.code.startswith("token-") else write_reason(reason)
 
 
 def write_reasons(reasons: Sequence[Reason]) -> str:

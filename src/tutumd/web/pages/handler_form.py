@@ -63,7 +63,14 @@ def create_from_form(
         return None, False, errors
     try:
         made, is_new = rules.create_once(
-            web.store, visitor, service.uuid, document, form_sha256, cipher=web.cipher, now=web.clock()
+            web.store,
+            visitor,
+            service.uuid,
+            document,
+            form_sha256,
+            cipher=web.cipher,
+            now=web.clock(),
+            issuers=web.allowed_issuers,
         )
     except (InvalidInputError, ConflictError) as error:
         return None, False, {error.field: str(error)}

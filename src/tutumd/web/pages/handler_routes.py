@@ -167,6 +167,7 @@ class FoundHandler(Found):
             document,
             cipher=self.web.cipher,
             now=self.web.clock(),
+            issuers=self.web.allowed_issuers,
             keeps_names_apart=True,
         )
 
