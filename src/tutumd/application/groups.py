@@ -81,11 +81,12 @@ def create_once(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> tuple[Group, bool]:
     """Create a group for a form, and return it and True; if the form has already created a group, return that group
     and False. Raises as `create`.
     """
-    return store.add_group_once(viewer, _new_group(store, viewer, document, cipher, now), form_sha256)
+    return store.add_group_once(viewer, _new_group(store, viewer, document, cipher, now, issuers), form_sha256)
 
 
 def plan_creation(

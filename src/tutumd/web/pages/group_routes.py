@@ -71,8 +71,9 @@ class FoundGroup(Found):
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `groups.change`."""
-        web = self.web
-        rules.change(web.store, self.visitor, self.group.uuid, document, cipher=web.cipher, now=web.clock())
+        web, uuid = self.web, self.group.uuid
+        now, issuers = web.clock(), web.allowed_issuers
+        rules.change(web.store, self.visitor, uuid, document, cipher=web.cipher, now=now, issuers=issuers)
 
 
 def query_call(delivery: Delivery) -> Query:
