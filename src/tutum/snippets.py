@@ -92,6 +92,7 @@ Target URL:        {url}
 POST content type: application/json{credential}
 """,
         credential="\nSecret:            …   # one of the handler's secrets",
+        job="# Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:",
     ),
     "dockerhub": _Sender(
         name="Docker Hub",
@@ -120,8 +121,10 @@ Webhook URL:  {url}
 }
 
 #: Text before the call in the step or job of a pipeline, and the indentation of further lines.
+_STEP = ("- name: Redeploy\n  env:\n    TUTUM_URL: ${{ secrets.TUTUM_URL }}\n  run: ", "\n    ")
 _JOBS = {
-    "github": ("- name: Redeploy\n  env:\n    TUTUM_URL: ${{ secrets.TUTUM_URL }}\n  run: ", "\n    "),
+    "github": _STEP,
+    "forgejo": _STEP,
     "gitlab": ("redeploy:\n  image: curlimages/curl\n  script:\n    - ", "\n      "),
 }
 
@@ -176,7 +179,10 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
         return _curl(url, handler)
     sender, verify = _SENDERS[target], handler.get("verify") or {}
     if verify.get("preset") == "oidc" and target in _IDENTITY_JOBS:
-        claims = ", ".join(f"{name} {json.dumps(globs)}" for name, globs in verify["claims"].items())
+        claims = ", ".join(
+            f"{name} {globs if isinstance(globs, str) else ' or '.join(globs)}"
+            for name, globs in verify["claims"].items()
+        )
         return f"# The handler accepts tokens of {verify['issuer']} with {claims}.\n{write_job(target, handler, url)}\n"
     text = sender.text.replace("{url}", url)
     if verify.get("preset") == sender.preset and not verify.get("header"):

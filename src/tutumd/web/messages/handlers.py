@@ -22,6 +22,7 @@ _SENDERS = {
     "standard-webhooks": "Standard Webhooks",
     "hmac": "Another sender that signs the body (HMAC)",
     "token": "A token in a header",
+    "oidc": "The identity token of a CI job (OIDC)",
 }
 _OPERATIONS = {
     Operation.REDEPLOY: "Redeploys the service: pulls its image and replaces its containers.",
@@ -71,6 +72,10 @@ def _write_any(title: str, value: Any) -> list[str]:
 
 def _write_verify(value: Mapping[str, Any]) -> list[str]:
     preset, header = value["preset"], value.get("header", "")
+    if preset == "oidc":
+        claims = " and ".join(f"{name} {_either(globs)}" for name, globs in value["claims"].items())
+        audience = f" for {value['audience']}" if "audience" in value else ""
+        return [f"A call must have an identity token of {value['issuer']}{audience} with {claims}."]
     secrets = count_of(value["secrets_set"], "secret")
     if preset == "token":
         place = f"the header {header}" if header else "the header Authorization: Bearer"

@@ -53,7 +53,9 @@ def create_from_form(
         return None, False, errors
     document |= {name: texts[name] for name in _ORDER if name in texts} | dict(selector)
     try:
-        made, is_new = rules.create_once(web.store, visitor, document, form_sha256, cipher=web.cipher, now=web.clock(), issuers=web.allowed_issuers)
+        made, is_new = rules.create_once(
+            web.store, visitor, document, form_sha256, cipher=web.cipher, now=web.clock(), issuers=web.allowed_issuers
+        )
     except (InvalidInputError, NotFoundError, ConflictError) as error:
         return None, False, {error.field: str(error)}
     return made, is_new, {}
