@@ -2,6 +2,7 @@
 
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,13 @@ def test_a_group_is_made_shown_changed_and_revoked(dashboard: DashboardBed, visi
     assert "each service after the services that it depends on. If one fails" in page.text
     url = url_of(page)
     assert url.split("/")[-3] not in page.html + visitor.get("/groups/").html
-    typed = {"stack": "", "services": "db\nweb", "sequence": "listed", "on_failure": "continue", "debounce": "30"}
+    typed: dict[str, Any] = {
+        "stack": "",
+        "services": "db\nweb",
+        "sequence": "listed",
+        "on_failure": "continue",
+        "debounce": "30",
+    }
     changed = page.follow("Edit").submit("Save", **typed)
     assert changed.alert == "The change is saved. It applies from the next call on."
     assert [each.text for each in find_card(changed, "Services").find("li")] == ["shop/db", "shop/web"]
@@ -62,8 +69,9 @@ def test_a_group_is_made_shown_changed_and_revoked(dashboard: DashboardBed, visi
     assert rotated.alert == "The group has a new URL. Show it and give it to the sender."
     assert isinstance(call(dashboard, url), NotFoundError)
     assert isinstance(call(dashboard, url_of(rotated)), EvaluationNeeded)
-    assert "Calls get a 404 until you enable the group." in rotated.submit("Disable").text
-    assert "Disable" in rotated.submit("Enable").text
+    disabled = rotated.submit("Disable")
+    assert "Calls get a 404 until you enable the group." in disabled.text
+    assert disabled.submit("Enable").alert == "The group is enabled: calls count again."
     gone = rotated.submit("Revoke it")
     assert (gone.path.partition("?")[0], gone.alert) == (
         "/groups/",
@@ -86,9 +94,9 @@ def test_a_group_is_made_shown_changed_and_revoked(dashboard: DashboardBed, visi
     ],
 )
 def test_bad_input_keeps_what_was_typed(
-    dashboard: DashboardBed, visitor: Visitor, typed: dict[str, str], error: str
+    dashboard: DashboardBed, visitor: Visitor, typed: dict[str, Any], error: str
 ) -> None:
-    fields = {"name": "bad", "stack": "docker/shop", "on_failure": "continue"} | typed
+    fields: dict[str, Any] = {"name": "bad", "stack": "docker/shop", "on_failure": "continue"} | typed
     page = visitor.get("/groups/new/").submit("Create the group", **fields)
     assert (page.status, error in page.alert) == (400, True), page.alert
     again = dict(page.form("Create the group").fields)

@@ -197,8 +197,7 @@ def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) ->
     c = group_calls.c
     these = sa.select(c.seq, c.lines).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
     called = {
-        row.seq: {line[2] for line in row.lines}
-        for row in connection.execute(these.with_for_update(skip_locked=True))
+        row.seq: {line[2] for line in row.lines} for row in connection.execute(these.with_for_update(skip_locked=True))
     }
     are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values()) - {None}))
     live = set(connection.scalars(are_live))
