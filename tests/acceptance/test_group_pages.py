@@ -23,9 +23,10 @@ def visitor(dashboard: DashboardBed) -> Visitor:
     return dashboard.visit()
 
 
-def make(visitor: Visitor, **fields: str) -> Page:
+def make(visitor: Visitor, **fields: Any) -> Page:
     """Make a group of the stack, and return its page."""
-    page = visitor.get("/groups/new/").submit("Create the group", **{"name": "all", "stack": "docker/shop"} | fields)
+    chosen: dict[str, Any] = {"name": "all", "stack": "docker/shop"} | fields
+    page = visitor.get("/groups/new/").submit("Create the group", **chosen)
     assert page.status == 200, page.text
     return page
 

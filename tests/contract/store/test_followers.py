@@ -210,10 +210,10 @@ def test_a_follower_that_was_canceled_or_terminated_is_not_begun(bed: StoreBed) 
 
 def test_a_call_of_a_group_ends_with_the_last_of_its_actions(bed: StoreBed) -> None:
     shop = Layers(bed, {"db": "", "web": "db"})
-    lines = [{"action_seq": shop[name].number} for name in ("db", "web")]
+    lines = [("", "", seq, "", False, "") for seq in (shop["db"].number, shop["web"].number, None)]
     with bed.database.write() as connection:
         call = {"handler_seq": 1, "user_uuid": connection.scalar(sa.select(users.c.uuid)), "received": bed.clock()}
-        connection.execute(sa.insert(group_calls), [{**call, "lines": [*lines, {"action_seq": None}]}])
+        connection.execute(sa.insert(group_calls), [{**call, "lines": lines}])
 
     def ended() -> datetime | None:
         with bed.database.read() as connection:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState
 from tutumd.model.groups import OnFailure, Sequence
-from tutumd.store.queue import holds, outbox
+from tutumd.store.objects.groups import lines_from
+from tutumd.store.queue import group_outbox, holds
 from tutumd.store.queue.snapshots import cancel_pending
 from tutumd.store.sql.wakeup import ENDS
 from tutumd.store.tables.actions import LIVE, action_predecessors, actions, group_calls
@@ -195,11 +196,10 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 
 def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
     c = group_calls.c
-    these = sa.select(c.seq, c.lines).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
-    called = {
-        row.seq: {line[2] for line in row.lines} for row in connection.execute(these.with_for_update(skip_locked=True))
-    }
-    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values()) - {None}))
+    these = sa.select(group_calls).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
+    rows = connection.execute(these.with_for_update(skip_locked=True)).all()
+    called = {row.seq: {line.action_seq for line in lines_from(row) if line.action_seq} for row in rows}
+    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
     live = set(connection.scalars(are_live))
     topics: set[str] = set()
     for seq, of_call in called.items():
@@ -207,5 +207,5 @@ def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) ->
         update = sa.update(group_calls).where(c.seq == seq)
         connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
         if left is None:
-            topics |= {ENDS, *outbox.add_group_call(connection, seq, now)}
+            topics |= {ENDS, *group_outbox.add_group_call(connection, seq, now)}
     return topics
