@@ -9,6 +9,7 @@ import pytest
 from tests.support.dashboard_bed import DashboardBed, find_card
 from tests.support.pages import Page, Visitor
 from tests.support.stores import ORIGIN, snapshot
+from tests.support.waiting import wait_until
 from tutumd.errors import NotFoundError
 from tutumd.model import Call, EvaluationNeeded, Scope
 from tutumd.model.groups import GroupAccepted
@@ -133,7 +134,12 @@ def test_the_page_of_a_call_has_a_line_for_each_service(dashboard: DashboardBed,
     for success in (True, False):
         dashboard.bed.finish(dashboard.bed.claimed(), success=success)
     dashboard.bed.clock.move(10)
-    ended = visitor.get_part(page.path, If_None_Match=tag)
+
+    def changed() -> Page | None:  # the server reads what has changed at most once a second
+        part = visitor.get_part(page.path, If_None_Match=tag)
+        return part if part.status == 200 else None
+
+    ended = wait_until(changed, "the page has changed")
     assert "1 success, 1 failed" in ended.text or "1 failed, 1 success" in ended.text
     assert ended.find("span", **{"data-every": "0"})
     action = visitor.get(f"/action/{alone}/")
