@@ -66,6 +66,22 @@ def create(
     return store.add_group(viewer, _new_group(store, viewer, document, cipher, now, issuers))
 
 
+def create_once(
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    form_sha256: str,
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
+) -> tuple[Group, bool]:
+    """Create a group for a form, and return it and True; if the form has already created a group, return that group
+    and False. Raises as `create`.
+    """
+    return store.add_group_once(viewer, _new_group(store, viewer, document, cipher, now, issuers), form_sha256)
+
+
 def plan_creation(
     store: Store,
     viewer: User,
