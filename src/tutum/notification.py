@@ -115,6 +115,7 @@ class Notification(Resource):
         event: Such as `action.failed`.
         state: `pending`, `sent` or `dead`.
         service, action: Paths; None if it is about none.
+        group_call: Path of the group call whose end it tells; None if it is about none.
         service_name: Name of the service, with the stack; empty if it is about none.
         due_datetime: When the next attempt is due; None if there is none.
         attempts: How many attempts were made.

@@ -155,6 +155,12 @@ class Notification:
     last_status: int | None = None
     error: str = ""
 
+    @property
+    def group_call(self) -> int | None:
+        """Number of the group call that it is about."""
+        number: int | None = self.payload.get("data", {}).get("group_call", {}).get("number")
+        return number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedNotification:

@@ -109,7 +109,7 @@ notification_totals = sa.Table(
 repeats = sa.Table(
     "notification_repeats",
     metadata,
-    # UUID of a service; or name of an engine, with the verb `engine`.
+    # UUID of a service; name of an engine, with the verb `engine`; number of a group, with the verb `group`.
     sa.Column("subject", sa.String(64), primary_key=True),
     sa.Column("verb", sa.String(16), primary_key=True),
     sa.Column("target_seq", SERIAL, sa.ForeignKey(targets.c.seq, ondelete="CASCADE"), primary_key=True, index=True),

@@ -106,6 +106,11 @@ NOTIFICATION = describe(
             "URI of the action, which may be deleted.",
             of=lambda each: each.action_uuid and action_uri(each.action_uuid),
         ),
+        "group_call": Shown(
+            str | None,
+            "URI of the group call whose end it tells.",
+            of=lambda each: each.group_call and uri("webhook/groupcall", str(each.group_call)),
+        ),
         "created_datetime": Shown(Moment, of="created"),
         "due_datetime": Shown(
             Moment | None,
