@@ -319,7 +319,7 @@ def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted
     actions = [
         {
             "service": uris.uri("service", line.service_uuid),
-            "name": line.service_name,
+            "service_name": line.service_name,
             "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
             "state": ActionState.PENDING.value if line.action_uuid else None,
             "joined": line.joined,
