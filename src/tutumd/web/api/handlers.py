@@ -191,6 +191,8 @@ def try_handler(
             body=text.encode(),
             address=sent["address"],
             now=web.clock(),
+            issuer_keys=web.issuer_keys,
+            audience=web.public_origin,
         ),
         cipher=web.cipher,
     )

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from tutumd.application.admission.evaluate import CallInput, find_closed_reason, is_heavy
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.headers import delivery_key
+from tutumd.application.admission.identity import MISSING_KEYS, NEEDS_KEYS
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.application.queries import write_date
@@ -27,6 +28,7 @@ from tutumd.errors import (
     USED_UP,
     ClosedError,
     InvalidInputError,
+    KeysMissingError,
     NotFoundError,
     Reason,
     SettingsError,
@@ -46,7 +48,7 @@ from tutumd.web.call.batches import Lookups
 from tutumd.web.call.long_poll import AnyProgress
 from tutumd.web.context import WebContext, parse_uuid
 from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, describe_error, error_response, log_unforeseen
-from tutumd.web.messages.deliveries import write_reason, write_reasons
+from tutumd.web.messages.deliveries import write_reason, write_reasons, write_refusal
 
 CALL_PATH = re.compile(r"/api/v1/(?:service/([^/]+)/webhook/handler|webhook/group)/([^/]+)/call(?:/([^/]+))?/?")
 """Path of a call: the service, or none for a group; the handler or group; the amount."""
@@ -155,10 +157,22 @@ class CallEndpoint:
         )
 
     async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
-        query, now = scope["query_string"], self._context.clock()
+        query = scope["query_string"]
         parse = partial(parse_qsl, query.decode("latin-1"), keep_blank_values=True)
         pairs = parse() if len(query) <= MAX_QUICK_QUERY else await anyio.to_thread.run_sync(parse)
-        return CallInput(headers=decode_headers(scope), query=pairs, body=body, address=address, now=now)
+        return self._make_input(scope, pairs, body, address)
+
+    def _make_input(self, scope: Scope, query: Sequence[tuple[str, str]], body: bytes, address: str) -> CallInput:
+        context = self._context
+        return CallInput(
+            headers=decode_headers(scope),
+            query=query,
+            body=body,
+            address=address,
+            now=context.clock(),
+            issuer_keys=context.issuer_keys,
+            audience=context.public_origin,
+        )
 
     async def _accept(
         self, call_input: CallInput, call: Call, needed: EvaluationNeeded | None, first_result: CallResult | None = None
@@ -216,11 +230,12 @@ class CallEndpoint:
         Raises:
             ClosedError: These options close the handler, so it must be looked up.
         """
-        (options, version), now = remembered, self._context.clock()
-        call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
+        options, version = remembered
+        call_input = self._make_input(scope, (), body, address)
         if is_heavy(options, call_input) or self._is_limited(options, handler_uuid, address):
             return None
-        return evaluate_call(options, version, call_input)
+        evaluation = evaluate_call(options, version, call_input)
+        return None if _needs_keys(evaluation) else evaluation
 
     def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
         return options.verify is not None and self._context.refused_calls.wait_s(handler_uuid, address) > 0
@@ -240,11 +255,25 @@ class CallEndpoint:
             if options.verify is not None:
                 context.refused_calls.check(received.handler_uuid, address)
             remembered = options, needed.version
+        call = await self._judge(received, call_input, remembered)
+        if refusal := _needs_keys(call.evaluation):
+            await context.issuer_keys.refreshed(refusal.values[-1])
+            call = await self._judge(received, call_input, remembered)
+            if (refusal := _needs_keys(call.evaluation)) and refusal.code == MISSING_KEYS:
+                raise KeysMissingError(write_refusal(refusal))
+        return call
+
+    async def _judge(self, received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
+        work = partial(judge, received, call_input, remembered)
         if is_heavy(remembered[0] if remembered else DEFAULTS, call_input):
-            return await context.heavy_work.run(
-                path, len(call_input.body), partial(judge, received, call_input, remembered)
-            )
-        return judge(received, call_input, remembered)
+            return await self._context.heavy_work.run(received.handler_path, len(call_input.body), work)
+        return work()
+
+
+def _needs_keys(evaluation: Evaluation | None) -> Reason | None:
+    """Return why a call is refused, if newer keys of the issuer of its token may change that."""
+    refusal = evaluation.refuse if evaluation else None
+    return refusal if refusal and refusal.code in NEEDS_KEYS else None
 
 
 async def wait_for_end(
@@ -290,7 +319,7 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
         # The store keeps the user agent in a separate column, redacted like the header.
         origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
         body_size=len(call_input.body),
-        key=redact_key(delivery_key(call_input.headers), options.verify),
+        key=(evaluation and evaluation.key) or redact_key(delivery_key(call_input.headers), options.verify),
         has_tag_param=has_tag_param,
     )
 
@@ -304,7 +333,7 @@ def render_result(context: WebContext, call: Call, result: Stored) -> Response:
         return JsonResponse(show_group_accepted(context, call, result), 202)
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
-        return JsonResponse({"error": write_reason(evaluation.refuse)}, 401)
+        return JsonResponse({"error": write_refusal(evaluation.refuse)}, 401)
     skip = result.skip or (evaluation and evaluation.skip)
     reasons = (skip, *(evaluation.notes if evaluation else ())) if skip else ()
     return JsonResponse({"state": "Skipped", "reason": write_reasons(reasons)})

@@ -154,7 +154,7 @@ class FastPath:
             origin=parsed.origin,
             body_size=len(body),
             content=encode_content(scope, parsed, body),
-            key=parsed.key,
+            key=(evaluation and evaluation.key) or parsed.key,
             evaluation=evaluation,
         )
         request_id = access_log.choose(parsed.request_id, scope["path"])

@@ -49,6 +49,7 @@ SENTENCES: Mapping[str, str] = {
     "token-expired": "the identity token has expired: it ended at {0}, and now is {1}",
     "token-missing-keys": "the issuer's keys were not fetched within 24 hours: {1} may be unreachable",
     "token-unknown-kid": "the issuer has no such key: {1} has no key with the ID {0}",
+    "token-forbidden-issuer": "the server does not allow the issuer of the identity token: see --oidc-issuer for {1}",
     "token-signature": "the signature of the identity token is wrong: {0} (key {1})",
     # The event.
     "ping": "it is a ping",
